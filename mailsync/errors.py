@@ -1,0 +1,184 @@
+"""What can go wrong, classed by what the engine does next.
+
+Each class says in ``code`` what stands in ``sync_runs.error_code`` and in the API's problem documents,
+and in ``exit_code`` how a command that fails with it ends. The text of an error is meant for a person:
+one line that names the thing, without secrets (see :func:`mailsync.logs.redact`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MailsyncError(Exception):
+    """Root of all errors that mailsync raises on purpose.
+
+    ``step`` names the part of a connection test that failed: ``dns``, ``connect``, ``tls``, ``login``
+    or ``list``.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, step: str | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+# -- said by a person's input: nothing was done, say what is accepted ----------------------------------
+
+
+class ConfigError(MailsyncError):
+    """A setting is missing or wrong; the program does not start."""
+
+    code = "config"
+    exit_code = 2
+
+
+class InvalidInput(MailsyncError):
+    """An argument or a field does not fit; nothing was stored."""
+
+    code = "invalid"
+    exit_code = 2
+
+
+class ForbiddenHost(InvalidInput):
+    """The host resolves to an address, or the port is one, that mailsync may not connect to."""
+
+    code = "forbidden_host"
+    exit_code = 1
+
+
+class NotFound(MailsyncError):
+    """No account, folder or message of that name."""
+
+    code = "not_found"
+
+
+class Conflict(MailsyncError):
+    """What should be created exists already."""
+
+    code = "conflict"
+
+
+class LimitReached(MailsyncError):
+    """``SYNC_MAX_ACCOUNTS`` accounts exist."""
+
+    code = "account_limit"
+
+
+class Busy(MailsyncError):
+    """Another process holds the account's lock, or its command budget is used up; try again later."""
+
+    code = "busy"
+    exit_code = 3
+
+    def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+# -- said by a server ----------------------------------------------------------------------------------
+
+
+class Throttled(MailsyncError):
+    """The server asks us to slow down: back off as hinted; not a failure of the account.
+
+    ``retry_after`` is the server's hint in seconds, or None.
+    """
+
+    code = "throttled"
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, step: str | None = None
+    ) -> None:
+        super().__init__(message, step=step)
+        self.retry_after = retry_after
+
+
+class Transient(MailsyncError):
+    """Timeouts, resets, BYE, overload: the connection is closed and tried again after a backoff."""
+
+    code = "unreachable"
+
+
+class CertificateRejected(Transient):
+    """The server's certificate does not verify, or the TLS handshake failed."""
+
+    code = "tls"
+
+
+class AuthenticationFailed(MailsyncError):
+    """The server rejected the user name or password; the third time in a row breaks the account."""
+
+    code = "auth_failed"
+    exit_code = 4
+
+
+class FolderError(MailsyncError):
+    """The server refuses this folder (NONEXISTENT, NO on EXAMINE): skip it and rediscover."""
+
+    code = "folder_error"
+
+
+class ProtocolError(MailsyncError):
+    """An answer that cannot be understood.
+
+    The session closes itself first if it is out of step with the server.
+    """
+
+    code = "protocol"
+
+
+class ResetLimit(MailsyncError):
+    """A folder's UIDVALIDITY changed too often in 24 hours; a person must look."""
+
+    code = "uidvalidity_reset_limit"
+
+
+class KeyMismatch(MailsyncError):
+    """No configured key opens the account's credentials."""
+
+    code = "key_mismatch"
+
+
+# -- said by Postgres ----------------------------------------------------------------------------------
+
+
+class LockLost(MailsyncError):
+    """The connection that held the account's lock is gone: stop, write nothing more."""
+
+    code = "lock_lost"
+
+
+class DatabaseUnavailable(MailsyncError):
+    """Postgres cannot be reached or does not accept writes: reconnect with backoff."""
+
+    code = "database_unavailable"
+
+
+class SchemaError(MailsyncError):
+    """The schema is missing, older or newer than this program, or a migration was edited."""
+
+    code = "schema"
+
+
+# -- said by ourselves, to end a turn early ------------------------------------------------------------
+
+
+class TurnOver(MailsyncError):
+    """The turn ends here by choice; all that was done is committed and the rest follows later."""
+
+    code = "turn_over"
+
+
+class OutOfTokens(TurnOver):
+    """The account's command budget for now is used up."""
+
+    code = "throttle"
+
+
+class Stopped(TurnOver):
+    """The process was asked to stop and the time to finish the batch in hand is over."""
+
+    code = "stopped"

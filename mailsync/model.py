@@ -1,0 +1,219 @@
+"""The records that the layers hand to each other: frozen, typed, without behaviour of their own.
+
+From socket to row there is one way: bytes → one response → :class:`Message` → batch → rows. No bytes key
+leaves ``imap/`` and no dict row leaves ``store/``. Times are aware, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and as whom to log in; ``security`` is ``tls``, ``starttls`` or ``plaintext``."""
+
+    host: str
+    port: int
+    security: str
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One row of ``accounts``, as loaded when its turn began."""
+
+    id: int
+    email: str
+    endpoint: Endpoint
+    sync_since: datetime | None
+    sync_window_days: int | None
+    paused_at: datetime | None
+    deleting_at: datetime | None
+    sync_state: str
+    sync_state_reason: str | None
+    sync_state_message: str | None
+    sync_state_since: datetime | None
+    consecutive_failures: int
+    consecutive_successes: int
+    backoff_until: datetime | None
+    priority_synced_at: datetime | None
+    overall_synced_at: datetime | None
+    last_success_at: datetime | None
+    created_at: datetime
+    folder_rr_cursor: int
+    next_discovery_at: datetime
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """One row of ``folders``: its identity, and how far the mirror has come."""
+
+    id: int
+    account_id: int
+    wire_name: bytes
+    path: str
+    delimiter: str | None
+    mailbox_id: str | None
+    role: str | None
+    tracked: bool
+    tracked_by_user: bool | None
+    excluded_reason: str | None
+    sync_priority: int
+    status: str
+    uidvalidity: int
+    last_uid: int
+    uidnext: int | None
+    server_messages: int | None
+    server_unseen: int | None
+    server_modseq: int | None
+    highest_modseq: int
+    live_count: int
+    live_unseen: int
+    initial_target_uid: int | None
+    initial_oldest_uid: int | None
+    initial_done_at: datetime | None
+    last_synced_at: datetime | None
+    next_flag_scan_at: datetime | None
+    next_reconcile_at: datetime | None
+    last_reconciled_at: datetime | None
+    last_reconcile_clean: bool | None
+    suspect_deletion: str | None
+    uidvalidity_resets: tuple[datetime, ...]
+    missing_since: datetime | None
+    last_error: str | None
+
+    @property
+    def is_priority(self) -> bool:
+        """Whether the folder belongs to the inbox-and-sent class that every tick looks at."""
+        return self.sync_priority < 100
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the initial sync is done."""
+        return self.status == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFolder:
+    """One row of LIST (RFC 9051 §7.3.1).
+
+    ``wire_name`` is the mailbox name as the server sent it, unquoted; ``path`` is it decoded (modified
+    UTF-7 or UTF-8), never holding NUL or a lone surrogate; ``attributes`` are lower-case with their
+    backslash. ``delimiter`` is None where the server said NIL.
+    """
+
+    wire_name: bytes
+    path: str
+    delimiter: str | None
+    attributes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderTraits:
+    """What :mod:`mailsync.folders` decides of a listed folder."""
+
+    role: str | None
+    sync_priority: int
+    excluded_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """What a server says of a mailbox, by STATUS, LIST-STATUS or EXAMINE alike.
+
+    None is "not said". ``uidvalidity`` 0 is "unknown", as None. ``modseq`` is HIGHESTMODSEQ; 0 stands for
+    NOMODSEQ (RFC 7162 §3.1.2.2). ``unseen`` comes only from STATUS.
+    """
+
+    messages: int | None = None
+    uidnext: int | None = None
+    uidvalidity: int | None = None
+    unseen: int | None = None
+    modseq: int | None = None
+    mailbox_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlan:
+    """What one visit to a folder has to do, as :func:`mailsync.planning.plan_folder` decides."""
+
+    new_mail: bool = False
+    flags: str | None = None
+    reconcile: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.new_mail or self.flags is not None or self.reconcile
+
+
+class Attachment(NamedTuple):
+    """One leaf of a BODYSTRUCTURE that a person would call an attachment."""
+
+    part: str
+    filename: str | None
+    content_type: str
+    size_bytes: int | None
+    content_id: str | None
+    is_inline: bool
+
+
+class Headers(NamedTuple):
+    """The fields of a message's header that are mirrored, normalised; in the order of their columns.
+
+    Addresses are lower-case; ``x_names`` is aligned with ``x_emails`` (None where there is no name).
+    ``errors`` names what could not be parsed or was cut.
+    """
+
+    message_id: str | None
+    in_reply_to: str | None
+    references_header: str | None
+    reference_ids: tuple[str, ...]
+    sent_at: datetime | None
+    subject: str | None
+    from_email: str | None
+    from_name: str | None
+    reply_to_emails: tuple[str, ...]
+    to_emails: tuple[str, ...]
+    to_names: tuple[str | None, ...]
+    cc_emails: tuple[str, ...]
+    cc_names: tuple[str | None, ...]
+    bcc_emails: tuple[str, ...]
+    list_id: str | None
+    is_automated: bool
+    errors: tuple[str, ...]
+
+
+class Message(NamedTuple):
+    """One message as a FETCH answered it, ready to be a row.
+
+    ``flags`` are canonical, sorted and without ``\\Recent``; None means that the server left them out.
+    ``mime_structure`` is JSON text. ``size_bytes`` is None when the server sent nonsense.
+    """
+
+    uid: int
+    modseq: int | None
+    flags: tuple[str, ...] | None
+    internal_date: datetime | None
+    size_bytes: int | None
+    provider_message_id: str | None
+    provider_thread_id: str | None
+    labels: tuple[str, ...] | None
+    has_attachments: bool
+    mime_structure: str | None
+    attachments: tuple[Attachment, ...]
+    headers: Headers
+    parse_errors: tuple[str, ...]
+
+
+class MessageState(NamedTuple):
+    """The parts of a message that change or prove identity: for flag scans and ``verify``."""
+
+    uid: int
+    modseq: int | None
+    flags: tuple[str, ...] | None
+    internal_date: datetime | None
+    size_bytes: int | None
