@@ -1,0 +1,149 @@
+"""Settings from the environment: every variable, its default and its range.
+
+Nothing is read at import. A program calls :func:`read_environment` once and hands the mapping to
+:meth:`Settings.from_env`; a test builds ``Settings(sync_interval=1)`` and never touches the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+
+from mailsync import values
+from mailsync.errors import ConfigError
+from mailsync.values import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
+
+_SCHEMA = values.text(
+    r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
+)
+_HOST = values.text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", "a host name or an IP address to listen on")
+_PORT = values.whole(1, 65535)
+_COUNT = values.whole(1, 1000)
+_DAYS = values.whole(1, 36_500)
+
+
+class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
+    """One attribute for each variable, in lower case. Durations are float seconds, sizes are int bytes.
+
+    ``log_format`` None means: text on a terminal, else JSON. The constructor checks values as
+    :meth:`from_env` does, but raises pydantic's ValidationError (a ValueError).
+    """
+
+    database_url: Annotated[str | None, values.database_url()] = Field(None, repr=False)
+    database_schema: Annotated[str, _SCHEMA] = "mailsync"
+    imap_encryption_key: Annotated[SecretStr | None, values.encryption_keys()] = None
+    api_token: Annotated[SecretStr | None, values.tokens()] = None
+    host: Annotated[str, _HOST] = "127.0.0.1"
+    port: Annotated[int, _PORT] = 3000
+    metrics_port: Annotated[int | None, values.whole(1, 65535, none="off")] = None
+    log_level: Annotated[str, values.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")] = "INFO"
+    log_format: Annotated[str | None, values.choice("json", "text")] = None
+
+    sync_interval: Annotated[float, values.duration(1, HOUR)] = 60.0
+    sync_max_accounts: Annotated[int, values.whole(1, 100_000)] = 20
+    sync_priority_folders: Annotated[int, _COUNT] = 10
+    sync_rr_folders: Annotated[int, _COUNT] = 5
+    hot_turn_max: Annotated[float, values.duration(1, 300)] = 10.0
+    backfill_turn_max: Annotated[float, values.duration(1, 300)] = 5.0
+    fetch_batch: Annotated[int, values.whole(1, 5000)] = 500
+    imap_session_cap: Annotated[int, values.whole(0, 10_000)] = 1000
+    discovery_interval: Annotated[float, values.duration(10, DAY)] = 15.0 * MINUTE
+    flag_scan_priority_interval: Annotated[float, values.duration(10, 7 * DAY)] = 2.0 * MINUTE
+    flag_scan_interval: Annotated[float, values.duration(10, 7 * DAY)] = 6.0 * HOUR
+    max_flag_scans_per_cycle: Annotated[int, _COUNT] = 2
+    max_reconciles_per_cycle: Annotated[int, _COUNT] = 1
+    reconcile_interval: Annotated[float, values.duration(MINUTE, 7 * DAY)] = 6.0 * HOUR
+    reconcile_jitter: Annotated[float, values.duration(0, 6 * HOUR)] = 15.0 * MINUTE
+
+    incremental_timeout: Annotated[float, values.duration(1, HOUR)] = 300.0
+    backfill_batch_timeout: Annotated[float, values.duration(1, HOUR)] = 300.0
+    reconcile_timeout: Annotated[float, values.duration(1, HOUR)] = 300.0
+    flag_scan_timeout: Annotated[float, values.duration(1, HOUR)] = 120.0
+    imap_connect_timeout: Annotated[float, values.duration(1, 600)] = 30.0
+    imap_read_timeout: Annotated[float, values.duration(1, 600)] = 60.0
+    imap_max_commands_per_minute: Annotated[int, values.whole(10, 1_000_000)] = 200
+    imap_allow_private_hosts: Annotated[bool, values.switch()] = False
+    imap_allow_plaintext: Annotated[bool, values.switch()] = False
+    imap_ca_file: Annotated[Path | None, values.pem_file()] = None
+    imap_max_literal_bytes: Annotated[int, values.size(64 * KIB, GIB)] = 16 * MIB
+    body_max_bytes: Annotated[int, values.size(64 * KIB, GIB)] = 25 * MIB
+
+    lock_stale_after: Annotated[float, values.duration(30, HOUR)] = 120.0
+    body_lock_wait: Annotated[float, values.duration(0, 60)] = 5.0
+    uidvalidity_max_resets: Annotated[int, _COUNT] = 2
+    folder_missing_grace: Annotated[float, values.duration(0, 365 * DAY)] = 7.0 * DAY
+    folder_warn_count: Annotated[int, values.whole(1, 100_000)] = 50
+    folder_max_count: Annotated[int, values.whole(1, 100_000)] = 500
+    sync_window_days: Annotated[int, values.whole(0, 36_500)] = 0
+    tombstone_retention_days: Annotated[int, _DAYS] = 30
+    event_retention_days: Annotated[int, _DAYS] = 90
+    run_retention_days: Annotated[int, _DAYS] = 30
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, require: Iterable[str] = ()) -> Settings:
+        """Read the settings in ``environ``; an empty value counts as not set, other names are ignored.
+
+        ``require`` names variables (``"DATABASE_URL"``) without which the caller cannot go on. Raises
+        ConfigError with one line: the variable, the value (not a secret's) and what is accepted.
+        """
+        given = {name: environ.get(name.upper(), "").strip() for name in cls.model_fields}
+        for variable in require:
+            if not given[variable.lower()]:
+                raise ConfigError(f"{variable}: not set; give {_rule(variable.lower()).accepts}")
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value})
+        except ValidationError as error:
+            first = error.errors()[0]
+        name = str(first["loc"][0])
+        rule, reason = _rule(name), str(first.get("ctx", {}).get("error", ""))
+        shown = "the value (a secret, not shown)" if rule.secret else _quoted(given[name])
+        raise ConfigError(f"{name.upper()}: {reason or f'{shown} is not accepted; give {rule.accepts}'}")
+
+    def encryption_keys(self) -> tuple[bytes, ...]:
+        """The keys of ``IMAP_ENCRYPTION_KEY``, 32 bytes each: the first seals, all open."""
+        words = values.split(self.imap_encryption_key.get_secret_value()) if self.imap_encryption_key else ()
+        return tuple(values.read_key(word) for word in words)
+
+    def api_tokens(self) -> tuple[str, ...]:
+        """The bearer tokens of ``API_TOKEN``; none means that the API must not start."""
+        return tuple(values.split(self.api_token.get_secret_value())) if self.api_token else ()
+
+
+def read_environment(path: Path | None = None) -> dict[str, str]:
+    """The process's environment, with what the file ``path`` adds to it; the environment wins.
+
+    The file (``.env``) holds lines ``NAME=value``; one that is not there adds nothing. Raises ConfigError.
+    """
+    return (_read_file(path) if path else {}) | dict(os.environ)
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    from dotenv.parser import parse_stream  # here, since most programs have no such file
+
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    for binding in bindings:
+        if binding.error:
+            raise ConfigError(f"{path}, line {binding.original.line}: not accepted; give NAME=value")
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
+
+
+def _rule(name: str) -> Rule:
+    return next(item for item in Settings.model_fields[name].metadata if isinstance(item, Rule))
+
+
+def _quoted(value: str) -> str:
+    """The value as one short line, whatever bytes it holds."""
+    line = json.dumps(value.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
+    return line if len(line) <= 60 else f'{line[:58]}…"'

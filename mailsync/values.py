@@ -1,0 +1,239 @@
+"""How one value of a setting is read, and what is said when it does not fit.
+
+Each function here makes a :class:`Rule`; :mod:`mailsync.config` names one for every variable.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import GetCoreSchemaHandler, SecretStr
+from pydantic_core import core_schema
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+_TIME_UNITS = {"s": 1, "min": MINUTE, "h": HOUR, "d": DAY}
+_SIZE_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
+_AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Za-z]*)", re.ASCII)
+_SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+_POOLER = (
+    "a pooler in transaction mode drops the session that holds the locks; "
+    "give a direct or session-pooled connection, e.g. postgresql://user:password@host:5432/database"
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of value is read.
+
+    ``parse`` takes what the environment or a caller gives and returns the value, or raises ValueError;
+    ``accepts`` tells a person what fits, as the end of "… is not accepted; give". A ValueError with a text
+    is a reason of its own: it is shown instead and never quotes the value. The value of a ``secret`` is
+    never shown.
+    """
+
+    parse: Callable[[Any], Any]
+    accepts: str
+    secret: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Let ``Annotated[float, duration(1, HOUR)]`` be a field of a pydantic model."""
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+
+def duration(low: int, high: int) -> Rule:
+    """Seconds as float, from ``low`` to ``high``; reads ``90``, ``0.5``, ``90s``, ``15min``, ``6h``."""
+    span = f"from {_in_units(low, _TIME_UNITS)} to {_in_units(high, _TIME_UNITS)}"
+    samples = {"5": 5, "5s": 5, "90": 90, "90s": 90, "15min": 15 * MINUTE, "6h": 6 * HOUR, "7d": 7 * DAY}
+    fitting = [sample for sample, seconds in samples.items() if low <= seconds <= high][-3:]
+    return Rule(
+        lambda value: float(_amount(value, _TIME_UNITS, low, high)),
+        f"a duration {span}, e.g. {', '.join(fitting)}",
+    )
+
+
+def size(low: int, high: int) -> Rule:
+    """Bytes as int, from ``low`` to ``high``; reads plain bytes, ``64KiB``, ``16MiB``, ``1GiB``."""
+    span = f"from {_in_units(low, _SIZE_UNITS)} to {_in_units(high, _SIZE_UNITS)}"
+    return Rule(
+        lambda value: int(_amount(value, _SIZE_UNITS, low, high)),
+        f"a size {span}, in bytes or e.g. 64KiB, 16MiB, 1GiB",
+    )
+
+
+def whole(low: int, high: int, *, none: str | None = None) -> Rule:
+    """A whole number from ``low`` to ``high``; the word ``none``, where there is one, gives None."""
+
+    def parse(value: Any) -> int | None:
+        if none and (value is None or value == none):
+            return None
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Rule(parse, f"a whole number from {low} to {high}" + (f", or {none}" if none else ""))
+
+
+def choice(*words: str) -> Rule:
+    """One of ``words`` in any case, given back as written here; None stays None."""
+    known = {word.lower(): word for word in words}
+
+    def parse(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str) or value.lower() not in known:
+            raise ValueError
+        return known[value.lower()]
+
+    return Rule(parse, f"{', '.join(words[:-1])} or {words[-1]}")
+
+
+def switch() -> Rule:
+    """True or false, in the words that people write."""
+
+    def parse(value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        if not isinstance(value, str) or value.lower() not in _SWITCH:
+            raise ValueError
+        return _SWITCH[value.lower()]
+
+    return Rule(parse, "true, false, yes, no, on, off, 1 or 0")
+
+
+def text(pattern: str, accepts: str) -> Rule:
+    """A text that matches the regular expression as a whole."""
+
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError
+        return value
+
+    return Rule(parse, accepts)
+
+
+def pem_file() -> Rule:
+    """The path of a readable file of certificates in PEM form; the file is read to be sure."""
+
+    def parse(value: Any) -> Path | None:
+        if value is None:
+            return None
+        try:
+            path = Path(value).expanduser()
+            pem = path.read_bytes()
+        except (OSError, TypeError, RuntimeError):
+            raise ValueError from None
+        if b"-----BEGIN " not in pem:
+            raise ValueError
+        return path
+
+    return Rule(parse, "the path of a readable file of CA certificates in PEM form")
+
+
+def database_url() -> Rule:
+    """A Postgres URL, judged without connecting: by its form, and that it is no pooler known to fail."""
+
+    def parse(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str) or not re.fullmatch(r"postgres(ql)?://[^\s\x00-\x1f\x7f]*", value):
+            raise ValueError
+        parts = urlsplit(value)
+        query = parse_qs(parts.query, keep_blank_values=True)
+        hosts, ports = query.get("host", []), ",".join(query.get("port", [])).split(",")
+        for place in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several, urlsplit does not
+            match = re.fullmatch(r"(.*?)(?::(\d*))?", place)
+            hosts.append(unquote(match[1]) if match else place)
+            ports.append(match[2] or "" if match else "")
+        if any(port and not (port.isdecimal() and 0 < int(port) < 65536) for port in ports):
+            raise ValueError
+        if "6543" in ports:
+            raise ValueError(f"port 6543 is refused: {_POOLER}")
+        if any("pgbouncer" in host.lower() for host in hosts) or query.get("pgbouncer", ["false"]) != [
+            "false"
+        ]:
+            raise ValueError(f"PgBouncer is refused: {_POOLER}")
+        return value
+
+    return Rule(parse, "postgresql://user:password@host:5432/database", secret=True)
+
+
+def encryption_keys() -> Rule:
+    """Keys for :func:`read_key`, separated by commas."""
+    return Rule(
+        _secrets(read_key),
+        "32 random bytes in base64 or hex, as mailsync generate-key prints; several separated by commas",
+        secret=True,
+    )
+
+
+def tokens() -> Rule:
+    """Bearer tokens of at least 16 characters that an HTTP header can carry, separated by commas."""
+
+    def check(token: str) -> None:
+        if not re.fullmatch(r"[!-~]{16,}", token):
+            raise ValueError
+
+    return Rule(
+        _secrets(check),
+        "at least 16 characters of plain ASCII without spaces; several separated by commas",
+        secret=True,
+    )
+
+
+def read_key(word: str) -> bytes:
+    """The 32 bytes of one encryption key: 64 hex digits, or base64 in either alphabet; raises ValueError."""
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", word):
+        return bytes.fromhex(word)
+    if not re.fullmatch(r"[A-Za-z0-9+/_-]{43}=?", word):
+        raise ValueError
+    return base64.urlsafe_b64decode(word[:43].replace("+", "-").replace("/", "_") + "=")
+
+
+def split(words: str) -> list[str]:
+    """The parts of a comma-separated list, without the blanks around them."""
+    return [word.strip() for word in words.split(",")]
+
+
+def _secrets(check: Callable[[str], object]) -> Callable[[Any], SecretStr | None]:
+    def parse(value: Any) -> SecretStr | None:
+        if value is None:
+            return None
+        words = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(words, str):
+            raise ValueError
+        for word in split(words):
+            check(word)
+        return SecretStr(words)
+
+    return parse
+
+
+def _amount(value: object, units: Mapping[str, int], low: float, high: float) -> float:
+    """Read a number, or digits with a unit in any case, and hold it against its range; raises ValueError."""
+    if isinstance(value, str):
+        match = _AMOUNT.fullmatch(value)
+        factors = {"": 1} | {name.lower(): unit for name, unit in units.items()}
+        if not match or match[2].lower() not in factors:
+            raise ValueError
+        value = float(match[1]) * factors[match[2].lower()]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError
+    return value
+
+
+def _in_units(number: int, units: Mapping[str, int]) -> str:
+    """Write ``number`` in the largest unit that divides it: 3600 s are ``1h``."""
+    name, unit = max(((n, u) for n, u in units.items() if number % u == 0), key=lambda item: item[1])
+    return f"{number // unit}{name}" if number else "0"
