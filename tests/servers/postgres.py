@@ -10,7 +10,7 @@ import atexit
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,11 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from tests.servers import run_directory
 
 SCHEMA = "mailsync"
-MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
 _numbers = count(1)
 
 
 def refuse_real_database(url: str) -> None:
-    """Raise ValueError with one line if the URL could lead to somebody's real data (rails of the specification)."""
+    """Raise ValueError with one line if the URL could lead to somebody's data: the specification's rails."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     name = unquote(parts.path.lstrip("/"))
@@ -77,7 +76,7 @@ class PostgresServer(NoopExecutor):  # type: ignore[misc]
 
     @contextmanager
     def new_database(self, template: str | None) -> Iterator[str]:
-        """Create a database whose name ends in ``_test``, yield its URL, drop it with whoever is connected."""
+        """Create a database whose name ends in ``_test``, yield its URL, then drop it under its users."""
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
         janitor = DatabaseJanitor(
             user=self.user,
@@ -139,17 +138,16 @@ def _start_embedded(run: Path) -> str:
     return url
 
 
-def load_migrations(**connection: Any) -> None:
-    """Bring a fresh database to the newest schema, as ``mailsync migrate`` would."""
-    connection.pop("autocommit", None)
-    with psycopg.connect(**connection) as conn:
-        conn.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        conn.execute(f"SET search_path TO {SCHEMA}, public")
-        conn.commit()
+def load_migrations(*, dbname: str, **_: Any) -> None:
+    """Bring a fresh database to the newest schema, as ``mailsync migrate`` does."""
+    from mailsync.config import Settings
+    from mailsync.store import db, schema
+
+    settings = Settings(database_url=server().url(dbname))
+    with closing(db.connect(settings, "test")) as conn:
         try:
-            from mailsync.store import schema
-        except ImportError:
-            for file in sorted(MIGRATIONS.glob("*.sql")):
+            schema.migrate(conn, settings)
+        except ModuleNotFoundError:  # until the package can be installed with its SQL
+            conn.execute("create schema if not exists mailsync")
+            for file in sorted((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")):
                 conn.execute(file.read_bytes())
-        else:
-            schema.migrate(conn)
