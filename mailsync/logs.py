@@ -1,0 +1,233 @@
+"""Log lines as JSON or text, with every known secret replaced before a line is written.
+
+Modules log by ``logging.getLogger(__name__)`` and put what belongs in fields of its own into ``extra``::
+
+    log.info("Folder complete", extra={"action": "backfill", "account_id": 1, "duration_ms": 812})
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import math
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+if TYPE_CHECKING:
+    from mailsync.config import Settings
+
+MASK = "***"
+
+_HEAD = 4
+
+_USERINFO = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s\"']*@", re.IGNORECASE)
+_ASTRING = r"""(?:\\?"(?:[^"\\]|\\.)*"|[^\s"]+)"""
+# Servers and people write "LOGIN failed for …" too; that is prose, not a command.
+_LOGIN = re.compile(rf"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b){_ASTRING} {_ASTRING}")
+_AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S+) {_ASTRING}")
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), 127, 0x85, 0x2028, 0x2029)}
+
+
+class _Secrets:
+    """The secrets of this process, in all the forms in which they may come by.
+
+    They are found by their first characters, so that a line costs the same with two accounts or with
+    thousands.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_head: dict[str, tuple[str, ...]] = {}
+        self._short: frozenset[str] = frozenset()
+
+    def add(self, value: str) -> None:
+        with self._lock:
+            forms = _forms(value)
+            self._short |= {form for form in forms if len(form) < _HEAD}
+            for form in forms - self._short:
+                head = form[:_HEAD]
+                known = {*self._by_head.get(head, ()), form}
+                self._by_head[head] = tuple(sorted(known, key=len, reverse=True))
+
+    def mask(self, text: str) -> str:
+        if not self._by_head and not self._short:
+            return text
+        parts, at, kept = [], 0, 0
+        while at < len(text):
+            length = self._length_at(text, at)
+            if length:
+                parts += [text[kept:at], MASK]
+                kept = at = at + length
+            else:
+                at += 1
+        return "".join([*parts, text[kept:]])
+
+    def _length_at(self, text: str, at: int) -> int:
+        """The length of the secret that begins at this place; 0 where there is none."""
+        for form in self._by_head.get(text[at : at + _HEAD], ()):
+            if text.startswith(form, at):
+                return len(form)
+        # A very short one is taken only where it stands alone, else logs could not be read.
+        for form in self._short:
+            if text.startswith(form, at) and not _inside_word(text, at, at + len(form)):
+                return len(form)
+        return 0
+
+
+_secrets = _Secrets()
+
+
+def keep_secret(value: str) -> None:
+    """Never let ``value`` be logged or quoted from now on, for as long as the process lives."""
+    if value:
+        _secrets.add(value)
+
+
+def redact(text: str) -> str:
+    """``text`` with ``***`` in place of secrets.
+
+    These are what :func:`keep_secret` was told, in plain, escaped, percent-encoded and base64 form, and what
+    stands as ``scheme://user:password@`` or in a LOGIN or AUTHENTICATE command.
+    """
+    text = _USERINFO.sub(rf"\1{MASK}@", _secrets.mask(text))
+    if "LOGIN " in text:
+        text = _LOGIN.sub(f"LOGIN {MASK}", text)
+    return _AUTHENTICATE.sub(rf"\1 {MASK}", text) if "AUTHENTICATE " in text else text
+
+
+def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Send all log lines of the process to ``stream`` (stderr), in the level and format of the settings.
+
+    The secrets of the settings are kept secret from here on. Calling it again replaces what it did before.
+    """
+    for secret in _of_settings(settings):
+        keep_secret(secret)
+    out = sys.stderr if stream is None else stream
+    handler = _Handler(out)
+    as_text = settings.log_format == "text" or (settings.log_format is None and out.isatty())
+    handler.setFormatter(TextLines() if as_text else JsonLines())
+    root = logging.getLogger()
+    for old in [known for known in root.handlers if isinstance(known, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    # These speak at INFO of what is our own to tell; their DEBUG lines are wanted only when ours are.
+    for name in ("imapclient", "psycopg", "werkzeug"):
+        logging.getLogger(name).setLevel("DEBUG" if settings.log_level == "DEBUG" else "WARNING")
+    logging.captureWarnings(True)
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object a line: ``timestamp, level, message``, what ``extra`` held, ``logger``."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["timestamp", "levelname", "message"],
+            rename_fields={"levelname": "level", "exc_info": "exception", "stack_info": "stack"},
+        )
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Collect the fields of a line in their order."""
+        super().add_fields(log_data, record, message_dict)
+        log_data["timestamp"] = _moment(record)
+        log_data["logger"] = record.name
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Redact every text before it is escaped for JSON, where a secret would look different."""
+        return {key: _clean(value) for key, value in log_data.items()}
+
+
+class TextLines(logging.Formatter):
+    """``2026-01-31T12:00:00.000Z INFO  Folder complete  action=backfill account_id=1``, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line; only a traceback adds lines of its own."""
+        extra = {k: v for k, v in vars(record).items() if k not in RESERVED_ATTRS and not k.startswith("_")}
+        fields = " ".join(f"{key}={_clean(value)}" for key, value in extra.items() if value is not None)
+        line = f"{_moment(record)} {record.levelname:<7} {redact(record.getMessage())}"
+        # A server's words may hold line breaks; they must not look like lines of ours.
+        line = (f"{line}  {fields}" if fields else line).translate(_CONTROLS)
+        if record.exc_info:
+            line = f"{line}\n{redact(self.formatException(record.exc_info))}"
+        if record.stack_info:
+            line = f"{line}\n{redact(self.formatStack(record.stack_info))}"
+        return line
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A stream handler whose own failures are told without the arguments, which may be secret."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        kind = sys.exc_info()[0]
+        try:
+            where = f"{record.pathname}:{record.lineno}"
+            self.stream.write(f"A log line could not be written: {kind and kind.__name__} at {where}\n")
+        except (OSError, ValueError):
+            pass  # nobody reads the stream any more
+
+
+def _of_settings(settings: Settings) -> list[str]:
+    found = list(settings.api_tokens())
+    if settings.imap_encryption_key:
+        found += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
+    if settings.database_url:
+        netloc = urlsplit(settings.database_url).netloc
+        found += [unquote(netloc.rpartition("@")[0].partition(":")[2])]
+        found += re.findall(r"[?&]password=([^&]*)", settings.database_url)
+    return found
+
+
+def _forms(value: str) -> set[str]:
+    """What ``value`` looks like in URLs, IMAP strings, JSON, Python reprs and base64."""
+    raw = value.encode("utf-8", "surrogatepass")
+    forms = {value, quote_plus(raw), quote(raw), quote(raw, safe="")}
+    forms |= {re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in forms}
+    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms |= {value.replace("\\", "\\\\").replace('"', '\\"'), repr(value)[1:-1], repr(raw)[2:-1]}
+    forms |= {raw.decode("latin-1"), raw.hex()}
+    for offset in range(3):
+        # Inside a longer text, as in AUTHENTICATE PLAIN, base64 has three phases; what depends on the
+        # neighbours is cut off.
+        code = base64.b64encode(bytes(offset) + raw).rstrip(b"=").decode()
+        inner = code[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
+        if offset == 0:
+            forms |= {code, code.translate(str.maketrans("+/", "-_"))}
+        if len(inner) >= 6:
+            forms |= {inner, inner.translate(str.maketrans("+/", "-_"))}
+    return forms
+
+
+def _inside_word(text: str, start: int, end: int) -> bool:
+    return text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()
+
+
+def _clean(value: Any) -> Any:
+    """``value`` for a log line: numbers as they are, containers of them too, all else as redacted text."""
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item) for item in value]
+    if isinstance(value, bytes):
+        return redact(value.decode("utf-8", "backslashreplace"))
+    return redact(str(value))
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return (
+        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

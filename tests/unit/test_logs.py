@@ -1,0 +1,219 @@
+"""What a log line looks like, and that no secret is ever in one."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import math
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from mailsync import logs
+from mailsync.config import Settings
+
+log = logging.getLogger("mailsync.test")
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged as JSON; the logging of the process is as before afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    logs.configure(Settings(log_format="json", log_level="DEBUG"), stream=stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+def parsed(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def as_text(stream: io.StringIO) -> str:
+    """Whatever was logged so far, and from now on as text."""
+    logs.configure(Settings(log_format="text", log_level="DEBUG"), stream=stream)
+    return stream.getvalue()
+
+
+def test_a_json_line_begins_with_time_level_and_message_and_holds_the_extra_fields(
+    lines: io.StringIO,
+) -> None:
+    log.info("Folder %s", "complete", extra={"action": "backfill", "account_id": 1, "duration_ms": 812.5})
+    (line,) = parsed(lines)
+    assert list(line) == ["timestamp", "level", "message", "action", "account_id", "duration_ms", "logger"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
+    assert line == {
+        "level": "INFO",
+        "message": "Folder complete",
+        "action": "backfill",
+        "account_id": 1,
+        "duration_ms": 812.5,
+        "logger": "mailsync.test",
+    }
+
+
+def test_a_line_stays_one_line_of_json_whatever_is_logged(lines: io.StringIO) -> None:
+    odd = {
+        "a": math.nan,
+        "b": b"\xff\n",
+        "c": ("x", {1: object}),
+        "d": "\udc80\x00\u2028",
+        "e": None,
+        "f": True,
+    }
+    log.warning("two\r\nlines", extra=odd)
+    assert lines.getvalue().count("\n") == 1
+    (line,) = parsed(lines)
+    assert (line["a"], line["b"], line["e"], line["f"]) == ("nan", "\\xff\n", None, True)
+    assert line["c"] == ["x", {"1": "<class 'object'>"}]
+
+
+def test_a_text_line_names_its_fields_and_lets_no_server_forge_a_second_line(lines: io.StringIO) -> None:
+    as_text(lines)
+    log.info("NO [X] bad\r\n2026 INFO forged", extra={"account_id": 7, "folder": "a\nb", "run_id": None})
+    (line,) = lines.getvalue().splitlines()
+    assert line.endswith(r"INFO    NO [X] bad\r\n2026 INFO forged  account_id=7 folder=a\nb")
+
+
+@pytest.mark.parametrize(("stream", "expected"), [("terminal", "text"), ("pipe", "json")])
+def test_the_format_is_text_on_a_terminal_and_json_elsewhere(
+    lines: io.StringIO, stream: str, expected: str
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return stream == "terminal"
+
+    out = Terminal()
+    logs.configure(Settings(), stream=out)
+    log.info("hello")
+    assert out.getvalue().startswith("{") == (expected == "json")
+
+
+def test_the_level_is_the_setting_s(lines: io.StringIO) -> None:
+    logs.configure(Settings(log_level="ERROR", log_format="json"), stream=lines)
+    log.warning("quiet")
+    log.error("loud")
+    assert [line["message"] for line in parsed(lines)] == ["loud"]
+
+
+def test_configuring_again_replaces_the_handler(lines: io.StringIO) -> None:
+    logs.configure(Settings(log_format="json"), stream=lines)
+    log.info("once")
+    assert len(parsed(lines)) == 1
+
+
+SECRETS = [
+    "p\"a\\ss'wörd §1",
+    "hunter2!",
+    "a b&c=d/e?f#g",
+    "ключ-от-почты",
+    "tab\tand\x7f",
+    "~~~???>>>",
+    "Zx9",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_is_redacted_in_every_form_in_which_it_may_come_by(secret: str) -> None:
+    logs.keep_secret(secret)
+    raw = secret.encode()
+    imap_quoted = secret.replace("\\", "\\\\").replace('"', '\\"')
+    forms = [
+        secret, quote(secret), quote(secret, safe=""), quote_plus(secret), imap_quoted, raw.hex(),
+        json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1],
+        repr(raw)[2:-1], base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode(),
+    ]  # fmt: skip
+    for form in forms:
+        text = logs.redact(f"before {form} after")
+        assert form not in text, form
+        assert text.startswith("before ***"), text
+        assert text.endswith("after"), text
+
+
+@pytest.mark.parametrize("user", ["", "a", "ab", "abc", "abcd@example.org"])
+def test_a_password_inside_of_sasl_plain_is_redacted(user: str) -> None:
+    secret = "correct horse battery"
+    logs.keep_secret(secret)
+    line = base64.b64encode(f"\0{user}\0{secret}".encode()).decode()
+    hidden = logs.redact(f"sent {line}")
+    assert "***" in hidden
+    assert base64.b64encode(secret.encode()).decode()[4:-4] not in hidden
+
+
+def test_a_very_short_secret_is_redacted_alone_and_leaves_words_readable() -> None:
+    logs.keep_secret("q7")
+    assert logs.redact("q7 in q7x and (q7), aq7") == "*** in q7x and (***), aq7"
+
+
+def test_secrets_that_contain_each_other_are_redacted_whole() -> None:
+    logs.keep_secret("open-sesame")
+    logs.keep_secret("open-sesame-and-close")
+    assert logs.redact("open-sesame-and-close open-sesame") == "*** ***"
+
+
+def test_an_empty_secret_hides_nothing() -> None:
+    logs.keep_secret("")
+    assert logs.redact("plain text") == "plain text"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://bob:pw@host:5432/db?x=1", "postgresql://***@host:5432/db?x=1"),
+        ("see imaps://me@x:p/w@host.", "see imaps://***@host."),
+        ("A1 LOGIN bob pw123", "A1 LOGIN ***"),
+        ('A1 LOGIN "bob" "p w\\"1"', "A1 LOGIN ***"),
+        ('b\'A1 LOGIN "bob" "pw"\'', "b'A1 LOGIN ***'"),
+        ("A1 AUTHENTICATE PLAIN AGJvYgBwdw==", "A1 AUTHENTICATE PLAIN ***"),
+        ("NO [AUTHENTICATIONFAILED] LOGIN failed for bob", "NO [AUTHENTICATIONFAILED] LOGIN failed for bob"),
+        ("http://localhost:3000/health", "http://localhost:3000/health"),
+    ],
+)
+def test_credentials_are_redacted_by_their_place_too(text: str, expected: str) -> None:
+    assert logs.redact(text) == expected
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_no_secret_is_in_a_line_its_fields_or_its_traceback(lines: io.StringIO, format: str) -> None:
+    secret = "un" + 'gu"essäble'
+    logs.keep_secret(secret)
+    if format == "text":
+        as_text(lines)
+    extra = {"a": secret, "b": [secret.encode()], "c": {secret: {"x": (secret,)}}, "d": ValueError(secret)}
+    try:
+        try:
+            raise ValueError(secret)
+        except ValueError as error:
+            raise RuntimeError(f"with {error!r}") from error
+    except RuntimeError:
+        log.exception("It was %s", secret, extra=extra, stack_info=True)
+    written = lines.getvalue()
+    assert "RuntimeError: with ValueError('***')" in written
+    assert "essäble" not in written
+    assert "ess\\u00e4ble" not in written
+
+
+def test_the_secrets_of_the_settings_are_known_from_the_start(lines: io.StringIO) -> None:
+    token, key = secrets.token_urlsafe(), secrets.token_hex(32)
+    url = "postgresql://bob:p%40ss-w0rd@db/x?password=other-w0rd"
+    settings = Settings(database_url=url, api_token=f"{token}, {token}2", imap_encryption_key=key)
+    logs.configure(settings, stream=lines)
+    assert logs.redact(f"{token}2 {key} p@ss-w0rd p%40ss-w0rd other-w0rd") == "*** *** *** *** ***"
+    assert logs.redact(url) == "postgresql://***@db/x?password=***"
+
+
+def test_a_broken_log_call_is_told_without_its_arguments(lines: io.StringIO) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [h for h in root.handlers if getattr(h, "stream", None) is lines]  # pytest's raise
+    log.info("%d accounts", "not-to-be-shown")
+    assert "A log line could not be written: TypeError at" in lines.getvalue()
+    assert "not-to-be-shown" not in lines.getvalue()
