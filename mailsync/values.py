@@ -153,10 +153,12 @@ def database_url() -> Rule:
         query = parse_qs(parts.query, keep_blank_values=True)
         hosts, ports = query.get("host", []), ",".join(query.get("port", [])).split(",")
         for place in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several, urlsplit does not
-            match = re.fullmatch(r"(.*?)(?::(\d*))?", place)
-            hosts.append(unquote(match[1]) if match else place)
-            ports.append(match[2] or "" if match else "")
-        if any(port and not (port.isdecimal() and 0 < int(port) < 65536) for port in ports):
+            match = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", place)
+            if not match:
+                raise ValueError
+            hosts.append(unquote(match[1]))
+            ports.append(match[2] or "")
+        if any(port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536) for port in ports):
             raise ValueError
         if "6543" in ports:
             raise ValueError(f"port 6543 is refused: {_POOLER}")
