@@ -1,0 +1,168 @@
+"""A row of LIST becomes a folder's role, sync priority and exclusion (SPEC §6, RFC 6154); pure.
+
+A role comes from a SPECIAL-USE attribute, else from the folder's name, in any of many languages
+(:mod:`mailsync.folder_names`).
+A name counts only as a whole path segment, and only at the top or right under ``INBOX`` or Gmail's
+container: ``INBOX.Sent`` is the sent folder, ``Sent Invoices`` and ``Clients/Acme/Sent`` are not.
+
+Sync priority, smaller is sooner: inbox 1, sent 5 (both below 100, the folders every tick looks at),
+others 100, drafts 110, archive 150, flagged 160, excluded ones 200.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from .folder_names import NAMES
+from .model import FolderTraits, ListedFolder
+
+INBOX = FolderTraits(role="inbox", sync_priority=1, excluded_reason=None)
+
+_PRIORITIES: Final[Mapping[str | None, int]] = {
+    "sent": 5,
+    "drafts": 110,
+    "archive": 150,
+    "flagged": 160,
+}
+_OTHERS, _EXCLUDED = 100, 200
+_EXCLUDED_ROLES = frozenset({"junk", "trash", "all"})
+_CONTAINERS = frozenset({"inbox", "[gmail]", "[google mail]"})
+
+# In the order in which they win when a folder has several. AllMail, Spam and Starred are older than RFC 6154.
+_ATTRIBUTES: Final[tuple[tuple[str, str], ...]] = (
+    ("\\all", "all"),
+    ("\\allmail", "all"),
+    ("\\trash", "trash"),
+    ("\\junk", "junk"),
+    ("\\spam", "junk"),
+    ("\\sent", "sent"),
+    ("\\drafts", "drafts"),
+    ("\\archive", "archive"),
+    ("\\flagged", "flagged"),
+    ("\\starred", "flagged"),
+)
+
+
+def _key(name: str) -> str:
+    """Names are compared without regard to case, composition of accents, and spacing.
+
+    Twice normalised, since case folding can take composed letters apart (Unicode D146).
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return " ".join(folded.split())
+
+
+def _roles_by_name() -> dict[str, tuple[str, int]]:
+    """Each name's role and its place in that role's list, where the most usual names are first."""
+    found: dict[str, tuple[str, int]] = {}
+    for role, names in NAMES.items():
+        for place, name in enumerate(names.replace("\n", ";").split(";")):
+            if key := _key(name):
+                found.setdefault(key, (role, place))
+    return found
+
+
+_BY_NAME: Final[Mapping[str, tuple[str, int]]] = _roles_by_name()
+
+
+def is_inbox(wire_name: bytes) -> bool:
+    """Whether a mailbox name is INBOX, which is case-insensitive (RFC 9051 §5.1)."""
+    return wire_name.upper() == b"INBOX"
+
+
+def traits(listed: ListedFolder) -> FolderTraits:
+    """Decide role, priority and exclusion of one folder by itself.
+
+    INBOX is never excluded, whatever its attributes say. ``excluded_reason`` is ``nonexistent``,
+    ``noselect``, ``junk``, ``trash``, ``all`` or None. Use :func:`assign_roles` for a whole listing.
+    """
+    if is_inbox(listed.wire_name):
+        return INBOX
+    if "\\nonexistent" in listed.attributes:
+        return FolderTraits(None, _EXCLUDED, "nonexistent")
+    if "\\noselect" in listed.attributes:
+        return FolderTraits(None, _EXCLUDED, "noselect")
+    named = _role_by_name(listed)
+    return _with_role(_role_by_attribute(listed) or (named[0] if named else None))
+
+
+def assign_roles(listed: Sequence[ListedFolder]) -> dict[bytes, FolderTraits]:
+    """Decide for a whole listing, by wire name.
+
+    Where an attribute gives a role to a folder, names give that role to no other; where only names give
+    it, the most usual name wins. Junk and trash are apart: each folder of such a name is left out, since
+    different programs make different ones. What lies below a junk or trash folder is left out with it.
+    A folder listed twice has the attributes of both rows.
+    """
+    rows: dict[bytes, ListedFolder] = {}
+    for row in listed:
+        held = rows.get(row.wire_name)
+        rows[row.wire_name] = replace(row, attributes=row.attributes | held.attributes) if held else row
+    decided = {wire_name: traits(row) for wire_name, row in rows.items()}
+    _settle_names(rows, decided)
+    _leave_out_children(rows, decided)
+    return decided
+
+
+def _settle_names(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:
+    marked: set[str] = set()
+    by_name: dict[str, list[tuple[int, bytes]]] = {}
+    for wire_name, row in rows.items():
+        role = decided[wire_name].role
+        if role is None or role in ("inbox", "junk", "trash"):
+            continue
+        if _role_by_attribute(row):
+            marked.add(role)
+        elif named := _role_by_name(row):
+            by_name.setdefault(role, []).append((named[1], wire_name))
+    for role, candidates in by_name.items():
+        winner = None if role in marked else min(candidates)[1]
+        for _, wire_name in candidates:
+            if wire_name != winner:
+                decided[wire_name] = _with_role(None)
+
+
+def _leave_out_children(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:
+    parents = {
+        row.path + row.delimiter: found.excluded_reason
+        for row in rows.values()
+        if row.delimiter and (found := decided[row.wire_name]).role in ("junk", "trash")
+    }
+    if not parents:
+        return
+    for wire_name, row in rows.items():
+        if decided[wire_name].excluded_reason or is_inbox(wire_name) or not row.delimiter:
+            continue
+        if _role_by_attribute(row):
+            continue
+        at = row.path.find(row.delimiter)
+        while at >= 0:
+            reason = parents.get(row.path[: at + len(row.delimiter)])
+            if reason:
+                decided[wire_name] = FolderTraits(None, _EXCLUDED, reason)
+                break
+            at = row.path.find(row.delimiter, at + len(row.delimiter))
+
+
+def _with_role(role: str | None) -> FolderTraits:
+    if role in _EXCLUDED_ROLES:
+        return FolderTraits(role, _EXCLUDED, role)
+    return FolderTraits(role, _PRIORITIES.get(role, _OTHERS), None)
+
+
+def _role_by_attribute(listed: ListedFolder) -> str | None:
+    for attribute, role in _ATTRIBUTES:
+        if attribute in listed.attributes:
+            return role
+    return None
+
+
+def _role_by_name(listed: ListedFolder) -> tuple[str, int] | None:
+    segments = listed.path.split(listed.delimiter) if listed.delimiter else [listed.path]
+    keys = [key for segment in segments if (key := _key(segment))]
+    if not keys or not _CONTAINERS.issuperset(keys[:-1]):
+        return None
+    return _BY_NAME.get(keys[-1])

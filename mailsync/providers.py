@@ -1,0 +1,288 @@
+"""Which IMAP server an address belongs to, for the providers that many people use (SPEC §5); pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from .errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One mail provider.
+
+    ``domains`` are those of its own addresses; companies whose mail it hosts have domains of their own.
+    ``note`` is one sentence for the person who adds an account, or empty. ``accepts_passwords`` is False
+    where no password of any kind can log in over the Internet.
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    host: str
+    port: int = 993
+    security: str = "tls"
+    note: str = ""
+    accepts_passwords: bool = True
+
+
+def _app_password(where: str) -> str:
+    return f"Needs an app password, not the account's own: make one at {where}."
+
+
+def _split(domains: str) -> tuple[str, ...]:
+    return tuple(domains.split())
+
+
+_MICROSOFT_NOTE = (
+    "Microsoft no longer accepts passwords over IMAP, app passwords included, only OAuth, "
+    "which mailsync does not offer."
+)
+_GMX_NOTE = (
+    "IMAP must first be switched on in the webmail's settings; "
+    "with two-factor login it needs an app password."
+)
+_ZOHO_NOTE = (
+    "IMAP must first be switched on in Zoho's settings; with two-factor login it needs an app password."
+)
+_YANDEX_NOTE = "IMAP must be switched on in the settings. " + _app_password(
+    "id.yandex.com/security/app-passwords"
+)
+
+PROVIDERS: tuple[Provider, ...] = (
+    Provider(
+        "Rackspace",
+        _split("emailsrvr.com"),
+        "secure.emailsrvr.com",
+        note="The user name is the whole address.",
+    ),
+    Provider(
+        "Gmail",
+        _split("gmail.com googlemail.com"),
+        "imap.gmail.com",
+        note=_app_password("myaccount.google.com/apppasswords (two-step verification must be on)"),
+    ),
+    Provider(
+        "Outlook",
+        _split(
+            "outlook.com outlook.de outlook.fr outlook.es outlook.it outlook.jp outlook.at outlook.be "
+            "outlook.ie outlook.in outlook.kr outlook.pt outlook.sa outlook.com.br outlook.com.au "
+            "outlook.com.ar outlook.com.tr outlook.co.th outlook.dk outlook.cl hotmail.com hotmail.de "
+            "hotmail.fr hotmail.es hotmail.it hotmail.co.uk hotmail.nl hotmail.be hotmail.se hotmail.no "
+            "hotmail.dk hotmail.fi hotmail.gr hotmail.ca hotmail.co.jp hotmail.com.br hotmail.com.ar "
+            "hotmail.com.tr hotmail.com.au hotmail.cl live.com live.de live.fr live.it live.nl live.be "
+            "live.ca live.se live.no live.dk live.co.uk live.jp live.cn live.com.au live.com.mx "
+            "live.com.pt msn.com passport.com windowslive.com office365.com onmicrosoft.com"
+        ),
+        "outlook.office365.com",
+        note=_MICROSOFT_NOTE,
+        accepts_passwords=False,
+    ),
+    Provider(
+        "iCloud",
+        _split("icloud.com me.com mac.com"),
+        "imap.mail.me.com",
+        note=_app_password("account.apple.com (App-Specific Passwords)"),
+    ),
+    Provider(
+        "Yahoo Japan",
+        _split("yahoo.co.jp ymail.ne.jp"),
+        "imap.mail.yahoo.co.jp",
+        note="IMAP must first be switched on in the webmail's settings.",
+    ),
+    Provider(
+        "Yahoo",
+        _split(
+            "yahoo.com ymail.com rocketmail.com yahoo.de yahoo.fr yahoo.es yahoo.it yahoo.ca yahoo.at "
+            "yahoo.be yahoo.dk yahoo.fi yahoo.gr yahoo.ie yahoo.in yahoo.nl yahoo.no yahoo.pl yahoo.pt "
+            "yahoo.ro yahoo.se yahoo.co.uk yahoo.co.in yahoo.co.id yahoo.co.nz yahoo.co.th yahoo.co.za "
+            "yahoo.com.ar yahoo.com.au yahoo.com.br yahoo.com.hk yahoo.com.mx yahoo.com.my yahoo.com.ph "
+            "yahoo.com.sg yahoo.com.tr yahoo.com.tw yahoo.com.vn myyahoo.com"
+        ),
+        "imap.mail.yahoo.com",
+        note=_app_password("login.yahoo.com/account/security"),
+    ),
+    Provider(
+        "AOL",
+        _split("aol.com aol.de aol.fr aol.co.uk aim.com love.com games.com wow.com verizon.net"),
+        "imap.aol.com",
+        note=_app_password("login.aol.com/account/security"),
+    ),
+    Provider(
+        "Fastmail",
+        _split(
+            "fastmail.com fastmail.fm fastmail.net fastmail.org fastmail.de fastmail.co.uk fastmail.us "
+            "fastmail.in fastmail.jp fastmail.mx fastmail.nl fastmail.se fastmail.to fastmail.cn "
+            "fastmail.uk fastmail.im fastmail.es messagingengine.com sent.com mailhaven.com"
+        ),
+        "imap.fastmail.com",
+        note=_app_password("Settings, Privacy & Security, App passwords"),
+    ),
+    Provider("Zoho", _split("zoho.com zohomail.com"), "imap.zoho.com", note=_ZOHO_NOTE),
+    Provider("Zoho Europe", _split("zoho.eu zohomail.eu"), "imap.zoho.eu", note=_ZOHO_NOTE),
+    Provider("Zoho India", _split("zoho.in zohomail.in"), "imap.zoho.in", note=_ZOHO_NOTE),
+    Provider(
+        "GMX",
+        _split("gmx.de gmx.net gmx.at gmx.ch gmx.li gmx.info gmx.org gmx.biz gmx.eu"),
+        "imap.gmx.net",
+        note=_GMX_NOTE,
+    ),
+    Provider(
+        "GMX",
+        _split("gmx.com gmx.us gmx.co.uk gmx.es gmx.fr gmx.it gmx.pt gmx.se gmx.ie gmx.tm"),
+        "imap.gmx.com",
+        note=_GMX_NOTE,
+    ),
+    Provider("WEB.DE", _split("web.de"), "imap.web.de", note=_GMX_NOTE),
+    Provider(
+        "mail.com",
+        _split(
+            "mail.com email.com usa.com post.com europe.com asia.com iname.com writeme.com myself.com "
+            "dr.com engineer.com consultant.com accountant.com cheerful.com techie.com linuxmail.org "
+            "london.com berlin.com munich.com activist.com artlover.com bikerider.com birdlover.com "
+            "workmail.com contractor.net chef.net execs.com musician.org journalist.com programmer.net "
+            "scientist.com physicist.net teachers.org lawyer.com graduate.org"
+        ),
+        "imap.mail.com",
+        note="IMAP is part of the paid plan and must be switched on in the settings; with two-factor "
+        "login it needs an app password.",
+    ),
+    Provider(
+        "Yandex",
+        _split("yandex.com yandex.ru ya.ru yandex.by yandex.kz yandex.ua yandex.com.tr narod.ru"),
+        "imap.yandex.com",
+        note=_YANDEX_NOTE,
+    ),
+    Provider("IONOS", _split("ionos.com 1and1.com"), "imap.ionos.com"),
+    Provider("IONOS", _split("ionos.de 1und1.de online.de onlinehome.de"), "imap.ionos.de"),
+    Provider("IONOS", _split("ionos.co.uk 1and1.co.uk"), "imap.ionos.co.uk"),
+    Provider("IONOS", _split("ionos.fr 1and1.fr"), "imap.ionos.fr"),
+    Provider("IONOS", _split("ionos.es 1and1.es"), "imap.ionos.es"),
+    Provider("OVH", _split("ovh.net ovh.com ovh.fr"), "ssl0.ovh.net"),
+    Provider("Migadu", _split("migadu.com"), "imap.migadu.com"),
+    Provider(
+        "mailbox.org",
+        _split("mailbox.org"),
+        "imap.mailbox.org",
+        note="With two-factor login it needs an app password: Settings, Security.",
+    ),
+    Provider(
+        "Posteo",
+        _split("posteo.de posteo.net posteo.at posteo.ch posteo.eu posteo.org posteo.us posteo.me"),
+        "posteo.de",
+    ),
+    Provider("freenet", _split("freenet.de"), "mx.freenet.de"),
+    Provider(
+        "T-Online",
+        _split("t-online.de magenta.de"),
+        "secureimap.t-online.de",
+        note="Needs the separate e-mail password that is set in Telekom's customer centre.",
+    ),
+    Provider("Orange", _split("orange.fr wanadoo.fr"), "imap.orange.fr"),
+    Provider("Free", _split("free.fr"), "imap.free.fr"),
+    Provider("Libero", _split("libero.it"), "imapmail.libero.it"),
+    Provider(
+        "Mail.ru",
+        _split("mail.ru inbox.ru list.ru bk.ru internet.ru"),
+        "imap.mail.ru",
+        note=_app_password("account.mail.ru/user/2-step-auth/passwords"),
+    ),
+    Provider("Seznam", _split("seznam.cz email.cz post.cz spoluzaci.cz"), "imap.seznam.cz"),
+    Provider(
+        "QQ",
+        _split("qq.com foxmail.com vip.qq.com"),
+        "imap.qq.com",
+        note="Needs an authorisation code, which the webmail gives when IMAP is switched on.",
+    ),
+    Provider(
+        "Comcast",
+        _split("comcast.net xfinity.com"),
+        "imap.comcast.net",
+        note="Access by third-party programs must be allowed in the webmail's security settings.",
+    ),
+    Provider("DreamHost", _split("dreamhost.com"), "imap.dreamhost.com"),
+    Provider("Gandi", _split("gandi.net"), "mail.gandi.net"),
+    Provider("Hostinger", _split("hostinger.com"), "imap.hostinger.com"),
+    Provider(
+        "Proton",
+        _split("proton.me protonmail.com protonmail.ch pm.me"),
+        "127.0.0.1",
+        port=1143,
+        security="starttls",
+        note="Proton offers no IMAP on the Internet, only through Proton Mail Bridge on this machine, "
+        "with the Bridge's password.",
+        accepts_passwords=False,
+    ),
+)
+
+_BY_DOMAIN = {domain: provider for provider in PROVIDERS for domain in provider.domains}
+_BY_HOST = {provider.host: provider for provider in PROVIDERS}
+# Servers of the same providers under other names.
+_BY_HOST |= {
+    "imap.mail.ovh.net": _BY_HOST["ssl0.ovh.net"],
+    "imap-mail.outlook.com": _BY_HOST["outlook.office365.com"],
+    "imap.yandex.ru": _BY_HOST["imap.yandex.com"],
+    "imap.1and1.com": _BY_HOST["imap.ionos.com"],
+    "imap.1und1.de": _BY_HOST["imap.ionos.de"],
+    "imappro.zoho.com": _BY_HOST["imap.zoho.com"],
+    "imappro.zoho.eu": _BY_HOST["imap.zoho.eu"],
+    "imappro.zoho.in": _BY_HOST["imap.zoho.in"],
+}
+
+
+def provider_for(email: str) -> Provider | None:
+    """The provider whose domain `email` has, or None: then host and port must be asked for."""
+    domain = email.rpartition("@")[2].strip().lower().rstrip(".")
+    while domain:
+        if found := _BY_DOMAIN.get(domain):
+            return found
+        domain = domain.partition(".")[2]
+    return None
+
+
+def provider_at(host: str) -> Provider | None:
+    """The provider that runs the server `host`, or None; for addresses with a domain of their own."""
+    return _BY_HOST.get(host.strip().lower().rstrip("."))
+
+
+_LOCAL = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\"(),:;<>@\[\\\]]+")
+_LABEL = re.compile(r"(?!-)[a-z0-9\-\x80-\U0010ffff]+(?<!-)")
+
+
+def normalise_email(text: str) -> str:
+    """Return the address in lower case and composed Unicode, the form in which accounts are stored.
+
+    Names of a domain may hold letters of any script (IDN) and are kept as they were typed, so ``xn--…``
+    stays too. A domain of one label is accepted, for servers in private networks. Raises
+    :class:`~mailsync.errors.InvalidInput` if it is no address.
+    """
+    address = unicodedata.normalize("NFC", text.strip()).lower()
+    local, at, domain = address.rpartition("@")
+    if (
+        not at
+        or not address.isprintable()
+        or not _LOCAL.fullmatch(local)
+        or not _is_domain(domain)
+        or _bytes(address) > 254
+    ):
+        raise InvalidInput(f"{address[:80]!a} is not an e-mail address; accepted is name@example.com")
+    if _bytes(local) > 64 or local.startswith(".") or local.endswith(".") or ".." in local:
+        raise InvalidInput(
+            f"{address[:80]!a} is not an e-mail address: "
+            "before the @ stand at most 64 bytes, without a dot at either end or two dots in a row"
+        )
+    return address
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _is_domain(domain: str) -> bool:
+    return all(_LABEL.fullmatch(label) and _label_length(label) <= 63 for label in domain.split("."))
+
+
+def _label_length(label: str) -> int:
+    """The label's length on the wire (RFC 5891 A-label)."""
+    return len(label) if label.isascii() else len("xn--") + len(label.encode("punycode"))
