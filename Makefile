@@ -1,0 +1,45 @@
+# Every command here works on a bare Debian 12; what it needs is made in .venv, once.
+
+SHELL := /bin/sh
+VENV := .venv/bin
+STAMP := .venv/.made-from-setup.cfg
+PYTEST := $(VENV)/python -m pytest -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check lint bench clean dovecot
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: $(STAMP) ## a sample mailbox becomes rows, on this machine, in half a minute
+	@$(VENV)/mailsync demo
+
+dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own
+	@$(VENV)/mailsync dev
+
+test: $(STAMP) dovecot ## all tests, against real servers
+	@$(PYTEST)
+
+check: lint test ## what CI runs: style, types, layers, all tests
+
+lint: $(STAMP)
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy --strict mailsync
+	$(VENV)/python -m pytest -q tests/unit/test_layers.py
+
+bench: $(STAMP) dovecot ## how fast a first sync is, as ratios of one run
+	@$(VENV)/python -m tests.benchmarks.run
+
+clean: ## remove .venv and all that was built (not .mailsync, which holds data of make dev)
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An ordinary user goes on without it: the tests say how many of them are left out.
+dovecot:
+	@PATH="$$PATH:/usr/sbin:/sbin"; command -v dovecot >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] \
+	|| .ci/apt-install dovecot-imapd || true
+
+$(STAMP): setup.cfg
+	@.ci/make-venv
+	@touch $@
