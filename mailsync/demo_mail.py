@@ -1,0 +1,304 @@
+"""Sample mail: a pleasant little mailbox for ``mailsync demo``, and messages in bulk for tests; pure.
+
+Both are made from a seed and the same for the same seed, byte by byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from html import escape
+from typing import NamedTuple
+
+from .demo_odd import odd_messages
+from .demo_texts import ALERTS, COLLEAGUES, CUSTOMERS, JUNK, NEWSLETTERS, OWNER, TOPICS, Person, Topic
+
+_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
+_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+_CSV = "date;sensor;°C\n2025-05-02;A-17;21.4\n2025-05-03;A-17;21.9\n".encode()
+_ZONES = tuple(timezone(timedelta(minutes=minutes)) for minutes in (60, 120, 0, 540, 180, -300, 330))
+
+_FIRST_DAY = datetime(2025, 1, 7, 8, 0, tzinfo=UTC)
+_ROUNDS = 8
+
+
+class SampleMessage(NamedTuple):
+    """One message to put into a sample mailbox.
+
+    ``folder`` is a decoded path with ``/`` between its parts, ``raw`` has CRLF line ends, ``flags`` are as
+    IMAP writes them.
+    """
+
+    folder: str
+    raw: bytes
+    flags: tuple[str, ...]
+    internal_date: datetime
+
+
+def sample_mailbox(seed: int = 20) -> Iterator[SampleMessage]:
+    """Yield a few hundred messages of the first half-year of a small company, folder by folder, oldest first.
+
+    Folders: INBOX, Sent, Drafts, Archive/2025, Projekte/Übersicht, Newsletter, Junk.
+    """
+    maker = _Maker(random.Random(seed))
+    messages = [*maker.conversations(), *maker.newsletters(), *maker.alerts(), *maker.junk(), *maker.drafts()]
+    messages += [SampleMessage(*odd) for odd in odd_messages(_FIRST_DAY + timedelta(days=100))]
+    order = {name: place for place, name in enumerate(("INBOX", "Sent", "Drafts", "Archive/2025"))}
+    messages.sort(key=lambda one: (order.get(one.folder, 9), one.folder, one.internal_date))
+    yield from messages
+
+
+class _Maker:
+    """Makes messages, and counts them for their ids."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.count = 0
+
+    def conversations(self) -> Iterator[SampleMessage]:
+        for turn in range(_ROUNDS):
+            for topic in TOPICS:
+                yield from self._conversation(topic, _FIRST_DAY + timedelta(days=20 * turn))
+
+    def _conversation(self, topic: Topic, begin: datetime) -> Iterator[SampleMessage]:
+        """What others say goes to one folder, what the owner says to Sent."""
+        when = begin + timedelta(minutes=self.rng.randrange(18 * 24 * 60))
+        folder = self._folder(when, topic)
+        ids: list[str] = []
+        for place, text in enumerate(topic.says):
+            by_owner = place % 2 == 1
+            sender = OWNER if by_owner else topic.others[place // 2 % len(topic.others)]
+            others = topic.others if by_owner else tuple(one for one in topic.others if one != sender)
+            to = others if by_owner else (OWNER,)
+            message = self._message(topic.subject if not ids else f"Re: {topic.subject}", sender, to, when)
+            if not by_owner and others:
+                message["Cc"] = _addresses(others)
+            if ids:
+                message["In-Reply-To"] = ids[-1]
+                message["References"] = " ".join(ids)
+            ids.append(str(message["Message-ID"]))
+            self._fill(message, text, html=self.rng.random() < 0.4)
+            if place == 0 or "hang" in text or "attach" in text or "jointe" in text or "添付" in text:
+                self._attach(message)
+            flags = ["\\Seen"] if by_owner or self.rng.random() < 0.7 else []
+            if not by_owner and place + 1 < len(topic.says) and flags:
+                flags.append("\\Answered")
+            if self.rng.random() < 0.1:
+                flags.append("\\Flagged")
+            if by_owner and self.rng.random() < 0.1:
+                flags.append("$Forwarded")
+            yield SampleMessage("Sent" if by_owner else folder, _raw(message), tuple(flags), when)
+            when += timedelta(minutes=self.rng.randrange(7, 2_000))
+
+    def _folder(self, when: datetime, topic: Topic) -> str:
+        if topic.others[0] in COLLEAGUES and self.rng.random() < 0.4:
+            return "Projekte/Übersicht"
+        return "Archive/2025" if when < _FIRST_DAY + timedelta(days=60) else "INBOX"
+
+    def newsletters(self) -> Iterator[SampleMessage]:
+        for week in range(12):
+            for name, email, list_id, subjects in NEWSLETTERS:
+                when = _FIRST_DAY + timedelta(days=7 * week, hours=self.rng.randrange(10))
+                subject = subjects[week % len(subjects)]
+                message = self._message(subject, Person(name, email), (OWNER,), when)
+                message["List-Id"] = f"{name.split()[0]} <{list_id}>"
+                message["List-Unsubscribe"] = f"<https://news.example.org/leave/{self.count}>"
+                message["Precedence"] = "bulk"
+                self._fill(
+                    message, f"{subject}\n\nRead on at https://news.example.org/{self.count}", html=True
+                )
+                flags = ("\\Seen",) if self.rng.random() < 0.5 else ()
+                yield SampleMessage("Newsletter", _raw(message), flags, when)
+
+    def alerts(self) -> Iterator[SampleMessage]:
+        for number in range(24):
+            subject, email = ALERTS[number % len(ALERTS)]
+            when = _FIRST_DAY + timedelta(days=6 * number, minutes=self.rng.randrange(600))
+            message = self._message(subject, Person("", email), (OWNER,), when)
+            message["Auto-Submitted"] = "auto-generated"
+            message["X-Auto-Response-Suppress"] = "All"
+            self._fill(message, f"{subject}.\n\nNo answer is needed.", html=False)
+            yield SampleMessage("INBOX", _raw(message), ("\\Seen",), when)
+
+    def junk(self) -> Iterator[SampleMessage]:
+        for number in range(15):
+            subject, email = JUNK[number % len(JUNK)]
+            when = _FIRST_DAY + timedelta(days=10 * number, minutes=self.rng.randrange(600))
+            message = self._message(subject, Person("Customer Service", email), (), when)
+            message["To"] = "undisclosed-recipients:;"
+            self._fill(message, "Click here, quickly.", html=True)
+            yield SampleMessage("Junk", _raw(message), (), when)
+
+    def drafts(self) -> Iterator[SampleMessage]:
+        for number in range(6):
+            when = _FIRST_DAY + timedelta(days=150, hours=number)
+            message = self._message(
+                f"Entwurf {number + 1}: Messeauftritt", OWNER, CUSTOMERS[number : number + 1], when
+            )
+            self._fill(message, "Liebe Kundinnen und Kunden,\n\n(hier fehlt noch etwas)\n", html=False)
+            yield SampleMessage("Drafts", _raw(message), ("\\Draft", "\\Seen"), when)
+
+    def _message(self, subject: str, sender: Person, to: Iterable[Person], when: datetime) -> EmailMessage:
+        self.count += 1
+        message = EmailMessage(policy=SMTP)
+        message["From"] = _addresses([sender])
+        if to := tuple(to):
+            message["To"] = _addresses(to)
+        message["Subject"] = subject
+        message["Date"] = format_datetime(when.astimezone(self.rng.choice(_ZONES)))
+        domain = sender.email.partition("@")[2]
+        message["Message-ID"] = f"<{when:%Y%m%d%H%M}.{self.count}.{self.rng.getrandbits(40):x}@{domain}>"
+        return message
+
+    def _fill(self, message: EmailMessage, text: str, *, html: bool) -> None:
+        message.set_content(text + "\n", cte="quoted-printable")
+        if html:
+            body = escape(text).replace("\n\n", "</p><p>").replace("\n", "<br>")
+            message.add_alternative(f"<html><body><p>{body}</p></body></html>\n", subtype="html")
+
+    def _attach(self, message: EmailMessage) -> None:
+        kind = self.rng.randrange(4)
+        if kind == 0:
+            message.add_attachment(_PDF, maintype="application", subtype="pdf", filename="Übersicht 2025.pdf")
+        elif kind == 1:
+            message.add_attachment(_PNG, maintype="image", subtype="png", filename="sensor.png")
+        elif kind == 2:
+            message.add_attachment(_CSV, maintype="text", subtype="csv", filename="Messwerte (Mai).csv")
+
+
+def _addresses(people: Iterable[Person]) -> tuple[Address, ...]:
+    return tuple(Address(display_name=one.name, addr_spec=one.email) for one in people)
+
+
+def _raw(message: EmailMessage) -> bytes:
+    # Left alone, the email package takes boundaries from the global random generator.
+    for number, part in enumerate(message.walk()):
+        if part.is_multipart():
+            part.set_boundary(f"=_part_{number}_{str(message['Message-ID'])[1:13]}")
+    return message.as_bytes()
+
+
+# -- messages in bulk ----------------------------------------------------------------------------------
+
+_FIRST_NAMES = (
+    "Ada",
+    "Björn",
+    "Chloé",
+    "Dmitri",
+    "Elif",
+    "Françoise",
+    "Goran",
+    "Hana",
+    "Iñaki",
+    "Jörg",
+    "Kaoru",
+)
+_LAST_NAMES = (
+    "Adeyemi",
+    "Berg",
+    "Çelik",
+    "Dvořák",
+    "Eriksson",
+    "Fischer",
+    "Großmann",
+    "Høgh",
+    "Ito",
+    "Jansen",
+)
+_WORDS = (
+    "delivery",
+    "Angebot",
+    "sensor",
+    "Rechnung",
+    "meeting",
+    "Prüfung",
+    "results",
+    "réunion",
+    "order",
+    "plan",
+)
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_BULK_BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def varied_message(n: int, rng: random.Random) -> bytes:
+    """Make message number `n` quickly, with about 3.8 KB of header and addresses that hardly repeat.
+
+    Of its header about 900 bytes are fields that mailsync asks for. The same `n` and generator state give
+    the same bytes.
+    """
+    bits = rng.getrandbits(64)
+    moment = _BULK_BEGIN + timedelta(minutes=7 * (n % 100_000), seconds=bits & 31)
+    day = f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]}"
+    date = f"{day} {moment:%Y %H:%M:%S} +0{bits & 3}00"
+    domain = f"mx{bits >> 4 & 255}.example.{'org' if bits & 8 else 'com'}"
+    thread = [
+        f"<{n - back}.{(bits >> back) & 0xFFFFFFFF:x}.mail@post.{domain}>"
+        for back in range((bits >> 12) & 7, 0, -1)
+    ]
+    words = [_WORDS[(bits >> shift) % 10] for shift in (16, 20, 24, 28, 32)]
+    subject = f"{'Re: ' if thread else ''}{' '.join(words)} {n}"
+    lines = [f"Return-Path: <{n}@{domain}>", *_trace(domain, date, bits)]
+    lines.append(f"From: {_mailbox(n, bits >> 8)}")
+    others = [_mailbox(n * 7 + place, bits >> (place + 9)) for place in range(2 + (bits >> 32 & 7))]
+    lines.append("To: " + ",\r\n ".join(others[:-1]))
+    if bits & 64:
+        lines.append(f"Cc: {others[-1]}")
+    lines += [
+        f"Subject: {_encoded(subject)}",
+        f"Date: {date}",
+        f"Message-ID: <{n}.{bits:x}.mail@post.{domain}>",
+    ]
+    if thread:
+        lines += [f"In-Reply-To: {thread[-1]}", "References: " + "\r\n ".join(thread)]
+    if bits & 15 == 0:
+        lines += [f"List-Id: List {n % 20} <list{n % 20}.example.org>", "Precedence: list"]
+    lines += ["MIME-Version: 1.0", "Content-Type: text/plain; charset=utf-8", "", f"Message {n}.", ""]
+    return "\r\n".join(lines).encode()
+
+
+def _mailbox(n: int, bits: int) -> str:
+    first, last = _FIRST_NAMES[bits % 11], _LAST_NAMES[(bits >> 7) % 10]
+    name = f"{last}, {first}" if bits & 1 else f"{first} {last}"
+    shown = f'"{name}"' if name.isascii() else _encoded(name)
+    return f"{shown} <User.{n}.{bits & 0xFFFF:x}@host{bits % 97}.example.com>"
+
+
+def _encoded(text: str) -> str:
+    if text.isascii():
+        return text
+    return f"=?utf-8?B?{base64.b64encode(text.encode()).decode()}?="
+
+
+def _trace(domain: str, date: str, bits: int) -> list[str]:
+    """The fields that relays add, which make up most of a real header."""
+    noise = f"{bits:016x}"
+    lines = [
+        f"Received: from relay{hop}.{domain} (relay{hop}.{domain} [192.0.2.{hop + 1}])\r\n"
+        f"\tby in{hop}.example.com (Postfix) with ESMTPS id {noise[hop:]}\r\n"
+        f"\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)\r\n"
+        f"\t key-exchange X25519 server-signature RSA-PSS (2048 bits))\r\n"
+        f"\tfor <mara.koehler@example.com>; {date}"
+        for hop in range(5)
+    ]
+    signature = "\r\n\t ".join((noise * 4, noise[::-1] * 4, noise * 4, noise[8:] * 6, noise * 4))
+    lines += [
+        f"Authentication-Results: in.example.com; dkim=pass header.d={domain}; spf=pass\r\n"
+        f"\tsmtp.mailfrom={domain}; dmarc=pass (policy=reject) header.from={domain}",
+        f"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s=s2048;\r\n"
+        f"\th=from:to:subject:date:message-id:mime-version; bh={noise * 2};\r\n\tb={signature}",
+        f"ARC-Seal: i=1; a=rsa-sha256; cv=none; d=example.com; s=arc;\r\n\tb={signature}",
+        f"X-Spam-Status: No, score=-{bits % 7}.1 required=5.0 tests=[BAYES_00=-1.9,\r\n"
+        "\tDKIM_SIGNED=0.1, DKIM_VALID=-0.1, SPF_PASS=-0.001] autolearn=ham",
+        f"X-Mailer: Example Mailer {bits % 9}.2",
+    ]
+    return lines
