@@ -1,0 +1,143 @@
+"""Where mailsync may connect to (SPEC §9.1): names are resolved once, and each address is judged."""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+from mailsync.errors import ForbiddenHost, InvalidInput, Transient
+from mailsync.imap.waiting import SLICE
+
+if TYPE_CHECKING:
+    from mailsync.config import Settings
+    from mailsync.model import Endpoint
+
+IMAP_PORTS = frozenset({143, 993})
+SECURITIES = ("tls", "starttls", "plaintext")
+
+_CONTROL = re.compile(r"[\r\n\0]")
+_HOST = re.compile(r"[^\s/@?#\\]{1,253}")
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_COMPATIBLE = IPv6Network("::/96")
+_ISATAP = (0x00005EFE, 0x02005EFE)
+
+
+def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
+    """Check what can be checked without the network.
+
+    Raises InvalidInput for a malformed host, port, user name or kind of security, ForbiddenHost for a port
+    that is not allowed; both with ``step`` ``connect``.
+    """
+    refuse_control("host", endpoint.host)
+    refuse_control("user name", endpoint.username)
+    if not _HOST.fullmatch(endpoint.host):
+        raise InvalidInput("host: expected a host name or an address", step="connect")
+    if not endpoint.username:
+        raise InvalidInput("user name: it is empty", step="connect")
+    if endpoint.security not in SECURITIES:
+        raise InvalidInput(f"security: expected one of {', '.join(SECURITIES)}", step="connect")
+    if endpoint.security == "plaintext" and not settings.imap_allow_plaintext:
+        raise InvalidInput(
+            "security: plaintext would send the password in the clear; expected tls or starttls "
+            "(IMAP_ALLOW_PLAINTEXT=true permits it)",
+            step="connect",
+        )
+    if not 1 <= endpoint.port <= 65535:
+        raise InvalidInput(f"port: {endpoint.port} is not between 1 and 65535", step="connect")
+    if endpoint.port not in IMAP_PORTS and not settings.imap_allow_private_hosts:
+        raise ForbiddenHost(
+            f"port: {endpoint.port} is not allowed; expected 143 or 993 "
+            "(IMAP_ALLOW_PRIVATE_HOSTS=true permits others)",
+            step="connect",
+        )
+
+
+def refuse_control(what: str, value: str) -> None:
+    """Raise InvalidInput if `value`, called `what`, holds CR, LF or NUL; the value is not quoted."""
+    if _CONTROL.search(value):
+        raise InvalidInput(f"{what}: it must not contain CR, LF or NUL", step="connect")
+
+
+def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None]) -> list[str]:
+    """Return the addresses of the host, each of them judged, in the resolver's order.
+
+    Raises Transient if the name cannot be resolved within IMAP_CONNECT_TIMEOUT and ForbiddenHost if any
+    address may not be connected to; both with ``step`` ``dns``.
+    """
+    addresses = _look_up(endpoint.host, endpoint.port, settings.imap_connect_timeout, on_wait)
+    if not settings.imap_allow_private_hosts:
+        for address in addresses:
+            if not is_public(address):
+                raise ForbiddenHost(
+                    f"host: {endpoint.host} resolves to {address}, which is not a public address "
+                    "(IMAP_ALLOW_PRIVATE_HOSTS=true permits it)",
+                    step="dns",
+                )
+    return addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether `address` and every IPv4 address inside it is global unicast.
+
+    >>> is_public("8.8.8.8"), is_public("::ffff:127.0.0.1"), is_public("64:ff9b::a00:1")
+    (True, False, False)
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    # An address inside another decides together with it; the outer ones of a translation are not global
+    # themselves, so they are judged by what they carry.
+    inner = list(_inside(ip)) if isinstance(ip, IPv6Address) else []
+    carriers = isinstance(ip, IPv6Address) and (ip.ipv4_mapped is not None or ip in _NAT64[0])
+    return all(_is_global(each) for each in inner) and (carriers or _is_global(ip))
+
+
+def _is_global(ip: IPv4Address | IPv6Address) -> bool:
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
+
+
+def _inside(ip: IPv6Address) -> Iterator[IPv4Address]:
+    last = IPv4Address(int(ip) & 0xFFFFFFFF)
+    if ip.ipv4_mapped is not None or any(ip in network for network in (*_NAT64, _COMPATIBLE)):
+        yield last
+    if ip.sixtofour is not None:
+        yield ip.sixtofour
+    if ip.teredo is not None:
+        yield from ip.teredo
+    if (int(ip) >> 32) & 0xFFFFFFFF in _ISATAP:
+        yield last
+
+
+def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) -> list[str]:
+    """Ask the resolver in a thread of its own, since it can neither be interrupted nor given a time."""
+    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+        else:
+            answers.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            answer = answers.get(timeout=max(0.001, min(SLICE, end - time.monotonic())))
+        except queue.Empty:
+            if time.monotonic() >= end:
+                raise Transient(f"host: {host} could not be resolved in {timeout:g} s", step="dns") from None
+            on_wait()
+            continue
+        if isinstance(answer, UnicodeError):
+            raise InvalidInput(f"host: {host} is not a host name", step="dns")
+        if isinstance(answer, Exception):
+            reason = getattr(answer, "strerror", None) or "no answer"
+            raise Transient(f"host: {host} cannot be resolved: {reason}", step="dns")
+        return answer

@@ -1,0 +1,142 @@
+"""From a judged address to a socket with verified TLS on it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+from mailsync.errors import CertificateRejected, ConfigError, Transient
+from mailsync.imap.waiting import Patience
+
+if TYPE_CHECKING:
+    from mailsync.config import Settings
+    from mailsync.model import Endpoint
+
+
+def connect(
+    endpoint: Endpoint, addresses: list[str], settings: Settings, patience: Patience
+) -> socket.socket:
+    """Return a non-blocking socket to the first of `addresses` that answers.
+
+    The addresses share IMAP_CONNECT_TIMEOUT. Raises Transient with ``step`` ``connect``.
+    """
+    end = time.monotonic() + settings.imap_connect_timeout
+    failure = "no address"
+    for at, address in enumerate(addresses):
+        share = (end - time.monotonic()) / (len(addresses) - at)
+        try:
+            with patience.deadline(max(share, 0.001)):
+                return _connect(address, endpoint.port, patience)
+        except Transient as error:
+            failure = (
+                f"timed out after {settings.imap_connect_timeout:g} s" if error.step is None else str(error)
+            )
+    raise Transient(f"cannot connect to {endpoint.host}:{endpoint.port}: {failure}", step="connect")
+
+
+def _connect(address: str, port: int, patience: Patience) -> socket.socket:
+    family, kind, protocol, _, target = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        try:
+            sock.connect(target)
+        except BlockingIOError:
+            patience.writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code)) from None
+    except OSError as error:
+        sock.close()
+        raise Transient(error.strerror or str(error), step="connect") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, patience: Patience) -> ssl.SSLSocket:
+    """Do the TLS handshake over `sock`, which is closed if it fails.
+
+    The certificate must verify, for the name the user gave. Raises CertificateRejected, or Transient if the
+    connection breaks; both with ``step`` ``tls``.
+    """
+    context = _context(settings.imap_ca_file, _changed_at(settings.imap_ca_file))
+    try:
+        wrapped = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
+    except (ValueError, OSError) as error:
+        sock.close()
+        raise CertificateRejected(
+            f"TLS with {endpoint.host} cannot begin: {_why(error)}", step="tls"
+        ) from error
+    try:
+        with patience.deadline(settings.imap_connect_timeout):
+            _handshake(wrapped, patience)
+    except ssl.SSLCertVerificationError as error:
+        wrapped.close()
+        raise CertificateRejected(
+            f"the certificate of {endpoint.host} does not verify: {error.verify_message}", step="tls"
+        ) from error
+    except ssl.SSLError as error:
+        wrapped.close()
+        raise CertificateRejected(
+            f"the TLS handshake with {endpoint.host} failed: {_why(error)}", step="tls"
+        ) from error
+    except OSError as error:
+        wrapped.close()
+        raise Transient(f"the connection broke in the TLS handshake: {_why(error)}", step="tls") from error
+    except Transient as error:
+        wrapped.close()
+        raise Transient(
+            f"the TLS handshake with {endpoint.host} did not finish: {error}", step="tls"
+        ) from error
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
+
+
+def _handshake(sock: ssl.SSLSocket, patience: Patience) -> None:
+    while True:
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            patience.readable(sock)
+        except ssl.SSLWantWriteError:
+            patience.writable(sock)
+        else:
+            return
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _changed_at(ca_file: object) -> float:
+    try:
+        return os.stat(str(ca_file)).st_mtime if ca_file else 0.0  # noqa: PTH116
+    except OSError:
+        return -1.0
+
+
+@functools.lru_cache(maxsize=4)
+def _context(ca_file: object, changed_at: float) -> ssl.SSLContext:
+    """Loading the system's trust anchors takes some 20 ms, so a context is made once per CA file."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=str(ca_file))
+        except OSError as error:
+            raise ConfigError(f"IMAP_CA_FILE: {ca_file} cannot be used: {_why(error)}") from error
+    return context

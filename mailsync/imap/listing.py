@@ -1,0 +1,110 @@
+"""Rows of LIST and STATUS, each read for itself (RFC 9051 §7.3.1, §7.3.4)."""
+
+from __future__ import annotations
+
+import re
+
+from mailsync.imap.names import decode_name
+from mailsync.model import ListedFolder, MailboxStatus
+from mailsync.words import clean_text, decode_raw
+
+_LIST = re.compile(rb"\* (?:LIST|XLIST|LSUB) +\(([^()]*)\) *", re.IGNORECASE)
+_DELIMITER = re.compile(rb'(?:NIL|"(\\?.)"|([^\s"()]))(?: +|\Z)', re.IGNORECASE)
+_STATUS = re.compile(rb"\* STATUS +", re.IGNORECASE)
+_STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_ITEMS = re.compile(rb"\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*\Z")
+_ITEM = re.compile(rb"([A-Za-z-]+) +(?:\(([^()]*)\)|\"([^\"]*)\"|([^\s()]+))")
+_EXTENDED = re.compile(rb" +\((?:[^()]|\([^()]*\))*\)\s*\Z")
+
+BIGGEST = 2**63 - 1
+
+
+def is_list(parts: list[bytes]) -> bool:
+    """Whether the response is a row of LIST."""
+    return _LIST.match(parts[0]) is not None
+
+
+def parse_list(parts: list[bytes]) -> ListedFolder | None:
+    r"""Read ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``; None if it names no mailbox.
+
+    INBOX comes in any case and is returned in upper case. An unquoted name may hold spaces, which servers
+    send though they must not.
+    """
+    text = parts[0]
+    head = _LIST.match(text)
+    if head is None:
+        return None
+    at = head.end()
+    delimiter = None
+    if at < len(text):
+        found = _DELIMITER.match(text, at)
+        if found is None:
+            return None
+        raw = found[1][-1:] if found[1] else found[2]
+        delimiter = clean_text(decode_raw(raw)) if raw else None
+        at = found.end()
+    name = _name(parts, at, extended=True)
+    if not name:
+        return None
+    return ListedFolder(
+        wire_name=name,
+        path=decode_name(name),
+        delimiter=delimiter,
+        attributes=frozenset(decode_raw(word).lower() for word in head[1].split()),
+    )
+
+
+def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:
+    """Read ``* STATUS "Sent Items" (MESSAGES 3 UIDNEXT 9 …)``; None if it is no such row."""
+    head = _STATUS.match(parts[0])
+    if head is None:
+        return None
+    items = _ITEMS.search(parts[-1])
+    if items is None:
+        return None
+    rest = [*parts[:-1], parts[-1][: items.start()].rstrip(b" ")]
+    name = _name(rest, head.end(), extended=False)
+    if not name:
+        return None
+    values = {key.upper(): a or b or c for key, a, b, c in _ITEM.findall(items[1])}
+    mailbox_id = values.get(b"MAILBOXID")
+    return name, MailboxStatus(
+        messages=number(values.get(b"MESSAGES")),
+        uidnext=number(values.get(b"UIDNEXT")),
+        uidvalidity=number(values.get(b"UIDVALIDITY")),
+        unseen=number(values.get(b"UNSEEN")),
+        modseq=number(values.get(b"HIGHESTMODSEQ")),
+        mailbox_id=object_id(mailbox_id),
+    )
+
+
+def number(value: bytes | None) -> int | None:
+    """Return the number if it is one that fits a bigint, else None."""
+    if value is None or not value.isdigit() or len(value) > 19:
+        return None
+    found = int(value)
+    return found if found <= BIGGEST else None
+
+
+def object_id(value: bytes | None) -> str | None:
+    """Return a MAILBOXID (RFC 8474 §4) as text; None for nothing."""
+    return clean_text(decode_raw(value.strip(b"() ")))[:255] or None if value else None
+
+
+def _name(parts: list[bytes], at: int, *, extended: bool) -> bytes:
+    """Read the mailbox name: a literal, a quoted string, or whatever stands there."""
+    text = parts[0]
+    if len(parts) > 1 and not text[at:].strip():
+        name = parts[1]
+    else:
+        quoted = _STRING.match(text, at)
+        if quoted:
+            name = _ESCAPE.sub(rb"\1", quoted[1])
+        else:
+            name = text[at:].strip(b" ")
+            if extended:
+                # LIST-EXTENDED may append ("CHILDINFO" (…)); of a name with parentheses that costs the end.
+                name = _EXTENDED.sub(b"", name) if b'("' in name else name
+            name = name.strip(b'"')
+    return b"INBOX" if name.upper() == b"INBOX" else name

@@ -1,0 +1,171 @@
+"""The fields of a FETCH response become a :class:`~mailsync.model.Message`: a bad field costs only itself."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from mailsync.headers import HEADER_FIELDS, clean_text, parse_headers, parse_internal_date
+from mailsync.imap.bodystructure import BadStructure, parse_structure
+from mailsync.imap.flags import parse_flags, parse_labels
+from mailsync.imap.listing import number
+from mailsync.imap.tokenizer import UNREADABLE, Fields, Value
+from mailsync.model import Attachment, Message, MessageState
+from mailsync.words import decode_raw
+
+LONGEST_ID = 255
+
+_STATE = re.compile(
+    rb"\* \d+ FETCH \(UID (\d{1,18}) FLAGS \(([^()\"{}]*)\)(?: MODSEQ \((\d{1,19})\))?\)\Z"
+    rb"|\* \d+ FETCH \(UID (\d{1,18}) (?:MODSEQ \((\d{1,19})\) )?FLAGS \(([^()\"{}]*)\)\)\Z"
+)
+
+
+class Detail(enum.Enum):
+    """How much of a message is asked for; less where more could not be had."""
+
+    FULL = "full"
+    NO_STRUCTURE = "no_structure"
+    BASIC = "basic"
+
+
+def items(detail: Detail, capabilities: frozenset[str]) -> bytes:
+    """Return the parenthesised items to ask for (SPEC §9.4)."""
+    asked = ["UID FLAGS INTERNALDATE RFC822.SIZE"]
+    if detail is not Detail.BASIC:
+        asked += extras(capabilities)
+    if detail is Detail.FULL:
+        asked.append("BODYSTRUCTURE")
+    if detail is not Detail.BASIC:
+        asked.append(f"BODY.PEEK[HEADER.FIELDS ({' '.join(HEADER_FIELDS).upper()})]")
+    return f"({' '.join(asked)})".encode("ascii")
+
+
+def extras(capabilities: frozenset[str]) -> list[str]:
+    """Return the items that only some servers know."""
+    asked = []
+    if "CONDSTORE" in capabilities:
+        asked.append("MODSEQ")
+    if "X-GM-EXT-1" in capabilities:
+        asked.append("X-GM-MSGID X-GM-THRID X-GM-LABELS")
+    elif "OBJECTID" in capabilities:
+        asked.append("EMAILID THREADID")
+    return asked
+
+
+def uid_of(fields: Fields) -> int:
+    """Return the UID among the fields; 0 if there is none, or none that can be."""
+    value = fields.get(b"UID")
+    return number(value) or 0 if isinstance(value, bytes) else 0
+
+
+def is_answer(fields: Fields, detail: Detail) -> bool:
+    """Whether this is what was asked for, rather than flags that changed meanwhile."""
+    if detail is Detail.BASIC:
+        return b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields
+    return b"BODY[]" in fields
+
+
+def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
+    """Make the message of what was answered.
+
+    ``parse_errors`` names the fields that could not be had or read: ``bodystructure``, ``headers``,
+    ``flags``, ``internal_date``, ``size``; and what :func:`mailsync.headers.parse_headers` names.
+    """
+    errors: list[str] = []
+    block = fields.get(b"BODY[]")
+    if not isinstance(block, bytes):
+        block = b""
+        errors.append("headers")
+    headers = parse_headers(block)
+
+    mime_structure: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    structure = fields.get(b"BODYSTRUCTURE")
+    if isinstance(structure, list):
+        try:
+            mime_structure, attachments, truncated = parse_structure(structure)
+            if truncated:
+                errors.append("bodystructure_truncated")
+        except BadStructure:
+            errors.append("bodystructure")
+    else:
+        errors.append("bodystructure")
+
+    state = build_state(uid, fields)
+    if state.flags is None and b"FLAGS" in _words(fields.get(UNREADABLE)).split():
+        errors.append("flags")
+    if state.internal_date is None:
+        errors.append("internal_date")
+    if state.size_bytes is None:
+        errors.append("size")
+
+    labels = fields.get(b"X-GM-LABELS")
+    return Message(
+        uid=uid,
+        modseq=state.modseq,
+        flags=state.flags,
+        internal_date=state.internal_date,
+        size_bytes=state.size_bytes,
+        provider_message_id=_identity(fields, b"X-GM-MSGID", b"EMAILID"),
+        provider_thread_id=_identity(fields, b"X-GM-THRID", b"THREADID"),
+        labels=None if labels is None else parse_labels(_inside(labels)),
+        has_attachments=any(not (each.is_inline and each.content_id) for each in attachments),
+        mime_structure=mime_structure,
+        attachments=attachments,
+        headers=headers,
+        parse_errors=(*errors, *headers.errors),
+    )
+
+
+def build_state(uid: int, fields: Fields) -> MessageState:
+    """Make the state of what was answered; what is missing or nonsense is None."""
+    flags = fields.get(b"FLAGS")
+    date = fields.get(b"INTERNALDATE")
+    size = fields.get(b"RFC822.SIZE")
+    modseq = fields.get(b"MODSEQ")
+    return MessageState(
+        uid,
+        number(modseq.strip()) if isinstance(modseq, bytes) else None,
+        None if flags is None else parse_flags(_inside(flags)),
+        parse_internal_date(date) if isinstance(date, bytes) else None,
+        number(size) if isinstance(size, bytes) else None,
+    )
+
+
+def quick_state(line: bytes) -> MessageState | None:
+    """Read the usual form of a flag response fast; None for any other.
+
+    >>> quick_state(b"* 1 FETCH (UID 7 FLAGS (Work) MODSEQ (12))").modseq
+    12
+    """
+    match = _STATE.match(line)
+    if match is None:
+        return None
+    uid, flags, modseq, other_uid, other_modseq, other_flags = match.groups()
+    if uid is None:
+        uid, flags, modseq = other_uid, other_flags, other_modseq
+    return MessageState(int(uid), int(modseq) if modseq else None, parse_flags(flags), None, None)
+
+
+def _identity(fields: Fields, *names: bytes) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, bytes) and value:
+            return clean_text(decode_raw(value))[:LONGEST_ID]
+    return None
+
+
+def _words(value: Value) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _inside(value: bytes | list[bytes]) -> bytes:
+    """Return what stands between the parentheses of a list, with its literals quoted."""
+    if isinstance(value, bytes):
+        return value
+    pieces = [
+        b'"' + piece.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"' if at % 2 else piece
+        for at, piece in enumerate(value)
+    ]
+    return b" ".join(pieces)[1:-1]

@@ -1,0 +1,41 @@
+"""Mailbox names: modified UTF-7 (RFC 3501 §5.1.3) or UTF-8 becomes text, however broken."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from mailsync.words import clean_text, decode_raw
+
+_SHIFT = re.compile(rb"&([A-Za-z0-9+,]*)-")
+
+
+def decode_name(wire_name: bytes) -> str:
+    """Return the name as text, without NUL or lone surrogates; what cannot be decoded stays as it is.
+
+    >>> decode_name(b"Entw&APw-rfe"), decode_name(b"R & D"), decode_name("Ü".encode())
+    ('Entwürfe', 'R & D', 'Ü')
+    """
+    if b"&" not in wire_name:
+        return clean_text(decode_raw(wire_name))
+    text = []
+    at = 0
+    for match in _SHIFT.finditer(wire_name):
+        text.append(decode_raw(wire_name[at : match.start()]))
+        text.append(_shifted(match[1], match[0]))
+        at = match.end()
+    text.append(decode_raw(wire_name[at:]))
+    return clean_text("".join(text))
+
+
+def _shifted(base64: bytes, whole: bytes) -> str:
+    if not base64:
+        return "&"
+    try:
+        raw = binascii.a2b_base64(base64.replace(b",", b"/") + b"=" * (-len(base64) % 4))
+        if len(raw) % 2:
+            return whole.decode("ascii")
+        # A surrogate without its other half is let through here and replaced in the whole.
+        return raw.decode("utf-16-be", "surrogatepass")
+    except (binascii.Error, UnicodeDecodeError):
+        return whole.decode("ascii")

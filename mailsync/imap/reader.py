@@ -1,0 +1,173 @@
+"""One server response at a time from a socket, in bounded memory."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+
+from mailsync.errors import Transient
+from mailsync.imap.waiting import Patience
+
+CHUNK = 256 * 1024
+KEPT_OF_A_LONG_LINE = 8192
+
+_LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
+_STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
+
+
+class Reader:
+    """Reads responses from a non-blocking socket.
+
+    ``limit`` bounds a line and a literal, twice of it a whole response, in bytes. What goes beyond is read
+    and thrown away, so that the session stays in step, and named in :attr:`oversized`.
+    """
+
+    def __init__(self, sock: socket.socket, patience: Patience, limit: int) -> None:
+        self.sock = sock
+        self.patience = patience
+        self.limit = limit
+        self.bytes_in = 0
+        self.oversized: str | None = None
+        self._buffer = b""
+        self._at = 0
+
+    def response(self) -> list[bytes]:
+        """Return the next response: text, literal, text, …, text; always an odd number of parts.
+
+        ``* 1 FETCH (BODY[] {3}\\r\\nabc FLAGS ())\\r\\n`` gives
+        ``[b"* 1 FETCH (BODY[] ", b"abc", b" FLAGS ())"]``.
+
+        :attr:`oversized` then says what was cut from it, if anything. Raises Transient on EOF, reset,
+        silence or deadline.
+        """
+        self.oversized = None
+        buffer = self._buffer
+        end = buffer.find(b"\n", self._at)
+        if end >= 0:
+            line = buffer[self._at : end + 1]
+            self._at = end + 1
+        else:
+            line = self._long_line()
+        if b"}" not in line[-3:] or not line.startswith(b"* ") or _STATUS.match(line):
+            return [line.rstrip(b"\r\n")]
+        return self._with_literals(line)
+
+    def _with_literals(self, line: bytes) -> list[bytes]:
+        parts: list[bytes] = []
+        total = 0
+        while True:
+            total += len(line)
+            marker = _LITERAL.search(line)
+            if total > 2 * self.limit and parts:
+                self.oversized = f"a response of more than {2 * self.limit} bytes"
+                line = line[marker.start() :] if marker else b"\r\n"
+                marker = _LITERAL.search(line)
+            if not marker:
+                parts.append(line.rstrip(b"\r\n"))
+                return parts
+            size = int(marker[1])
+            total += size
+            if self.oversized is None and size <= self.limit and total <= 2 * self.limit:
+                parts += line[: marker.start()], self._exactly(size)
+            else:
+                self.oversized = self.oversized or f"a literal of {size} bytes"
+                self._skip(size)
+                if len(parts) < 3:
+                    parts += line[: marker.start()], b""
+            line = self._line()
+
+    def _line(self) -> bytes:
+        end = self._buffer.find(b"\n", self._at)
+        if end < 0:
+            return self._long_line()
+        line = self._buffer[self._at : end + 1]
+        self._at = end + 1
+        return line
+
+    def _long_line(self) -> bytes:
+        """Read a line that is not whole in the buffer; of one above the limit keep begin and end."""
+        pieces = [self._buffer[self._at :]]
+        length = len(pieces[0])
+        self._buffer, self._at = b"", 0
+        while True:
+            chunk = self._receive()
+            end = chunk.find(b"\n") + 1
+            pieces.append(chunk[:end] if end else chunk)
+            length += len(pieces[-1])
+            if length > self.limit:
+                self.oversized = f"a line of more than {self.limit} bytes"
+                line = b"".join(pieces)
+                pieces = [line[:KEPT_OF_A_LONG_LINE], line[KEPT_OF_A_LONG_LINE:][-64:]]
+                length = self.limit if not end else 0
+            if end:
+                self._buffer, self._at = chunk, end
+                return b"".join(pieces)
+
+    def _exactly(self, size: int) -> bytes:
+        at, buffer = self._at, self._buffer
+        if len(buffer) - at >= size:
+            self._at = at + size
+            return buffer[at : at + size]
+        pieces = [buffer[at:]]
+        missing = size - len(pieces[0])
+        while missing > 0:
+            chunk = self._receive()
+            pieces.append(chunk[:missing])
+            self._buffer, self._at = chunk, min(missing, len(chunk))
+            missing -= len(chunk)
+        return b"".join(pieces)
+
+    def _skip(self, size: int) -> None:
+        missing = size - (len(self._buffer) - self._at)
+        if missing <= 0:
+            self._at += size
+            return
+        while missing > 0:
+            chunk = self._receive()
+            self._buffer, self._at = chunk, min(missing, len(chunk))
+            missing -= len(chunk)
+
+    def _receive(self) -> bytes:
+        self.patience.check()
+        while True:
+            try:
+                chunk = self.sock.recv(CHUNK)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self.patience.readable(self.sock)
+            except ssl.SSLWantWriteError:
+                self.patience.writable(self.sock)
+            except OSError as error:
+                raise Transient(f"the connection broke: {error.strerror or error}") from error
+            else:
+                if not chunk:
+                    raise Transient("the server closed the connection")
+                self.bytes_in += len(chunk)
+                return chunk
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was received that no response was made of yet."""
+        return self._at < len(self._buffer)
+
+    def peek(self) -> bytes | None:
+        """Return what has come without being asked for, without waiting; None if the peer is gone.
+
+        The bytes stay for :meth:`response`.
+        """
+        try:
+            chunk = self.sock.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return self._buffer[self._at :]
+        except (OSError, ValueError):
+            return None
+        if not chunk:
+            return None
+        self.bytes_in += len(chunk)
+        self._buffer, self._at = self._buffer[self._at :] + chunk, 0
+        return self._buffer
+
+    def switch(self, sock: socket.socket) -> None:
+        """Go on with `sock`, which wraps the old one; what is buffered came without TLS and is discarded."""
+        self.sock = sock
+        self._buffer, self._at = b"", 0

@@ -1,0 +1,82 @@
+"""FETCH of flags and identities: small responses, many of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mailsync.errors import Throttled, Transient
+from mailsync.imap.messages import build_state, quick_state, uid_of
+from mailsync.imap.replies import error_for
+from mailsync.imap.tokenizer import is_fetch, parse_fetch
+from mailsync.imap.wire import Wire
+from mailsync.model import MessageState
+from mailsync.uids import UidSet
+
+MOST_AT_ONCE = 5000
+
+_VANISHED = re.compile(rb"\* VANISHED +(\(EARLIER\) +)?([0-9:,]+)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class FlagChanges:
+    """The answer to a flag scan: ``states`` has to be read to its end before ``vanished`` is whole."""
+
+    states: Iterator[list[MessageState]]
+    vanished: UidSet = field(default_factory=UidSet)
+
+
+def parse_vanished(parts: list[bytes]) -> tuple[bool, UidSet] | None:
+    """Read ``* VANISHED (EARLIER) 3:5,9`` (RFC 7162 §3.2.10): whether earlier, and which; else None."""
+    found = _VANISHED.match(parts[0])
+    if found is None:
+        return None
+    try:
+        return bool(found[1]), UidSet.parse(found[2].decode("ascii").strip(","))
+    except ValueError:
+        return None
+
+
+def read_states(
+    wire: Wire, asked: UidSet, changes: FlagChanges | None = None
+) -> Iterator[list[MessageState]]:
+    """Yield what the FETCH in flight answers, in lists of at most 5,000; collect VANISHED in `changes`.
+
+    Raises the error of a completion other than OK, unless it is a NO after data.
+    """
+    states: list[MessageState] = []
+    any_data = False
+    everything = len(asked.ranges) == 1
+    lowest, highest = asked.lowest, asked.highest
+    for parts in wire.answer():
+        state = quick_state(parts[0]) if len(parts) == 1 else None
+        if state is None:
+            if not is_fetch(parts):
+                vanished = parse_vanished(parts)
+                if vanished and vanished[0] and changes is not None:
+                    changes.vanished = changes.vanished.union(vanished[1])
+                else:
+                    wire.unasked(parts)
+                continue
+            fields = parse_fetch(parts)
+            state = build_state(uid_of(fields), fields)
+        uid = state.uid
+        if uid < lowest or uid > highest or not (everything or uid in asked) or not uid:
+            continue
+        states.append(state)
+        if len(states) >= MOST_AT_ONCE:
+            any_data = True
+            yield states
+            states = []
+    if wire.reply.status != "OK":
+        error = error_for(wire.reply, "FETCH")
+        used = (
+            wire.reply.status == "NO"
+            and (any_data or states)
+            and not isinstance(error, Throttled | Transient)
+        )
+        if not used:
+            raise error
+    if states:
+        yield states

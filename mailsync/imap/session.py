@@ -1,0 +1,334 @@
+"""One logged-in conversation with a server: a method per question the engine asks."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from types import TracebackType
+
+from mailsync.errors import ProtocolError
+from mailsync.imap.fetching import LONGEST_SET, Batch, Fetcher
+from mailsync.imap.listing import is_list, parse_list, parse_status
+from mailsync.imap.mailbox import Mailbox
+from mailsync.imap.messages import Detail
+from mailsync.imap.replies import error_for, quoted
+from mailsync.imap.scanning import FlagChanges, read_states
+from mailsync.imap.searching import parse_search
+from mailsync.imap.throttle import Throttle
+from mailsync.imap.tokenizer import parse_fetch
+from mailsync.imap.waiting import Patience
+from mailsync.imap.wire import Wire, astring
+from mailsync.model import ListedFolder, MailboxStatus, MessageState
+from mailsync.uids import UidSet
+
+log = logging.getLogger(__name__)
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
+
+
+class Session:
+    """A connection that is logged in; made by :func:`mailsync.imap.open_session`.
+
+    Every method may raise Transient (the connection is then closed), Throttled, ProtocolError, and
+    OutOfTokens before it sends anything. What ``on_wait`` raises passes through, after closing.
+    """
+
+    def __init__(self, wire: Wire, capabilities: frozenset[str], enabled: frozenset[str]) -> None:
+        self._wire = wire
+        self._offered = capabilities
+        self._hidden: frozenset[str] = frozenset()
+        self._enabled = enabled
+        self._mailbox = Mailbox()
+        self.opened_at = time.monotonic()
+        self.selected: bytes | None = None
+        wire.unasked = self._mailbox.take
+
+    # -- the connection ----------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server offers, in upper case, less what it turned out not to know."""
+        return self._offered - self._hidden
+
+    @property
+    def has_list_status(self) -> bool:
+        """Whether one command gives the status of all folders (RFC 5819)."""
+        return "LIST-STATUS" in self.capabilities
+
+    @property
+    def commands(self) -> Counter[str]:
+        """How many commands were sent, by name without UID."""
+        return self._wire.commands
+
+    @property
+    def bytes_in(self) -> int:
+        """The bytes received, as IMAP, without TLS."""
+        return self._wire.reader.bytes_in
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was closed, by :meth:`close` or by an error."""
+        return self._wire.closed
+
+    @property
+    def exists(self) -> int:
+        """The messages in the EXAMINEd mailbox, as of the last response."""
+        return self._mailbox.exists
+
+    def resume(self, throttle: Throttle, on_wait: Callable[[], None]) -> None:
+        """Arm a kept session for another turn."""
+        self._wire.throttle = throttle
+        self._wire.patience.on_wait = on_wait
+
+    def alive(self) -> bool:
+        """Whether the peer has neither closed the connection nor said BYE meanwhile; costs no command."""
+        return self._wire.alive()
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Bound all waiting inside together; past it the session closes and Transient is raised."""
+        with self._patience.deadline(seconds):
+            yield
+
+    @property
+    def _patience(self) -> Patience:
+        return self._wire.patience
+
+    def close(self) -> None:
+        """Close the socket, without LOGOUT."""
+        self._wire.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- folders -----------------------------------------------------------------------------------
+
+    def list_folders(self) -> list[ListedFolder]:
+        r"""Return the folders by ``LIST "" "*"``, with RETURN (SPECIAL-USE) where offered (RFC 6154).
+
+        ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``. A row that names no folder is dropped with a log
+        line, a second one for the same name silently. Raises ProtocolError for an empty list, since every
+        mailbox has an INBOX.
+        """
+        options = []
+        if {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities:
+            options = [b"RETURN", b"(SPECIAL-USE)"]
+        found: dict[bytes, ListedFolder] = {}
+
+        def claim(parts: list[bytes]) -> bool:
+            if not is_list(parts):
+                return False
+            row = None if self._wire.reader.oversized else parse_list(parts)
+            if row is None:
+                log.warning("A LIST row is dropped: %s", quoted(parts[0]), extra={"action": "list"})
+            else:
+                found.setdefault(row.wire_name, row)
+            return True
+
+        self._wire.run("LIST", b'""', b'"*"', *options, claim=claim)
+        if not found:
+            raise ProtocolError("LIST: the server lists no folder at all", step="list")
+        return list(found.values())
+
+    def list_status(self) -> dict[bytes, MailboxStatus]:
+        """Return the status of all folders by one command, LIST … RETURN (STATUS (…)) (RFC 5819).
+
+        A folder without a row in it is unknown, not missing. UNSELECTs first.
+        """
+        self.unselect()
+        found: dict[bytes, MailboxStatus] = {}
+
+        def claim(parts: list[bytes]) -> bool:
+            if is_list(parts):
+                return True
+            row = parse_status(parts)
+            if row is None:
+                return False
+            found[row[0]] = row[1]
+            return True
+
+        self._wire.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % self._status_items(), claim=claim)
+        return found
+
+    def status(self, wire_name: bytes) -> MailboxStatus:
+        """Return the status of one folder by STATUS; UNSELECTs first if it is the one that is selected.
+
+        Raises FolderError if the server refuses, ProtocolError if it says nothing of the folder.
+        """
+        if self.selected == wire_name:
+            self.unselect()
+        found: list[MailboxStatus] = []
+
+        def claim(parts: list[bytes]) -> bool:
+            row = parse_status(parts)
+            if row is not None:
+                found.append(row[1])
+            return row is not None
+
+        self._wire.run("STATUS", astring(wire_name), self._status_items(), claim=claim)
+        if not found:
+            raise ProtocolError("STATUS: the answer is missing")
+        return found[-1]
+
+    def _status_items(self) -> bytes:
+        items = b"MESSAGES UIDNEXT UIDVALIDITY UNSEEN"
+        if "CONDSTORE" in self.capabilities:
+            items += b" HIGHESTMODSEQ"
+        if "OBJECTID" in self.capabilities:
+            items += b" MAILBOXID"
+        return b"(%s)" % items
+
+    def examine(self, wire_name: bytes) -> MailboxStatus:
+        """Open a folder read-only (RFC 9051 §6.3.3) and return what the server says of it.
+
+        ``unseen`` is always None here. Raises FolderError if the server refuses; then nothing is selected.
+        """
+        condstore = "CONDSTORE" in self.capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
+        self.selected = None
+        self._mailbox.restart()
+        self._wire.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if condstore else []))
+        self.selected = wire_name
+        return self._mailbox.status()
+
+    def unselect(self) -> None:
+        """Leave the folder by UNSELECT (RFC 3691), or CLOSE, which after EXAMINE removes nothing either."""
+        if self.selected is None:
+            return
+        self.selected = None
+        self._wire.run("UNSELECT" if "UNSELECT" in self.capabilities else "CLOSE")
+        self._mailbox.restart()
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    def search(self, *, uids: UidSet | None = None, since: date | None = None) -> UidSet:
+        """Return the UIDs that exist in the EXAMINEd folder, of `uids` if given, since a day if given.
+
+        ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
+        Raises ProtocolError if the answer is missing though the folder holds messages: that is no proof
+        of their absence.
+        """
+        day = b"SINCE %d-%s-%d" % (since.day, _MONTHS[since.month - 1].encode(), since.year) if since else b""
+        if uids is None:
+            return self._search(day or b"ALL")
+        found = UidSet()
+        for part in uids.to_commands(LONGEST_SET):
+            found = found.union(
+                self._search(b"UID %s %s" % (part.encode("ascii"), day)).between(1, uids.highest)
+            )
+        return found.minus(found.minus(uids))
+
+    def _search(self, criteria: bytes) -> UidSet:
+        found: list[UidSet] = []
+
+        def claim(parts: list[bytes]) -> bool:
+            if self._wire.reader.oversized:
+                raise ProtocolError(f"SEARCH: the answer holds {self._wire.reader.oversized}")
+            try:
+                uids = parse_search(parts)
+            except ValueError as error:
+                raise ProtocolError("SEARCH: the answer cannot be understood") from error
+            if uids is not None:
+                found.append(uids)
+            return uids is not None
+
+        extended = "ESEARCH" in self.capabilities
+        returns = [b"RETURN", b"(ALL)"] if extended else []
+        reply = self._wire.run("UID SEARCH", *returns, criteria.strip(), claim=claim, check=False)
+        if reply.status == "BAD" and extended:
+            self._hide(frozenset({"ESEARCH"}))
+            return self._search(criteria)
+        if reply.status != "OK":
+            raise error_for(reply, "SEARCH")
+        if not found and self.exists:
+            raise ProtocolError("SEARCH: the answer is missing")
+        result = UidSet()
+        for uids in found:
+            result = result.union(uids)
+        return result
+
+    def fetch_messages(
+        self, batches: Iterable[UidSet], detail: Detail = Detail.FULL, prefetch: bool = True
+    ) -> Iterator[Batch]:
+        """Yield a :class:`Batch` for each set of UIDs (SPEC §9.4, §9.5).
+
+        With `prefetch` the next set is taken from `batches` and its command sent before a batch is yielded:
+        end `batches` to end it. An error in taking or sending it is raised after the batch in hand was
+        yielded. A generator that is closed early drains what is in flight, or closes the session.
+        """
+        return Fetcher(self._wire, detail, lambda: self.capabilities, self._hide).run(batches, prefetch)
+
+    def fetch_flags(
+        self, uids: UidSet, *, changed_since: int | None = None, vanished: bool = False
+    ) -> FlagChanges:
+        """Return flags of `uids`, or only those changed since a MODSEQ (RFC 7162 §3.1.4).
+
+        With `vanished`, which needs QRESYNC, also the UIDs of the set that went since then. Nothing is sent
+        before ``states`` is iterated. `changed_since` must be above 0.
+        """
+        modifier = []
+        if changed_since is not None:
+            if changed_since <= 0:
+                raise ValueError("CHANGEDSINCE 0 is forbidden")
+            modifier = [b"(CHANGEDSINCE %d%s)" % (changed_since, b" VANISHED" if vanished else b"")]
+        condstore = "CONDSTORE" in self.capabilities
+        items = b"(UID FLAGS MODSEQ)" if condstore else b"(UID FLAGS)"
+        changes = FlagChanges(iter(()))
+        changes.states = self._states(uids, items, modifier, changes)
+        return changes
+
+    def fetch_states(self, uids: UidSet) -> Iterator[list[MessageState]]:
+        """Yield flags, date and size of `uids`, in lists of at most 5,000."""
+        return self._states(uids, b"(UID FLAGS INTERNALDATE RFC822.SIZE)", [], None)
+
+    def _states(
+        self, uids: UidSet, items: bytes, modifier: list[bytes], changes: FlagChanges | None
+    ) -> Iterator[list[MessageState]]:
+        try:
+            for part in uids.to_commands(LONGEST_SET):
+                self._wire.start("UID FETCH", part.encode("ascii"), items, *modifier)
+                yield from read_states(self._wire, uids, changes)
+        except ProtocolError:
+            if modifier and self._wire.reply.status == "BAD":
+                self._hide(frozenset({"QRESYNC"} if b"VANISHED" in modifier[0] else {"QRESYNC", "CONDSTORE"}))
+            raise
+        finally:
+            self._wire.drain()
+
+    def fetch_part(self, uid: int, section: str, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes of a section from `offset`, by BODY.PEEK[section]<offset.count>.
+
+        Less than `count` is the end of the section. Raises ProtocolError if the server does not answer.
+        """
+        if not _SECTION.fullmatch(section):
+            raise ValueError("section: expected a part number, HEADER, TEXT or nothing")
+        found: list[bytes] = []
+
+        def claim(parts: list[bytes]) -> bool:
+            fields = parse_fetch(parts)
+            value = fields.get(b"BODY[]", b"")
+            if fields.get(b"UID") != b"%d" % uid or b"BODY[]" not in fields:
+                return False
+            if self._wire.reader.oversized or isinstance(value, list):
+                raise ProtocolError("FETCH: the part is not what was asked for")
+            found.append(value or b"")
+            return True
+
+        item = f"(UID BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
+        self._wire.run("UID FETCH", b"%d" % uid, item, claim=claim)
+        if not found:
+            raise ProtocolError("FETCH: the message was not answered")
+        return found[0][:count]
+
+    def _hide(self, capabilities: frozenset[str]) -> None:
+        self._hidden |= capabilities

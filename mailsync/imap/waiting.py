@@ -1,0 +1,74 @@
+"""How one waits for a server: in slices, with a read timeout, under a deadline. Knows no protocol."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mailsync.errors import Transient
+
+SLICE = 1.0
+"""Seconds after which a wait is interrupted for ``on_wait``."""
+
+
+class Patience:
+    """The limits of waiting on one connection; sockets under it are non-blocking.
+
+    ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats
+    and may raise, which ends the wait. ``timeout`` is the number of seconds without any byte after which
+    the server counts as gone.
+    """
+
+    def __init__(self, on_wait: Callable[[], None], timeout: float) -> None:
+        self.on_wait = on_wait
+        self.timeout = timeout
+        self._deadline: float | None = None
+        self._allowed = 0.0
+        self._called = time.monotonic()
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Bound everything inside together; an outer deadline that is nearer stays in force."""
+        before = self._deadline, self._allowed
+        mine = time.monotonic() + seconds
+        if before[0] is None or mine < before[0]:
+            self._deadline, self._allowed = mine, seconds
+        try:
+            yield
+        finally:
+            self._deadline, self._allowed = before
+
+    def check(self) -> None:
+        """Call back if a slice has passed since the last call; raises Transient past the deadline."""
+        now = time.monotonic()
+        if self._deadline is not None and now >= self._deadline:
+            raise Transient(f"the server did not finish in time: timed out after {self._allowed:g} s")
+        if now - self._called >= SLICE:
+            self._called = now
+            self.on_wait()
+
+    def readable(self, sock: socket.socket) -> None:
+        """Wait until there is something to read; raises Transient when patience ends."""
+        self._wait(sock, select.POLLIN)
+
+    def writable(self, sock: socket.socket) -> None:
+        """Wait until something can be written; raises Transient when patience ends."""
+        self._wait(sock, select.POLLOUT)
+
+    def _wait(self, sock: socket.socket, event: int) -> None:
+        poll = select.poll()
+        poll.register(sock, event)
+        silent_since = time.monotonic()
+        while True:
+            self.check()
+            now = time.monotonic()
+            left = silent_since + self.timeout - now
+            if left <= 0:
+                raise Transient(f"the server is silent: timed out after {self.timeout:g} s")
+            if self._deadline is not None:
+                left = min(left, self._deadline - now)
+            if poll.poll(max(1, int(min(left, SLICE) * 1000) + 1)):
+                return
