@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from .words import CACHED_TEXT, clamp, cut, decode_words_checked
+from .words import CACHED_TEXT, MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
 
 #: The most entries of one list that are kept.
 MAX_ADDRESSES = 1_000
@@ -20,6 +20,8 @@ MAX_LIST_CHARS = 256 * 1024
 #: The most bytes of UTF-8 that a display name keeps.
 MAX_NAME_BYTES = 1_000
 
+# So few characters that their UTF-8 passes no limit.
+_SHORT = min(MAX_NAME_BYTES, MAX_INDEXED_BYTES) // 4
 _ATOM = r'[^\s"(),:;<>@\[\]\\]+'
 _COMMON = re.compile(
     rf'(?:(?:\s*"([^"\\]*)"\s*|([^"(),:;<>@\[\]\\]*))<({_ATOM}@{_ATOM})>|\s*({_ATOM}@{_ATOM}))\s*(?:,\s*|$)'
@@ -63,21 +65,33 @@ def parse_addresses(text: str) -> AddressList:
 
 def _parse(text: str) -> AddressList:
     found = _Found()
+    text = clean_text(text)
     if len(text) > MAX_LIST_CHARS:
         text = text[:MAX_LIST_CHARS]
         found.problems.add("truncated")
+    emails, names = found.emails, found.names
     at, end = 0, len(text)
     while at < end:
         match = _COMMON.match(text, at)
         if match is None:
             _Reader(found).read(text[at:])
             break
-        if found.is_full:
+        if len(emails) >= MAX_ADDRESSES:
             found.problems.add("truncated")
             break
         quoted, phrase, angle, bare = match.groups()
-        found.add(quoted or phrase or "", angle or bare)
+        name, email = quoted or phrase or "", angle or bare
         at = match.end()
+        if len(email) > _SHORT or len(name) > _SHORT or "=?" in email or email[0] == "'":
+            found.add(name, email)
+            continue
+        # What add() comes to for a short and simple mailbox, without its calls.
+        if "=?" in name:
+            name, known = decode_words_checked(name)
+            if not known:
+                found.problems.add("charset")
+        emails.append(email.lower())
+        names.append(" ".join(name.split()) or None if name else None)
     return found.as_list()
 
 

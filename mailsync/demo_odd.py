@@ -110,7 +110,8 @@ def _related() -> bytes:
         b"related",
         b'Content-Type: text/html; charset=utf-8\r\n\r\n<p>Look: <img src="cid:dot@example.org"></p>\r\n',
         b"Content-Type: image/gif; name=dot.gif\r\nContent-ID: <dot@example.org>\r\n"
-        b"Content-Disposition: inline\r\nContent-Transfer-Encoding: base64\r\n\r\nR0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=\r\n",
+        b"Content-Disposition: inline\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nR0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=\r\n",
     )
 
 

@@ -28,7 +28,17 @@ from datetime import datetime
 from .addresses import AddressList, parse_addresses
 from .dates import parse_date, parse_internal_date
 from .model import Headers
-from .words import clamp, clean_text, cut, decode_filename, decode_raw, decode_words, decode_words_checked
+from .words import (
+    MAX_INDEXED_BYTES,
+    clamp,
+    clean_text,
+    cut,
+    decode_filename,
+    decode_raw,
+    decode_words,
+    decode_words_checked,
+    one_line,
+)
 
 __all__ = [
     "HEADER_FIELDS",
@@ -71,7 +81,20 @@ _MAX_TEXT = 64 * 1024
 _FIELD = re.compile(r"^([^\s:]+)[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _FOLD = re.compile(r"\n[ \t]+")
 _ID = re.compile(r"<([^<>]+)>")
+_WHOLE_ID = re.compile(r"<([^<>\s]+)>")
+# So few characters that their UTF-8 passes no limit.
+_SHORT = MAX_INDEXED_BYTES // 4
 _JOINED = frozenset({"to", "cc", "bcc", "reply-to"})
+_MARKS = frozenset(
+    {
+        "list-id",
+        "list-unsubscribe",
+        "auto-submitted",
+        "precedence",
+        "x-auto-response-suppress",
+        "return-path",
+    }
+)
 _BULK = frozenset({"bulk", "list", "junk", "auto_reply"})
 
 
@@ -163,7 +186,7 @@ def _subject(value: str | None, errors: list[str]) -> str | None:
     text, known = decode_words_checked(value[:_MAX_TEXT])
     if not known:
         errors.append("charset")
-    text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ").strip()
+    text = one_line(text)
     subject = cut(text, MAX_SUBJECT_BYTES)
     if len(subject) < len(text) or len(value) > _MAX_TEXT:
         errors.append("subject_truncated")
@@ -183,12 +206,15 @@ def _ids(text: str) -> list[str]:
     """The ids in a field: what stands in angle brackets, or else words with an @."""
     if "=?" in text:
         text = decode_words(text)
-    found = _ID.findall(text)
-    ids = ["".join(one.split()) for one in found] if found else [one for one in text.split() if "@" in one]
-    return [one for one in ids if one]
+    found: list[str] = _WHOLE_ID.findall(text)
+    if len(found) != text.count("<"):
+        found = ["".join(one.split()) for one in _ID.findall(text)]
+    return [one for one in found if one] or [one for one in text.split() if "@" in one]
 
 
 def _clamped(one: str, column: str, errors: list[str]) -> str:
+    if len(one) <= _SHORT:
+        return one
     kept = clamp(one)
     if kept != one:
         errors.append(f"{column}_truncated")
@@ -240,6 +266,8 @@ def _is_automated(fields: dict[str, str]) -> bool:
     automatic (RFC 3834's Auto-Submitted other than "no"; Precedence bulk, list, junk or auto_reply; an
     X-Auto-Response-Suppress other than "None"), or must not be answered (Return-Path ``<>``, as bounces).
     """
+    if _MARKS.isdisjoint(fields):
+        return False
     if "list-id" in fields or "list-unsubscribe" in fields:
         return True
     if _token(fields, "auto-submitted") not in ("", "no"):
