@@ -2,28 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
+from tests.servers import dovecot as dovecot_server
 from tests.servers import postgres as postgres_server
 from tests.servers import run_directory
+from tests.servers.certificates import Authority
+from tests.servers.dovecot import Dovecot
+from tests.servers.programs import Mailsync, Running
+
+_run = pytest.StashKey[Path]()
+_left_out = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Make the run's directory, once: pytest's workers find it by the environment."""
+    config.stash[_left_out] = 0
     if not hasattr(config, "workerinput"):
         config.stash[_run] = run_directory.create()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    """End every server of the run."""
     if _run in config.stash:
         run_directory.remove(config.stash[_run])
 
 
-_run = pytest.StashKey["run_directory.Path"]()
+# -- Dovecot missing: say so once, loudly; an error where CI=true ---------------------------------------
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs Dovecot where it is not installed."""
+    if dovecot_server.find():
+        return
+    needing = [item for item in items if _uses_dovecot(item)]
+    items[:] = [item for item in items if item not in needing]
+    config.hook.pytest_deselected(items=needing)
+    config.stash[_left_out] = len(needing)
+
+
+def _uses_dovecot(item: pytest.Item) -> bool:
+    return not {"dovecot_with", "new_dovecot"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the number of left out tests from a worker to the terminal, and fail for it on CI."""
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = config.stash[_left_out]
+    elif config.stash[_left_out] and os.environ.get("CI") == "true" and session.exitstatus in (0, 5):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Each worker of pytest-xdist collects all tests: take the number from any of them."""
+    left_out = getattr(node, "workeroutput", {}).get("left_out", 0)
+    node.config.stash[_left_out] = max(left_out, node.config.stash[_left_out])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the one loud line."""
+    if config.stash[_left_out]:
+        terminalreporter.write_line(
+            f"!!! DOVECOT IS MISSING: {config.stash[_left_out]} tests were left out. "
+            f"To run them: sudo {dovecot_server.INSTALL}",
+            red=True,
+            bold=True,
+        )
 
 
 # -- Postgres ------------------------------------------------------------------------------------------
@@ -60,3 +115,74 @@ def database(database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(f"SET search_path TO {postgres_server.SCHEMA}, public")
         yield conn
+
+
+# -- IMAP ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """Issues good, expired, wrong-name and self-signed certificates; clients may trust ``ca_file``."""
+    return Authority(run_directory.current() / f"authority-{os.getpid()}")
+
+
+@pytest.fixture(scope="session")
+def dovecot_with() -> Iterator[Callable[..., Dovecot]]:
+    """Start (or find again) a Dovecot with options: ``dovecot_with(storage="maildir")``."""
+    started: dict[str, Dovecot] = {}
+
+    def find(**options: Any) -> Dovecot:
+        key = repr(sorted(options.items()))
+        if key not in started:
+            started[key] = Dovecot(**options)
+        return started[key]
+
+    yield find
+    for server in started.values():
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def dovecot(dovecot_with: Callable[..., Dovecot]) -> Dovecot:
+    """The plain Dovecot of this worker, all extensions, no TLS; ``new_user()`` gives an empty mailbox."""
+    return dovecot_with()
+
+
+@pytest.fixture(scope="session")
+def tls_dovecot(dovecot_with: Callable[..., Dovecot], authority: Authority) -> Dovecot:
+    """A Dovecot with a good certificate: TLS on ``tls_port``, STARTTLS on ``port``."""
+    return dovecot_with(certificate=authority.good())
+
+
+@pytest.fixture
+def new_dovecot() -> Iterator[Callable[..., Dovecot]]:
+    """Start a Dovecot for one test, which may stop, kill and break it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: Any) -> Dovecot:
+            server = Dovecot(**options)
+            stack.callback(server.kill)
+            return server
+
+        yield start
+
+
+# -- the program itself --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mailsync(tmp_path: Path, database_url: str) -> Iterator[Mailsync]:
+    """Run the command line on the test's database; in the end nothing printed may hold a secret."""
+    program = Mailsync(tmp_path, database_url)
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def start_worker(mailsync: Mailsync) -> Callable[..., Running]:
+    """Start ``mailsync worker`` with these variables added: ``start_worker(SYNC_INTERVAL="1s")``."""
+
+    def start(*args: str, **env: str | None) -> Running:
+        return mailsync.start("worker", *args, **env)
+
+    return start

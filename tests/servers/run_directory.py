@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -93,7 +94,15 @@ def end(pid: int) -> None:
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family, timeout=10)
+    # a killed grandchild may stay a zombie for as long as nobody reaps it: that is gone enough
+    wait_until(lambda: not any(map(_lives, family)), f"the end of process {pid}")
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
@@ -117,11 +126,20 @@ def exclusive(name: str) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on and that no other test of this run gets.
+
+    It lies below the range from which the kernel takes the ports of outgoing connections, so a server
+    can be stopped and started again on it.
+    """
+    noted = current() / "last_port"
+    with exclusive("ports"):
+        port = int(noted.read_text()) if noted.exists() else random.randrange(20_000, 32_000)
+        while True:
+            port = port + 1 if port < 32_700 else 20_000
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                noted.write_text(str(port))
+                return port
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:

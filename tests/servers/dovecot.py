@@ -1,0 +1,327 @@
+"""Dovecot for the tests: a private instance on loopback ports, for root and for an ordinary user.
+
+Its files lie in the run's directory, so a test can also break them. Mail is put in by MULTIAPPEND with
+LITERAL+ (RFC 3502, RFC 7888), everything else by plain imaplib: nothing here knows mailsync.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import grp
+import imaplib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+
+from tests.servers import planted, run_directory
+from tests.servers.certificates import Certificate
+
+INSTALL = "apt-get install --no-install-recommends dovecot-imapd"
+_instances = count(1)
+_users = count(1)
+
+Seed = bytes | tuple[bytes, str] | tuple[bytes, str, str]  # message, flags like r"\Seen", INTERNALDATE
+
+
+def find() -> str | None:
+    """The path of the dovecot program, or None where it is not installed."""
+    return shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin")
+
+
+@dataclass(frozen=True)
+class User:
+    """A mailbox of its own. ``directory`` is where its mail lies on disk."""
+
+    name: str
+    password: str
+    directory: Path
+
+
+class Dovecot:
+    """One running instance; ``port`` serves plaintext (and STARTTLS with a certificate), ``tls_port`` TLS."""
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        *,
+        storage: str = "sdbox",
+        capabilities: str | None = None,
+        certificate: Certificate | None = None,
+        separator: str = "/",
+        prefix: str = "",
+        settings: str = "",
+    ) -> None:
+        """Start it.
+
+        `capabilities` replaces what is offered (``IMAP4rev1 ID``), `prefix` puts folders under a namespace
+        (``INBOX.``), `settings` are further lines of dovecot.conf.
+        """
+        self.directory = run_directory.current() / f"dovecot-{os.getpid()}-{next(_instances)}"
+        self.port = run_directory.free_port()
+        self.tls_port = run_directory.free_port() if certificate else 0
+        self.separator, self.prefix, self._storage = separator, prefix, storage
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("run", "state", "mail"):
+            (self.directory / name).mkdir(parents=True)
+        if os.geteuid() == 0:
+            shutil.chown(self.directory / "mail", "nobody", _group_of("nobody"))
+        self._passwords = self.directory / "passwords"
+        self._passwords.touch()
+        self._config = self.directory / "dovecot.conf"
+        self._config.write_text(self._configuration(capabilities, certificate) + settings)
+        self.start()
+
+    def _configuration(self, capabilities: str | None, certificate: Certificate | None) -> str:
+        mail_user = "nobody" if os.geteuid() == 0 else getpass.getuser()
+        group = _group_of(mail_user)
+        offered = f"imap_capability = {capabilities}" if capabilities else ""
+        tls = "ssl = no"
+        if certificate:
+            tls = f"ssl = yes\nssl_cert = <{certificate.chain_file}\nssl_key = <{certificate.key_file}"
+        return f"""
+base_dir = {self.directory}/run
+state_dir = {self.directory}/state
+log_path = {self.directory}/log
+protocols = imap
+listen = {self.host}
+{tls}
+disable_plaintext_auth = no
+auth_failure_delay = 0
+default_internal_user = {mail_user}
+default_login_user = {mail_user}
+default_internal_group = {group}
+mail_uid = {mail_user}
+mail_gid = {group}
+first_valid_uid = 0
+first_valid_gid = 0
+mail_fsync = never
+mail_home = {self.directory}/mail/%u
+mail_location = {self._storage}:~/{self._storage}
+mail_max_keyword_length = 200
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {self._passwords}
+}}
+userdb {{
+  driver = static
+  args = uid={mail_user} gid={group}
+}}
+namespace inbox {{
+  inbox = yes
+  separator = {self.separator}
+  prefix = {self.prefix}
+  mailbox Drafts {{
+    special_use = \\Drafts
+  }}
+  mailbox Sent {{
+    special_use = \\Sent
+  }}
+  mailbox Junk {{
+    special_use = \\Junk
+  }}
+  mailbox Trash {{
+    special_use = \\Trash
+  }}
+  mailbox Archive {{
+    special_use = \\Archive
+  }}
+}}
+protocol imap {{
+  {offered}
+  mail_max_userip_connections = 1000
+}}
+service anvil {{
+  chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+service imap-login {{
+  chroot =
+  service_count = 0
+  inet_listener imap {{
+    port = {self.port}
+  }}
+  inet_listener imaps {{
+    port = {self.tls_port}
+    ssl = yes
+  }}
+}}
+service imap {{
+  process_limit = 1000
+}}
+"""
+
+    # -- the process -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections; raises RuntimeError with its config and log."""
+        program = find()
+        assert program, f"Dovecot is missing; run: {INSTALL}"
+        self._process = run_directory.spawn(
+            [program, "-F", "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            run_directory.wait_until(self._answers, "Dovecot")
+        except (TimeoutError, ChildProcessError) as error:
+            self.kill()
+            raise RuntimeError(f"{error}\n{self.describe()}") from None
+
+    def _answers(self) -> bool:
+        assert self._process
+        if self._process.poll() is not None:
+            said = self._process.stderr.read() if self._process.stderr else b""
+            raise ChildProcessError(f"Dovecot does not start: {said.decode(errors='replace')}")
+        try:
+            with socket.create_connection((self.host, self.port), timeout=5) as probe:
+                return probe.recv(4) == b"* OK"
+        except OSError:
+            return False
+
+    def describe(self) -> str:
+        """The configuration as Dovecot itself reads it, and the end of its log."""
+        doveconf = shutil.which("doveconf") or "doveconf"
+        read = subprocess.run(
+            [doveconf, "-n", "-c", str(self._config)], capture_output=True, text=True, check=False
+        )
+        log = self.directory / "log"
+        tail = log.read_text(errors="replace")[-4000:] if log.exists() else "(no log)"
+        return f"{read.stdout}{read.stderr}\n--- log ---\n{tail}"
+
+    def stop(self) -> None:
+        """End it in order: sessions get BYE."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and all its sessions at once: clients see a reset or an end of file, no BYE."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if how == signal.SIGTERM:
+            process.send_signal(how)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        run_directory.end(process.pid)
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+        run_directory.forget(process.pid)
+        (self.directory / "run" / "master.pid").unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Stop and start again, on the same ports, with the same mail."""
+        self.stop()
+        self.start()
+
+    # -- users -------------------------------------------------------------------------------------
+
+    def new_user(self, name: str | None = None, password: str | None = None) -> User:
+        """Add a user with an empty mailbox; the password is taken for a secret (see ``planted``)."""
+        name = name or f"user{next(_users)}-{os.getpid()}@example.test"
+        user = User(name, planted.keep(password or secrets.token_urlsafe(18)), self.directory / "mail" / name)
+        with self._passwords.open("a") as file:
+            file.write(f"{name}:{{PLAIN}}{user.password}\n")
+        return user
+
+    def set_password(self, user: User, password: str) -> User:
+        """Change the password; its length must differ, or Dovecot may not see the change at once."""
+        assert len(password) != len(user.password)
+        lines = self._passwords.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(f"{user.name}:")]
+        self._passwords.write_text("".join(kept) + f"{user.name}:{{PLAIN}}{planted.keep(password)}\n")
+        return User(user.name, password, user.directory)
+
+    @contextlib.contextmanager
+    def imap(self, user: User, folder: str | None = None) -> Iterator[imaplib.IMAP4]:
+        """A logged-in plain imaplib connection, with the folder SELECTed if one is given."""
+        with imaplib.IMAP4(self.host, self.port, timeout=60) as client:
+            client.login(user.name, user.password)
+            if folder is not None:
+                done(client.select(quoted(folder)))
+            yield client
+
+    # -- mail --------------------------------------------------------------------------------------
+
+    def create(self, user: User, *folders: str) -> None:
+        """CREATE folders, given as wire names (modified UTF-7 where not ASCII)."""
+        with self.imap(user) as client:
+            for folder in folders:
+                done(client.create(quoted(folder)))
+
+    def delete(self, user: User, folder: str) -> None:
+        """DELETE a folder."""
+        with self.imap(user) as client:
+            done(client.delete(quoted(folder)))
+
+    def rename(self, user: User, old: str, new: str) -> None:
+        """RENAME a folder."""
+        with self.imap(user) as client:
+            done(client.rename(quoted(old), quoted(new)))
+
+    def store(self, user: User, folder: str, uids: str, flags: str, how: str = "+FLAGS.SILENT") -> None:
+        """Change flags: ``store(user, "INBOX", "1:5", r"\\Seen")``; `how` may be ``-FLAGS`` or ``FLAGS``."""
+        with self.imap(user, folder) as client:
+            done(client.uid("STORE", uids, how, f"({flags})"))
+
+    def expunge(self, user: User, folder: str, uids: str) -> None:
+        """Delete messages for good."""
+        with self.imap(user, folder) as client:
+            done(client.uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)"))
+            done(client.uid("EXPUNGE", uids))
+
+    def append(self, user: User, folder: str, message: bytes, flags: str = "", date: str = "") -> None:
+        """APPEND one message; `date` is an INTERNALDATE like ``01-Feb-2024 10:00:00 +0000``."""
+        self.seed(user, folder, [(message, flags, date)])
+
+    def seed(self, user: User, folder: str, messages: Iterable[Seed], chunk: int = 500) -> int:
+        """Append many messages quickly, `chunk` of them in one command; returns how many."""
+        total = 0
+        with self.imap(user) as client:
+            rest = iter(messages)
+            while batch := list(islice(rest, chunk)):
+                client.send(
+                    b"s APPEND %s" % quoted(folder).encode() + b"".join(map(_literal, batch)) + b"\r\n"
+                )
+                while not (line := client.readline()).startswith(b"s "):
+                    assert line.startswith(b"* "), line
+                assert line.startswith(b"s OK"), line
+                total += len(batch)
+        return total
+
+
+def _literal(seed: Seed) -> bytes:
+    message, flags, date = (*((seed,) if isinstance(seed, bytes) else seed), "", "")[:3]
+    said = f' "{date}"' if date else ""
+    return b" (%s)%s {%d+}\r\n%s" % (flags.encode(), said.encode(), len(message), message)
+
+
+def quoted(folder: str) -> str:
+    """A mailbox name as an IMAP quoted string."""
+    return '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def done(answer: tuple[str, list[object]]) -> list[object]:
+    """The data of imaplib's answer; raises AssertionError unless it is OK."""
+    status, data = answer
+    assert status == "OK", data
+    return data
+
+
+def _group_of(user: str) -> str:
+    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
