@@ -1,5 +1,12 @@
 """The API for a WSGI server: ``gunicorn -c python:mailsync.web.gunicorn_conf wsgi:app``."""
 
+import sys
+
+from mailsync.errors import ConfigError
 from mailsync.web import create_app
 
-app = create_app()
+try:
+    app = create_app()
+except ConfigError as error:
+    print(error, file=sys.stderr)
+    sys.exit(4)  # gunicorn's code for an application that cannot load: its master then ends too

@@ -1,0 +1,70 @@
+"""What every request passes: its id, the bearer token, the size limit; and the line in the log."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import time
+import uuid
+
+from flask import Flask, Response, abort, current_app, g, request
+
+from mailsync.web.problems import problem
+
+log = logging.getLogger(__name__)
+
+OPEN = frozenset({"/health/live", "/health/ready"})
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+def install(app: Flask, tokens: tuple[str, ...]) -> None:
+    """Guard all of `app` but the two health checks with `tokens`."""
+    accepted = [token.encode() for token in tokens]
+
+    @app.before_request
+    def enter() -> Response | None:
+        g.started = time.monotonic()
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        if request.path not in OPEN and not _is_authorized(accepted):
+            return problem(
+                401,
+                "unauthorized",
+                "Send the header Authorization: Bearer with one of the tokens in API_TOKEN.",
+                headers={"WWW-Authenticate": 'Bearer realm="mailsync"'},
+            )
+        if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:
+            abort(413)
+        return None
+
+    @app.after_request
+    def leave(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+        # load balancers ask all day long; only what they are not told "yes" to is worth a line
+        quiet = request.path in OPEN and response.status_code == 200
+        log.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "%s %s %d",
+            request.method,
+            request.path,
+            response.status_code,
+            extra={
+                "action": "http",
+                "request_id": g.request_id,
+                "remote": request.remote_addr,
+                "duration_ms": round((time.monotonic() - g.started) * 1000, 1),
+            },
+        )
+        return response
+
+
+def _is_authorized(accepted: list[bytes]) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = given.strip().encode("latin-1", "replace")
+    # each is compared, in constant time, so that the time taken tells nothing of which was nearly right
+    matches = [hmac.compare_digest(token, known) for known in accepted]
+    return scheme.lower() == "bearer" and any(matches)

@@ -1,0 +1,222 @@
+"""The API as its clients see it: a real gunicorn, a real database, plain HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.servers.programs import API_TOKEN, ROOT, Mailsync, Running
+
+AUTHORIZED = {"Authorization": f"Bearer {API_TOKEN}"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Api:
+    port: int
+    process: Running
+
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: Any = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.request("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+StartApi = Callable[..., Api]
+
+
+@pytest.fixture
+def start_api(mailsync: Mailsync) -> StartApi:
+    """Start gunicorn as the Procfile does, with variables added or (None) taken away."""
+
+    def start(*, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        wanted = mailsync.environment | {"PORT": str(port), "LOG_FORMAT": "json"} | changes
+        environment = {name: value for name, value in wanted.items() if value is not None}
+        options = ["-c", "python:mailsync.web.gunicorn_conf"] if config else ["--bind", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "gunicorn", *options, "wsgi:app"]
+        process = Running(command, environment, ROOT)
+        mailsync.running.append(process)
+        if wait:
+            process.wait_for("Booting worker")
+            process.wait_for("eady")
+        return Api(port, process)
+
+    return start
+
+
+@pytest.fixture
+def api(start_api: StartApi) -> Iterator[Api]:
+    running = start_api()
+    yield running
+    running.process.terminate()
+    assert running.process.wait(10) == 0
+
+
+def assert_problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert list(document)[:6] == ["type", "title", "status", "detail", "code", "request_id"]
+    assert (document["type"], document["status"], document["code"]) == ("about:blank", status, code)
+    assert document["request_id"] == answer.headers["X-Request-Id"]
+    return document
+
+
+def test_the_health_checks_answer_without_a_token_and_everything_else_asks_for_one(api: Api) -> None:
+    live, ready = api.get("/health/live"), api.get("/health/ready")
+    assert (live.status, live.json()) == (200, {"status": "ok"})
+    assert (ready.status, ready.json()) == (200, {"status": "ready"})
+    for path in ("/v1/accounts", "/", "/health", "/health/live/", "/health/ready/../x", "/nowhere"):
+        answer = api.get(path)
+        assert_problem(answer, 401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="mailsync"'
+
+
+def test_a_wrong_token_is_refused(api: Api) -> None:
+    almost = (f"{API_TOKEN}x", API_TOKEN[:-1], f"{API_TOKEN},{API_TOKEN}", "\xff\xfe", "")
+    for value in ("", "Bearer", f"Basic {API_TOKEN}", API_TOKEN, *(f"Bearer {token}" for token in almost)):
+        assert_problem(api.get("/v1/x", Authorization=value), 401, "unauthorized")
+
+
+def test_each_of_several_tokens_is_accepted_and_the_scheme_in_any_case(start_api: StartApi) -> None:
+    api = start_api(API_TOKEN=f"{API_TOKEN}, the-second-token-of-two")
+    for value in (f"Bearer {API_TOKEN}", "bearer the-second-token-of-two", "BEARER  the-second-token-of-two"):
+        assert_problem(api.get("/v1/x", Authorization=value), 404, "not_found")
+
+
+def test_errors_of_routing_are_problem_documents(api: Api) -> None:
+    missing = assert_problem(api.get("/v1/nothing", **AUTHORIZED), 404, "not_found")
+    assert missing["title"] == "Not Found"
+    answer = api.request("POST", "/health/live", AUTHORIZED)
+    assert_problem(answer, 405, "method_not_allowed")
+    assert {word.strip() for word in answer.headers["Allow"].split(",")} == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_a_body_over_one_mebibyte_is_refused(api: Api) -> None:
+    document = assert_problem(
+        api.request("POST", "/v1/x", AUTHORIZED, b"x" * ((1 << 20) + 1)), 413, "too_large"
+    )
+    assert "1 MiB" in document["detail"]
+    assert_problem(api.request("POST", "/v1/x", AUTHORIZED, b"x" * (1 << 20)), 404, "not_found")
+
+
+def test_a_request_id_is_taken_over_if_it_is_harmless_and_made_otherwise(api: Api) -> None:
+    assert api.get("/health/live", X_Request_Id="abc-1.2_3:4").headers["X-Request-Id"] == "abc-1.2_3:4"
+    made = set()
+    for odd in ("", "a b", "<script>", "x" * 65, 'a"b', "ü"):
+        answer = api.get("/nowhere", X_Request_Id=odd)
+        made.add(answer.headers["X-Request-Id"])
+        assert_problem(answer, 401, "unauthorized")
+    assert len(made) == 6
+    assert all(len(one) == 32 and one.isalnum() for one in made)
+
+
+def test_answers_are_neither_sniffed_nor_cached(api: Api) -> None:
+    for answer in (api.get("/health/live"), api.get("/nowhere")):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_every_request_is_one_json_line_with_its_id_and_without_the_token(api: Api) -> None:
+    api.get("/v1/nothing", X_Request_Id="find-me", **AUTHORIZED)
+    api.process.wait_for("find-me")
+    (line,) = [record for record in api.process.records() if record.get("request_id") == "find-me"]
+    assert (line["message"], line["action"], line["level"]) == ("GET /v1/nothing 404", "http", "INFO")
+    assert (line["remote"], line["logger"]) == ("127.0.0.1", "mailsync.web.guard")
+    assert line["duration_ms"] >= 0
+    assert API_TOKEN not in api.process.output
+    assert all(line.startswith("{") for line in api.process.lines), api.process.output
+
+
+def test_it_is_not_ready_without_the_schema_and_says_which_check_fails(
+    start_api: StartApi, empty_database_url: str
+) -> None:
+    api = start_api(DATABASE_URL=empty_database_url)
+    assert api.get("/health/live").status == 200
+    answer = api.get("/health/ready")
+    document = assert_problem(answer, 503, "not_ready")
+    assert document["checks"] == ["schema"]
+    assert answer.headers["Retry-After"] == "5"
+    api.process.wait_for("Not ready: schema: ")
+
+
+def test_it_lives_without_a_database_and_is_not_ready(start_api: StartApi) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        closed = probe.getsockname()[1]
+    api = start_api(DATABASE_URL=f"postgresql://u:hush-hush@127.0.0.1:{closed}/none_test")
+    assert api.get("/health/live").status == 200
+    assert assert_problem(api.get("/health/ready"), 503, "not_ready")["checks"] == ["database"]
+    assert "hush-hush" not in api.process.output
+
+
+def test_it_becomes_ready_again_after_its_connections_were_ended(
+    api: Api, database: psycopg.Connection
+) -> None:
+    assert api.get("/health/ready").status == 200
+    ended = database.execute(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where application_name like 'mailsync-api%' and datname = current_database()"
+    ).fetchone()
+    assert ended
+    assert ended[0] > 0
+    api.process.wait_for(lambda: api.get("/health/ready").status == 200, 10)
+
+
+def test_many_clients_at_once_are_served(api: Api) -> None:
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(lambda _: api.get("/health/ready").status, range(64)))
+    assert answers == [200] * 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"API_TOKEN": None}, "API_TOKEN: not set; give at least 16 characters"),
+        ({"API_TOKEN": "short"}, "API_TOKEN: the value (a secret, not shown) is not accepted"),
+        ({"DATABASE_URL": None}, "DATABASE_URL: not set; give postgresql://"),
+        ({"SYNC_INTERVAL": "0"}, 'SYNC_INTERVAL: "0" is not accepted'),
+    ],
+)
+def test_it_does_not_start_on_a_bad_configuration_and_says_so_in_one_line(
+    start_api: StartApi, changes: dict[str, str | None], line: str
+) -> None:
+    process = start_api(wait=False, **changes).process
+    assert process.wait(20) == 2
+    assert process.lines[0].startswith(line)
+    assert len(process.lines) == 1
+
+
+def test_without_the_configuration_module_a_bad_configuration_ends_gunicorn_too(start_api: StartApi) -> None:
+    process = start_api(wait=False, config=False, API_TOKEN="short").process
+    assert process.wait(20) == 4
+    assert "API_TOKEN: the value (a secret, not shown) is not accepted" in process.output
+    assert "Traceback" not in process.output
