@@ -89,9 +89,7 @@ class Throttled(MailsyncError):
 
     code = "throttled"
 
-    def __init__(
-        self, message: str, *, retry_after: float | None = None, step: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, step: str | None = None) -> None:
         super().__init__(message, step=step)
         self.retry_after = retry_after
 
@@ -155,6 +153,12 @@ class DatabaseUnavailable(MailsyncError):
     """Postgres cannot be reached or does not accept writes: reconnect with backoff."""
 
     code = "database_unavailable"
+
+
+class RowsRefused(MailsyncError):
+    """Postgres does not take a value of these rows: halve the batch, then store the one bad row bare."""
+
+    code = "rows_refused"
 
 
 class SchemaError(MailsyncError):

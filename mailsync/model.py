@@ -82,6 +82,7 @@ class FolderState:
     last_reconciled_at: datetime | None
     last_reconcile_clean: bool | None
     suspect_deletion: str | None
+    suspect_deletion_at: datetime | None
     uidvalidity_resets: tuple[datetime, ...]
     missing_since: datetime | None
     last_error: str | None
@@ -139,7 +140,11 @@ class MailboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class FolderPlan:
-    """What one visit to a folder has to do, as :func:`mailsync.planning.plan_folder` decides."""
+    """What one visit to a folder has to do, as :func:`mailsync.planning.plan_folder` decides.
+
+    ``flags`` is ``changes`` (CHANGEDSINCE) or ``scan`` (all), or None. ``reasons`` says why the visit is made;
+    without any there is none.
+    """
 
     new_mail: bool = False
     flags: str | None = None
@@ -147,7 +152,7 @@ class FolderPlan:
     reasons: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.new_mail or self.flags is not None or self.reconcile
+        return bool(self.reasons)
 
 
 class Attachment(NamedTuple):
@@ -217,3 +222,35 @@ class MessageState(NamedTuple):
     flags: tuple[str, ...] | None
     internal_date: datetime | None
     size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a turn ends for its account; None keeps what is stored (``state`` and the counts are always said)."""
+
+    state: str
+    reason: str | None
+    message: str | None
+    failures: int
+    successes: int
+    backoff_until: datetime | None
+    healthy_until: datetime | None
+    next_sync_at: datetime | None = None
+    last_success_at: datetime | None = None
+    priority_synced_at: datetime | None = None
+    overall_synced_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a turn did, for ``sync_runs``."""
+
+    status: str
+    folders: int
+    messages_new: int
+    flags_changed: int
+    messages_deleted: int
+    imap_commands: int
+    bytes_in: int
+    error_code: str | None
+    error_message: str | None

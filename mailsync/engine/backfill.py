@@ -1,0 +1,78 @@
+"""The initial sync of a folder, newest first, in batches that each commit with their watermark (SPEC §10.4)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import closing
+
+from mailsync.engine import fetching, uidvalidity, window
+from mailsync.engine.turn import Turn
+from mailsync.model import FolderState, MailboxStatus, Message
+from mailsync.store import folders, turns
+from mailsync.store.db import transaction
+from mailsync.uids import UidSet
+
+log = logging.getLogger(__name__)
+
+
+def fill_folder(turn: Turn, folder: FolderState) -> None:
+    """Go on with the folder's initial sync until it is complete or the turn is over.
+
+    Resumable after anything: what is at or above ``initial_oldest_uid`` has rows, what is below is searched
+    once a turn. Mail above the target is new mail and comes by the hot pass meanwhile.
+    """
+    with turn.session.deadline(turn.settings.backfill_batch_timeout):
+        seen = turn.session.examine(folder.wire_name)
+        folder = uidvalidity.settle(turn, folder, seen) or turn.refresh(folder)
+        missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
+    folder = turn.refresh(folder)
+    batches = fetching.fetch(turn, folder, missing, newest_first=True, known=True)
+    with closing(batches):
+        for asked, found in batches:
+            _commit(turn, folder, asked, window.inside(turn, found))
+            missing = missing.minus(asked)
+            turn.alive()
+            turn.on_progress(turn)
+    if not missing:
+        _finish(turn, folder)
+
+
+def _commit(turn: Turn, folder: FolderState, asked: UidSet, found: list[Message]) -> None:
+    def advance() -> None:
+        folders.advance_initial(turn.conn, folder, asked.lowest)
+        data = {"from_uid": asked.lowest, "through_uid": asked.highest, "messages": len(found)}
+        turns.emit(turn.conn, folder.account_id, "folder.backfilled", folder.id, json.dumps(data))
+
+    fetching.commit(turn, folder, asked, found, announce=False, advance=advance)
+
+
+def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
+    """Take the snapshot: the UIDs that exist now; its highest is the target."""
+    snapshot = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
+    with transaction(turn.conn):
+        folders.begin_initial(turn.conn, folder, seen, snapshot.highest)
+    return snapshot
+
+
+def _resume(turn: Turn, folder: FolderState) -> UidSet:
+    """What the snapshot still holds below the watermark."""
+    oldest = folder.initial_oldest_uid or 1
+    if oldest <= 1:
+        return UidSet()
+    return turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
+
+
+def _finish(turn: Turn, folder: FolderState) -> None:
+    with transaction(turn.conn):
+        folders.finish_initial(turn.conn, folder)
+    done = turn.refresh(folder)
+    log.info(
+        "Folder complete",
+        extra={
+            "action": "backfill",
+            "account_id": folder.account_id,
+            "folder_id": folder.id,
+            "messages": done.live_count,
+        },
+    )

@@ -1,0 +1,318 @@
+"""A turn from top to bottom, as the flowchart in ``docs/architecture.rst`` shows it.
+
+lock → load → connect → discover → survey → per folder: UIDVALIDITY, new mail, flags, reconcile → save →
+health → release. The backfill pass is the same without survey: initial-sync batches, newest first.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from mailsync import health
+from mailsync.config import Settings
+from mailsync.engine import backfill, discovery, flags, incremental, reconcile, uidvalidity
+from mailsync.engine.sessions import Sessions
+from mailsync.engine.turn import StopSignal, Turn
+from mailsync.errors import (
+    DatabaseUnavailable,
+    FolderError,
+    LockLost,
+    MailsyncError,
+    NotFound,
+    OutOfTokens,
+    ProtocolError,
+    TurnOver,
+)
+from mailsync.imap.throttle import Throttle, burst, refill
+from mailsync.logs import redact
+from mailsync.model import FolderPlan, FolderState, MailboxStatus
+from mailsync.planning import folders_to_poll, next_flag_scan, plan_folder
+from mailsync.store import folders, turns
+from mailsync.store.db import Connection
+from mailsync.store.locks import account_lock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Engine:
+    """What turns need of the process: its connection, its kept sessions, and how it is told to stop."""
+
+    conn: Connection
+    settings: Settings
+    started_by: str
+    sessions: Sessions
+    stop: StopSignal = field(default_factory=StopSignal)
+    chance: Callable[[], float] = random.random
+    on_progress: Callable[[Turn], None] = lambda turn: None
+    on_alive: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A kind of turn: what it does, who asks for it, how long it may take, what it leaves of the budget.
+
+    ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
+    try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the turn,
+    ``reschedules`` whether its next tick does.
+    """
+
+    steps: Callable[[Turn], None]
+    trigger: str
+    limit: float
+    floor: float
+    wait: float | None = None
+    judged: bool = True
+    reschedules: bool = True
+
+
+def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
+    """Hold the account's lock for one turn; returns what was done, None if the account is paused or gone.
+
+    Raises Busy when the lock is not had, LockLost when it is lost. What else goes wrong is judged, saved, and
+    raised again, so that a command can report it; TurnOver tells that there is more to do.
+    """
+    settings = engine.settings
+    full = burst(settings.imap_max_commands_per_minute)
+    floor = work.floor * full
+    with account_lock(engine.conn, account_id, settings, wait=work.wait) as lock:
+        loaded = turns.begin(
+            lock.conn,
+            account_id,
+            engine.started_by,
+            burst=full,
+            refill=refill(settings.imap_max_commands_per_minute),
+            floor=floor,
+        )
+        if loaded is None:
+            raise NotFound(f"account {account_id} is gone")
+        turn = Turn(
+            lock=lock,
+            loaded=loaded,
+            settings=settings,
+            stop=engine.stop,
+            trigger=work.trigger,
+            started_by=engine.started_by,
+            limit=work.limit,
+            chance=engine.chance,
+            on_progress=engine.on_progress,
+            on_alive=engine.on_alive,
+        )
+        throttle = Throttle(loaded.tokens, settings.imap_max_commands_per_minute, floor)
+        if turn.account.paused_at or turn.account.deleting_at:
+            turns.leave(lock.conn, account_id, tokens=throttle.tokens)
+            return None
+        error = _work(engine, turn, throttle, work)
+        _save(turn, throttle, error, work)
+    if error is not None:
+        raise error
+    return turn
+
+
+def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:
+    """Connect, do the steps, put the session away; returns what ended the turn early, if anything did."""
+    kept = False
+    try:
+        turn.connected(engine.sessions.open(turn.loaded, throttle, turn.alive))
+        try:
+            work.steps(turn)
+        except TurnOver as over:
+            _put_away(turn)
+            kept = True
+            return over
+        _put_away(turn)
+        kept = True
+        return None
+    except (LockLost, DatabaseUnavailable):
+        raise
+    except MailsyncError as error:
+        return error
+    except Exception as error:
+        log.exception(
+            "A turn failed in an unforeseen way", extra={"action": "turn", "account_id": turn.account.id}
+        )
+        return MailsyncError(f"internal error: {type(error).__name__}")
+    finally:
+        if turn.is_connected:
+            if kept:
+                engine.sessions.keep(turn.loaded, turn.session)
+            else:
+                turn.session.close()
+
+
+def _put_away(turn: Turn) -> None:
+    # a selected mailbox's STATUS is frozen, and nothing may be selected without the lock
+    try:
+        turn.session.unselect()
+    except OutOfTokens:
+        turn.session.close()
+
+
+def _save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
+    """Close the run, decide the account's health, give back what is left."""
+    failed = error is not None and not isinstance(error, TurnOver)
+    if failed:
+        turn.working()
+    if turn.run_id is not None:
+        turns.finish_run(turn.conn, turn.account.id, turn.run_id, turn.result(error))
+        turn.folders = folders.load(turn.conn, turn.account.id)
+    if not work.judged and not failed:
+        turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens)
+        return
+    outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at)
+    verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
+    if not work.reschedules:
+        verdict = replace(verdict, next_sync_at=None)
+    if (verdict.state, verdict.reason) != (turn.account.sync_state, turn.account.sync_state_reason):
+        log.info(
+            "Account is %s",
+            verdict.state,
+            extra={
+                "action": "state",
+                "account_id": turn.account.id,
+                "reason": verdict.reason,
+                "error": verdict.message,
+            },
+        )
+    turns.end(
+        turn.conn,
+        turn.account.id,
+        verdict,
+        tokens=throttle.tokens,
+        next_discovery_at=turn.next_discovery_at,
+        folder_rr_cursor=turn.folder_rr_cursor,
+        capabilities=turn.new_capabilities(),
+    )
+
+
+# -- the hot pass -------------------------------------------------------------------------------------
+
+
+def hot(turn: Turn, *, full: bool = False) -> None:
+    """Everything that keeps a mirror fresh; `full` forces discovery, flag scans and reconciles."""
+    began = turn.now()
+    if full or turn.account.next_discovery_at <= began:
+        discovery.discover(turn)
+    discovery.empty_untracked(turn)
+    everything, priority_left = True, {f.id for f in turn.tracked() if f.is_priority}
+    for folder, status in _survey(turn):
+        plan = plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), full=full)
+        if plan:
+            everything &= _visit(turn, folder, status, plan)
+            turn.checkpoint()
+        priority_left.discard(folder.id)
+    if not priority_left:
+        turn.priority_at = began
+        if everything and turn.all_surveyed:
+            turn.overall_at = began
+
+
+def _survey(turn: Turn) -> Iterator[tuple[FolderState, MailboxStatus]]:
+    """The status of the tracked folders: all by one LIST-STATUS, else by STATUS some at a time."""
+    tracked = turn.tracked()
+    turn.all_surveyed = True
+    if turn.session.has_list_status:
+        statuses = turn.session.list_status()
+        for folder in tracked:
+            if folder.wire_name in statuses:
+                yield folder, statuses[folder.wire_name]
+        return
+    chosen, turn.folder_rr_cursor, turn.all_surveyed = folders_to_poll(
+        tracked, turn.account.folder_rr_cursor, turn.settings
+    )
+    for folder in chosen:
+        try:
+            turn.session.unselect()
+            status = turn.session.status(folder.wire_name)
+        except FolderError as error:
+            _note(turn, folder, error)
+            continue
+        yield folder, status
+
+
+def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> bool:
+    """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success."""
+    turn.working()
+    try:
+        sync_folder(turn, folder, status, plan)
+    except (FolderError, ProtocolError) as error:
+        if turn.session.closed:
+            raise
+        _note(turn, folder, error)
+        return False
+    turn.tally.folders += 1
+    return True
+
+
+def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> None:
+    """Bring one folder's rows up to date with the server."""
+    seen = turn.session.examine(folder.wire_name)
+    settled = uidvalidity.settle(turn, folder, seen)
+    if settled is None:
+        return
+    folder = settled
+    if plan.new_mail:
+        folder = incremental.fetch_new(turn, folder, seen)
+    if plan.flags:
+        flags.refresh(turn, folder, seen, plan.flags)
+    folder = turn.refresh(folder)
+    if plan.reconcile or reconcile.differs(turn, folder):
+        folder = reconcile.reconcile(turn, folder)
+    scan_at = next_flag_scan(folder, turn.now(), turn.settings) if plan.flags == "scan" else None
+    folders.save_compared(
+        turn.conn,
+        folder,
+        turn.as_seen(seen, status),
+        highest_modseq=seen.modseq if plan.flags and seen.modseq else None,
+        next_flag_scan_at=scan_at,
+    )
+
+
+def _note(turn: Turn, folder: FolderState, error: MailsyncError) -> None:
+    turn.working()
+    turn.tally.folder_errors += 1
+    text = redact(str(error))
+    folders.note_error(turn.conn, folder, text)
+    if isinstance(error, FolderError):
+        # it may have been renamed or deleted
+        turn.next_discovery_at = turn.now()
+    log.warning(
+        "Folder skipped",
+        extra={"action": "folder", "account_id": folder.account_id, "folder_id": folder.id, "error": text},
+    )
+
+
+# -- the backfill pass --------------------------------------------------------------------------------
+
+
+def fill(turn: Turn) -> None:
+    """Initial-sync batches of one folder after the other, the inbox first, until the turn is over."""
+    for folder in turn.tracked():
+        if folder.status not in ("pending", "initial"):
+            continue
+        turn.working()
+        try:
+            backfill.fill_folder(turn, folder)
+        except (FolderError, ProtocolError) as error:
+            if turn.session.closed:
+                raise
+            _note(turn, folder, error)
+            continue
+        turn.tally.folders += 1
+        turn.checkpoint()
+
+
+# -- kinds of turns -----------------------------------------------------------------------------------
+
+
+def hot_work(settings: Settings) -> Work:
+    """The worker's turn of the hot pass."""
+    return Work(hot, "schedule", settings.hot_turn_max, floor=0.25)
+
+
+def fill_work(settings: Settings) -> Work:
+    """The worker's turn of the backfill pass."""
+    return Work(fill, "schedule", settings.backfill_turn_max, floor=0.5, reschedules=False)

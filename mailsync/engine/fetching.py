@@ -1,0 +1,157 @@
+"""Messages by the batch, whatever a server answers: nothing is lost for one bad message (SPEC §9.5).
+
+A batch is counted in ``fetch_attempts`` before it is fetched. A row that is still there when a turn begins
+tells what an earlier turn died of: those UIDs come in batches half as large, until the message that kills
+is alone and, after three attempts, gets a row without content.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+
+from mailsync.engine import rescue
+from mailsync.engine.turn import Turn
+from mailsync.errors import RowsRefused
+from mailsync.imap import Batch
+from mailsync.model import FolderState, Message
+from mailsync.store import messages as store
+from mailsync.store.db import transaction
+from mailsync.uids import UidSet
+
+log = logging.getLogger(__name__)
+
+_BATCH_SECONDS = 1.0
+_SMALLEST = 25
+
+
+def fetch(
+    turn: Turn, folder: FolderState, uids: UidSet, *, newest_first: bool, known: bool
+) -> Generator[tuple[UidSet, list[Message]], None, None]:
+    """Fetch `uids` in batches: yields (UIDs asked for, their messages), in order, complete.
+
+    `known` tells that the UIDs were seen to exist; then one that is not answered is asked for again. Else the
+    set is a range with holes. Ends early, between batches, when the turn is over.
+    """
+    suspects = store.open_attempts(turn.conn, folder)
+    uids = uids.minus(_give_up(turn, folder, uids, suspects))
+    while uids and not turn.is_over():
+        held: list[Batch] = []
+        batches = _batches(turn, folder, uids, suspects, newest_first, held)
+        with closing(turn.session.fetch_messages(batches)) as stream:
+            for batch in stream:
+                uids = uids.minus(batch.asked)
+                _adapt(turn, batch)
+                if held or _leftovers(batch, known):
+                    held.append(batch)
+                else:
+                    yield batch.asked, batch.messages
+        # nothing is in flight now, so the server can be asked about what is missing
+        for batch in held:
+            yield batch.asked, batch.messages + rescue.rescue(turn, folder, _leftovers(batch, known))
+
+
+def commit(
+    turn: Turn,
+    folder: FolderState,
+    asked: UidSet,
+    messages: list[Message],
+    *,
+    announce: bool,
+    advance: Callable[[], None],
+) -> None:
+    """Rows and cursor in one transaction; a value that Postgres refuses costs only its own message's content."""
+    try:
+        with transaction(turn.conn):
+            new = store.store_batch(turn.conn, folder, messages, announce=announce) if messages else 0
+            advance()
+            store.forget_attempts(turn.conn, folder, asked.lowest, asked.highest)
+    except RowsRefused as error:
+        if all("unstorable" in m.parse_errors for m in messages):
+            raise
+        log.warning(
+            "Postgres refused a value; storing one by one",
+            extra={
+                "action": "fetch",
+                "account_id": folder.account_id,
+                "folder_id": folder.id,
+                "error": str(error),
+            },
+        )
+        commit(
+            turn,
+            folder,
+            asked,
+            _storable(turn, folder, messages, announce),
+            announce=announce,
+            advance=advance,
+        )
+        return
+    turn.tally.messages_new += new
+
+
+def _storable(turn: Turn, folder: FolderState, messages: list[Message], announce: bool) -> list[Message]:
+    """Store what can be stored; returns what could not be, without content."""
+    if not messages:
+        return []
+    try:
+        with transaction(turn.conn):
+            turn.tally.messages_new += store.store_batch(turn.conn, folder, messages, announce=announce)
+        return []
+    except RowsRefused:
+        if len(messages) == 1:
+            return [rescue.bare(messages[0], "unstorable")]
+        half = len(messages) // 2
+        return _storable(turn, folder, messages[:half], announce) + _storable(
+            turn, folder, messages[half:], announce
+        )
+
+
+def _batches(
+    turn: Turn,
+    folder: FolderState,
+    uids: UidSet,
+    suspects: list[tuple[int, int, int]],
+    newest_first: bool,
+    held: list[Batch],
+) -> Iterator[UidSet]:
+    """Cut `uids` into batches while the turn lasts and nothing is `held` back; each is counted first."""
+    rest, begun = uids, False
+    while rest and (not begun or (not held and not turn.is_over())):
+        begun = True
+        batch = rest.newest(turn.batch_size) if newest_first else rest.oldest(turn.batch_size)
+        size = _careful_size(batch, suspects, turn.batch_size)
+        if size < len(batch):
+            batch = batch.newest(size) if newest_first else batch.oldest(size)
+        store.note_attempt(turn.conn, folder, batch)
+        rest = rest.minus(batch)
+        yield batch
+
+
+def _give_up(turn: Turn, folder: FolderState, uids: UidSet, suspects: list[tuple[int, int, int]]) -> UidSet:
+    """Store stubs for the messages that ended three turns, each alone; returns those UIDs."""
+    deadly = UidSet.of(
+        first for first, last, n in suspects if first == last and n >= rescue.MOST_ATTEMPTS and first in uids
+    )
+    if deadly:
+        alive = turn.session.search(uids=deadly)
+        with transaction(turn.conn):
+            store.store_batch(turn.conn, folder, [rescue.stub(uid) for uid in alive], announce=False)
+    return deadly
+
+
+def _careful_size(batch: UidSet, suspects: list[tuple[int, int, int]], size: int) -> int:
+    failures = sum(n for first, last, n in suspects if first <= batch.highest and last >= batch.lowest)
+    return max(1, size >> failures)
+
+
+def _adapt(turn: Turn, batch: Batch) -> None:
+    if batch.seconds > 0 and batch.messages:
+        fits = int(len(batch.messages) / batch.seconds * _BATCH_SECONDS)
+        turn.batch_size = max(min(_SMALLEST, turn.settings.fetch_batch), min(fits, turn.settings.fetch_batch))
+
+
+def _leftovers(batch: Batch, known: bool) -> UidSet:
+    bad = UidSet.of(batch.unparsable)
+    return bad.union(batch.unanswered) if known else bad

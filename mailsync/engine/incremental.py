@@ -1,0 +1,55 @@
+"""New mail: the UIDs above ``last_uid``, ascending, each batch all or nothing (SPEC §10.5)."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from mailsync.engine import fetching, window
+from mailsync.engine.turn import Turn
+from mailsync.errors import TurnOver
+from mailsync.model import FolderState, MailboxStatus
+from mailsync.store import folders
+from mailsync.uids import UidSet
+
+
+def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
+    """Store what arrived above ``last_uid``; the cursor moves with each batch to the highest UID that it brought.
+
+    A UID that was left out is below the cursor then, so that only the comparison of counts can find it:
+    that comes right after. Raises TurnOver when the turn ends before all of it is stored.
+    """
+    with turn.session.deadline(turn.settings.incremental_timeout):
+        uids, known = _candidates(turn, folder, seen)
+        left = uids
+        batches = fetching.fetch(turn, folder, uids, newest_first=False, known=known)
+        with closing(batches):
+            for asked, found in batches:
+                last = max([message.uid for message in found], default=asked.highest if known else 0)
+
+                def advance(last: int = last) -> None:
+                    folders.advance_new(turn.conn, folder, last)
+
+                inside = window.inside(turn, found)
+                fetching.commit(turn, folder, asked, inside, announce=True, advance=advance)
+                left = left.minus(asked)
+                turn.alive()
+                turn.on_progress(turn)
+    if left:
+        raise TurnOver(turn.is_over() or "turn time used up")
+    return turn.refresh(folder) if uids else folder
+
+
+def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[UidSet, bool]:
+    """The UIDs to ask for, and whether they are known to exist.
+
+    When UIDNEXT promises no more than a batch, the range up to it is fetched at once: one command less than
+    a search first. UIDNEXT itself proves nothing, so beyond a batch the server says what exists.
+    """
+    first = folder.last_uid + 1
+    if seen.uidnext is not None and seen.uidnext - first <= turn.settings.fetch_batch:
+        return UidSet([(first, seen.uidnext - 1)] if seen.uidnext > first else []), False
+    found = turn.session.search(uids=UidSet([(first, _LARGEST)]), since=window.search_since(turn))
+    return found.between(first, _LARGEST), True
+
+
+_LARGEST = 2**32 - 1

@@ -1,0 +1,72 @@
+"""IMAP sessions that are kept between turns: one an account and worker, idle without the lock (SPEC §9.2)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailsync.config import Settings
+from mailsync.imap import Session, Throttle, open_session
+from mailsync.store.turns import LoadedTurn
+
+_MAX_AGE = 25 * 60.0
+
+
+@dataclass(slots=True)
+class _Kept:
+    session: Session
+    opened_for: object
+
+
+class Sessions:
+    """The kept sessions of one process, the least recently used first."""
+
+    def __init__(self, settings: Settings, *, hidden: frozenset[str] = frozenset()) -> None:
+        """`hidden` masks capabilities of every server, so that tests can take extensions away."""
+        self._settings = settings
+        self._hidden = hidden
+        self._kept: dict[int, _Kept] = {}
+
+    def open(self, loaded: LoadedTurn, throttle: Throttle, on_wait: Callable[[], None]) -> Session:
+        """The account's kept session if it is still good, else a new one; raises as ``open_session`` does."""
+        kept = self._kept.pop(loaded.account.id, None)
+        if kept is not None:
+            if self._is_good(kept, loaded):
+                kept.session.resume(throttle, on_wait)
+                return kept.session
+            kept.session.close()
+        password = loaded.password(self._settings.encryption_keys())
+        return open_session(
+            loaded.account.endpoint,
+            password,
+            self._settings,
+            throttle=throttle,
+            on_wait=on_wait,
+            hidden=self._hidden,
+        )
+
+    def keep(self, loaded: LoadedTurn, session: Session) -> None:
+        """Keep an idle session for the next turn; above ``IMAP_SESSION_CAP`` the oldest is closed."""
+        if session.closed:
+            return
+        self._kept[loaded.account.id] = _Kept(session, _opened_for(loaded))
+        while len(self._kept) > self._settings.imap_session_cap:
+            self._kept.pop(next(iter(self._kept))).session.close()
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._kept:
+            self._kept.popitem()[1].session.close()
+
+    def _is_good(self, kept: _Kept, loaded: LoadedTurn) -> bool:
+        return (
+            kept.opened_for == _opened_for(loaded)
+            and time.monotonic() - kept.session.opened_at < _MAX_AGE
+            and kept.session.alive()
+        )
+
+
+def _opened_for(loaded: LoadedTurn) -> object:
+    # a changed host, user or password ends the session that was opened with the old one
+    return loaded.account.endpoint, loaded.sealed

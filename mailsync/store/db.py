@@ -1,0 +1,106 @@
+"""Connections to Postgres: where to, with which session settings, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from mailsync.config import Settings
+from mailsync.errors import ConfigError, DatabaseUnavailable
+from mailsync.store.queries import run, translated
+
+Connection = psycopg.Connection[Any]
+
+_KEEPALIVE: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def started_by(role: str) -> str:
+    """``host:pid:role``, which names this process in ``accounts.sync_started_by`` and in ``workers``."""
+    return f"{socket.gethostname()}:{os.getpid()}:{role}"
+
+
+def connect(settings: Settings, role: str, *, statement_timeout: float | None = None) -> Connection:
+    """Open an autocommit session connection with the mirror's schema first on its ``search_path``.
+
+    `role` becomes ``application_name`` ``mailsync-<role>``, by which stale-lock recovery knows its own.
+    `statement_timeout` is in seconds; None is no limit. Raises ConfigError without a usable DATABASE_URL
+    and DatabaseUnavailable when Postgres cannot be reached.
+    """
+    if not settings.database_url:
+        raise ConfigError(
+            "DATABASE_URL is not set; give a URL such as postgresql://user:password@host:5432/name"
+        )
+    url = settings.database_url
+    try:
+        given = conninfo_to_dict(url)
+        defaults = {name: value for name, value in _KEEPALIVE.items() if name not in given}
+        conn: Connection = psycopg.connect(
+            url, autocommit=True, application_name=f"mailsync-{role}", **defaults
+        )
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DatabaseUnavailable(f"cannot connect to Postgres: {reason}") from error
+    try:
+        _configure(conn, settings, "search_path" in str(given.get("options", "")), statement_timeout)
+    except psycopg.Error as error:
+        conn.close()
+        raise translated(error) from error
+    return conn
+
+
+def _configure(conn: Connection, settings: Settings, keep_path: bool, timeout: float | None) -> None:
+    # one round trip; a user's open transaction on an account's row must not hold the worker up for ever
+    conn.execute(
+        sql.SQL("""
+            select set_config('lock_timeout', '10s', false),
+                   set_config('idle_in_transaction_session_timeout', '5min', false),
+                   set_config('timezone', 'UTC', false),
+                   set_config('statement_timeout', {timeout}, false),
+                   case when {keep_path} then null else set_config('search_path',
+                       quote_ident({schema}) || ', ' || current_setting('search_path'), false) end
+        """).format(
+            timeout=str(int((timeout or 0) * 1000)), keep_path=keep_path, schema=settings.database_schema
+        )
+    )
+
+
+@contextmanager
+def transaction(conn: Connection) -> Iterator[None]:
+    """One transaction; commits at the end, rolls back on any error; driver errors are translated."""
+    try:
+        with conn.transaction():
+            yield
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+def is_broken(conn: Connection) -> bool:
+    """Whether the connection is known to be unusable (a killed backend shows only at its next use)."""
+    return conn.closed or conn.broken
+
+
+def listen(conn: Connection) -> None:
+    """Hear ``NOTIFY mailsync_wake`` on this connection from now on."""
+    run(conn, "listen_for_wake")
+
+
+def wait_for_wake(conn: Connection, seconds: float) -> bool:
+    """Wait up to `seconds` for a wake-up; whether there was one. Several at once count as one."""
+    try:
+        return any(True for _ in conn.notifies(timeout=seconds, stop_after=1))
+    except psycopg.Error as error:
+        raise translated(error) from error

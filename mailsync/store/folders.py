@@ -1,0 +1,136 @@
+"""Rows of ``folders``: what LIST showed, and how far the mirror has come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+
+from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
+from mailsync.store.db import Connection
+from mailsync.store.queries import run
+
+_COLUMNS = [(f.name, "folder_id" if f.name == "id" else f.name) for f in fields(FolderState)]
+
+
+def folder_from(row: Mapping[str, Any]) -> FolderState:
+    """The record of a row that holds a folder's columns, its id as ``folder_id``."""
+    values = {name: row[column] for name, column in _COLUMNS}
+    values["uidvalidity_resets"] = tuple(values["uidvalidity_resets"])
+    return FolderState(**values)
+
+
+def load(conn: Connection, account_id: int, folder_id: int | None = None) -> list[FolderState]:
+    """The account's folders, or one of them, by priority."""
+    cursor = run(conn, "select_folders", account_id=account_id, folder_id=folder_id)
+    names = [column.name for column in cursor.description or ()]
+    return [folder_from(dict(zip(names, row, strict=True))) for row in cursor]
+
+
+def upsert(conn: Connection, account_id: int, listed: Sequence[tuple[ListedFolder, FolderTraits]]) -> None:
+    """Store what LIST showed, inside a transaction; folders that are not in it begin their grace."""
+    rows = [
+        {
+            "wire_name": folder.wire_name.hex(),
+            "path": folder.path,
+            "delimiter": folder.delimiter,
+            "role": traits.role,
+            "sync_priority": traits.sync_priority,
+            "excluded_reason": traits.excluded_reason,
+        }
+        for folder, traits in listed
+    ]
+    run(conn, "upsert_folders", account_id=account_id, listed=json.dumps(rows))
+    names = json.dumps([row["wire_name"] for row in rows])
+    run(conn, "mark_unlisted_folders", account_id=account_id, listed=names)
+
+
+def choose(conn: Connection, account_id: int, path: str, *, tracked: bool) -> tuple[int, str | None] | None:
+    """Record the user's choice for the folder of that path; returns its id and role, None if there is none."""
+    row = run(conn, "choose_folder", account_id=account_id, path=path, tracked=tracked).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def begin_initial(conn: Connection, folder: FolderState, status: MailboxStatus, target: int) -> None:
+    """The snapshot is taken at `target`, with the HIGHESTMODSEQ of the same EXAMINE."""
+    run(
+        conn,
+        "begin_initial",
+        **_key(folder),
+        uidvalidity=status.uidvalidity or 0,
+        target=target,
+        modseq=status.modseq or 0,
+        messages=status.messages,
+        uidnext=status.uidnext,
+    )
+
+
+def advance_initial(conn: Connection, folder: FolderState, oldest: int) -> None:
+    """All that the snapshot holds from UID `oldest` upwards has a row."""
+    run(conn, "advance_initial", **_key(folder), oldest=oldest)
+
+
+def finish_initial(conn: Connection, folder: FolderState) -> None:
+    """The folder is complete; a first reconcile is due."""
+    run(conn, "finish_initial", **_key(folder))
+
+
+def advance_new(conn: Connection, folder: FolderState, last_uid: int) -> None:
+    """New mail up to `last_uid` has rows."""
+    run(conn, "advance_new", **_key(folder), last_uid=last_uid)
+
+
+def save_compared(
+    conn: Connection,
+    folder: FolderState,
+    status: MailboxStatus,
+    *,
+    highest_modseq: int | None,
+    next_flag_scan_at: datetime | None,
+) -> None:
+    """The server's tuple as compared; `status` was seen before the work. None keeps what is stored."""
+    run(
+        conn,
+        "save_compared",
+        **_key(folder),
+        uidnext=status.uidnext,
+        messages=status.messages,
+        unseen=status.unseen,
+        modseq=status.modseq,
+        highest_modseq=highest_modseq,
+        next_flag_scan_at=next_flag_scan_at,
+    )
+
+
+def save_reconciled(
+    conn: Connection, folder: FolderState, *, next_at: datetime, clean: bool, suspect: str | None
+) -> None:
+    """A reconcile is done; `suspect` is the digest of a deletion too large to be believed at once."""
+    run(conn, "save_reconciled", **_key(folder), next_reconcile_at=next_at, clean=clean, suspect=suspect)
+
+
+def note_error(conn: Connection, folder: FolderState, error: str) -> None:
+    """What went wrong with the folder, for people."""
+    run(conn, "note_folder_error", **_key(folder), error=error)
+
+
+def restart(conn: Connection, folder: FolderState, uidvalidity: int) -> None:
+    """A new UIDVALIDITY and cleared cursors (RFC 9051 §2.3.1.1); the old rows are tombstoned afterwards."""
+    run(conn, "restart_folder", **_key(folder), uidvalidity=uidvalidity)
+
+
+def adopt_uidvalidity(conn: Connection, folder: FolderState, uidvalidity: int) -> None:
+    """The UIDVALIDITY that was unknown is known now."""
+    run(conn, "adopt_uidvalidity", **_key(folder), uidvalidity=uidvalidity)
+
+
+def clear_cursors(conn: Connection, folder: FolderState, status: str | None = None) -> None:
+    """Forget how far the folder was mirrored; `status` is what it becomes, pending by default."""
+    run(conn, "clear_folder_cursors", **_key(folder), status=status)
+
+
+def _key(folder: FolderState) -> dict[str, int]:
+    return {"account_id": folder.account_id, "folder_id": folder.id}

@@ -1,0 +1,177 @@
+"""The per-account advisory lock: one conversation per account, one writer, always (SPEC §8).
+
+The connection that holds the lock is the connection that writes. If Postgres drops it, lock and ability to
+write vanish together.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from mailsync.config import Settings
+from mailsync.errors import Busy, DatabaseUnavailable, LockLost, MailsyncError
+from mailsync.store.db import Connection, connect, is_broken
+from mailsync.store.queries import run
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_INTERVAL = 10.0
+_WANTED_INTERVAL = 0.5
+
+
+class AccountLock:
+    """The lock of one account while it is held; made only by :func:`account_lock`."""
+
+    def __init__(self, conn: Connection, account_id: int, clock: Callable[[], float]) -> None:
+        self.conn = conn
+        self.account_id = account_id
+        self._clock = clock
+        self._beaten_at = clock()
+        self._looked_at = clock()
+
+    def beat(self) -> None:
+        """Write the heartbeat when it is due; raises LockLost when the connection no longer answers."""
+        if self._clock() - self._beaten_at >= HEARTBEAT_INTERVAL:
+            run(self.conn, "beat", account_id=self.account_id)
+            self._beaten_at = self._clock()
+
+    def is_wanted(self) -> bool:
+        """Whether somebody stands in the queue for this lock; asks Postgres at most twice a second."""
+        if self._clock() - self._looked_at < _WANTED_INTERVAL:
+            return False
+        self._looked_at = self._clock()
+        row = run(self.conn, "lock_is_wanted", account_id=self.account_id).fetchone()
+        return bool(row and row[0])
+
+
+@contextmanager
+def account_lock(
+    conn: Connection,
+    account_id: int,
+    settings: Settings,
+    *,
+    wait: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[AccountLock]:
+    """Hold the lock of `account_id` on `conn`: the one way in.
+
+    `wait` is None for workers, which only try; others stand in the queue for up to `wait` seconds. Raises
+    Busy when the lock is not had, LockLost when the connection is lost while it is held. A holder that gave
+    no sign of life for ``LOCK_STALE_AFTER`` is ended first.
+    """
+    _take(conn, account_id, settings, wait)
+    try:
+        yield AccountLock(conn, account_id, clock)
+    except DatabaseUnavailable as error:
+        raise LockLost(f"the lock of account {account_id} was lost: {error}") from error
+    finally:
+        _release(conn, account_id)
+
+
+def _take(conn: Connection, account_id: int, settings: Settings, wait: float | None) -> None:
+    if _try(conn, account_id):
+        return
+    if _end_stale_holder(conn, account_id, settings) and _try(conn, account_id):
+        return
+    if wait is not None and _queue(conn, account_id, wait):
+        return
+    holder = run(conn, "lock_holder", account_id=account_id).fetchone()
+    by = f" by {holder[2] or holder[1]}" if holder else ""
+    raise Busy(f"account {account_id} is being synced{by}; try again in a few seconds")
+
+
+def _try(conn: Connection, account_id: int) -> bool:
+    row = run(conn, "try_lock", account_id=account_id).fetchone()
+    return bool(row and row[0])
+
+
+def _queue(conn: Connection, account_id: int, wait: float) -> bool:
+    if wait <= 0:
+        return False
+    run(conn, "set_lock_wait", wait=f"{max(1, int(wait * 1000))}ms")
+    try:
+        run(conn, "queue_for_lock", account_id=account_id)
+    except DatabaseUnavailable as error:
+        if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            return False
+        raise
+    finally:
+        if not is_broken(conn):
+            run(conn, "set_lock_wait", wait="10s")
+    return True
+
+
+def _end_stale_holder(conn: Connection, account_id: int, settings: Settings) -> bool:
+    ended = run(
+        conn, "end_stale_holder", account_id=account_id, stale_after=settings.lock_stale_after
+    ).fetchone()
+    if ended is None:
+        return False
+    pid = ended[0]
+    log.warning(
+        "Ended a stale lock holder",
+        extra={"action": "stale_lock", "account_id": account_id, "backend_pid": pid},
+    )
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        row = run(conn, "backend_is_alive", pid=pid).fetchone()
+        if not (row and row[0]):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _release(conn: Connection, account_id: int) -> None:
+    """Unlock; when that is not confirmed, close the connection, which releases for certain."""
+    try:
+        row = None if is_broken(conn) else run(conn, "unlock", account_id=account_id).fetchone()
+    except MailsyncError:
+        row = None
+    if not (row and row[0]):
+        with suppress(psycopg.Error):
+            conn.close()
+
+
+def self_test(settings: Settings) -> None:
+    """Prove that session locks hold here (SPEC §8); raises DatabaseUnavailable with the reason if not.
+
+    Two connections: the lock excludes the other, survives a commit and a rollback, dies with its session,
+    and the backend's pid does not change between transactions. A transaction pooler fails this.
+    """
+    # account ids begin at 1, so a negative key disturbs nobody, and a random one no other self-test
+    probe = -1 - secrets.randbelow(2**31 - 1)
+    with connect(settings, "self-test") as first, connect(settings, "self-test") as second:
+        pid = _pid(first)
+        if not _try(first, probe):
+            raise _no_session_locks("a lock that nobody holds is refused")
+        for end in ("commit", "rollback"):
+            for statement in ("begin", "select 1", end):
+                first.execute(statement)
+            if _pid(first) != pid:
+                raise _no_session_locks("the backend changes between transactions")
+            if _try(second, probe):
+                raise _no_session_locks(f"a lock does not survive a {end}")
+        first.close()
+        until = time.monotonic() + 5
+        while not _try(second, probe):
+            if time.monotonic() > until:
+                raise _no_session_locks("a lock outlives the connection that took it")
+            time.sleep(0.05)
+
+
+def _pid(conn: Connection) -> int:
+    row = conn.execute("select pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _no_session_locks(why: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"session locks do not work here: {why}. DATABASE_URL probably leads to a transaction pooler;"
+        " give a direct connection or a session pooler (port 5432)"
+    )

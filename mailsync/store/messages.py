@@ -1,0 +1,131 @@
+"""Rows of ``messages``: batches in, flags, tombstones, comparisons; all set-wise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+
+from mailsync.model import FolderState, Message, MessageState
+from mailsync.store import rows
+from mailsync.store.db import Connection
+from mailsync.store.queries import run, statements, translated
+from mailsync.uids import UidSet
+
+CHUNK = 5000
+
+
+def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Message], *, announce: bool) -> int:
+    """Make rows of a batch, inside the caller's transaction; returns how many are new.
+
+    `announce` writes one event a message (new mail); a backfill writes one a batch instead. Raises
+    RowsRefused when Postgres does not take a value.
+    """
+    _copy(conn, "incoming", rows.message_block(messages))
+    found = run(conn, "upsert_messages", **_key(folder), announce=announce).fetchone()
+    return int(found[0]) if found else 0
+
+
+def apply_flags(conn: Connection, folder: FolderState, states: Sequence[MessageState]) -> int:
+    """Bring the flags of live rows up to `states`, inside a transaction; returns how many rows changed."""
+    _copy(conn, "incoming_flags", rows.flags_block(states))
+    found = run(conn, "apply_flags", **_key(folder)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def compare_uids(
+    conn: Connection, folder: FolderState, server: UidSet, lowest: int, highest: int
+) -> tuple[UidSet, UidSet]:
+    """Compare the server's UIDs from `lowest` to `highest` with the live rows: (missing here, gone there)."""
+    found = run(
+        conn,
+        "compare_uids",
+        **_key(folder),
+        server=server.between(lowest, highest).to_multirange(),
+        lowest=lowest,
+        highest=highest,
+    ).fetchone()
+    return (_multirange(found[0]), _multirange(found[1])) if found else (UidSet(), UidSet())
+
+
+def tombstone(conn: Connection, folder: FolderState, uids: UidSet, reason: str) -> int:
+    """Tombstone the live rows of `uids`, in transactions of at most 5,000 rows; returns how many."""
+    total = 0
+    while uids:
+        chunk = uids.oldest(CHUNK)
+        found = run(
+            conn,
+            "tombstone_uids",
+            **_key(folder),
+            uids=chunk.to_multirange(),
+            lowest=chunk.lowest,
+            highest=chunk.highest,
+            reason=reason,
+        ).fetchone()
+        total += int(found[0]) if found else 0
+        uids = uids.minus(chunk)
+    return total
+
+
+def tombstone_chunk(conn: Connection, folder: FolderState, reason: str, *, keep: int | None = None) -> int:
+    """Tombstone at most 5,000 live rows of the folder, except those of the UIDVALIDITY `keep`."""
+    found = run(
+        conn,
+        "tombstone_folder_chunk",
+        account_id=folder.account_id,
+        folder_id=folder.id,
+        reason=reason,
+        keep_uidvalidity=keep,
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def select_states(
+    conn: Connection, folder: FolderState, lowest: int, highest: int
+) -> Iterator[tuple[MessageState, frozenset[str]]]:
+    """The live rows from UID `lowest` to `highest` with their parse errors, ascending."""
+    for uid, modseq, flags, date, size, errors in run(
+        conn, "select_states", **_key(folder), lowest=lowest, highest=highest
+    ):
+        yield MessageState(uid, modseq, tuple(flags), date, size), frozenset(errors)
+
+
+def note_attempt(conn: Connection, folder: FolderState, uids: UidSet) -> int:
+    """Count an attempt at `uids` before it is made; returns how many there were, this one included."""
+    found = run(conn, "note_attempt", **_key(folder), uid=uids.lowest, through_uid=uids.highest).fetchone()
+    return int(found[0]) if found else 1
+
+
+def open_attempts(conn: Connection, folder: FolderState) -> list[tuple[int, int, int]]:
+    """What earlier turns died of: (first UID, last UID, attempts)."""
+    return [(first, last, n) for first, last, n in run(conn, "open_attempts", **_key(folder))]
+
+
+def forget_attempts(conn: Connection, folder: FolderState, lowest: int, highest: int) -> None:
+    """The attempts that lie within `lowest` … `highest` have succeeded."""
+    run(conn, "forget_attempts", **_key(folder), lowest=lowest, highest=highest)
+
+
+def _key(folder: FolderState) -> dict[str, int]:
+    return {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
+
+
+def _copy(conn: Connection, table: str, block: str) -> None:
+    run(conn, f"create_{table}")
+    try:
+        with conn.cursor() as cursor, cursor.copy(statements()[f"copy_{table}"]) as copy:
+            copy.write(block)
+    except psycopg.Error as error:
+        raise translated(error) from error
+    except UnicodeEncodeError as error:
+        raise translated(psycopg.DataError(str(error))) from error
+
+
+def _multirange(text: str) -> UidSet:
+    # Postgres gives discrete ranges half-open: {[1,4),[7,8)}
+    ranges = []
+    for part in text.strip("{}").split("),"):
+        if part:
+            first, _, end = part.strip("[)").partition(",")
+            ranges.append((int(first), int(end) - 1))
+    return UidSet(ranges)

@@ -1,0 +1,116 @@
+"""Migrations: plain SQL files that record themselves, applied in order, each in one transaction.
+
+A migration ends by inserting its name and the SHA-256 of all that stands above that line into
+``schema_migrations``; so ``psql -f`` and ``mailsync migrate`` leave the same trace, and an edited file shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+from mailsync.config import Settings
+from mailsync.errors import SchemaError
+from mailsync.store.db import Connection
+from mailsync.store.queries import run, translated
+
+_RECORD = "insert into schema_migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``sql/migrations``: its name without ``.sql``, its text and its checksum."""
+
+    name: str
+    text: str
+    checksum: str
+
+
+def migrations() -> list[Migration]:
+    """All migrations that this program ships, in order."""
+    found = []
+    for file in sorted(files("mailsync.sql").joinpath("migrations").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".sql"):
+            text = file.read_text("utf-8")
+            found.append(Migration(file.name.removesuffix(".sql"), text, checksum(text)))
+    return found
+
+
+def checksum(text: str) -> str:
+    """The SHA-256 of a migration without the statement that records it."""
+    return hashlib.sha256(text.rpartition(_RECORD)[0].encode()).hexdigest()
+
+
+def applied(conn: Connection) -> dict[str, str]:
+    """Name → checksum of what is recorded in this schema; empty before the first migration."""
+    try:
+        exists = conn.execute("select to_regclass('schema_migrations')").fetchone()
+    except psycopg.Error as error:
+        raise translated(error) from error
+    if exists is None or exists[0] is None:
+        return {}
+    return {row[0]: row[1] for row in run(conn, "applied_migrations")}
+
+
+def pending(conn: Connection) -> list[Migration]:
+    """What is not applied yet, in order.
+
+    Raises SchemaError, by name, when an applied migration was edited or is unknown to this program.
+    """
+    known, done = migrations(), applied(conn)
+    for name in sorted(done.keys() - {migration.name for migration in known}):
+        raise SchemaError(
+            f"migration {name} is applied but unknown here: this mailsync is older than the schema"
+        )
+    for migration in known:
+        if done.get(migration.name, migration.checksum) != migration.checksum:
+            raise SchemaError(f"migration {migration.name} was edited after it was applied; restore its text")
+    return [migration for migration in known if migration.name not in done]
+
+
+def migrate(conn: Connection, settings: Settings) -> list[str]:
+    """Create the schema if need be, apply what is missing, return the names applied.
+
+    Runs under an advisory lock, so that several starting processes do not collide.
+    """
+    try:
+        conn.execute("select set_config('lock_timeout', '0', false)")
+        conn.execute(
+            "select pg_advisory_lock(hashtext('mailsync migrate'), hashtext(%s))", [settings.database_schema]
+        )
+        try:
+            _create_schema(conn, settings.database_schema)
+            todo = pending(conn)
+            for migration in todo:
+                with conn.transaction():
+                    conn.execute(migration.text.encode())
+        finally:
+            conn.execute(
+                "select pg_advisory_unlock(hashtext('mailsync migrate'), hashtext(%s))",
+                [settings.database_schema],
+            )
+    except psycopg.Error as error:
+        raise translated(error) from error
+    return [migration.name for migration in todo]
+
+
+def check(conn: Connection) -> None:
+    """Raise SchemaError unless the schema is exactly the one that this program expects."""
+    missing = pending(conn)
+    if missing:
+        names = ", ".join(migration.name for migration in missing)
+        raise SchemaError(f"the database lacks migration {names}; run `mailsync migrate`")
+
+
+def _create_schema(conn: Connection, schema: str) -> None:
+    # a search_path in the URL wins, so the schema to make is the first that search_path names
+    current = conn.execute("select current_schema(), current_schemas(false)").fetchone()
+    if current is not None and current[0] == schema:
+        return
+    first = conn.execute("select current_setting('search_path')").fetchone()
+    wanted = str(first[0]).split(",")[0].strip().strip('"') if first else schema
+    conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(wanted)))

@@ -1,0 +1,195 @@
+"""Turns: claiming a due account, loading it under its lock, saving the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mailsync.model import Account, Endpoint, FolderState, RunResult, Verdict
+from mailsync.store import crypto
+from mailsync.store.db import Connection
+from mailsync.store.folders import folder_from
+from mailsync.store.queries import run
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTurn:
+    """An account as of the beginning of a turn; ``tokens`` are the commands in its bucket, before the reserve.
+
+    ``now`` is the database's clock. ``sealed`` is the password's key_id and ciphertext; its ``repr`` tells
+    nothing.
+    """
+
+    account: Account
+    folders: list[FolderState]
+    tokens: float
+    now: datetime
+    sealed: tuple[str, bytes]
+
+    def password(self, keys: Sequence[bytes]) -> str:
+        """Open the password; raises KeyMismatch."""
+        return crypto.unseal(keys, self.account.id, self.account.endpoint, *self.sealed)
+
+
+def now(conn: Connection) -> datetime:
+    """The database's clock, which is the one that schedules."""
+    row = run(conn, "database_now").fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment
+
+
+def claim(conn: Connection, pass_started: datetime, interval: float) -> int | None:
+    """Claim the account that is due longest and set its next tick; None when no one was due at `pass_started`."""
+    row = run(conn, "claim_account", pass_started=pass_started, interval=interval).fetchone()
+    return int(row[0]) if row else None
+
+
+def seconds_until_due(conn: Connection) -> float | None:
+    """Seconds until the next account is due, negative when one is overdue; None without accounts."""
+    row = run(conn, "seconds_until_due").fetchone()
+    return None if row is None or row[0] is None else float(row[0])
+
+
+def accounts_to_backfill(conn: Connection) -> list[int]:
+    """The accounts whose first sync is not complete and which nothing holds back."""
+    return [row[0] for row in run(conn, "accounts_to_backfill")]
+
+
+def postpone(conn: Connection, account_id: int, delay: float) -> None:
+    """The account is due again in `delay` seconds."""
+    run(conn, "postpone_account", account_id=account_id, delay=delay)
+
+
+def begin(
+    conn: Connection, account_id: int, started_by: str, *, burst: float, refill: float, floor: float
+) -> LoadedTurn | None:
+    """Mark the account as being synced, reserve its commands down to `floor`, and load it; None if it is gone.
+
+    `refill` is commands a second. Runs that a dead process left are closed.
+    """
+    cursor = run(
+        conn,
+        "begin_turn",
+        account_id=account_id,
+        started_by=started_by,
+        burst=burst,
+        refill=refill,
+        floor=floor,
+    )
+    names = [column.name for column in cursor.description or ()]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    if not rows:
+        return None
+    first = rows[0]
+    folders = [folder_from(row) for row in rows if row["folder_id"] is not None]
+    return LoadedTurn(
+        _account(first), folders, first["tokens"], first["now"], (first["key_id"], bytes(first["ciphertext"]))
+    )
+
+
+def end(
+    conn: Connection,
+    account_id: int,
+    verdict: Verdict,
+    *,
+    tokens: float,
+    next_discovery_at: datetime | None = None,
+    folder_rr_cursor: int | None = None,
+    capabilities: Sequence[str] | None = None,
+) -> None:
+    """Save the verdict and give the unused commands back; a changed state is an event."""
+    run(
+        conn,
+        "end_turn",
+        account_id=account_id,
+        state=verdict.state,
+        reason=verdict.reason,
+        message=verdict.message,
+        failures=verdict.failures,
+        successes=verdict.successes,
+        backoff_until=verdict.backoff_until,
+        healthy_until=verdict.healthy_until,
+        next_sync_at=verdict.next_sync_at,
+        last_success_at=verdict.last_success_at,
+        priority_synced_at=verdict.priority_synced_at,
+        overall_synced_at=verdict.overall_synced_at,
+        next_discovery_at=next_discovery_at,
+        folder_rr_cursor=folder_rr_cursor,
+        capabilities=None if capabilities is None else list(capabilities),
+        tokens=tokens,
+    )
+
+
+def leave(conn: Connection, account_id: int, *, tokens: float) -> None:
+    """End a turn that proves nothing of the mirror: the state stays, the unused commands go back."""
+    run(conn, "leave_turn", account_id=account_id, tokens=tokens)
+
+
+def start_run(conn: Connection, account_id: int, trigger: str, worker: str) -> int:
+    """Open a row of ``sync_runs``; returns its id."""
+    row = run(conn, "start_run", account_id=account_id, trigger=trigger, worker=worker).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def finish_run(conn: Connection, account_id: int, run_id: int, result: RunResult) -> None:
+    """Close the run with what it did."""
+    run(
+        conn,
+        "finish_run",
+        account_id=account_id,
+        run_id=run_id,
+        status=result.status,
+        folders=result.folders,
+        messages_new=result.messages_new,
+        flags_changed=result.flags_changed,
+        messages_deleted=result.messages_deleted,
+        imap_commands=result.imap_commands,
+        bytes_in=result.bytes_in,
+        error_code=result.error_code,
+        error_message=result.error_message,
+    )
+
+
+def emit(conn: Connection, account_id: int, type_: str, folder_id: int | None, data: str) -> None:
+    """Insert one event; `data` is JSON text."""
+    run(conn, "emit_event", account_id=account_id, type=type_, folder_id=folder_id, data=data)
+
+
+def worker_beat(conn: Connection, worker: str, version: str) -> None:
+    """The worker is alive."""
+    run(conn, "worker_beat", worker=worker, version=version)
+
+
+def forget_worker(conn: Connection, worker: str) -> None:
+    """The worker ends; rows of workers that died a week ago go with it."""
+    run(conn, "forget_worker", worker=worker)
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    return Account(
+        id=row["id"],
+        email=row["email"],
+        endpoint=Endpoint(row["imap_host"], row["imap_port"], row["imap_security"], row["username"]),
+        sync_since=row["sync_since"],
+        sync_window_days=row["sync_window_days"],
+        paused_at=row["paused_at"],
+        deleting_at=row["deleting_at"],
+        sync_state=row["sync_state"],
+        sync_state_reason=row["sync_state_reason"],
+        sync_state_message=row["sync_state_message"],
+        sync_state_since=row["sync_state_since"],
+        consecutive_failures=row["consecutive_failures"],
+        consecutive_successes=row["consecutive_successes"],
+        backoff_until=row["backoff_until"],
+        priority_synced_at=row["priority_synced_at"],
+        overall_synced_at=row["overall_synced_at"],
+        last_success_at=row["last_success_at"],
+        created_at=row["created_at"],
+        folder_rr_cursor=row["folder_rr_cursor"],
+        next_discovery_at=row["next_discovery_at"],
+        capabilities=tuple(row["capabilities"]),
+    )

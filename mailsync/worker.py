@@ -1,0 +1,212 @@
+"""The worker: one thread that walks the due accounts one after another, for as long as it is let.
+
+A hot pass keeps mirrors fresh; between ticks a backfill pass goes on with first syncs. Postgres is the only
+coordinator, so any number of workers may run.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from mailsync import __version__, systemd
+from mailsync.config import Settings
+from mailsync.engine.cycle import Engine, Work, fill_work, hot_work, take_turn
+from mailsync.engine.sessions import Sessions
+from mailsync.engine.turn import StopSignal
+from mailsync.errors import (
+    Busy,
+    DatabaseUnavailable,
+    LockLost,
+    MailsyncError,
+    NotFound,
+    OutOfTokens,
+    TurnOver,
+)
+from mailsync.logs import redact
+from mailsync.store import db, turns
+
+log = logging.getLogger(__name__)
+
+_SLICE = 1.0
+_BUSY_DELAY = 5.0
+_BEAT = 15.0
+_RECONNECT_AT_MOST = 30.0
+
+
+class Worker:
+    """The poll loop of one process."""
+
+    def __init__(self, settings: Settings, *, hidden: frozenset[str] = frozenset()) -> None:
+        """`hidden` masks capabilities of every server, for tests."""
+        self.settings = settings
+        self.stop = StopSignal()
+        self.name = db.started_by("worker")
+        self.sessions = Sessions(settings, hidden=hidden)
+        self._beaten_at = -_BEAT
+        self._last_failure: dict[int, str] = {}
+
+    def run(self, *, once: bool = False, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM or SIGINT; with `once`, a hot pass and one backfill turn per account.
+
+        `ready` is called when the first connection stands. A database that goes away is waited for; with
+        `once` it is raised. A second signal ends the process at once: nothing is lost by that.
+        """
+        self._handle_signals()
+        delay = 1.0
+        try:
+            while not self.stop:
+                try:
+                    with db.connect(self.settings, "worker") as conn:
+                        db.listen(conn)
+                        ready()
+                        ready = _nothing
+                        systemd.notify("READY=1")
+                        delay = 1.0
+                        self._serve(self._engine(conn), once)
+                    return
+                except (DatabaseUnavailable, LockLost) as error:
+                    if once:
+                        raise
+                    self.sessions.close()
+                    log.warning(
+                        "Database lost; reconnecting",
+                        extra={"action": "reconnect", "error": redact(str(error))},
+                    )
+                    self._sleep(delay)
+                    delay = min(_RECONNECT_AT_MOST, delay * 2)
+        finally:
+            systemd.notify("STOPPING=1")
+            self.sessions.close()
+
+    # -- passes ---------------------------------------------------------------------------------------
+
+    def _serve(self, engine: Engine, once: bool) -> None:
+        try:
+            while not self.stop:
+                self._alive(engine)
+                self._hot_pass(engine)
+                if once:
+                    self._backfill_round(engine)
+                    return
+                waiting = self._backfill_pass(engine)
+                self._wait(engine, at_most=_SLICE if waiting else self.settings.sync_interval)
+        finally:
+            if not db.is_broken(engine.conn):
+                turns.forget_worker(engine.conn, self.name)
+
+    def _hot_pass(self, engine: Engine) -> None:
+        """A turn for each account that was due when the pass began."""
+        started = turns.now(engine.conn)
+        while not self.stop:
+            account_id = turns.claim(engine.conn, started, self.settings.sync_interval)
+            if account_id is None:
+                return
+            self._turn(engine, account_id, hot_work(self.settings))
+            self._alive(engine)
+
+    def _backfill_pass(self, engine: Engine) -> bool:
+        """Rounds of initial-sync turns until an account is due; whether there is more to do."""
+        while not self.stop:
+            more, progress = self._backfill_round(engine)
+            if not more or not progress:
+                return more
+            due = turns.seconds_until_due(engine.conn)
+            if due is not None and due <= 0:
+                return True
+        return False
+
+    def _backfill_round(self, engine: Engine) -> tuple[bool, bool]:
+        """One turn for each account with a first sync to do; returns (is there more, was there progress)."""
+        more = progress = False
+        for account_id in turns.accounts_to_backfill(engine.conn):
+            if self.stop:
+                break
+            ended = self._turn(engine, account_id, fill_work(self.settings))
+            if ended is None:
+                # complete: let the hot pass compare and say so at once
+                turns.postpone(engine.conn, account_id, 0)
+            more = more or ended is not None
+            progress = progress or (isinstance(ended, TurnOver) and not isinstance(ended, OutOfTokens))
+            self._alive(engine)
+            due = turns.seconds_until_due(engine.conn)
+            if due is not None and due <= 0:
+                return True, progress
+        return more, progress
+
+    def _turn(self, engine: Engine, account_id: int, work: Work) -> MailsyncError | None:
+        """Take one turn; returns what ended it early. Only a lost database goes further up."""
+        try:
+            take_turn(engine, account_id, work)
+        except Busy as busy:
+            if work.reschedules:
+                turns.postpone(engine.conn, account_id, _BUSY_DELAY)
+            return busy
+        except (TurnOver, NotFound) as ended:
+            return ended
+        except (DatabaseUnavailable, LockLost):
+            raise
+        except MailsyncError as error:
+            self._say_once(account_id, error)
+            return error
+        self._last_failure.pop(account_id, None)
+        return None
+
+    # -- between turns --------------------------------------------------------------------------------
+
+    def _engine(self, conn: db.Connection) -> Engine:
+        return Engine(
+            conn=conn,
+            settings=self.settings,
+            started_by=self.name,
+            sessions=self.sessions,
+            stop=self.stop,
+            on_alive=lambda: systemd.notify("WATCHDOG=1"),
+        )
+
+    def _alive(self, engine: Engine) -> None:
+        systemd.notify("WATCHDOG=1")
+        if time.monotonic() - self._beaten_at >= _BEAT:
+            turns.worker_beat(engine.conn, self.name, __version__)
+            self._beaten_at = time.monotonic()
+
+    def _wait(self, engine: Engine, at_most: float) -> None:
+        """Wait until an account is due, a wake-up comes, or the process is asked to stop."""
+        due = turns.seconds_until_due(engine.conn)
+        until = time.monotonic() + max(0.0, min(at_most, at_most if due is None else due))
+        while not self.stop and (left := until - time.monotonic()) > 0:
+            if db.wait_for_wake(engine.conn, min(left, _SLICE)):
+                return
+            self._alive(engine)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self.stop and time.monotonic() < until:
+            systemd.notify("WATCHDOG=1")
+            time.sleep(0.2)
+
+    def _say_once(self, account_id: int, error: MailsyncError) -> None:
+        text = redact(str(error))
+        if self._last_failure.get(account_id) != text:
+            self._last_failure[account_id] = text
+            log.warning(
+                "Turn failed",
+                extra={"action": "turn", "account_id": account_id, "error_code": error.code, "error": text},
+            )
+
+    def _handle_signals(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.stop:
+                raise SystemExit(128 + number)
+            self.stop.set()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _nothing() -> None:
+    return None

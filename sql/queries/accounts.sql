@@ -1,0 +1,118 @@
+-- name: reserve_account_slot
+-- Makes the count and the insert that follows race-free: account creations queue here.
+select pg_advisory_xact_lock(hashtext(current_schema()), 0)
+
+-- name: count_accounts
+select count(*) from accounts where deleting_at is null
+
+-- name: insert_account
+-- null where the address exists already
+insert into accounts (email, display_name, provider, imap_host, imap_port, imap_security, username,
+                      sync_since, sync_window_days, capabilities)
+values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
+        %(sync_since)s, %(sync_window_days)s, %(capabilities)s)
+on conflict (email) do nothing
+returning id
+
+-- name: seal_password
+insert into account_credentials (account_id, key_id, ciphertext)
+values (%(account_id)s, %(key_id)s, %(ciphertext)s)
+on conflict (account_id) do update
+set key_id = excluded.key_id, ciphertext = excluded.ciphertext, rotated_at = now()
+
+-- name: select_credentials
+select a.id, a.email, a.imap_host, a.imap_port, a.imap_security, a.username, c.key_id, c.ciphertext
+from accounts a join account_credentials c on c.account_id = a.id
+where a.deleting_at is null and (%(account_id)s::bigint is null or a.id = %(account_id)s)
+order by a.id
+
+-- name: find_account
+select id from accounts where email = %(email)s and deleting_at is null
+
+-- name: wake_worker
+select pg_notify('mailsync_wake', %(account_id)s::text)
+
+-- name: make_due
+-- Due now; a person asked, so timers do not hold it back, except after rejected passwords.
+update accounts
+set next_sync_at = now(),
+    backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end
+where id = %(account_id)s
+
+-- name: pause_account
+update accounts
+set paused_at = coalesce(paused_at, now()), paused_reason = %(reason)s, updated_at = now()
+where id = %(account_id)s
+
+-- name: resume_account
+update accounts
+set paused_at = null, paused_reason = null, next_sync_at = now(), backoff_until = null, updated_at = now()
+where id = %(account_id)s
+
+-- name: mark_account_deleting
+update accounts set deleting_at = coalesce(deleting_at, now()), updated_at = now()
+where id = %(account_id)s
+
+-- name: reset_account
+-- As after its creation: no failures, no timers. The rows stay.
+update accounts
+set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
+    healthy_until = null, consecutive_failures = 0, consecutive_successes = 0, backoff_until = null,
+    currently_syncing = false, sync_started_by = null, next_sync_at = now(), next_discovery_at = now(),
+    updated_at = now()
+where id = %(account_id)s
+
+-- name: reset_folder_cursors
+-- Everything is compared and fetched anew; the upsert finds the rows that exist.
+with forgotten as (
+    delete from fetch_attempts where account_id = %(account_id)s
+)
+update folders
+set status = case when status = 'missing' then status else 'pending' end,
+    last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
+    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
+    next_flag_scan_at = null, next_reconcile_at = null, last_reconciled_at = null, last_reconcile_clean = null,
+    suspect_deletion = null, suspect_deletion_at = null, uidvalidity_resets = '{}', last_error = null,
+    updated_at = now()
+where account_id = %(account_id)s
+
+-- name: emit_event
+insert into sync_events (account_id, type, folder_id, data)
+values (%(account_id)s, %(type)s, %(folder_id)s, %(data)s)
+
+-- name: delete_account_messages
+-- One chunk; repeated until nothing is left.
+with chunk as (
+    select id from messages where account_id = %(account_id)s limit 5000
+)
+delete from messages m using chunk where m.account_id = %(account_id)s and m.id = chunk.id
+
+-- name: delete_account_runs
+with chunk as (
+    select id from sync_runs where account_id = %(account_id)s limit 5000
+)
+delete from sync_runs r using chunk where r.account_id = %(account_id)s and r.id = chunk.id
+
+-- name: delete_account_events
+with chunk as (
+    select seq from sync_events where account_id = %(account_id)s and type <> 'account.deleted' limit 5000
+)
+delete from sync_events e using chunk where e.account_id = %(account_id)s and e.seq = chunk.seq
+
+-- name: delete_account_folders
+delete from folders where account_id = %(account_id)s
+
+-- name: delete_account_credentials
+delete from account_credentials where account_id = %(account_id)s
+
+-- name: delete_account
+delete from accounts where id = %(account_id)s and deleting_at is not null
+
+-- name: list_account_status
+select account_id, email, display_name, provider, sync_state, sync_state_reason, sync_state_message, sync_state_since,
+       priority_sync_lag_seconds, overall_sync_lag_seconds, currently_syncing, sync_started_by, heartbeat_at,
+       next_sync_at, last_sync_started_at, last_sync_finished_at, last_success_at, consecutive_failures, backoff_until,
+       paused_at, folders, folders_complete, messages, unseen, backfill_remaining
+from account_status
+where deleting_at is null and (%(account_id)s::bigint is null or account_id = %(account_id)s)
+order by account_id

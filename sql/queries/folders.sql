@@ -1,0 +1,131 @@
+-- name: upsert_folders
+-- What LIST showed, set-wise; only rows that differ are written. A user's choice wins over any rule.
+with listed as (
+    select decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason
+    from jsonb_to_recordset(%(listed)s) as l(
+        wire_name text, path text, delimiter text, role text, sync_priority integer, excluded_reason text)
+), stored as (
+    insert into folders as f (account_id, wire_name, path, delimiter, role, sync_priority, excluded_reason, tracked)
+    select %(account_id)s, wire_name, path, delimiter, role, sync_priority, excluded_reason, excluded_reason is null
+    from listed order by sync_priority, wire_name
+    on conflict (account_id, wire_name) do update
+    set path = excluded.path, delimiter = excluded.delimiter, role = excluded.role,
+        sync_priority = excluded.sync_priority, excluded_reason = excluded.excluded_reason,
+        tracked = coalesce(f.tracked_by_user, excluded.tracked),
+        status = case when f.status = 'missing' then 'pending' else f.status end,
+        missing_since = null, updated_at = now()
+    where (f.path, f.delimiter, f.role, f.sync_priority, f.excluded_reason, f.tracked, f.missing_since)
+        is distinct from (excluded.path, excluded.delimiter, excluded.role, excluded.sync_priority,
+                          excluded.excluded_reason, coalesce(f.tracked_by_user, excluded.tracked), null::timestamptz)
+    returning f.id, f.path, f.role, f.tracked, f.xmax = 0 as created
+)
+insert into sync_events (account_id, type, folder_id, data)
+select %(account_id)s, 'folder.discovered', id, jsonb_build_object('path', path, 'role', role, 'tracked', tracked)
+from stored where created
+
+-- name: mark_unlisted_folders
+-- No longer listed: the grace begins. Nothing is tombstoned yet.
+update folders
+set missing_since = now(), updated_at = now()
+where account_id = %(account_id)s
+  and missing_since is null
+  and wire_name <> all (select decode(name, 'hex') from jsonb_array_elements_text(%(listed)s) as name)
+
+-- name: select_folders
+select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role, tracked, tracked_by_user,
+       excluded_reason, sync_priority, status, uidvalidity, last_uid, uidnext, server_messages,
+       server_unseen, server_modseq, highest_modseq, live_count, live_unseen, initial_target_uid,
+       initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at, next_reconcile_at,
+       last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at, uidvalidity_resets,
+       missing_since, last_error
+from folders
+where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
+order by sync_priority, id
+
+-- name: choose_folder
+-- The user's word on one folder, by its path.
+update folders
+set tracked_by_user = %(tracked)s, tracked = %(tracked)s, updated_at = now()
+where account_id = %(account_id)s and path = %(path)s
+returning id, role
+
+-- name: begin_initial
+-- The snapshot is taken: what is at or below the target is backfilled, what comes above it is new mail.
+update folders
+set status = 'initial', uidvalidity = %(uidvalidity)s, initial_target_uid = %(target)s, last_uid = %(target)s,
+    initial_oldest_uid = %(target)s + 1, highest_modseq = %(modseq)s, server_messages = %(messages)s,
+    uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null, last_error = null, updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: advance_initial
+update folders
+set initial_oldest_uid = %(oldest)s
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: finish_initial
+update folders
+set status = 'active', initial_done_at = now(), last_synced_at = now(), next_flag_scan_at = now(),
+    next_reconcile_at = now(), last_error = null, updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: advance_new
+update folders
+set last_uid = greatest(last_uid, %(last_uid)s)
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: save_compared
+-- The server's tuple as it was before the work, so that a change during the work is seen next time.
+update folders
+set uidnext = %(uidnext)s, server_messages = %(messages)s,
+    server_unseen = coalesce(%(unseen)s, server_unseen), server_modseq = %(modseq)s,
+    highest_modseq = coalesce(%(highest_modseq)s, highest_modseq),
+    next_flag_scan_at = coalesce(%(next_flag_scan_at)s, next_flag_scan_at),
+    last_synced_at = clock_timestamp(), last_error = null
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: save_reconciled
+update folders
+set next_reconcile_at = %(next_reconcile_at)s, last_reconciled_at = clock_timestamp(),
+    last_reconcile_clean = %(clean)s, suspect_deletion = %(suspect)s,
+    suspect_deletion_at = case when %(suspect)s::text is not null then clock_timestamp() end
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: note_folder_error
+update folders
+set last_error = %(error)s, updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: restart_folder
+-- The folder's new UIDVALIDITY and cleared cursors commit before its old rows are tombstoned.
+with forgotten as (
+    delete from fetch_attempts where account_id = %(account_id)s and folder_id = %(folder_id)s
+), told as (
+    insert into sync_events (account_id, type, folder_id, data)
+    select account_id, 'folder.uidvalidity_reset', id, jsonb_build_object('old', uidvalidity, 'new', %(uidvalidity)s::bigint)
+    from folders where account_id = %(account_id)s and id = %(folder_id)s
+)
+update folders
+set status = 'pending', uidvalidity = %(uidvalidity)s, last_uid = 0, highest_modseq = 0, uidnext = null,
+    server_messages = null, server_unseen = null, server_modseq = null, initial_target_uid = null,
+    initial_oldest_uid = null, initial_done_at = null, suspect_deletion = null, suspect_deletion_at = null,
+    uidvalidity_resets = array(select r from unnest(uidvalidity_resets) r where r > now() - interval '24 hours') || now(),
+    updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: adopt_uidvalidity
+-- Unknown (0) becomes known: rows are re-keyed, nothing is reset.
+with rekeyed as (
+    update messages set uidvalidity = %(uidvalidity)s
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
+)
+update folders set uidvalidity = %(uidvalidity)s
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: clear_folder_cursors
+-- Untracked or missing, and emptied: should it come back, it is backfilled from the beginning.
+update folders
+set status = case when %(status)s::text is null then 'pending' else %(status)s end,
+    last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
+    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
+    live_count = 0, live_unseen = 0, last_error = null, updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s

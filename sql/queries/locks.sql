@@ -1,0 +1,48 @@
+-- name: try_lock
+select pg_try_advisory_lock(hashtext(current_schema()), %(account_id)s::int)
+
+-- name: set_lock_wait
+-- How long the session waits in a lock's queue; an empty setting would mean for ever.
+select set_config('lock_timeout', %(wait)s, false)
+
+-- name: queue_for_lock
+-- Stands in Postgres' own queue, first come first served, visible in account_locks as not granted.
+select pg_advisory_lock(hashtext(current_schema()), %(account_id)s::int)
+
+-- name: unlock
+select pg_advisory_unlock(hashtext(current_schema()), %(account_id)s::int)
+
+-- name: beat
+-- The heartbeat of a turn. The reserved commands stay frozen until the next one is overdue, so that a crash
+-- can only lose tokens.
+update accounts
+set heartbeat_at = clock_timestamp(), throttle_at = clock_timestamp() + interval '20 seconds'
+where id = %(account_id)s
+
+-- name: lock_is_wanted
+select exists (select from account_locks where account_id = %(account_id)s and not granted)
+
+-- name: lock_holder
+-- Who holds the lock, and how long ago it last gave a sign of life.
+select l.pid, s.application_name, a.sync_started_by,
+       extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision
+from account_locks l
+join accounts a on a.id = l.account_id
+left join pg_stat_activity s on s.pid = l.pid
+where l.account_id = %(account_id)s and l.granted
+
+-- name: end_stale_holder
+-- Checks everything again and ends the holder's backend, in one statement: only a mailsync, only if silent
+-- for longer than is allowed, only if it holds this very lock.
+select l.pid, pg_terminate_backend(l.pid)
+from account_locks l
+join accounts a on a.id = l.account_id
+join pg_stat_activity s on s.pid = l.pid and s.datname = current_database()
+where l.account_id = %(account_id)s
+  and l.granted
+  and l.pid <> pg_backend_pid()
+  and s.application_name like 'mailsync%%'
+  and greatest(a.heartbeat_at, s.backend_start) < clock_timestamp() - make_interval(secs => %(stale_after)s)
+
+-- name: backend_is_alive
+select exists (select from pg_stat_activity where pid = %(pid)s)

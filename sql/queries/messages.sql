@@ -1,0 +1,220 @@
+-- name: create_incoming
+-- Where a batch lands by COPY before one statement makes rows of it; a table of this session alone.
+create temporary table if not exists incoming (
+    uid bigint not null,
+    modseq bigint,
+    flags text[],
+    internal_date timestamptz,
+    size_bytes bigint,
+    provider_message_id text,
+    provider_thread_id text,
+    labels text[],
+    has_attachments boolean not null,
+    mime_structure jsonb,
+    attachments jsonb,
+    message_id text,
+    in_reply_to text,
+    references_header text,
+    reference_ids text[] not null,
+    sent_at timestamptz,
+    subject text,
+    from_email text,
+    from_name text,
+    reply_to_emails text[] not null,
+    to_emails text[] not null,
+    to_names text[] not null,
+    cc_emails text[] not null,
+    cc_names text[] not null,
+    bcc_emails text[] not null,
+    list_id text,
+    is_automated boolean not null,
+    parse_errors text[] not null
+) on commit delete rows
+
+-- name: copy_incoming
+-- A control character stands for null, so that few rows need escaping.
+copy incoming from stdin with (format text, null E'\x01')
+
+-- name: upsert_messages
+-- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
+-- to date; a tombstone lives again.
+with existing as (
+    select m.uid, m.is_seen, m.deleted_at is null as live
+    from incoming i
+    join messages m on m.account_id = %(account_id)s and m.folder_id = %(folder_id)s
+                   and m.uidvalidity = %(uidvalidity)s and m.uid = i.uid
+), stored as (
+    insert into messages as m (
+        account_id, folder_id, uidvalidity, uid, modseq, flags, internal_date, size_bytes, provider_message_id,
+        provider_thread_id, labels, has_attachments, mime_structure, message_id, in_reply_to, references_header,
+        reference_ids, sent_at, subject, from_email, from_name, reply_to_emails, to_emails, to_names, cc_emails,
+        cc_names, bcc_emails, list_id, is_automated, parse_errors)
+    select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, modseq, coalesce(flags, '{}'),
+        coalesce(internal_date, sent_at, now()), size_bytes, provider_message_id, provider_thread_id, labels,
+        has_attachments, mime_structure, message_id, in_reply_to, references_header, reference_ids, sent_at, subject,
+        from_email, from_name, reply_to_emails, to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id,
+        is_automated, parse_errors
+    from incoming
+    on conflict (account_id, folder_id, uidvalidity, uid) do update
+    set modseq = excluded.modseq,
+        flags = case when 'flags' = any (excluded.parse_errors) then m.flags else excluded.flags end,
+        internal_date = excluded.internal_date, size_bytes = excluded.size_bytes,
+        provider_message_id = excluded.provider_message_id, provider_thread_id = excluded.provider_thread_id,
+        labels = excluded.labels, has_attachments = excluded.has_attachments, mime_structure = excluded.mime_structure,
+        message_id = excluded.message_id, in_reply_to = excluded.in_reply_to,
+        references_header = excluded.references_header, reference_ids = excluded.reference_ids,
+        sent_at = excluded.sent_at, subject = excluded.subject, from_email = excluded.from_email,
+        from_name = excluded.from_name, reply_to_emails = excluded.reply_to_emails, to_emails = excluded.to_emails,
+        to_names = excluded.to_names, cc_emails = excluded.cc_emails, cc_names = excluded.cc_names,
+        bcc_emails = excluded.bcc_emails, list_id = excluded.list_id, is_automated = excluded.is_automated,
+        parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now()
+    returning m.id, m.uid, m.is_seen, m.xmax = 0 as created
+), attached as (
+    insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
+    select %(account_id)s, s.id, a.part, a.filename, a.content_type, a.size_bytes, a.content_id, a.is_inline
+    from incoming i
+    join stored s on s.uid = i.uid
+    cross join lateral jsonb_to_recordset(i.attachments) as a(
+        part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
+    where i.attachments is not null
+    on conflict (account_id, message_pk, part) do update
+    set filename = excluded.filename, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
+        content_id = excluded.content_id, is_inline = excluded.is_inline
+), told as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, case when s.created then 'message.created' else 'message.restored' end,
+           %(folder_id)s, s.id, jsonb_build_object('uid', s.uid)
+    from stored s left join existing e on e.uid = s.uid
+    where %(announce)s and (s.created or not e.live)
+), counted as (
+    update folders f
+    set live_count = f.live_count + d.live, live_unseen = f.live_unseen + d.unseen
+    from (
+        select (select count(*) from stored) - (select count(*) from existing where live) as live,
+               (select count(*) from stored where not is_seen)
+             - (select count(*) from existing where live and not is_seen) as unseen
+    ) d
+    where f.account_id = %(account_id)s and f.id = %(folder_id)s and (d.live <> 0 or d.unseen <> 0)
+)
+select count(*) filter (where created) from stored
+
+-- name: create_incoming_flags
+create temporary table if not exists incoming_flags (
+    uid bigint not null,
+    modseq bigint,
+    flags text[] not null
+) on commit delete rows
+
+-- name: copy_incoming_flags
+copy incoming_flags from stdin with (format text, null E'\x01')
+
+-- name: apply_flags
+-- Only live rows that differ are written; UIDs without a row are not backfilled yet.
+with changed as (
+    update messages m
+    set flags = i.flags, modseq = coalesce(i.modseq, m.modseq), updated_at = now()
+    from incoming_flags i, messages old
+    where m.account_id = %(account_id)s and m.folder_id = %(folder_id)s and m.uidvalidity = %(uidvalidity)s
+      and m.uid = i.uid and m.deleted_at is null and m.flags <> i.flags
+      and old.account_id = m.account_id and old.id = m.id
+    returning m.id, m.uid, old.flags as old_flags, m.flags, old.is_seen as was_seen, m.is_seen
+), told as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, 'message.flags_changed', %(folder_id)s, id,
+           jsonb_build_object('uid', uid, 'old', old_flags, 'new', flags)
+    from changed
+), counted as (
+    update folders f
+    set live_unseen = f.live_unseen + d.unseen
+    from (select count(*) filter (where not is_seen) - count(*) filter (where not was_seen) as unseen from changed) d
+    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.unseen <> 0
+)
+select count(*) from changed
+
+-- name: compare_uids
+-- What the server has and we lack, and what we have and it lacks, as multiranges.
+with live as (
+    select coalesce(range_agg(int8range(uid, uid, '[]')), '{}') as uids
+    from messages
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+      and deleted_at is null and uid >= %(lowest)s and uid <= %(highest)s
+)
+select (%(server)s::int8multirange - uids)::text, (uids - %(server)s::int8multirange)::text from live
+
+-- name: tombstone_uids
+with gone as (
+    update messages
+    set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+      and deleted_at is null and uid between %(lowest)s and %(highest)s and %(uids)s::int8multirange @> uid
+    returning id, uid, is_seen
+), told as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, 'message.deleted', %(folder_id)s, id,
+           jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
+    from gone
+), counted as (
+    update folders f
+    set live_count = f.live_count - d.live, live_unseen = f.live_unseen - d.unseen
+    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from gone) d
+    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
+)
+select count(*) from gone
+
+-- name: tombstone_folder_chunk
+-- At most 5,000 live rows of a folder, whatever their UIDVALIDITY; a value to keep is left alone.
+with chunk as (
+    select id, is_seen from messages
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
+      and uidvalidity is distinct from %(keep_uidvalidity)s::bigint
+    limit 5000
+), gone as (
+    update messages m
+    set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
+    from chunk
+    where m.account_id = %(account_id)s and m.id = chunk.id
+    returning m.id, m.uid, m.is_seen
+), told as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, 'message.deleted', %(folder_id)s, id,
+           jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
+    from gone
+), counted as (
+    update folders f
+    set live_count = f.live_count - d.live, live_unseen = f.live_unseen - d.unseen
+    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from gone) d
+    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
+)
+select count(*) from gone
+
+-- name: select_states
+-- Live rows of a UID range, for comparing with the server.
+select uid, modseq, flags, internal_date, size_bytes, parse_errors
+from messages
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+  and deleted_at is null and uid between %(lowest)s and %(highest)s
+order by uid
+
+-- name: newest_messages
+select m.id, f.path, m.internal_date, m.from_email, m.from_name, m.subject, m.flags, m.has_attachments
+from messages m join folders f on f.account_id = m.account_id and f.id = m.folder_id and f.uidvalidity = m.uidvalidity
+where m.account_id = %(account_id)s and m.deleted_at is null
+order by m.internal_date desc, m.id desc
+limit %(limit)s
+
+-- name: note_attempt
+-- Counted before the fetch: a row that outlives its turn names what the turn died of.
+insert into fetch_attempts (account_id, folder_id, uidvalidity, uid, through_uid, attempts)
+values (%(account_id)s, %(folder_id)s, %(uidvalidity)s, %(uid)s, %(through_uid)s, 1)
+on conflict (account_id, folder_id, uidvalidity, uid) do update
+set attempts = fetch_attempts.attempts + 1, through_uid = excluded.through_uid, updated_at = now()
+returning attempts
+
+-- name: open_attempts
+select uid, through_uid, attempts from fetch_attempts
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+
+-- name: forget_attempts
+delete from fetch_attempts
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+  and uid >= %(lowest)s and through_uid <= %(highest)s

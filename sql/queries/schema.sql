@@ -1,0 +1,2 @@
+-- name: applied_migrations
+select name, checksum from schema_migrations order by name

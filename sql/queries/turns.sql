@@ -1,0 +1,155 @@
+-- name: database_now
+select clock_timestamp()
+
+-- name: claim_account
+-- The due account that waited longest; its next tick is set before the work, so an error cannot lose the period.
+-- A broken account waits for a person; a stuck one is tried for 7 days.
+update accounts
+set next_sync_at = greatest(now(), next_sync_at) + make_interval(secs => %(interval)s)
+where id = (
+    select id from accounts
+    where next_sync_at <= %(pass_started)s
+      and (backoff_until is null or backoff_until <= now())
+      and paused_at is null
+      and deleting_at is null
+      and (sync_state <> 'broken'
+           or sync_state_reason = 'stuck' and sync_state_since > now() - interval '7 days')
+    order by next_sync_at, id
+    for update skip locked
+    limit 1
+)
+returning id
+
+-- name: seconds_until_due
+-- Until the next account is due; null without any.
+select extract(epoch from min(greatest(next_sync_at, coalesce(backoff_until, next_sync_at))) - clock_timestamp())::double precision
+from accounts
+where paused_at is null
+  and deleting_at is null
+  and (sync_state <> 'broken'
+       or sync_state_reason = 'stuck' and sync_state_since > now() - interval '7 days')
+
+-- name: accounts_to_backfill
+select a.id
+from accounts a
+where a.paused_at is null
+  and a.deleting_at is null
+  and a.sync_state <> 'broken'
+  and (a.backoff_until is null or a.backoff_until <= now())
+  and exists (
+      select from folders f
+      where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial')
+  )
+order by a.id
+
+-- name: postpone_account
+update accounts set next_sync_at = now() + make_interval(secs => %(delay)s)
+where id = %(account_id)s
+
+-- name: begin_turn
+-- Marks the account and loads it with its folders. Runs after the lock is held, so its snapshot is fresh.
+-- The command budget is reserved down to its floor and frozen; what is left is given back by end_turn.
+with abandoned as (
+    update sync_runs
+    set status = 'failed', error_code = 'abandoned', finished_at = clock_timestamp(),
+        error_message = 'the process ended in the middle of this run'
+    where account_id = %(account_id)s and status = 'running'
+), bucket as (
+    select a.id,
+           least(%(burst)s, coalesce(a.throttle_tokens, %(burst)s)
+               + greatest(0, extract(epoch from clock_timestamp() - a.throttle_at)) * %(refill)s)::double precision as tokens
+    from accounts a where a.id = %(account_id)s
+), marked as (
+    update accounts a
+    set currently_syncing = true, sync_started_by = %(started_by)s,
+        heartbeat_at = clock_timestamp(), last_sync_started_at = clock_timestamp(),
+        throttle_tokens = least(bucket.tokens, %(floor)s), throttle_at = clock_timestamp() + interval '20 seconds'
+    from bucket
+    where a.id = bucket.id
+    returning a.*, bucket.tokens
+)
+select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.sync_since, m.sync_window_days,
+       m.paused_at, m.deleting_at, m.sync_state, m.sync_state_reason, m.sync_state_message, m.sync_state_since,
+       m.consecutive_failures, m.consecutive_successes, m.backoff_until, m.priority_synced_at, m.overall_synced_at,
+       m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities,
+       m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
+       f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
+       f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,
+       f.server_unseen, f.server_modseq, f.highest_modseq, f.live_count, f.live_unseen, f.initial_target_uid,
+       f.initial_oldest_uid, f.initial_done_at, f.last_synced_at, f.next_flag_scan_at, f.next_reconcile_at,
+       f.last_reconciled_at, f.last_reconcile_clean, f.suspect_deletion, f.suspect_deletion_at, f.uidvalidity_resets,
+       f.missing_since, f.last_error
+from marked m
+join account_credentials c on c.account_id = m.id
+left join folders f on f.account_id = m.id
+order by f.sync_priority, f.id
+
+-- name: end_turn
+-- The verdict, the unused commands, and the event of a changed state, in one statement.
+with before as (
+    select sync_state, sync_state_reason from accounts where id = %(account_id)s
+), changed as (
+    insert into sync_events (account_id, type, data)
+    select %(account_id)s, 'account.state_changed',
+           jsonb_build_object('old', b.sync_state, 'old_reason', b.sync_state_reason,
+                              'new', %(state)s::text, 'new_reason', %(reason)s::text)
+    from before b
+    where (b.sync_state, b.sync_state_reason) is distinct from (%(state)s::text, %(reason)s::text)
+)
+update accounts
+set currently_syncing = false,
+    last_sync_finished_at = clock_timestamp(),
+    heartbeat_at = clock_timestamp(),
+    sync_state_since = case when (sync_state, sync_state_reason) is distinct from (%(state)s::text, %(reason)s::text)
+                            then now() else sync_state_since end,
+    sync_state = %(state)s::text,
+    sync_state_reason = %(reason)s::text,
+    sync_state_message = %(message)s::text,
+    healthy_until = %(healthy_until)s,
+    consecutive_failures = %(failures)s,
+    consecutive_successes = %(successes)s,
+    backoff_until = %(backoff_until)s,
+    next_sync_at = coalesce(%(next_sync_at)s, next_sync_at),
+    last_success_at = coalesce(%(last_success_at)s, last_success_at),
+    priority_synced_at = coalesce(%(priority_synced_at)s, priority_synced_at),
+    overall_synced_at = coalesce(%(overall_synced_at)s, overall_synced_at),
+    next_discovery_at = coalesce(%(next_discovery_at)s, next_discovery_at),
+    folder_rr_cursor = coalesce(%(folder_rr_cursor)s, folder_rr_cursor),
+    capabilities = coalesce(%(capabilities)s, capabilities),
+    throttle_tokens = %(tokens)s,
+    throttle_at = clock_timestamp()
+where id = %(account_id)s
+
+-- name: leave_turn
+update accounts
+set currently_syncing = false, heartbeat_at = clock_timestamp(), throttle_tokens = %(tokens)s,
+    throttle_at = clock_timestamp()
+where id = %(account_id)s
+
+-- name: start_run
+insert into sync_runs (account_id, trigger, worker)
+values (%(account_id)s, %(trigger)s, %(worker)s)
+returning id
+
+-- name: finish_run
+update sync_runs
+set status = %(status)s, finished_at = clock_timestamp(), folders = %(folders)s, messages_new = %(messages_new)s,
+    flags_changed = %(flags_changed)s, messages_deleted = %(messages_deleted)s, imap_commands = %(imap_commands)s,
+    bytes_in = %(bytes_in)s, error_code = %(error_code)s, error_message = %(error_message)s
+where account_id = %(account_id)s and id = %(run_id)s
+
+-- name: list_runs
+select id, trigger, status, worker, started_at, finished_at, folders, messages_new, flags_changed, messages_deleted,
+       imap_commands, bytes_in, error_code, error_message
+from sync_runs where account_id = %(account_id)s
+order by started_at desc limit %(limit)s
+
+-- name: worker_beat
+insert into workers (worker, version) values (%(worker)s, %(version)s)
+on conflict (worker) do update set heartbeat_at = now(), version = excluded.version
+
+-- name: forget_worker
+delete from workers where worker = %(worker)s or heartbeat_at < now() - interval '7 days'
+
+-- name: listen_for_wake
+listen mailsync_wake
