@@ -1,4 +1,4 @@
-"""What the state of an account is: one pure function of its history, the turn's outcome and now (SPEC §12, §13)."""
+"""The state of an account: one pure function of its history, the turn's outcome and now (SPEC §12, §13)."""
 
 from __future__ import annotations
 

@@ -142,8 +142,8 @@ class MailboxStatus:
 class FolderPlan:
     """What one visit to a folder has to do, as :func:`mailsync.planning.plan_folder` decides.
 
-    ``flags`` is ``changes`` (CHANGEDSINCE) or ``scan`` (all), or None. ``reasons`` says why the visit is made;
-    without any there is none.
+    ``flags`` is ``changes`` (CHANGEDSINCE) or ``scan`` (all), or None. ``reasons`` says why the visit is
+    made; without any there is none.
     """
 
     new_mail: bool = False
@@ -226,7 +226,7 @@ class MessageState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a turn ends for its account; None keeps what is stored (``state`` and the counts are always said)."""
+    """How a turn ends for its account; None keeps what is stored, from ``next_sync_at`` on."""
 
     state: str
     reason: str | None

@@ -66,7 +66,7 @@ def next_reconcile(now: datetime, settings: Settings, chance: float) -> datetime
 
 
 def _has_new_mail(folder: FolderState, status: MailboxStatus) -> bool:
-    # UIDNEXT proves nothing, it may be far ahead or go back: any difference is worth a look (RFC 9051 §2.3.1.1)
+    # UIDNEXT proves nothing, it may be far ahead or go back: any difference is worth a look
     return status.uidnext is None or status.uidnext != folder.uidnext
 
 

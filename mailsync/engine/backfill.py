@@ -1,4 +1,4 @@
-"""The initial sync of a folder, newest first, in batches that each commit with their watermark (SPEC §10.4)."""
+"""The initial sync of a folder, newest first, in batches that commit with their watermark (SPEC §10.4)."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ class Work:
     """A kind of turn: what it does, who asks for it, how long it may take, what it leaves of the budget.
 
     ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
-    try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the turn,
-    ``reschedules`` whether its next tick does.
+    try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
+    turn, ``reschedules`` whether its next tick does.
     """
 
     steps: Callable[[Turn], None]
@@ -70,10 +70,11 @@ class Work:
 
 
 def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
-    """Hold the account's lock for one turn; returns what was done, None if the account is paused or gone.
+    """Hold the account's lock for one turn; returns what was done, None if the account is paused.
 
-    Raises Busy when the lock is not had, LockLost when it is lost. What else goes wrong is judged, saved, and
-    raised again, so that a command can report it; TurnOver tells that there is more to do.
+    Raises Busy when the lock is not had, LockLost when it is lost, NotFound without the account. What else
+    goes wrong is judged, saved, and raised again, so that a command can report it; TurnOver tells that there
+    is more to do.
     """
     settings = engine.settings
     full = burst(settings.imap_max_commands_per_minute)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def discover(turn: Turn) -> None:
-    """LIST the mailboxes and store what is new or different; those that are no longer listed begin their grace.
+    """LIST the mailboxes and store what is new or different; those no longer listed begin their grace.
 
     An empty LIST is an error that the protocol raises, so it cannot make a folder missing.
     """

@@ -61,7 +61,7 @@ def commit(
     announce: bool,
     advance: Callable[[], None],
 ) -> None:
-    """Rows and cursor in one transaction; a value that Postgres refuses costs only its own message's content."""
+    """Rows and cursor in one transaction; a value that Postgres refuses costs only its message's content."""
     try:
         with transaction(turn.conn):
             new = store.store_batch(turn.conn, folder, messages, announce=announce) if messages else 0

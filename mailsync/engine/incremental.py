@@ -13,7 +13,7 @@ from mailsync.uids import UidSet
 
 
 def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
-    """Store what arrived above ``last_uid``; the cursor moves with each batch to the highest UID that it brought.
+    """Store what arrived above ``last_uid``; the cursor moves with each batch to the highest UID it brought.
 
     A UID that was left out is below the cursor then, so that only the comparison of counts can find it:
     that comes right after. Raises TurnOver when the turn ends before all of it is stored.

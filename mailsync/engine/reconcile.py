@@ -30,7 +30,7 @@ def differs(turn: Turn, folder: FolderState) -> bool:
 
 
 def reconcile(turn: Turn, folder: FolderState) -> FolderState:
-    """Compare UIDs, tombstone what is gone, fetch what is missing; during an initial sync above its watermark."""
+    """Compare UIDs, tombstone what is gone, fetch what is missing; in an initial sync above its watermark."""
     if turn.session.selected != folder.wire_name:
         turn.session.examine(folder.wire_name)
     lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
@@ -64,7 +64,7 @@ def _server_uids(turn: Turn) -> UidSet:
     server = turn.session.search(since=since)
     if since is None and len(server) != turn.session.exists:
         raise ProtocolError(
-            f"SEARCH shows {len(server)} messages and EXISTS {turn.session.exists}; nothing is deleted on that"
+            f"SEARCH shows {len(server)} messages, EXISTS {turn.session.exists}; nothing is deleted on that"
         )
     return server
 

@@ -117,7 +117,7 @@ class Turn:
         return [f for f in self.folders if f.tracked and not f.missing_since and f.status != "missing"]
 
     def as_seen(self, examined: MailboxStatus, status: MailboxStatus) -> MailboxStatus:
-        """The tuple to save as last compared: EXAMINE's, and STATUS's where EXAMINE is silent (UNSEEN always is)."""
+        """The tuple to save as last compared: EXAMINE's, or STATUS's where that is silent (as on UNSEEN)."""
         return replace(
             examined,
             unseen=status.unseen,

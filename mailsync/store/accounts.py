@@ -105,12 +105,13 @@ def create(conn: Connection, new: NewAccount, password: str, settings: Settings)
 
 
 def check_limit(conn: Connection, settings: Settings, *, adding: int = 0) -> int:
-    """The number of accounts; raises LimitReached when there are more than ``SYNC_MAX_ACCOUNTS`` with `adding`."""
+    """The number of accounts; raises LimitReached if `adding` makes more than ``SYNC_MAX_ACCOUNTS``."""
     row = run(conn, "count_accounts").fetchone()
     count = int(row[0]) if row else 0
     if count + adding > settings.sync_max_accounts:
         raise LimitReached(
-            f"{count} accounts exist and SYNC_MAX_ACCOUNTS is {settings.sync_max_accounts}; raise it or remove one"
+            f"{count} accounts exist and SYNC_MAX_ACCOUNTS is {settings.sync_max_accounts};"
+            " raise it or remove one"
         )
     return count
 
@@ -157,7 +158,7 @@ def newest_messages(conn: Connection, account_id: int, limit: int = 10) -> list[
 
 
 def lock_holder(conn: Connection, account_id: int) -> tuple[int, str | None, str | None, float | None] | None:
-    """Who holds the account's lock: (backend pid, application name, host:pid:role, seconds since its heartbeat)."""
+    """Who holds the account's lock: (backend pid, application name, host:pid:role, heartbeat's age in s)."""
     row = run(conn, "lock_holder", account_id=account_id).fetchone()
     return (row[0], row[1], row[2], row[3]) if row else None
 
@@ -187,7 +188,7 @@ def resume(conn: Connection, account_id: int) -> None:
 
 
 def reset(conn: Connection, account_id: int, *, resync: bool) -> None:
-    """Clear state, failures and timers; with `resync` the cursors too. The caller holds the account's lock."""
+    """Clear state, failures and timers; with `resync` the cursors too. The caller holds the lock."""
     with transaction(conn):
         run(conn, "reset_account", account_id=account_id)
         if resync:

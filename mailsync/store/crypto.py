@@ -43,8 +43,8 @@ def unseal(
             return AESGCM(key).decrypt(ciphertext[:_NONCE], ciphertext[_NONCE:], bound).decode()
         except InvalidTag as error:
             raise KeyMismatch(
-                "the stored password does not open: host, port, security or user name were changed without it;"
-                " run `mailsync set-password`"
+                "the stored password does not open: host, port, security or user name were changed"
+                " without it; run `mailsync set-password`"
             ) from error
     raise KeyMismatch(
         f"the password was sealed with key {sealed_with}, which IMAP_ENCRYPTION_KEY does not hold"

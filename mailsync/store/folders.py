@@ -8,7 +8,6 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
 from mailsync.store.db import Connection
 from mailsync.store.queries import run
@@ -49,7 +48,7 @@ def upsert(conn: Connection, account_id: int, listed: Sequence[tuple[ListedFolde
 
 
 def choose(conn: Connection, account_id: int, path: str, *, tracked: bool) -> tuple[int, str | None] | None:
-    """Record the user's choice for the folder of that path; returns its id and role, None if there is none."""
+    """Record the user's choice for the folder of that path; returns its id and role, None without one."""
     row = run(conn, "choose_folder", account_id=account_id, path=path, tracked=tracked).fetchone()
     return (row[0], row[1]) if row else None
 

@@ -22,7 +22,7 @@ def message_block(messages: Iterable[Message]) -> str:
 
 
 def flags_block(states: Iterable[MessageState]) -> str:
-    """The lines of `states` for ``copy_incoming_flags``; those without FLAGS are left out (RFC 9051 §7.5.2)."""
+    """The lines of `states` for ``copy_incoming_flags``; those without FLAGS are left out."""
     return "".join(
         [f"{s.uid}\t{_number(s.modseq)}\t{_flags(s.flags)}\n" for s in states if s.flags is not None]
     )

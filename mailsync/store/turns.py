@@ -16,10 +16,10 @@ from mailsync.store.queries import run
 
 @dataclass(frozen=True, slots=True)
 class LoadedTurn:
-    """An account as of the beginning of a turn; ``tokens`` are the commands in its bucket, before the reserve.
+    """An account as of the beginning of a turn.
 
-    ``now`` is the database's clock. ``sealed`` is the password's key_id and ciphertext; its ``repr`` tells
-    nothing.
+    ``tokens`` are the commands in its bucket, before the reserve. ``now`` is the database's clock. ``sealed``
+    is the password's key_id and ciphertext, which tell nothing.
     """
 
     account: Account
@@ -42,7 +42,7 @@ def now(conn: Connection) -> datetime:
 
 
 def claim(conn: Connection, pass_started: datetime, interval: float) -> int | None:
-    """Claim the account that is due longest and set its next tick; None when no one was due at `pass_started`."""
+    """Claim the account that is due longest and set its next tick; None if none was due at `pass_started`."""
     row = run(conn, "claim_account", pass_started=pass_started, interval=interval).fetchone()
     return int(row[0]) if row else None
 
@@ -66,7 +66,7 @@ def postpone(conn: Connection, account_id: int, delay: float) -> None:
 def begin(
     conn: Connection, account_id: int, started_by: str, *, burst: float, refill: float, floor: float
 ) -> LoadedTurn | None:
-    """Mark the account as being synced, reserve its commands down to `floor`, and load it; None if it is gone.
+    """Mark the account as being synced, reserve its commands down to `floor`, load it; None if it is gone.
 
     `refill` is commands a second. Runs that a dead process left are closed.
     """
