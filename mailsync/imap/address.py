@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 IMAP_PORTS = frozenset({143, 993})
 SECURITIES = ("tls", "starttls", "plaintext")
 
-_CONTROL = re.compile(r"[\r\n\0]")
+_CONTROL = re.compile(r"[\r\n\0\ud800-\udfff]")
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = IPv6Network("::/96")
@@ -60,7 +60,10 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
 
 
 def refuse_control(what: str, value: str) -> None:
-    """Raise InvalidInput if `value`, called `what`, holds CR, LF or NUL; the value is not quoted."""
+    """Raise InvalidInput if `value`, called `what`, holds CR, LF, NUL or a lone surrogate.
+
+    The value is not quoted.
+    """
     if _CONTROL.search(value):
         raise InvalidInput(f"{what}: it must not contain CR, LF or NUL", step="connect")
 

@@ -69,7 +69,7 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, patience
     The certificate must verify, for the name the user gave. Raises CertificateRejected, or Transient if the
     connection breaks; both with ``step`` ``tls``.
     """
-    context = _context(settings.imap_ca_file, _changed_at(settings.imap_ca_file))
+    context = trust(settings)
     try:
         wrapped = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
     except (ValueError, OSError) as error:
@@ -102,6 +102,11 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, patience
         wrapped.close()
         raise
     return wrapped
+
+
+def trust(settings: Settings) -> ssl.SSLContext:
+    """Return the context for TLS 1.2 or later: the system's trust anchors and those of IMAP_CA_FILE."""
+    return _context(settings.imap_ca_file, _changed_at(settings.imap_ca_file))
 
 
 def _handshake(sock: ssl.SSLSocket, patience: Patience) -> None:

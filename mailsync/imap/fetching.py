@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
@@ -57,7 +57,7 @@ class Fetcher:
         self._tag = b""
         self._sent = frozenset[str]()
 
-    def run(self, batches: Iterable[UidSet], prefetch: bool) -> Iterator[Batch]:
+    def run(self, batches: Iterable[UidSet], prefetch: bool) -> Generator[Batch, None, None]:
         """Yield a batch for each set; an error in sending ahead is raised after the batch in hand."""
         source = iter(batches)
         asked = next(source, None)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from mailsync import __version__
 from mailsync.errors import AuthenticationFailed, MailsyncError, ProtocolError
 from mailsync.imap.address import check_endpoint, refuse_control, resolve
+from mailsync.imap.client import Client
 from mailsync.imap.connecting import connect, secure
-from mailsync.imap.replies import Completion, error_for
 from mailsync.imap.session import Session
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.imap.wire import Wire, astring
 from mailsync.logs import keep_secret
 
 if TYPE_CHECKING:
@@ -45,102 +44,35 @@ def open_session(
     sock = connect(endpoint, addresses, settings, patience)
     if endpoint.security == "tls":
         sock = secure(sock, endpoint, settings, patience)
-    wire = Wire(sock, endpoint, settings, throttle, patience, lambda parts: None)
+    with _step("connect"):
+        client = Client(sock, endpoint, settings, throttle, patience)
     try:
-        return _log_in(wire, endpoint, password, hidden)
+        return _log_in(client, endpoint, password, hidden)
     except BaseException:
-        wire.close()
+        client.shutdown()
         raise
 
 
-def _log_in(wire: Wire, endpoint: Endpoint, password: str, hidden: frozenset[str]) -> Session:
-    known = _Capabilities(wire)
-    with _step("connect"):
-        greeting = wire.greeting()
-        known.read(greeting)
+def _log_in(client: Client, endpoint: Endpoint, password: str, hidden: frozenset[str]) -> Session:
+    preauthenticated = client.wire.reply.status == "PREAUTH"
     if endpoint.security == "starttls":
         with _step("tls"):
-            if greeting.status == "PREAUTH":
+            if preauthenticated:
                 # There is no STARTTLS any more, and this may be somebody in between.
-                raise ProtocolError(f"{endpoint.host} logs in before STARTTLS", step="tls")
-            wire.start_tls()
-            known.forget()
+                raise ProtocolError(f"{endpoint.host} logs in before STARTTLS")
+            client.starttls()
     with _step("login"):
-        if greeting.status != "PREAUTH":
-            if endpoint.security == "plaintext" and "LOGINDISABLED" in known.get():
+        if not preauthenticated:
+            if endpoint.security == "plaintext" and "LOGINDISABLED" in client.offered():
                 raise AuthenticationFailed(f"{endpoint.host} does not accept passwords in plaintext")
-            known.forget()
-            _login(wire, endpoint.username, password, known)
-        capabilities = known.get() - hidden
-    with _step("login"):
+            client.login(endpoint.username, password)
+        capabilities = client.offered() - hidden
         if "ID" in capabilities:
-            wire.run("ID", b'("name" "mailsync" "version" "%s")' % __version__.encode("ascii"), check=False)
-        enabled = _enable(wire, capabilities)
-    return Session(wire, capabilities, enabled)
-
-
-def _login(wire: Wire, username: str, password: str, known: _Capabilities) -> None:
-    reply = wire.run(
-        "LOGIN", astring(username.encode()), astring(password.encode()), claim=known.claim, check=False
-    )
-    if reply.status != "OK":
-        raise error_for(reply, "LOGIN", step="login")
-    known.read(reply)
-
-
-def _enable(wire: Wire, capabilities: frozenset[str]) -> frozenset[str]:
-    """Send ENABLE (RFC 5161) for what changes the responses in ways that we know."""
-    wanted = [name for name in ("CONDSTORE", "QRESYNC") if name in capabilities]
-    if "ENABLE" not in capabilities or not wanted:
-        return frozenset()
-    enabled: set[str] = set()
-
-    def claim(parts: list[bytes]) -> bool:
-        words = parts[0][2:].decode("ascii", "replace").upper().split()
-        if words[:1] != ["ENABLED"]:
-            return False
-        enabled.update(words[1:])
-        return True
-
-    wire.run("ENABLE", *(name.encode("ascii") for name in wanted), claim=claim, check=False)
-    return frozenset(enabled)
-
-
-class _Capabilities:
-    """Capabilities as the server volunteers them, or as CAPABILITY tells when it does not."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._names: frozenset[str] | None = None
-
-    def forget(self) -> None:
-        """Before and after login, and before and after TLS, they may differ."""
-        self._names = None
-
-    def read(self, reply: Completion) -> None:
-        """Take them from ``OK [CAPABILITY IMAP4rev1 …] …``."""
-        if reply.code == "CAPABILITY":
-            self._names = _names(reply.argument)
-
-    def claim(self, parts: list[bytes]) -> bool:
-        """Take them from ``* CAPABILITY IMAP4rev1 …``."""
-        word, _, rest = parts[0][2:].partition(b" ")
-        if word.upper() != b"CAPABILITY":
-            return False
-        self._names = _names(rest)
-        return True
-
-    def get(self) -> frozenset[str]:
-        """Return what is known, asking if it is nothing."""
-        if self._names is None:
-            self._wire.run("CAPABILITY", claim=self.claim)
-        if self._names is None:
-            raise ProtocolError("CAPABILITY: the answer is missing")
-        return self._names
-
-
-def _names(words: bytes) -> frozenset[str]:
-    return frozenset(words.decode("ascii", "replace").upper().split())
+            client.introduce({"name": "mailsync", "version": __version__})
+        enabled: frozenset[str] = frozenset()
+        if "ENABLE" in capabilities:
+            enabled = client.switch_on({"CONDSTORE", "QRESYNC"} & capabilities)
+    return Session(client, capabilities, enabled)
 
 
 @contextmanager

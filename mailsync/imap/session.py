@@ -6,12 +6,13 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from types import TracebackType
 
 from mailsync.errors import ProtocolError
+from mailsync.imap.client import Client
 from mailsync.imap.fetching import LONGEST_SET, Batch, Fetcher
 from mailsync.imap.listing import is_list, parse_list, parse_status
 from mailsync.imap.mailbox import Mailbox
@@ -22,7 +23,7 @@ from mailsync.imap.searching import parse_search
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.tokenizer import parse_fetch
 from mailsync.imap.waiting import Patience
-from mailsync.imap.wire import Wire, astring
+from mailsync.imap.wire import astring
 from mailsync.model import ListedFolder, MailboxStatus, MessageState
 from mailsync.uids import UidSet
 
@@ -39,8 +40,9 @@ class Session:
     OutOfTokens before it sends anything. What ``on_wait`` raises passes through, after closing.
     """
 
-    def __init__(self, wire: Wire, capabilities: frozenset[str], enabled: frozenset[str]) -> None:
-        self._wire = wire
+    def __init__(self, client: Client, capabilities: frozenset[str], enabled: frozenset[str]) -> None:
+        self._client = client
+        self._wire = wire = client.wire
         self._offered = capabilities
         self._hidden: frozenset[str] = frozenset()
         self._enabled = enabled
@@ -102,7 +104,7 @@ class Session:
 
     def close(self) -> None:
         """Close the socket, without LOGOUT."""
-        self._wire.close()
+        self._client.shutdown()
 
     def __enter__(self) -> Session:
         return self
@@ -199,6 +201,7 @@ class Session:
         self._mailbox.restart()
         self._wire.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if condstore else []))
         self.selected = wire_name
+        self._client.opened()
         return self._mailbox.status()
 
     def unselect(self) -> None:
@@ -206,7 +209,7 @@ class Session:
         if self.selected is None:
             return
         self.selected = None
-        self._wire.run("UNSELECT" if "UNSELECT" in self.capabilities else "CLOSE")
+        self._client.leave("UNSELECT" in self.capabilities)
         self._mailbox.restart()
 
     # -- messages ----------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ class Session:
 
     def fetch_messages(
         self, batches: Iterable[UidSet], detail: Detail = Detail.FULL, prefetch: bool = True
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """Yield a :class:`Batch` for each set of UIDs (SPEC §9.4, §9.5).
 
         With `prefetch` the next set is taken from `batches` and its command sent before a batch is yielded:

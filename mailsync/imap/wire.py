@@ -1,12 +1,14 @@
 """Commands out, responses in: the one conversation loop over a checked, verified connection.
 
-Neither imaplib nor IMAPClient stands below it. Their loops collect a whole answer before anybody can look at
-it, trust every length the server names, and cannot wait in slices; so nothing but the tags would remain.
+:class:`Wire` is imaplib's connection, and as such stands below IMAPClient (see :mod:`mailsync.imap.client`),
+whose commands it serves by the loop here. imaplib's own loop collects a whole answer before anybody can look
+at it, trusts every length that the server names, and cannot wait in slices.
 """
 
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import re
 import secrets
 import select
@@ -14,7 +16,7 @@ import socket
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mailsync.errors import CertificateRejected, MailsyncError, ProtocolError, Transient
 from mailsync.imap.connecting import secure
@@ -30,24 +32,26 @@ if TYPE_CHECKING:
 MOST_TO_DRAIN = 64 * 1024 * 1024
 SECONDS_TO_DRAIN = 5.0
 
+_SMALL = frozenset({b"CAPABILITY", b"ID", b"ENABLED"})
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1000}")
 
 
-class Literal(bytes):
+class LiteralArgument(bytes):
     """An argument that is sent as a literal (RFC 9051 §4.3), after the server's ``+``."""
 
 
 def astring(value: bytes) -> bytes:
     """Return `value` as an argument: quoted, or a literal where a quoted string may not hold it."""
     if not _QUOTABLE.fullmatch(value):
-        return Literal(value)
+        return LiteralArgument(value)
     return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-class Wire:
+class Wire(imaplib.IMAP4):
     """One connection to a server, which it closes whenever it can no longer be trusted to be in step.
 
-    ``unasked`` is called with every untagged response that the command in hand did not claim.
+    It is made of a connected socket and reads the greeting at once; the errors are our own, with the ``step``
+    that failed. ``unasked`` is called with every untagged response that the command in hand did not claim.
     """
 
     def __init__(
@@ -57,12 +61,10 @@ class Wire:
         settings: Settings,
         throttle: Throttle,
         patience: Patience,
-        unasked: Callable[[list[bytes]], None],
     ) -> None:
-        self.sock = sock
         self.throttle = throttle
         self.patience = patience
-        self.unasked = unasked
+        self.unasked: Callable[[list[bytes]], None] = _ignore
         self.reader = Reader(sock, patience, settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
         self.closed = False
@@ -71,10 +73,98 @@ class Wire:
         self._settings = settings
         self._in_flight: deque[tuple[bytes, str]] = deque()
         self._refused: Completion | None = None
-        self._prefix = b"M%05d." % secrets.randbelow(100_000)
-        self._number = 0
+        self._connected = sock
+        super().__init__(endpoint.host, endpoint.port)
+        self.is_readonly = True  # else imaplib takes EXAMINE's READ-ONLY for a loss
 
-    def close(self) -> None:
+    # -- what imaplib and IMAPClient call ----------------------------------------------------------
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        """Take the socket that is there already; imaplib would resolve the name again."""
+        self.host, self.port, self.sock = host, port, self._connected
+
+    def _connect(self) -> None:
+        """Read the greeting, ``* OK …`` or ``* PREAUTH …``; no command is sent yet."""
+        self._prefix = b"M%05d." % secrets.randbelow(100_000)
+        with self._trusted():
+            line = self.reader.response()[0]
+            reply = parse_completion(line[2:]) if line.startswith(b"* ") else None
+            if reply is None or reply.status in ("NO", "BAD"):
+                raise ProtocolError("the other side does not greet as an IMAP server", step="connect")
+            if reply.status == "BYE":
+                raise error_for(reply, "greeting", step="connect")
+        self.reply = reply
+        self.state = "AUTH" if reply.status == "PREAUTH" else "NONAUTH"
+
+    def _new_tag(self) -> bytes:
+        """Begin a tagged command, any: take a token for it; raises OutOfTokens."""
+        self.drain()
+        if self.closed:
+            raise Transient("the connection is closed")
+        self.throttle.take()
+        self.tagnum += 1
+        return self._prefix + b"%d" % self.tagnum
+
+    def send(self, data: bytes | memoryview) -> None:  # type: ignore[override]
+        """Send everything, or close the connection."""
+        with self._trusted():
+            self._send(bytes(data))
+
+    def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[bytes]]:
+        """Read the answer to a command that imaplib or IMAPClient sent, and file it as they expect."""
+        self._sent(tag, name)
+        self.untagged_responses.clear()
+        for parts in self.answer():
+            word, _, rest = parts[0][2:].partition(b" ")
+            if word.upper() in _SMALL and len(self.untagged_responses) < len(_SMALL):
+                self.untagged_responses[word.decode("ascii").upper()] = [rest]
+            else:
+                self.unasked(parts)
+        if self.reply.status == "BAD":
+            raise self.error(self.reply.words)
+        return self.reply.status, [self.reply.text]
+
+    def login(self, user: str, password: str) -> tuple[Literal["OK"], list[bytes]]:
+        """Send LOGIN with both arguments quoted or as literals, where imaplib quotes only the password.
+
+        Raises AuthenticationFailed, or whatever else the server's refusal stands for.
+        """
+        reply = self.run(
+            "LOGIN", astring(user.encode()), astring(password.encode()), claim=self._volunteered, check=False
+        )
+        if reply.status != "OK":
+            raise error_for(reply, "LOGIN", step="login")
+        self.state = "AUTH"
+        return "OK", [reply.text]
+
+    def _volunteered(self, parts: list[bytes]) -> bool:
+        word, _, rest = parts[0][2:].partition(b" ")
+        if word.upper() == b"CAPABILITY":
+            self.untagged_responses["CAPABILITY"] = [rest]
+        return word.upper() == b"CAPABILITY"
+
+    def starttls(self, ssl_context: ssl.SSLContext | None = None) -> tuple[Literal["OK"], list[None]]:
+        """Upgrade by STARTTLS (RFC 9051 §6.2.1); what came in plaintext is discarded.
+
+        Raises CertificateRejected if the server refuses or its certificate does not verify.
+        """
+        reply = self.run("STARTTLS", check=False)
+        if reply.status != "OK":
+            self.shutdown()
+            raise CertificateRejected(f"{self.host} refuses STARTTLS: {reply.words}", step="tls")
+        try:
+            self.sock = secure(self.sock, self._endpoint, self._settings, self.patience)
+        except BaseException:
+            self.closed = True
+            raise
+        self.reader.switch(self.sock)
+        self.untagged_responses.clear()
+        return "OK", [None]
+
+    def _log(self, line: str) -> None:
+        """Keep nothing: imaplib would hold the last ten lines, a password among them."""
+
+    def shutdown(self) -> None:
         """Close the socket, without a word to the server."""
         self.closed = True
         self._in_flight.clear()
@@ -87,21 +177,10 @@ class Wire:
         try:
             yield
         except BaseException:
-            self.close()
+            self.shutdown()
             raise
 
     # -- commands ----------------------------------------------------------------------------------
-
-    def greeting(self) -> Completion:
-        """Read ``* OK …`` or ``* PREAUTH …``; raises the error that BYE or anything else stands for."""
-        with self._trusted():
-            line = self.reader.response()[0]
-            reply = parse_completion(line[2:]) if line.startswith(b"* ") else None
-            if reply is None or reply.status in ("NO", "BAD"):
-                raise ProtocolError("the other side does not greet as an IMAP server", step="connect")
-            if reply.status == "BYE":
-                raise error_for(reply, "greeting", step="connect")
-            return reply
 
     def run(
         self, name: str, *args: bytes, claim: Callable[[list[bytes]], bool] | None = None, check: bool = True
@@ -117,7 +196,7 @@ class Wire:
             if claim is None or not claim(parts):
                 self.unasked(parts)
         if check and self.reply.status != "OK":
-            raise error_for(self.reply, _plain(name))
+            raise error_for(self.reply, name.rpartition(" ")[2])
         return self.reply
 
     def start(self, name: str, *args: bytes) -> bytes:
@@ -125,18 +204,11 @@ class Wire:
 
         An answer that is still in flight is read and forgotten first.
         """
-        self.drain()
-        if self.closed:
-            raise Transient("the connection is closed")
-        self.throttle.take()
-        plain = _plain(name)
-        self.commands[plain] += 1
-        self._number += 1
-        tag = self._prefix + b"%d" % self._number
+        tag = self._new_tag()
         with self._trusted():
             line = b"%s %s" % (tag, name.encode("ascii"))
             for arg in args:
-                if isinstance(arg, Literal):
+                if isinstance(arg, LiteralArgument):
                     self._send(b"%s {%d}\r\n" % (line, len(arg)))
                     if not self._may_continue(tag):
                         break
@@ -145,8 +217,13 @@ class Wire:
                     line += b" " + arg
             else:
                 self._send(line + b"\r\n")
-            self._in_flight.append((tag, plain))
+        self._sent(tag, name)
         return tag
+
+    def _sent(self, tag: bytes, name: str) -> None:
+        plain = name.rpartition(" ")[2].upper()
+        self.commands[plain] += 1
+        self._in_flight.append((tag, plain))
 
     def _may_continue(self, tag: bytes) -> bool:
         """Await the ``+`` for a literal; the completion that came instead is left for :meth:`answer`."""
@@ -196,14 +273,14 @@ class Wire:
                 if head[2:5].upper() == b"BYE":
                     self._watch(parts)
             except BaseException:
-                self.close()
+                self.shutdown()
                 raise
             yield parts
         reply, self._refused = self._refused, None
         if reply is None:
             reply = parse_completion(head[len(mark) :])
         if reply is None or reply.status not in ("OK", "NO", "BAD"):
-            self.close()
+            self.shutdown()
             raise ProtocolError(f"{name}: the completion cannot be understood")
         self.reply = reply
         if self._in_flight:
@@ -234,10 +311,10 @@ class Wire:
                     for parts in self.answer():
                         self.unasked(parts)
                         if self.reader.bytes_in > end:
-                            self.close()
+                            self.shutdown()
                             return
         except MailsyncError:
-            self.close()
+            self.shutdown()
 
     def alive(self) -> bool:
         """Whether the peer has neither closed the connection nor said BYE; costs no command."""
@@ -249,28 +326,10 @@ class Wire:
             return True
         waiting = self.reader.peek()
         if waiting is None or any(line[:5].upper() == b"* BYE" for line in waiting.split(b"\n")):
-            self.close()
+            self.shutdown()
             return False
         return True
 
-    # -- TLS ---------------------------------------------------------------------------------------
 
-    def start_tls(self) -> None:
-        """Upgrade by STARTTLS (RFC 9051 §6.2.1); what came in plaintext is discarded.
-
-        Raises CertificateRejected if the server refuses or its certificate does not verify.
-        """
-        reply = self.run("STARTTLS", check=False)
-        if reply.status != "OK":
-            self.close()
-            raise CertificateRejected(f"{self._endpoint.host} refuses STARTTLS: {reply.words}", step="tls")
-        try:
-            self.sock = secure(self.sock, self._endpoint, self._settings, self.patience)
-        except BaseException:
-            self.closed = True
-            raise
-        self.reader.switch(self.sock)
-
-
-def _plain(name: str) -> str:
-    return name.rpartition(" ")[2]
+def _ignore(parts: list[bytes]) -> None:
+    """Nothing is followed before there is a session."""
