@@ -1,0 +1,101 @@
+"""A bad environment, as the person who starts a program sees it: one line on stderr, exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mailsync.config import Settings
+from tests.servers import planted
+from tests.servers.programs import Mailsync
+
+DURATIONS = (
+    "SYNC_INTERVAL HOT_TURN_MAX BACKFILL_TURN_MAX DISCOVERY_INTERVAL FLAG_SCAN_PRIORITY_INTERVAL "
+    "FLAG_SCAN_INTERVAL RECONCILE_INTERVAL RECONCILE_JITTER INCREMENTAL_TIMEOUT BACKFILL_BATCH_TIMEOUT "
+    "RECONCILE_TIMEOUT FLAG_SCAN_TIMEOUT IMAP_CONNECT_TIMEOUT IMAP_READ_TIMEOUT LOCK_STALE_AFTER "
+    "BODY_LOCK_WAIT FOLDER_MISSING_GRACE"
+).split(" ")
+NUMBERS = (
+    "PORT METRICS_PORT SYNC_MAX_ACCOUNTS SYNC_PRIORITY_FOLDERS SYNC_RR_FOLDERS FETCH_BATCH IMAP_SESSION_CAP "
+    "MAX_FLAG_SCANS_PER_CYCLE MAX_RECONCILES_PER_CYCLE IMAP_MAX_COMMANDS_PER_MINUTE UIDVALIDITY_MAX_RESETS "
+    "FOLDER_WARN_COUNT FOLDER_MAX_COUNT SYNC_WINDOW_DAYS TOMBSTONE_RETENTION_DAYS EVENT_RETENTION_DAYS "
+    "RUN_RETENTION_DAYS"
+).split(" ")
+SECRET = planted.keep("bad-but-secret-value")
+
+# variable: one value of a wrong kind, one out of range
+BAD: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(DURATIONS, ("soon", "400d")),
+    **dict.fromkeys(NUMBERS, ("many", "1000001")),
+    **dict.fromkeys(("IMAP_MAX_LITERAL_BYTES", "BODY_MAX_BYTES"), ("16MB", "2GiB")),
+    **dict.fromkeys(("IMAP_ALLOW_PRIVATE_HOSTS", "IMAP_ALLOW_PLAINTEXT"), ("maybe",)),
+    "DATABASE_URL": (f"mysql://u:{SECRET}@db/mail", f"postgresql://u:{SECRET}@db:6543/mail"),
+    "DATABASE_SCHEMA": ("mail-sync",),
+    "IMAP_ENCRYPTION_KEY": (SECRET,),
+    "API_TOKEN": (SECRET[:15],),
+    "HOST": ("http://localhost",),
+    "LOG_LEVEL": ("loud",),
+    "LOG_FORMAT": ("xml",),
+    "IMAP_CA_FILE": ("/nowhere/ca.pem",),
+}
+
+
+def test_every_variable_has_its_bad_values_here() -> None:
+    assert set(BAD) == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("variable", sorted(BAD))
+def test_a_bad_value_is_one_line_and_exit_code_2(mailsync: Mailsync, variable: str) -> None:
+    for value in BAD[variable]:
+        done = mailsync("worker", "--once", env={variable: value})
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2
+        assert f"{variable}: " in line
+        assert "give " in line
+        assert value in line or variable in ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
+        assert SECRET[:15] not in line
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "command", [["preflight"], ["migrate"], ["worker", "--once"], ["list-accounts"], ["api"]]
+)
+def test_every_command_refuses_a_bad_environment_alike(mailsync: Mailsync, command: list[str]) -> None:
+    done = mailsync(*command, env={"SYNC_INTERVAL": "0"})
+    assert done.returncode == 2
+    assert 'SYNC_INTERVAL: "0" is not accepted; give a duration from 1s to 1h' in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_database_url_is_named(mailsync: Mailsync) -> None:
+    done = mailsync("migrate", env={"DATABASE_URL": None})
+    assert done.returncode == 2
+    assert "DATABASE_URL: not set; give postgresql://user:password@host:5432/database" in done.stderr
+
+
+def test_the_file_dot_env_is_read_and_the_environment_wins(mailsync: Mailsync) -> None:
+    (mailsync.directory / ".env").write_text("SYNC_INTERVAL=0\n")
+    done = mailsync("migrate", "--status")
+    assert done.returncode == 2
+    assert 'SYNC_INTERVAL: "0" is not accepted' in done.stderr
+    assert mailsync("migrate", "--status", env={"SYNC_INTERVAL": "5s"}).returncode == 0
+
+
+def test_a_broken_dot_env_is_one_line_with_its_place(mailsync: Mailsync) -> None:
+    (mailsync.directory / ".env").write_text(f"SYNC_INTERVAL=5s\nAPI_TOKEN='{SECRET}\n")
+    done = mailsync("migrate", "--status")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert ".env, line 2: not accepted; give NAME=value" in line
+
+
+def test_unknown_variables_are_ignored(mailsync: Mailsync) -> None:
+    assert mailsync("migrate", "--status", env={"SYNC_INTERVALL": "0", "MAILSYNC": "x"}).returncode == 0
+
+
+def test_the_directory_of_the_command_does_not_matter(mailsync: Mailsync, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    mailsync.directory = elsewhere
+    assert mailsync("migrate", "--status").returncode == 0
