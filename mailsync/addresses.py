@@ -164,6 +164,7 @@ class _Reader:
         self.words: list[list[str]] = []
         self.comment = ""
         self.angle: str | None = None
+        self.named = 0
         self.apart = True
         self.quoted = False
 
@@ -202,9 +203,13 @@ class _Reader:
             self.phrase.append(" ")
             self.apart = not (self.words and self.words[-1][-1] == "@")
         elif kind == "angle":
-            if self.angle is not None:
+            if self.angle is not None:  # a comma is missing: what came in between names this one
+                after = self.phrase[self.named :]
+                del self.phrase[self.named :]
                 self._flush()
+                self.phrase = after
             self.angle = token
+            self.named = len(self.phrase)
         elif kind == "escaped":
             self._word(token[1], token)
         elif kind != "special":

@@ -51,7 +51,9 @@ def _key(name: str) -> str:
 
     Twice normalised, since case folding can take composed letters apart (Unicode D146).
     """
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    folded = unicodedata.normalize("NFC", name).casefold()
+    # Upper case loses whether a Turkish i had a dot.
+    folded = unicodedata.normalize("NFC", folded.replace("ı", "i").replace("i\u0307", "i"))
     return " ".join(folded.split())
 
 

@@ -266,10 +266,10 @@ def normalise_email(text: str) -> str:
         or not _is_domain(domain)
         or _bytes(address) > 254
     ):
-        raise InvalidInput(f"{address[:80]!a} is not an e-mail address; accepted is name@example.com")
+        raise InvalidInput(f"{address[:60]!r} is not an e-mail address; accepted is name@example.com")
     if _bytes(local) > 64 or local.startswith(".") or local.endswith(".") or ".." in local:
         raise InvalidInput(
-            f"{address[:80]!a} is not an e-mail address: "
+            f"{address[:60]!r} is not an e-mail address: "
             "before the @ stand at most 64 bytes, without a dot at either end or two dots in a row"
         )
     return address

@@ -178,6 +178,11 @@ def _codec(charset: str) -> str | None:
     return _CODECS.get(_NOT_NAME.sub("_", name.lower()).strip("_"))
 
 
+def charset_codecs() -> dict[str, str]:
+    """All names of charsets that are understood, normalised, and Python's codecs for them."""
+    return dict(_CODECS)
+
+
 def one_line(text: str) -> str:
     """Turn line breaks and tabs into spaces and strip the ends."""
     return _BREAKS.sub(" ", text).strip()

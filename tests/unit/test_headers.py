@@ -1,0 +1,310 @@
+"""What a block of header fields becomes, case by case."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mailsync.headers import HEADER_FIELDS, parse_headers
+
+
+def test_an_ordinary_block_fills_every_column() -> None:
+    found = parse_headers(
+        b"Date: Fri, 21 Nov 1997 09:55:06 -0600\r\n"
+        b"From: Jo Doe <Jo@Example.com>\r\n"
+        b'To: "Smith, Ann" <ANN@example.org>,\r\n\tbob@example.org\r\n'
+        b"Cc: team@example.org (The team)\r\n"
+        b"Bcc: hidden@example.org\r\n"
+        b"Reply-To: desk@example.com\r\n"
+        b"Subject: Saying\r\n hello\r\n"
+        b"Message-ID: <3456@Example.Net>\r\n"
+        b"In-Reply-To: <1234@local.example>\r\n"
+        b"References: <1@x>\r\n <1234@local.example>\r\n\r\n"
+    )
+    assert found == (
+        "3456@Example.Net",
+        "1234@local.example",
+        "<1@x> <1234@local.example>",
+        ("1@x", "1234@local.example"),
+        datetime(1997, 11, 21, 15, 55, 6, tzinfo=UTC),
+        "Saying hello",
+        "jo@example.com",
+        "Jo Doe",
+        ("desk@example.com",),
+        ("ann@example.org", "bob@example.org"),
+        ("Smith, Ann", None),
+        ("team@example.org",),
+        ("The team",),
+        ("hidden@example.org",),
+        None,
+        False,
+        (),
+    )
+
+
+def test_an_empty_block_is_all_nulls_without_an_error() -> None:
+    found = parse_headers(b"")
+    assert found.errors == ()
+    assert {found.subject, found.from_email, found.sent_at, found.message_id} == {None}
+    assert found.to_emails == found.reference_ids == ()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Subject: one\r\nFrom: a@b.example\r\n\r\n",
+        b"Subject: one\nFrom: a@b.example\n",
+        b"Subject: one\rFrom: a@b.example\r",
+        b"Subject: one\r\nFrom: a@b.example",
+        b"\r\nsubject:one\r\nFROM:a@b.example\r\n",
+        b"Subject : one  \r\nFrom:\r\n a@b.example\r\n\r\nBody: not: a field\r\n",
+        b"Subject: one\r\nno field here\r\nFrom: a@b.example\r\n",
+    ],
+)
+def test_line_ends_order_and_case_do_not_matter(block: bytes) -> None:
+    found = parse_headers(block)
+    assert (found.subject, found.from_email, found.errors) == ("one", "a@b.example", ())
+
+
+def test_the_body_is_never_read() -> None:
+    assert parse_headers(b"From: a@b.example\r\n\r\nSubject: in the body\r\n").subject is None
+
+
+def test_of_repeated_fields_the_first_counts_and_recipients_are_joined() -> None:
+    found = parse_headers(
+        b"From: first@x.example\nFrom: second@x.example\nSubject: \nSubject: one\nSubject: two\n"
+        b"To: a@x.example\nTo: b@x.example,\nCc: c@x.example\nCc: d@x.example\n"
+    )
+    assert (found.from_email, found.subject) == ("first@x.example", "one")
+    assert found.to_emails == ("a@x.example", "b@x.example")
+    assert found.cc_emails == ("c@x.example", "d@x.example")
+
+
+@pytest.mark.parametrize(
+    ("value", "subject"),
+    [
+        (b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
+        (b"=?UTF-8?B?R3LDvMOfZQ==?=", "Grüße"),
+        (b"=?utf-8?b?R3LDvMM=?=\r\n =?utf-8?b?n2U=?=", "Grüße"),
+        (b"=?utf-8?b?R3LDvMM=?= =?UTF-8?q?=9Fe?=", "Grüße"),
+        (b"=?iso-8859-1?q?a?= =?utf-8?q?b?=", "ab"),
+        (b"Re: =?utf-8?q?one?= and =?utf-8?q?two?=!", "Re: one and two!"),
+        (b"x=?utf-8?q?y?=z", "xyz"),
+        (b"=?utf-8?Q?Are_you_there??=", "Are you there?"),
+        (b"=?utf-8?Q?spaces in words?=", "spaces in words"),
+        (b"=?utf-8*de?q?f=C3=BCr?=", "für"),
+        (b"=?windows-1252?q?=80_5?=", "€ 5"),
+        (b"=?iso-8859-1?q?=80_5?=", "€ 5"),
+        (b"=?gb2312?B?xOO6ww==?=", "你好"),
+        (b"=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "日本"),
+        (b"=?ks_c_5601-1987?B?vsiz5w==?=", "안녕"),
+        (b"=?utf-8?b?R3LDvMOfZQ?=", "Grüße"),
+        (b"=?utf-8?b?R3L DvMOf*ZQ?=", "Grüße"),
+        (b"=?utf-8?b?A?=", ""),
+        (b"=?utf-8?q?a=?=", "a"),
+        (b"=?utf-8?x?none?= =?half", "=?utf-8?x?none?= =?half"),
+        (b"=?utf-8?q?a=00b?=", "a\ufffdb"),
+        (b"=?utf-7?q?+2AA-?=", "\ufffd"),
+        (b"=?utf-8?q?line=0D=0Abreak=09tab?=", "line break tab"),
+        (b"a\0b", "a\ufffdb"),
+        ("Grüße".encode(), "Grüße"),
+        ("Grüße €".encode("cp1252"), "Grüße €"),
+        (b"\x81 is unused", "\ufffd is unused"),
+    ],
+)
+def test_subjects_are_decoded(value: bytes, subject: str) -> None:
+    found = parse_headers(b"Subject: " + value + b"\r\n\r\n")
+    assert (found.subject, found.errors) == (subject, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "subject"),
+    [
+        (b"=?x-martian?q?caf=E9?=", "café"),
+        (b"=?x-martian?q?caf=C3=A9?=", "café"),
+        (b"=?hex?q?61?= =?rot13?q?uryyb?=", "61uryyb"),
+        (b"=?idna?q?xn--caf-dma?=", "xn--caf-dma"),
+        (b"=?unicode_escape?q?=5Cq?=", "\\q"),
+        (b"=?utf-8?q?caf=E9?=", "caf\ufffd"),
+        (b"=??q?empty?=", "empty"),
+    ],
+)
+def test_an_unknown_charset_is_named_and_read_as_well_as_can_be(value: bytes, subject: str) -> None:
+    found = parse_headers(b"Subject: " + value + b"\n")
+    assert (found.subject, found.errors) == (subject, ("charset",))
+
+
+def test_each_field_has_its_own_raw_encoding() -> None:
+    found = parse_headers("Subject: größer\n".encode("latin-1") + "From: Łucja à <l@x.example>\n".encode())
+    assert (found.subject, found.from_name) == ("größer", "Łucja à")
+
+
+def test_a_subject_is_cut_at_4_kib_and_the_cut_is_named() -> None:
+    found = parse_headers("Subject: {}\n".format("é" * 3_000).encode())
+    assert found.subject == "é" * 2_048
+    assert found.errors == ("subject_truncated",)
+
+
+@pytest.mark.parametrize(
+    ("value", "emails", "names"),
+    [
+        (b"g: a@x.example, B <b@x.example>;", ("a@x.example", "b@x.example"), (None, "B")),
+        (b"undisclosed-recipients:;", (), ()),
+        (b"", (), ()),
+        (b",, a@x.example ;b@x.example,", ("a@x.example", "b@x.example"), (None, None)),
+        (b'"Doe, Jo" <jo@x.example>', ("jo@x.example",), ("Doe, Jo",)),
+        (b'"say \\"hi\\"" <jo@x.example>', ("jo@x.example",), ('say "hi"',)),
+        (b"=?utf-8?Q?Doe,_J=C3=B6?= <jo@x.example>", ("jo@x.example",), ("Doe, Jö",)),
+        (b'"=?utf-8?q?J=C3=B6?=" <jo@x.example>', ("jo@x.example",), ("Jö",)),
+        (b"jo@x.example (Jo (the) Doe)", ("jo@x.example",), ("Jo (the) Doe",)),
+        (b"Jo (comment) Doe <jo@x.example>", ("jo@x.example",), ("Jo Doe",)),
+        (b"<@relay.example,@r2.example:jo@x.example>", ("jo@x.example",), (None,)),
+        (b"jo @ x.example", ("jo@x.example",), (None,)),
+        (b"< jo@x.example >", ("jo@x.example",), (None,)),
+        (b"Jo <jo@x.example", ("jo@x.example",), ("Jo",)),
+        (b"Jo jo@x.example", ("jo@x.example",), ("Jo",)),
+        (b"<<jo@x.example>>", ("jo@x.example",), (None,)),
+        (b"a@x.example b@x.example", ("a@x.example", "b@x.example"), (None, None)),
+        (b"A <a@x.example> B <b@x.example>", ("a@x.example", "b@x.example"), ("A", "B")),
+        (b"jo@x.example <jo@x.example>", ("jo@x.example",), ("jo@x.example",)),
+        (b"'jo@x.example'", ("jo@x.example",), (None,)),
+        (b"mailto:jo@x.example", ("jo@x.example",), (None,)),
+        (b'"jo doe"@x.example', ('"jo doe"@x.example',), (None,)),
+        (b"jo@[192.0.2.1]", ("jo@[192.0.2.1]",), (None,)),
+        (b"root", ("root",), (None,)),
+        (b"Root <root>", ("root",), ("Root",)),
+        ("Jö <jö@bücher.example>".encode(), ("jö@bücher.example",), ("Jö",)),
+        (b'"unclosed <jo@x.example>, b@x.example', ("jo@x.example", "b@x.example"), ("unclosed", None)),
+        (b"(unclosed jo@x.example, b@x.example", ("jo@x.example", "b@x.example"), ("unclosed", None)),
+    ],
+)
+def test_address_lists_are_read_with_tolerance(
+    value: bytes, emails: tuple[str, ...], names: tuple[str | None, ...]
+) -> None:
+    found = parse_headers(b"To: " + value + b"\n")
+    assert (found.to_emails, found.to_names, found.errors) == (emails, names, ())
+
+
+def test_a_sender_without_address_keeps_the_name_and_is_named() -> None:
+    found = parse_headers(b"From: Mail Delivery System <>\nTo: Some One\n")
+    assert (found.from_email, found.from_name) == (None, "Mail Delivery System")
+    assert (found.to_emails, found.to_names) == ((), ())
+    assert found.errors == ("from", "to")
+
+
+@pytest.mark.parametrize("common", [b"p%d@x.example", b"P <p%d@x.example>", b"(c) p%d@x.example"])
+def test_a_list_keeps_a_thousand_addresses_and_names_the_overflow(common: bytes) -> None:
+    whole = b", ".join(common % number for number in range(1_000))
+    assert parse_headers(b"To: " + whole + b", \n").errors == ()
+    found = parse_headers(b"To: " + whole + b", one@more.example\n")
+    assert len(found.to_emails) == len(found.to_names) == 1_000
+    assert found.errors == ("to_truncated",)
+
+
+@pytest.mark.parametrize(
+    ("value", "message_id"),
+    [
+        (b"<a@b>", "a@b"),
+        (b"a@b", "a@b"),
+        (b"<a\r\n b@c>", "ab@c"),
+        (b"  < A@b > (comment)", "A@b"),
+        (b"<<a@b>>", "a@b"),
+        (b"a", "a"),
+        (b"<[uuid]@x>", "[uuid]@x"),
+        (b"=?utf-8?q?=3Ca=40b=3E?=", "a@b"),
+    ],
+)
+def test_message_ids_lose_their_brackets_and_keep_their_case(value: bytes, message_id: str) -> None:
+    found = parse_headers(b"Message-ID: " + value + b"\n")
+    assert (found.message_id, found.errors) == (message_id, ())
+
+
+def test_a_message_id_field_without_an_id_is_named() -> None:
+    found = parse_headers(b"Message-ID: <>\n")
+    assert (found.message_id, found.errors) == (None, ("message_id",))
+
+
+def test_in_reply_to_is_the_first_id_and_a_sentence_is_none() -> None:
+    assert parse_headers(b"In-Reply-To: Your message of Monday <a@b> <c@d>\n").in_reply_to == "a@b"
+    assert parse_headers(b"In-Reply-To: Your message of Monday\n").in_reply_to is None
+
+
+def test_references_are_unfolded_and_each_id_stands_once() -> None:
+    found = parse_headers(b"References: <a@b>\n\t<c@d><a@b>\n <e@\n f>\n")
+    assert found.references_header == "<a@b> <c@d><a@b> <e@ f>"
+    assert found.reference_ids == ("a@b", "c@d", "e@f")
+
+
+def test_many_references_keep_the_first_and_the_last() -> None:
+    found = parse_headers(b"References: " + b" ".join(b"<%d@x>" % number for number in range(3_000)) + b"\n")
+    assert len(found.reference_ids) == 1_000
+    assert (found.reference_ids[0], found.reference_ids[-1]) == ("0@x", "2999@x")
+    assert found.errors == ("references_truncated",)
+
+
+def test_long_ids_and_addresses_are_clamped_so_that_equal_ones_stay_equal() -> None:
+    long_id = "é" * 9_000
+    one = parse_headers(
+        f"Message-ID: <{long_id}1@x>\nFrom: {long_id}@x.example\nReferences: <{long_id}2@x>\n".encode()
+    )
+    two = parse_headers(
+        f"Message-ID: <{long_id}2@x>\nIn-Reply-To: <{long_id}1@x>\nList-Id: <{long_id}>\n".encode()
+    )
+    assert one.message_id is not None and two.message_id is not None
+    assert one.message_id != two.message_id
+    assert one.message_id == two.in_reply_to
+    assert one.reference_ids == (two.message_id,)
+    for text in (one.message_id, one.from_email, two.message_id, two.list_id):
+        assert text is not None and len(text.encode()) <= 1_000
+    assert one.errors == ("from_truncated", "references_truncated", "message_id_truncated")
+    assert two.errors == ("list_id_truncated", "message_id_truncated", "in_reply_to_truncated")
+
+
+@pytest.mark.parametrize(
+    ("value", "list_id"),
+    [
+        (b"The list <The.List.example.org>", "the.list.example.org"),
+        (b"the.list.example.org", "the.list.example.org"),
+        (b"=?utf-8?q?f=C3=BCr_alle?= <alle.example.org>", "alle.example.org"),
+        (b"<>", "<>"),
+    ],
+)
+def test_list_ids_lose_their_description(value: bytes, list_id: str) -> None:
+    assert parse_headers(b"List-Id: " + value + b"\n").list_id == list_id
+
+
+@pytest.mark.parametrize(
+    ("field", "is_automated"),
+    [
+        (b"Auto-Submitted: auto-generated", True),
+        (b"Auto-Submitted: auto-replied; owner=x", True),
+        (b"Auto-Submitted: no", False),
+        (b"Auto-Submitted: No (really)", False),
+        (b"Precedence: Bulk", True),
+        (b"Precedence: list", True),
+        (b"Precedence: junk", True),
+        (b"Precedence: first-class", False),
+        (b"List-Id: <x.example>", True),
+        (b"List-Unsubscribe: <https://x.example>", True),
+        (b"X-Auto-Response-Suppress: OOF, AutoReply", True),
+        (b"X-Auto-Response-Suppress: None", False),
+        (b"Return-Path: < >", True),
+        (b"Return-Path: <jo@x.example>", False),
+        (b"Subject: Auto-Submitted: yes", False),
+    ],
+)
+def test_automated_mail_is_known_by_what_its_header_says(field: bytes, is_automated: bool) -> None:
+    assert parse_headers(field + b"\n").is_automated is is_automated
+
+
+def test_every_column_is_read_from_a_field_that_is_asked_for() -> None:
+    asked = {name.lower() for name in HEADER_FIELDS}
+    assert len(asked) == len(HEADER_FIELDS)
+    assert {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "list-id"} <= asked
+
+
+def test_a_block_of_many_megabytes_is_cut_and_named() -> None:
+    found = parse_headers(b"Subject: x\n" + b"X-Pad: y\n" * 200_000)
+    assert found.subject == "x"
+    assert found.errors == ("headers_truncated",)

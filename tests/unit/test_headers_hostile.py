@@ -1,0 +1,204 @@
+"""Whatever the bytes: an answer, in the limits of Postgres, in time that grows with the length only."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailsync.headers import (
+    HEADER_FIELDS,
+    Headers,
+    clean_text,
+    decode_filename,
+    decode_words,
+    parse_headers,
+    parse_internal_date,
+)
+from mailsync.words import charset_codecs
+
+FUZZ = settings(derandomize=True, deadline=None, max_examples=300, database=None)
+
+_PIECES = st.sampled_from(
+    [
+        *[f"{name}: ".encode() for name in HEADER_FIELDS],
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\r\n ",
+        b"\n\t",
+        b" ",
+        b"\0",
+        b":",
+        b",",
+        b";",
+        b"<",
+        b">",
+        b"@",
+        b'"',
+        b"\\",
+        b"(",
+        b")",
+        b"[",
+        b"]",
+        b"=?",
+        b"?=",
+        b"=?utf-8?q?",
+        b"=?utf-8?b?",
+        b"=?utf-16?b?2AA=?=",
+        b"=?x?q?=FF?=",
+        b"a@b.example",
+        b"=?utf-7?q?+2AA-?=",
+        b"\xff\xfe",
+        "ü".encode(),
+        b"\xed\xa0\x80",
+        b"\xc3",
+        b"+9999",
+        b"Fri, 21 Nov 1997 09:55:06 ",
+        b"9" * 400,
+        b"<a@b>",
+        b"=?utf-8?b?w7w=?=",
+        b"\xf0\x9f\x8e\x82" * 300,
+    ]
+)
+_BLOCKS = st.lists(_PIECES | st.binary(max_size=12), max_size=40).map(b"".join)
+
+
+def _check(found: Headers) -> None:
+    """What the tables can hold."""
+    texts = [found.message_id, found.in_reply_to, found.references_header, found.subject, found.list_id]
+    texts += [found.from_email, found.from_name, *found.reference_ids, *found.to_emails, *found.to_names]
+    texts += [*found.cc_emails, *found.cc_names, *found.bcc_emails, *found.reply_to_emails, *found.errors]
+    for text in texts:
+        assert text is None or (isinstance(text, str) and "\0" not in text)
+        assert text is None or text.encode().decode() == text  # raises on a lone surrogate
+    for text in (
+        found.message_id,
+        found.in_reply_to,
+        found.from_email,
+        *found.to_emails,
+        *found.reference_ids,
+    ):
+        assert text is None or 0 < len(text.encode()) <= 1_000
+    assert found.subject is None or len(found.subject.encode()) <= 4_096
+    for emails in (
+        found.to_emails,
+        found.cc_emails,
+        found.bcc_emails,
+        found.reply_to_emails,
+        found.reference_ids,
+    ):
+        assert len(emails) <= 1_000
+    assert len(found.to_emails) == len(found.to_names)
+    assert len(found.cc_emails) == len(found.cc_names)
+    assert found.sent_at is None or (found.sent_at.tzinfo is not None and 1900 <= found.sent_at.year <= 2200)
+    assert len(set(found.errors)) == len(found.errors)
+
+
+@FUZZ
+@given(st.binary(max_size=2_000))
+def test_no_bytes_are_refused(block: bytes) -> None:
+    _check(parse_headers(block))
+
+
+@FUZZ
+@given(_BLOCKS)
+def test_no_mixture_of_header_pieces_is_refused(block: bytes) -> None:
+    _check(parse_headers(block))
+
+
+@FUZZ
+@given(st.text(st.characters(codec=None), max_size=300))
+def test_no_text_is_refused(text: str) -> None:
+    for result in (clean_text(text), decode_words(text), decode_filename([("filename", text), (text, text)])):
+        assert result is None or ("\0" not in result and result.encode().decode() == result)
+
+
+@FUZZ
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["filename", "filename*", "filename*0", "filename*0*", "name*1*"]), st.text()
+        )
+    )
+)
+def test_no_file_name_is_refused(parameters: list[tuple[str, str]]) -> None:
+    result = decode_filename(parameters)
+    assert result is None or (result and len(result.encode()) <= 1_000)
+
+
+@FUZZ
+@given(st.binary(max_size=60))
+def test_no_internal_date_is_refused(text: bytes) -> None:
+    moment = parse_internal_date(text)
+    assert moment is None or 1900 <= moment.year <= 2200
+
+
+def test_every_charset_decodes_all_bytes_without_an_error_or_a_warning() -> None:
+    every_byte = bytes(range(256)) * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for charset, codec in charset_codecs().items():
+            assert isinstance(every_byte.decode(codec, "replace"), str), charset
+            quoted = "".join(f"={byte:02X}" for byte in every_byte)
+            _check(parse_headers(f"Subject: =?{charset}?q?{quoted}?=\n".encode()))
+
+
+# Each is repeated to a good length and put into every field; a quadratic reader takes minutes over one.
+_HOSTILE = [
+    b" ",
+    b"\t \r\n ",
+    b"(",
+    b"((a)",
+    b")",
+    b'"',
+    b'"\\',
+    b'\\"',
+    b"\\",
+    b"<",
+    b"<a",
+    b">",
+    b"<>",
+    b"@",
+    b"a@",
+    b"a@b ",
+    b"a@b,",
+    b"a b ",
+    b"a\\b",
+    b"a:",
+    b";",
+    b"[",
+    b"=?",
+    b"=?a?q?",
+    b"=?a?q?b",
+    b"=?a?q??=",
+    b"=?utf-8?b?w7w=?= ",
+    b"=?utf-8?q?=C3?= ",
+    b"?=",
+    b"? =",
+    b"<a@b> ",
+    b"<a b> ",
+    b"1 ",
+    b"(a) ",
+    b"a",
+    b"\xe9",
+    b"\0",
+    b"A <a@b> B ",
+]
+
+
+@pytest.mark.parametrize("piece", _HOSTILE)
+def test_hostile_headers_take_time_by_their_length_only(piece: bytes) -> None:
+    long = piece * (60_000 // len(piece))
+    began = time.process_time()
+    for name in HEADER_FIELDS:
+        _check(parse_headers(name.encode() + b": " + long + b"\r\n"))
+    assert time.process_time() - began < 3
+
+
+def test_deep_comments_groups_and_quotes_do_not_recurse() -> None:
+    for deep in (b"(" * 50_000 + b")" * 50_000, b"a:" * 50_000 + b";", b"<" * 50_000 + b">" * 50_000):
+        _check(parse_headers(b"From: " + deep + b" jo@x.example\n"))

@@ -1,0 +1,92 @@
+"""On ordinary mail the reader agrees with the standard library, and is faster."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import getaddresses, parsedate_to_datetime
+
+from mailsync.demo_mail import sample_mailbox
+from mailsync.headers import parse_headers
+from tests.unit.header_blocks import fields_of, varied_blocks
+
+Answer = tuple[object, ...]
+
+
+def _decoded(text: str) -> str:
+    return str(make_header(decode_header(text)))
+
+
+def _mailboxes(message: Message, name: str) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+    found = getaddresses([" ".join(value.split()) for value in message.get_all(name, [])])
+    return tuple(email.lower() for _, email in found), tuple(_decoded(shown) or None for shown, _ in found)
+
+
+def _by_stdlib(block: bytes) -> Answer:
+    message = message_from_bytes(block)
+    sender = _mailboxes(message, "From")
+    references = " ".join(message.get("References", "").split())
+    date = message["Date"]
+    return (
+        str(message["Message-ID"]).strip("<> "),
+        (message["In-Reply-To"] or "").strip("<> ") or None,
+        tuple(dict.fromkeys(one.strip("<>") for one in references.split())),
+        parsedate_to_datetime(date).astimezone(UTC) if date else None,
+        " ".join(_decoded(message["Subject"].replace("\r\n", "")).split()),
+        sender[0][0],
+        sender[1][0],
+        *_mailboxes(message, "To"),
+        *_mailboxes(message, "Cc"),
+    )
+
+
+def _by_us(block: bytes) -> Answer:
+    found = parse_headers(block)
+    assert found.errors == ()
+    return (
+        found.message_id,
+        found.in_reply_to,
+        found.reference_ids,
+        found.sent_at,
+        " ".join((found.subject or "").split()),
+        found.from_email,
+        found.from_name,
+        found.to_emails,
+        found.to_names,
+        found.cc_emails,
+        found.cc_names,
+    )
+
+
+def test_3000_generated_messages_read_as_the_standard_library_reads_them() -> None:
+    for block in varied_blocks(3_000, seed=1):
+        assert _by_us(block) == _by_stdlib(block), block.decode()
+
+
+def test_the_proper_part_of_the_sample_mailbox_reads_as_the_standard_library_reads_it() -> None:
+    blocks = [fields_of(one.raw) for one in sample_mailbox() if one.folder not in ("Junk", "INBOX")]
+    assert len(blocks) > 200
+    for block in blocks:
+        assert _by_us(block) == _by_stdlib(block), block.decode()
+
+
+def test_reading_takes_less_than_half_of_the_standard_librarys_time() -> None:
+    blocks = varied_blocks(600, seed=2)
+    ours, theirs = _seconds(parse_headers, blocks[300:]), _seconds(_by_stdlib, blocks[:300])
+    assert ours < theirs / 2
+
+
+def _seconds(read: object, blocks: list[bytes]) -> float:
+    assert callable(read)
+    began = time.process_time()
+    for block in blocks:
+        read(block)
+    return time.process_time() - began
+
+
+def test_a_date_of_either_has_a_zone() -> None:
+    moment = parse_headers(varied_blocks(1, seed=3)[0]).sent_at
+    assert isinstance(moment, datetime) and moment.tzinfo is UTC
