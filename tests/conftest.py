@@ -19,6 +19,7 @@ from tests.servers import run_directory
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import Mailsync, Running
+from tests.servers.scripted import ScriptedServer
 
 _run = pytest.StashKey[Path]()
 _left_out = pytest.StashKey[int]()
@@ -165,6 +166,25 @@ def new_dovecot() -> Iterator[Callable[..., Dovecot]]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def scripted_with() -> Iterator[Callable[..., ScriptedServer]]:
+    """Start scripted servers with options: ``scripted_with(security="tls", certificate=…)``."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: Any) -> ScriptedServer:
+            server = ScriptedServer(**options)
+            stack.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def scripted(scripted_with: Callable[..., ScriptedServer]) -> ScriptedServer:
+    """A scripted server in plaintext, honest until told otherwise."""
+    return scripted_with()
 
 
 # -- the program itself --------------------------------------------------------------------------------
