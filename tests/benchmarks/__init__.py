@@ -1,0 +1,1 @@
+"""Benchmarks: ratios of figures that were measured side by side in one run. ``make bench``."""

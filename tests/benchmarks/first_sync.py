@@ -1,0 +1,161 @@
+"""The first sync of a mailbox, beside what server and database can do alone, and beside plain IMAPClient."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import psycopg
+from imapclient import IMAPClient
+
+from mailsync.config import Settings
+from mailsync.imap import Throttle, open_session
+from mailsync.imap.messages import Detail, items
+from mailsync.model import Endpoint, Message
+from mailsync.store import accounts, db, folders, messages
+from mailsync.uids import UidSet
+from tests.benchmarks.bench import Bench, run_mailsync, table, timed
+from tests.servers.dovecot import User
+
+BATCH = 500
+PLAIN_BATCH = 50
+PLAIN_AT_MOST = 10_000
+DATABASE_AT_MOST = 20_000
+
+
+def run(bench: Bench, count: int) -> None:
+    """Print the table for a mailbox of `count` messages. Each competitor reads a cold mailbox of its own."""
+    server = count / timed_bare_server(bench, count)
+    stored = min(count, DATABASE_AT_MOST)
+    database = stored / timed_bare_database(bench, stored)
+    plain_count = min(count, PLAIN_AT_MOST)
+    plain = plain_count / timed_plain(bench, plain_count)
+    seconds, peak = timed_mailsync(bench, count)
+    ours = count / seconds
+    rows = [
+        ("mailsync sync, whole command", f"{ours:,.0f}", "1.00", f"{peak:.0f} MB"),
+        ("(a) server alone: the same FETCH, nothing parsed", f"{server:,.0f}", f"{ours / server:.2f}", ""),
+        (
+            "(b) Postgres alone: COPY + upsert of the same rows",
+            f"{database:,.0f}",
+            f"{ours / database:.2f}",
+            "",
+        ),
+        ("(c) IMAPClient.fetch + executemany, by 50", f"{plain:,.0f}", f"{ours / plain:.1f}", ""),
+    ]
+    table(
+        f"First sync of {count:,} messages (cold server cache)",
+        ("what", "messages/s", "mailsync ÷ it", "peak memory"),
+        rows,
+    )
+
+
+def timed_mailsync(bench: Bench, count: int) -> tuple[float, float]:
+    """Seconds and peak MB of `mailsync sync`, start of the interpreter included."""
+    user = bench.mailbox(count)
+    with bench.settings() as settings:
+        email = bench.add_account(settings, user)
+        return run_mailsync(settings, "sync", email)
+
+
+def timed_bare_server(bench: Bench, count: int) -> float:
+    """Seconds for the server to send what mailsync asks for, read by a loop that looks only for the tag."""
+    user = bench.mailbox(count)
+    with socket.create_connection((bench.dovecot.host, bench.dovecot.port)) as sock:
+        file = sock.makefile("rb", buffering=1 << 18)
+
+        def command(text: str) -> None:
+            sock.sendall(f"x {text}\r\n".encode())
+            while not (line := file.readline()).startswith(b"x "):
+                if line.endswith(b"}\r\n"):
+                    file.read(int(line[line.rindex(b"{") + 1 : -3]))
+
+        file.readline()
+        command(f"LOGIN {user.name} {user.password}")
+        command("EXAMINE INBOX (CONDSTORE)")
+        asked = items(Detail.FULL, frozenset({"CONDSTORE"})).decode()
+
+        def fetch() -> None:
+            for first in range(1, count + 1, BATCH):
+                command(f"UID FETCH {first}:{first + BATCH - 1} {asked}")
+
+        return timed(fetch)
+
+
+def timed_bare_database(bench: Bench, count: int) -> float:
+    """Seconds for Postgres to take the rows of an already parsed mailbox, batch by batch, each committed."""
+    user = bench.mailbox(count)
+    with bench.settings() as settings, db.connect(settings, "bench") as conn:
+        email = bench.add_account(settings, user)
+        account_id = accounts.find(conn, email)
+        batches = _parsed(bench, settings, user, count)
+        conn.execute(
+            "insert into folders (account_id, wire_name, path, uidvalidity) values (%s, 'INBOX', 'INBOX', 1)",
+            [account_id],
+        )
+        folder = folders.load(conn, account_id)[0]
+
+        def store() -> None:
+            for batch in batches:
+                with db.transaction(conn):
+                    messages.store_batch(conn, folder, batch, announce=False)
+
+        return timed(store)
+
+
+def _parsed(bench: Bench, settings: Settings, user: User, count: int) -> list[list[Message]]:
+    endpoint = Endpoint(bench.dovecot.host, bench.dovecot.port, "plaintext", user.name)
+    throttle = Throttle(1e6, 1_000_000, 0)
+    with open_session(endpoint, user.password, settings, throttle=throttle, on_wait=lambda: None) as session:
+        session.examine(b"INBOX")
+        sets = [UidSet([(first, first + BATCH - 1)]) for first in range(1, count + 1, BATCH)]
+        return [batch.messages for batch in session.fetch_messages(sets)]
+
+
+def timed_plain(bench: Bench, count: int) -> float:
+    """Seconds of the obvious program: IMAPClient.fetch of 50, executemany of 50, commit."""
+    user = bench.mailbox(count)
+    with bench.settings() as settings, psycopg.connect(str(settings.database_url)) as conn:
+        conn.execute(
+            "create table plain (uid bigint primary key, flags text[], date timestamptz, size bigint,"
+            " subject text, sender text, message_id text, structure text)"
+        )
+        client = IMAPClient(bench.dovecot.host, bench.dovecot.port, ssl=False)
+        client.normalise_times = False
+        client.login(user.name, user.password)
+        client.select_folder("INBOX", readonly=True)
+        uids = client.search()
+
+        def fetch() -> None:
+            for at in range(0, len(uids), PLAIN_BATCH):
+                found = client.fetch(
+                    uids[at : at + PLAIN_BATCH],
+                    ["FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE"],
+                )
+                rows = [_plain_row(uid, data) for uid, data in found.items()]
+                with conn.cursor() as cursor:
+                    cursor.executemany("insert into plain values (%s, %s, %s, %s, %s, %s, %s, %s)", rows)
+                conn.commit()
+
+        seconds = timed(fetch)
+        client.shutdown()
+        return seconds
+
+
+def _plain_row(uid: int, data: dict[bytes, Any]) -> tuple[object, ...]:
+    envelope = data[b"ENVELOPE"]
+    sender = envelope.from_[0] if envelope.from_ else None
+    return (
+        uid,
+        [flag.decode() for flag in data[b"FLAGS"]],
+        data[b"INTERNALDATE"],
+        data[b"RFC822.SIZE"],
+        _text(envelope.subject),
+        f"{_text(sender.mailbox)}@{_text(sender.host)}" if sender else None,
+        _text(envelope.message_id),
+        str(data[b"BODYSTRUCTURE"]),
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace").replace("\0", "")
