@@ -52,8 +52,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(source, filter="data")
+    run("tar", "-xzf", sdist, cwd=source)
     return build("wheel", source / f"mailsync-{__version__}", tmp_path_factory.mktemp("wheel"))
 
 
