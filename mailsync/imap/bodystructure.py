@@ -143,7 +143,7 @@ def _attachment(leaf: Leaf, values: list[str]) -> Attachment | None:
     if subtype in _SIGNATURES or (subtype in _REPORTS and not named):
         return None
     content_id = None if leaf.content_id is None else values[leaf.content_id].strip().strip("<>").strip()
-    related = leaf.parent is not None and leaf.parent >= 0 and values[leaf.parent] == "related"
+    related = leaf.parent is not None and values[leaf.parent] == "related"
     return Attachment(
         part=leaf.part,
         filename=decode_filename((values[name], values[value]) for name, value in pairs) if named else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from mailsync.imap.names import decode_name
 from mailsync.words import clean_text, decode_raw
@@ -11,14 +12,14 @@ LONGEST_KEYWORD = 500
 MOST_FLAGS = 500
 
 _SYSTEM = {name.lower(): name for name in ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")}
-_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s()"]+)', re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^\s()"]+)', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 _known: dict[bytes, tuple[str, ...]] = {}
 
 
 def parse_flags(raw: bytes) -> tuple[str, ...]:
-    """Return the flags of ``\\Seen $Junk``, the inside of a FLAGS list (RFC 9051 §2.3.2).
+    r"""Return the flags of ``\Seen $Junk``, the inside of a FLAGS list (RFC 9051 §2.3.2).
 
     System flags get their canonical case, keywords keep theirs. A keyword of more than 500 characters is
     dropped, and that keyword only.
@@ -35,22 +36,23 @@ def parse_flags(raw: bytes) -> tuple[str, ...]:
 
 def _parse(raw: bytes) -> tuple[str, ...]:
     found = set()
-    for match in _WORD.finditer(decode_raw(raw)):
-        flag = _ESCAPE.sub(r"\1", match[1]) if match[1] is not None else match[2]
-        if not flag or len(flag) > LONGEST_KEYWORD or flag.lower() == "\\recent":
-            continue
-        found.add(_SYSTEM.get(flag.lower(), clean_text(flag)))
+    for word in _words(raw):
+        flag = clean_text(decode_raw(word))
+        if len(flag) <= LONGEST_KEYWORD and flag.lower() != "\\recent":
+            found.add(_SYSTEM.get(flag.lower(), flag))
     return tuple(sorted(found)[:MOST_FLAGS])
 
 
+def _words(raw: bytes) -> Iterator[bytes]:
+    for match in _WORD.finditer(raw):
+        word = _ESCAPE.sub(rb"\1", match[1]) if match[1] is not None else match[2]
+        if word:
+            yield word
+
+
 def parse_labels(raw: bytes) -> tuple[str, ...]:
-    """Return Gmail's labels of ``\\Inbox "My label"``, the inside of an X-GM-LABELS list.
+    r"""Return Gmail's labels of ``\Inbox "My label"``, the inside of an X-GM-LABELS list.
 
     They are mailbox names, so they come in modified UTF-7.
     """
-    found = []
-    for match in _WORD.finditer(decode_raw(raw)):
-        label = _ESCAPE.sub(r"\1", match[1]) if match[1] is not None else match[2]
-        if label:
-            found.append(decode_name(label.encode("utf-8", "replace")))
-    return tuple(sorted(set(found))[:MOST_FLAGS])
+    return tuple(sorted({decode_name(word) for word in _words(raw)})[:MOST_FLAGS])

@@ -38,9 +38,13 @@ _SLOW_DOWN = re.compile(
     re.IGNORECASE,
 )
 _LATER = re.compile(
-    r"temporar|try again|try later|later|not connected|unavailable|overload|busy|load\b|server error"
-    r"|internal error|service|timed? ?out|timeout|connection|shutting down|restart"
-    r"|maintenance|system error|backend|lock",
+    r"temporar|try (?:again )?(?:later|in|after|soon)|later|not connected|unavailable|not available|overload"
+    r"|busy|\bload\b|server error|internal error|system error|time[d -]*out|connection|shutting down|restart"
+    r"|maintenance|backend",
+    re.IGNORECASE,
+)
+_WRONG = re.compile(
+    r"(?:invalid|incorrect|wrong|bad|unknown)\W+(?:\w+\W+){0,3}(?:password|credential|login|user)",
     re.IGNORECASE,
 )
 _CODE = re.compile(rb"\s*\[([A-Za-z0-9_.-]+)([^\]]*)\]")
@@ -116,6 +120,8 @@ def error_for(reply: Completion, command: str, *, step: str | None = None) -> Ma
     if code in _TRANSIENT:
         return Transient(said, step=step)
     if step == "login" and code in _REJECTED:
+        return AuthenticationFailed(said, step=step)
+    if step == "login" and reply.status != "BYE" and _WRONG.search(text):
         return AuthenticationFailed(said, step=step)
     if seconds is not None or _SLOW_DOWN.search(text):
         return Throttled(said, retry_after=seconds, step=step)

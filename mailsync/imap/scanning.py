@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mailsync.errors import Throttled, Transient
 from mailsync.imap.messages import build_state, quick_state, uid_of
 from mailsync.imap.replies import error_for
+from mailsync.imap.searching import BIGGEST
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
 from mailsync.model import MessageState
@@ -33,9 +34,10 @@ def parse_vanished(parts: list[bytes]) -> tuple[bool, UidSet] | None:
     if found is None:
         return None
     try:
-        return bool(found[1]), UidSet.parse(found[2].decode("ascii").strip(","))
+        uids = UidSet.parse(found[2].decode("ascii").strip(",")).between(1, BIGGEST)
     except ValueError:
         return None
+    return bool(found[1]), uids
 
 
 def read_states(

@@ -94,8 +94,18 @@ def _nested(skeleton: str, strings: int) -> list[Node]:
     return root[0]
 
 
+class _Task(NamedTuple):
+    """A node to be written; ``attached`` inside of a message that is itself an attachment."""
+
+    node: list[Node]
+    part: str
+    depth: int
+    parent: int | None
+    attached: bool
+
+
 class _Writer:
-    """Walks a nested structure and writes the template; `work` is a stack of nodes and of closing text."""
+    """Walks a nested structure and writes the template; `work` is a stack of nodes and closing texts."""
 
     def __init__(self, strings: int) -> None:
         self.strings = strings
@@ -104,30 +114,31 @@ class _Writer:
         self.lower: set[int] = set()
         self.leaves: list[Leaf] = []
         self.truncated = False
-        self.work: list[str | tuple[list[Node], str, int, int | None]] = []
+        self.seen = 0
+        self.work: list[str | _Task] = []
 
     def write(self, root: list[Node]) -> Shape:
         # The body of a message without multipart is part 1; a multipart itself has no number.
-        self.work.append((root, "" if _is_multipart(root) else "1", 0, None))
+        self.work.append(_Task(root, "" if _is_multipart(root) else "1", 0, None, False))
         while self.work:
             item = self.work.pop()
             if isinstance(item, str):
                 self.out.append(item)
                 continue
-            node, part, depth, parent = item
-            if depth >= DEEPEST or len(self.leaves) >= MOST_LEAVES:
+            if item.depth >= DEEPEST or self.seen >= MOST_LEAVES:
                 self.truncated = True
                 self.out.append("null")
-            elif _is_multipart(node):
-                self._multipart(node, part, depth)
+            elif _is_multipart(item.node):
+                self._multipart(item)
             else:
-                self._leaf(node, part, depth, parent)
+                self._leaf(item)
         slots = tuple(self.slots)
         pick = itemgetter(*slots) if len(slots) > 1 else lambda values: tuple(values[i] for i in slots)
         lower = tuple(sorted(i for i in self.lower if i < self.strings))
         return Shape(self.strings, "".join(self.out), pick, lower, tuple(self.leaves), self.truncated)
 
-    def _multipart(self, node: list[Node], part: str, depth: int) -> None:
+    def _multipart(self, task: _Task) -> None:
+        node, part = task.node, task.part
         children = []
         for child in node:
             if not isinstance(child, list):
@@ -147,11 +158,15 @@ class _Writer:
         self.work.append("]}")
         prefix = f"{part}." if part else ""
         for number in range(len(children), 0, -1):
-            self.work.append((children[number - 1], f"{prefix}{number}", depth + 1, subtype))
+            self.work.append(
+                _Task(children[number - 1], f"{prefix}{number}", task.depth + 1, subtype, task.attached)
+            )
             if number > 1:
                 self.work.append(",")
 
-    def _leaf(self, node: list[Node], part: str, depth: int, parent: int | None) -> None:
+    def _leaf(self, task: _Task) -> None:
+        node, part = task.node, task.part
+        self.seen += 1
         maintype, subtype = self._string(node, 0), self._string(node, 1)
         parameters = self._pairs(node, 2)
         self.out.append(f'{{"part":"{part}","type":"')
@@ -172,18 +187,27 @@ class _Writer:
             self._number("lines", node, at)
             at += 1
         disposition, disposition_parameters = self._disposition(node, at + 1)
-        self.leaves.append(
-            Leaf(
-                part, maintype, subtype, tuple(parameters), content_id, size, disposition,
-                tuple(disposition_parameters), parent,
+        if not task.attached:
+            self.leaves.append(
+                Leaf(
+                    part,
+                    maintype,
+                    subtype,
+                    tuple(parameters),
+                    content_id,
+                    size,
+                    disposition,
+                    tuple(disposition_parameters),
+                    task.parent,
+                )
             )
-        )  # fmt: skip
         if inner is None:
             self.out.append("}")
             return
         self.out.append(',"parts":[')
         self.work.append("]}")
-        self.work.append((inner, part if _is_multipart(inner) else f"{part}.1", depth + 1, -1))
+        below = part if _is_multipart(inner) else f"{part}.1"
+        self.work.append(_Task(inner, below, task.depth + 1, None, True))
 
     def _disposition(self, node: list[Node], at: int) -> tuple[int | None, list[tuple[int, int]]]:
         body = node[at] if len(node) > at else None

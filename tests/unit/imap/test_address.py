@@ -1,0 +1,96 @@
+"""Which addresses, ports and names mailsync may connect to (SPEC §9.1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailsync.config import Settings
+from mailsync.errors import ForbiddenHost, InvalidInput
+from mailsync.imap import check_endpoint
+from mailsync.imap.address import is_public
+from mailsync.model import Endpoint
+
+GOOD = Endpoint("imap.example.com", 993, "tls", "me@example.com")
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_public_addresses_are_allowed(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "192.0.2.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "2001:db8::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::127.0.0.1",
+        "::10.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::a00:1",
+        "2002:7f00:1::",
+        "2002:a00:1::1",
+        "2001:0:7f00:1::",
+        "2001:0:4136:e378:8000:63bf:80ff:fffe",
+        "2a00::5efe:7f00:1",
+        "2a00::200:5efe:a00:1",
+    ],
+)
+def test_private_addresses_are_refused_in_every_disguise(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"port": 25}, ForbiddenHost),
+        ({"port": 0}, InvalidInput),
+        ({"port": 70000}, InvalidInput),
+        ({"host": ""}, InvalidInput),
+        ({"host": "a b"}, InvalidInput),
+        ({"host": "a\r\nb"}, InvalidInput),
+        ({"host": "http://a"}, InvalidInput),
+        ({"host": "x" * 254}, InvalidInput),
+        ({"username": ""}, InvalidInput),
+        ({"username": "a\r\nb"}, InvalidInput),
+        ({"username": "a\0b"}, InvalidInput),
+        ({"username": "a\udc80b"}, InvalidInput),
+        ({"security": "ssl"}, InvalidInput),
+        ({"security": "plaintext"}, InvalidInput),
+    ],
+)
+def test_a_bad_endpoint_is_refused_with_one_line(
+    changes: dict[str, object], kind: type[InvalidInput]
+) -> None:
+    fields = {name: getattr(GOOD, name) for name in ("host", "port", "security", "username")}
+    with pytest.raises(kind) as caught:
+        check_endpoint(Endpoint(**{**fields, **changes}), Settings())  # type: ignore[arg-type]
+    assert type(caught.value) is kind
+    assert caught.value.step == "connect"
+    assert "\n" not in str(caught.value)
+
+
+def test_good_endpoints_pass() -> None:
+    check_endpoint(GOOD, Settings())
+    check_endpoint(Endpoint("imap.example.com", 143, "starttls", "me"), Settings())
+    private = Settings(imap_allow_private_hosts=True, imap_allow_plaintext=True)
+    check_endpoint(Endpoint("127.0.0.1", 10143, "plaintext", "me"), private)

@@ -1,0 +1,85 @@
+"""UID sets behave as sets, however large their ranges."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailsync.uids import UidSet
+
+members = st.frozensets(st.integers(1, 60))
+
+
+@given(members, members)
+def test_the_operations_are_those_of_sets(a: frozenset[int], b: frozenset[int]) -> None:
+    x, y = UidSet.of(a), UidSet.of(b)
+    assert set(x.minus(y)) == a - b
+    assert set(x.union(y)) == a | b
+    assert set(x.minus(x.minus(y))) == a & b
+    assert len(x) == len(a)
+    assert list(x) == sorted(a)
+    assert list(reversed(x)) == sorted(a, reverse=True)
+    assert [uid in x for uid in range(70)] == [uid in a for uid in range(70)]
+    assert (x == y) == (a == b)
+    assert bool(x) == bool(a)
+    assert hash(UidSet.of(sorted(a, reverse=True))) == hash(x)
+
+
+@given(members)
+def test_text_and_back(a: frozenset[int]) -> None:
+    x = UidSet.of(a)
+    assert UidSet.parse(str(x)) == x
+    assert str(UidSet.of(sorted(a, reverse=True))) == str(x)
+
+
+@given(members, st.integers(0, 70), st.integers(0, 70))
+def test_parts_of_a_set(a: frozenset[int], first: int, last: int) -> None:
+    x = UidSet.of(a)
+    assert set(x.between(first, last)) == {uid for uid in a if first <= uid <= last}
+    assert list(x.oldest(first)) == sorted(a)[:first]
+    assert list(x.newest(first)) == sorted(sorted(a, reverse=True)[:first])
+
+
+@given(members, st.integers(5, 40))
+def test_commands_are_bounded_and_lose_nothing(a: frozenset[int], limit: int) -> None:
+    x = UidSet.of(a)
+    commands = list(x.to_commands(limit))
+    assert all(0 < len(command) <= max(limit, 5) for command in commands)
+    total = UidSet()
+    for command in commands:
+        total = total.union(UidSet.parse(command))
+    assert total == x
+
+
+def test_huge_ranges_cost_nothing() -> None:
+    whole = UidSet([(1, 4_294_967_295)])
+    assert len(whole) == 4_294_967_295
+    assert str(whole.minus(UidSet.parse("5"))) == "1:4,6:4294967295"
+    assert str(whole.newest(3)) == "4294967293:4294967295"
+    assert 77 in whole
+    assert (whole.lowest, whole.highest) == (1, 4_294_967_295)
+
+
+def test_ranges_in_any_order_are_joined() -> None:
+    assert str(UidSet([(9, 7), (1, 3), (4, 4), (2, 5)])) == "1:5,7:9"
+    assert UidSet.parse("9:7,1") == UidSet([(1, 1), (7, 9)])
+
+
+def test_the_empty_set() -> None:
+    empty = UidSet()
+    assert (str(empty), len(empty), empty.lowest, empty.highest) == ("", 0, 0, 0)
+    assert UidSet.parse("") == empty
+    assert list(empty.to_commands(100)) == []
+    assert empty.to_multirange() == "{}"
+
+
+@pytest.mark.parametrize("text", ["*", "1:*", "a", "1,,2", "1:2:3"])
+def test_what_is_no_set_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        UidSet.parse(text)
+
+
+def test_the_literal_of_postgres() -> None:
+    assert UidSet.parse("1:3,7").to_multirange() == "{[1,3],[7,7]}"
+    assert repr(UidSet.parse("1:3,7")) == "UidSet.parse('1:3,7')"
