@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from .words import CACHED_TEXT, MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
+from .words import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
 
 #: The most entries of one list that are kept.
 MAX_ADDRESSES = 1_000
@@ -20,6 +20,8 @@ MAX_LIST_CHARS = 256 * 1024
 #: The most bytes of UTF-8 that a display name keeps.
 MAX_NAME_BYTES = 1_000
 
+# Short lists come again and again: a sender, oneself. Longer ones hardly do.
+_CACHED_LIST = 100
 # So few characters that their UTF-8 passes no limit.
 _SHORT = min(MAX_NAME_BYTES, MAX_INDEXED_BYTES) // 4
 _ATOM = r'[^\s"(),:;<>@\[\]\\]+'
@@ -60,7 +62,7 @@ def parse_addresses(text: str) -> AddressList:
     >>> parse_addresses('"Doe, Jo" <Jo@Example.com>, team: a@example.org (Ann);')[:2]
     (('jo@example.com', 'a@example.org'), ('Doe, Jo', 'Ann'))
     """
-    return _cached(text) if len(text) <= CACHED_TEXT else _parse(text)
+    return _cached(text) if len(text) <= _CACHED_LIST else _parse(text)
 
 
 def _parse(text: str) -> AddressList:

@@ -185,7 +185,7 @@ def charset_codecs() -> dict[str, str]:
 
 def one_line(text: str) -> str:
     """Turn line breaks and tabs into spaces and strip the ends."""
-    return _BREAKS.sub(" ", text).strip()
+    return (text if text.isprintable() else _BREAKS.sub(" ", text)).strip()
 
 
 def cut(text: str, limit: int) -> str:

@@ -257,8 +257,8 @@ def test_long_ids_and_addresses_are_clamped_so_that_equal_ones_stay_equal() -> N
     assert one.reference_ids == (two.message_id,)
     for text in (one.message_id, one.from_email, two.message_id, two.list_id):
         assert text is not None and len(text.encode()) <= 1_000
-    assert one.errors == ("from_truncated", "references_truncated", "message_id_truncated")
-    assert two.errors == ("list_id_truncated", "message_id_truncated", "in_reply_to_truncated")
+    assert set(one.errors) == {"from_truncated", "references_truncated", "message_id_truncated"}
+    assert set(two.errors) == {"list_id_truncated", "message_id_truncated", "in_reply_to_truncated"}
 
 
 @pytest.mark.parametrize(
@@ -267,10 +267,10 @@ def test_long_ids_and_addresses_are_clamped_so_that_equal_ones_stay_equal() -> N
         (b"The list <The.List.example.org>", "the.list.example.org"),
         (b"the.list.example.org", "the.list.example.org"),
         (b"=?utf-8?q?f=C3=BCr_alle?= <alle.example.org>", "alle.example.org"),
-        (b"<>", "<>"),
+        (b"<>", None),
     ],
 )
-def test_list_ids_lose_their_description(value: bytes, list_id: str) -> None:
+def test_list_ids_lose_their_description(value: bytes, list_id: str | None) -> None:
     assert parse_headers(b"List-Id: " + value + b"\n").list_id == list_id
 
 
