@@ -37,7 +37,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "engine": frozenset({"engine"}),
     "worker": frozenset({"worker", "systemd"}),
     "web": frozenset({"web"}),
-    "cli": frozenset({"cli", "demo_mail", "demo_odd", "demo_texts", "__main__"}),
+    "cli": frozenset({"cli", "demo", "__main__"}),
 }
 BELOW: dict[str, frozenset[str]] = {
     "ground": frozenset(),
@@ -87,8 +87,9 @@ MODULES = {
 
 
 def part_of(module: str) -> str:
-    """The part of mailsync that a module belongs to; "" for the package itself."""
-    return (*module.split("."), "")[1]
+    """The part of mailsync that a module belongs to; "" for the package itself. All of demo_* is one part."""
+    part = (*module.split("."), "")[1]
+    return "demo" if part.startswith("demo_") else part
 
 
 def layer_of(module: str) -> str | None:
