@@ -19,6 +19,8 @@ from tests.servers import run_directory
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import Mailsync, Running
+from tests.servers.proxy import Proxy, postgres_target
+from tests.servers.pymap_server import Pymap
 from tests.servers.scripted import ScriptedServer
 
 _run = pytest.StashKey[Path]()
@@ -169,6 +171,14 @@ def new_dovecot() -> Iterator[Callable[..., Dovecot]]:
 
 
 @pytest.fixture
+def pymap() -> Iterator[Pymap]:
+    """A pymap for one test, with one ``user`` whose INBOX is empty."""
+    server = Pymap()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
 def scripted_with() -> Iterator[Callable[..., ScriptedServer]]:
     """Start scripted servers with options: ``scripted_with(security="tls", certificate=…)``."""
     with contextlib.ExitStack() as stack:
@@ -185,6 +195,32 @@ def scripted_with() -> Iterator[Callable[..., ScriptedServer]]:
 def scripted(scripted_with: Callable[..., ScriptedServer]) -> ScriptedServer:
     """A scripted server in plaintext, honest until told otherwise."""
     return scripted_with()
+
+
+# -- the network in between ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy_to() -> Iterator[Callable[[tuple[str, int] | str], Proxy]]:
+    """Put a proxy in front of a port: ``proxy_to((dovecot.host, dovecot.port))``, or of a Unix socket."""
+    with contextlib.ExitStack() as stack:
+
+        def start(target: tuple[str, int] | str) -> Proxy:
+            proxy = Proxy(target)
+            stack.callback(proxy.stop)
+            return proxy
+
+        yield start
+
+
+@pytest.fixture
+def postgres_proxy(
+    proxy_to: Callable[[tuple[str, int] | str], Proxy], database_url: str
+) -> tuple[Proxy, str]:
+    """A proxy in front of Postgres, and the URL that leads through it to the test's database."""
+    target, url = postgres_target(database_url)
+    proxy = proxy_to(target)
+    return proxy, url.format(host=proxy.host, port=proxy.port)
 
 
 # -- the program itself --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,8 +18,12 @@ import pytest
 from tests.servers import mail, planted, run_directory
 from tests.servers import postgres as postgres_server
 from tests.servers.certificates import Authority
-from tests.servers.dovecot import Dovecot, done
+from tests.servers.dovecot import Dovecot
+from tests.servers.imap_server import done
 from tests.servers.programs import ROOT, Mailsync, Running
+from tests.servers.proxy import Proxy
+from tests.servers.pymap_server import Pymap
+from tests.servers.scripted import ScriptedServer
 
 
 def test_each_test_gets_a_migrated_database_whose_name_ends_in_test(database: psycopg.Connection) -> None:
@@ -180,3 +185,70 @@ def test_servers_of_a_killed_run_are_ended_by_the_next(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", sweeping], env=environment, cwd=ROOT, check=True)
     assert not Path(run).exists()
     assert not run_directory.belongs_to(Path(run), int(pid))
+
+
+def test_pymap_is_a_second_implementation_with_few_extensions(pymap: Pymap) -> None:
+    pymap.create(pymap.user, "Sent")
+    pymap.seed(pymap.user, "Sent", [(mail.message(n), r"\Seen", mail.internal_date(n)) for n in range(300)])
+    pymap.expunge(pymap.user, "Sent", "101:110")
+    with pymap.imap(pymap.user, "Sent") as client:
+        assert not {"CONDSTORE", "ESEARCH", "LIST-STATUS"} & set(
+            done(client.capability())[-1].decode().split()
+        )
+        assert done(client.status("INBOX", "(MESSAGES)")) == [b"INBOX (MESSAGES 0)"]
+        assert client.response("EXISTS")[1] == [b"290"]
+
+
+def test_a_proxy_can_be_deaf_slow_and_broken(
+    proxy_to: Callable[..., Proxy], scripted: ScriptedServer
+) -> None:
+    proxy = proxy_to((scripted.host, scripted.port))
+    greeting = b"* OK ready\r\n"
+
+    def client() -> socket.socket:
+        return socket.create_connection((proxy.host, proxy.port), timeout=0.2)
+
+    with client() as sock:
+        assert sock.recv(100) == greeting
+        proxy.deaf = True
+        sock.sendall(b"a NOOP\r\n")
+        with pytest.raises(TimeoutError):
+            sock.recv(100)
+        with client() as other, pytest.raises(TimeoutError):
+            other.recv(100)
+        proxy.deaf = False
+        assert sock.recv(100) == b"a OK NOOP completed\r\n"
+        proxy.delay = 0.05
+        started = time.monotonic()
+        sock.sendall(b"b NOOP\r\n")
+        assert sock.recv(100) == b"b OK NOOP completed\r\n"
+        assert time.monotonic() - started >= 0.1
+        proxy.delay = 0
+        proxy.cut_after(5)
+        sock.sendall(b"c NOOP\r\n")
+        assert sock.recv(100) == b"c OK "
+        with pytest.raises(ConnectionResetError):
+            sock.recv(100)
+    with client() as sock:
+        assert sock.recv(100) == greeting
+        proxy.close_connections()
+        assert sock.recv(100) == b""
+    with client() as sock:
+        assert sock.recv(100) == greeting
+        proxy.reset()
+        with pytest.raises(ConnectionResetError):
+            sock.recv(100)
+    proxy.refusing = True
+    with client() as sock:
+        assert sock.recv(100) == b""
+
+
+def test_postgres_can_be_reached_through_a_proxy(postgres_proxy: tuple[Proxy, str]) -> None:
+    proxy, url = postgres_proxy
+    with psycopg.connect(url) as conn:
+        assert conn.execute("SELECT current_database()").fetchone()[0].endswith("_test")
+        proxy.reset()
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("SELECT 1")
+    with psycopg.connect(url) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)

@@ -1,7 +1,6 @@
 """Dovecot for the tests: a private instance on loopback ports, for root and for an ordinary user.
 
-Its files lie in the run's directory, so a test can also break them. Mail is put in by MULTIAPPEND with
-LITERAL+ (RFC 3502, RFC 7888), everything else by plain imaplib: nothing here knows mailsync.
+Its files lie in the run's directory, so a test can also break them.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import grp
-import imaplib
 import os
 import pwd
 import secrets
@@ -17,19 +15,15 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import count, islice
-from pathlib import Path
+from itertools import count
 
 from tests.servers import planted, run_directory
 from tests.servers.certificates import Certificate
+from tests.servers.imap_server import ImapServer, User
 
 INSTALL = "apt-get install --no-install-recommends dovecot-imapd"
 _instances = count(1)
 _users = count(1)
-
-Seed = bytes | tuple[bytes, str] | tuple[bytes, str, str]  # message, flags like r"\Seen", INTERNALDATE
 
 
 def find() -> str | None:
@@ -37,19 +31,8 @@ def find() -> str | None:
     return shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin")
 
 
-@dataclass(frozen=True)
-class User:
-    """A mailbox of its own. ``directory`` is where its mail lies on disk."""
-
-    name: str
-    password: str
-    directory: Path
-
-
-class Dovecot:
+class Dovecot(ImapServer):
     """One running instance; ``port`` serves plaintext (and STARTTLS with a certificate), ``tls_port`` TLS."""
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -246,81 +229,6 @@ service imap {{
         kept = [line for line in lines if not line.startswith(f"{user.name}:")]
         self._passwords.write_text("".join(kept) + f"{user.name}:{{PLAIN}}{planted.keep(password)}\n")
         return User(user.name, password, user.directory)
-
-    @contextlib.contextmanager
-    def imap(self, user: User, folder: str | None = None) -> Iterator[imaplib.IMAP4]:
-        """A logged-in plain imaplib connection, with the folder SELECTed if one is given."""
-        with imaplib.IMAP4(self.host, self.port, timeout=60) as client:
-            client.login(user.name, user.password)
-            if folder is not None:
-                done(client.select(quoted(folder)))
-            yield client
-
-    # -- mail --------------------------------------------------------------------------------------
-
-    def create(self, user: User, *folders: str) -> None:
-        """CREATE folders, given as wire names (modified UTF-7 where not ASCII)."""
-        with self.imap(user) as client:
-            for folder in folders:
-                done(client.create(quoted(folder)))
-
-    def delete(self, user: User, folder: str) -> None:
-        """DELETE a folder."""
-        with self.imap(user) as client:
-            done(client.delete(quoted(folder)))
-
-    def rename(self, user: User, old: str, new: str) -> None:
-        """RENAME a folder."""
-        with self.imap(user) as client:
-            done(client.rename(quoted(old), quoted(new)))
-
-    def store(self, user: User, folder: str, uids: str, flags: str, how: str = "+FLAGS.SILENT") -> None:
-        """Change flags: ``store(user, "INBOX", "1:5", r"\\Seen")``; `how` may be ``-FLAGS`` or ``FLAGS``."""
-        with self.imap(user, folder) as client:
-            done(client.uid("STORE", uids, how, f"({flags})"))
-
-    def expunge(self, user: User, folder: str, uids: str) -> None:
-        """Delete messages for good."""
-        with self.imap(user, folder) as client:
-            done(client.uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)"))
-            done(client.uid("EXPUNGE", uids))
-
-    def append(self, user: User, folder: str, message: bytes, flags: str = "", date: str = "") -> None:
-        """APPEND one message; `date` is an INTERNALDATE like ``01-Feb-2024 10:00:00 +0000``."""
-        self.seed(user, folder, [(message, flags, date)])
-
-    def seed(self, user: User, folder: str, messages: Iterable[Seed], chunk: int = 500) -> int:
-        """Append many messages quickly, `chunk` of them in one command; returns how many."""
-        total = 0
-        with self.imap(user) as client:
-            rest = iter(messages)
-            while batch := list(islice(rest, chunk)):
-                client.send(
-                    b"s APPEND %s" % quoted(folder).encode() + b"".join(map(_literal, batch)) + b"\r\n"
-                )
-                while not (line := client.readline()).startswith(b"s "):
-                    assert line.startswith(b"* "), line
-                assert line.startswith(b"s OK"), line
-                total += len(batch)
-        return total
-
-
-def _literal(seed: Seed) -> bytes:
-    message, flags, date = (*((seed,) if isinstance(seed, bytes) else seed), "", "")[:3]
-    said = f' "{date}"' if date else ""
-    return b" (%s)%s {%d+}\r\n%s" % (flags.encode(), said.encode(), len(message), message)
-
-
-def quoted(folder: str) -> str:
-    """A mailbox name as an IMAP quoted string."""
-    return '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def done(answer: tuple[str, list[object]]) -> list[object]:
-    """The data of imaplib's answer; raises AssertionError unless it is OK."""
-    status, data = answer
-    assert status == "OK", data
-    return data
 
 
 def _group_of(user: str) -> str:

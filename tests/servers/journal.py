@@ -7,12 +7,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+_NOTICED = 0.05  # a thread of the server may be this late to see that a client is gone
+
 
 @dataclass
 class Command:
     """One tagged command. Times are ``time.monotonic()``; ``finished`` is None while it is being answered.
 
-    ``selected`` says whether the session has a mailbox selected after it.
+    ``answered`` is False where the connection ended first; ``selected`` says whether the session has a
+    mailbox selected after it.
     """
 
     connection: int
@@ -20,6 +23,7 @@ class Command:
     line: bytes
     started: float
     finished: float | None = None
+    answered: bool = False
     selected: bool = False
 
 
@@ -90,21 +94,25 @@ class Journal:
     def speaking(self, user: str | None = None, gap: float = 0.0) -> list[Span]:
         """When each connection spoke: from command to answer, and all along while a mailbox is selected.
 
-        Pauses of one connection of up to `gap` seconds count as speaking: a burst is one span.
+        Pauses of one connection of up to `gap` seconds count as speaking: a burst is one span. Where a span
+        ends with the connection, it is taken to have ended a little before the server noticed.
         """
+        now = time.monotonic()
         with self._lock:
-            closed = dict(self._closed)
+            closed = {number: moment - _NOTICED for number, moment in self._closed.items()}
         by_connection: dict[int, list[Command]] = {}
         for command in self.commands(user=user):
             by_connection.setdefault(command.connection, []).append(command)
         spans: list[Span] = []
         for number, commands in by_connection.items():
-            over = closed.get(number, time.monotonic())
+            over = closed.get(number, now)
             held: Span | None = None
             for at, command in enumerate(commands):
-                end = min(command.finished or over, over)
+                end = (
+                    command.finished if command.answered and command.finished else max(command.started, over)
+                )
                 if command.selected:
-                    end = commands[at + 1].started if at + 1 < len(commands) else over
+                    end = commands[at + 1].started if at + 1 < len(commands) else max(end, over)
                 if held and command.started <= held.end + gap:
                     held = Span(number, held.start, max(end, held.end))
                     spans[-1] = held

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.servers import imap_commands
 from tests.servers.imap_text import Token, as_set, tokens
+from tests.servers.journal import Command
 from tests.servers.mailboxes import Account, Folder
 
 if TYPE_CHECKING:
@@ -258,11 +259,18 @@ class Connection:
             if self.server.latency:
                 self.wait(self.server.latency)
             answer = self.server.handler(name)(request)
+            # noted before it is sent: once the client has the answer, another session may speak
+            self._note(entry, answered=True)
             if answer is not None:
                 self.send(answer)
-        finally:
-            entry.selected = self.selected is not None
-            entry.finished = time.monotonic()
+        except Disconnected:
+            if not entry.answered:
+                self._note(entry, answered=False)
+            raise
+
+    def _note(self, entry: Command, answered: bool) -> None:
+        entry.answered, entry.selected = answered, self.selected is not None
+        entry.finished = time.monotonic()
 
 
 def _start_tls(request: Request) -> bytes | None:

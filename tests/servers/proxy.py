@@ -1,0 +1,175 @@
+"""A TCP proxy that can be made deaf, slow, or broken: networks as they are.
+
+It stands on a loopback port in front of another port or a Unix socket; tests turn its screws at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+import time
+from urllib.parse import parse_qs, urlsplit
+
+_POLL = 0.02
+
+
+class Proxy:
+    """Forwards to `target`: ``("127.0.0.1", 143)`` or the path of a Unix socket.
+
+    ``deaf`` True: connections stay up, new ones are accepted, and no byte passes. ``refusing`` True: new
+    connections are closed at once. ``delay``: seconds that each piece of data waits, in either direction.
+    ``sent_up`` and ``sent_down`` count the bytes passed on to the target and to the clients.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, target: tuple[str, int] | str) -> None:
+        self.target = target
+        self.deaf = False
+        self.refusing = False
+        self.delay = 0.0
+        self.sent_up = 0
+        self.sent_down = 0
+        self._cut_at: int | None = None
+        self._lock = threading.Lock()
+        self._links: list[_Link] = []
+        self._listener = socket.create_server((self.host, 0), backlog=100)
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def cut_after(self, count: int) -> None:
+        """Reset the connections as soon as `count` more bytes have gone to clients; new ones work again."""
+        with self._lock:
+            self._cut_at = self.sent_down + count
+
+    def reset(self) -> None:
+        """Break all connections with a TCP reset."""
+        for link in self._open():
+            link.end("reset")
+
+    def close_connections(self) -> None:
+        """End all connections in order: both sides read end of file."""
+        for link in self._open():
+            link.end("close")
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected through it."""
+        return len(self._open())
+
+    def stop(self) -> None:
+        """Close everything and wait for the threads."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self._listener.close()
+        self._thread.join(5)
+        for link in self._open():
+            link.end("close")
+            link.thread.join(5)
+
+    def _open(self) -> list[_Link]:
+        with self._lock:
+            return [link for link in self._links if link.thread.is_alive()]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refusing:
+                client.close()
+                continue
+            link = _Link(self, client)
+            with self._lock:
+                self._links.append(link)
+            link.thread.start()
+
+    def allowed(self, size: int) -> int:
+        """How many of so many bytes may go to a client now; counts them."""
+        with self._lock:
+            if self._cut_at is not None and self.sent_down + size >= self._cut_at:
+                size, self._cut_at = self._cut_at - self.sent_down, None
+                self.sent_down += size
+                return size
+            self.sent_down += size
+            return size
+
+
+class _Link:
+    """One client and its connection to the target, served by one thread."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._ending: str | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def end(self, how: str) -> None:
+        """Let the thread end it: ``reset`` or ``close``."""
+        self._ending = self._ending or how
+
+    def _run(self) -> None:
+        with self._client, contextlib.suppress(OSError):
+            while self._proxy.deaf and not self._ending:
+                time.sleep(_POLL)
+            with _connect(self._proxy.target) as target:
+                self._pump(target)
+            if self._ending == "reset":
+                self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _pump(self, target: socket.socket) -> None:
+        other = {self._client: target, target: self._client}
+        reading = [self._client, target]
+        while reading and not self._ending:
+            if self._proxy.deaf:
+                time.sleep(_POLL)
+                continue
+            for source in select.select(reading, [], [], _POLL)[0]:
+                if not self._pass_on(source, other[source], down=source is target):
+                    reading.remove(source)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, down: bool) -> bool:
+        try:
+            data = source.recv(65536)
+        except ConnectionError:
+            self.end("reset")
+            return False
+        if not data:
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
+            return False
+        if self._proxy.delay:
+            time.sleep(self._proxy.delay)
+        if not down:
+            self._proxy.sent_up += len(data)
+            sink.sendall(data)
+            return True
+        allowed = self._proxy.allowed(len(data))
+        sink.sendall(data[:allowed])
+        if allowed < len(data):
+            self._proxy.reset()
+        return True
+
+
+def _connect(target: tuple[str, int] | str) -> socket.socket:
+    if isinstance(target, tuple):
+        return socket.create_connection(target, timeout=10)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(target)
+    return sock
+
+
+def postgres_target(url: str) -> tuple[tuple[str, int] | str, str]:
+    """Where a Postgres URL leads, and the URL with ``{host}:{port}`` for a proxy's own address."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    host = query.get("host", [parts.hostname or "127.0.0.1"])[0]
+    port = int(query.get("port", [parts.port or 5432])[0])
+    user = parts.netloc.rpartition("@")[0] or "postgres"
+    target = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+    return target, f"postgresql://{user}@{{host}}:{{port}}{parts.path}"
