@@ -120,9 +120,9 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
-    # These speak at INFO of what is our own to tell; their DEBUG lines are wanted only when ours are.
+    # What these do is told by our own lines; theirs would drown them.
     for name in ("imapclient", "psycopg", "werkzeug"):
-        logging.getLogger(name).setLevel("DEBUG" if settings.log_level == "DEBUG" else "WARNING")
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
