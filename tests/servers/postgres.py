@@ -145,9 +145,4 @@ def load_migrations(*, dbname: str, **_: Any) -> None:
 
     settings = Settings(database_url=server().url(dbname))
     with closing(db.connect(settings, "test")) as conn:
-        try:
-            schema.migrate(conn, settings)
-        except ModuleNotFoundError:  # until the package can be installed with its SQL
-            conn.execute("create schema if not exists mailsync")
-            for file in sorted((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")):
-                conn.execute(file.read_bytes())
+        schema.migrate(conn, settings)
