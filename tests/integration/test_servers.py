@@ -252,3 +252,15 @@ def test_postgres_can_be_reached_through_a_proxy(postgres_proxy: tuple[Proxy, st
             conn.execute("SELECT 1")
     with psycopg.connect(url) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_program_runs_with_a_clean_environment(
+    mailsync: Mailsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://real@db.prod.example/mail")
+    result = mailsync("migrate", "--status", "--json")
+    assert result.returncode == 0, result
+    assert result.json()
+    result = mailsync("migrate", env={"DATABASE_URL": None})
+    assert result.returncode == 2
+    assert "DATABASE_URL" in result.stderr

@@ -12,6 +12,7 @@ import fcntl
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -52,7 +53,10 @@ def sweep() -> None:
 
 def remove(run: Path) -> None:
     """End whatever still runs in the directory, then delete it."""
-    for pid in _pids(run):
+    for pid in _pids(run, "*/postmaster.pid"):
+        if belongs_to(run, pid):
+            end(pid, first=signal.SIGQUIT)  # Postgres gives its shared memory back
+    for pid in _pids(run, "**/run/master.pid", "pids/*"):
         if belongs_to(run, pid):
             end(pid)
     shutil.rmtree(run, ignore_errors=True)
@@ -68,9 +72,8 @@ def _has_owner(run: Path) -> bool:
         return time.time() - run.stat().st_mtime < 60  # it is being made just now
 
 
-def _pids(run: Path) -> Iterator[int]:
-    files = [*run.glob("*/postmaster.pid"), *run.glob("**/run/master.pid"), *run.glob("pids/*")]
-    for file in files:
+def _pids(run: Path, *patterns: str) -> Iterator[int]:
+    for file in [file for pattern in patterns for file in run.glob(pattern)]:
         with contextlib.suppress(OSError, ValueError, IndexError):
             yield int(file.read_text().split()[0])
 
@@ -84,11 +87,18 @@ def belongs_to(run: Path, pid: int) -> bool:
         return False
 
 
-def end(pid: int) -> None:
-    """Kill the process and its children, and wait until they are gone; a dead one is fine."""
+def end(pid: int, first: signal.Signals | None = None) -> None:
+    """Kill the process and its children, and wait until they are gone; a dead one is fine.
+
+    With `first`, it is sent that signal and has five seconds to go by itself.
+    """
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
+        if first is not None:
+            parent.send_signal(first)
+            with contextlib.suppress(TimeoutError):
+                wait_until(lambda: not any(map(_lives, family)), f"process {pid}", timeout=5)
     except psutil.NoSuchProcess:
         return
     for process in family:
