@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import closing
+from functools import partial
 
 from mailsync.engine import fetching, uidvalidity, window
+from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
-from mailsync.model import FolderState, MailboxStatus, Message
+from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import folders, turns
 from mailsync.store.db import transaction
 from mailsync.uids import UidSet
@@ -28,23 +30,20 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
     folder = turn.refresh(folder)
     batches = fetching.fetch(turn, folder, missing, newest_first=True, known=True)
-    with closing(batches):
+    with closing(batches), Committer(turn, folder, announce=False) as committer:
         for asked, found in batches:
-            _commit(turn, folder, asked, window.inside(turn, found))
+            inside = window.inside(turn, found)
+            committer.commit(asked, inside, partial(_advance, turn, folder, asked, len(inside)))
             missing = missing.minus(asked)
-            turn.alive()
             turn.on_progress(turn)
     if not missing:
         _finish(turn, folder)
 
 
-def _commit(turn: Turn, folder: FolderState, asked: UidSet, found: list[Message]) -> None:
-    def advance() -> None:
-        folders.advance_initial(turn.conn, folder, asked.lowest)
-        data = {"from_uid": asked.lowest, "through_uid": asked.highest, "messages": len(found)}
-        turns.emit(turn.conn, folder.account_id, "folder.backfilled", folder.id, json.dumps(data))
-
-    fetching.commit(turn, folder, asked, found, announce=False, advance=advance)
+def _advance(turn: Turn, folder: FolderState, asked: UidSet, count: int) -> None:
+    folders.advance_initial(turn.conn, folder, asked.lowest)
+    data = {"from_uid": asked.lowest, "through_uid": asked.highest, "messages": count}
+    turns.emit(turn.conn, folder.account_id, "folder.backfilled", folder.id, json.dumps(data))
 
 
 def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:

@@ -6,7 +6,8 @@ import logging
 from datetime import timedelta
 
 from mailsync.engine.turn import Turn
-from mailsync.folders import assign_roles
+from mailsync.folders import assign_roles, is_inbox
+from mailsync.model import ListedFolder
 from mailsync.store import folders, messages
 from mailsync.store.db import transaction
 
@@ -18,12 +19,19 @@ def discover(turn: Turn) -> None:
 
     An empty LIST is an error that the protocol raises, so it cannot make a folder missing.
     """
-    listed = turn.session.list_folders()
+    listed = _one_inbox(turn.session.list_folders())
     traits = assign_roles(listed)
     with transaction(turn.conn):
         folders.upsert(turn.conn, turn.account.id, [(f, traits[f.wire_name]) for f in listed])
     turn.folders = folders.load(turn.conn, turn.account.id)
     turn.next_discovery_at = turn.now() + timedelta(seconds=turn.settings.discovery_interval)
+
+
+def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:
+    """Drop second spellings of INBOX, which is one mailbox in any case (RFC 9051 §5.1)."""
+    inboxes = [f for f in listed if is_inbox(f.wire_name)]
+    chosen = next((f for f in inboxes if f.wire_name == b"INBOX"), inboxes[0] if inboxes else None)
+    return [f for f in listed if f is chosen or not is_inbox(f.wire_name)]
 
 
 def empty_untracked(turn: Turn) -> None:

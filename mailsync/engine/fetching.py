@@ -8,12 +8,11 @@ is alone and, after three attempts, gets a row without content.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from mailsync.engine import rescue
 from mailsync.engine.turn import Turn
-from mailsync.errors import RowsRefused
 from mailsync.imap import Batch
 from mailsync.model import FolderState, Message
 from mailsync.store import messages as store
@@ -50,62 +49,6 @@ def fetch(
         # nothing is in flight now, so the server can be asked about what is missing
         for batch in held:
             yield batch.asked, batch.messages + rescue.rescue(turn, folder, _leftovers(batch, known))
-
-
-def commit(
-    turn: Turn,
-    folder: FolderState,
-    asked: UidSet,
-    messages: list[Message],
-    *,
-    announce: bool,
-    advance: Callable[[], None],
-) -> None:
-    """Rows and cursor in one transaction; a value that Postgres refuses costs only its message's content."""
-    try:
-        with transaction(turn.conn):
-            new = store.store_batch(turn.conn, folder, messages, announce=announce) if messages else 0
-            advance()
-            store.forget_attempts(turn.conn, folder, asked.lowest, asked.highest)
-    except RowsRefused as error:
-        if all("unstorable" in m.parse_errors for m in messages):
-            raise
-        log.warning(
-            "Postgres refused a value; storing one by one",
-            extra={
-                "action": "fetch",
-                "account_id": folder.account_id,
-                "folder_id": folder.id,
-                "error": str(error),
-            },
-        )
-        commit(
-            turn,
-            folder,
-            asked,
-            _storable(turn, folder, messages, announce),
-            announce=announce,
-            advance=advance,
-        )
-        return
-    turn.tally.messages_new += new
-
-
-def _storable(turn: Turn, folder: FolderState, messages: list[Message], announce: bool) -> list[Message]:
-    """Store what can be stored; returns what could not be, without content."""
-    if not messages:
-        return []
-    try:
-        with transaction(turn.conn):
-            turn.tally.messages_new += store.store_batch(turn.conn, folder, messages, announce=announce)
-        return []
-    except RowsRefused:
-        if len(messages) == 1:
-            return [rescue.bare(messages[0], "unstorable")]
-        half = len(messages) // 2
-        return _storable(turn, folder, messages[:half], announce) + _storable(
-            turn, folder, messages[half:], announce
-        )
 
 
 def _batches(

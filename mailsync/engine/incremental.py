@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 
 from mailsync.engine import fetching, window
+from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.model import FolderState, MailboxStatus
@@ -22,17 +24,12 @@ def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderSta
         uids, known = _candidates(turn, folder, seen)
         left = uids
         batches = fetching.fetch(turn, folder, uids, newest_first=False, known=known)
-        with closing(batches):
+        with closing(batches), Committer(turn, folder, announce=True) as committer:
             for asked, found in batches:
                 last = max([message.uid for message in found], default=asked.highest if known else 0)
-
-                def advance(last: int = last) -> None:
-                    folders.advance_new(turn.conn, folder, last)
-
-                inside = window.inside(turn, found)
-                fetching.commit(turn, folder, asked, inside, announce=True, advance=advance)
+                advance = partial(folders.advance_new, turn.conn, folder, last)
+                committer.commit(asked, window.inside(turn, found), advance)
                 left = left.minus(asked)
-                turn.alive()
                 turn.on_progress(turn)
     if left:
         raise TurnOver(turn.is_over() or "turn time used up")

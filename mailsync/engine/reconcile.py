@@ -11,6 +11,7 @@ import logging
 from contextlib import closing
 
 from mailsync.engine import fetching, window
+from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.errors import ProtocolError
 from mailsync.model import FolderState
@@ -80,9 +81,8 @@ def _suspect(folder: FolderState, gone: UidSet) -> str | None:
 def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
     left = missing
     batches = fetching.fetch(turn, folder, missing, newest_first=True, known=True)
-    with closing(batches):
+    with closing(batches), Committer(turn, folder, announce=True) as committer:
         for asked, found in batches:
-            inside = window.inside(turn, found)
-            fetching.commit(turn, folder, asked, inside, announce=True, advance=lambda: None)
+            committer.commit(asked, window.inside(turn, found), lambda: None)
             left = left.minus(asked)
     return left

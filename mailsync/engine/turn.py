@@ -46,6 +46,7 @@ class Tally:
     flags_changed: int = 0
     messages_deleted: int = 0
     folder_errors: int = 0
+    fetched: int = 0
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Turn:
     overall_at: datetime | None = None
     all_surveyed: bool = False
     batch_size: int = 0
+    in_flight: Callable[[], None] | None = None
+    surveyed: dict[int, MailboxStatus] = field(default_factory=dict)
     _session: Session | None = None
     _commands_before: int = 0
     _bytes_before: int = 0
@@ -84,8 +87,15 @@ class Turn:
 
     @property
     def conn(self) -> Connection:
-        """The connection that holds the lock, and so the one that writes."""
+        """The connection that holds the lock, and so the one that writes; nothing is in flight on it."""
+        self.settle()
         return self.lock.conn
+
+    def settle(self) -> None:
+        """Collect the result of the commit that is in flight, if one is."""
+        if self.in_flight is not None:
+            collect, self.in_flight = self.in_flight, None
+            collect()
 
     @property
     def account(self) -> Account:
@@ -142,6 +152,7 @@ class Turn:
         Raises LockLost (as DatabaseUnavailable) or Stopped.
         """
         self.on_alive()
+        self.settle()
         self.lock.beat()
         if self.stop.since is not None and time.monotonic() - self.stop.since > _STOP_GRACE:
             raise Stopped("stopped while waiting for the server")
@@ -152,6 +163,7 @@ class Turn:
             return "asked to stop"
         if time.monotonic() - self._started > self.limit:
             return "turn time used up"
+        self.settle()
         if self.lock.is_wanted():
             return "yielded to a waiter"
         return None
@@ -159,6 +171,7 @@ class Turn:
     def checkpoint(self) -> None:
         """Between two pieces of work: beat, and raise TurnOver when the turn should end."""
         self.on_alive()
+        self.settle()
         self.lock.beat()
         self.on_progress(self)
         if why := self.is_over():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import psycopg
 
+from mailsync.errors import MailsyncError
 from mailsync.model import FolderState, Message, MessageState
 from mailsync.store import rows
 from mailsync.store.db import Connection
@@ -24,6 +26,50 @@ def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Messag
     _copy(conn, "incoming", rows.message_block(messages))
     found = run(conn, "upsert_messages", **_key(folder), announce=announce).fetchone()
     return int(found[0]) if found else 0
+
+
+class SentBatch:
+    """A batch whose rows and cursor are on their way to Postgres, in one transaction not yet confirmed.
+
+    The connection is in pipeline mode meanwhile; :meth:`wait` has to be called before it is used again.
+    """
+
+    def __init__(
+        self,
+        conn: Connection,
+        folder: FolderState,
+        messages: Sequence[Message],
+        advance: Callable[[], None],
+        *,
+        announce: bool,
+    ) -> None:
+        """Send all of it; `advance` moves the cursor. Raises RowsRefused when COPY does not take a value."""
+        self._conn = conn
+        self._pipeline = conn.pipeline()
+        try:
+            conn.execute("begin")
+            _copy(conn, "incoming", rows.message_block(messages))
+            self._pipeline.__enter__()
+        except (psycopg.Error, MailsyncError) as error:
+            self._roll_back()
+            raise translated(error) if isinstance(error, psycopg.Error) else error from None
+        self._found = run(conn, "upsert_messages", **_key(folder), announce=announce)
+        advance()
+        conn.execute("commit")
+
+    def wait(self) -> int:
+        """Wait for the commit; returns how many rows are new. Raises RowsRefused if nothing is stored."""
+        try:
+            self._pipeline.__exit__(None, None, None)
+            found = self._found.fetchone()
+        except psycopg.Error as error:
+            self._roll_back()
+            raise translated(error) from error
+        return int(found[0]) if found else 0
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.Error):
+            self._conn.rollback()
 
 
 def apply_flags(conn: Connection, folder: FolderState, states: Sequence[MessageState]) -> int:
