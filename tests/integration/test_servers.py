@@ -74,7 +74,7 @@ def test_dovecot_gives_each_user_an_empty_mailbox_that_is_filled_quickly(dovecot
     started = time.monotonic()
     count = dovecot.seed(user, "Work/Q1", (mail.message(n) for n in range(1000)))
     assert count == 1000
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     dovecot.append(user, "INBOX", mail.message(1), r"\Seen", "01-Feb-2024 10:00:00 +0000")
     dovecot.store(user, "Work/Q1", "1:10", r"\Flagged")
     dovecot.expunge(user, "Work/Q1", "5:6")
