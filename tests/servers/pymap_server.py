@@ -29,7 +29,7 @@ class Pymap(ImapServer):
         self._process = run_directory.spawn(
             [sys.executable, "-c", program, "--host", self.host, "--port", str(self.port)]
             + ["--no-tls", "--no-service", "admin", "dict"]
-            + ["--demo-user", self.user.name, "--demo-password", password]
+            + [f"--demo-user={self.user.name}", f"--demo-password={password}"]
             + (["--demo-data"] if demo_data else []),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
