@@ -60,7 +60,7 @@ class Reader:
             total += len(line)
             marker = _LITERAL.search(line)
             if total > 2 * self.limit and parts:
-                self.oversized = f"a response of more than {2 * self.limit} bytes"
+                self.oversized = self.oversized or f"a response of more than {2 * self.limit} bytes"
                 line = line[marker.start() :] if marker else b"\r\n"
                 marker = _LITERAL.search(line)
             if not marker:

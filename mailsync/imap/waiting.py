@@ -44,11 +44,11 @@ class Patience:
     def check(self) -> None:
         """Call back if a slice has passed since the last call; raises Transient past the deadline."""
         now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline:
-            raise Transient(f"the server did not finish in time: timed out after {self._allowed:g} s")
         if now - self._called >= SLICE:
             self._called = now
             self.on_wait()
+        if self._deadline is not None and now >= self._deadline:
+            raise Transient(f"the server did not finish in time: timed out after {self._allowed:g} s")
 
     def readable(self, sock: socket.socket) -> None:
         """Wait until there is something to read; raises Transient when patience ends."""
