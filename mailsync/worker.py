@@ -49,10 +49,17 @@ class Worker:
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
 
-    def run(self, *, once: bool = False, ready: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self,
+        *,
+        once: bool = False,
+        starting: Callable[[db.Connection], None] = lambda conn: None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
         """Serve until SIGTERM or SIGINT; with `once`, a hot pass and one backfill turn per account.
 
-        `ready` is called when the first connection stands. A database that goes away is waited for; with
+        `starting` is called with the first connection that stands, to refuse to start by raising, and `ready`
+        when the poll loop begins. A database that goes away is waited for; with
         `once` it is raised. A second signal ends the process at once: nothing is lost by that.
         """
         self._handle_signals()
@@ -61,9 +68,10 @@ class Worker:
             while not self.stop:
                 try:
                     with db.connect(self.settings, "worker") as conn:
+                        starting(conn)
                         db.listen(conn)
                         ready()
-                        ready = _nothing
+                        starting, ready = _nothing, _nothing
                         systemd.notify("READY=1")
                         delay = 1.0
                         self._serve(self._engine(conn), once)
@@ -208,5 +216,5 @@ class Worker:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     return None

@@ -1,13 +1,157 @@
-"""The command line: one click command for every operation."""
+"""The command line: one click command for every operation (SPEC §20).
+
+Commands live in modules of this package and are imported when they are called, so ``mailsync --help`` is
+quick. What goes wrong ends in one line on stderr and an exit code: 0 done, 1 failed, 2 usage or
+configuration, 3 busy, 4 authentication failed.
+"""
 
 from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
 
 import click
 
 from mailsync import __version__
+from mailsync.errors import MailsyncError
+
+INTERRUPTED = 130
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Begin": {
+        "demo": ("demo", "See a sample mailbox become rows, in half a minute."),
+        "dev": ("running", "Run API and worker in this terminal, with a Postgres of their own."),
+        "generate-key": ("upkeep", "Print a new IMAP_ENCRYPTION_KEY."),
+        "migrate": ("upkeep", "Bring the database's schema up to date."),
+        "preflight": ("upkeep", "Check everything that the services need."),
+    },
+    "Services": {
+        "start": ("running", "Check as for production, then run API and worker."),
+        "api": ("services", "Run the HTTP API."),
+        "worker": ("services", "Run the worker that keeps the mirror true."),
+    },
+    "Accounts": {
+        "add-account": ("adding", "Add a mailbox, after a connection test."),
+        "list-accounts": ("showing", "List the accounts."),
+        "check-account": ("showing", "Show one account's state, folders, lock and last runs."),
+        "pause-account": ("accounts", "Stop syncing an account until it is resumed."),
+        "resume-account": ("accounts", "Go on with a paused account."),
+        "reset-account": ("accounts", "Clear an account's failures and timers."),
+        "set-password": ("adding", "Store a new password, after a connection test."),
+        "remove-account": ("accounts", "Delete an account with all its rows."),
+    },
+    "Folders": {
+        "list-folders": ("folders", "List an account's folders."),
+        "track-folder": ("folders", "Mirror a folder that is left out."),
+        "untrack-folder": ("folders", "Leave a folder out of the mirror."),
+    },
+    "Mail": {
+        "sync": ("syncing", "Sync one account now, to the end."),
+        "verify": ("verifying", "Compare an account's rows with the server, message by message."),
+        "status": ("showing", "Show states, lags, progress and errors of all accounts."),
+    },
+}
+"""Command → its module here and its help in one line, as ``mailsync --help`` shows them."""
+
+_COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group that imports a command's module only when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"mailsync.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, _COMMANDS))
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(width), text) for name, (_, text) in commands.items()])
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    epilog="Settings come from the environment and from .env; see .env.example. "
+    "'mailsync COMMAND --help' has an example of each command.",
+)
 @click.version_option(__version__, prog_name="mailsync")
-def main() -> None:
+def commands() -> None:
     """Mirror the metadata of IMAP mailboxes into Postgres, and keep the mirror true."""
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that cannot show a character gets another one rather than an error
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = commands.main(prog_name="mailsync", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        where = getattr(error, "ctx", None)
+        hint = f" (see '{where.command_path} --help')" if where else ""
+        return _fail(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", INTERRUPTED)
+    except MailsyncError as error:
+        _show_traceback()
+        return _fail(explain(error), error.exit_code)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            # whoever read our output has enough; keep Python from complaining at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        return _unexpected(error)
+    except Exception as error:
+        return _unexpected(error)
+
+
+def explain(error: MailsyncError) -> str:
+    """The error in one line; the step of a connection test that failed is named first."""
+    if error.step and error.exit_code != 2:
+        return f"{error.step} failed: {error}"
+    return str(error)
+
+
+def _unexpected(error: Exception) -> int:
+    shown = _show_traceback()
+    hint = "" if shown else " (LOG_LEVEL=DEBUG shows where)"
+    return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+
+
+def _fail(text: str, code: int) -> int:
+    from mailsync.logs import redact
+
+    click.echo(f"mailsync: {redact(' '.join(text.split()))}", err=True)
+    return code
+
+
+def _show_traceback() -> bool:
+    if os.environ.get("LOG_LEVEL", "").strip().upper() != "DEBUG":
+        return False
+    import traceback
+
+    from mailsync.logs import redact
+
+    click.echo(redact(traceback.format_exc()), err=True)
+    return True

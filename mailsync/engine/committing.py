@@ -49,6 +49,7 @@ class Committer:
     def commit(self, asked: UidSet, messages: list[Message], advance: Callable[[], None]) -> None:
         """Send rows and cursor; `advance` moves the cursor, in the same transaction."""
         turn, conn = self._turn, self._turn.conn
+        turn.tally.fetched += len(messages)
 
         def move() -> None:
             advance()

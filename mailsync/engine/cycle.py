@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from mailsync import health
 from mailsync.config import Settings
@@ -192,26 +193,35 @@ def _save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Wor
 # -- the hot pass -------------------------------------------------------------------------------------
 
 
-def hot(turn: Turn, *, full: bool = False) -> None:
-    """Everything that keeps a mirror fresh; `full` forces discovery, flag scans and reconciles."""
+def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = None) -> None:
+    """Everything that keeps a mirror fresh; `full` forces discovery, flag scans and reconciles.
+
+    With `done` it goes over all folders, not round robin, in as many turns as that takes: what is done is
+    noted there by folder id, with the time its status was taken, and not done again in the turns that follow.
+    """
     began = turn.now()
-    if full or turn.account.next_discovery_at <= began:
+    if (full and not done) or turn.account.next_discovery_at <= began:
         discovery.discover(turn)
     discovery.empty_untracked(turn)
     everything, priority_left = True, {f.id for f in turn.tracked() if f.is_priority}
-    for folder, status in _survey(turn):
-        plan = plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), full=full)
-        if plan:
-            everything &= _visit(turn, folder, status, plan)
-            turn.checkpoint()
+    for folder, status in _survey(turn, done):
+        turn.surveyed[folder.id] = status
+        forced = full and (done is None or folder.id not in done)
+        plan = plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), full=forced)
+        succeeded = _visit(turn, folder, status, plan) if plan else True
+        everything &= succeeded
         priority_left.discard(folder.id)
+        if done is not None and succeeded:
+            done.setdefault(folder.id, began)
+        if plan:
+            turn.checkpoint()
     if not priority_left:
         turn.priority_at = began
         if everything and turn.all_surveyed:
-            turn.overall_at = began
+            turn.overall_at = min([began, *(done or {}).values()])
 
 
-def _survey(turn: Turn) -> Iterator[tuple[FolderState, MailboxStatus]]:
+def _survey(turn: Turn, done: dict[int, datetime] | None) -> Iterator[tuple[FolderState, MailboxStatus]]:
     """The status of the tracked folders: all by one LIST-STATUS, else by STATUS some at a time."""
     tracked = turn.tracked()
     turn.all_surveyed = True
@@ -221,9 +231,12 @@ def _survey(turn: Turn) -> Iterator[tuple[FolderState, MailboxStatus]]:
             if folder.wire_name in statuses:
                 yield folder, statuses[folder.wire_name]
         return
-    chosen, turn.folder_rr_cursor, turn.all_surveyed = folders_to_poll(
-        tracked, turn.account.folder_rr_cursor, turn.settings
-    )
+    if done is not None:
+        chosen = [f for f in tracked if f.is_priority or f.id not in done]
+    else:
+        chosen, turn.folder_rr_cursor, turn.all_surveyed = folders_to_poll(
+            tracked, turn.account.folder_rr_cursor, turn.settings
+        )
     for folder in chosen:
         try:
             turn.session.unselect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -124,6 +124,29 @@ def store_password(
     run(conn, "seal_password", account_id=account_id, key_id=sealed_with, ciphertext=ciphertext)
 
 
+def refuse_existing(conn: Connection, email: str) -> None:
+    """Raise Conflict if the address is taken, also by an account that is being deleted."""
+    row = run(conn, "account_exists", email=email).fetchone()
+    if row and row[0]:
+        raise Conflict(f"{email} exists already")
+
+
+def change_password(
+    conn: Connection, account_id: int, endpoint: Endpoint, password: str, keys: Sequence[bytes]
+) -> None:
+    """Seal another password, clear what came of the old one, wake a worker. The caller holds the lock."""
+    with transaction(conn):
+        store_password(conn, account_id, endpoint, password, keys)
+        run(conn, "forget_rejected_password", account_id=account_id)
+        wake_worker(conn, account_id)
+
+
+def find_to_remove(conn: Connection, email: str) -> int:
+    """As :func:`find`, and an account whose removal was begun but not ended is found too."""
+    row = run(conn, "find_account_to_remove", email=email).fetchone()
+    return int(row[0]) if row else find(conn, email)
+
+
 def find(conn: Connection, email: str) -> int:
     """The id of the account of that address; raises NotFound."""
     row = run(conn, "find_account", email=email.strip().lower()).fetchone()
@@ -201,11 +224,14 @@ def mark_deleting(conn: Connection, account_id: int) -> None:
     run(conn, "mark_account_deleting", account_id=account_id)
 
 
-def delete(conn: Connection, account_id: int) -> None:
-    """Delete a marked account in chunks of at most 5,000 rows. The caller holds the account's lock."""
+def delete(conn: Connection, account_id: int, *, on_chunk: Callable[[], None] = lambda: None) -> None:
+    """Delete a marked account in chunks of at most 5,000 rows. The caller holds the account's lock.
+
+    `on_chunk` is called after each, to keep the lock's heartbeat.
+    """
     for chunk in ("delete_account_messages", "delete_account_runs", "delete_account_events"):
         while run(conn, chunk, account_id=account_id).rowcount > 0:
-            pass
+            on_chunk()
     with transaction(conn):
         run(conn, "delete_account_folders", account_id=account_id)
         run(conn, "delete_account_credentials", account_id=account_id)

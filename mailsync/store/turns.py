@@ -164,6 +164,13 @@ def worker_beat(conn: Connection, worker: str, version: str) -> None:
     run(conn, "worker_beat", worker=worker, version=version)
 
 
+def list_workers(conn: Connection) -> list[dict[str, Any]]:
+    """The workers that did not end in order, column by column, with their heartbeat's age in seconds."""
+    cursor = run(conn, "list_workers")
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
 def forget_worker(conn: Connection, worker: str) -> None:
     """The worker ends; rows of workers that died a week ago go with it."""
     run(conn, "forget_worker", worker=worker)

@@ -26,6 +26,21 @@ from accounts a join account_credentials c on c.account_id = a.id
 where a.deleting_at is null and (%(account_id)s::bigint is null or a.id = %(account_id)s)
 order by a.id
 
+-- name: account_exists
+-- Also one that is being deleted: its address is taken until its rows are gone.
+select exists (select from accounts where email = %(email)s)
+
+-- name: find_account_to_remove
+-- Also one whose removal was begun.
+select id from accounts where email = %(email)s
+
+-- name: forget_rejected_password
+-- A new password is stored: what came of the old one does not hold the account back any more.
+update accounts
+set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
+    consecutive_failures = 0, backoff_until = null, next_sync_at = now()
+where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
+
 -- name: find_account
 select id from accounts where email = %(email)s and deleting_at is null
 

@@ -148,6 +148,11 @@ order by started_at desc limit %(limit)s
 insert into workers (worker, version) values (%(worker)s, %(version)s)
 on conflict (worker) do update set heartbeat_at = now(), version = excluded.version
 
+-- name: list_workers
+select worker, version, started_at, heartbeat_at,
+       extract(epoch from now() - heartbeat_at)::double precision as heartbeat_age_seconds
+from workers order by worker
+
 -- name: forget_worker
 delete from workers where worker = %(worker)s or heartbeat_at < now() - interval '7 days'
 

@@ -1,0 +1,110 @@
+"""``pause-account``, ``resume-account``, ``reset-account`` and ``remove-account``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mailsync.cli import ground
+from mailsync.cli.ground import email_argument, emit, json_option, say
+from mailsync.cli.texts import many
+from mailsync.errors import Busy, InvalidInput
+from mailsync.providers import normalise_email
+from mailsync.store import accounts
+from mailsync.store.db import Connection
+from mailsync.store.locks import account_lock
+
+
+@click.command("pause-account")
+@email_argument
+@click.option("--reason", metavar="R", help="Why, for those who look at the account later.")
+@json_option
+def pause_account(email: str, reason: str | None, as_json: bool) -> None:
+    """Stop syncing an account until it is resumed. Its rows stay as they are.
+
+    \b
+    Example:
+      mailsync pause-account you@fastmail.com --reason "moving to another provider"
+    """
+    with ground.account(email) as (conn, _, account_id):
+        accounts.pause(conn, account_id, reason)
+        _report(conn, account_id, f"✓ Paused {normalise_email(email)}", as_json)
+
+
+@click.command("resume-account")
+@email_argument
+@json_option
+def resume_account(email: str, as_json: bool) -> None:
+    """Go on with a paused account, now.
+
+    \b
+    Example:
+      mailsync resume-account you@fastmail.com
+    """
+    with ground.account(email) as (conn, _, account_id):
+        accounts.resume(conn, account_id)
+        _report(conn, account_id, f"✓ Resumed {normalise_email(email)}", as_json)
+
+
+@click.command("reset-account")
+@email_argument
+@click.option(
+    "--resync", is_flag=True, help="Also forget how far each folder is mirrored: all is fetched anew."
+)
+@json_option
+def reset_account(email: str, resync: bool, as_json: bool) -> None:
+    """Clear an account's state, failures, backoff and a stuck "currently syncing", and make it due now.
+
+    Rows stay; with --resync they are brought up to date as all messages are fetched again. Exit code 3 if the
+    account stays busy.
+
+    \b
+    Example:
+      mailsync reset-account you@fastmail.com
+    """
+    with ground.account(email) as (conn, settings, account_id):
+        with account_lock(conn, account_id, settings, wait=ground.LOCK_WAIT):
+            accounts.reset(conn, account_id, resync=resync)
+        more = "; all messages are fetched again" if resync else ""
+        _report(conn, account_id, f"✓ Reset {normalise_email(email)}{more}", as_json)
+
+
+@click.command("remove-account")
+@email_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def remove_account(email: str, yes: bool, as_json: bool) -> None:
+    """Delete an account with its password and all its rows. Nothing changes on the mail server.
+
+    \b
+    Example:
+      mailsync remove-account you@fastmail.com
+    """
+    settings = ground.settings_for("DATABASE_URL")
+    address = normalise_email(email)
+    with ground.database(settings) as conn:
+        account_id = accounts.find_to_remove(conn, address)
+        status = accounts.statuses(conn, account_id)
+        held = many(status[0].messages if status else 0, "mirrored message")
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InvalidInput(f"{address} and {held} would be deleted; give --yes to do it")
+            click.confirm(f"Delete {address} and {held}?", abort=True, err=True)
+        accounts.mark_deleting(conn, account_id)
+        try:
+            with account_lock(conn, account_id, settings, wait=ground.LOCK_WAIT) as lock:
+                accounts.delete(conn, account_id, on_chunk=lock.beat)
+        except Busy as busy:
+            raise Busy(f"{address} is no longer synced, but {busy}, and remove it again") from busy
+    if as_json:
+        emit({"account_id": account_id, "email": address, "removed": True})
+    else:
+        say(f"✓ Removed {address} and {held}")
+
+
+def _report(conn: Connection, account_id: int, text: str, as_json: bool) -> None:
+    if as_json:
+        emit(accounts.statuses(conn, account_id)[0])
+    else:
+        say(text)

@@ -1,0 +1,133 @@
+"""What every command stands on: settings, the database, an account by its address, output as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from mailsync import logs
+from mailsync.config import Settings, read_environment
+from mailsync.engine.turn import StopSignal
+from mailsync.providers import normalise_email
+from mailsync.store import accounts, db
+from mailsync.store.db import Connection
+
+LOCK_WAIT = 10.0
+"""Seconds that a command stands in the queue for an account's lock before it gives up with exit code 3."""
+
+DEV_DIRECTORY = Path(".mailsync")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def environment() -> dict[str, str]:
+    """The environment with what ``.env`` adds; without DATABASE_URL also what ``mailsync dev`` left here."""
+    found = read_environment(Path(".env"))
+    if not found.get("DATABASE_URL", "").strip():
+        found = read_environment(DEV_DIRECTORY / "env") | {k: v for k, v in found.items() if v.strip()}
+    return found
+
+
+def settings_for(*require: str) -> Settings:
+    """The settings of a command that ends; `require` are the variables it cannot do without.
+
+    Log lines below WARNING are left out unless LOG_LEVEL asks for them: a person reads the output.
+    """
+    found = environment()
+    settings = Settings.from_env(found, require=require)
+    if not found.get("LOG_LEVEL", "").strip():
+        settings = settings.model_copy(update={"log_level": "WARNING"})
+    logs.configure(settings)
+    return settings
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Connection]:
+    """A session connection of this command's own, closed at the end."""
+    with closing(db.connect(settings, "cli")) as conn:
+        yield conn
+
+
+@contextmanager
+def account(email: str, *require: str) -> Iterator[tuple[Connection, Settings, int]]:
+    """Connection, settings and the id of the account of that address; raises NotFound."""
+    settings = settings_for("DATABASE_URL", *require)
+    with database(settings) as conn:
+        yield conn, settings, accounts.find(conn, normalise_email(email))
+
+
+@contextmanager
+def stoppable() -> Iterator[StopSignal]:
+    """Turn SIGINT and SIGTERM into a request to stop at the next batch; a second one interrupts at once."""
+    stop = StopSignal()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+# -- output -------------------------------------------------------------------------------------------
+
+
+def json_option(command: F) -> F:
+    """``--json``: one document on stdout; messages go to stderr."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def password_stdin_option(command: F) -> F:
+    """``--password-stdin``."""
+    return click.option(
+        "--password-stdin", is_flag=True, help="Read the password from standard input, to its first line end."
+    )(command)
+
+
+def email_argument(command: F) -> F:
+    """The address that names the account."""
+    return click.argument("email", metavar="EMAIL")(command)
+
+
+def emit(document: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(_plain(document), ensure_ascii=False, indent=2))
+
+
+def say(text: str, *, as_json: bool = False) -> None:
+    """A line for people: on stdout, or on stderr where stdout is for the JSON document."""
+    click.echo(text, err=as_json)
+
+
+def note(text: str) -> None:
+    """A line for people that is not the result: on stderr."""
+    click.echo(text, err=True)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with everything that JSON knows nothing of made text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value if value is None or isinstance(value, bool | int | float) else logs.redact(str(value))

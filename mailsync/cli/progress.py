@@ -1,0 +1,101 @@
+"""How far a sync has come: a bar on a terminal, a line for each folder elsewhere; both on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from mailsync.cli.texts import fit, many, pad
+from mailsync.engine.turn import Turn
+from mailsync.model import FolderState
+
+_LABEL = 24
+
+
+class SyncProgress:
+    """Follows the turns of one sync; give :meth:`take` to the engine as ``on_progress``."""
+
+    def __init__(self, bar: Any) -> None:
+        """`bar` is click's progress bar, or None for plain lines."""
+        self._bar = bar
+        self._complete: set[int] | None = None
+        self._tally: object = None
+        self._fetched = 0
+        self._base = 0
+        self._begun = 0
+
+    def take(self, turn: Turn) -> None:
+        """Show what `turn` has done so far."""
+        tracked = turn.tracked()
+        if turn.tally is not self._tally:
+            self._tally, self._base = turn.tally, self._base + self._fetched
+            self._fetched = 0
+        self._fetched = turn.tally.fetched
+        complete = {folder.id for folder in tracked if folder.is_complete}
+        if self._complete is None:
+            self._complete = complete
+            self._begun = sum(map(_done_before, tracked))
+        for folder in tracked:
+            if folder.id in complete and folder.id not in self._complete:
+                self._complete.add(folder.id)
+                if self._bar is None:
+                    note_folder(folder)
+        if self._bar is not None:
+            self._draw(turn, tracked)
+
+    def _draw(self, turn: Turn, tracked: list[FolderState]) -> None:
+        total = max(1, sum(_size(turn, folder) for folder in tracked))
+        done = min(total, self._begun + self._base + self._fetched)
+        current = next((folder.path for folder in tracked if not folder.is_complete), "")
+        self._bar.label = pad(fit(current, _LABEL), _LABEL)
+        self._bar.length = total
+        self._bar.update(done - self._bar.pos)
+        self._bar.render_progress()
+
+    def finish(self) -> None:
+        """All is done, whatever the estimate was."""
+        if self._bar is not None:
+            self._bar.label = pad("", _LABEL)
+            self._bar.update(self._bar.length - self._bar.pos)
+
+    def pause(self, seconds: float) -> None:
+        """Say that the command budget of the account has to fill up."""
+        text = f"waiting {seconds:.0f}s (throttle)"
+        if self._bar is not None:
+            self._bar.label = pad(fit(text, _LABEL), _LABEL)
+            self._bar.render_progress()
+        else:
+            click.echo(f"  {text}", err=True)
+
+
+@contextmanager
+def sync_progress() -> Iterator[SyncProgress]:
+    """A progress bar where stderr is a terminal, else plain lines."""
+    if not sys.stderr.isatty():
+        yield SyncProgress(None)
+        return
+    with click.progressbar(
+        length=1, label=pad("connecting", _LABEL), file=sys.stderr, width=32, show_pos=True, show_eta=False
+    ) as bar:
+        yield SyncProgress(bar)
+
+
+def note_folder(folder: FolderState) -> None:
+    """``  INBOX: 1,204 messages``."""
+    click.echo(f"  {fit(folder.path, 60)}: {many(folder.live_count, 'message')}", err=True)
+
+
+def _done_before(folder: FolderState) -> int:
+    return 0 if folder.status == "pending" else folder.live_count
+
+
+def _size(turn: Turn, folder: FolderState) -> int:
+    """How many messages the folder will have; the best that is known."""
+    if folder.is_complete:
+        return folder.live_count
+    status = turn.surveyed.get(folder.id)
+    return max(folder.server_messages or 0, (status.messages if status else 0) or 0)

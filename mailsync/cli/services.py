@@ -1,0 +1,106 @@
+"""``worker`` and ``api``: one service each, as systemd and the Procfile start them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from mailsync import logs, preflight
+from mailsync.cli.ground import environment
+from mailsync.config import Settings
+from mailsync.errors import DatabaseUnavailable
+from mailsync.store import db
+from mailsync.store.db import Connection
+
+_SHOWN = ("database", "locks", "accounts")
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="A hot pass and one backfill turn per account, then end.")
+def worker(once: bool) -> None:
+    """Keep all accounts fresh, until SIGTERM or SIGINT.
+
+    Any number of workers may run against the same database. A database that goes away is waited for.
+
+    \b
+    Example:
+      mailsync worker
+      mailsync worker --once      # from cron
+    """
+    settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
+    from mailsync.worker import Worker
+
+    def starting(conn: Connection) -> None:
+        check(conn, settings, "worker")
+
+    def ready() -> None:
+        _print("worker", f"✓ Ready -> Poll loop running ({settings.sync_interval:g}s interval)")
+
+    Worker(settings).run(once=once, starting=starting, ready=ready)
+
+
+@click.command()
+def api() -> None:
+    """Serve the HTTP API on HOST and PORT, until SIGTERM or SIGINT.
+
+    It is gunicorn with mailsync.web.gunicorn_conf; WEB_CONCURRENCY adds processes.
+
+    \b
+    Example:
+      PORT=8080 mailsync api
+    """
+    settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
+    try:
+        with db.connect(settings, "preflight") as conn:
+            check(conn, settings, "api")
+    except DatabaseUnavailable as error:
+        # it serves all the same: /health/ready says no until the database is back
+        _print("api", f"✗ Database: {logs.redact(str(error))}")
+    _serve(settings)
+
+
+def check(conn: Connection, settings: Settings, service: str) -> None:
+    """Do a service's checks, print the lines that people look for; raises the error of the one that fails."""
+    for found in preflight.for_service(conn, settings):
+        if found.error or found.name in _SHOWN:
+            _print(service, found.line)
+        if found.error:
+            raise found.error
+
+
+def _settings(*require: str) -> Settings:
+    """The settings of a service, whose log goes to stderr as it is configured."""
+    found = environment()
+    # gunicorn's processes read the environment themselves
+    os.environ.update(found)
+    settings = Settings.from_env(found, require=require)
+    logs.configure(settings)
+    return settings
+
+
+def _print(service: str, text: str) -> None:
+    click.echo(f"[{service}] {text}")
+
+
+def _serve(settings: Settings) -> None:
+    from gunicorn.app.wsgiapp import WSGIApplication  # type: ignore[import-untyped]
+
+    class Api(WSGIApplication):  # type: ignore[misc]
+        def init(self, parser: Any, opts: Any, args: Any) -> None:
+            self.app_uri = "mailsync.web:create_app()"
+
+        def load_config(self) -> None:
+            self.load_config_from_module_name_or_filename("python:mailsync.web.gunicorn_conf")
+            self.cfg.set("when_ready", lambda server: _print("api", f"✓ Ready -> {address(settings)}"))
+
+    Api().run()
+
+
+def address(settings: Settings) -> str:
+    """Where the API is reached from here: ``http://localhost:3000``."""
+    host = settings.host
+    if host in ("127.0.0.1", "0.0.0.0", "::", "::1"):
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -1,0 +1,96 @@
+"""``migrate``, ``preflight`` and ``generate-key``."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+
+import click
+
+from mailsync import preflight as checks
+from mailsync.cli.ground import database, emit, json_option, note, say, settings_for
+from mailsync.cli.texts import many
+from mailsync.store import schema
+
+
+@click.command("generate-key")
+@json_option
+def generate_key(as_json: bool) -> None:
+    """Print a new key for IMAP_ENCRYPTION_KEY: 32 random bytes in base64.
+
+    Keep it: without it no stored password opens.
+
+    \b
+    Example:
+      echo "IMAP_ENCRYPTION_KEY=$(mailsync generate-key)" >> .env
+    """
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    if as_json:
+        emit({"key": key})
+    else:
+        click.echo(key)
+
+
+@click.command()
+@click.option(
+    "--status", is_flag=True, help="Only show what is applied and what is missing; exit 1 if any is."
+)
+@json_option
+def migrate(status: bool, as_json: bool) -> int:
+    """Create the schema if need be and apply the migrations that are missing.
+
+    Each runs in one transaction, under a lock, so several may start at once.
+
+    \b
+    Example:
+      mailsync migrate
+      mailsync migrate --status
+    """
+    settings = settings_for("DATABASE_URL")
+    with database(settings) as conn:
+        if status:
+            missing = [migration.name for migration in schema.pending(conn)]
+            done = [migration.name for migration in schema.migrations() if migration.name not in missing]
+            if as_json:
+                emit({"applied": done, "pending": missing})
+            else:
+                for name in done:
+                    say(f"✓ {name}")
+                for name in missing:
+                    say(f"✗ {name} (pending)")
+            return 1 if missing else 0
+        applied = schema.migrate(conn, settings)
+    if as_json:
+        emit({"applied": applied})
+        return 0
+    for name in applied:
+        say(f"✓ {name}")
+    say(f"{many(len(applied), 'migration')} applied" if applied else "The schema is up to date")
+    return 0
+
+
+@click.command()
+@click.option("--production", is_flag=True, help="Also ask for an API token and at least one account.")
+@json_option
+def preflight(production: bool, as_json: bool) -> int:
+    """Check everything that the services need, one line for each check; exit 1 if one fails.
+
+    A setting that is missing or wrong ends it at once with exit code 2.
+
+    \b
+    Example:
+      mailsync preflight --production
+    """
+    settings = settings_for(*checks.variables(production=production))
+    results = []
+    for check in checks.run(settings, production=production):
+        results.append(check)
+        if not as_json:
+            say(check.line)
+    failed = [check for check in results if check.error]
+    if as_json:
+        emit({"ok": not failed, "checks": [check.document for check in results]})
+    if not failed:
+        return 0
+    note(f"mailsync: {many(len(failed), 'check')} failed")
+    return max(check.error.exit_code for check in failed if check.error)

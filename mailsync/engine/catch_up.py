@@ -1,0 +1,129 @@
+"""One account, now, to the end: hot pass, backfill until nothing is left, hot pass again (SPEC §7, §20).
+
+As many turns as it takes, so that others are let in between: a waiter at every batch, and fresh mail of this
+account every tick. Backoff timers are ignored, the throttle is not: for tokens this waits without the lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from mailsync.engine.cycle import Engine, Work, fill_work, hot, hot_work, take_turn
+from mailsync.engine.turn import Tally, Turn
+from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
+from mailsync.imap.throttle import burst, refill
+
+_TOKENS = 8
+_LONGEST_NAP = 60.0
+
+
+@dataclass
+class Progress:
+    """What the turns so far have done, together."""
+
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    turn: Turn | None = None
+
+    def take(self, turn: Turn) -> None:
+        """Note that `turn` went on."""
+        self.turn = turn
+        self.tallies[id(turn.tally)] = turn.tally
+
+    def total(self, name: str) -> int:
+        """The sum of one figure of :class:`~mailsync.engine.turn.Tally` over all turns."""
+        return sum(getattr(tally, name) for tally in self.tallies.values())
+
+
+def catch_up(
+    engine: Engine,
+    account_id: int,
+    *,
+    wait: float,
+    full: bool = False,
+    on_pause: Callable[[float], None] = lambda seconds: None,
+) -> Progress:
+    """Sync the account until its folders are complete and compared; returns what was done.
+
+    `wait` is how long to stand in the lock's queue before Busy; `full` forces discovery, and a flag scan and
+    a reconcile of every folder. `on_pause` is told the seconds before each wait for tokens. Raises Stopped on
+    request, and whatever ends a turn in failure.
+    """
+    progress = Progress()
+    seen = engine.on_progress
+
+    def on_progress(turn: Turn) -> None:
+        progress.take(turn)
+        seen(turn)
+
+    engine = replace(engine, on_progress=on_progress)
+    settings = engine.settings
+    fill_turn = replace(fill_work(settings), trigger="cli", limit=max(5.0, settings.sync_interval), wait=wait)
+
+    def hot_turns(full: bool = False) -> Turn:
+        # a turn of the full pass is long on purpose: it yields to waiters all the same
+        limit = settings.backfill_batch_timeout if full else settings.hot_turn_max
+        steps = partial(hot, full=full, done={})
+        work = replace(hot_work(settings), steps=steps, trigger="cli", limit=limit, wait=wait)
+        return take_turns(engine, account_id, work, on_pause)
+
+    turn = hot_turns(full)
+    if not _is_unfinished(turn):
+        return progress
+    hot_at = time.monotonic()
+    while True:
+        try:
+            _attempt(engine, account_id, fill_turn)
+            break
+        except OutOfTokens:
+            _pause(engine, fill_turn, on_pause)
+        except Stopped:
+            raise
+        except TurnOver:
+            pass
+        if time.monotonic() - hot_at >= settings.sync_interval:
+            hot_turns()
+            hot_at = time.monotonic()
+    hot_turns()
+    return progress
+
+
+def take_turns(
+    engine: Engine, account_id: int, work: Work, on_pause: Callable[[float], None] = lambda seconds: None
+) -> Turn:
+    """Take turns of one kind until one comes to its end by itself; between them others are let in."""
+    while True:
+        try:
+            return _attempt(engine, account_id, work)
+        except OutOfTokens:
+            _pause(engine, work, on_pause)
+        except Stopped:
+            raise
+        except TurnOver:
+            continue
+
+
+def _attempt(engine: Engine, account_id: int, work: Work) -> Turn:
+    if engine.stop:
+        raise Stopped("asked to stop")
+    turn = take_turn(engine, account_id, work)
+    if turn is None:
+        raise MailsyncError("the account is paused; `mailsync resume-account` lets it go on")
+    return turn
+
+
+def _pause(engine: Engine, work: Work, on_pause: Callable[[float], None]) -> None:
+    """Wait, without the lock, until there should be some commands above what this work leaves for others."""
+    limit = engine.settings.imap_max_commands_per_minute
+    wanted = min(_TOKENS, burst(limit) * (1 - work.floor))
+    seconds = min(_LONGEST_NAP, max(1.0, wanted / refill(limit)))
+    on_pause(seconds)
+    until = time.monotonic() + seconds
+    while not engine.stop and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def _is_unfinished(turn: Turn) -> bool:
+    return any(not folder.is_complete for folder in turn.tracked())

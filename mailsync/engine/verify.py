@@ -1,0 +1,217 @@
+"""Is the mirror true? Every tracked folder against its rows: UIDs, flags, sizes, dates (SPEC §20).
+
+Both sides come in stretches of a few thousand UIDs, so memory is bounded whatever a folder holds. Nothing is
+written, and nothing but differences is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mailsync.engine import window
+from mailsync.engine.catch_up import take_turns
+from mailsync.engine.cycle import Engine, Work
+from mailsync.engine.turn import Turn
+from mailsync.errors import FolderError, ProtocolError
+from mailsync.logs import redact
+from mailsync.model import FolderState, MessageState
+from mailsync.store import messages
+from mailsync.uids import UidSet
+
+STRETCH = 5000
+MOST_SHOWN = 100
+
+_LARGEST = 2**32 - 1
+_UNREADABLE = frozenset({"unfetchable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference; `kind` is ``missing`` (no row), ``extra`` (a live row without message), ``flags``,
+    ``size_bytes``, ``internal_date``, ``uidvalidity`` or ``unreadable`` (the folder could not be compared).
+
+    ``uid`` is None where the whole folder differs; ``server`` and ``mirror`` are the two values as text.
+    """
+
+    kind: str
+    uid: int | None = None
+    server: str | None = None
+    mirror: str | None = None
+
+
+@dataclass
+class FolderReport:
+    """What was compared in one folder; of the differences the first :data:`MOST_SHOWN` are kept."""
+
+    folder_id: int
+    path: str
+    complete: bool
+    messages: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def different(self) -> int:
+        """How many differences there are."""
+        return sum(self.counts.values())
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference, and keep it if there is room."""
+        self.counts[difference.kind] = self.counts.get(difference.kind, 0) + 1
+        if len(self.differences) < MOST_SHOWN:
+            self.differences.append(difference)
+
+
+@dataclass
+class Report:
+    """All folders compared so far; ``next_uid`` is where one goes on whose turn ended before it did."""
+
+    folders: dict[int, FolderReport] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    next_uid: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def different(self) -> int:
+        """How many differences there are in all folders."""
+        return sum(folder.different for folder in self.folders.values())
+
+    @property
+    def messages(self) -> int:
+        """How many messages of the server were compared."""
+        return sum(folder.messages for folder in self.folders.values())
+
+
+def verify(
+    engine: Engine,
+    account_id: int,
+    *,
+    wait: float,
+    on_pause: Callable[[float], None] = lambda seconds: None,
+) -> Report:
+    """Compare the account's tracked folders, under its lock, in as many turns as it takes.
+
+    `wait` is how long to stand in the lock's queue before Busy; `on_pause` is told the seconds before each
+    wait for commands. Raises what ends a turn in failure; a folder that cannot be read is a difference.
+    """
+    report = Report()
+    work = Work(
+        steps=lambda turn: _compare(turn, report),
+        trigger="cli",
+        limit=engine.settings.backfill_batch_timeout,
+        floor=0.25,
+        wait=wait,
+        judged=False,
+        reschedules=False,
+    )
+    take_turns(engine, account_id, work, on_pause)
+    return report
+
+
+def _compare(turn: Turn, report: Report) -> None:
+    for folder in turn.tracked():
+        if folder.id in report.done:
+            continue
+        known = report.folders.setdefault(folder.id, FolderReport(folder.id, folder.path, folder.is_complete))
+        try:
+            _compare_folder(turn, folder, report, known)
+        except (FolderError, ProtocolError) as error:
+            if turn.session.closed:
+                raise
+            known.add(Difference("unreadable", server=redact(str(error))))
+        report.done.add(folder.id)
+        turn.checkpoint()
+
+
+def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: FolderReport) -> None:
+    with turn.session.deadline(turn.settings.reconcile_timeout):
+        seen = turn.session.examine(folder.wire_name)
+        if seen.uidvalidity and folder.uidvalidity and seen.uidvalidity != folder.uidvalidity:
+            known.add(Difference("uidvalidity", server=str(seen.uidvalidity), mirror=str(folder.uidvalidity)))
+            return
+        begin = report.next_uid.get(folder.id, 1)
+        server = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
+        server = server.between(begin, _LARGEST)
+    for uids, lowest, highest in _stretches(server, begin):
+        if lowest > begin:
+            turn.checkpoint()
+        with turn.session.deadline(turn.settings.flag_scan_timeout):
+            states = _states(turn, uids)
+        _compare_stretch(turn, folder, known, states, lowest, highest)
+        report.next_uid[folder.id] = highest + 1
+        turn.alive()
+        turn.on_progress(turn)
+
+
+def _stretches(server: UidSet, begin: int) -> Iterator[tuple[UidSet, int, int]]:
+    """Cut the UIDs into pieces, each with the range of rows to hold against it; together they cover all."""
+    lowest = begin
+    while len(server) > STRETCH:
+        uids = server.oldest(STRETCH)
+        yield uids, lowest, uids.highest
+        server, lowest = server.between(uids.highest + 1, _LARGEST), uids.highest + 1
+    yield server, lowest, _LARGEST
+
+
+def _states(turn: Turn, uids: UidSet) -> dict[int, MessageState]:
+    """The states of `uids`; those that are left out are asked for once more (they may be gone by now)."""
+    found: dict[int, MessageState] = {}
+    for _ in range(2):
+        left = uids.minus(UidSet.of(found))
+        if not left:
+            break
+        for states in turn.session.fetch_states(left):
+            found.update((state.uid, state) for state in states)
+            turn.alive()
+    return found
+
+
+def _compare_stretch(
+    turn: Turn,
+    folder: FolderState,
+    known: FolderReport,
+    server: dict[int, MessageState],
+    lowest: int,
+    highest: int,
+) -> None:
+    begins = window.start(turn)
+    for row, errors in messages.select_states(turn.conn, folder, lowest, highest):
+        state = server.pop(row.uid, None)
+        if state is None:
+            if begins is None or (row.internal_date and row.internal_date >= begins):
+                known.add(Difference("extra", row.uid))
+            continue
+        known.messages += 1
+        for difference in _differences(state, row, errors):
+            known.add(difference)
+    for uid, state in sorted(server.items()):
+        if begins is None or state.internal_date is None or state.internal_date >= begins:
+            known.messages += 1
+            known.add(Difference("missing", uid))
+
+
+def _differences(server: MessageState, row: MessageState, errors: frozenset[str]) -> Iterator[Difference]:
+    if errors & _UNREADABLE:
+        return
+    if server.flags is not None and server.flags != row.flags and not _flags_unknown(server, row, errors):
+        yield Difference("flags", row.uid, _flags(server.flags), _flags(row.flags))
+    if server.size_bytes != row.size_bytes:
+        yield Difference("size_bytes", row.uid, str(server.size_bytes), str(row.size_bytes))
+    if server.internal_date is not None and server.internal_date != row.internal_date:
+        yield Difference("internal_date", row.uid, _date(server.internal_date), _date(row.internal_date))
+
+
+def _flags_unknown(server: MessageState, row: MessageState, errors: frozenset[str]) -> bool:
+    """Whether the row says itself that its flags are not, or not all, those of the server."""
+    if "flags" in errors:
+        return not row.flags
+    return "unstorable" in errors and set(row.flags or ()) <= set(server.flags or ())
+
+
+def _flags(flags: Sequence[str] | None) -> str:
+    return " ".join(flags or ()) or "none"
+
+
+def _date(when: datetime | None) -> str:
+    return "none" if when is None else when.astimezone(UTC).isoformat()
