@@ -29,7 +29,7 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
         folder = uidvalidity.settle(turn, folder, seen) or turn.refresh(folder)
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
     folder = turn.refresh(folder)
-    batches = fetching.fetch(turn, folder, missing, newest_first=True, known=True)
+    batches = fetching.fetch(turn, folder, missing, newest_first=True)
     with closing(batches), Committer(turn, folder, announce=False) as committer:
         for asked, found in batches:
             inside = window.inside(turn, found)

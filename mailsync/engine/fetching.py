@@ -16,7 +16,6 @@ from mailsync.engine.turn import Turn
 from mailsync.imap import Batch
 from mailsync.model import FolderState, Message
 from mailsync.store import messages as store
-from mailsync.store.db import transaction
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
@@ -26,29 +25,55 @@ _SMALLEST = 25
 
 
 def fetch(
-    turn: Turn, folder: FolderState, uids: UidSet, *, newest_first: bool, known: bool
+    turn: Turn, folder: FolderState, uids: UidSet, *, newest_first: bool
 ) -> Generator[tuple[UidSet, list[Message]], None, None]:
     """Fetch `uids` in batches: yields (UIDs asked for, their messages), in order, complete.
 
-    `known` tells that the UIDs were seen to exist; then one that is not answered is asked for again. Else the
-    set is a range with holes. Ends early, between batches, when the turn is over.
+    Those that the server leaves out are asked for again, and are gone only if a search agrees. Ends early,
+    between batches, when the turn is over. A batch that takes longer than ``BACKFILL_BATCH_TIMEOUT`` ends
+    the session.
     """
     suspects = store.open_attempts(turn.conn, folder)
-    uids = uids.minus(_give_up(turn, folder, uids, suspects))
+    deadly = _deadly(uids, suspects)
+    stubs = _stubs(turn, deadly)
+    if deadly:
+        suspects = [s for s in suspects if not deadly.between(s[0], s[1])]
+        store.forget_explained(turn.conn, folder, deadly)
+    rest = uids.minus(deadly)
+    with closing(_fetch(turn, folder, rest, suspects, newest_first)) as fetched:
+        for asked, found in fetched:
+            rest = rest.minus(asked)
+            passed = deadly.between(*((asked.lowest, deadly.highest) if newest_first else (1, asked.highest)))
+            deadly = deadly.minus(passed)
+            yield asked.union(passed), found + [stub for stub in stubs if stub.uid in passed]
+    if deadly and not rest:
+        yield deadly, [stub for stub in stubs if stub.uid in deadly]
+
+
+def _fetch(
+    turn: Turn, folder: FolderState, uids: UidSet, suspects: list[tuple[int, int, int]], newest_first: bool
+) -> Generator[tuple[UidSet, list[Message]], None, None]:
+    timeout = turn.settings.backfill_batch_timeout
     while uids and not turn.is_over():
         held: list[Batch] = []
         batches = _batches(turn, folder, uids, suspects, newest_first, held)
         with closing(turn.session.fetch_messages(batches)) as stream:
-            for batch in stream:
+            while True:
+                with turn.session.deadline(timeout):
+                    batch = next(stream, None)
+                if batch is None:
+                    break
                 uids = uids.minus(batch.asked)
                 _adapt(turn, batch)
-                if held or _leftovers(batch, known):
+                if held or _leftovers(batch):
                     held.append(batch)
                 else:
                     yield batch.asked, batch.messages
         # nothing is in flight now, so the server can be asked about what is missing
         for batch in held:
-            yield batch.asked, batch.messages + rescue.rescue(turn, folder, _leftovers(batch, known))
+            with turn.session.deadline(timeout):
+                rescued = rescue.rescue(turn, folder, _leftovers(batch))
+            yield batch.asked, batch.messages + rescued
 
 
 def _batches(
@@ -72,16 +97,15 @@ def _batches(
         yield batch
 
 
-def _give_up(turn: Turn, folder: FolderState, uids: UidSet, suspects: list[tuple[int, int, int]]) -> UidSet:
-    """Store stubs for the messages that ended three turns, each alone; returns those UIDs."""
-    deadly = UidSet.of(
+def _deadly(uids: UidSet, suspects: list[tuple[int, int, int]]) -> UidSet:
+    """The messages that ended as many turns as is allowed, each alone."""
+    return UidSet.of(
         first for first, last, n in suspects if first == last and n >= rescue.MOST_ATTEMPTS and first in uids
     )
-    if deadly:
-        alive = turn.session.search(uids=deadly)
-        with transaction(turn.conn):
-            store.store_batch(turn.conn, folder, [rescue.stub(uid) for uid in alive], announce=False)
-    return deadly
+
+
+def _stubs(turn: Turn, deadly: UidSet) -> list[Message]:
+    return [rescue.stub(uid) for uid in turn.session.search(uids=deadly)] if deadly else []
 
 
 def _careful_size(batch: UidSet, suspects: list[tuple[int, int, int]], size: int) -> int:
@@ -95,6 +119,5 @@ def _adapt(turn: Turn, batch: Batch) -> None:
         turn.batch_size = max(min(_SMALLEST, turn.settings.fetch_batch), min(fits, turn.settings.fetch_batch))
 
 
-def _leftovers(batch: Batch, known: bool) -> UidSet:
-    bad = UidSet.of(batch.unparsable)
-    return bad.union(batch.unanswered) if known else bad
+def _leftovers(batch: Batch) -> UidSet:
+    return UidSet.of(batch.unparsable).union(batch.unanswered)

@@ -17,13 +17,12 @@ from mailsync.uids import UidSet
 def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
     """Store what arrived above ``last_uid``; the cursor moves with each batch to the highest UID it brought.
 
-    A UID that was left out is below the cursor then, so that only the comparison of counts can find it:
-    that comes right after. Raises TurnOver when the turn ends before all of it is stored.
+    Raises TurnOver when the turn ends before all of it is stored.
     """
     with turn.session.deadline(turn.settings.incremental_timeout):
         uids, known = _candidates(turn, folder, seen)
         left = uids
-        batches = fetching.fetch(turn, folder, uids, newest_first=False, known=known)
+        batches = fetching.fetch(turn, folder, uids, newest_first=False)
         with closing(batches), Committer(turn, folder, announce=True) as committer:
             for asked, found in batches:
                 last = max([message.uid for message in found], default=asked.highest if known else 0)

@@ -80,7 +80,7 @@ def _suspect(folder: FolderState, gone: UidSet) -> str | None:
 
 def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
     left = missing
-    batches = fetching.fetch(turn, folder, missing, newest_first=True, known=True)
+    batches = fetching.fetch(turn, folder, missing, newest_first=True)
     with closing(batches), Committer(turn, folder, announce=True) as committer:
         for asked, found in batches:
             committer.commit(asked, window.inside(turn, found), lambda: None)

@@ -152,6 +152,11 @@ def forget_attempts(conn: Connection, folder: FolderState, lowest: int, highest:
     run(conn, "forget_attempts", **_key(folder), lowest=lowest, highest=highest)
 
 
+def forget_explained(conn: Connection, folder: FolderState, deadly: UidSet) -> None:
+    """Drop the attempts at batches that failed for one of `deadly`; those at it alone stay counted."""
+    run(conn, "forget_explained_attempts", **_key(folder), deadly=deadly.to_multirange())
+
+
 def _key(folder: FolderState) -> dict[str, int]:
     return {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
 

@@ -31,7 +31,7 @@ def flags_block(states: Iterable[MessageState]) -> str:
 def _message_line(m: Message) -> str:
     h = m.headers
     errors = m.parse_errors
-    if m.flags is None and "flags" not in errors:
+    if m.flags is None and "flags" not in errors and "unfetchable" not in errors:
         errors = (*errors, "flags")
     texts: tuple[str, ...] = (
         NULL if m.provider_message_id is None else m.provider_message_id,

@@ -57,7 +57,7 @@ with existing as (
     from incoming
     on conflict (account_id, folder_id, uidvalidity, uid) do update
     set modseq = excluded.modseq,
-        flags = case when 'flags' = any (excluded.parse_errors) then m.flags else excluded.flags end,
+        flags = case when excluded.parse_errors && '{flags,unfetchable}' then m.flags else excluded.flags end,
         internal_date = excluded.internal_date, size_bytes = excluded.size_bytes,
         provider_message_id = excluded.provider_message_id, provider_thread_id = excluded.provider_thread_id,
         labels = excluded.labels, has_attachments = excluded.has_attachments, mime_structure = excluded.mime_structure,
@@ -218,3 +218,10 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid >= %(lowest)s and through_uid <= %(highest)s
+
+-- name: forget_explained_attempts
+-- What made these batches fail is known now, so the rest of them is not suspected any more.
+delete from fetch_attempts
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+  and uid < through_uid
+  and %(deadly)s::int8multirange && int8range(uid, through_uid, '[]')
