@@ -39,10 +39,16 @@ copy incoming from stdin with (format text, null E'\x01')
 -- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
 -- to date; a tombstone lives again.
 with existing as (
-    select m.uid, m.is_seen, m.deleted_at is null as live
+    -- the limit keeps this a probe of the key per row: a plan made while messages was small would read it whole
+    select i.uid, m.is_seen, m.live
     from incoming i
-    join messages m on m.account_id = %(account_id)s and m.folder_id = %(folder_id)s
-                   and m.uidvalidity = %(uidvalidity)s and m.uid = i.uid
+    cross join lateral (
+        select is_seen, deleted_at is null as live
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid = i.uid
+        limit 1
+    ) m
 ), stored as (
     insert into messages as m (
         account_id, folder_id, uidvalidity, uid, modseq, flags, internal_date, size_bytes, provider_message_id,
