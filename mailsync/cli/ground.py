@@ -29,10 +29,10 @@ DEV_DIRECTORY = Path(".mailsync")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def environment() -> dict[str, str]:
+def environment(*, with_dev: bool = True) -> dict[str, str]:
     """The environment with what ``.env`` adds; without DATABASE_URL also what ``mailsync dev`` left here."""
     found = read_environment(Path(".env"))
-    if not found.get("DATABASE_URL", "").strip():
+    if with_dev and not found.get("DATABASE_URL", "").strip():
         found = read_environment(DEV_DIRECTORY / "env") | {k: v for k, v in found.items() if v.strip()}
     return found
 

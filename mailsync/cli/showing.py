@@ -37,7 +37,8 @@ def list_accounts(as_json: bool) -> None:
         emit({"accounts": found})
     elif found:
         rows = [
-            (a.account_id, a.email, a.provider, _state(a), a.folders, a.messages, a.unseen) for a in found
+            (str(a.account_id), a.email, a.provider, _state(a), a.folders, a.messages, a.unseen)
+            for a in found
         ]
         heads = ("ID", "ACCOUNT", "PROVIDER", "STATE", "FOLDERS", "MESSAGES", "UNREAD")
         say(table(heads, rows, numbers="ID FOLDERS MESSAGES UNREAD", limits={"ACCOUNT": 40}))

@@ -118,11 +118,17 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         self.wire.state = "SELECTED"
 
     def leave(self, unselect: bool) -> None:
-        """Leave the mailbox by UNSELECT (RFC 3691), or by CLOSE, which removes nothing after EXAMINE."""
+        """Leave the mailbox by UNSELECT (RFC 3691), or by CLOSE, which removes nothing after EXAMINE.
+
+        pymap refuses CLOSE after EXAMINE; an EXAMINE that fails leaves the mailbox too (RFC 9051 §6.3.2).
+        """
         try:
             if unselect:
                 self.wire.unselect()
             else:
                 self.close_folder()
         except IMAPClientError as error:
+            refused = not unselect and self.wire.reply.status == "NO"
+            if refused and self.wire.run("EXAMINE", b'"mailsync/no/such/folder"', check=False).status == "NO":
+                return
             raise error_for(self.wire.reply, "UNSELECT" if unselect else "CLOSE") from error

