@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
+
 from mailsync.config import Settings
 from mailsync.demo_mail import varied_message
 from mailsync.model import Endpoint
@@ -64,8 +66,13 @@ def servers() -> Iterator[Bench]:
     """Dovecot and the embedded Postgres, of this run alone; ended with it."""
     run = run_directory.create()
     try:
-        dovecot = Dovecot()
-        yield Bench(dovecot, postgres.server())
+        server = postgres.server()
+        with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
+            # tests leave it off; here a commit shall cost what it costs
+            conn.execute("alter system set fsync = on")
+            conn.execute("alter system set full_page_writes = on")
+            conn.execute("select pg_reload_conf()")
+        yield Bench(Dovecot(), server)
     finally:
         run_directory.remove(run)
 

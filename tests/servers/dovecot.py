@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from itertools import count
 
 from tests.servers import planted, run_directory
@@ -23,7 +24,9 @@ from tests.servers.imap_server import ImapServer, User
 
 INSTALL = "apt-get install --no-install-recommends dovecot-imapd"
 _instances = count(1)
-_users = count(1)
+_numbers = count(1)
+
+USERS = 300
 
 
 def find() -> str | None:
@@ -59,7 +62,12 @@ class Dovecot(ImapServer):
         if os.geteuid() == 0:
             shutil.chown(self.directory / "mail", "nobody", _group_of("nobody"))
         self._passwords = self.directory / "passwords"
-        self._passwords.touch()
+        # made before the start, since Dovecot sees later ones only with the next second
+        self._users = [
+            self._user(f"user{next(_numbers)}-{os.getpid()}@example.test", secrets.token_urlsafe(18))
+            for _ in range(USERS)
+        ]
+        self._add_passwords(self._users)
         self._config = self.directory / "dovecot.conf"
         self._config.write_text(self._configuration(capabilities, certificate) + settings)
         self.start()
@@ -215,11 +223,16 @@ service imap {{
     # -- users -------------------------------------------------------------------------------------
 
     def new_user(self, name: str | None = None, password: str | None = None) -> User:
-        """Add a user with an empty mailbox; the password is taken for a secret (see ``planted``)."""
-        name = name or f"user{next(_users)}-{os.getpid()}@example.test"
-        user = User(name, planted.keep(password or secrets.token_urlsafe(18)), self.directory / "mail" / name)
-        with self._passwords.open("a") as file:
-            file.write(f"{name}:{{PLAIN}}{user.password}\n")
+        """Give a user with an empty mailbox; the password is taken for a secret (see ``planted``)."""
+        if name is None and password is None and self._users:
+            user = self._users.pop()
+            planted.keep(user.password)
+            return user
+        name = name or f"user{next(_numbers)}-{os.getpid()}@example.test"
+        user = self._user(name, password or secrets.token_urlsafe(18))
+        planted.keep(user.password)
+        self._add_passwords([user])
+        self._wait_for_second()
         return user
 
     def set_password(self, user: User, password: str) -> User:
@@ -228,7 +241,20 @@ service imap {{
         lines = self._passwords.read_text().splitlines(keepends=True)
         kept = [line for line in lines if not line.startswith(f"{user.name}:")]
         self._passwords.write_text("".join(kept) + f"{user.name}:{{PLAIN}}{planted.keep(password)}\n")
+        self._wait_for_second()
         return User(user.name, password, user.directory)
+
+    def _user(self, name: str, password: str) -> User:
+        return User(name, password, self.directory / "mail" / name)
+
+    def _add_passwords(self, users: list[User]) -> None:
+        with self._passwords.open("a") as file:
+            file.writelines(f"{user.name}:{{PLAIN}}{user.password}\n" for user in users)
+
+    @staticmethod
+    def _wait_for_second() -> None:
+        # Dovecot looks at its password file at most once in a second of the clock
+        time.sleep(1.1)
 
 
 def _group_of(user: str) -> str:
