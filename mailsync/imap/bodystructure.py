@@ -17,7 +17,7 @@ from mailsync.words import MAX_INDEXED_BYTES, cut, decode_raw
 
 __all__ = ["BadStructure", "Structure", "parse_structure"]
 
-LONGEST = 1024 * 1024
+LONGEST = 256 * 1024
 MOST_SHAPES = 2000
 LONGEST_REMEMBERED = 4000
 
@@ -54,7 +54,7 @@ def parse_structure(pieces: list[bytes]) -> Structure:
             split = text.split('"')
             if len(split) % 2 == 0:
                 raise BadStructure("a string does not end")
-            outside = '"'.join(split[::2])
+            outside = '""'.join(split[::2])
             skeleton = _DIGITS.sub("0", outside)
             shape = _shape(skeleton)
             if shape is not None:

@@ -44,12 +44,14 @@ def open_session(
     sock = connect(endpoint, addresses, settings, patience)
     if endpoint.security == "tls":
         sock = secure(sock, endpoint, settings, patience)
-    with _step("connect"):
+    with _step("connect"), patience.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
         client = Client(sock, endpoint, settings, throttle, patience)
     try:
-        return _log_in(client, endpoint, password, hidden)
+        # A server that drips would otherwise hold us for ever: one silence and one handshake are allowed.
+        with patience.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
+            return _log_in(client, endpoint, password, hidden)
     except BaseException:
-        client.shutdown()
+        client.wire.shutdown()
         raise
 
 
@@ -72,6 +74,11 @@ def _log_in(client: Client, endpoint: Endpoint, password: str, hidden: frozenset
         enabled: frozenset[str] = frozenset()
         if "ENABLE" in capabilities:
             enabled = client.switch_on({"CONDSTORE", "QRESYNC"} & capabilities)
+        # QRESYNC counts only once enabled, and then brings CONDSTORE with it (RFC 7162 §3.2.3).
+        if "QRESYNC" in enabled:
+            capabilities |= {"CONDSTORE"} - hidden
+        else:
+            capabilities -= {"QRESYNC"}
     return Session(client, capabilities, enabled)
 
 

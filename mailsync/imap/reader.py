@@ -145,11 +145,6 @@ class Reader:
                 self.bytes_in += len(chunk)
                 return chunk
 
-    @property
-    def pending(self) -> bool:
-        """Whether something was received that no response was made of yet."""
-        return self._at < len(self._buffer)
-
     def peek(self) -> bytes | None:
         """Return what has come without being asked for, without waiting; None if the peer is gone.
 

@@ -47,7 +47,7 @@ def read_states(
 
     Raises the error of a completion other than OK, unless it is a NO after data.
     """
-    states: list[MessageState] = []
+    states: dict[int, MessageState] = {}
     any_data = False
     everything = len(asked.ranges) == 1
     lowest, highest = asked.lowest, asked.highest
@@ -66,11 +66,11 @@ def read_states(
         uid = state.uid
         if uid < lowest or uid > highest or not (everything or uid in asked) or not uid:
             continue
-        states.append(state)
+        states[uid] = _merged(states[uid], state) if uid in states else state
         if len(states) >= MOST_AT_ONCE:
             any_data = True
-            yield states
-            states = []
+            yield list(states.values())
+            states = {}
     if wire.reply.status != "OK":
         error = error_for(wire.reply, "FETCH")
         used = (
@@ -81,4 +81,15 @@ def read_states(
         if not used:
             raise error
     if states:
-        yield states
+        yield list(states.values())
+
+
+def _merged(old: MessageState, new: MessageState) -> MessageState:
+    """Apply what came later of the same message, which may be its flags only."""
+    return MessageState(
+        old.uid,
+        old.modseq if new.modseq is None else new.modseq,
+        old.flags if new.flags is None else new.flags,
+        old.internal_date if new.internal_date is None else new.internal_date,
+        old.size_bytes if new.size_bytes is None else new.size_bytes,
+    )

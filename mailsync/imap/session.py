@@ -9,27 +9,26 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from mailsync.errors import ProtocolError
+from mailsync.imap.arguments import astring, day
 from mailsync.imap.client import Client
 from mailsync.imap.fetching import LONGEST_SET, Batch, Fetcher
-from mailsync.imap.listing import is_list, parse_list, parse_status
 from mailsync.imap.mailbox import Mailbox
 from mailsync.imap.messages import Detail
-from mailsync.imap.replies import error_for, quoted
+from mailsync.imap.questions import ask_list, ask_list_status, ask_part, ask_search, ask_status
 from mailsync.imap.scanning import FlagChanges, read_states
-from mailsync.imap.searching import parse_search
 from mailsync.imap.throttle import Throttle
-from mailsync.imap.tokenizer import parse_fetch
 from mailsync.imap.waiting import Patience
-from mailsync.imap.wire import astring
 from mailsync.model import ListedFolder, MailboxStatus, MessageState
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 
 
@@ -104,7 +103,7 @@ class Session:
 
     def close(self) -> None:
         """Close the socket, without LOGOUT."""
-        self._client.shutdown()
+        self._wire.shutdown()
 
     def __enter__(self) -> Session:
         return self
@@ -117,51 +116,31 @@ class Session:
     # -- folders -----------------------------------------------------------------------------------
 
     def list_folders(self) -> list[ListedFolder]:
-        r"""Return the folders by ``LIST "" "*"``, with RETURN (SPECIAL-USE) where offered (RFC 6154).
+        """Return the folders, with SPECIAL-USE where offered (RFC 6154); each row is read for itself.
 
-        ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``. A row that names no folder is dropped with a log
-        line, a second one for the same name silently. Raises ProtocolError for an empty list, since every
-        mailbox has an INBOX.
+        Raises ProtocolError for an empty list, since every mailbox has an INBOX.
         """
-        options = []
-        if {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities:
-            options = [b"RETURN", b"(SPECIAL-USE)"]
-        found: dict[bytes, ListedFolder] = {}
 
-        def claim(parts: list[bytes]) -> bool:
-            if not is_list(parts):
-                return False
-            row = None if self._wire.reader.oversized else parse_list(parts)
-            if row is None:
-                log.warning("A LIST row is dropped: %s", quoted(parts[0]), extra={"action": "list"})
-            else:
-                found.setdefault(row.wire_name, row)
-            return True
+        def ask() -> list[ListedFolder]:
+            special = {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities
+            return ask_list(self._wire, b"(SPECIAL-USE)" if special else b"")
 
-        self._wire.run("LIST", b'""', b'"*"', *options, claim=claim)
-        if not found:
-            raise ProtocolError("LIST: the server lists no folder at all", step="list")
-        return list(found.values())
+        return self._unless_a_lie(ask, "SPECIAL-USE")
 
     def list_status(self) -> dict[bytes, MailboxStatus]:
-        """Return the status of all folders by one command, LIST … RETURN (STATUS (…)) (RFC 5819).
+        """Return the status of all folders by one command (RFC 5819); UNSELECTs first.
 
-        A folder without a row in it is unknown, not missing. UNSELECTs first.
+        A folder without a row in it is unknown, not missing. If the server answers BAD, ProtocolError is
+        raised and :attr:`has_list_status` is False from then on.
         """
         self.unselect()
-        found: dict[bytes, MailboxStatus] = {}
-
-        def claim(parts: list[bytes]) -> bool:
-            if is_list(parts):
-                return True
-            row = parse_status(parts)
-            if row is None:
-                return False
-            found[row[0]] = row[1]
-            return True
-
-        self._wire.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % self._status_items(), claim=claim)
-        return found
+        ask = partial(self._with_items, lambda items: ask_list_status(self._wire, items))
+        try:
+            return self._unless_a_lie(ask, "OBJECTID", "CONDSTORE")
+        except ProtocolError:
+            if self._wire.reply.status == "BAD":
+                self._hide(frozenset({"LIST-STATUS"}))
+            raise
 
     def status(self, wire_name: bytes) -> MailboxStatus:
         """Return the status of one folder by STATUS; UNSELECTs first if it is the one that is selected.
@@ -170,36 +149,30 @@ class Session:
         """
         if self.selected == wire_name:
             self.unselect()
-        found: list[MailboxStatus] = []
+        ask = partial(self._with_items, lambda items: ask_status(self._wire, wire_name, items))
+        return self._unless_a_lie(ask, "OBJECTID", "CONDSTORE")
 
-        def claim(parts: list[bytes]) -> bool:
-            row = parse_status(parts)
-            if row is not None:
-                found.append(row[1])
-            return row is not None
-
-        self._wire.run("STATUS", astring(wire_name), self._status_items(), claim=claim)
-        if not found:
-            raise ProtocolError("STATUS: the answer is missing")
-        return found[-1]
-
-    def _status_items(self) -> bytes:
+    def _with_items(self, ask: Callable[[bytes], T]) -> T:
         items = b"MESSAGES UIDNEXT UIDVALIDITY UNSEEN"
         if "CONDSTORE" in self.capabilities:
             items += b" HIGHESTMODSEQ"
         if "OBJECTID" in self.capabilities:
             items += b" MAILBOXID"
-        return b"(%s)" % items
+        return ask(b"(%s)" % items)
 
     def examine(self, wire_name: bytes) -> MailboxStatus:
         """Open a folder read-only (RFC 9051 §6.3.3) and return what the server says of it.
 
         ``unseen`` is always None here. Raises FolderError if the server refuses; then nothing is selected.
         """
-        condstore = "CONDSTORE" in self.capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
+
+        def ask() -> None:
+            condstore = "CONDSTORE" in self.capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
+            self._mailbox.restart()
+            self._wire.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if condstore else []))
+
         self.selected = None
-        self._mailbox.restart()
-        self._wire.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if condstore else []))
+        self._unless_a_lie(ask, *(() if self._enabled else ("CONDSTORE",)))
         self.selected = wire_name
         self._client.opened()
         return self._mailbox.status()
@@ -221,44 +194,22 @@ class Session:
         Raises ProtocolError if the answer is missing though the folder holds messages: that is no proof
         of their absence.
         """
-        day = b"SINCE %d-%s-%d" % (since.day, _MONTHS[since.month - 1].encode(), since.year) if since else b""
+        window = b"SINCE " + day(since) if since else b""
         if uids is None:
-            return self._search(day or b"ALL")
+            return self._search(window or b"ALL")
         found = UidSet()
         for part in uids.to_commands(LONGEST_SET):
-            found = found.union(
-                self._search(b"UID %s %s" % (part.encode("ascii"), day)).between(1, uids.highest)
-            )
+            found = found.union(self._search((b"UID %s " % part.encode("ascii") + window).strip()))
         return found.minus(found.minus(uids))
 
     def _search(self, criteria: bytes) -> UidSet:
-        found: list[UidSet] = []
+        def ask() -> UidSet | None:
+            return ask_search(self._wire, criteria, extended="ESEARCH" in self.capabilities)
 
-        def claim(parts: list[bytes]) -> bool:
-            if self._wire.reader.oversized:
-                raise ProtocolError(f"SEARCH: the answer holds {self._wire.reader.oversized}")
-            try:
-                uids = parse_search(parts)
-            except ValueError as error:
-                raise ProtocolError("SEARCH: the answer cannot be understood") from error
-            if uids is not None:
-                found.append(uids)
-            return uids is not None
-
-        extended = "ESEARCH" in self.capabilities
-        returns = [b"RETURN", b"(ALL)"] if extended else []
-        reply = self._wire.run("UID SEARCH", *returns, criteria.strip(), claim=claim, check=False)
-        if reply.status == "BAD" and extended:
-            self._hide(frozenset({"ESEARCH"}))
-            return self._search(criteria)
-        if reply.status != "OK":
-            raise error_for(reply, "SEARCH")
-        if not found and self.exists:
+        found = self._unless_a_lie(ask, "ESEARCH")
+        if found is None and self.exists:
             raise ProtocolError("SEARCH: the answer is missing")
-        result = UidSet()
-        for uids in found:
-            result = result.union(uids)
-        return result
+        return found or UidSet()
 
     def fetch_messages(
         self, batches: Iterable[UidSet], detail: Detail = Detail.FULL, prefetch: bool = True
@@ -315,23 +266,26 @@ class Session:
         """
         if not _SECTION.fullmatch(section):
             raise ValueError("section: expected a part number, HEADER, TEXT or nothing")
-        found: list[bytes] = []
+        return ask_part(self._wire, uid, section, offset, count)
 
-        def claim(parts: list[bytes]) -> bool:
-            fields = parse_fetch(parts)
-            value = fields.get(b"BODY[]", b"")
-            if fields.get(b"UID") != b"%d" % uid or b"BODY[]" not in fields:
-                return False
-            if self._wire.reader.oversized or isinstance(value, list):
-                raise ProtocolError("FETCH: the part is not what was asked for")
-            found.append(value or b"")
-            return True
+    # -- capabilities that are none ----------------------------------------------------------------
 
-        item = f"(UID BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
-        self._wire.run("UID FETCH", b"%d" % uid, item, claim=claim)
-        if not found:
-            raise ProtocolError("FETCH: the message was not answered")
-        return found[0][:count]
+    def _unless_a_lie(self, ask: Callable[[], T], *capabilities: str) -> T:
+        """Ask; where the server answers BAD, ask again without one after the other of `capabilities`."""
+        for capability in capabilities:
+            try:
+                return ask()
+            except ProtocolError:
+                if self._wire.reply.status != "BAD" or capability not in self.capabilities:
+                    raise
+                log.warning(
+                    "The server offers %s and does not know it: %s",
+                    capability,
+                    self._wire.reply.words,
+                    extra={"action": "fall_back"},
+                )
+                self._hide(frozenset({capability}))
+        return ask()
 
     def _hide(self, capabilities: frozenset[str]) -> None:
         self._hidden |= capabilities

@@ -19,12 +19,13 @@ class Patience:
 
     ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats
     and may raise, which ends the wait. ``timeout`` is the number of seconds without any byte after which
-    the server counts as gone.
+    the server counts as gone. ``doing`` names what is waited for, in messages to people.
     """
 
     def __init__(self, on_wait: Callable[[], None], timeout: float) -> None:
         self.on_wait = on_wait
         self.timeout = timeout
+        self.doing = "connecting"
         self._deadline: float | None = None
         self._allowed = 0.0
         self._called = time.monotonic()
@@ -48,7 +49,7 @@ class Patience:
             self._called = now
             self.on_wait()
         if self._deadline is not None and now >= self._deadline:
-            raise Transient(f"the server did not finish in time: timed out after {self._allowed:g} s")
+            raise Transient(f"{self.doing}: the server did not finish: timed out after {self._allowed:g} s")
 
     def readable(self, sock: socket.socket) -> None:
         """Wait until there is something to read; raises Transient when patience ends."""
@@ -67,7 +68,7 @@ class Patience:
             now = time.monotonic()
             left = silent_since + self.timeout - now
             if left <= 0:
-                raise Transient(f"the server is silent: timed out after {self.timeout:g} s")
+                raise Transient(f"{self.doing}: the server is silent: timed out after {self.timeout:g} s")
             if self._deadline is not None:
                 left = min(left, self._deadline - now)
             if poll.poll(max(1, int(min(left, SLICE) * 1000) + 1)):

@@ -11,14 +11,15 @@ import contextlib
 import imaplib
 import re
 import secrets
-import select
 import socket
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from mailsync.errors import CertificateRejected, MailsyncError, ProtocolError, Transient
+from mailsync.errors import CertificateRejected, ProtocolError, Throttled, Transient
+from mailsync.imap.arguments import LiteralArgument, astring
 from mailsync.imap.connecting import secure
 from mailsync.imap.reader import Reader
 from mailsync.imap.replies import Completion, error_for, parse_completion
@@ -29,22 +30,15 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
     from mailsync.model import Endpoint
 
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes in answer to one command other than FETCH of many; what is longer is an attack or a fault."""
 MOST_TO_DRAIN = 64 * 1024 * 1024
 SECONDS_TO_DRAIN = 5.0
+MOST_UNREAD = 1024 * 1024
+"""Bytes that a server may send to an idle session."""
 
+_BYE = re.compile(rb"(?:\A|\n)\* BYE\b", re.IGNORECASE)
 _SMALL = frozenset({b"CAPABILITY", b"ID", b"ENABLED"})
-_QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1000}")
-
-
-class LiteralArgument(bytes):
-    """An argument that is sent as a literal (RFC 9051 §4.3), after the server's ``+``."""
-
-
-def astring(value: bytes) -> bytes:
-    """Return `value` as an argument: quoted, or a literal where a quoted string may not hold it."""
-    if not _QUOTABLE.fullmatch(value):
-        return LiteralArgument(value)
-    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 class Wire(imaplib.IMAP4):
@@ -114,7 +108,7 @@ class Wire(imaplib.IMAP4):
         """Read the answer to a command that imaplib or IMAPClient sent, and file it as they expect."""
         self._sent(tag, name)
         self.untagged_responses.clear()
-        for parts in self.answer():
+        for parts in self.answer(LONGEST_ANSWER):
             word, _, rest = parts[0][2:].partition(b" ")
             if word.upper() in _SMALL and len(self.untagged_responses) < len(_SMALL):
                 self.untagged_responses[word.decode("ascii").upper()] = [rest]
@@ -192,7 +186,7 @@ class Wire(imaplib.IMAP4):
         is sent.
         """
         self.start(name, *args)
-        for parts in self.answer():
+        for parts in self.answer(LONGEST_ANSWER):
             if claim is None or not claim(parts):
                 self.unasked(parts)
         if check and self.reply.status != "OK":
@@ -205,6 +199,7 @@ class Wire(imaplib.IMAP4):
         An answer that is still in flight is read and forgotten first.
         """
         tag = self._new_tag()
+        self.patience.doing = name
         with self._trusted():
             line = b"%s %s" % (tag, name.encode("ascii"))
             for arg in args:
@@ -232,7 +227,7 @@ class Wire(imaplib.IMAP4):
             if parts[0].startswith(b"+"):
                 return True
             if parts[0].startswith(tag + b" "):
-                self._refused = parse_completion(parts[0][len(tag) + 1 :])
+                self._refused = parse_completion(parts[0][len(tag) + 1 :]) or Completion("BAD", b"")
                 return False
             self._watch(parts)
             self.unasked(parts)
@@ -252,15 +247,18 @@ class Wire(imaplib.IMAP4):
 
     # -- answers -----------------------------------------------------------------------------------
 
-    def answer(self) -> Iterator[list[bytes]]:
+    def answer(self, limit: float = inf) -> Iterator[list[bytes]]:
         """Yield the untagged responses up to the completion of the oldest command in flight.
 
-        The completion is then in :attr:`reply`; NO and BAD are not raised here. A generator that is left
-        early leaves the rest of the answer to :meth:`drain`.
+        An answer of more than `limit` bytes closes the connection and raises ProtocolError. The completion
+        is then in :attr:`reply`; NO and BAD are not raised here. A generator that is left early leaves the
+        rest of the answer to :meth:`drain`.
         """
         tag, name = self._in_flight[0]
         mark = tag + b" "
-        response = self.reader.response
+        reader = self.reader
+        response = reader.response
+        end = reader.bytes_in + limit
         while self._refused is None:
             try:
                 parts = response()
@@ -272,6 +270,8 @@ class Wire(imaplib.IMAP4):
                     continue
                 if head[2:5].upper() == b"BYE":
                     self._watch(parts)
+                if reader.bytes_in > end:
+                    raise ProtocolError(f"{name}: the answer does not end")
             except BaseException:
                 self.shutdown()
                 raise
@@ -304,31 +304,23 @@ class Wire(imaplib.IMAP4):
         """Read and forget what is in flight, if that can be had quickly; else close the connection."""
         if self.closed or not self._in_flight:
             return
-        end = self.reader.bytes_in + MOST_TO_DRAIN
-        try:
-            with self.patience.deadline(SECONDS_TO_DRAIN):
-                while self._in_flight:
-                    for parts in self.answer():
-                        self.unasked(parts)
-                        if self.reader.bytes_in > end:
-                            self.shutdown()
-                            return
-        except MailsyncError:
-            self.shutdown()
+        with (
+            contextlib.suppress(Transient, Throttled, ProtocolError),
+            self._trusted(),
+            self.patience.deadline(SECONDS_TO_DRAIN),
+        ):
+            while self._in_flight:
+                for parts in self.answer(MOST_TO_DRAIN):
+                    self.unasked(parts)
 
     def alive(self) -> bool:
         """Whether the peer has neither closed the connection nor said BYE; costs no command."""
         if self.closed:
             return False
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        if not poll.poll(0) and not self.reader.pending:
-            return True
         waiting = self.reader.peek()
-        if waiting is None or any(line[:5].upper() == b"* BYE" for line in waiting.split(b"\n")):
+        if waiting is None or len(waiting) > MOST_UNREAD or _BYE.search(waiting):
             self.shutdown()
-            return False
-        return True
+        return not self.closed
 
 
 def _ignore(parts: list[bytes]) -> None:

@@ -352,6 +352,32 @@ def test_bye_between_two_turns_is_seen_by_alive(scripted: ScriptedServer, sessio
     assert session.closed
 
 
+def test_a_stop_while_draining_is_not_swallowed(scripted: ScriptedServer, session: Session) -> None:
+    scripted.on("UID FETCH", lambda request: request.hang())
+    scripted.on("UID FETCH", Request.default, times=1)
+    batches = session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)])])
+    next(batches)
+
+    def stop() -> None:
+        raise LockLost("the lock is gone")
+
+    session.resume(session._wire.throttle, stop)
+    with pytest.raises(LockLost):
+        batches.close()
+    assert session.closed
+
+
+def test_a_server_that_talks_to_an_idle_session_without_end_is_left(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    for _ in range(40):
+        scripted.push(b"* 6 EXISTS\r\n" * 4000)
+        time.sleep(0.005)
+        if not session.alive():
+            break
+    assert session.closed
+
+
 # -- SEARCH --------------------------------------------------------------------------------------------
 
 
@@ -494,6 +520,61 @@ def test_names_that_no_quoted_string_can_hold_are_sent_as_literals(
     scripted.on("EXAMINE", b"NO no such name")
 
 
+@pytest.mark.parametrize(
+    ("lie", "command", "pattern"),
+    [
+        ("SPECIAL-USE", "LIST", b"SPECIAL-USE"),
+        ("OBJECTID", "LIST", b"MAILBOXID"),
+        ("OBJECTID", "STATUS", b"MAILBOXID"),
+        ("CONDSTORE", "STATUS", b"HIGHESTMODSEQ"),
+        ("CONDSTORE", "EXAMINE", b"CONDSTORE"),
+    ],
+)
+def test_an_extension_that_is_a_lie_is_found_out_by_each_command(
+    scripted: ScriptedServer, user: Account, lie: str, command: str, pattern: bytes
+) -> None:
+    scripted.capabilities = CAPABILITIES.replace(b"ENABLE ", b"") + b" OBJECTID"
+
+    def refuse(request: Request) -> bytes:
+        return request.tagged(b"BAD what?") if pattern in request.text.upper() else request.default()
+
+    scripted.on(command, refuse)
+    with connect(scripted, user) as session:
+        assert session.list_folders()
+        assert session.list_status()[b"INBOX"].messages == 5
+        assert session.status(b"INBOX").messages == 5
+        assert session.examine(b"INBOX").messages == 5
+        assert lie not in session.capabilities
+        assert session.has_list_status
+
+
+def test_list_status_that_is_a_lie_is_not_asked_for_again(scripted: ScriptedServer, session: Session) -> None:
+    scripted.on("LIST", lambda request: request.tagged(b"BAD no"))
+    with pytest.raises(ProtocolError):
+        session.list_status()
+    assert not session.has_list_status
+    assert not session.closed
+
+
+def test_qresync_that_is_not_enabled_does_not_count(scripted: ScriptedServer, user: Account) -> None:
+    scripted.on("ENABLE", lambda request: b"* ENABLED CONDSTORE\r\n" + request.tagged(b"OK"))
+    with connect(scripted, user) as session:
+        assert "QRESYNC" not in session.capabilities
+        assert "CONDSTORE" in session.capabilities
+
+
+def test_an_answer_without_end_is_not_read_for_ever(scripted: ScriptedServer, session: Session) -> None:
+    def flood(request: Request) -> bytes:
+        line = b'* LIST () "/" ' + b"x" * 60_000 + b"\r\n"
+        while True:
+            request.send(line * 16)
+
+    scripted.on("LIST", flood)
+    with pytest.raises(ProtocolError, match="does not end"), session.deadline(30):
+        session.list_folders()
+    assert session.closed
+
+
 # -- flags ---------------------------------------------------------------------------------------------
 
 
@@ -505,8 +586,7 @@ def test_flag_scans_survive_what_is_in_between(scripted: ScriptedServer, session
     scripted.inject("UID FETCH", strange)
     changes = session.fetch_flags(ALL, changed_since=1, vanished=True)
     states = [state for chunk in changes.states for state in chunk]
-    assert [state.uid for state in states] == [1, 1, 2, 3, 4, 5]
-    assert states[0].flags == ("\\Flagged", "odd key")
+    assert [(state.uid, state.flags) for state in states] == [(n, ("\\Seen",)) for n in range(1, 6)]
     assert str(changes.vanished) == "7:9"
     assert session.exists == 5
 

@@ -23,8 +23,11 @@ from mailsync.errors import (
 )
 from mailsync.imap import Throttle
 from tests.integration.imap_sessions import connect
+from tests.servers import mail
 from tests.servers.certificates import Authority
+from tests.servers.pymap_server import Pymap
 from tests.servers.scripted import CAPABILITIES, ScriptedServer
+from tests.servers.session import Request
 
 Start = Callable[..., ScriptedServer]
 
@@ -302,3 +305,38 @@ def test_capability_without_an_answer_is_a_protocol_error(scripted: ScriptedServ
     scripted.on("CAPABILITY", b"OK done")
     with pytest.raises(ProtocolError, match="CAPABILITY"):
         connect(scripted, scripted.new_user())
+
+
+def test_a_server_that_drips_cannot_keep_a_login_open_for_ever(scripted: ScriptedServer) -> None:
+    def drip(request: Request) -> None:
+        for _ in range(100):
+            request.send(b"* OK still thinking\r\n")
+            request.delay(0.1)
+
+    scripted.on("LOGIN", drip)
+    began = time.monotonic()
+    with pytest.raises(Transient, match=r"LOGIN: .* timed out after 2 s") as caught:
+        connect(scripted, scripted.new_user(), imap_connect_timeout=1, imap_read_timeout=1)
+    assert caught.value.step == "login"
+    assert time.monotonic() - began < 4
+
+
+def test_a_server_without_extensions_serves_whole_mailboxes(pymap: Pymap) -> None:
+    for n in range(1, 8):
+        pymap.append(pymap.user, "INBOX", mail.message(n))
+    with connect(pymap, pymap.user) as session:
+        assert [row.path for row in session.list_folders()] == ["INBOX"]
+        assert not session.has_list_status
+        status = session.examine(b"INBOX")
+        assert status.messages == 7
+        existing = session.search()
+        assert len(existing) == 7
+        [batch] = session.fetch_messages([existing])
+        assert sorted(message.headers.subject or "" for message in batch.messages) == [
+            f"Message {n}" for n in range(1, 8)
+        ]
+        assert {message.parse_errors for message in batch.messages} == {()}
+        assert all(message.provider_message_id for message in batch.messages)
+        assert len([state for chunk in session.fetch_states(existing) for state in chunk]) == 7
+        session.unselect()
+        assert session.status(b"INBOX").messages == 7

@@ -144,13 +144,13 @@ def test_any_depth_is_parsed_and_kept_to_what_postgres_can_hold(depth: int) -> N
 
 
 def test_a_structure_with_very_many_parts_is_cut() -> None:
-    structure = parse_structure([b"(" + attachment() * 3000 + b' "mixed")'])
+    structure = parse_structure([b"(" + attachment() * 1500 + b' "mixed")'])
     assert structure.truncated
     assert len(structure.attachments) == 1000
     json.loads(structure.json)
 
 
-def test_a_structure_above_a_mebibyte_is_refused() -> None:
+def test_a_structure_that_is_far_too_long_is_refused() -> None:
     with pytest.raises(BadStructure):
         parse_structure([b"(" + PLAIN * 20_000 + b' "mixed")'])
 
@@ -185,10 +185,14 @@ def test_equal_shapes_with_other_strings_and_numbers_do_not_mix() -> None:
         assert (found.filename, found.size_bytes) == (name.decode(), number)
 
 
-def test_a_usual_structure_takes_some_ten_microseconds() -> None:
-    text = b"(" + PLAIN + attachment() + b' "mixed" ("boundary" "x") NIL NIL NIL)'
-    parse_structure([text])
-    began = time.perf_counter()
-    for _ in range(1000):
-        parse_structure([text])
-    assert time.perf_counter() - began < 0.2  # 15 ms where nothing else runs
+def test_a_usual_structure_is_read_much_faster_than_an_unusual_one() -> None:
+    usual = b"(" + PLAIN + attachment() + b' "mixed" ("boundary" "x") NIL NIL NIL)'
+    unusual = usual.replace(b'"utf-8"', b'"utf\\-8"')
+
+    def seconds(text: bytes) -> float:
+        began = time.perf_counter()
+        for _ in range(200):
+            parse_structure([text])
+        return time.perf_counter() - began
+
+    assert min(seconds(usual) for _ in range(7)) < 0.7 * min(seconds(unusual) for _ in range(7))

@@ -1,0 +1,25 @@
+"""How arguments of commands are written (RFC 9051 §4)."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+_QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1000}")
+_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+
+
+class LiteralArgument(bytes):
+    """An argument that is sent as a literal, after the server's ``+``."""
+
+
+def astring(value: bytes) -> bytes:
+    """Return `value` as an argument: quoted, or a literal where a quoted string may not hold it."""
+    if not _QUOTABLE.fullmatch(value):
+        return LiteralArgument(value)
+    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def day(when: date) -> bytes:
+    """Return a date as SEARCH wants it, in English whatever the locale: ``1-Feb-2024``."""
+    return b"%d-%s-%04d" % (when.day, _MONTHS[when.month - 1], when.year)
