@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -37,6 +39,7 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
         raise ConfigError(f"{directory}: the embedded Postgres needs a path without blanks; set DATABASE_URL")
     directory.mkdir(parents=True, exist_ok=True)
     package = _import(_runtime(directory))
+    logging.getLogger(package.__name__).setLevel("WARNING")
     try:
         server = package.get_server(directory / "postgres", cleanup_mode="stop")
     except Exception as error:
@@ -51,6 +54,8 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
         )
     finally:
         server.cleanup()
+        # else it cleans up once more at exit, and makes the directories of its lock file anew
+        atexit.unregister(server._cleanup)
 
 
 def _runtime(directory: Path) -> Path:

@@ -11,7 +11,7 @@ import click
 
 from mailsync.cli.texts import fit, many, pad
 from mailsync.engine.turn import Turn
-from mailsync.model import FolderState
+from mailsync.model import FolderState, MailboxStatus
 
 _LABEL = 24
 
@@ -27,6 +27,7 @@ class SyncProgress:
         self._fetched = 0
         self._base = 0
         self._begun = 0
+        self._surveyed: dict[int, MailboxStatus] = {}
 
     def take(self, turn: Turn) -> None:
         """Show what `turn` has done so far."""
@@ -35,6 +36,7 @@ class SyncProgress:
             self._tally, self._base = turn.tally, self._base + self._fetched
             self._fetched = 0
         self._fetched = turn.tally.fetched
+        self._surveyed |= turn.surveyed
         complete = {folder.id for folder in tracked if folder.is_complete}
         if self._complete is None:
             self._complete = complete
@@ -45,16 +47,23 @@ class SyncProgress:
                 if self._bar is None:
                     note_folder(folder)
         if self._bar is not None:
-            self._draw(turn, tracked)
+            self._draw(tracked)
 
-    def _draw(self, turn: Turn, tracked: list[FolderState]) -> None:
-        total = max(1, sum(_size(turn, folder) for folder in tracked))
+    def _draw(self, tracked: list[FolderState]) -> None:
+        total = max(1, sum(map(self._size, tracked)))
         done = min(total, self._begun + self._base + self._fetched)
         current = next((folder.path for folder in tracked if not folder.is_complete), "")
         self._bar.label = pad(fit(current, _LABEL), _LABEL)
         self._bar.length = total
         self._bar.update(done - self._bar.pos)
         self._bar.render_progress()
+
+    def _size(self, folder: FolderState) -> int:
+        """How many messages the folder will have; the best that is known."""
+        if folder.is_complete:
+            return folder.live_count
+        status = self._surveyed.get(folder.id)
+        return max(folder.server_messages or 0, (status.messages if status else 0) or 0)
 
     def finish(self) -> None:
         """All is done, whatever the estimate was."""
@@ -91,11 +100,3 @@ def note_folder(folder: FolderState) -> None:
 
 def _done_before(folder: FolderState) -> int:
     return 0 if folder.status == "pending" else folder.live_count
-
-
-def _size(turn: Turn, folder: FolderState) -> int:
-    """How many messages the folder will have; the best that is known."""
-    if folder.is_complete:
-        return folder.live_count
-    status = turn.surveyed.get(folder.id)
-    return max(folder.server_messages or 0, (status.messages if status else 0) or 0)

@@ -90,7 +90,7 @@ def introduce(settings: Settings, server: Embedded | None, token: Path | None) -
     """Say where things are."""
     lines = [f"API       {address(settings)}"]
     if token:
-        lines[0] += f'   curl -H "Authorization: Bearer $(cat {token})" {address(settings)}/health'
+        lines.append(f'          curl -H "Authorization: Bearer $(cat {token})" {address(settings)}/health')
     if server:
         lines.append(f"Postgres  {server.psql}")
     say("\n".join(["", *lines, "Ctrl-C ends everything", ""]))

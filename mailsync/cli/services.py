@@ -85,11 +85,13 @@ def _print(service: str, text: str) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    from gunicorn.app.wsgiapp import WSGIApplication  # type: ignore[import-untyped]
+    from gunicorn.app.base import Application  # type: ignore[import-untyped]
 
-    class Api(WSGIApplication):  # type: ignore[misc]
-        def init(self, parser: Any, opts: Any, args: Any) -> None:
-            self.app_uri = "mailsync.web:create_app()"
+    from mailsync.web import create_app
+
+    class Api(Application):  # type: ignore[misc]
+        def load(self) -> Any:
+            return create_app()
 
         def load_config(self) -> None:
             self.load_config_from_module_name_or_filename("python:mailsync.web.gunicorn_conf")

@@ -70,6 +70,7 @@ def catch_up(
         return take_turns(engine, account_id, work, on_pause)
 
     turn = hot_turns(full)
+    on_progress(turn)
     if not _is_unfinished(turn):
         return progress
     hot_at = time.monotonic()
