@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes in answer to one command other than FETCH of many; what is longer is an attack or a fault."""
 MOST_TO_DRAIN = 64 * 1024 * 1024
-SECONDS_TO_DRAIN = 5.0
+SECONDS_TO_DRAIN = 2.0
 MOST_UNREAD = 1024 * 1024
 """Bytes that a server may send to an idle session."""
 

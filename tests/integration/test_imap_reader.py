@@ -1,0 +1,125 @@
+"""The reader on a real socket: the same responses however the bytes arrive, in bounded memory."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from mailsync.errors import Transient
+from mailsync.imap.reader import Reader
+from mailsync.imap.waiting import Patience
+
+LIMIT = 65536
+STREAM = (
+    b"* OK ready {5}\r\n"
+    b"* 1 FETCH (UID 1 BODY[] {5}\r\nab\r\nc FLAGS ())\r\n"
+    b"* 2 FETCH (BODY[1] {0}\r\n BODY[2] ~{3}\r\n{9} UID 2)\r\n"
+    b"a1 OK done {3}\r\n"
+    b"\n"
+    b"* LIST () NIL {4}\nname\n"
+    b"* 3 FETCH (UID 3 X {70000}\r\n" + b"\r\n" * 35000 + b" FLAGS ())\r\n"
+    b"* SEARCH " + b"1 " * 50_000 + b"\r\n"
+    b"* 4 FETCH (UID 4 BODY[] {3}\r\nabc)\r\n"
+)
+RESPONSES = [
+    [b"* OK ready {5}"],
+    [b"* 1 FETCH (UID 1 BODY[] ", b"ab\r\nc", b" FLAGS ())"],
+    [b"* 2 FETCH (BODY[1] ", b"", b" BODY[2] ", b"{9}", b" UID 2)"],
+    [b"a1 OK done {3}"],
+    [b""],
+    [b"* LIST () NIL ", b"name", b""],
+    [b"* 3 FETCH (UID 3 X ", b"", b" FLAGS ())"],
+    "a line of more than 65536 bytes",
+    [b"* 4 FETCH (UID 4 BODY[] ", b"abc", b")"],
+]
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, Reader]]:
+    """The server's end of a connection, and the reader of the other end."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield theirs, Reader(ours, Patience(lambda: None, 5), LIMIT)
+
+
+def feed(sock: socket.socket, chunks: list[bytes]) -> None:
+    def send() -> None:
+        for chunk in chunks:
+            sock.sendall(chunk)
+        sock.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+def cut(seed: int) -> list[bytes]:
+    """The stream in pieces: of one byte, of a few, or larger, as the seed has it."""
+    rng = random.Random(seed)
+    biggest = rng.choice([1, 7, 100, 5000, 70_000])
+    pieces, at = [], 0
+    while at < len(STREAM):
+        size = rng.randint(1, biggest) if at < 400 or biggest > 50 else 9973
+        pieces.append(STREAM[at : at + size])
+        at += size
+    return pieces
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_same_responses_however_the_bytes_arrive(pair: tuple[socket.socket, Reader], seed: int) -> None:
+    theirs, reader = pair
+    feed(theirs, cut(seed))
+    for expected in RESPONSES:
+        response = reader.response()
+        if isinstance(expected, str):
+            assert reader.oversized in (expected, None)
+            assert response[0].startswith(b"* SEARCH 1 1")
+        else:
+            assert response == expected
+            assert (reader.oversized is None) == (b"X " not in response[0])
+    with pytest.raises(Transient, match="closed the connection"):
+        reader.response()
+    assert reader.bytes_in == len(STREAM)
+
+
+@pytest.mark.parametrize("kind", ["literal", "line", "literals", "lines"])
+def test_what_is_too_large_is_drained_in_bounded_memory(
+    pair: tuple[socket.socket, Reader], kind: str
+) -> None:
+    theirs, reader = pair
+    block = b"x" * 100_000
+    big = {
+        "literal": [b"* 1 FETCH (UID 1 BODY[] {40000000}\r\n", *[block] * 400, b")\r\n"],
+        "line": [b'* 1 FETCH (UID 1 X "', *[block] * 400, b'")\r\n'],
+        "literals": [b"* 1 FETCH (UID 1", *[b" X {60000}\r\n" + block[:60_000]] * 600, b")\r\n"],
+        "lines": [b"* 1 FETCH (UID 1", *[b" X " + block[:30_000] + b" {1}\r\nx"] * 1000, b")\r\n"],
+    }[kind]
+    feed(theirs, [*big, b"* 2 FETCH (UID 2)\r\n"])
+    tracemalloc.start()
+    try:
+        response = reader.response()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert reader.oversized
+    assert response[0].startswith(b"* 1 FETCH (UID 1")
+    assert len(response) % 2 == 1
+    assert peak < 4_000_000
+    assert reader.response() == [b"* 2 FETCH (UID 2)"]
+    assert reader.oversized is None
+
+
+def test_peeking_leaves_the_bytes_to_be_read(pair: tuple[socket.socket, Reader]) -> None:
+    theirs, reader = pair
+    assert reader.peek() == b""
+    theirs.sendall(b"* 5 EX")
+    assert reader.peek() == b"* 5 EX"
+    theirs.sendall(b"ISTS\r\n")
+    assert reader.peek() == b"* 5 EXISTS\r\n"
+    assert reader.response() == [b"* 5 EXISTS"]
+    theirs.shutdown(socket.SHUT_WR)
+    assert reader.peek() is None
