@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from mailsync.config import Settings
-from mailsync.imap import Session, Throttle, open_session
-from mailsync.model import Endpoint
+from mailsync.imap import Batch, Detail, Session, Throttle, open_session
+from mailsync.model import Endpoint, Message
+from mailsync.uids import UidSet
+from tests.servers import mail
+from tests.servers.mailboxes import Account
+from tests.servers.scripted import ScriptedServer
+
+FIVE = UidSet([(1, 5)])
 
 
 def settings_with(**overrides: Any) -> Settings:
@@ -46,3 +53,33 @@ def connect(
         on_wait=on_wait,
         hidden=hidden,
     )
+
+
+def user_with_five(server: ScriptedServer) -> Account:
+    """A user with five messages in INBOX, UIDs 1 to 5."""
+    account = server.new_user()
+    for n in FIVE:
+        account.folder("INBOX").add(mail.message(n), rb"\Seen")
+    return account
+
+
+def fetch(session: Session, asked: UidSet = FIVE, detail: Detail = Detail.FULL) -> Batch:
+    """One batch of messages."""
+    [batch] = session.fetch_messages([asked], detail)
+    return batch
+
+
+def uids(messages: list[Message]) -> list[int]:
+    """The UIDs in the order of the answer."""
+    return [message.uid for message in messages]
+
+
+def pieces(answer: bytes) -> tuple[list[bytes], bytes]:
+    """The responses of an honest answer to FETCH, and its completion."""
+    *lines, end = re.split(rb"(?=^\* \d+ FETCH|^M\d+\.)", answer, flags=re.MULTILINE)
+    return [line for line in lines if line], end
+
+
+def in_step(session: Session) -> bool:
+    """Whether the session still serves."""
+    return not session.closed and session.search() == FIVE

@@ -14,20 +14,13 @@ from mailsync.imap import Detail, Session, Throttle
 from mailsync.uids import UidSet
 from tests.integration.imap_sessions import connect
 from tests.servers import mail
+from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot, User
 
 
-@pytest.fixture(scope="module")
-def users(dovecot: Dovecot) -> Iterator[User]:
-    """Users made beforehand: Dovecot looks for new ones once a second only."""
-    made = [dovecot.new_user() for _ in range(30)]
-    time.sleep(1.1)
-    return iter(made)
-
-
 @pytest.fixture
-def user(users: Iterator[User]) -> User:
-    return next(users)
+def user(dovecot: Dovecot) -> User:
+    return dovecot.new_user()
 
 
 @pytest.fixture
@@ -298,17 +291,8 @@ def test_a_session_that_the_server_closed_is_noticed_without_a_command(
 
 
 def test_a_password_of_any_characters_logs_in(dovecot: Dovecot) -> None:
-    passwords = (
-        'with "quotes" and \\backslash\\',
-        "pässwörd ünd 日本",
-        " spaces around ",
-        "{5}{5}{5}",
-        "%(x) * ] x",
-    )
-    users = [dovecot.new_user(password=password) for password in passwords]
-    time.sleep(1.1)
-    for user in users:
-        with connect(dovecot, user) as session:
+    for password in (' a "quote" and \\backslash\\ {5} %(x) * ] ', 'pässwörd 日本 "\\ {5}'):
+        with connect(dovecot, dovecot.new_user(password=password)) as session:
             assert session.status(b"INBOX").messages == 0
 
 
@@ -328,3 +312,17 @@ def test_pymap_style_servers_without_extensions_serve_too(dovecot: Dovecot, user
         session.unselect()
         assert session.commands["CLOSE"] == 1
         assert session.status(b"INBOX").modseq is None
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_much_mail_over_tls(tls_dovecot: Dovecot, authority: Authority, security: str) -> None:
+    user = tls_dovecot.new_user()
+    fill(tls_dovecot, user, 1000)
+    port = tls_dovecot.tls_port if security == "tls" else tls_dovecot.port
+    with connect(
+        tls_dovecot, user, port=port, host="localhost", security=security, imap_ca_file=authority.ca_file
+    ) as session:
+        session.examine(b"INBOX")
+        batches = list(session.fetch_messages(UidSet([(first, first + 99)]) for first in range(1, 1000, 100)))
+        assert [message.uid for batch in batches for message in batch.messages] == list(range(1, 1001))
+        assert session.alive()

@@ -1,0 +1,129 @@
+"""Silence, dripping, floods, and what the caller may do meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from mailsync.errors import LockLost, Transient
+from mailsync.imap import Session
+from mailsync.uids import UidSet
+from tests.integration.imap_sessions import connect, fetch, in_step, user_with_five
+from tests.servers.mailboxes import Account
+from tests.servers.scripted import ScriptedServer
+from tests.servers.session import Request
+
+
+@pytest.fixture
+def user(scripted: ScriptedServer) -> Account:
+    """A user with five messages in INBOX."""
+    return user_with_five(scripted)
+
+
+@pytest.fixture
+def session(scripted: ScriptedServer, user: Account) -> Iterator[Session]:
+    """A session with that INBOX open, and small limits."""
+    with connect(scripted, user, imap_max_literal_bytes=65536) as opened:
+        opened.examine(b"INBOX")
+        yield opened
+
+
+def test_silence_ends_after_the_read_timeout(scripted: ScriptedServer, user: Account) -> None:
+    with connect(scripted, user, imap_read_timeout=1) as session:
+        session.examine(b"INBOX")
+        scripted.on("UID FETCH", lambda request: request.hang())
+        began = time.monotonic()
+        with pytest.raises(Transient, match="timed out after 1 s"):
+            fetch(session)
+        assert 0.9 < time.monotonic() - began < 2.5
+        assert session.closed
+
+
+def test_a_server_that_drips_meets_the_deadline(scripted: ScriptedServer, session: Session) -> None:
+    def drip(request: Request) -> None:
+        for byte in request.default():
+            request.send(bytes([byte]))
+            request.delay(0.05)
+
+    scripted.on("UID FETCH", drip)
+    began = time.monotonic()
+    with pytest.raises(Transient, match=r"timed out after 0\.5 s"), session.deadline(0.5):
+        fetch(session)
+    assert time.monotonic() - began < 1.5
+    assert session.closed
+
+
+def test_the_caller_is_called_back_while_the_server_is_slow_and_may_end_it(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    calls: list[float] = []
+
+    def beat() -> None:
+        calls.append(time.monotonic())
+        if len(calls) == 3:
+            raise LockLost("the lock is gone")
+
+    session.resume(session._wire.throttle, beat)
+    scripted.on("UID FETCH", lambda request: request.hang())
+    with pytest.raises(LockLost):
+        fetch(session)
+    assert session.closed
+    assert all(0.5 < b - a < 1.6 for a, b in pairwise(calls))
+
+
+def test_a_generator_closed_early_leaves_the_session_in_step_or_closed(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    batches = session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)])])
+    next(batches)
+    batches.close()
+    assert in_step(session)
+    scripted.on("UID FETCH", lambda request: request.hang())
+    scripted.on("UID FETCH", Request.default, times=1)
+    batches = session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)])])
+    next(batches)
+    began = time.monotonic()
+    batches.close()
+    assert session.closed
+    assert time.monotonic() - began < 7
+
+
+def test_bye_between_two_turns_is_seen_by_alive(scripted: ScriptedServer, session: Session) -> None:
+    scripted.push(b"* 6 EXISTS\r\n")
+    time.sleep(0.05)
+    assert session.alive()
+    assert in_step(session)
+    assert session.exists == 6
+    scripted.push(b"* BYE idle for too long\r\n")
+    time.sleep(0.05)
+    assert not session.alive()
+    assert session.closed
+
+
+def test_a_stop_while_draining_is_not_swallowed(scripted: ScriptedServer, session: Session) -> None:
+    scripted.on("UID FETCH", lambda request: request.hang())
+    scripted.on("UID FETCH", Request.default, times=1)
+    batches = session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)])])
+    next(batches)
+
+    def stop() -> None:
+        raise LockLost("the lock is gone")
+
+    session.resume(session._wire.throttle, stop)
+    with pytest.raises(LockLost):
+        batches.close()
+    assert session.closed
+
+
+def test_a_server_that_talks_to_an_idle_session_without_end_is_left(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    for _ in range(40):
+        scripted.push(b"* 6 EXISTS\r\n" * 4000)
+        time.sleep(0.005)
+        if not session.alive():
+            break
+    assert session.closed
