@@ -111,6 +111,7 @@ class Fetcher:
             if uid not in found and (b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields):
                 self._build(uid, fields, found, batch)
         batch.messages = list(found.values())
+        batch.unparsable = {uid: why for uid, why in batch.unparsable.items() if uid not in found}
         answered = UidSet.of([*found, *batch.unparsable])
         batch.unanswered = asked.minus(answered)
         batch.bytes_in = self._wire.reader.bytes_in - bytes_before

@@ -16,7 +16,6 @@ from tests.servers.mailboxes import Account
 from tests.servers.scripted import CAPABILITIES, ScriptedServer
 from tests.servers.session import Request
 
-
 NOISE = (
     b"(",
     b")",
