@@ -25,7 +25,7 @@ def pause_account(email: str, reason: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      mailsync pause-account you@fastmail.com --reason "moving to another provider"
+      mailsync pause-account you@fastmail.com --reason "moving away"
     """
     with ground.account(email) as (conn, _, account_id):
         accounts.pause(conn, account_id, reason)

@@ -57,7 +57,8 @@ def add_account(
     \b
     Examples:
       mailsync add-account you@fastmail.com
-      pass mail/work | mailsync add-account me@corp.example --host imap.corp.example --password-stdin
+      pass mail/work | mailsync add-account me@corp.example \\
+        --host imap.corp.example --password-stdin
     """
     settings = ground.settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     since, days = parse_since(sync_since) if sync_since else (None, None)

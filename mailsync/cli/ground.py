@@ -21,7 +21,7 @@ from mailsync.providers import normalise_email
 from mailsync.store import accounts, db
 from mailsync.store.db import Connection
 
-LOCK_WAIT = 10.0
+LOCK_WAIT = 5.0
 """Seconds that a command stands in the queue for an account's lock before it gives up with exit code 3."""
 
 DEV_DIRECTORY = Path(".mailsync")

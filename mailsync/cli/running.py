@@ -36,7 +36,7 @@ def dev(skip_preflight: bool) -> int:
     \b
     Example:
       mailsync dev
-      mailsync add-account you@fastmail.com     # in another terminal, same directory
+      mailsync add-account you@fastmail.com  # in another terminal, here
     """
     # the file that an earlier `dev` left here is made anew, so it must not speak for itself
     found = ground.environment(with_dev=False)

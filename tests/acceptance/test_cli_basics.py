@@ -1,0 +1,211 @@
+"""The command line as such: help, settings, errors in one line, keys, migrations, checks."""
+
+from __future__ import annotations
+
+import base64
+import re
+import signal
+import time
+from typing import Any
+
+import click
+import psycopg
+import pytest
+
+from mailsync import cli
+from tests.servers import planted
+from tests.servers.programs import ENCRYPTION_KEY, Mailsync
+
+COMMANDS = {name: text for section in cli.SECTIONS.values() for name, (_, text) in section.items()}
+OF_AN_ACCOUNT = (
+    "check-account pause-account resume-account reset-account remove-account set-password list-folders "
+    "sync verify"
+).split()
+
+
+def test_help_names_every_command_and_is_quick(mailsync: Mailsync) -> None:
+    done = min((mailsync("--help") for _ in range(3)), key=lambda one: one.seconds)
+    assert done.returncode == 0
+    assert done.seconds < 0.3
+    for name, text in COMMANDS.items():
+        assert name in done.stdout
+        assert text.split()[0] in done.stdout
+
+
+def test_help_loads_no_library_that_a_command_needs() -> None:
+    context = click.Context(cli.commands)
+    listed = cli.commands.get_help(context)
+    assert "rotate-key" not in listed
+    assert set(cli.commands.list_commands(context)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    command = cli.commands.get_command(click.Context(cli.commands), name)
+    assert command
+    assert command.name == name
+    assert command.help
+    text = command.get_help(click.Context(command, info_name=f"mailsync {name}"))
+    assert "Example" in text
+    assert re.search(rf"\bmailsync {name}\b", text.partition("Example")[2])
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["no-such-command"], "No such command 'no-such-command'"),
+        (["sync"], "Missing argument 'EMAIL'"),
+        (["sync", "--no-such-option", "a@b.c"], "No such option"),
+        (["sync", "not an address"], "is not an e-mail address"),
+        (["status", "--watch", "--json"], "exclude each other"),
+        (["add-account", "a@b.example", "--port", "0", "--host", "b.example"], "--port"),
+        (["add-account", "a@b.example", "--sync-since", "soon"], "--sync-since: 'soon' is not accepted"),
+        (["add-account"], "EMAIL is missing"),
+        (["add-account", "a@migadu.com"], "no password: give --password-stdin"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(mailsync: Mailsync, args: list[str], said: str) -> None:
+    done = mailsync(*args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mailsync: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("name", OF_AN_ACCOUNT)
+def test_an_unknown_account_is_one_line_and_exit_code_1(mailsync: Mailsync, name: str) -> None:
+    done = mailsync(name, "nobody@example.test", input="")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        "mailsync: no account nobody@example.test; `mailsync list-accounts` shows those that exist"
+    )
+
+
+def test_without_settings_the_first_missing_one_is_named(mailsync: Mailsync) -> None:
+    done = mailsync("list-accounts", env={"DATABASE_URL": None})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mailsync: DATABASE_URL: not set; give postgresql://")
+    done = mailsync("sync", "a@b.example", env={"IMAP_ENCRYPTION_KEY": None})
+    assert done.returncode == 2
+    assert done.stderr.startswith("mailsync: IMAP_ENCRYPTION_KEY: not set")
+
+
+def test_settings_come_from_a_file_too_and_the_environment_wins(mailsync: Mailsync) -> None:
+    url = mailsync.environment.pop("DATABASE_URL")
+    (mailsync.directory / ".env").write_text(f"DATABASE_URL='{url}'\nSYNC_MAX_ACCOUNTS=7\n")
+    assert "Accounts: 0/7" in mailsync("preflight").stdout
+    assert "Accounts: 0/8" in mailsync("preflight", env={"SYNC_MAX_ACCOUNTS": "8"}).stdout
+
+
+def test_a_database_that_cannot_be_reached_is_one_line(mailsync: Mailsync) -> None:
+    secret = planted.keep("hush-hush-hush")
+    done = mailsync("status", env={"DATABASE_URL": f"postgresql://u:{secret}@127.0.0.1:9/x"})
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mailsync: cannot connect to Postgres: ")
+
+
+def test_a_schema_that_is_missing_is_one_line_that_says_what_to_do(
+    mailsync: Mailsync, empty_database_url: str
+) -> None:
+    done = mailsync("list-accounts", env={"DATABASE_URL": empty_database_url})
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "run `mailsync migrate`" in line
+
+
+def test_a_traceback_shows_only_when_it_is_asked_for(mailsync: Mailsync) -> None:
+    assert "Traceback" not in mailsync("list-folders", "x@example.test").stderr
+    assert "Traceback" in mailsync("list-folders", "x@example.test", env={"LOG_LEVEL": "DEBUG"}).stderr
+
+
+def test_a_key_is_32_random_bytes(mailsync: Mailsync) -> None:
+    keys = {mailsync("generate-key").stdout.strip(), mailsync("generate-key", "--json").json()["key"]}
+    assert len(keys) == 2
+    assert all(len(base64.b64decode(key, validate=True)) == 32 for key in keys)
+
+
+def test_migrate_makes_the_schema_and_a_second_time_does_nothing(
+    mailsync: Mailsync, empty_database_url: str
+) -> None:
+    mailsync.environment["DATABASE_URL"] = empty_database_url
+    before = mailsync("migrate", "--status", "--json")
+    assert before.returncode == 1
+    names = before.json()["pending"]
+    assert names
+    assert before.json()["applied"] == []
+    assert "(pending)" in mailsync("migrate", "--status").stdout
+    assert mailsync("migrate", "--json").json() == {"applied": names}
+    assert mailsync("migrate").stdout == "The schema is up to date\n"
+    after = mailsync("migrate", "--status", "--json")
+    assert after.returncode == 0
+    assert after.json() == {"applied": names, "pending": []}
+
+
+def test_preflight_shows_a_line_for_each_check(mailsync: Mailsync) -> None:
+    done = mailsync("preflight")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all(line.startswith("✓ ") for line in lines)
+    for said in (
+        "Environment",
+        "Database connected",
+        "Lock self-test passed",
+        "Schema",
+        "Key",
+        "Accounts: 0/20",
+    ):
+        assert any(said in line for line in lines)
+
+
+def test_preflight_for_production_wants_a_token_and_an_account(mailsync: Mailsync) -> None:
+    done = mailsync("preflight", "--production")
+    assert done.returncode == 1
+    assert "✗ At least one account: there is none" in done.stdout
+    assert done.stderr == "mailsync: 1 check failed\n"
+    done = mailsync("preflight", "--production", env={"API_TOKEN": None})
+    assert done.returncode == 2
+    assert done.stderr.startswith("mailsync: API_TOKEN: not set")
+
+
+def test_preflight_says_which_check_failed_in_json_too(mailsync: Mailsync, empty_database_url: str) -> None:
+    done = mailsync("preflight", "--json", env={"DATABASE_URL": empty_database_url})
+    assert done.returncode == 1
+    document = done.json()
+    assert document["ok"] is False
+    failed = [check for check in document["checks"] if not check["ok"]]
+    assert [(check["name"], check["code"]) for check in failed] == [("schema", "schema")]
+
+
+def test_a_wrong_key_is_one_check_that_names_the_accounts(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    for name in ("ann", "bob"):
+        added = mailsync(
+            "add-account", f"{name}@example.test", "--host", "localhost", "--no-verify", "--password-stdin",
+            input="a-password-of-theirs\n",
+        )  # fmt: skip
+        assert added.returncode == 0, added
+    assert "✓ Key opens all 2 credentials" in mailsync("preflight").stdout
+    other = planted.keep(base64.b64encode(b"another key for tests only, 32 b").decode())
+    done = mailsync("preflight", env={"IMAP_ENCRYPTION_KEY": other})
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("✗")]
+    assert "IMAP_ENCRYPTION_KEY does not open the passwords of 2 of 2 accounts" in line
+    assert "ann@example.test and 1 more" in line
+    both = f"{other},{ENCRYPTION_KEY}"
+    assert mailsync("preflight", env={"IMAP_ENCRYPTION_KEY": both}).returncode == 0
+
+
+def test_watching_ends_with_ctrl_c(mailsync: Mailsync) -> None:
+    running = mailsync.start("status", "--watch")
+    running.wait_for("no worker is running")
+    begun = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    assert running.wait(5) == 0
+    assert time.monotonic() - begun < 3
+    assert "Traceback" not in running.output
