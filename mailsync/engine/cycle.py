@@ -225,9 +225,10 @@ def _survey(turn: Turn, done: dict[int, datetime] | None) -> Iterator[tuple[Fold
     """The status of the tracked folders: all by one LIST-STATUS, else by STATUS some at a time."""
     tracked = turn.tracked()
     turn.all_surveyed = True
-    if turn.session.has_list_status:
-        statuses = turn.session.list_status()
+    statuses = _list_status(turn)
+    if statuses is not None:
         for folder in tracked:
+            # a row without STATUS says nothing of the folder
             if folder.wire_name in statuses:
                 yield folder, statuses[folder.wire_name]
         return
@@ -245,6 +246,18 @@ def _survey(turn: Turn, done: dict[int, datetime] | None) -> Iterator[tuple[Fold
             _note(turn, folder, error)
             continue
         yield folder, status
+
+
+def _list_status(turn: Turn) -> dict[bytes, MailboxStatus] | None:
+    """The answer to one LIST-STATUS; None where it is not offered, or offered and not understood."""
+    if not turn.session.has_list_status:
+        return None
+    try:
+        return turn.session.list_status()
+    except ProtocolError:
+        if turn.session.closed or turn.session.has_list_status:
+            raise
+        return None
 
 
 def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> bool:
