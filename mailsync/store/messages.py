@@ -83,15 +83,10 @@ def compare_uids(
     conn: Connection, folder: FolderState, server: UidSet, lowest: int, highest: int
 ) -> tuple[UidSet, UidSet]:
     """Compare the server's UIDs from `lowest` to `highest` with the live rows: (missing here, gone there)."""
-    found = run(
-        conn,
-        "compare_uids",
-        **_key(folder),
-        server=server.between(lowest, highest).to_multirange(),
-        lowest=lowest,
-        highest=highest,
-    ).fetchone()
-    return (_multirange(found[0]), _multirange(found[1])) if found else (UidSet(), UidSet())
+    found = run(conn, "live_uids", **_key(folder), lowest=lowest, highest=highest).fetchone()
+    live = UidSet.parse(found[0] or "") if found else UidSet()
+    server = server.between(lowest, highest)
+    return server.minus(live), live.minus(server)
 
 
 def tombstone(conn: Connection, folder: FolderState, uids: UidSet, reason: str) -> int:
@@ -170,13 +165,3 @@ def _copy(conn: Connection, table: str, block: str) -> None:
         raise translated(error) from error
     except UnicodeEncodeError as error:
         raise translated(psycopg.DataError(str(error))) from error
-
-
-def _multirange(text: str) -> UidSet:
-    # Postgres gives discrete ranges half-open: {[1,4),[7,8)}
-    ranges = []
-    for part in text.strip("{}").split("),"):
-        if part:
-            first, _, end = part.strip("[)").partition(",")
-            ranges.append((int(first), int(end) - 1))
-    return UidSet(ranges)

@@ -157,7 +157,8 @@ create table messages (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     primary key (account_id, id),
-    unique (account_id, folder_id, uidvalidity, uid),
+    -- deleted_at is carried along, so that the live UIDs of a folder can be told from this index alone
+    unique (account_id, folder_id, uidvalidity, uid) include (deleted_at),
     foreign key (account_id, folder_id) references folders (account_id, id),
     check ((deleted_at is null) = (deleted_reason is null))
 ) with (fillfactor = 85);
@@ -356,4 +357,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0001_create_mirror', '2b83a3af39304d2b0ce150f913da70f4a542f003c01d457809b30b84ea04b82a');
+    ('0001_create_mirror', 'fe3c2576bb8182530f0ebb2edde3dc1dbc908078fcf2dd3fc75907d50f840471');

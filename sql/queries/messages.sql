@@ -116,14 +116,24 @@ copy incoming_flags from stdin with (format text, null E'\x01')
 
 -- name: apply_flags
 -- Only live rows that differ are written; UIDs without a row are not backfilled yet.
-with changed as (
+with different as (
+    -- a probe of the key per row, as above; deleted_at stands outside, or an index of live rows would tempt
+    select m.id, m.flags as old_flags, m.is_seen as was_seen, i.flags, i.modseq
+    from incoming_flags i
+    cross join lateral (
+        select id, flags, is_seen, deleted_at
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid = i.uid
+        limit 1
+    ) m
+    where m.deleted_at is null and m.flags <> i.flags
+), changed as (
     update messages m
-    set flags = i.flags, modseq = coalesce(i.modseq, m.modseq), updated_at = now()
-    from incoming_flags i, messages old
-    where m.account_id = %(account_id)s and m.folder_id = %(folder_id)s and m.uidvalidity = %(uidvalidity)s
-      and m.uid = i.uid and m.deleted_at is null and m.flags <> i.flags
-      and old.account_id = m.account_id and old.id = m.id
-    returning m.id, m.uid, old.flags as old_flags, m.flags, old.is_seen as was_seen, m.is_seen
+    set flags = d.flags, modseq = coalesce(d.modseq, m.modseq), updated_at = now()
+    from different d
+    where m.account_id = %(account_id)s and m.id = d.id
+    returning m.id, m.uid, d.old_flags, m.flags, d.was_seen, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.flags_changed', %(folder_id)s, id,
@@ -137,23 +147,41 @@ with changed as (
 )
 select count(*) from changed
 
--- name: compare_uids
--- What the server has and we lack, and what we have and it lacks, as multiranges.
-with live as (
-    select coalesce(range_agg(int8range(uid, uid, '[]')), '{}') as uids
-    from messages
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-      and deleted_at is null and uid >= %(lowest)s and uid <= %(highest)s
-)
-select (%(server)s::int8multirange - uids)::text, (uids - %(server)s::int8multirange)::text from live
+-- name: live_uids
+-- The UIDs of live rows as ranges, 1:4,7:7: neighbours have the same distance to their row's number. Read from
+-- the key's index alone where the visibility map allows.
+select string_agg(first || ':' || last, ',')
+from (
+    select min(uid) as first, max(uid) as last
+    from (
+        select uid, uid - row_number() over (order by uid) as range_of
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid >= %(lowest)s and uid <= %(highest)s and deleted_at is null
+    ) numbered
+    group by range_of
+) ranges
 
 -- name: tombstone_uids
-with gone as (
-    update messages
+with chosen as (
+    -- a walk along the key per range
+    select m.id
+    from unnest(%(uids)s::int8multirange) as r
+    cross join lateral (
+        select id, deleted_at
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid >= lower(r) and uid < upper(r)
+        order by uid
+        offset 0
+    ) m
+    where m.deleted_at is null
+), gone as (
+    update messages m
     set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-      and deleted_at is null and uid between %(lowest)s and %(highest)s and %(uids)s::int8multirange @> uid
-    returning id, uid, is_seen
+    from chosen c
+    where m.account_id = %(account_id)s and m.id = c.id
+    returning m.id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.deleted', %(folder_id)s, id,
@@ -203,7 +231,12 @@ order by uid
 
 -- name: newest_messages
 select m.id, f.path, m.internal_date, m.from_email, m.from_name, m.subject, m.flags, m.has_attachments
-from messages m join folders f on f.account_id = m.account_id and f.id = m.folder_id and f.uidvalidity = m.uidvalidity
+from messages m
+cross join lateral (
+    select path from folders
+    where account_id = m.account_id and id = m.folder_id and uidvalidity = m.uidvalidity
+    limit 1
+) f
 where m.account_id = %(account_id)s and m.deleted_at is null
 order by m.internal_date desc, m.id desc
 limit %(limit)s
