@@ -7,9 +7,11 @@ coordinator, so any number of workers may run.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 from mailsync import __version__, systemd
@@ -48,6 +50,7 @@ class Worker:
         self.sessions = Sessions(settings, hidden=hidden)
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
+        self._filled_last = 0
 
     def run(
         self,
@@ -98,7 +101,7 @@ class Worker:
                 self._alive(engine)
                 self._hot_pass(engine)
                 if once:
-                    self._backfill_round(engine)
+                    self._backfill_round(engine, to_the_end=True)
                     return
                 waiting = self._backfill_pass(engine)
                 self._wait(engine, at_most=_SLICE if waiting else self.settings.sync_interval)
@@ -127,13 +130,23 @@ class Worker:
                 return True
         return False
 
-    def _backfill_round(self, engine: Engine) -> tuple[bool, bool]:
-        """One turn for each account with a first sync to do; returns (is there more, was there progress)."""
+    def _backfill_round(self, engine: Engine, *, to_the_end: bool = False) -> tuple[bool, bool]:
+        """One turn for each account with a first sync to do; returns (is there more, was there progress).
+
+        A turn lasts no longer than until an account is due, and that ends the round unless it goes
+        `to_the_end`. The next one begins with the account that then is next.
+        """
         more = progress = False
-        for account_id in turns.accounts_to_backfill(engine.conn):
+        waiting = turns.accounts_to_backfill(engine.conn)
+        due = turns.seconds_until_due(engine.conn)
+        for account_id in sorted(waiting, key=lambda each: (each <= self._filled_last, each)):
             if self.stop:
                 break
-            ended = self._turn(engine, account_id, fill_work(self.settings))
+            work = fill_work(self.settings)
+            if due is not None and not to_the_end:
+                work = replace(work, limit=min(work.limit, max(0.0, due)))
+            self._filled_last = account_id
+            ended = self._turn(engine, account_id, work)
             if ended is None:
                 # complete: let the hot pass compare and say so at once
                 turns.postpone(engine.conn, account_id, 0)
@@ -141,7 +154,7 @@ class Worker:
             progress = progress or (isinstance(ended, TurnOver) and not isinstance(ended, OutOfTokens))
             self._alive(engine)
             due = turns.seconds_until_due(engine.conn)
-            if due is not None and due <= 0:
+            if due is not None and due <= 0 and not to_the_end:
                 return True, progress
         return more, progress
 
@@ -208,7 +221,8 @@ class Worker:
     def _handle_signals(self) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
             if self.stop:
-                raise SystemExit(128 + number)
+                # unwinding would wait for servers once more
+                os._exit(128 + number)
             self.stop.set()
 
         signal.signal(signal.SIGTERM, stop)

@@ -11,7 +11,7 @@ from mailsync.engine import fetching, uidvalidity, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
-from mailsync.store import folders, turns
+from mailsync.store import folders, messages, turns
 from mailsync.store.db import transaction
 from mailsync.uids import UidSet
 
@@ -48,6 +48,7 @@ def _advance(turn: Turn, folder: FolderState, asked: UidSet, count: int) -> None
 
 def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
     """Take the snapshot: the UIDs that exist now; its highest is the target."""
+    uidvalidity.bury(turn, folder, folder.uidvalidity)
     snapshot = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
     with transaction(turn.conn):
         folders.begin_initial(turn.conn, folder, seen, snapshot.highest)
@@ -65,6 +66,8 @@ def _resume(turn: Turn, folder: FolderState) -> UidSet:
 def _finish(turn: Turn, folder: FolderState) -> None:
     with transaction(turn.conn):
         folders.finish_initial(turn.conn, folder)
+        # what killed processes left, in other cuts than the batches that succeeded
+        messages.forget_attempts(turn.conn, folder, 1, folder.initial_target_uid or 0)
     done = turn.refresh(folder)
     log.info(
         "Folder complete",

@@ -147,6 +147,8 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
 
 def _put_away(turn: Turn) -> None:
     # a selected mailbox's STATUS is frozen, and nothing may be selected without the lock
+    if turn.session.closed:
+        return
     try:
         turn.session.unselect()
     except OutOfTokens:
@@ -210,7 +212,8 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
         plan = plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), full=forced)
         succeeded = _visit(turn, folder, status, plan) if plan else True
         everything &= succeeded
-        priority_left.discard(folder.id)
+        if succeeded:
+            priority_left.discard(folder.id)
         if done is not None and succeeded:
             done.setdefault(folder.id, began)
         if plan:

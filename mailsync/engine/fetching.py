@@ -38,7 +38,7 @@ def fetch(
     stubs = _stubs(turn, deadly)
     if deadly:
         suspects = [s for s in suspects if not deadly.between(s[0], s[1])]
-        store.forget_explained(turn.conn, folder, deadly)
+        store.forget_batches(turn.conn, folder, deadly)
     rest = uids.minus(deadly)
     with closing(_fetch(turn, folder, rest, suspects, newest_first)) as fetched:
         for asked, found in fetched:
@@ -48,6 +48,8 @@ def fetch(
             yield asked.union(passed), found + [stub for stub in stubs if stub.uid in passed]
     if deadly and not rest:
         yield deadly, [stub for stub in stubs if stub.uid in deadly]
+    if suspects and not rest:
+        store.forget_batches(turn.conn, folder, uids)
 
 
 def _fetch(
@@ -110,7 +112,7 @@ def _stubs(turn: Turn, deadly: UidSet) -> list[Message]:
 
 def _careful_size(batch: UidSet, suspects: list[tuple[int, int, int]], size: int) -> int:
     failures = sum(n for first, last, n in suspects if first <= batch.highest and last >= batch.lowest)
-    return max(1, size >> failures)
+    return max(1, min(len(batch), size) >> failures)
 
 
 def _adapt(turn: Turn, batch: Batch) -> None:

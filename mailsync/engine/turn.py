@@ -127,13 +127,15 @@ class Turn:
         return [f for f in self.folders if f.tracked and not f.missing_since and f.status != "missing"]
 
     def as_seen(self, examined: MailboxStatus, status: MailboxStatus) -> MailboxStatus:
-        """The tuple to save as last compared: EXAMINE's, or STATUS's where that is silent (as on UNSEEN)."""
+        """The tuple to save as last compared: STATUS's, or EXAMINE's where that is silent.
+
+        The plan was made from STATUS, so what changed between the two has to be seen next time.
+        """
         return replace(
-            examined,
-            unseen=status.unseen,
-            messages=status.messages if examined.messages is None else examined.messages,
-            uidnext=status.uidnext if examined.uidnext is None else examined.uidnext,
-            modseq=status.modseq if examined.modseq is None else examined.modseq,
+            status,
+            messages=examined.messages if status.messages is None else status.messages,
+            uidnext=examined.uidnext if status.uidnext is None else status.uidnext,
+            modseq=examined.modseq if status.modseq is None else status.modseq,
         )
 
     def connected(self, session: Session) -> None:

@@ -41,7 +41,12 @@ def settle(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState 
         extra={"action": "uidvalidity", "account_id": folder.account_id, "folder_id": folder.id},
     )
     turn.refresh(folder)
-    while gone := messages.tombstone_chunk(turn.conn, folder, "uidvalidity_reset", keep=told):
+    bury(turn, folder, told)
+    return None
+
+
+def bury(turn: Turn, folder: FolderState, current: int) -> None:
+    """Tombstone the rows of every UIDVALIDITY but `current`; goes on where a process that died left off."""
+    while gone := messages.tombstone_chunk(turn.conn, folder, "uidvalidity_reset", keep=current):
         turn.tally.messages_deleted += gone
         turn.alive()
-    return None

@@ -147,9 +147,9 @@ def forget_attempts(conn: Connection, folder: FolderState, lowest: int, highest:
     run(conn, "forget_attempts", **_key(folder), lowest=lowest, highest=highest)
 
 
-def forget_explained(conn: Connection, folder: FolderState, deadly: UidSet) -> None:
-    """Drop the attempts at batches that failed for one of `deadly`; those at it alone stay counted."""
-    run(conn, "forget_explained_attempts", **_key(folder), deadly=deadly.to_multirange())
+def forget_batches(conn: Connection, folder: FolderState, uids: UidSet) -> None:
+    """Drop the attempts at batches that hold any of `uids`; those at one message alone stay counted."""
+    run(conn, "forget_batches", **_key(folder), uids=uids.to_multirange())
 
 
 def _key(folder: FolderState) -> dict[str, int]:

@@ -258,9 +258,9 @@ delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid >= %(lowest)s and through_uid <= %(highest)s
 
--- name: forget_explained_attempts
--- What made these batches fail is known now, so the rest of them is not suspected any more.
+-- name: forget_batches
+-- Why these batches failed is known now, or they are all stored in other cuts: nothing in them is suspected.
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid < through_uid
-  and %(deadly)s::int8multirange && int8range(uid, through_uid, '[]')
+  and %(uids)s::int8multirange && int8range(uid, through_uid, '[]')
