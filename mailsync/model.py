@@ -86,6 +86,7 @@ class FolderState:
     uidvalidity_resets: tuple[datetime, ...]
     missing_since: datetime | None
     last_error: str | None
+    retry_at: datetime | None
 
     @property
     def is_priority(self) -> bool:
@@ -196,8 +197,8 @@ class Message(NamedTuple):
     """One message as a FETCH answered it, ready to be a row.
 
     ``flags`` are canonical, sorted and without ``\\Recent``; None means that the server left them out.
-    ``mime_structure`` is JSON text. ``size_bytes`` is None when the server sent nonsense. ``parse_errors`` names
-    all that could not be had or read, the headers' errors included.
+    ``mime_structure`` is JSON text. ``size_bytes`` is None when the server sent nonsense. ``parse_errors``
+    names all that could not be had or read, the headers' errors included.
     """
 
     uid: int

@@ -16,9 +16,10 @@ from types import FrameType
 
 from mailsync import __version__, systemd
 from mailsync.config import Settings
-from mailsync.engine.cycle import Engine, Work, fill_work, hot_work, take_turn
+from mailsync.engine.cycle import fill_work, hot_work, take_turn
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal
+from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     Busy,
     DatabaseUnavailable,

@@ -31,10 +31,10 @@ from mailsync.cli.texts import many, pad, table
 from mailsync.config import Settings
 from mailsync.demo_texts import OWNER
 from mailsync.engine import enrolment
-from mailsync.engine.cycle import Engine
 from mailsync.engine.enrolment import AccountRequest
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.verify import verify
+from mailsync.engine.work import Engine
 from mailsync.errors import MailsyncError
 from mailsync.store import accounts, db, folders, schema
 from mailsync.store.db import Connection

@@ -12,9 +12,9 @@ from mailsync.cli.ground import email_argument, emit, json_option, note, say
 from mailsync.cli.syncing import SYNC_WAIT
 from mailsync.cli.texts import fit, many, printable
 from mailsync.engine import verify as comparing
-from mailsync.engine.cycle import Engine
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.verify import Difference, FolderReport, Report
+from mailsync.engine.work import Engine
 from mailsync.errors import Stopped
 from mailsync.store import db
 

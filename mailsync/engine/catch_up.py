@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mailsync.engine.cycle import Engine, Work, fill_work, hot, hot_work, take_turn
+from mailsync.engine.cycle import fill_work, hot, hot_work, take_turn
 from mailsync.engine.turn import Tally, Turn
+from mailsync.engine.work import Engine, Work
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.imap.throttle import burst, refill
 

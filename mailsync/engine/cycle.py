@@ -7,16 +7,13 @@ health → release. The backfill pass is the same without survey: initial-sync b
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
-from mailsync import health
 from mailsync.config import Settings
-from mailsync.engine import backfill, discovery, flags, incremental, reconcile, uidvalidity
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.turn import StopSignal, Turn
+from mailsync.engine import backfill, discovery, flags, incremental, outcome, reconcile, uidvalidity
+from mailsync.engine.turn import Turn
+from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     DatabaseUnavailable,
     FolderError,
@@ -32,42 +29,9 @@ from mailsync.logs import redact
 from mailsync.model import FolderPlan, FolderState, MailboxStatus
 from mailsync.planning import folders_to_poll, next_flag_scan, plan_folder
 from mailsync.store import folders, turns
-from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Engine:
-    """What turns need of the process: its connection, its kept sessions, and how it is told to stop."""
-
-    conn: Connection
-    settings: Settings
-    started_by: str
-    sessions: Sessions
-    stop: StopSignal = field(default_factory=StopSignal)
-    chance: Callable[[], float] = random.random
-    on_progress: Callable[[Turn], None] = lambda turn: None
-    on_alive: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A kind of turn: what it does, who asks for it, how long it may take, what it leaves of the budget.
-
-    ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
-    try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
-    turn, ``reschedules`` whether its next tick does.
-    """
-
-    steps: Callable[[Turn], None]
-    trigger: str
-    limit: float
-    floor: float
-    wait: float | None = None
-    judged: bool = True
-    reschedules: bool = True
 
 
 def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
@@ -108,7 +72,7 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
             turns.leave(lock.conn, account_id, tokens=throttle.tokens)
             return None
         error = _work(engine, turn, throttle, work)
-        _save(turn, throttle, error, work)
+        outcome.save(turn, throttle, error, work)
     if error is not None:
         raise error
     return turn
@@ -153,43 +117,6 @@ def _put_away(turn: Turn) -> None:
         turn.session.unselect()
     except OutOfTokens:
         turn.session.close()
-
-
-def _save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
-    """Close the run, decide the account's health, give back what is left."""
-    failed = error is not None and not isinstance(error, TurnOver)
-    if failed:
-        turn.working()
-    if turn.run_id is not None:
-        turns.finish_run(turn.conn, turn.account.id, turn.run_id, turn.result(error))
-        turn.folders = folders.load(turn.conn, turn.account.id)
-    if not work.judged and not failed:
-        turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens)
-        return
-    outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at)
-    verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
-    if not work.reschedules:
-        verdict = replace(verdict, next_sync_at=None)
-    if (verdict.state, verdict.reason) != (turn.account.sync_state, turn.account.sync_state_reason):
-        log.info(
-            "Account is %s",
-            verdict.state,
-            extra={
-                "action": "state",
-                "account_id": turn.account.id,
-                "reason": verdict.reason,
-                "error": verdict.message,
-            },
-        )
-    turns.end(
-        turn.conn,
-        turn.account.id,
-        verdict,
-        tokens=throttle.tokens,
-        next_discovery_at=turn.next_discovery_at,
-        folder_rr_cursor=turn.folder_rr_cursor,
-        capabilities=turn.new_capabilities(),
-    )
 
 
 # -- the hot pass -------------------------------------------------------------------------------------
@@ -258,7 +185,8 @@ def _list_status(turn: Turn) -> dict[bytes, MailboxStatus] | None:
     try:
         return turn.session.list_status()
     except ProtocolError:
-        if turn.session.closed or turn.session.has_list_status:
+        believed = "LIST-STATUS" in turn.session.capabilities
+        if turn.session.closed or believed:
             raise
         return None
 
@@ -305,7 +233,8 @@ def _note(turn: Turn, folder: FolderState, error: MailsyncError) -> None:
     turn.working()
     turn.tally.folder_errors += 1
     text = redact(str(error))
-    folders.note_error(turn.conn, folder, text)
+    retry_at = turn.now() + timedelta(seconds=turn.settings.sync_interval)
+    folders.note_error(turn.conn, folder, text, retry_at)
     if isinstance(error, FolderError):
         # it may have been renamed or deleted
         turn.next_discovery_at = turn.now()
@@ -321,7 +250,8 @@ def _note(turn: Turn, folder: FolderState, error: MailsyncError) -> None:
 def fill(turn: Turn) -> None:
     """Initial-sync batches of one folder after the other, the inbox first, until the turn is over."""
     for folder in turn.tracked():
-        if folder.status not in ("pending", "initial"):
+        waits = folder.retry_at is not None and folder.retry_at > turn.now()
+        if folder.is_complete or waits:
             continue
         turn.working()
         try:

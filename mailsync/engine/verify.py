@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 from mailsync.engine import window
 from mailsync.engine.catch_up import take_turns
-from mailsync.engine.cycle import Engine, Work
 from mailsync.engine.turn import Turn
+from mailsync.engine.work import Engine, Work
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.logs import redact
 from mailsync.model import FolderState, MessageState

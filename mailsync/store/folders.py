@@ -111,9 +111,9 @@ def save_reconciled(
     run(conn, "save_reconciled", **_key(folder), next_reconcile_at=next_at, clean=clean, suspect=suspect)
 
 
-def note_error(conn: Connection, folder: FolderState, error: str) -> None:
-    """What went wrong with the folder, for people."""
-    run(conn, "note_folder_error", **_key(folder), error=error)
+def note_error(conn: Connection, folder: FolderState, error: str, retry_at: datetime) -> None:
+    """What went wrong with the folder, for people, and when it is tried again."""
+    run(conn, "note_folder_error", **_key(folder), error=error, retry_at=retry_at)
 
 
 def restart(conn: Connection, folder: FolderState, uidvalidity: int) -> None:

@@ -106,6 +106,7 @@ create table folders (
     uidvalidity_resets timestamptz[] not null default '{}',
     missing_since timestamptz,
     last_error text,
+    retry_at timestamptz,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     primary key (account_id, id),
@@ -357,4 +358,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0001_create_mirror', 'fe3c2576bb8182530f0ebb2edde3dc1dbc908078fcf2dd3fc75907d50f840471');
+    ('0001_create_mirror', '454c0585236cb6031fb24d0e7496eabbc1eb57efe79e0d843eebda7d5bda9551');

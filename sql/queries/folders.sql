@@ -37,7 +37,7 @@ select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role
        server_unseen, server_modseq, highest_modseq, live_count, live_unseen, initial_target_uid,
        initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at, next_reconcile_at,
        last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at, uidvalidity_resets,
-       missing_since, last_error
+       missing_since, last_error, retry_at
 from folders
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
 order by sync_priority, id
@@ -54,7 +54,7 @@ returning id, role
 update folders
 set status = 'initial', uidvalidity = %(uidvalidity)s, initial_target_uid = %(target)s, last_uid = %(target)s,
     initial_oldest_uid = %(target)s + 1, highest_modseq = %(modseq)s, server_messages = %(messages)s,
-    uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null, last_error = null, updated_at = now()
+    uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: advance_initial
@@ -65,7 +65,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 -- name: finish_initial
 update folders
 set status = 'active', initial_done_at = now(), last_synced_at = now(), next_flag_scan_at = now(),
-    next_reconcile_at = now(), last_error = null, updated_at = now()
+    next_reconcile_at = now(), last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: advance_new
@@ -80,7 +80,7 @@ set uidnext = %(uidnext)s, server_messages = %(messages)s,
     server_unseen = coalesce(%(unseen)s, server_unseen), server_modseq = %(modseq)s,
     highest_modseq = coalesce(%(highest_modseq)s, highest_modseq),
     next_flag_scan_at = coalesce(%(next_flag_scan_at)s, next_flag_scan_at),
-    last_synced_at = clock_timestamp(), last_error = null
+    last_synced_at = clock_timestamp(), last_error = null, retry_at = null
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: save_reconciled
@@ -92,7 +92,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: note_folder_error
 update folders
-set last_error = %(error)s, updated_at = now()
+set last_error = %(error)s, retry_at = %(retry_at)s, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: restart_folder
@@ -127,5 +127,5 @@ update folders
 set status = case when %(status)s::text is null then 'pending' else %(status)s end,
     last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
     server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
-    live_count = 0, live_unseen = 0, last_error = null, updated_at = now()
+    live_count = 0, live_unseen = 0, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s

@@ -38,7 +38,8 @@ where a.paused_at is null
   and (a.backoff_until is null or a.backoff_until <= now())
   and exists (
       select from folders f
-      where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial')
+      where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial') and f.missing_since is null
+        and (f.retry_at is null or f.retry_at <= now())
   )
 order by a.id
 
@@ -78,7 +79,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        f.server_unseen, f.server_modseq, f.highest_modseq, f.live_count, f.live_unseen, f.initial_target_uid,
        f.initial_oldest_uid, f.initial_done_at, f.last_synced_at, f.next_flag_scan_at, f.next_reconcile_at,
        f.last_reconciled_at, f.last_reconcile_clean, f.suspect_deletion, f.suspect_deletion_at, f.uidvalidity_resets,
-       f.missing_since, f.last_error
+       f.missing_since, f.last_error, f.retry_at
 from marked m
 join account_credentials c on c.account_id = m.id
 left join folders f on f.account_id = m.id

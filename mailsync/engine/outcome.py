@@ -1,0 +1,51 @@
+"""The end of a turn: its run is closed, the account's health decided and saved, what is left given back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from mailsync import health
+from mailsync.engine.turn import Turn
+from mailsync.engine.work import Work
+from mailsync.errors import MailsyncError, TurnOver
+from mailsync.imap.throttle import Throttle
+from mailsync.model import Verdict
+from mailsync.store import folders, turns
+
+log = logging.getLogger(__name__)
+
+
+def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
+    """Save how the turn ended; `error` is what ended it early, if anything did."""
+    failed = error is not None and not isinstance(error, TurnOver)
+    if failed:
+        turn.working()
+    if turn.run_id is not None:
+        turns.finish_run(turn.conn, turn.account.id, turn.run_id, turn.result(error))
+        turn.folders = folders.load(turn.conn, turn.account.id)
+    if not work.judged and not failed:
+        turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens)
+        return
+    outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at)
+    verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
+    if not work.reschedules:
+        verdict = replace(verdict, next_sync_at=None)
+    _say(turn, verdict)
+    turns.end(
+        turn.conn,
+        turn.account.id,
+        verdict,
+        tokens=throttle.tokens,
+        next_discovery_at=turn.next_discovery_at,
+        folder_rr_cursor=turn.folder_rr_cursor,
+        capabilities=turn.new_capabilities(),
+    )
+
+
+def _say(turn: Turn, verdict: Verdict) -> None:
+    # a state is said once, when it begins
+    if (verdict.state, verdict.reason) == (turn.account.sync_state, turn.account.sync_state_reason):
+        return
+    details = {"account_id": turn.account.id, "reason": verdict.reason, "error": verdict.message}
+    log.info("Account is %s", verdict.state, extra={"action": "state", **details})

@@ -1,0 +1,48 @@
+"""What a process hands to its turns, and what kinds of turns there are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mailsync.config import Settings
+from mailsync.engine.sessions import Sessions
+from mailsync.engine.turn import StopSignal, Turn
+from mailsync.store.db import Connection
+
+
+@dataclass
+class Engine:
+    """What turns need of the process: its connection, its kept sessions, and how it is told to stop.
+
+    `chance` gives numbers in 0 … 1 that spread backoffs and safety nets. `on_progress` is called at every
+    batch, `on_alive` at least once a second, also while a turn waits for its server.
+    """
+
+    conn: Connection
+    settings: Settings
+    started_by: str
+    sessions: Sessions
+    stop: StopSignal = field(default_factory=StopSignal)
+    chance: Callable[[], float] = random.random
+    on_progress: Callable[[Turn], None] = lambda turn: None
+    on_alive: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A kind of turn: what it does, who asks for it, how long it may take, what it leaves of the budget.
+
+    ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
+    try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
+    turn, ``reschedules`` whether its next tick does.
+    """
+
+    steps: Callable[[Turn], None]
+    trigger: str
+    limit: float
+    floor: float
+    wait: float | None = None
+    judged: bool = True
+    reschedules: bool = True
