@@ -19,7 +19,8 @@ BATCH = 50
 FIELDS = f"BODY.PEEK[HEADER.FIELDS ({' '.join(HEADER_FIELDS)})]"
 INSERT = """
 insert into messages (account_id, folder_id, uidvalidity, uid, flags, internal_date, size_bytes,
-    mime_structure, message_id, in_reply_to, references_header, reference_ids, sent_at, subject, from_email, from_name,
+    mime_structure, message_id, in_reply_to, references_header, reference_ids, sent_at, subject,
+    from_email, from_name,
     to_emails, to_names, cc_emails, cc_names)
 values (%s, %s, 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (account_id, folder_id, uidvalidity, uid) do update set flags = excluded.flags
