@@ -42,7 +42,10 @@ class AccountLock:
             self._beaten_at = self._clock()
 
     def is_wanted(self) -> bool:
-        """Whether somebody stands in the queue for this lock; asks Postgres at most twice a second."""
+        """Whether to end the turn: somebody queues for this lock, or a person paused or removed the account.
+
+        Asks Postgres at most twice a second.
+        """
         if self._clock() - self._looked_at < _WANTED_INTERVAL:
             return False
         self._looked_at = self._clock()

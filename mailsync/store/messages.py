@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psycopg
 
-from mailsync.errors import MailsyncError
+from mailsync.errors import MailsyncError, RowsRefused
 from mailsync.model import FolderState, Message, MessageState
 from mailsync.store import rows
 from mailsync.store.db import Connection
@@ -23,7 +23,7 @@ def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Messag
     `announce` writes one event a message (new mail); a backfill writes one a batch instead. Raises
     RowsRefused when Postgres does not take a value.
     """
-    _copy(conn, "incoming", rows.message_block(messages))
+    _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages)))
     found = run(conn, "upsert_messages", **_key(folder), announce=announce).fetchone()
     return int(found[0]) if found else 0
 
@@ -48,7 +48,7 @@ class SentBatch:
         self._pipeline = conn.pipeline()
         try:
             conn.execute("begin")
-            _copy(conn, "incoming", rows.message_block(messages))
+            _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages)))
             self._pipeline.__enter__()
         except (psycopg.Error, MailsyncError) as error:
             self._roll_back()
@@ -156,6 +156,16 @@ def _key(folder: FolderState) -> dict[str, int]:
     return {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
 
 
+def _telling(conn: Connection, folder: FolderState, messages: Sequence[Message]) -> Sequence[Message]:
+    """`messages` without the stubs of those whose live row may say more: one failure destroys nothing."""
+    stubs = UidSet.of(m.uid for m in messages if "unfetchable" in m.parse_errors)
+    if not stubs:
+        return messages
+    missing, _ = compare_uids(conn, folder, stubs, stubs.lowest, stubs.highest)
+    known = stubs.minus(missing)
+    return [m for m in messages if m.uid not in known]
+
+
 def _copy(conn: Connection, table: str, block: str) -> None:
     run(conn, f"create_{table}")
     try:
@@ -164,4 +174,4 @@ def _copy(conn: Connection, table: str, block: str) -> None:
     except psycopg.Error as error:
         raise translated(error) from error
     except UnicodeEncodeError as error:
-        raise translated(psycopg.DataError(str(error))) from error
+        raise RowsRefused(f"a text holds what UTF-8 cannot: {error.reason}") from error

@@ -19,6 +19,11 @@ from mailsync.errors import DatabaseUnavailable, MailsyncError, RowsRefused, Sch
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
+_REFUSED = (
+    psycopg.DataError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.CardinalityViolation,
+)
 # states in which Postgres is up but cannot serve us: read-only after a failover, shut down, full
 _UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03", "53100", "53200", "53300", "55P03", "57014"})
 
@@ -44,17 +49,19 @@ def run(conn: psycopg.Connection[Any], name: str, **params: object) -> psycopg.C
         return conn.execute(statements()[name], params)
     except psycopg.Error as error:
         raise translated(error) from error
+    except UnicodeEncodeError as error:
+        raise RowsRefused(f"a text holds what UTF-8 cannot: {error.reason}") from error
 
 
 def translated(error: psycopg.Error) -> MailsyncError:
     """Class a driver error by what the engine does next.
 
-    - the data does not fit: RowsRefused (the batch is halved);
+    - the data does not fit, or stands twice in one batch: RowsRefused (the batch is halved);
     - a table or column is missing: SchemaError;
     - all else: DatabaseUnavailable (reconnect with backoff).
     """
     said = _first_line(error)
-    if isinstance(error, psycopg.DataError | psycopg.errors.ProgramLimitExceeded):
+    if isinstance(error, _REFUSED):
         return RowsRefused(said)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return SchemaError(f"{said} (run `mailsync migrate`)")

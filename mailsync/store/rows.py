@@ -1,7 +1,7 @@
 """A batch of messages as one block of text for COPY: the shortest way from Python to a table.
 
-Fields are joined by tabs; a control character stands for null, so that few rows need escaping at all
-(PostgreSQL, "COPY: Text Format").
+Fields are joined by tabs; null is ``\\N``, which no value can look like, since a backslash in a value is
+doubled (PostgreSQL, "COPY: Text Format"). Few rows need escaping at all.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from mailsync.model import Attachment, Message, MessageState
 
-NULL = "\x01"
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\x01": "\\x01"})
+NULL = "\\N"
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def message_block(messages: Iterable[Message]) -> str:
@@ -33,40 +33,39 @@ def _message_line(m: Message) -> str:
     errors = m.parse_errors
     if m.flags is None and "flags" not in errors and "unfetchable" not in errors:
         errors = (*errors, "flags")
-    texts: tuple[str, ...] = (
-        NULL if m.provider_message_id is None else m.provider_message_id,
-        NULL if m.provider_thread_id is None else m.provider_thread_id,
-        NULL if m.labels is None else _array(m.labels),
+    texts: tuple[str | None, ...] = (
+        m.provider_message_id,
+        m.provider_thread_id,
+        None if m.labels is None else _array(m.labels),
         "t" if m.has_attachments else "f",
-        NULL if m.mime_structure is None else m.mime_structure,
-        _attachments(m.attachments) if m.attachments else NULL,
-        NULL if h.message_id is None else h.message_id,
-        NULL if h.in_reply_to is None else h.in_reply_to,
-        NULL if h.references_header is None else h.references_header,
+        m.mime_structure,
+        _attachments(m.attachments) if m.attachments else None,
+        h.message_id,
+        h.in_reply_to,
+        h.references_header,
         _array(h.reference_ids),
-        NULL if h.sent_at is None else str(h.sent_at),
-        NULL if h.subject is None else h.subject,
-        NULL if h.from_email is None else h.from_email,
-        NULL if h.from_name is None else h.from_name,
+        None if h.sent_at is None else str(h.sent_at),
+        h.subject,
+        h.from_email,
+        h.from_name,
         _array(h.reply_to_emails),
         _array(h.to_emails),
         _array(h.to_names),
         _array(h.cc_emails),
         _array(h.cc_names),
         _array(h.bcc_emails),
-        NULL if h.list_id is None else h.list_id,
+        h.list_id,
         "t" if h.is_automated else "f",
         _array(errors),
     )
-    together = "".join(texts)
-    # isprintable is a scan in C that rules out every control character; nulls alone do not need escaping
-    if "\\" in together or not together.replace(NULL, "").isprintable():
-        texts = tuple([text if text == NULL else text.translate(_ESCAPES) for text in texts])
+    together = "".join(filter(None, texts))
+    # isprintable is a scan in C that rules out tabs and line ends; few rows need escaping
+    if "\\" in together or not together.isprintable():
+        texts = tuple([None if text is None else text.translate(_ESCAPES) for text in texts])
     flags = NULL if m.flags is None else _flags(m.flags)
     date = NULL if m.internal_date is None else str(m.internal_date)
-    return (
-        f"{m.uid}\t{_number(m.modseq)}\t{flags}\t{date}\t{_number(m.size_bytes)}\t" + "\t".join(texts) + "\n"
-    )
+    first = f"{m.uid}\t{_number(m.modseq)}\t{flags}\t{date}\t{_number(m.size_bytes)}\t"
+    return first + "\t".join([NULL if text is None else text for text in texts]) + "\n"
 
 
 def _number(value: int | None) -> str:

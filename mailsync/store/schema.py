@@ -48,7 +48,10 @@ def checksum(text: str) -> str:
 def applied(conn: Connection) -> dict[str, str]:
     """Name → checksum of what is recorded in this schema; empty before the first migration."""
     try:
-        exists = conn.execute("select to_regclass('schema_migrations')").fetchone()
+        # only in this schema: a table of that name further down the search_path is somebody else's
+        exists = conn.execute(
+            "select to_regclass(quote_ident(current_schema()) || '.schema_migrations')"
+        ).fetchone()
     except psycopg.Error as error:
         raise translated(error) from error
     if exists is None or exists[0] is None:
@@ -77,11 +80,14 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
 
     Runs under an advisory lock, so that several starting processes do not collide.
     """
+    lock = "mailsync migrate", settings.database_schema
     try:
+        # others wait their turn however long it takes, but a migration does not wait long for a busy table
         conn.execute("select set_config('lock_timeout', '0', false)")
-        conn.execute(
-            "select pg_advisory_lock(hashtext('mailsync migrate'), hashtext(%s))", [settings.database_schema]
-        )
+        try:
+            conn.execute("select pg_advisory_lock(hashtext(%s), hashtext(%s))", lock)
+        finally:
+            conn.execute("select set_config('lock_timeout', '10s', false)")
         try:
             _create_schema(conn, settings.database_schema)
             todo = pending(conn)
@@ -89,10 +95,7 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
                 with conn.transaction():
                     conn.execute(migration.text.encode())
         finally:
-            conn.execute(
-                "select pg_advisory_unlock(hashtext('mailsync migrate'), hashtext(%s))",
-                [settings.database_schema],
-            )
+            conn.execute("select pg_advisory_unlock(hashtext(%s), hashtext(%s))", lock)
     except psycopg.Error as error:
         raise translated(error) from error
     return [migration.name for migration in todo]
@@ -108,9 +111,10 @@ def check(conn: Connection) -> None:
 
 def _create_schema(conn: Connection, schema: str) -> None:
     # a search_path in the URL wins, so the schema to make is the first that search_path names
-    current = conn.execute("select current_schema(), current_schemas(false)").fetchone()
-    if current is not None and current[0] == schema:
-        return
-    first = conn.execute("select current_setting('search_path')").fetchone()
-    wanted = str(first[0]).split(",")[0].strip().strip('"') if first else schema
-    conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(wanted)))
+    path = conn.execute("select current_setting('search_path')").fetchone()
+    first = str(path[0]).split(",")[0].strip().strip('"') if path else ""
+    wanted = first or schema
+    # not "if not exists": that asks for the right to create even where nothing is to be made
+    there = conn.execute("select 1 from pg_namespace where nspname = %s", [wanted]).fetchone()
+    if there is None:
+        conn.execute(sql.SQL("create schema {}").format(sql.Identifier(wanted)))

@@ -20,7 +20,9 @@ set heartbeat_at = clock_timestamp(), throttle_at = clock_timestamp() + interval
 where id = %(account_id)s
 
 -- name: lock_is_wanted
+-- Somebody stands in the queue, or a person has paused or removed the account.
 select exists (select from account_locks where account_id = %(account_id)s and not granted)
+    or exists (select from accounts where id = %(account_id)s and (paused_at is not null or deleting_at is not null))
 
 -- name: lock_holder
 -- Who holds the lock, and how long ago it last gave a sign of life.
@@ -33,7 +35,8 @@ where l.account_id = %(account_id)s and l.granted
 
 -- name: end_stale_holder
 -- Checks everything again and ends the holder's backend, in one statement: only a mailsync, only if silent
--- for longer than is allowed, only if it holds this very lock.
+-- for longer than is allowed, only if it holds this very lock. Its last statement counts as a sign of life too: who
+-- has just taken the lock of an account that rested has not written a heartbeat yet.
 select l.pid, pg_terminate_backend(l.pid)
 from account_locks l
 join accounts a on a.id = l.account_id
@@ -42,7 +45,7 @@ where l.account_id = %(account_id)s
   and l.granted
   and l.pid <> pg_backend_pid()
   and s.application_name like 'mailsync%%'
-  and greatest(a.heartbeat_at, s.backend_start) < clock_timestamp() - make_interval(secs => %(stale_after)s)
+  and greatest(a.heartbeat_at, s.query_start, s.backend_start) < clock_timestamp() - make_interval(secs => %(stale_after)s)
 
 -- name: backend_is_alive
 select exists (select from pg_stat_activity where pid = %(pid)s)

@@ -32,8 +32,7 @@ create temporary table if not exists incoming (
 ) on commit delete rows
 
 -- name: copy_incoming
--- A control character stands for null, so that few rows need escaping.
-copy incoming from stdin with (format text, null E'\x01')
+copy incoming from stdin with (format text)
 
 -- name: upsert_messages
 -- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
@@ -112,7 +111,7 @@ create temporary table if not exists incoming_flags (
 ) on commit delete rows
 
 -- name: copy_incoming_flags
-copy incoming_flags from stdin with (format text, null E'\x01')
+copy incoming_flags from stdin with (format text)
 
 -- name: apply_flags
 -- Only live rows that differ are written; UIDs without a row are not backfilled yet.
