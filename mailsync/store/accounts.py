@@ -225,10 +225,11 @@ def mark_deleting(conn: Connection, account_id: int) -> None:
 
 
 def delete(conn: Connection, account_id: int, *, on_chunk: Callable[[], None] = lambda: None) -> None:
-    """Delete a marked account in chunks of at most 5,000 rows. The caller holds the account's lock.
+    """Mark the account and delete it in chunks of at most 5,000 rows. The caller holds the account's lock.
 
     `on_chunk` is called after each, to keep the lock's heartbeat.
     """
+    mark_deleting(conn, account_id)
     for chunk in ("delete_account_messages", "delete_account_runs", "delete_account_events"):
         while run(conn, chunk, account_id=account_id).rowcount > 0:
             on_chunk()

@@ -58,6 +58,11 @@ create table accounts (
 ) with (fillfactor = 50);
 create index accounts_due on accounts (next_sync_at);
 comment on column accounts.healthy_until is 'Until when "healthy" holds without another successful turn; account_status adds the passing of time.';
+comment on column accounts.sync_state is 'As of the last turn, and never paused: read account_status, which adds pauses and the passing of time.';
+comment on column accounts.currently_syncing is 'What the last turn wrote; true after a crash. account_status tells it from the locks.';
+comment on column accounts.priority_synced_at is 'When the turn began that last compared inbox and sent mail with the server; the lag is computed when read.';
+comment on column accounts.overall_synced_at is 'As priority_synced_at, for all tracked folders; null until all of them were complete for the first time.';
+comment on column accounts.updated_at is 'When a person last changed the row; turns do not touch it.';
 comment on column accounts.throttle_tokens is 'Commands that may be sent now, as of throttle_at; null is a full bucket.';
 comment on column accounts.throttle_at is 'When throttle_tokens was true; lies ahead while a turn has reserved them.';
 
@@ -112,6 +117,17 @@ create table folders (
     primary key (account_id, id),
     unique (account_id, wire_name)
 ) with (fillfactor = 50);
+comment on column folders.wire_name is 'The name as the server sends it; path is it decoded.';
+comment on column folders.tracked_by_user is 'A person''s choice, which wins over every rule; null is none.';
+comment on column folders.uidvalidity is 'RFC 9051 2.3.1.1; 0 is unknown. Rows of another value are of a mailbox that is no more: join on it.';
+comment on column folders.last_uid is 'Every message up to here has a row, in an initial sync from initial_oldest_uid on.';
+comment on column folders.uidnext is 'With server_messages, server_unseen, server_modseq: what the server said when it was last compared, as seen before the work.';
+comment on column folders.highest_modseq is 'Flags and deletions up to here are mirrored (RFC 7162); 0 is none. Never the largest modseq seen.';
+comment on column folders.live_count is 'Rows with deleted_at null, kept in the transaction that changes them; so is live_unseen.';
+comment on column folders.initial_oldest_uid is 'The watermark of the initial sync: from here to initial_target_uid all that existed has a row.';
+comment on column folders.suspect_deletion is 'Digest of a deletion too large to be believed at once; the same answer in another turn confirms it.';
+comment on column folders.retry_at is 'A folder that failed is left alone until then.';
+comment on column folders.updated_at is 'When the folder last changed its place, state or cursors; batches and comparisons do not touch it.';
 
 -- Messages ------------------------------------------------------------------------------------------------
 
@@ -164,6 +180,11 @@ create table messages (
     check ((deleted_at is null) = (deleted_reason is null))
 ) with (fillfactor = 85);
 comment on table messages is 'One row a message and folder. Live rows have deleted_at null. No index on updated_at or a flag: either would end HOT updates.';
+
+comment on column messages.internal_date is 'When the server received it; where that is not told, sent_at, else when it was first seen.';
+comment on column messages.message_id is 'Without <>; data, never a key: it may be missing, reused or shared by copies.';
+comment on column messages.parse_errors is 'What of the message could not be read or was cut; those columns are null or short.';
+comment on column messages.updated_at is 'When the row last changed, flags included.';
 
 create index messages_id on messages (id);
 create index messages_newest on messages (account_id, internal_date desc, id desc) where deleted_at is null;
@@ -338,6 +359,14 @@ create view sync_events_settled with (security_invoker = true) as
 comment on view sync_events_settled is 'Events that no running transaction can still precede: where (xid, seq) > (:xid, :seq) order by xid, seq misses nothing.';
 
 -- Rights --------------------------------------------------------------------------------------------------
+-- Row level security is on without a policy: nobody but the owner reads anything. To let a role read the mirror
+-- (for one account only: using (account_id = 1)):
+--   grant usage on schema mailsync to reader;
+--   grant select on accounts, folders, messages, attachments, message_bodies, sync_runs, sync_events, account_locks,
+--       account_status, sync_events_settled to reader;
+--   grant execute on function account_lock_class() to reader;
+--   create policy reader on messages for select to reader using (true);   -- and so for each of these tables
+-- account_credentials is for nobody.
 
 do $$
 declare
@@ -348,6 +377,7 @@ begin
                                 'message_bodies', 'fetch_attempts', 'sync_runs', 'sync_events', 'workers', 'metric_counters'] loop
         execute format('alter table %I enable row level security', name);
     end loop;
+    execute 'revoke all on function account_lock_class() from public';
     -- Supabase's public roles exist only there
     for who in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
         execute format('revoke all on all tables in schema %I from %I', current_schema(), who);
@@ -358,4 +388,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0001_create_mirror', '454c0585236cb6031fb24d0e7496eabbc1eb57efe79e0d843eebda7d5bda9551');
+    ('0001_create_mirror', '14fbb9cb07af2f603093a4c6f84a7e70ec10670e6ae6e4ddda4c0b32d3c46bd5');

@@ -36,6 +36,12 @@ select id from accounts where email = %(email)s
 
 -- name: forget_rejected_password
 -- A new password is stored: what came of the old one does not hold the account back any more.
+with told as (
+    insert into sync_events (account_id, type, data)
+    select id, 'account.state_changed',
+           jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'initial_sync', 'new_reason', null)
+    from accounts where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
+)
 update accounts
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
     consecutive_failures = 0, backoff_until = null, next_sync_at = now()
@@ -55,13 +61,27 @@ set next_sync_at = now(),
 where id = %(account_id)s
 
 -- name: pause_account
+with told as (
+    insert into sync_events (account_id, type, data)
+    select id, 'account.state_changed',
+           jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'paused', 'new_reason', %(reason)s::text)
+    from accounts where id = %(account_id)s and paused_at is null
+)
 update accounts
 set paused_at = coalesce(paused_at, now()), paused_reason = %(reason)s, updated_at = now()
 where id = %(account_id)s
 
 -- name: resume_account
+-- Timers do not hold it back, except after rejected passwords.
+with told as (
+    insert into sync_events (account_id, type, data)
+    select id, 'account.state_changed',
+           jsonb_build_object('old', 'paused', 'old_reason', paused_reason, 'new', sync_state, 'new_reason', sync_state_reason)
+    from accounts where id = %(account_id)s and paused_at is not null
+)
 update accounts
-set paused_at = null, paused_reason = null, next_sync_at = now(), backoff_until = null, updated_at = now()
+set paused_at = null, paused_reason = null, next_sync_at = now(), updated_at = now(),
+    backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end
 where id = %(account_id)s
 
 -- name: mark_account_deleting
@@ -70,6 +90,13 @@ where id = %(account_id)s
 
 -- name: reset_account
 -- As after its creation: no failures, no timers. The rows stay.
+with told as (
+    insert into sync_events (account_id, type, data)
+    select id, 'account.state_changed',
+           jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'initial_sync', 'new_reason', null)
+    from accounts
+    where id = %(account_id)s and (sync_state, sync_state_reason) is distinct from ('initial_sync', null)
+)
 update accounts
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
     healthy_until = null, consecutive_failures = 0, consecutive_successes = 0, backoff_until = null,

@@ -51,9 +51,10 @@ returning id, role
 
 -- name: begin_initial
 -- The snapshot is taken: what is at or below the target is backfilled, what comes above it is new mail.
+-- A UIDVALIDITY that the server leaves out this time (0) does not undo the one that is known.
 update folders
-set status = 'initial', uidvalidity = %(uidvalidity)s, initial_target_uid = %(target)s, last_uid = %(target)s,
-    initial_oldest_uid = %(target)s + 1, highest_modseq = %(modseq)s, server_messages = %(messages)s,
+set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidvalidity)s else uidvalidity end, initial_target_uid = %(target)s, last_uid = %(target)s,
+    initial_oldest_uid = %(target)s::bigint + 1, highest_modseq = %(modseq)s, server_messages = %(messages)s,
     uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
@@ -116,6 +117,9 @@ where account_id = %(account_id)s and id = %(folder_id)s
 -- Unknown (0) becomes known: rows are re-keyed, nothing is reset.
 with rekeyed as (
     update messages set uidvalidity = %(uidvalidity)s
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
+), recounted as (
+    update fetch_attempts set uidvalidity = %(uidvalidity)s
     where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
 )
 update folders set uidvalidity = %(uidvalidity)s
