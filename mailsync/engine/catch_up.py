@@ -16,8 +16,9 @@ from mailsync.engine.turn import Tally, Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.imap.throttle import burst, refill
+from mailsync.store import folders
 
-_TOKENS = 8
+_TOKENS = 12
 _LONGEST_NAP = 60.0
 
 
@@ -70,6 +71,7 @@ def catch_up(
         work = replace(hot_work(settings), steps=steps, trigger="cli", limit=limit, wait=wait)
         return take_turns(engine, account_id, work, on_pause)
 
+    folders.forget_retries(engine.conn, account_id)
     turn = hot_turns(full)
     on_progress(turn)
     if not _is_unfinished(turn):

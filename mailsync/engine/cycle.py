@@ -86,10 +86,10 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
         try:
             work.steps(turn)
         except TurnOver as over:
-            _put_away(turn)
+            _put_away(turn, throttle)
             kept = True
             return over
-        _put_away(turn)
+        _put_away(turn, throttle)
         kept = True
         return None
     except (LockLost, DatabaseUnavailable):
@@ -109,10 +109,12 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
                 turn.session.close()
 
 
-def _put_away(turn: Turn) -> None:
+def _put_away(turn: Turn, throttle: Throttle) -> None:
     # a selected mailbox's STATUS is frozen, and nothing may be selected without the lock
     if turn.session.closed:
         return
+    # paid from what is left for others: without it every turn that runs out of commands would log in anew
+    throttle.floor = 0.0
     try:
         turn.session.unselect()
     except OutOfTokens:

@@ -116,6 +116,11 @@ def note_error(conn: Connection, folder: FolderState, error: str, retry_at: date
     run(conn, "note_folder_error", **_key(folder), error=error, retry_at=retry_at)
 
 
+def forget_retries(conn: Connection, account_id: int) -> None:
+    """Folders that failed are tried again with the next turn."""
+    run(conn, "forget_retries", account_id=account_id)
+
+
 def restart(conn: Connection, folder: FolderState, uidvalidity: int) -> None:
     """A new UIDVALIDITY and cleared cursors (RFC 9051 §2.3.1.1); the old rows are tombstoned afterwards."""
     run(conn, "restart_folder", **_key(folder), uidvalidity=uidvalidity)
