@@ -1,0 +1,231 @@
+"""The planner's table of cases: what we hold, what the server says, and so what a visit has to do.
+
+Read it from top to bottom: each case is a sentence. Every one begins from :data:`HELD`, a complete inbox of
+100 messages that was equal to the server, and from :data:`SAID`, a server that says the same again; it names
+only what differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mailsync.config import Settings
+from mailsync.model import FolderPlan, FolderState, MailboxStatus
+from mailsync.planning import folders_to_poll, next_flag_scan, next_reconcile, plan_folder
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PAST, FUTURE = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+
+HELD = FolderState(
+    id=1, account_id=1, wire_name=b"INBOX", path="INBOX", delimiter="/", mailbox_id=None, role="inbox",
+    tracked=True, tracked_by_user=None, excluded_reason=None, sync_priority=1, status="active",
+    uidvalidity=7, last_uid=100, uidnext=101, server_messages=100, server_unseen=10, server_modseq=5000,
+    highest_modseq=5000, live_count=100, live_unseen=10, initial_target_uid=90, initial_oldest_uid=1,
+    initial_done_at=PAST, last_synced_at=PAST, next_flag_scan_at=FUTURE, next_reconcile_at=FUTURE,
+    last_reconciled_at=PAST, last_reconcile_clean=True, suspect_deletion=None, suspect_deletion_at=None,
+    uidvalidity_resets=(), missing_since=None, last_error=None, retry_at=None,
+)  # fmt: skip
+SAID = MailboxStatus(messages=100, uidnext=101, uidvalidity=7, unseen=10, modseq=5000)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table; ``held`` and ``said`` name what differs from HELD and SAID."""
+
+    name: str
+    plan: FolderPlan
+    held: dict[str, Any] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
+    condstore: bool = True
+    full: bool = False
+
+
+def visit(
+    *reasons: str, new_mail: bool = False, flags: str | None = None, reconcile: bool = False
+) -> FolderPlan:
+    """A plan that is made for `reasons`."""
+    return FolderPlan(new_mail, flags, reconcile, reasons)
+
+
+NO_VISIT = FolderPlan()
+WITHOUT_MODSEQ: dict[str, Any] = {"server_modseq": None, "highest_modseq": 0}
+
+CASES = [
+    # -- nothing to do ----------------------------------------------------------------------------------
+    Case("nothing changed, so nothing is asked", NO_VISIT),
+    Case("nothing changed, without CONDSTORE", NO_VISIT, WITHOUT_MODSEQ, {"modseq": None}, condstore=False),
+    Case("an untracked folder is let alone", NO_VISIT, {"tracked": False}, {"uidnext": 200}),
+    Case("a folder that LIST shows no more is let alone", NO_VISIT,
+         {"missing_since": PAST}, {"uidnext": 200}),
+    Case("a missing folder is let alone", NO_VISIT, {"status": "missing"}, {"uidnext": 200}),
+    Case("a folder waits for its first sync to begin", NO_VISIT, {"status": "pending"}, {"uidnext": 200}),
+    Case("not even a forced sync visits an untracked folder", NO_VISIT, {"tracked": False}, full=True),
+
+    # -- UIDVALIDITY ------------------------------------------------------------------------------------
+    Case("another UIDVALIDITY needs an EXAMINE and nothing else",
+         visit("uidvalidity", new_mail=True), {}, {"uidvalidity": 8, "uidnext": 3, "messages": 2}),
+    Case("a UIDVALIDITY that went back is another one, too",
+         visit("uidvalidity", new_mail=True), {}, {"uidvalidity": 6}),
+    Case("a server that leaves UIDVALIDITY out has changed nothing", NO_VISIT, {}, {"uidvalidity": None}),
+    Case("UIDVALIDITY 0 is as good as left out", NO_VISIT, {}, {"uidvalidity": 0}),
+    Case("a UIDVALIDITY that was unknown is no change", NO_VISIT, {"uidvalidity": 0}, {"uidvalidity": 7}),
+
+    # -- new mail ---------------------------------------------------------------------------------------
+    Case("UIDNEXT went up: new mail",
+         visit("new_mail", new_mail=True), {}, {"uidnext": 102}),
+    Case("UIDNEXT went back: worth a look, though it proves nothing",
+         visit("new_mail", new_mail=True), {}, {"uidnext": 90}),
+    Case("UIDNEXT is not said: only a look can tell",
+         visit("new_mail", new_mail=True), {}, {"uidnext": None}),
+    Case("UIDNEXT was not said before: a look as well",
+         visit("new_mail", new_mail=True), {"uidnext": None}),
+    Case("UIDNEXT is far ahead of our last UID, as it was when compared: no news",
+         NO_VISIT, {"uidnext": 5000}, {"uidnext": 5000}),
+    Case("new mail comes in during the first sync",
+         visit("new_mail", new_mail=True), {"status": "initial", "live_count": 20}, {"uidnext": 102}),
+    Case("a message came: UIDNEXT, MODSEQ and the count changed together",
+         visit("new_mail", "flags_changes", "messages", new_mail=True, flags="changes"),
+         {}, {"uidnext": 102, "messages": 101, "unseen": 11, "modseq": 5001}),
+
+    # -- flags with CONDSTORE ---------------------------------------------------------------------------
+    Case("HIGHESTMODSEQ went up: ask what changed since",
+         visit("flags_changes", flags="changes"), {}, {"modseq": 5001}),
+    Case("HIGHESTMODSEQ was not known: ask what changed since",
+         visit("flags_changes", flags="changes"), {"server_modseq": None}),
+    Case("HIGHESTMODSEQ went below the cursor: the cursor is worthless, scan",
+         visit("flags_scan", flags="scan"), {}, {"modseq": 4999}),
+    Case("HIGHESTMODSEQ differs from the compared one and there is no cursor yet",
+         visit("flags_changes", flags="changes"), {"highest_modseq": 0}, {"modseq": 5001}),
+    Case("with a HIGHESTMODSEQ that stands still, UNSEEN may say what it likes",
+         NO_VISIT, {}, {"unseen": 3}),
+    Case("with HIGHESTMODSEQ no scan is ever due",
+         NO_VISIT, {"next_flag_scan_at": PAST}),
+    Case("NOMODSEQ: this folder is scanned when it is due",
+         visit("flags_scan", flags="scan"), {"next_flag_scan_at": PAST}, {"modseq": 0}),
+    Case("NOMODSEQ: until then it rests", NO_VISIT, {}, {"modseq": 0}),
+    Case("flags are followed during the first sync",
+         visit("flags_changes", flags="changes"), {"status": "initial"}, {"modseq": 5001}),
+
+    # -- flags without CONDSTORE ------------------------------------------------------------------------
+    Case("without CONDSTORE a scan is due by the clock",
+         visit("flags_scan", flags="scan"), WITHOUT_MODSEQ | {"next_flag_scan_at": PAST}, condstore=False),
+    Case("a scan is due at the very moment, not after it",
+         visit("flags_scan", flags="scan"), WITHOUT_MODSEQ | {"next_flag_scan_at": NOW}, condstore=False),
+    Case("a MODSEQ from a server without CONDSTORE is not believed",
+         NO_VISIT, {}, {"modseq": 9999}, condstore=False),
+    Case("UNSEEN differs from ours: somebody read mail, scan at once",
+         visit("flags_scan", flags="scan"), WITHOUT_MODSEQ, {"unseen": 9}, condstore=False),
+    Case("UNSEEN differs from ours still, as it did when compared: once is enough",
+         NO_VISIT, WITHOUT_MODSEQ | {"server_unseen": 9}, {"unseen": 9}, condstore=False),
+    Case("UNSEEN came to what we hold: nothing to do",
+         NO_VISIT, WITHOUT_MODSEQ | {"server_unseen": 9}, condstore=False),
+    Case("UNSEEN is not said: no scan for that", NO_VISIT, WITHOUT_MODSEQ, {"unseen": None}, condstore=False),
+    Case("in a first sync UNSEEN cannot be compared",
+         NO_VISIT, WITHOUT_MODSEQ | {"status": "initial", "live_unseen": 2}, {"unseen": 9}, condstore=False),
+
+    # -- counts -----------------------------------------------------------------------------------------
+    Case("MESSAGES went down: something was deleted, go and compare",
+         visit("messages"), {}, {"messages": 99}),
+    Case("MESSAGES differs, as it did when compared: not every tick",
+         NO_VISIT, {"server_messages": 99}, {"messages": 99}),
+    Case("MESSAGES differs, and the tuple changed since: look again",
+         visit("new_mail", "messages", new_mail=True),
+         {"server_messages": 99}, {"messages": 99, "uidnext": 105}),
+    Case("MESSAGES came to what we hold: nothing to do", NO_VISIT, {"server_messages": 99}),
+    Case("in a first sync MESSAGES cannot be compared",
+         NO_VISIT, {"status": "initial", "live_count": 20}, {"messages": 99}),
+    Case("MESSAGES is not said: nothing to compare", NO_VISIT, {}, {"messages": None}),
+
+    # -- the safety net ---------------------------------------------------------------------------------
+    Case("a reconcile is due by the clock",
+         visit("reconcile", reconcile=True), {"next_reconcile_at": PAST}),
+    Case("a reconcile is due at the very moment",
+         visit("reconcile", reconcile=True), {"next_reconcile_at": NOW}),
+    Case("in a first sync none is due", NO_VISIT, {"status": "initial", "next_reconcile_at": None}),
+    Case("a forced sync scans all flags and reconciles",
+         visit("flags_scan", "reconcile", flags="scan", reconcile=True), full=True),
+    Case("a forced sync prefers the scan to the changes",
+         visit("flags_scan", "reconcile", flags="scan", reconcile=True), {}, {"modseq": 5001}, full=True),
+
+    # -- a folder that failed ---------------------------------------------------------------------------
+    Case("a folder that failed is tried again when its time has come",
+         visit("retry"), {"last_error": "NO", "retry_at": PAST}),
+    Case("a folder that failed rests until then", NO_VISIT, {"last_error": "NO", "retry_at": FUTURE}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_plan_of_a_visit(case: Case) -> None:
+    held, said = replace(HELD, **case.held), replace(SAID, **case.said)
+    plan = plan_folder(held, said, NOW, condstore=case.condstore, full=case.full)
+    assert plan == case.plan
+    assert bool(plan) == bool(case.plan.reasons), "a visit is made exactly when there is a reason"
+
+
+def test_every_case_is_told_once() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names))
+
+
+# -- whom to ask where the server has no LIST-STATUS -----------------------------------------------------
+
+INBOX, SENT = replace(HELD, id=4), replace(HELD, id=9, role="sent", sync_priority=5)
+OTHERS = [replace(HELD, id=n, role=None, sync_priority=100) for n in (1, 2, 3, 5, 6, 7, 8)]
+ALL = [INBOX, SENT, *OTHERS]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "chosen", "next_cursor", "wrapped"),
+    [
+        pytest.param(0, [4, 9, 1, 2, 3], 3, False, id="the first round begins with the smallest id"),
+        pytest.param(3, [4, 9, 5, 6, 7], 7, False, id="the next goes on behind the cursor"),
+        pytest.param(7, [4, 9, 8], 0, True, id="the last is shorter and completes the round"),
+        pytest.param(5, [4, 9, 6, 7, 8], 0, True, id="a round that just fits is complete"),
+        pytest.param(99, [4, 9], 0, True, id="folders that are gone leave nothing behind the cursor"),
+    ],
+)
+def test_priority_folders_are_asked_every_time_and_the_others_in_turn(
+    cursor: int, chosen: list[int], next_cursor: int, wrapped: bool
+) -> None:
+    settings = Settings(sync_rr_folders=3)
+    found, moved, complete = folders_to_poll(ALL, cursor, settings)
+    assert ([f.id for f in found], moved, complete) == (chosen, next_cursor, wrapped)
+
+
+def test_priority_folders_beyond_the_limit_take_turns_like_the_others() -> None:
+    settings = Settings(sync_priority_folders=1, sync_rr_folders=1_000)
+    found, _, complete = folders_to_poll(ALL, 0, settings)
+    assert [f.id for f in found] == [4, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert complete
+
+
+def test_every_folder_is_asked_within_one_round() -> None:
+    settings, cursor, asked = Settings(sync_rr_folders=2), 0, set()
+    for _ in range(4):
+        found, cursor, complete = folders_to_poll(ALL, cursor, settings)
+        asked |= {f.id for f in found}
+    assert complete
+    assert asked == {f.id for f in ALL}
+
+
+def test_an_account_without_folders_has_nothing_to_ask() -> None:
+    assert folders_to_poll([], 5, Settings()) == ([], 0, True)
+
+
+# -- when to come back -----------------------------------------------------------------------------------
+
+
+def test_flags_of_priority_folders_are_scanned_more_often() -> None:
+    settings = Settings(flag_scan_priority_interval=120, flag_scan_interval=21_600)
+    assert next_flag_scan(INBOX, NOW, settings) == NOW + timedelta(minutes=2)
+    assert next_flag_scan(OTHERS[0], NOW, settings) == NOW + timedelta(hours=6)
+
+
+@pytest.mark.parametrize(("chance", "minutes"), [(0.0, 360), (0.5, 367.5), (1.0, 375)])
+def test_reconciles_are_spread_over_the_jitter(chance: float, minutes: float) -> None:
+    settings = Settings(reconcile_interval=6 * 3600, reconcile_jitter=900)
+    assert next_reconcile(NOW, settings, chance) == NOW + timedelta(minutes=minutes)
