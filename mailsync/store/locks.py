@@ -34,6 +34,7 @@ class AccountLock:
         self._clock = clock
         self._beaten_at = clock()
         self._looked_at = clock()
+        self._wanted = False
 
     def beat(self) -> None:
         """Write the heartbeat when it is due; raises LockLost when the connection no longer answers."""
@@ -44,13 +45,13 @@ class AccountLock:
     def is_wanted(self) -> bool:
         """Whether to end the turn: somebody queues for this lock, or a person paused or removed the account.
 
-        Asks Postgres at most twice a second.
+        Asks Postgres at most twice a second. Once wanted it stays so: the holder looks again on its way out.
         """
-        if self._clock() - self._looked_at < _WANTED_INTERVAL:
-            return False
-        self._looked_at = self._clock()
-        row = run(self.conn, "lock_is_wanted", account_id=self.account_id).fetchone()
-        return bool(row and row[0])
+        if not self._wanted and self._clock() - self._looked_at >= _WANTED_INTERVAL:
+            self._looked_at = self._clock()
+            row = run(self.conn, "lock_is_wanted", account_id=self.account_id).fetchone()
+            self._wanted = bool(row and row[0])
+        return self._wanted
 
 
 @contextmanager
