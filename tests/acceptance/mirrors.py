@@ -139,3 +139,9 @@ def backends(database: psycopg.Connection[Any], application: str) -> int:
         "select count(*) from pg_stat_activity where application_name = %s and datname = current_database()"
     )
     return int(value(database, query, application))
+
+
+def is_healthy(database: psycopg.Connection[Any], account_id: int) -> bool:
+    """Whether the account is healthy as of now."""
+    state = value(database, "select sync_state from account_status where account_id = %s", account_id)
+    return bool(state == "healthy")

@@ -1,0 +1,212 @@
+"""Fresh mail is seen in time: during a first sync, beside a huge mailbox, beside a server that stalls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
+from tests.servers import mail
+from tests.servers.dovecot import Dovecot
+from tests.servers.imap_server import User
+from tests.servers.programs import Mailsync, Running
+from tests.servers.scripted import ScriptedServer
+from tests.servers.session import Request
+
+Database = psycopg.Connection[Any]
+StartWorker = Callable[..., Running]
+
+
+def test_new_mail_is_visible_long_before_the_first_sync_ends(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    inbox = user.folder("INBOX")
+    for n in range(1, 201):
+        inbox.add(mail.message(n))
+    scripted.on("UID FETCH", _slowly(0.1))  # with batches of ten the first sync takes three seconds or more
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
+    worker.wait_for(lambda: 0 < len(live_uids(database, account)) < 100)
+
+    inbox.add(mail.message(201))
+    arrived = time.monotonic()
+
+    worker.wait_for(lambda: 201 in live_uids(database, account))
+    assert time.monotonic() - arrived < 2.5
+    assert value(database, "select status from folders") == "initial"
+    assert 1 not in live_uids(database, account)
+    worker.wait_for(lambda: is_healthy(database, account))
+    assert live_uids(database, account) == list(range(1, 202))
+
+
+def test_huge_first_syncs_delay_the_new_mail_of_others_by_no_more_than_a_tick_and_share_the_time(
+    mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
+) -> None:
+    small = dovecot.new_user()
+    dovecot.seed(small, "INBOX", [mail.message(0)])
+    small_id = add_account(mailsync, dovecot, small)
+    worker = start_worker(SYNC_INTERVAL="2s", FETCH_BATCH="20")
+    worker.wait_for(lambda: is_healthy(database, small_id))
+    # each batch of twenty takes 50 ms at least: 4,000 messages are ten seconds of work, twice
+    database.execute(
+        "create function slow() returns trigger language plpgsql as"
+        " 'begin if (select count(*) from added) > 5 then perform pg_sleep(0.05); end if; return null; end'"
+    )
+    database.execute(
+        "create trigger slow after insert on messages referencing new table as added"
+        " for each statement execute function slow()"
+    )
+    huge = [_huge(mailsync, dovecot) for _ in range(2)]
+    worker.wait_for(lambda: all(live_uids(database, each) for each in huge), 15)
+
+    delays = []
+    for n in range(1, 6):
+        dovecot.append(small, "INBOX", mail.message(n))
+        arrived = time.monotonic()
+        worker.wait_for(lambda n=n: n + 1 in live_uids(database, small_id))
+        delays.append(time.monotonic() - arrived)
+
+    # one tick until it is due, at most one more for the others
+    assert max(delays) < 4.0, delays
+    counts = [len(live_uids(database, each)) for each in huge]
+    assert value(database, "select count(*) from folders where status = 'initial'") == 2, counts
+    assert min(counts) > max(counts) / 3, counts
+
+
+def test_a_change_between_status_and_examine_is_not_overlooked(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    inbox = user.folder("INBOX")
+    for n in range(3):
+        inbox.add(mail.message(n))
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: is_healthy(database, account))
+    flags = "select flags from messages where uid = %s"
+
+    # new mail, when the visit is for a flag
+    scripted.on("EXAMINE", _first(lambda: inbox.add(mail.message(3))), times=1)
+    inbox.set_flags(1, rb"\Seen")
+    worker.wait_for(lambda: live_uids(database, account) == [1, 2, 3, 4], 5)
+    assert value(database, flags, 1) == [r"\Seen"]
+
+    # a flag, when the visit is for new mail
+    scripted.on("UID FETCH", _after(lambda: inbox.set_flags(2, rb"\Flagged")), times=1)
+    inbox.add(mail.message(4))
+    worker.wait_for(lambda: value(database, flags, 2) == [r"\Flagged"], 5)
+
+    # new mail, while flags are read
+    scripted.on("UID FETCH", _after(lambda: inbox.add(mail.message(5))), times=1)
+    inbox.set_flags(3, rb"\Seen")
+    worker.wait_for(lambda: live_uids(database, account) == [1, 2, 3, 4, 5, 6], 5)
+
+
+def test_a_server_that_stalls_delays_nobody_for_longer_than_its_read_timeout(
+    mailsync: Mailsync,
+    dovecot: Dovecot,
+    scripted: ScriptedServer,
+    database: Database,
+    start_worker: StartWorker,
+) -> None:
+    stalled, user = scripted.new_user(), dovecot.new_user()
+    stalled.folder("INBOX").add(mail.message(1))
+    scripted.on("LIST", Request.hang)
+    add_account(mailsync, scripted, stalled)
+    dovecot.seed(user, "INBOX", [mail.message(1)])
+    account = add_account(mailsync, dovecot, user)
+
+    worker = start_worker(SYNC_INTERVAL="1s", IMAP_READ_TIMEOUT="2s")
+    started = time.monotonic()
+    worker.wait_for(lambda: is_healthy(database, account), 8)
+    assert time.monotonic() - started < 6
+
+    backoff = "select extract(epoch from backoff_until - now()) from accounts where backoff_until is not null"
+    assert 20 < value(database, backoff) < 40
+    for n in range(2, 5):
+        dovecot.append(user, "INBOX", mail.message(n))
+        arrived = time.monotonic()
+        worker.wait_for(lambda n=n: n in live_uids(database, account))
+        assert time.monotonic() - arrived < 2
+
+
+def test_a_server_that_trickles_holds_a_batch_no_longer_than_its_deadline(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    user.folder("INBOX").add(mail.message(1))
+    scripted.on("UID FETCH", _trickle, times=1)
+    account = add_account(mailsync, scripted, user)
+
+    worker = start_worker(SYNC_INTERVAL="1s", BACKFILL_BATCH_TIMEOUT="2s")
+
+    worker.wait_for("timed out after 2 s", 10)
+    first = scripted.journal.sessions()[0]
+    assert first.end - first.start < 6
+    database.execute("update accounts set backoff_until = null, next_sync_at = now()")
+    worker.wait_for(lambda: is_healthy(database, account))
+
+
+def test_an_added_account_and_a_requested_sync_start_at_once_whatever_the_tick(
+    mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
+) -> None:
+    worker = start_worker(SYNC_INTERVAL="1h")
+    worker.wait_for("Ready")
+    user = dovecot.new_user()
+    dovecot.seed(user, "INBOX", [mail.message(1)])
+
+    account = add_account(mailsync, dovecot, user)
+    added = time.monotonic()
+    worker.wait_for(lambda: live_uids(database, account) == [1], 10)
+    assert time.monotonic() - added < 2
+    worker.wait_for(lambda: is_healthy(database, account), 5)
+
+    # what POST …/sync does, in SQL: the account is due, and the worker is told
+    dovecot.append(user, "INBOX", mail.message(2))
+    database.execute("update accounts set next_sync_at = now()")
+    database.execute("notify mailsync_wake")
+    asked = time.monotonic()
+    worker.wait_for(lambda: live_uids(database, account) == [1, 2], 10)
+    assert time.monotonic() - asked < 2
+
+
+def _huge(mailsync: Mailsync, dovecot: Dovecot) -> int:
+    user: User = dovecot.new_user()
+    dovecot.seed(user, "INBOX", (mail.message(n) for n in range(4_000)))
+    return add_account(mailsync, dovecot, user)
+
+
+def _slowly(seconds: float) -> Callable[[Request], bytes]:
+    def answer(request: Request) -> bytes:
+        request.delay(seconds)
+        return request.default()
+
+    return answer
+
+
+def _first(change: Callable[[], object]) -> Callable[[Request], bytes]:
+    def answer(request: Request) -> bytes:
+        change()
+        return request.default()
+
+    return answer
+
+
+def _after(change: Callable[[], object]) -> Callable[[Request], bytes]:
+    def answer(request: Request) -> bytes:
+        said = request.default()
+        change()
+        return said
+
+    return answer
+
+
+def _trickle(request: Request) -> bytes:
+    for byte in request.default():
+        request.send(bytes([byte]))
+        request.delay(0.2)
+    return b""

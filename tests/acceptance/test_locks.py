@@ -1,0 +1,154 @@
+"""One conversation per account: two workers and a command, waiters, and holders that died."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
+from tests.servers import mail
+from tests.servers.dovecot import Dovecot
+from tests.servers.programs import Mailsync, Running
+from tests.servers.run_directory import wait_until
+from tests.servers.scripted import ScriptedServer
+from tests.servers.session import Request
+
+Database = psycopg.Connection[Any]
+StartWorker = Callable[..., Running]
+
+
+def test_two_workers_and_a_command_never_hold_two_conversations_with_one_account(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    chance = random.Random(11)
+    user = scripted.new_user()
+    inbox = user.folder("INBOX")
+    for n in range(600):
+        inbox.add(mail.message(n))
+    user.create("Sent").add(mail.message(0))
+    scripted.latency = 0.005
+    account = add_account(mailsync, scripted, user)
+    env = {"SYNC_INTERVAL": "1s", "FETCH_BATCH": "5", "BACKFILL_TURN_MAX": "1s"}
+    workers = [start_worker(**env) for _ in range(2)]
+    workers[0].wait_for(lambda: live_uids(database, account))
+
+    commands = [mailsync.start("sync", user.name, **env) for _ in range(2)]
+    until = time.monotonic() + 8
+    while time.monotonic() < until or any(command.returncode is None for command in commands):
+        inbox.add(mail.message(len(inbox.mails)))
+        time.sleep(chance.uniform(0.05, 0.4))
+        assert time.monotonic() < until + 30, "a command got no turn"
+
+    assert [command.returncode for command in commands] == [0, 0], [c.output for c in commands]
+    workers[0].wait_for(lambda: live_uids(database, account) == list(range(1, len(inbox.mails) + 1)))
+    workers[0].wait_for(lambda: is_healthy(database, account))
+    assert value(database, "select count(*) from messages") == len(inbox.mails) + 1
+    speakers = {span.connection for span in scripted.journal.speaking()}
+    assert len(speakers) >= 4
+    assert not scripted.journal.interleavings()
+    assert scripted.journal.counts().keys().isdisjoint({"SELECT", "STORE", "EXPUNGE", "APPEND", "LOGOUT"})
+
+
+def test_a_holder_yields_to_a_waiter_at_its_next_batch_and_is_silent_while_it_waits(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    for n in range(1_000):
+        user.folder("INBOX").add(mail.message(n))
+    scripted.on("UID FETCH", _slowly(0.05))
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1h", FETCH_BATCH="5", BACKFILL_TURN_MAX="300s")
+    worker.wait_for(lambda: live_uids(database, account))
+
+    asked = time.monotonic()
+    with holding(mailsync, account, "somebody"):
+        assert time.monotonic() - asked < 2
+        commands, rows = len(scripted.journal.commands()), live_uids(database, account)
+        time.sleep(1)
+        assert len(scripted.journal.commands()) == commands
+        assert live_uids(database, account) == rows
+    worker.wait_for(lambda: len(live_uids(database, account)) > len(rows), 10)
+
+
+def test_a_stale_lock_is_recovered_from_a_silent_mailsync_when_it_is_stale_and_from_nobody_else(
+    mailsync: Mailsync,
+    dovecot: Dovecot,
+    scripted: ScriptedServer,
+    database: Database,
+    start_worker: StartWorker,
+) -> None:
+    """Takes 30 s and a bit: that is the smallest LOCK_STALE_AFTER."""
+    stopped_user = scripted.new_user()
+    for n in range(20):
+        stopped_user.folder("INBOX").add(mail.message(n))
+    scripted.on("UID FETCH", Request.hang, times=1)
+    stopped = add_account(mailsync, scripted, stopped_user)
+    first = start_worker(SYNC_INTERVAL="1s")
+    first.wait_for(lambda: scripted.journal.commands("UID FETCH"))
+    first.send_signal(signal.SIGSTOP)
+    silent_since = time.monotonic()
+
+    foreign, silent, busy = (_account_with_a_message(mailsync, dovecot) for _ in range(3))
+    with (
+        holding(mailsync, foreign, "somebody else's program") as theirs,
+        holding(mailsync, silent, "mailsync-worker"),
+        holding(mailsync, busy, "mailsync-worker") as alive,
+    ):
+        database.execute("update accounts set heartbeat_at = now() - interval '1 day'")
+        database.execute("update accounts set heartbeat_at = now() where id = %s", [stopped])
+        second = start_worker(SYNC_INTERVAL="1s", LOCK_STALE_AFTER="30s")
+        while time.monotonic() - silent_since < 26:
+            # this one goes on giving signs of life
+            alive.execute(
+                "update mailsync.accounts set heartbeat_at = clock_timestamp() where id = %s", [busy]
+            )
+            assert not [each for each in (stopped, foreign, silent) if live_uids(database, each)]
+            time.sleep(1)
+        alive.execute("update mailsync.accounts set heartbeat_at = clock_timestamp() where id = %s", [busy])
+
+        second.wait_for(lambda: live_uids(database, stopped) == list(range(1, 21)), 30)
+        second.wait_for(lambda: live_uids(database, silent) == [1], 15)
+        assert second.output.count("Ended a stale lock holder") == 2
+        assert value(theirs, "select 'still there'") and value(alive, "select 'still there'")
+        assert not live_uids(database, foreign) and not live_uids(database, busy)
+
+        # the one that was stopped finds its lock gone: it ends its conversation, and writes nothing old
+        first.send_signal(signal.SIGCONT)
+        first.wait_for("Database lost; reconnecting", 15)
+        wait_until(
+            lambda: scripted.journal.sessions()[0].end < time.monotonic() - 0.5, "the end of its session"
+        )
+    second.wait_for(lambda: live_uids(database, foreign) == [1] and live_uids(database, busy) == [1], 15)
+    assert live_uids(database, stopped) == list(range(1, 21))
+
+
+@contextmanager
+def holding(mailsync: Mailsync, account: int, application: str) -> Iterator[Database]:
+    """Hold an account's lock on a connection of that name; waits for it in Postgres' queue."""
+    url = mailsync.environment["DATABASE_URL"]
+    conn = psycopg.connect(url, autocommit=True, application_name=application)
+    try:
+        conn.execute("select pg_advisory_lock(mailsync.account_lock_class(), %s)", [account])
+        yield conn
+    finally:
+        conn.close()
+
+
+def _account_with_a_message(mailsync: Mailsync, dovecot: Dovecot) -> int:
+    user = dovecot.new_user()
+    dovecot.seed(user, "INBOX", [mail.message(1)])
+    return add_account(mailsync, dovecot, user)
+
+
+def _slowly(seconds: float) -> Callable[[Request], bytes]:
+    def answer(request: Request) -> bytes:
+        request.delay(seconds)
+        return request.default()
+
+    return answer
