@@ -55,11 +55,12 @@ from mailsync.messages where deleted_at is null group by 1 order by 2 desc limit
 
 -- every attachment with its sender
 select m.internal_date::date, m.from_name, a.filename, a.content_type, a.size_bytes
-from mailsync.attachments a join mailsync.messages m on (m.account_id, m.id) = (a.account_id, a.message_pk)
+from mailsync.attachments a
+join mailsync.messages m on (m.account_id, m.id) = (a.account_id, a.message_pk)
 order by m.internal_date desc;
 
 -- the longest conversations, under the message that began each
-select coalesce(reference_ids[1], message_id) as thread, count(*) as messages, max(internal_date) as newest
+select coalesce(reference_ids[1], message_id) as thread, count(*), min(subject) as subject
 from mailsync.messages where deleted_at is null group by 1 order by 2 desc limit 5;"""
 
 
@@ -80,7 +81,7 @@ def demo(serve: bool) -> int:
         stack.enter_context(_terminated_like_interrupted())
         directory = stack.enter_context(_temporary_directory())
         started = time.monotonic()
-        say(f"\nmailsync demo: a mailbox becomes rows   (everything lives in {directory})\n")
+        say("\nmailsync demo: a mailbox becomes rows, on this machine alone\n")
         server = _step("Postgres is up", lambda: stack.enter_context(embedded_postgres(directory)))
         settings = _settings(server)
         logs.configure(settings)

@@ -98,7 +98,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: forget_retries
 -- A person asks: folders that failed are tried at once.
-update folders set retry_at = null where account_id = %(account_id)s and retry_at is not null
+update folders set retry_at = now() where account_id = %(account_id)s and retry_at > now()
 
 -- name: restart_folder
 -- The folder's new UIDVALIDITY and cleared cursors commit before its old rows are tombstoned.

@@ -1,0 +1,195 @@
+"""``worker``, ``api``, ``start`` and ``dev``: what they say when they start, and how they end."""
+
+from __future__ import annotations
+
+import signal
+import stat
+import time
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from tests.acceptance.test_cli_accounts import EMAIL, add
+from tests.servers import planted, run_directory
+from tests.servers.dovecot import Dovecot
+from tests.servers.mail import message
+from tests.servers.programs import Mailsync, Running
+
+ARGS = ("--host", "localhost", "--no-verify", "--password-stdin")
+
+
+def test_the_worker_says_what_it_checked_and_that_it_is_ready(mailsync: Mailsync) -> None:
+    mailsync("add-account", EMAIL, *ARGS, input="any-password\n")
+    mailsync("pause-account", EMAIL)
+    running = mailsync.start("worker")
+    running.wait_for("Ready ->")
+    running.terminate()
+    assert running.wait(10) == 0
+    assert [line for line in running.lines if line.startswith("[worker]")] == [
+        "[worker] ✓ Database connected",
+        "[worker] ✓ Lock self-test passed",
+        "[worker] ✓ Accounts: 1/20",
+        "[worker] ✓ Ready -> Poll loop running (60s interval)",
+    ]
+
+
+def test_one_pass_of_the_worker_syncs_and_ends(
+    mailsync: Mailsync, dovecot: Dovecot, database: psycopg.Connection[Any]
+) -> None:
+    user = dovecot.new_user()
+    dovecot.seed(user, "INBOX", [message(n) for n in range(20)])
+    add(mailsync, dovecot, user)
+    done = mailsync("worker", "--once")
+    assert done.returncode == 0
+    assert database.execute("select count(*) from messages").fetchone() == (20,)
+
+
+def test_the_worker_does_not_start_with_more_accounts_than_allowed(mailsync: Mailsync) -> None:
+    for name in ("ann", "bob"):
+        mailsync("add-account", f"{name}@example.test", *ARGS, input="any-password\n")
+    done = mailsync("worker", env={"SYNC_MAX_ACCOUNTS": "1"}, timeout=20)
+    assert done.returncode == 1
+    assert "[worker] ✗ Accounts: 2 accounts exist and SYNC_MAX_ACCOUNTS is 1" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("mailsync: 2 accounts exist")
+
+
+def test_the_worker_does_not_start_with_a_wrong_key_and_says_so_once(mailsync: Mailsync) -> None:
+    mailsync("add-account", EMAIL, *ARGS, input="any-password\n")
+    other = planted.keep(b64encode(b"a key that opens nothing, 32 b..").decode())
+    done = mailsync("worker", env={"IMAP_ENCRYPTION_KEY": other}, timeout=20)
+    assert done.returncode == 1
+    assert "[worker] ✗ Key: IMAP_ENCRYPTION_KEY does not open the passwords of 1 of 1 account" in done.stdout
+
+
+def test_no_service_starts_without_the_schema(mailsync: Mailsync, empty_database_url: str) -> None:
+    for name in ("worker", "api"):
+        done = mailsync(name, env={"DATABASE_URL": empty_database_url}, timeout=20)
+        assert done.returncode == 1
+        assert f"[{name}] ✗ Schema: " in done.stdout
+        assert "run `mailsync migrate`" in done.stderr
+
+
+def test_the_worker_waits_for_a_database_that_is_not_there_yet(mailsync: Mailsync) -> None:
+    running = mailsync.start("worker", DATABASE_URL="postgresql://u@127.0.0.1:9/x_test")
+    running.wait_for("cannot connect to Postgres")
+    running.terminate()
+    assert running.wait(10) == 0
+    assert mailsync("worker", "--once", env={"DATABASE_URL": "postgresql://u@127.0.0.1:9/x"}).returncode == 1
+
+
+def test_the_api_says_where_it_listens(mailsync: Mailsync) -> None:
+    port = run_directory.free_port()
+    running = mailsync.start("api", PORT=str(port))
+    running.wait_for("Booting worker")
+    assert [line for line in running.lines if line.startswith("[api]")] == [
+        "[api] ✓ Database connected",
+        "[api] ✓ Lock self-test passed",
+        "[api] ✓ Accounts: 0/20",
+        f"[api] ✓ Ready -> http://localhost:{port}",
+    ]
+    wait_until_ready(port)
+    running.terminate()
+    assert running.wait(10) == 0
+
+
+def test_the_api_does_not_start_without_a_token(mailsync: Mailsync) -> None:
+    done = mailsync("api", env={"API_TOKEN": None})
+    assert done.returncode == 2
+    assert done.stderr.startswith("mailsync: API_TOKEN: not set")
+
+
+def test_start_wants_an_account_and_then_runs_both(mailsync: Mailsync) -> None:
+    port = run_directory.free_port()
+    mailsync.environment["PORT"] = str(port)
+    done = mailsync("start")
+    assert done.returncode == 1
+    assert "✗ At least one account" in done.stdout
+    mailsync("add-account", EMAIL, *ARGS, input="any-password\n")
+    mailsync("pause-account", EMAIL)
+    running = mailsync.start("start")
+    wait_for_both(running)
+    wait_until_ready(port)
+    children = psutil.Process(running.pid).children()
+    assert len(children) == 2
+    begun = time.monotonic()
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(12) == 0
+    assert time.monotonic() - begun < 10
+    assert not any(child.is_running() for child in children)
+    assert all(line.startswith(("[api] ", "[worker] ", "✓ ")) for line in running.lines), running.output
+
+
+@pytest.mark.parametrize("victim", ["api", "worker"])
+def test_when_one_of_both_dies_the_other_is_ended_and_the_code_says_so(
+    mailsync: Mailsync, victim: str
+) -> None:
+    running = mailsync.start("dev", "--skip-preflight", PORT=str(run_directory.free_port()))
+    wait_for_both(running)
+    children = psutil.Process(running.pid).children()
+    (dying,) = [child for child in children if child.cmdline()[-1] == victim]
+    dying.kill()
+    assert running.wait(12) == 1
+    assert f"mailsync: {victim} ended with signal 9, so the other was ended too" in running.output
+    assert not any(child.is_running() for child in children)
+
+
+def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mailsync) -> None:
+    home = mailsync.directory / "project"
+    home.mkdir()
+    own: dict[str, str | None] = {"DATABASE_URL": None, "IMAP_ENCRYPTION_KEY": None, "API_TOKEN": None}
+    environment = {name: value for name, value in mailsync.environment.items() if name not in own}
+    port = run_directory.free_port()
+    mailsync.directory, mailsync.environment = home, environment | {"PORT": str(port)}
+    secrets: set[str] = set()
+    for _ in range(2):  # the second time it finds what the first one made
+        running = mailsync.start("dev")
+        wait_for_both(running)
+        made = home / ".mailsync"
+        for name in ("key", "token", "env"):
+            assert stat.S_IMODE((made / name).stat().st_mode) == 0o600
+        for name in ("key", "token"):
+            secrets.add(planted.keep((made / name).read_text().strip()))
+        wait_until_ready(port)
+        assert "✓ Environment complete" in running.output
+        # other commands in this directory need no settings either
+        added = mailsync(
+            "add-account", f"user{len(mailsync.printed)}@example.test", *ARGS, input="any-password\n"
+        )
+        assert added.returncode == 0, added
+        postgres = int((made / "postgres" / "postmaster.pid").read_text().split()[0])
+        begun = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(12) == 0
+        assert time.monotonic() - begun < 10
+        assert is_gone(postgres)
+    assert len(secrets) == 2
+    assert "Accounts: 1/20" in running.output
+
+
+def wait_for_both(running: Running) -> None:
+    running.wait_for("[worker] ✓ Ready -> Poll loop running")
+    running.wait_for("[api] ✓ Ready -> http://localhost:")
+
+
+def is_gone(pid: int) -> bool:
+    """Also a process that has ended and that nobody has asked for its exit code."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until_ready(port: int) -> None:
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    run_directory.wait_until(answers, "the API")

@@ -1,0 +1,88 @@
+"""``mailsync demo``: what a stranger sees first."""
+
+from __future__ import annotations
+
+import re
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from mailsync.cli.texts import width
+from tests.servers import planted, run_directory
+from tests.servers.programs import Mailsync, Running
+
+
+@pytest.fixture
+def stranger(mailsync: Mailsync, tmp_path: Path) -> Mailsync:
+    """Somebody without any setting, whose temporary directory can be looked into."""
+    temporary = Path(tempfile.mkdtemp(dir=run_directory.current()))
+    temporary.chmod(0o755)
+    kept = ("PATH", "HOME", "LANG", "PYTHONPATH", run_directory.VARIABLE)
+    mailsync.environment = {name: mailsync.environment[name] for name in kept} | {"TMPDIR": str(temporary)}
+    return mailsync
+
+
+def left_behind(stranger: Mailsync) -> list[str]:
+    directory = stranger.environment["TMPDIR"]
+    files = [str(path) for path in Path(directory).iterdir()]
+    for process in psutil.process_iter(["cmdline"]):
+        if directory in " ".join(process.info["cmdline"] or []):
+            files.append(str(process))
+    return files
+
+
+def test_the_demo_shows_a_mailbox_become_rows_and_cleans_up(
+    stranger: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    done = stranger(
+        "demo", env={"DATABASE_URL": "postgresql://nobody@nowhere.invalid/x", "SYNC_INTERVAL": "bad"}
+    )
+    assert done.returncode == 0, done
+    assert done.seconds < 30
+    steps = [line for line in done.stdout.splitlines() if line.startswith("✓ ")]
+    assert len(steps) == 6
+    messages = re.search(r"✓ (\d+) messages in 6 folders mirrored, Junk left out", done.stdout)
+    assert messages
+    assert f"✓ {messages[1]} messages compared with the server: all equal" in done.stdout
+    assert "Projekte/Übersicht" in done.stdout
+    assert all(width(line) <= 100 for line in done.stdout.splitlines())
+    assert set(re.findall(r"^  (.+): \d+ messages?$", done.stderr, re.MULTILINE)) == {
+        "INBOX", "Sent", "Drafts", "Archive/2025", "Newsletter", "Projekte/Übersicht",
+    }  # fmt: skip
+    assert left_behind(stranger) == []
+    statements = done.stdout.partition("SQL to go on with:")[2].partition("Done in")[0]
+    for statement in statements.split(";"):
+        database.execute(statement)  # type: ignore[call-overload]
+
+
+def test_the_demo_goes_on_serving_until_ctrl_c(stranger: Mailsync) -> None:
+    running = stranger.start("demo", "--serve", PORT=str(run_directory.free_port()))
+    running.wait_for("[worker] ✓ Ready -> ", 60)
+    running.wait_for("[api] ✓ Ready -> ")
+    (directory,) = Path(stranger.environment["TMPDIR"]).iterdir()
+    planted.keep((directory / "token").read_text())
+    assert "[worker] ✓ Accounts: 1/20" in running.output
+    end(running, signal.SIGINT, 0)
+    assert left_behind(stranger) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_cleans_up_too(stranger: Mailsync, number: signal.Signals) -> None:
+    running = stranger.start("demo")
+    running.wait_for("✓ Postgres is up")
+    end(running, number, 130)
+    assert "Traceback" not in running.output
+    assert left_behind(stranger) == []
+
+
+def end(running: Running, number: signal.Signals, code: int) -> None:
+    begun = time.monotonic()
+    running.send_signal(number)
+    assert running.wait(15) == code, running.output
+    assert time.monotonic() - begun < 10
