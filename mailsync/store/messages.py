@@ -99,8 +99,6 @@ def tombstone(conn: Connection, folder: FolderState, uids: UidSet, reason: str) 
             "tombstone_uids",
             **_key(folder),
             uids=chunk.to_multirange(),
-            lowest=chunk.lowest,
-            highest=chunk.highest,
             reason=reason,
         ).fetchone()
         total += int(found[0]) if found else 0

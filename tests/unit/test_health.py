@@ -1,4 +1,4 @@
-"""The table of an account's states: its history, how a turn went, and so what is said of it (SPEC §12, §13)."""
+"""The table of an account's states: its history, how a turn went, what is said of it (SPEC §12, §13)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""What the tests of the store begin from: a connection, an account, a folder, messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mailsync.config import Settings
+from mailsync.model import (
+    Attachment,
+    Endpoint,
+    FolderState,
+    FolderTraits,
+    Headers,
+    ListedFolder,
+    MailboxStatus,
+    Message,
+)
+from mailsync.store import accounts, db, folders
+from mailsync.store.db import Connection
+
+KEY = "00112233445566778899aabbccddeeff" * 2
+UIDVALIDITY = 1_700_000_000
+DATE = datetime(2025, 5, 17, 8, 30, tzinfo=UTC)
+ATTACHMENT = Attachment("2", "a.pdf", "application/pdf", 1000, None, False)
+NO_HEADERS = Headers(None, None, None, (), None, None, None, None, (), (), (), (), (), (), None, False, ())
+
+
+def settings_for(url: str, **changes: Any) -> Settings:
+    """The settings of a process on that database."""
+    return Settings(**{"database_url": url, "imap_encryption_key": KEY} | changes)
+
+
+def new_account(conn: Connection, settings: Settings, email: str = "a@example.com") -> int:
+    """Store an account; returns its id."""
+    endpoint = Endpoint("imap.example.com", 993, "tls", email)
+    return accounts.create(conn, accounts.NewAccount(email, endpoint), "secret", settings)
+
+
+def new_folder(
+    conn: Connection, account_id: int, name: str = "INBOX", uidvalidity: int = UIDVALIDITY
+) -> FolderState:
+    """Store a folder whose initial sync has begun; earlier ones of the account begin their grace."""
+    listed = ListedFolder(name.encode(), name, "/", frozenset())
+    with db.transaction(conn):
+        folders.upsert(conn, account_id, [(listed, FolderTraits(None, 100, None))])
+    folder = next(f for f in folders.load(conn, account_id) if f.path == name)
+    folders.begin_initial(conn, folder, MailboxStatus(uidvalidity=uidvalidity), 0)
+    return folders.load(conn, account_id, folder.id)[0]
+
+
+def message(uid: int, *flags: str, **changes: Any) -> Message:
+    """A message; `changes` are of its fields or of its headers'."""
+    headers = NO_HEADERS._replace(message_id=f"{uid}@example.com", subject=f"Message {uid}")
+    of_headers = {name: changes.pop(name) for name in list(changes) if name in Headers._fields}
+    plain = Message(
+        uid,
+        uid,
+        flags,
+        DATE,
+        1000 + uid,
+        None,
+        None,
+        None,
+        False,
+        None,
+        (),
+        headers._replace(**of_headers),
+        (),
+    )
+    return plain._replace(**changes)
