@@ -105,7 +105,7 @@ class Worker:
                     self._backfill_round(engine, to_the_end=True)
                     return
                 waiting = self._backfill_pass(engine)
-                self._wait(engine, at_most=_SLICE if waiting else self.settings.sync_interval)
+                self._wait(engine, at_most=_BUSY_DELAY if waiting else self.settings.sync_interval)
         finally:
             if not db.is_broken(engine.conn):
                 turns.forget_worker(engine.conn, self.name)

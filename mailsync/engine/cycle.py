@@ -33,6 +33,9 @@ from mailsync.store.locks import account_lock
 
 log = logging.getLogger(__name__)
 
+_OPENING = 4
+"""Commands of a login: LOGIN, CAPABILITY, ID, ENABLE."""
+
 
 def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
     """Hold the account's lock for one turn; returns what was done, None if the account is paused.
@@ -71,11 +74,19 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
         if turn.account.paused_at or turn.account.deleting_at:
             turns.leave(lock.conn, account_id, tokens=throttle.tokens)
             return None
-        error = _work(engine, turn, throttle, work)
+        error = _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
         outcome.save(turn, throttle, error, work)
     if error is not None:
         raise error
     return turn
+
+
+def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> OutOfTokens | None:
+    """Say that the budget would end the turn before it got anywhere; then nothing is spent on it."""
+    needed = work.least + (0 if engine.sessions.has(turn.account.id) else _OPENING)
+    if throttle.tokens - throttle.floor >= needed:
+        return None
+    return OutOfTokens("the account's command budget for now is used up")
 
 
 def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:
@@ -272,9 +283,11 @@ def fill(turn: Turn) -> None:
 
 def hot_work(settings: Settings) -> Work:
     """The worker's turn of the hot pass."""
-    return Work(hot, "schedule", settings.hot_turn_max, floor=0.25)
+    return Work(hot, "schedule", settings.hot_turn_max, floor=0.25, least=1)
 
 
 def fill_work(settings: Settings) -> Work:
-    """The worker's turn of the backfill pass."""
-    return Work(fill, "schedule", settings.backfill_turn_max, floor=0.5, reschedules=False)
+    """The worker's turn of the backfill pass; EXAMINE and SEARCH should not be most of what it does."""
+    floor, full = 0.5, burst(settings.imap_max_commands_per_minute)
+    least = max(3.0, full * (1 - floor) / 2)
+    return Work(fill, "schedule", settings.backfill_turn_max, floor, reschedules=False, least=least)

@@ -28,6 +28,10 @@ class Sessions:
         self._hidden = hidden
         self._kept: dict[int, _Kept] = {}
 
+    def has(self, account_id: int) -> bool:
+        """Whether a session of the account is kept."""
+        return account_id in self._kept
+
     def open(self, loaded: LoadedTurn, throttle: Throttle, on_wait: Callable[[], None]) -> Session:
         """The account's kept session if it is still good, else a new one; raises as ``open_session`` does."""
         kept = self._kept.pop(loaded.account.id, None)

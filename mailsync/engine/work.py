@@ -36,7 +36,8 @@ class Work:
 
     ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
     try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
-    turn, ``reschedules`` whether its next tick does.
+    turn, ``reschedules`` whether its next tick does. ``least`` is how many commands it needs to get anywhere,
+    without those of a login.
     """
 
     steps: Callable[[Turn], None]
@@ -46,3 +47,4 @@ class Work:
     wait: float | None = None
     judged: bool = True
     reschedules: bool = True
+    least: float = 1.0

@@ -1,0 +1,223 @@
+"""The worker ends when it is told to, in time and in order, and systemd hears of it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
+from tests.servers import mail
+from tests.servers.dovecot import Dovecot
+from tests.servers.programs import Mailsync, Running
+from tests.servers.run_directory import wait_until
+from tests.servers.scripted import ScriptedServer
+from tests.servers.session import Request
+
+Database = psycopg.Connection[Any]
+StartWorker = Callable[..., Running]
+_HELD = "select count(*) from account_locks"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_batches_ends_the_worker_in_order(
+    number: signal.Signals,
+    mailsync: Mailsync,
+    scripted: ScriptedServer,
+    database: Database,
+    start_worker: StartWorker,
+) -> None:
+    user = scripted.new_user()
+    for n in range(500):
+        user.folder("INBOX").add(mail.message(n))
+    scripted.on("UID FETCH", _slowly(0.1))
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
+    worker.wait_for(lambda: len(live_uids(database, account)) > 30)
+
+    worker.send_signal(number)
+    told = time.monotonic()
+
+    assert worker.wait(10) == 0
+    assert time.monotonic() - told < 3
+    _left_in_order(database)
+    rows = live_uids(database, account)
+    assert rows == list(range(rows[0], 501)) and rows[0] > 1
+    assert value(database, "select initial_oldest_uid from folders") == rows[0]
+    assert value(database, "select count(*) from fetch_attempts") == 0
+    assert value(database, "select count(*) from workers") == 0
+    assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]
+
+
+@pytest.mark.parametrize("command", ["LOGIN", "UID FETCH"])
+def test_a_server_that_hangs_holds_the_end_up_for_no_longer_than_its_grace(
+    command: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    user.folder("INBOX").add(mail.message(1))
+    scripted.on(command, Request.hang)
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: scripted.journal.commands(command))
+
+    worker.terminate()
+    told = time.monotonic()
+
+    assert worker.wait(10) == 0
+    assert 4 < time.monotonic() - told < 8
+    _left_in_order(database)
+    assert not live_uids(database, account)
+    # it is not the server's failure that we went
+    failures = "select consecutive_failures, backoff_until, sync_state from accounts"
+    assert database.execute(failures).fetchone() == (0, None, "initial_sync")
+    wait_until(lambda: scripted.open_connections == 0, "the end of the IMAP session")
+
+
+def test_a_server_that_trickles_holds_the_end_up_no_longer_either(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    user.folder("INBOX").add(mail.message(1))
+    scripted.on("UID FETCH", _trickle)
+    add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: scripted.journal.commands("UID FETCH"))
+
+    worker.terminate()
+
+    assert worker.wait(10) == 0
+    _left_in_order(database)
+
+
+def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    for n in range(60):
+        user.folder("INBOX").add(mail.message(n))
+    answers = iter([Request.default, Request.default, Request.hang])
+    scripted.on("UID FETCH", lambda request: next(answers)(request), times=3)
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
+    worker.wait_for(lambda: len(scripted.journal.commands("UID FETCH")) == 3)
+
+    worker.terminate()
+    time.sleep(0.5)
+    assert worker.returncode is None
+    worker.terminate()
+    told = time.monotonic()
+
+    assert worker.wait(5) == 128 + signal.SIGTERM
+    assert time.monotonic() - told < 1
+    wait_until(lambda: value(database, _HELD) == 0, "the release of the lock")
+    again = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
+    again.wait_for(lambda: is_healthy(database, account))
+    assert live_uids(database, account) == list(range(1, 61))
+
+
+def test_an_idle_worker_ends_at_once_and_sighup_means_nothing_to_it(
+    mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
+) -> None:
+    user = dovecot.new_user()
+    dovecot.seed(user, "INBOX", [mail.message(1)])
+    account = add_account(mailsync, dovecot, user)
+    worker = start_worker(SYNC_INTERVAL="1h")
+    worker.wait_for(lambda: is_healthy(database, account))
+
+    worker.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert worker.returncode is None
+    worker.terminate()
+    told = time.monotonic()
+
+    assert worker.wait(10) == 0
+    assert time.monotonic() - told < 2
+    _left_in_order(database)
+
+
+def test_a_worker_that_waits_for_its_database_ends_in_time_too(
+    mailsync: Mailsync, start_worker: StartWorker, postgres_proxy: tuple[Any, str]
+) -> None:
+    proxy, url = postgres_proxy
+    worker = start_worker(SYNC_INTERVAL="1s", DATABASE_URL=url)
+    worker.wait_for("Ready")
+    proxy.refusing = True
+    proxy.reset()
+    worker.wait_for("Database lost; reconnecting")
+
+    worker.terminate()
+
+    assert worker.wait(10) == 0
+
+
+@pytest.fixture
+def notify_socket(tmp_path: Path) -> Iterator[socket.socket]:
+    """What systemd listens on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
+
+
+def test_systemd_hears_that_it_is_ready_lives_waits_and_stops(
+    mailsync: Mailsync,
+    scripted: ScriptedServer,
+    database: Database,
+    start_worker: StartWorker,
+    notify_socket: socket.socket,
+) -> None:
+    user = scripted.new_user()
+    user.folder("INBOX").add(mail.message(1))
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s", NOTIFY_SOCKET=notify_socket.getsockname())
+    assert notify_socket.recv(100) == b"READY=1"
+    worker.wait_for(lambda: is_healthy(database, account))
+
+    # it lives while it is idle, and while it waits for a server that says nothing
+    assert _heard(notify_socket, 2.5).count(b"WATCHDOG=1") >= 2
+    scripted.on("LIST", Request.hang)
+    worker.wait_for(lambda: scripted.journal.commands("LIST")[-1].finished is None)
+    assert _heard(notify_socket, 2.5).count(b"WATCHDOG=1") >= 2
+
+    worker.terminate()
+    assert worker.wait(10) == 0
+    assert _heard(notify_socket, 0.1)[-1] == b"STOPPING=1"
+
+
+def _heard(listener: socket.socket, seconds: float) -> list[bytes]:
+    until = time.monotonic() + seconds
+    heard = []
+    listener.settimeout(0.05)
+    while time.monotonic() < until:
+        try:
+            heard.append(listener.recv(100))
+        except TimeoutError:
+            continue
+    return heard
+
+
+def _left_in_order(database: Database) -> None:
+    assert value(database, _HELD) == 0
+    assert value(database, "select count(*) from accounts where currently_syncing") == 0
+    assert value(database, "select count(*) from sync_runs where status = 'running'") == 0
+
+
+def _slowly(seconds: float) -> Callable[[Request], bytes]:
+    def answer(request: Request) -> bytes:
+        request.delay(seconds)
+        return request.default()
+
+    return answer
+
+
+def _trickle(request: Request) -> bytes:
+    for byte in request.default():
+        request.send(bytes([byte]))
+        request.delay(0.2)
+    return b""
