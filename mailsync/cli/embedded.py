@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,13 +40,11 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
         raise ConfigError(f"{directory}: the embedded Postgres needs a path without blanks; set DATABASE_URL")
     directory.mkdir(parents=True, exist_ok=True)
     package = _import(_runtime(directory))
-    logging.getLogger(package.__name__).setLevel("WARNING")
+    logging.getLogger(package.__name__).setLevel("CRITICAL")
+    server = None
     try:
-        server = package.get_server(directory / "postgres", cleanup_mode="stop")
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DatabaseUnavailable(f"the embedded Postgres does not start: {reason}") from error
-    try:
+        with _undisturbed():
+            server = _start(package, directory / "postgres")
         host = server.get_postmaster_info().socket_dir
         psql = shutil.which("psql") or str(server.bin_path / "psql")
         yield Embedded(
@@ -53,9 +52,41 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
             psql=f"{psql} -h {host} -U postgres postgres",
         )
     finally:
-        server.cleanup()
-        # else it cleans up once more at exit, and makes the directories of its lock file anew
-        atexit.unregister(server._cleanup)
+        if server is not None:
+            with _undisturbed():
+                server.cleanup()
+                # else it cleans up once more at exit, and makes the directories of its lock file anew
+                atexit.unregister(server._cleanup)
+
+
+def _start(package: Any, data: Path) -> Any:
+    try:
+        return package.get_server(data, cleanup_mode="stop")
+    except Exception as error:
+        failed = package.PostgresServer._instances.pop(data, None)
+        if failed is not None:
+            atexit.unregister(failed._cleanup)
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DatabaseUnavailable(f"the embedded Postgres does not start: {reason}") from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back, from the server's programs too: one half started would be left behind.
+
+    A locale of the user that this machine does not have is no reason not to start either.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    locale = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = "C"
+    try:
+        yield
+    finally:
+        if locale is None:
+            del os.environ["LC_ALL"]
+        else:
+            os.environ["LC_ALL"] = locale
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _runtime(directory: Path) -> Path:

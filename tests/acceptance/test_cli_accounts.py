@@ -285,13 +285,18 @@ def test_what_changes_an_account_does_not_push_in_while_it_is_busy(
     mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
 ) -> None:
     add(mailsync, dovecot, user)
-    commands = [["reset-account"], ["set-password", "--password-stdin"], ["remove-account", "--yes"]]
+    waiting = "select count(*) from account_locks where not granted"
 
-    def attempt(command: list[str]) -> Finished:
+    def attempt(*command: str) -> Finished:
         return mailsync(command[0], EMAIL, *command[1:], input=f"{user.password}\n")
 
     with lock_held(database), ThreadPoolExecutor(3) as people:
-        for done in people.map(attempt, commands):
+        attempts = [people.submit(attempt, "reset-account")]
+        attempts.append(people.submit(attempt, "set-password", "--password-stdin"))
+        run_directory.wait_until(lambda: database.execute(waiting).fetchone() == (2,), "the queue")
+        attempts.append(people.submit(attempt, "remove-account", "--yes"))
+        for one in attempts:
+            done = one.result()
             assert done.returncode == 3, done
             (line,) = done.stderr.splitlines()
             assert "try again" in line

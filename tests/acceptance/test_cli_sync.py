@@ -168,23 +168,22 @@ def test_a_server_without_extensions_is_synced_to_the_end_too(
     assert versions(database) == before
 
 
-@pytest.mark.parametrize("command", ["sync", "verify"])
 def test_a_busy_account_is_waited_for_and_then_left_with_code_3(
-    mailsync: Mailsync, scripted: ScriptedServer, database: psycopg.Connection[Any], command: str
+    mailsync: Mailsync, scripted: ScriptedServer, database: psycopg.Connection[Any]
 ) -> None:
     user = scripted.new_user(EMAIL)
     add(mailsync, scripted, user)
     with lock_held(database):
-        running = mailsync.start(command, EMAIL)
-        wait_for(lambda: waiters(database) == 1)
+        both = [mailsync.start(command, EMAIL) for command in ("sync", "verify")]
+        wait_for(lambda: waiters(database) == 2)
         database.execute("update accounts set heartbeat_at = now(), sync_started_by = 'host:1:worker'")
         before = len(scripted.journal.commands())
-        assert running.wait(40) == 3
-        (line,) = running.lines
-        assert line.startswith("mailsync: account 1 is being synced by host:1:worker; try again")
+        for running in both:
+            assert running.wait(40) == 3
+            (line,) = running.lines
+            assert line.startswith("mailsync: account 1 is being synced by host:1:worker; try again")
         assert len(scripted.journal.commands()) == before
-    running = mailsync.start(command, EMAIL)
-    assert running.wait() == 0
+    assert mailsync("sync", EMAIL).returncode == 0
 
 
 def test_a_sync_lets_a_waiter_in_and_takes_the_lock_again(
@@ -226,7 +225,7 @@ def test_a_sync_waits_for_the_throttle_without_the_lock(
     mailsync: Mailsync, scripted: ScriptedServer, database: psycopg.Connection[Any]
 ) -> None:
     user = scripted.new_user(EMAIL)
-    for name in [f"Folder {n}" for n in range(9)]:
+    for name in [f"Folder {n}" for n in range(8)]:
         user.create(name).add(message(1))
     add(mailsync, scripted, user)
     running = mailsync.start("sync", EMAIL, IMAP_MAX_COMMANDS_PER_MINUTE="200")
@@ -234,7 +233,7 @@ def test_a_sync_waits_for_the_throttle_without_the_lock(
     with lock_held(database):
         pass
     assert running.wait(60) == 0
-    assert "9 messages in 10 folders (9 new)" in running.output
+    assert "8 messages in 9 folders (8 new)" in running.output
     assert scripted.journal.busiest_minute() <= 200
 
 
