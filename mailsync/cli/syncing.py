@@ -22,7 +22,7 @@ from mailsync.errors import Stopped
 from mailsync.store import accounts, db, folders
 from mailsync.store.db import Connection
 
-SYNC_WAIT = 15.0
+SYNC_WAIT = 10.0
 """Seconds in the lock's queue; a holder that lives lets others in at each batch, so it is rarely so long."""
 
 
@@ -50,7 +50,7 @@ def sync(email: str, full: bool, as_json: bool) -> int:
     """Sync one account to the end: fresh mail, then the whole backfill, then once more what came meanwhile.
 
     It may be interrupted at any moment and goes on from there. While it runs it lets a worker, the API and
-    others in at every batch; it waits up to 15 s for its own turn (then exit code 3). A backoff after errors
+    others in at every batch; it waits up to 10 s for its own turn (then exit code 3). A backoff after errors
     is ignored, the limit of commands a minute is kept.
 
     \b
