@@ -43,7 +43,7 @@ class SentBatch:
         *,
         announce: bool,
     ) -> None:
-        """Send all of it; `advance` moves the cursor. Raises RowsRefused when COPY does not take a value."""
+        """Send all of it; `advance` moves the cursor. Raises RowsRefused when a refusal is known by then."""
         self._conn = conn
         self._pipeline = conn.pipeline()
         try:
@@ -53,9 +53,15 @@ class SentBatch:
         except (psycopg.Error, MailsyncError) as error:
             self._roll_back()
             raise translated(error) if isinstance(error, psycopg.Error) else error from None
-        self._found = run(conn, "upsert_messages", **_key(folder), announce=announce)
-        advance()
-        conn.execute("commit")
+        try:
+            self._found = run(conn, "upsert_messages", **_key(folder), announce=announce)
+            advance()
+            conn.execute("commit")
+        except (psycopg.Error, MailsyncError) as error:
+            # Postgres may refuse the first statement while the next ones are still being sent
+            self._end_pipeline()
+            self._roll_back()
+            raise translated(error) if isinstance(error, psycopg.Error) else error from None
 
     def wait(self) -> int:
         """Wait for the commit; returns how many rows are new. Raises RowsRefused if nothing is stored."""
@@ -66,6 +72,10 @@ class SentBatch:
             self._roll_back()
             raise translated(error) from error
         return int(found[0]) if found else 0
+
+    def _end_pipeline(self) -> None:
+        with suppress(psycopg.Error):
+            self._pipeline.__exit__(None, None, None)
 
     def _roll_back(self) -> None:
         with suppress(psycopg.Error):
