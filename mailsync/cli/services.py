@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
@@ -58,7 +57,9 @@ def api() -> None:
     except DatabaseUnavailable as error:
         # it serves all the same: /health/ready says no until the database is back
         _print("api", f"✗ Database: {logs.redact(str(error))}")
-    _serve(settings)
+    from mailsync.web.serving import serve
+
+    serve(lambda: _print("api", f"✓ Ready -> {address(settings)}"))
 
 
 def check(conn: Connection, settings: Settings, service: str) -> None:
@@ -82,22 +83,6 @@ def _settings(*require: str) -> Settings:
 
 def _print(service: str, text: str) -> None:
     click.echo(f"[{service}] {text}")
-
-
-def _serve(settings: Settings) -> None:
-    from gunicorn.app.base import Application  # type: ignore[import-untyped]
-
-    from mailsync.web import create_app
-
-    class Api(Application):  # type: ignore[misc]
-        def load(self) -> Any:
-            return create_app()
-
-        def load_config(self) -> None:
-            self.load_config_from_module_name_or_filename("python:mailsync.web.gunicorn_conf")
-            self.cfg.set("when_ready", lambda server: _print("api", f"✓ Ready -> {address(settings)}"))
-
-    Api().run()
 
 
 def address(settings: Settings) -> str:

@@ -35,7 +35,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "protocol": frozenset({"imap"}),
     "store": frozenset({"store", "sql"}),
     "engine": frozenset({"engine"}),
-    "worker": frozenset({"worker", "systemd"}),
+    "worker": frozenset({"worker", "systemd", "preflight"}),
     "web": frozenset({"web"}),
     "cli": frozenset({"cli", "demo", "__main__"}),
 }
