@@ -10,7 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mailsync.store import db, messages
 from mailsync.store.queries import statements
+from tests.integration.stored import message, new_account, new_folder, settings_for
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(statements())
@@ -121,3 +123,28 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         and not text_of(name).startswith(("create", "copy", "listen"))
     }
     assert free == of_all_accounts
+
+
+def test_what_runs_for_every_batch_finds_rows_by_their_key_before_there_are_statistics(
+    database_url: str, prepared: psycopg.Connection
+) -> None:
+    """A plan is made while a mailbox is small; it must not read the whole of it a minute later."""
+    settings = settings_for(database_url)
+    with db.connect(settings, "test") as conn:
+        folder = new_folder(conn, new_account(conn, settings))
+        with db.transaction(conn):
+            messages.store_batch(conn, folder, [message(uid) for uid in range(1, 3001)], announce=False)
+    key = {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
+    calls: dict[str, dict[str, object]] = {
+        "upsert_messages": {"announce": True},
+        "apply_flags": {},
+        "live_uids": {"lowest": 1, "highest": 3000},
+        "tombstone_uids": {"uids": "{[1,1]}", "reason": "expunged"},
+        "select_states": {"lowest": 1, "highest": 3000},
+    }
+    for name, more in calls.items():
+        rows = prepared.execute(b"explain (costs off) " + text_of(name).encode(), key | more).fetchall()
+        plan = "\n".join(line for (line,) in rows)
+        assert "using messages_account_id_folder_id_uidvalidity_uid" in plan, f"{name}\n{plan}"
+        assert "Seq Scan on messages" not in plan, f"{name}\n{plan}"
+        assert "using messages_folder_newest" not in plan, f"{name}\n{plan}"
