@@ -15,6 +15,7 @@ from mailsync.errors import Busy, DatabaseUnavailable, LockLost
 from mailsync.store import accounts, db, locks, turns
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
+from tests.integration.pooler import TransactionPooler
 from tests.integration.stored import new_account, settings_for
 
 Opener = Callable[..., Connection]
@@ -325,6 +326,16 @@ def test_who_holds_it_is_told_to_people(opened: Opener, settings: Settings, acco
 def test_the_self_test_passes_on_direct_connections(settings: Settings, database: psycopg.Connection) -> None:
     locks.self_test(settings)
     wait_until(lambda: database.execute("select count(*) from account_locks").fetchone() == (0,))
+
+
+def test_the_self_test_fails_behind_a_transaction_pooler(settings: Settings) -> None:
+    with TransactionPooler(str(settings.database_url)) as pooler:
+        pooled = settings.model_copy(update={"database_url": pooler.url})
+        with db.connect(pooled, "test") as conn:
+            pids = {conn.execute("select pg_backend_pid()").fetchone() for _ in range(4)}
+            assert len(pids) == 2, "the stand-in does what a transaction pooler does"
+        with pytest.raises(DatabaseUnavailable, match=r"transaction pooler.*port 5432"):
+            locks.self_test(pooled)
 
 
 def test_several_self_tests_do_not_disturb_each_other(settings: Settings) -> None:
