@@ -158,6 +158,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
             done.setdefault(folder.id, began)
         if plan:
             turn.checkpoint()
+    _note_sizes(turn)
     if not priority_left:
         turn.priority_at = began
         if everything and turn.all_surveyed:
@@ -189,6 +190,17 @@ def _survey(turn: Turn, done: dict[int, datetime] | None) -> Iterator[tuple[Fold
             _note(turn, folder, error)
             continue
         yield folder, status
+
+
+def _note_sizes(turn: Turn) -> None:
+    """Save, once, how much the folders hold that wait for their first sync."""
+    sizes = {
+        folder.id: turn.surveyed[folder.id].messages or 0
+        for folder in turn.tracked()
+        if folder.status == "pending" and folder.server_messages is None and folder.id in turn.surveyed
+    }
+    if sizes:
+        folders.note_sizes(turn.conn, turn.account.id, sizes)
 
 
 def _list_status(turn: Turn) -> dict[bytes, MailboxStatus] | None:

@@ -53,6 +53,12 @@ def choose(conn: Connection, account_id: int, path: str, *, tracked: bool) -> tu
     return (row[0], row[1]) if row else None
 
 
+def note_sizes(conn: Connection, account_id: int, sizes: Mapping[int, int]) -> None:
+    """How many messages the server has in folders, by id, whose first sync has not begun."""
+    rows = [{"id": folder_id, "messages": messages} for folder_id, messages in sizes.items()]
+    run(conn, "note_sizes", account_id=account_id, sizes=json.dumps(rows))
+
+
 def begin_initial(conn: Connection, folder: FolderState, status: MailboxStatus, target: int) -> None:
     """The snapshot is taken at `target`, with the HIGHESTMODSEQ of the same EXAMINE."""
     run(

@@ -49,6 +49,13 @@ set tracked_by_user = %(tracked)s, tracked = %(tracked)s, updated_at = now()
 where account_id = %(account_id)s and path = %(path)s
 returning id, role
 
+-- name: note_sizes
+-- How much the folders hold whose first sync has not begun, so that what remains can be told.
+update folders f
+set server_messages = s.messages
+from jsonb_to_recordset(%(sizes)s) as s(id bigint, messages bigint)
+where f.account_id = %(account_id)s and f.id = s.id and f.status = 'pending'
+
 -- name: begin_initial
 -- The snapshot is taken: what is at or below the target is backfilled, what comes above it is new mail.
 -- A UIDVALIDITY that the server leaves out this time (0) does not undo the one that is known.
