@@ -15,8 +15,9 @@ from mailsync.model import (
     ListedFolder,
     MailboxStatus,
     Message,
+    MessageState,
 )
-from mailsync.store import accounts, db, folders
+from mailsync.store import accounts, db, folders, messages
 from mailsync.store.db import Connection
 
 KEY = "00112233445566778899aabbccddeeff" * 2
@@ -69,3 +70,34 @@ def message(uid: int, *flags: str, **changes: Any) -> Message:
         (),
     )
     return plain._replace(**changes)
+
+
+def store(conn: Connection, folder: FolderState, *batch: Message, announce: bool = False) -> int:
+    """Store a batch in a transaction of its own; returns how many rows are new."""
+    with db.transaction(conn):
+        return messages.store_batch(conn, folder, batch, announce=announce)
+
+
+def flag(conn: Connection, folder: FolderState, states: dict[int, tuple[str, ...] | None]) -> int:
+    """Bring flags up to `states` in a transaction of its own; returns how many rows changed."""
+    with db.transaction(conn):
+        told = [MessageState(uid, None, flags, None, None) for uid, flags in states.items()]
+        return messages.apply_flags(conn, folder, told)
+
+
+def row(conn: Connection, uid: int) -> dict[str, Any]:
+    """The message's row, column by column."""
+    cursor = conn.execute("select * from messages where uid = %s", [uid])
+    names = [column.name for column in cursor.description or ()]
+    return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def assert_counts_are_true(conn: Connection, folder: FolderState) -> None:
+    """Compare the kept counts of the folder with its rows."""
+    (kept,) = folders.load(conn, folder.account_id, folder.id)
+    counted = conn.execute(
+        "select count(*), count(*) filter (where not is_seen) from messages"
+        " where folder_id = %s and deleted_at is null",
+        [folder.id],
+    ).fetchone()
+    assert (kept.live_count, kept.live_unseen) == counted
