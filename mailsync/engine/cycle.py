@@ -301,5 +301,5 @@ def hot_work(settings: Settings) -> Work:
 def fill_work(settings: Settings) -> Work:
     """The worker's turn of the backfill pass; EXAMINE and SEARCH should not be most of what it does."""
     floor, full = 0.5, burst(settings.imap_max_commands_per_minute)
-    least = max(3.0, full * (1 - floor) / 2)
+    least = max(3.0, min(12.0, full * (1 - floor) / 2))
     return Work(fill, "schedule", settings.backfill_turn_max, floor, reschedules=False, least=least)
