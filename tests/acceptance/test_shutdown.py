@@ -180,10 +180,10 @@ def test_systemd_hears_that_it_is_ready_lives_waits_and_stops(
     worker.wait_for(lambda: is_healthy(database, account))
 
     # it lives while it is idle, and while it waits for a server that says nothing
-    assert _heard(notify_socket, 2.5).count(b"WATCHDOG=1") >= 2
+    assert _heard(notify_socket, 2.2).count(b"WATCHDOG=1") >= 2
     scripted.on("LIST", Request.hang)
     worker.wait_for(lambda: scripted.journal.commands("LIST")[-1].finished is None)
-    assert _heard(notify_socket, 2.5).count(b"WATCHDOG=1") >= 2
+    assert _heard(notify_socket, 2.2).count(b"WATCHDOG=1") >= 2
 
     worker.terminate()
     assert worker.wait(10) == 0
