@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -31,7 +31,14 @@ class UidSet:
             else:
                 merged.append((first, last))
         self.ranges: tuple[Range, ...] = tuple(merged)
-        self._length = sum(last - first + 1 for first, last in merged)
+        self._length = _count(merged)
+
+    @classmethod
+    def _made(cls, ranges: Iterable[Range], length: int) -> UidSet:
+        """Build from what is known to be ascending, disjoint and not adjacent, and how many it holds."""
+        made = cls.__new__(cls)
+        made.ranges, made._length = tuple(ranges), length
+        return made
 
     @classmethod
     def of(cls, uids: Iterable[int]) -> UidSet:
@@ -42,7 +49,7 @@ class UidSet:
                 ranges[-1] = (ranges[-1][0], uid)
             else:
                 ranges.append((uid, uid))
-        return cls(ranges)
+        return cls._made(ranges, _count(ranges))
 
     @classmethod
     def parse(cls, text: str) -> UidSet:
@@ -91,27 +98,30 @@ class UidSet:
         return self.ranges[-1][1] if self.ranges else 0
 
     def between(self, first: int, last: int) -> UidSet:
-        """The members from `first` to `last`, both included."""
-        return UidSet((max(a, first), min(b, last)) for a, b in self.ranges if b >= first and a <= last)
+        """The members from `first` to `last`, both included; none where `first` is above `last`."""
+        if first > last:
+            return UidSet()
+        found = list(self.ranges[self._touching(first, last)])
+        if found:
+            found[0] = (max(first, found[0][0]), found[0][1])
+            found[-1] = (found[-1][0], min(last, found[-1][1]))
+        return UidSet._made(found, _count(found))
 
     def minus(self, other: UidSet) -> UidSet:
         """The members that `other` does not hold."""
-        kept: list[Range] = []
-        holes = iter(other.ranges)
-        hole = next(holes, None)
-        for first, last in self.ranges:
-            while hole and hole[1] < first:
-                hole = next(holes, None)
-            while hole and hole[0] <= last:
-                if hole[0] > first:
-                    kept.append((first, hole[0] - 1))
-                first = hole[1] + 1
-                if first > last:
-                    break
-                hole = next(holes, None)
-            if first <= last:
-                kept.append((first, last))
-        return UidSet(kept)
+        # batch by batch a large set is emptied from one end: what lies outside of `other` is only copied
+        touched = self._touching(other.lowest, other.highest)
+        before = self.ranges[touched]
+        kept = _without(before, other.ranges)
+        ranges = (*self.ranges[: touched.start], *kept, *self.ranges[touched.stop :])
+        return UidSet._made(ranges, self._length - _count(before) + _count(kept))
+
+    def _touching(self, first: int, last: int) -> slice:
+        """Where the ranges are that hold anything from `first` to `last`."""
+        begin = bisect_right(self.ranges, (first, 1 << 64))
+        if begin and self.ranges[begin - 1][1] >= first:
+            begin -= 1
+        return slice(begin, max(begin, bisect_left(self.ranges, (last + 1,))))
 
     def union(self, other: UidSet) -> UidSet:
         """The members of either."""
@@ -141,3 +151,26 @@ class UidSet:
     def to_multirange(self) -> str:
         """The literal of Postgres' ``int8multirange``."""
         return "{" + ",".join(f"[{a},{b}]" for a, b in self.ranges) + "}"
+
+
+def _count(ranges: Iterable[Range]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _without(ranges: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
+    kept: list[Range] = []
+    ahead = iter(holes)
+    hole = next(ahead, None)
+    for first, last in ranges:
+        while hole and hole[1] < first:
+            hole = next(ahead, None)
+        while hole and hole[0] <= last:
+            if hole[0] > first:
+                kept.append((first, hole[0] - 1))
+            first = hole[1] + 1
+            if first > last:
+                break
+            hole = next(ahead, None)
+        if first <= last:
+            kept.append((first, last))
+    return kept

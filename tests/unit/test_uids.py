@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,23 @@ def test_huge_ranges_cost_nothing() -> None:
     assert str(whole.newest(3)) == "4294967293:4294967295"
     assert 77 in whole
     assert (whole.lowest, whole.highest) == (1, 4_294_967_295)
+
+
+def test_a_fragmented_set_is_emptied_batch_by_batch_without_going_through_all_of_it_each_time() -> None:
+    left = UidSet.of(range(2, 200_002, 2))
+    began = time.perf_counter()
+    left.minus(UidSet.of(range(2, 200_002, 4)))
+    whole = time.perf_counter() - began
+
+    began = time.perf_counter()
+    for _ in range(100):
+        left = left.minus(left.newest(500))
+    assert (len(left), left.highest) == (50_000, 100_000)
+    assert time.perf_counter() - began < 50 * whole
+
+
+def test_nothing_lies_between_bounds_that_are_crossed() -> None:
+    assert not UidSet([(1, 20)]).between(11, 10)
 
 
 def test_ranges_in_any_order_are_joined() -> None:
