@@ -91,7 +91,6 @@ class Worker:
                     self._sleep(delay)
                     delay = min(_RECONNECT_AT_MOST, delay * 2)
         finally:
-            systemd.notify("STOPPING=1")
             self.sessions.close()
 
     # -- passes ---------------------------------------------------------------------------------------
@@ -225,6 +224,7 @@ class Worker:
                 # unwinding would wait for servers once more
                 os._exit(128 + number)
             self.stop.set()
+            systemd.notify("STOPPING=1")
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
