@@ -29,7 +29,8 @@ MASK = "***"
 
 _HEAD = 4
 
-_USERINFO = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s\"']*@", re.IGNORECASE)
+# the exception is the example that our own messages give
+_USERINFO = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?!user:password@host\b)[^\s\"']*@", re.IGNORECASE)
 _ASTRING = r"""(?:\\?"(?:[^"\\]|\\.)*"|[^\s"]+)"""
 # Servers and people write "LOGIN failed for …" too; that is prose, not a command.
 _LOGIN = re.compile(rf"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b){_ASTRING} {_ASTRING}")

@@ -176,6 +176,7 @@ def test_an_empty_secret_hides_nothing() -> None:
         ("A1 AUTHENTICATE PLAIN AGJvYgBwdw==", "A1 AUTHENTICATE PLAIN ***"),
         ("NO [AUTHENTICATIONFAILED] LOGIN failed for bob", "NO [AUTHENTICATIONFAILED] LOGIN failed for bob"),
         ("http://localhost:3000/health", "http://localhost:3000/health"),
+        ("give postgresql://user:password@host/db", "give postgresql://user:password@host/db"),
     ],
 )
 def test_credentials_are_redacted_by_their_place_too(text: str, expected: str) -> None:
