@@ -7,7 +7,7 @@ import sys
 import click
 
 from mailsync.cli import ground
-from mailsync.cli.ground import email_argument, emit, json_option, say
+from mailsync.cli.ground import email_argument, emit, json_option, note, say
 from mailsync.cli.texts import many
 from mailsync.errors import Busy, InvalidInput
 from mailsync.providers import normalise_email
@@ -74,7 +74,7 @@ def reset_account(email: str, resync: bool, as_json: bool) -> None:
 @email_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def remove_account(email: str, yes: bool, as_json: bool) -> None:
+def remove_account(email: str, yes: bool, as_json: bool) -> int:
     """Delete an account with its password and all its rows. Nothing changes on the mail server.
 
     \b
@@ -90,7 +90,9 @@ def remove_account(email: str, yes: bool, as_json: bool) -> None:
         if not yes:
             if not sys.stdin.isatty():
                 raise InvalidInput(f"{address} and {held} would be deleted; give --yes to do it")
-            click.confirm(f"Delete {address} and {held}?", abort=True, err=True)
+            if not click.confirm(f"Delete {address} and {held}?", err=True):
+                note("mailsync: nothing was deleted")
+                return 1
         accounts.mark_deleting(conn, account_id)
         try:
             with account_lock(conn, account_id, settings, wait=ground.LOCK_WAIT) as lock:
@@ -101,6 +103,7 @@ def remove_account(email: str, yes: bool, as_json: bool) -> None:
         emit({"account_id": account_id, "email": address, "removed": True})
     else:
         say(f"✓ Removed {address} and {held}")
+    return 0
 
 
 def _report(conn: Connection, account_id: int, text: str, as_json: bool) -> None:

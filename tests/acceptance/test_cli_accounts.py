@@ -175,7 +175,8 @@ def test_removing_asks_first_on_a_terminal(
 ) -> None:
     add(mailsync, dovecot, user)
     code, said = on_a_terminal(mailsync, ["remove-account", EMAIL], {"[y/N]:": "n"})
-    assert code == 130, said
+    assert code == 1, said
+    assert said.splitlines()[-1] == "mailsync: nothing was deleted"
     assert database.execute("select deleting_at from accounts").fetchone() == (None,)
     code, said = on_a_terminal(mailsync, ["remove-account", EMAIL], {"[y/N]:": "y"})
     assert code == 0, said
