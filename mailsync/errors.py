@@ -177,9 +177,13 @@ class TurnOver(MailsyncError):
 
 
 class OutOfTokens(TurnOver):
-    """The account's command budget for now is used up."""
+    """The account's command budget for now is used up; ``retry_after`` seconds bring enough for a turn."""
 
     code = "throttle"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the account's command budget for now is used up")
+        self.retry_after = retry_after
 
 
 class Stopped(TurnOver):

@@ -159,7 +159,7 @@ def _priority_lag(settings: Settings) -> timedelta:
 
 def _come_back(error: MailsyncError | None, now: datetime) -> datetime | None:
     if isinstance(error, OutOfTokens):
-        return now + timedelta(seconds=5)
+        return now + timedelta(seconds=error.retry_after)
     return now + timedelta(seconds=1) if isinstance(error, TurnOver) else None
 
 

@@ -15,10 +15,8 @@ from mailsync.engine.cycle import fill_work, hot, hot_work, take_turn
 from mailsync.engine.turn import Tally, Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
-from mailsync.imap.throttle import burst, refill
 from mailsync.store import folders
 
-_TOKENS = 12
 _LONGEST_NAP = 60.0
 
 
@@ -81,8 +79,8 @@ def catch_up(
         try:
             _attempt(engine, account_id, fill_turn)
             break
-        except OutOfTokens:
-            _pause(engine, fill_turn, on_pause)
+        except OutOfTokens as error:
+            _pause(engine, error, on_pause)
         except Stopped:
             raise
         except TurnOver:
@@ -101,8 +99,8 @@ def take_turns(
     while True:
         try:
             return _attempt(engine, account_id, work)
-        except OutOfTokens:
-            _pause(engine, work, on_pause)
+        except OutOfTokens as error:
+            _pause(engine, error, on_pause)
         except Stopped:
             raise
         except TurnOver:
@@ -118,11 +116,9 @@ def _attempt(engine: Engine, account_id: int, work: Work) -> Turn:
     return turn
 
 
-def _pause(engine: Engine, work: Work, on_pause: Callable[[float], None]) -> None:
-    """Wait, without the lock, until there should be some commands above what this work leaves for others."""
-    limit = engine.settings.imap_max_commands_per_minute
-    wanted = min(_TOKENS, burst(limit) * (1 - work.floor))
-    seconds = min(_LONGEST_NAP, max(1.0, wanted / refill(limit)))
+def _pause(engine: Engine, error: OutOfTokens, on_pause: Callable[[float], None]) -> None:
+    """Wait, without the lock, until there should be some commands above what the work leaves for others."""
+    seconds = min(_LONGEST_NAP, error.retry_after)
     on_pause(seconds)
     until = time.monotonic() + seconds
     while not engine.stop and time.monotonic() < until:

@@ -84,9 +84,7 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
 def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> OutOfTokens | None:
     """Say that the budget would end the turn before it got anywhere; then nothing is spent on it."""
     needed = work.least + (0 if engine.sessions.has(turn.account.id) else _OPENING)
-    if throttle.tokens - throttle.floor >= needed:
-        return None
-    return OutOfTokens("the account's command budget for now is used up")
+    return None if throttle.tokens - throttle.floor >= needed else throttle.exhausted()
 
 
 def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:

@@ -94,6 +94,8 @@ def _batches(
         size = _careful_size(batch, suspects, turn.batch_size)
         if size < len(batch):
             batch = batch.newest(size) if newest_first else batch.oldest(size)
+        # what is not even asked for must not count as an attempt
+        turn.session.check_budget()
         store.note_attempt(turn.conn, folder, batch)
         rest = rest.minus(batch)
         yield batch

@@ -91,6 +91,10 @@ class Session:
         """Whether the peer has neither closed the connection nor said BYE meanwhile; costs no command."""
         return self._wire.alive()
 
+    def check_budget(self) -> None:
+        """Raise OutOfTokens if no command may be sent now."""
+        self._wire.throttle.check()
+
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
         """Bound all waiting inside together; past it the session closes and Transient is raised."""

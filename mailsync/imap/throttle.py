@@ -14,6 +14,9 @@ from mailsync.errors import OutOfTokens
 WINDOW = 61.0
 """Seconds in which the refill brings the limit less the burst: 60, and one for delays on the wire."""
 
+USEFUL = 12.0
+"""Commands with which a turn gets somewhere; begun for fewer, it might never reach a FETCH."""
+
 
 def burst(limit_per_minute: int) -> float:
     """Return the capacity of the bucket: a quarter of the limit, but 8 if the limit has so much.
@@ -59,8 +62,17 @@ class Throttle:
         self._at = now
         return self._tokens
 
+    def check(self) -> None:
+        """Raise OutOfTokens if one more command would pass the floor."""
+        if self.tokens < self.floor + 1:
+            raise self.exhausted()
+
     def take(self) -> None:
         """Take one token for one command; raises OutOfTokens if the floor would be passed."""
-        if self.tokens < self.floor + 1:
-            raise OutOfTokens("the account's command budget for now is used up")
+        self.check()
         self._tokens -= 1
+
+    def exhausted(self) -> OutOfTokens:
+        """The error that says when there should be enough above the floor to get somewhere."""
+        wanted = self.floor + min(USEFUL, self.capacity - self.floor)
+        return OutOfTokens(max(1.0, (wanted - self.tokens) / self.refill))

@@ -129,7 +129,7 @@ CASES = [
     Case("a turn that proves nothing does not end a time of failures", "degraded: unreachable",
          FAILED_TWICE, error=TurnOver("yielded"), **NOTHING),
     Case("a turn without tokens leaves a healthy account healthy", "healthy",
-         error=OutOfTokens("budget"), **NOTHING),
+         error=OutOfTokens(7), **NOTHING),
 
     # -- failures -----------------------------------------------------------------------------------------
     Case("the server is out of reach", "degraded: unreachable", error=Transient("timed out"), **NOTHING),
@@ -267,7 +267,7 @@ def test_throttling_waits_as_hinted_and_is_no_failure_of_the_account(
     [
         pytest.param(TurnOver("yielded"), 1, id="yielded or out of time: in a second"),
         pytest.param(Stopped("asked to stop"), 1, id="stopped: for another worker, in a second"),
-        pytest.param(OutOfTokens("budget"), 5, id="out of tokens: in five"),
+        pytest.param(OutOfTokens(7), 7, id="out of tokens: when there are some"),
         pytest.param(None, None, id="done: at its next tick, which was set before the work"),
         pytest.param(Transient("refused"), None, id="failed: at its next tick, behind the backoff"),
     ],
