@@ -63,8 +63,8 @@ class Worker:
         """Serve until SIGTERM or SIGINT; with `once`, a hot pass and one backfill turn per account.
 
         `starting` is called with the first connection that stands, to refuse to start by raising, and `ready`
-        when the poll loop begins. A database that goes away is waited for; with
-        `once` it is raised. A second signal ends the process at once: nothing is lost by that.
+        when the poll loop begins. A database that goes away is waited for; with `once` it is raised. A second
+        signal ends the process at once: nothing is lost by that.
         """
         self._handle_signals()
         delay = 1.0
