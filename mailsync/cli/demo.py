@@ -237,13 +237,15 @@ def _temporary_directory() -> Iterator[Path]:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, so that its servers are ended too."""
+    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does, so that its servers are ended too."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, handle)
+    numbers = [number for number in ground.stop_signals() if number != signal.SIGINT]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -72,11 +72,11 @@ def _start(package: Any, data: Path) -> Any:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back, from the server's programs too: one half started would be left behind.
+    """Hold back what asks us to end, from the server's programs too: one half started would be left behind.
 
     A locale of the user that this machine does not have is no reason not to start either.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     locale = os.environ.get("LC_ALL")
     os.environ["LC_ALL"] = "C"
     try:

@@ -65,9 +65,15 @@ def account(email: str, *require: str) -> Iterator[tuple[Connection, Settings, i
         yield conn, settings, accounts.find(conn, normalise_email(email))
 
 
+def stop_signals() -> list[signal.Signals]:
+    """What asks a command to end: Ctrl-C, SIGTERM, and a terminal that is closed, unless nohup forbids it."""
+    heard = [signal.SIGINT, signal.SIGTERM]
+    return heard if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*heard, signal.SIGHUP]
+
+
 @contextmanager
 def stoppable() -> Iterator[StopSignal]:
-    """Turn SIGINT and SIGTERM into a request to stop at the next batch; a second one interrupts at once."""
+    """Turn the signals into a request to stop at the next batch; a second one interrupts at once."""
     stop = StopSignal()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -75,7 +81,7 @@ def stoppable() -> Iterator[StopSignal]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
         yield stop
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -42,7 +43,8 @@ class _Service:
         shown = click.style(mark, fg=_COLORS.get(self.name))
         for raw in self.process.stdout:
             line = raw.decode(errors="replace").rstrip("\r\n").removeprefix(mark).lstrip()
-            with _print_lock:
+            # a terminal that was closed takes no more lines, but a child that nobody reads could not end
+            with _print_lock, contextlib.suppress(OSError):
                 click.echo(f"{shown} {line}")
 
     def finish(self) -> None:
