@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ _left_out = pytest.StashKey[int]()
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's directory, once: pytest's workers find it by the environment."""
     config.stash[_left_out] = 0
+    # nohup and a shell's & have signals ignored, which programs inherit; one that is handled they do not
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     if not hasattr(config, "workerinput"):
         config.stash[_run] = run_directory.create()
 
