@@ -16,7 +16,7 @@ from mailsync import logs, preflight
 from mailsync.cli import ground
 from mailsync.cli.embedded import Embedded, embedded_postgres
 from mailsync.cli.ground import DEV_DIRECTORY, say
-from mailsync.cli.services import address
+from mailsync.cli.services import address, refuse_taken_port
 from mailsync.cli.supervising import supervise
 from mailsync.config import Settings
 from mailsync.store import db, schema
@@ -40,6 +40,7 @@ def dev(skip_preflight: bool) -> int:
     """
     # the file that an earlier `dev` left here is made anew, so it must not speak for itself
     found = ground.environment(with_dev=False)
+    refuse_taken_port(Settings.from_env(found))
     with ExitStack() as stack:
         stop = stack.enter_context(ground.stoppable())
         made = _make_secrets(found)
@@ -71,6 +72,7 @@ def start() -> int:
     found = ground.environment()
     settings = Settings.from_env(found, require=preflight.variables(production=True))
     logs.configure(settings)
+    refuse_taken_port(settings)
     with ground.stoppable() as stop:
         check(settings, production=True)
         return supervise(SERVICES, for_children(found), stop)

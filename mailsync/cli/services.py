@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import click
 
 from mailsync import logs, preflight
 from mailsync.cli.ground import environment
 from mailsync.config import Settings
-from mailsync.errors import DatabaseUnavailable
+from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import db
 from mailsync.store.db import Connection
 
@@ -57,6 +58,7 @@ def api() -> None:
     except DatabaseUnavailable as error:
         # it serves all the same: /health/ready says no until the database is back
         _print("api", f"✗ Database: {logs.redact(str(error))}")
+    refuse_taken_port(settings)
     from mailsync.web.serving import serve
 
     serve(lambda: _print("api", f"✓ Ready -> {address(settings)}"))
@@ -69,6 +71,22 @@ def check(conn: Connection, settings: Settings, service: str) -> None:
             _print(service, found.line)
         if found.error:
             raise found.error
+
+
+def refuse_taken_port(settings: Settings) -> None:
+    """Raise ConfigError if HOST and PORT cannot be opened: gunicorn says so in twelve lines and five seconds."""
+    if "LISTEN_FDS" in os.environ:
+        return  # systemd has opened it for us
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        # a name that is not known has no strerror of the system's kind
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise ConfigError(
+            f"PORT: {settings.host}:{settings.port} cannot be opened: {reason};"
+            " end what uses it, or give another port"
+        ) from error
 
 
 def _settings(*require: str) -> Settings:

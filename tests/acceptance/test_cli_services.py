@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import stat
 import time
 import urllib.request
@@ -95,6 +96,21 @@ def test_the_api_says_where_it_listens(mailsync: Mailsync) -> None:
     wait_until_ready(port)
     running.terminate()
     assert running.wait(10) == 0
+
+
+@pytest.mark.parametrize("command", ["api", "dev", "start"])
+def test_a_port_in_use_is_one_line_and_code_2(mailsync: Mailsync, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = mailsync(command, env={"PORT": port})
+        odd = mailsync(command, env={"HOST": "nowhere.invalid"})
+    assert done.returncode == 2, done
+    assert done.stderr == (
+        f"mailsync: PORT: 127.0.0.1:{port} cannot be opened: Address already in use;"
+        " end what uses it, or give another port\n"
+    )
+    assert odd.returncode == 2, odd
+    assert odd.stderr.startswith("mailsync: PORT: nowhere.invalid:3000 cannot be opened: ")
 
 
 def test_the_api_does_not_start_without_a_token(mailsync: Mailsync) -> None:
