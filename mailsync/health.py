@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailsync.config import Settings
@@ -43,7 +43,9 @@ def judge(account: Account, outcome: Outcome, now: datetime, settings: Settings,
     """Decide state, reason, backoff and next due of the account; `chance` in 0 … 1 spreads backoffs."""
     error = outcome.error
     if error is not None and not isinstance(error, TurnOver):
-        return _failed(account, error, now, chance)
+        verdict = _failed(account, error, outcome.priority_at, now, chance)
+        # inbox and sent mail may have been compared before something else failed
+        return replace(verdict, priority_synced_at=outcome.priority_at)
     return _worked(account, outcome, now, settings)
 
 
@@ -53,7 +55,9 @@ def backoff(failures: int, chance: float) -> timedelta:
     return timedelta(seconds=min(1800.0, seconds * (0.75 + chance / 2)))
 
 
-def _failed(account: Account, error: MailsyncError, now: datetime, chance: float) -> Verdict:
+def _failed(
+    account: Account, error: MailsyncError, priority_at: datetime | None, now: datetime, chance: float
+) -> Verdict:
     message = str(error)
     if isinstance(error, Throttled):
         hint = timedelta(seconds=error.retry_after) if error.retry_after else timedelta(seconds=60)
@@ -65,7 +69,7 @@ def _failed(account: Account, error: MailsyncError, now: datetime, chance: float
     if isinstance(error, AuthenticationFailed):
         return _rejected(account, message, now)
     failures = account.consecutive_failures + 1
-    since = account.priority_synced_at or account.created_at
+    since = priority_at or account.priority_synced_at or account.created_at
     if now - since >= _STUCK_AFTER:
         return _verdict(account, "broken", "stuck", message, failures, backoff_until=now + timedelta(hours=1))
     until = now + backoff(failures, chance)
@@ -84,8 +88,10 @@ def _worked(account: Account, outcome: Outcome, now: datetime, settings: Setting
     priority_at = outcome.priority_at or account.priority_synced_at
     tracked = [f for f in outcome.folders if f.tracked and not f.missing_since]
     complete = all(f.is_complete for f in tracked)
+    overall_at = account.overall_synced_at
     # the overall lag begins when everything is there for the first time
-    overall_at = outcome.overall_at if complete and outcome.overall_at else account.overall_synced_at
+    if complete and outcome.overall_at and (overall_at is None or outcome.overall_at > overall_at):
+        overall_at = outcome.overall_at
     proven = outcome.priority_at is not None
     failures = 0 if proven else account.consecutive_failures
     state, reason, message = _state(account, tracked, priority_at, overall_at, failures, now, settings)

@@ -87,6 +87,7 @@ class FolderState:
     missing_since: datetime | None
     last_error: str | None
     retry_at: datetime | None
+    polled_at: datetime | None = None
 
     @property
     def is_priority(self) -> bool:

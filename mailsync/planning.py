@@ -42,18 +42,18 @@ def plan_folder(
 
 def folders_to_poll(
     folders: Sequence[FolderState], cursor: int, settings: Settings
-) -> tuple[list[FolderState], int, bool]:
+) -> tuple[list[FolderState], int]:
     """Choose the folders to ask by STATUS where the server has no LIST-STATUS.
 
-    Returns priority folders and the next ``SYNC_RR_FOLDERS`` others after the folder id `cursor`, the new
-    cursor, and whether the round over the others is complete.
+    Returns priority folders and the next ``SYNC_RR_FOLDERS`` others after the folder id `cursor`, and the new
+    cursor, which is 0 when the round over the others is complete.
     """
     priority = [f for f in folders if f.is_priority][: settings.sync_priority_folders]
     others = sorted((f for f in folders if f not in priority), key=lambda f: f.id)
     ahead = [f for f in others if f.id > cursor]
     chosen = ahead[: settings.sync_rr_folders]
     wrapped = len(ahead) <= settings.sync_rr_folders
-    return priority + chosen, 0 if wrapped else chosen[-1].id, wrapped
+    return priority + chosen, 0 if wrapped else chosen[-1].id
 
 
 def next_flag_scan(folder: FolderState, now: datetime, settings: Settings) -> datetime:

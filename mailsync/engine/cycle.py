@@ -7,11 +7,11 @@ health → release. The backfill pass is the same without survey: initial-sync b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from mailsync.config import Settings
 from mailsync.engine import backfill, discovery, flags, incremental, outcome, reconcile, uidvalidity
+from mailsync.engine.survey import compared_since, survey
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
@@ -25,9 +25,8 @@ from mailsync.errors import (
     TurnOver,
 )
 from mailsync.imap.throttle import Throttle, burst, refill
-from mailsync.logs import redact
 from mailsync.model import FolderPlan, FolderState, MailboxStatus
-from mailsync.planning import folders_to_poll, next_flag_scan, plan_folder
+from mailsync.planning import next_flag_scan, plan_folder
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock
 
@@ -143,51 +142,27 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     if (full and not done) or turn.account.next_discovery_at <= began:
         discovery.discover(turn)
     discovery.empty_untracked(turn)
-    everything, priority_left = True, {f.id for f in turn.tracked() if f.is_priority}
-    for folder, status in _survey(turn, done):
+    priority = {f.id for f in turn.tracked() if f.is_priority}
+    compared: set[int] = set()
+    for folder, status in survey(turn, done):
         turn.surveyed[folder.id] = status
         forced = full and (done is None or folder.id not in done)
         plan = plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), full=forced)
-        succeeded = _visit(turn, folder, status, plan) if plan else True
-        everything &= succeeded
-        if succeeded:
-            priority_left.discard(folder.id)
-        if done is not None and succeeded:
-            done.setdefault(folder.id, began)
+        if not plan or _visit(turn, folder, status, plan):
+            # of a folder whose first sync has not begun there is nothing to compare
+            compared |= {folder.id} if folder.status != "pending" else set()
+            if done is not None:
+                done.setdefault(folder.id, began)
+        if priority <= compared:
+            # said before the turn can end: what the other folders hold must not make these seem old
+            turn.priority_at = began
         if plan:
             turn.checkpoint()
     _note_sizes(turn)
-    if not priority_left:
-        turn.priority_at = began
-        if everything and turn.all_surveyed:
-            turn.overall_at = min([began, *(done or {}).values()])
-
-
-def _survey(turn: Turn, done: dict[int, datetime] | None) -> Iterator[tuple[FolderState, MailboxStatus]]:
-    """The status of the tracked folders: all by one LIST-STATUS, else by STATUS some at a time."""
-    tracked = turn.tracked()
-    turn.all_surveyed = True
-    statuses = _list_status(turn)
-    if statuses is not None:
-        for folder in tracked:
-            # a row without STATUS says nothing of the folder
-            if folder.wire_name in statuses:
-                yield folder, statuses[folder.wire_name]
-        return
-    if done is not None:
-        chosen = [f for f in tracked if f.is_priority or f.id not in done]
-    else:
-        chosen, turn.folder_rr_cursor, turn.all_surveyed = folders_to_poll(
-            tracked, turn.account.folder_rr_cursor, turn.settings
-        )
-    for folder in chosen:
-        try:
-            turn.session.unselect()
-            status = turn.session.status(folder.wire_name)
-        except FolderError as error:
-            _note(turn, folder, error)
-            continue
-        yield folder, status
+    turn.overall_at = compared_since(turn, began, compared, done or {})
+    if done is None and not turn.session.has_list_status and turn.overall_at != began:
+        # a round of several turns
+        folders.note_polled(turn.conn, turn.account.id, compared, began)
 
 
 def _note_sizes(turn: Turn) -> None:
@@ -201,19 +176,6 @@ def _note_sizes(turn: Turn) -> None:
         folders.note_sizes(turn.conn, turn.account.id, sizes)
 
 
-def _list_status(turn: Turn) -> dict[bytes, MailboxStatus] | None:
-    """The answer to one LIST-STATUS; None where it is not offered, or offered and not understood."""
-    if not turn.session.has_list_status:
-        return None
-    try:
-        return turn.session.list_status()
-    except ProtocolError:
-        believed = "LIST-STATUS" in turn.session.capabilities
-        if turn.session.closed or believed:
-            raise
-        return None
-
-
 def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> bool:
     """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success."""
     turn.working()
@@ -222,7 +184,7 @@ def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderP
     except (FolderError, ProtocolError) as error:
         if turn.session.closed:
             raise
-        _note(turn, folder, error)
+        turn.skip(folder, error)
         return False
     turn.tally.folders += 1
     return True
@@ -252,21 +214,6 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     )
 
 
-def _note(turn: Turn, folder: FolderState, error: MailsyncError) -> None:
-    turn.working()
-    turn.tally.folder_errors += 1
-    text = redact(str(error))
-    retry_at = turn.now() + timedelta(seconds=turn.settings.sync_interval)
-    folders.note_error(turn.conn, folder, text, retry_at)
-    if isinstance(error, FolderError):
-        # it may have been renamed or deleted
-        turn.next_discovery_at = turn.now()
-    log.warning(
-        "Folder skipped",
-        extra={"action": "folder", "account_id": folder.account_id, "folder_id": folder.id, "error": text},
-    )
-
-
 # -- the backfill pass --------------------------------------------------------------------------------
 
 
@@ -282,7 +229,7 @@ def fill(turn: Turn) -> None:
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
                 raise
-            _note(turn, folder, error)
+            turn.skip(folder, error)
             continue
         turn.tally.folders += 1
         turn.checkpoint()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mailsync.config import Settings
-from mailsync.errors import MailsyncError, Stopped, TurnOver
+from mailsync.errors import FolderError, MailsyncError, Stopped, TurnOver
 from mailsync.imap import Session
+from mailsync.logs import redact
 from mailsync.model import Account, FolderState, MailboxStatus, RunResult
 from mailsync.store import folders, turns
 from mailsync.store.db import Connection
@@ -70,7 +71,6 @@ class Turn:
     folder_rr_cursor: int | None = None
     priority_at: datetime | None = None
     overall_at: datetime | None = None
-    all_surveyed: bool = False
     batch_size: int = 0
     in_flight: Callable[[], None] | None = None
     surveyed: dict[int, MailboxStatus] = field(default_factory=dict)
@@ -186,6 +186,26 @@ class Turn:
             return folder
         self.folders = [fresh[0] if known.id == folder.id else known for known in self.folders]
         return fresh[0]
+
+    def skip(self, folder: FolderState, error: MailsyncError) -> None:
+        """Note a folder's error, which costs that folder its turn; it is tried again at the next tick."""
+        self.working()
+        self.tally.folder_errors += 1
+        text = redact(str(error))
+        retry_at = self.now() + timedelta(seconds=self.settings.sync_interval)
+        folders.note_error(self.conn, folder, text, retry_at)
+        if isinstance(error, FolderError):
+            # it may have been renamed or deleted
+            self.next_discovery_at = self.now()
+        log.warning(
+            "Folder skipped",
+            extra={
+                "action": "folder",
+                "account_id": folder.account_id,
+                "folder_id": folder.id,
+                "error": text,
+            },
+        )
 
     def put(self, folder: FolderState, **changes: object) -> FolderState:
         """Carry a change that was just written to the row over to the record."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -45,6 +45,11 @@ def upsert(conn: Connection, account_id: int, listed: Sequence[tuple[ListedFolde
     run(conn, "upsert_folders", account_id=account_id, listed=json.dumps(rows))
     names = json.dumps([row["wire_name"] for row in rows])
     run(conn, "mark_unlisted_folders", account_id=account_id, listed=names)
+
+
+def note_polled(conn: Connection, account_id: int, ids: Collection[int], at: datetime) -> None:
+    """These folders were asked for their status, one by one, and worked off, in a turn that began at `at`."""
+    run(conn, "note_polled", account_id=account_id, ids=list(ids), at=at)
 
 
 def choose(conn: Connection, account_id: int, path: str, *, tracked: bool) -> tuple[int, str | None] | None:

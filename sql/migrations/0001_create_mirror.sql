@@ -112,6 +112,7 @@ create table folders (
     missing_since timestamptz,
     last_error text,
     retry_at timestamptz,
+    polled_at timestamptz,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     primary key (account_id, id),
@@ -127,6 +128,7 @@ comment on column folders.live_count is 'Rows with deleted_at null, kept in the 
 comment on column folders.initial_oldest_uid is 'The watermark of the initial sync: from here to initial_target_uid all that existed has a row.';
 comment on column folders.suspect_deletion is 'Digest of a deletion too large to be believed at once; the same answer in another turn confirms it.';
 comment on column folders.retry_at is 'A folder that failed is left alone until then.';
+comment on column folders.polled_at is 'Where the server has no LIST-STATUS: when the turn began that last asked for the status and worked it off.';
 comment on column folders.updated_at is 'When the folder last changed its place, state or cursors; batches and comparisons do not touch it.';
 
 -- Messages ------------------------------------------------------------------------------------------------
@@ -388,4 +390,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0001_create_mirror', '14fbb9cb07af2f603093a4c6f84a7e70ec10670e6ae6e4ddda4c0b32d3c46bd5');
+    ('0001_create_mirror', 'cae04a73e00190ef92d924f9fbfa00f51d39f4fd5b2c8ce1131c939f7e5a60b5');

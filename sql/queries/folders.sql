@@ -37,10 +37,13 @@ select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role
        server_unseen, server_modseq, highest_modseq, live_count, live_unseen, initial_target_uid,
        initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at, next_reconcile_at,
        last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at, uidvalidity_resets,
-       missing_since, last_error, retry_at
+       missing_since, last_error, retry_at, polled_at
 from folders
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
 order by sync_priority, id
+
+-- name: note_polled
+update folders set polled_at = %(at)s where account_id = %(account_id)s and id = any(%(ids)s::bigint[])
 
 -- name: choose_folder
 -- The user's word on one folder, by its path.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from mailsync.errors import OutOfTokens
+from collections.abc import Callable
+
+from mailsync.errors import OutOfTokens, Transient, TurnOver
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
 from tests.servers.scripted import ScriptedServer
+from tests.servers.session import Request
 
 
 def test_a_message_that_the_command_budget_did_not_reach_is_not_counted_as_tried(
@@ -30,3 +33,100 @@ def test_a_message_that_the_command_budget_did_not_reach_is_not_counted_as_tried
         mirror.conn.execute("update accounts set throttle_tokens = null")
         mirror.hot()
         assert mirror.rows() == {1: (), 2: (), 3: (), 4: ()}
+
+
+def test_a_folder_that_list_status_leaves_out_is_compared_nevertheless(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 3)
+    work = letters(user, 2, "Work")
+    scripted.on("LIST", _without_lines(b"* STATUS Work", b'* STATUS "Work'))
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        assert mirror.state == ("healthy", None)
+        work.add(mail.message(2))
+        mirror.hot()
+        assert sorted(mirror.rows("Work")) == [1, 2, 3]
+
+        scripted.on("STATUS", b"NO [NOPERM] not this one")
+        mirror.hot()
+        assert mirror.state == ("degraded", "folder_error")
+
+
+def test_overall_is_as_old_as_the_folder_that_waits_longest_for_its_round(
+    database_url: str, scripted_with: Callable[..., ScriptedServer]
+) -> None:
+    server = scripted_with(capabilities=b"IMAP4rev1 UNSELECT")
+    user = server.new_user()
+    for path in ("INBOX", "A", "B", "C"):
+        letters(user, 1, path)
+    with Mirror(database_url, server, user, sync_rr_folders=1) as mirror:
+        mirror.settle()
+        assert mirror.value("select overall_synced_at from accounts") is None
+        assert mirror.state == ("initial_sync", None)
+        for _ in range(2):
+            mirror.hot()
+        overall = mirror.value("select overall_synced_at from accounts")
+        assert overall == mirror.value("select min(polled_at) from folders")
+
+        server.on("STATUS", lambda request: request.close() if b"A" in request.text else request.default())
+        for _ in range(4):
+            mirror.hot()
+        assert mirror.value("select overall_synced_at from accounts") <= mirror.folder("A").polled_at
+
+
+def test_a_long_import_elsewhere_does_not_make_the_inbox_seem_old(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 3)
+    user.create("Big")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        letters(user, 5, "Big")
+        mirror.configure(hot_turn_max=0)
+        before = mirror.value("select now()")
+        assert isinstance(mirror.hot(), TurnOver)
+        assert mirror.value("select priority_synced_at from accounts") > before
+
+
+def test_a_folder_that_ends_connections_does_not_make_the_inbox_seem_old(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 3)
+    poisoned = letters(user, 1, "Poisoned")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        poisoned.add(mail.message(1))
+        scripted.on("EXAMINE", Request.close)
+        before = mirror.value("select now()")
+        assert isinstance(mirror.hot(), Transient)
+        assert mirror.value("select priority_synced_at from accounts") > before
+        assert mirror.state == ("degraded", "unreachable")
+
+
+def test_the_backoff_grows_while_no_first_sync_gets_anywhere(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 3)
+    scripted.on("EXAMINE", Request.close)
+    with Mirror(database_url, scripted, user) as mirror:
+        for failures in range(1, 5):
+            mirror.hot()
+            mirror.fill()
+            assert mirror.value("select consecutive_failures from accounts") == failures
+            assert mirror.state == ("degraded", "unreachable")
+        assert mirror.value("select last_success_at from accounts") is None
+        assert mirror.value("select backoff_until - now() > interval '3 minutes' from accounts")
+
+
+def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:
+    def answer(request: Request) -> bytes:
+        return b"".join(
+            line for line in request.default().splitlines(keepends=True) if not line.startswith(starts)
+        )
+
+    return answer

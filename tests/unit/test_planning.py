@@ -179,41 +179,41 @@ ALL = [INBOX, SENT, *OTHERS]
 
 
 @pytest.mark.parametrize(
-    ("cursor", "chosen", "next_cursor", "wrapped"),
+    ("cursor", "chosen", "next_cursor"),
     [
-        pytest.param(0, [4, 9, 1, 2, 3], 3, False, id="the first round begins with the smallest id"),
-        pytest.param(3, [4, 9, 5, 6, 7], 7, False, id="the next goes on behind the cursor"),
-        pytest.param(7, [4, 9, 8], 0, True, id="the last is shorter and completes the round"),
-        pytest.param(5, [4, 9, 6, 7, 8], 0, True, id="a round that just fits is complete"),
-        pytest.param(99, [4, 9], 0, True, id="folders that are gone leave nothing behind the cursor"),
+        pytest.param(0, [4, 9, 1, 2, 3], 3, id="the first round begins with the smallest id"),
+        pytest.param(3, [4, 9, 5, 6, 7], 7, id="the next goes on behind the cursor"),
+        pytest.param(7, [4, 9, 8], 0, id="the last is shorter and completes the round"),
+        pytest.param(5, [4, 9, 6, 7, 8], 0, id="a round that just fits is complete"),
+        pytest.param(99, [4, 9], 0, id="folders that are gone leave nothing behind the cursor"),
     ],
 )
 def test_priority_folders_are_asked_every_time_and_the_others_in_turn(
-    cursor: int, chosen: list[int], next_cursor: int, wrapped: bool
+    cursor: int, chosen: list[int], next_cursor: int
 ) -> None:
     settings = Settings(sync_rr_folders=3)
-    found, moved, complete = folders_to_poll(ALL, cursor, settings)
-    assert ([f.id for f in found], moved, complete) == (chosen, next_cursor, wrapped)
+    found, moved = folders_to_poll(ALL, cursor, settings)
+    assert ([f.id for f in found], moved) == (chosen, next_cursor)
 
 
 def test_priority_folders_beyond_the_limit_take_turns_like_the_others() -> None:
     settings = Settings(sync_priority_folders=1, sync_rr_folders=1_000)
-    found, _, complete = folders_to_poll(ALL, 0, settings)
+    found, moved = folders_to_poll(ALL, 0, settings)
     assert [f.id for f in found] == [4, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert complete
+    assert moved == 0
 
 
 def test_every_folder_is_asked_within_one_round() -> None:
     settings, cursor, asked = Settings(sync_rr_folders=2), 0, set()
     for _ in range(4):
-        found, cursor, complete = folders_to_poll(ALL, cursor, settings)
+        found, cursor = folders_to_poll(ALL, cursor, settings)
         asked |= {f.id for f in found}
-    assert complete
+    assert cursor == 0
     assert asked == {f.id for f in ALL}
 
 
 def test_an_account_without_folders_has_nothing_to_ask() -> None:
-    assert folders_to_poll([], 5, Settings()) == ([], 0, True)
+    assert folders_to_poll([], 5, Settings()) == ([], 0)
 
 
 # -- when to come back -----------------------------------------------------------------------------------
