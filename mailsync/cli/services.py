@@ -74,7 +74,7 @@ def check(conn: Connection, settings: Settings, service: str) -> None:
 
 
 def refuse_taken_port(settings: Settings) -> None:
-    """Raise ConfigError if HOST and PORT cannot be opened: gunicorn says so in twelve lines and five seconds."""
+    """Raise ConfigError if HOST and PORT cannot be opened; gunicorn would try for five seconds instead."""
     if "LISTEN_FDS" in os.environ:
         return  # systemd has opened it for us
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
