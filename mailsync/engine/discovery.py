@@ -28,10 +28,12 @@ def discover(turn: Turn) -> None:
 
 
 def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:
-    """Drop second spellings of INBOX, which is one mailbox in any case (RFC 9051 §5.1)."""
+    """Let INBOX be there once: it is one mailbox in any case, and exists, listed or not (RFC 9051 §5.1)."""
+    others = [f for f in listed if not is_inbox(f.wire_name)]
     inboxes = [f for f in listed if is_inbox(f.wire_name)]
-    chosen = next((f for f in inboxes if f.wire_name == b"INBOX"), inboxes[0] if inboxes else None)
-    return [f for f in listed if f is chosen or not is_inbox(f.wire_name)]
+    inboxes.sort(key=lambda f: f.wire_name != b"INBOX")
+    inbox = inboxes[0] if inboxes else ListedFolder(b"INBOX", "INBOX", listed[0].delimiter, frozenset())
+    return [inbox, *others]
 
 
 def empty_untracked(turn: Turn) -> None:

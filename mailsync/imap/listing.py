@@ -18,6 +18,8 @@ _ITEM = re.compile(rb"([A-Za-z-]+) +(?:\(([^()]*)\)|\"([^\"]*)\"|([^\s()]+))")
 _EXTENDED = re.compile(rb" +\((?:[^()]|\([^()]*\))*\)\s*\Z")
 
 BIGGEST = 2**63 - 1
+LONGEST_NAME = 2000
+"""Bytes of a mailbox name; Postgres cannot index much more, and no person has typed it."""
 
 
 def is_list(parts: list[bytes]) -> bool:
@@ -26,7 +28,7 @@ def is_list(parts: list[bytes]) -> bool:
 
 
 def parse_list(parts: list[bytes]) -> ListedFolder | None:
-    r"""Read ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``; None if it names no mailbox.
+    r"""Read ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``; None if it names no mailbox that could be.
 
     INBOX comes in any case and is returned in upper case. An unquoted name may hold spaces, which servers
     send though they must not.
@@ -45,7 +47,7 @@ def parse_list(parts: list[bytes]) -> ListedFolder | None:
         delimiter = clean_text(decode_raw(raw)) if raw else None
         at = found.end()
     name = _name(parts, at, extended=True)
-    if not name:
+    if not name or len(name) > LONGEST_NAME:
         return None
     return ListedFolder(
         wire_name=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from mailsync.errors import OutOfTokens, Transient, TurnOver
@@ -121,6 +122,36 @@ def test_the_backoff_grows_while_no_first_sync_gets_anywhere(
             assert mirror.state == ("degraded", "unreachable")
         assert mirror.value("select last_success_at from accounts") is None
         assert mirror.value("select backoff_until - now() > interval '3 minutes' from accounts")
+
+
+def test_an_inbox_that_is_not_listed_is_mirrored_nevertheless(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    inbox = letters(user, 3)
+    letters(user, 1, "Work")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        scripted.on(
+            "LIST", _without_lines(b'* LIST () "/" INBOX', b'* LIST () "/" "INBOX"', b"* STATUS INBOX")
+        )
+        mirror.conn.execute("update accounts set next_discovery_at = now()")
+        inbox.add(mail.message(3))
+        mirror.hot()
+        assert mirror.folder().missing_since is None
+        assert sorted(mirror.rows()) == [1, 2, 3, 4]
+
+
+def test_a_folder_whose_name_cannot_be_indexed_costs_only_itself(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 3)
+    user.create(secrets.token_hex(5_000))
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        assert mirror.state == ("healthy", None)
+        assert len(mirror.rows()) == 3
 
 
 def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:
