@@ -122,7 +122,9 @@ def _state(
     settings: Settings,
 ) -> tuple[str, str | None, str | None]:
     if failures:
-        return "degraded", account.sync_state_reason or "unreachable", account.sync_state_message
+        # a turn that proves nothing ends nothing
+        state = "broken" if account.sync_state == "broken" else "degraded"
+        return state, account.sync_state_reason or "unreachable", account.sync_state_message
     wrong = next((f for f in tracked if f.last_error), None)
     unfinished = [f for f in tracked if not f.is_complete]
     if wrong:

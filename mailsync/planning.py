@@ -33,7 +33,8 @@ def plan_folder(
         reasons.append(f"flags_{flags}")
     if _numbers_differ(folder, status):
         reasons.append("messages")
-    if folder.last_error and _is_due(folder.retry_at, now):
+    # in a folder that is not complete it is the backfill that failed, and that has to succeed
+    if folder.last_error and folder.is_complete and _is_due(folder.retry_at, now):
         reasons.append("retry")
     if reconcile := full or _is_due(folder.next_reconcile_at, now):
         reasons.append("reconcile")

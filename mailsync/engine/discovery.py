@@ -42,8 +42,9 @@ def empty_untracked(turn: Turn) -> None:
         if folder.tracked or not (folder.live_count or folder.last_uid):
             continue
         turn.working()
+        # the cursors first: they must not vouch for rows that are gone, should it be tracked again halfway
+        folders.clear_cursors(turn.conn, folder)
         while gone := messages.tombstone_chunk(turn.conn, folder, "untracked"):
             turn.tally.messages_deleted += gone
             turn.checkpoint()
-        folders.clear_cursors(turn.conn, folder)
         turn.refresh(folder)

@@ -42,6 +42,8 @@ def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[U
     a search first. UIDNEXT itself proves nothing, so beyond a batch the server says what exists.
     """
     first = folder.last_uid + 1
+    if first > _LARGEST:
+        return UidSet(), True
     if seen.uidnext is not None and seen.uidnext - first <= turn.settings.fetch_batch:
         return UidSet([(first, seen.uidnext - 1)] if seen.uidnext > first else []), False
     found = turn.session.search(uids=UidSet([(first, _LARGEST)]), since=window.search_since(turn))

@@ -96,6 +96,9 @@ with told as (
            jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'initial_sync', 'new_reason', null)
     from accounts
     where id = %(account_id)s and (sync_state, sync_state_reason) is distinct from ('initial_sync', null)
+), pardoned as (
+    update folders set uidvalidity_resets = '{}'
+    where account_id = %(account_id)s and uidvalidity_resets <> '{}'
 )
 update accounts
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
@@ -114,7 +117,7 @@ set status = case when status = 'missing' then status else 'pending' end,
     last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
     server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
     next_flag_scan_at = null, next_reconcile_at = null, last_reconciled_at = null, last_reconcile_clean = null,
-    suspect_deletion = null, suspect_deletion_at = null, uidvalidity_resets = '{}', last_error = null, retry_at = null,
+    suspect_deletion = null, suspect_deletion_at = null, last_error = null, retry_at = null,
     updated_at = now()
 where account_id = %(account_id)s
 

@@ -70,7 +70,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: advance_initial
 update folders
-set initial_oldest_uid = %(oldest)s
+set initial_oldest_uid = %(oldest)s, last_error = null, retry_at = null
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: finish_initial
@@ -140,10 +140,13 @@ update folders set uidvalidity = %(uidvalidity)s
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: clear_folder_cursors
--- Untracked or missing, and emptied: should it come back, it is backfilled from the beginning.
+-- Untracked or missing, and to be emptied: should it come back, it is backfilled from the beginning.
+with forgotten as (
+    delete from fetch_attempts where account_id = %(account_id)s and folder_id = %(folder_id)s
+)
 update folders
 set status = case when %(status)s::text is null then 'pending' else %(status)s end,
     last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
     server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
-    live_count = 0, live_unseen = 0, last_error = null, retry_at = null, updated_at = now()
+    last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s

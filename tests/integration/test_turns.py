@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 
 from mailsync.errors import OutOfTokens, Transient, TurnOver
+from mailsync.store import accounts, folders
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
 from tests.servers.scripted import ScriptedServer
@@ -152,6 +153,87 @@ def test_a_folder_whose_name_cannot_be_indexed_costs_only_itself(
         mirror.settle()
         assert mirror.state == ("healthy", None)
         assert len(mirror.rows()) == 3
+
+
+def test_a_folder_tracked_again_while_it_is_emptied_is_filled_anew(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 1)
+    letters(user, 10, "Work")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        # 5,002 rows: more than one step of the emptying takes
+        mirror.conn.execute(
+            "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
+            " select account_id, folder_id, 1, n, now() from messages, generate_series(1, 4992) n"
+            " where folder_id = %s and uid = 1",
+            [mirror.folder("Work").id],
+        )
+        mirror.conn.execute("update folders set live_count = 5002 where path = 'Work'")
+        folders.choose(mirror.conn, mirror.account_id, "Work", tracked=False)
+        mirror.configure(hot_turn_max=0)
+        assert isinstance(mirror.hot(), TurnOver)
+        assert mirror.folder("Work").live_count == 2
+
+        folders.choose(mirror.conn, mirror.account_id, "Work", tracked=True)
+        mirror.configure(hot_turn_max=10)
+        mirror.settle()
+        assert sorted(mirror.rows("Work")) == list(range(1, 11))
+        assert mirror.folder("Work").live_count == 10
+        assert mirror.state == ("healthy", None)
+
+
+def test_an_account_whose_folder_was_reset_too_often_goes_on_when_a_person_says_so(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    inbox = letters(user, 3)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        for uidvalidity in (5, 6, 7):
+            inbox.renumber(uidvalidity)
+            mirror.hot()
+            mirror.fill()
+        assert mirror.state == ("broken", "uidvalidity_reset_limit")
+
+        accounts.reset(mirror.conn, mirror.account_id, resync=False)
+        mirror.settle()
+        assert mirror.state == ("healthy", None)
+        assert mirror.folder().uidvalidity == 7
+
+
+def test_a_first_sync_that_fails_is_said_once_until_it_succeeds(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 3)
+    scripted.on("UID FETCH", b"NO [CANNOT] not now")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.hot()
+        for _ in range(3):
+            mirror.fill()
+            mirror.conn.execute("update folders set retry_at = now()")
+            mirror.hot()
+            assert mirror.state == ("degraded", "folder_error")
+        events = "select count(*) from sync_events where type = 'account.state_changed'"
+        assert mirror.value(events) == 1
+
+        scripted.off("UID FETCH")
+        mirror.settle()
+        assert mirror.state == ("healthy", None)
+
+
+def test_nothing_is_asked_for_above_the_largest_uid(database_url: str, scripted: ScriptedServer) -> None:
+    user = scripted.new_user()
+    letters(user, 2).add(mail.message(2), uid=2**32 - 1)
+    scripted.on("LIST", lambda request: request.default().replace(b" UIDNEXT 4294967296", b""))
+    scripted.on("EXAMINE", _without_lines(b"* OK [UIDNEXT"))
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        assert mirror.state == ("healthy", None)
+        assert sorted(mirror.rows()) == [1, 2, 2**32 - 1]
+        assert not [c for c in scripted.journal.commands() if b"4294967296" in c.line]
 
 
 def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:
