@@ -17,6 +17,7 @@ import click
 from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.engine.turn import StopSignal
+from mailsync.errors import DatabaseUnavailable
 from mailsync.providers import normalise_email
 from mailsync.store import accounts, db
 from mailsync.store.db import Connection
@@ -53,8 +54,22 @@ def settings_for(*require: str) -> Settings:
 @contextmanager
 def database(settings: Settings) -> Iterator[Connection]:
     """A session connection of this command's own, closed at the end."""
-    with closing(db.connect(settings, "cli")) as conn:
+    try:
+        conn = db.connect(settings, "cli")
+    except DatabaseUnavailable as error:
+        if _is_of_dev(settings.database_url):
+            raise DatabaseUnavailable(
+                "`mailsync dev` is not running in this directory; start it, or set DATABASE_URL"
+            ) from error
+        raise
+    with closing(conn):
         yield conn
+
+
+def _is_of_dev(url: str | None) -> bool:
+    """Whether it is the Postgres of ``mailsync dev``, which runs only as long as that does."""
+    given = environment(with_dev=False).get("DATABASE_URL", "").strip()
+    return not given and read_environment(DEV_DIRECTORY / "env").get("DATABASE_URL") == url
 
 
 @contextmanager

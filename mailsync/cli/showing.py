@@ -135,7 +135,7 @@ def _overview(conn: Connection) -> str:
         lines = ["There is no account; add one with `mailsync add-account`"]
     for a in found:
         if a.sync_state_message and a.sync_state != "healthy":
-            lines.append(f"  {fit(a.email, 36)}: {printable(redact(a.sync_state_message))}")
+            lines.append(f"  {fit(a.email, 36)}: {_message(a)}")
     workers = turns.list_workers(conn)
     for worker in workers:
         lines.append(f"worker {worker['worker']}: heartbeat {span(worker['heartbeat_age_seconds'])} ago")
@@ -149,13 +149,22 @@ def _state(a: AccountStatus) -> str:
     return f"{a.sync_state}{why}{' *' if a.currently_syncing else ''}"
 
 
+def _message(a: AccountStatus) -> str:
+    """What is wrong, and for a broken account the command that helps."""
+    said = printable(redact(a.sync_state_message or ""))
+    if a.sync_state != "broken":
+        return said
+    command = "set-password" if a.sync_state_reason == "auth_failed" else "reset-account"
+    return f"{said} (`mailsync {command}` tries it again)"
+
+
 def _account_lines(a: AccountStatus) -> str:
     lines = [
         f"account   {a.email}  (id {a.account_id}{', ' + a.provider if a.provider else ''})",
         f"state     {_state(a).removesuffix(' *')} since {moment(a.sync_state_since)}",
     ]
     if a.sync_state_message:
-        lines.append(f"          {printable(redact(a.sync_state_message))}")
+        lines.append(f"          {_message(a)}")
     lines += [
         f"syncing   {'now, by ' + (a.sync_started_by or 'somebody') if a.currently_syncing else 'no'}",
         f"lag       priority folders {span(a.priority_sync_lag_seconds)},"

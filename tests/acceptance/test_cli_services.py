@@ -188,6 +188,11 @@ def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mai
         assert not any(child.is_running() for child in children)
     assert len(secrets) == 2
     assert "Accounts: 1/20" in running.output
+    done = mailsync("status")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "mailsync: `mailsync dev` is not running in this directory; start it, or set DATABASE_URL\n"
+    )
 
 
 def wait_for_both(running: Running) -> None:
