@@ -11,7 +11,7 @@ PYTEST := $(VENV)/python -m pytest -n 2 --dist worksteal
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-demo: $(STAMP) ## a sample mailbox becomes rows, on this machine, in half a minute
+demo: $(STAMP) ## a sample mailbox becomes rows, on this machine, in a few seconds
 	@$(VENV)/mailsync demo
 
 dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own

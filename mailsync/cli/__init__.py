@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Begin": {
-        "demo": ("demo", "See a sample mailbox become rows, in half a minute."),
+        "demo": ("demo", "See a sample mailbox become rows, in a few seconds."),
         "dev": ("running", "Run API and worker in this terminal, with a Postgres of their own."),
         "generate-key": ("upkeep", "Print a new IMAP_ENCRYPTION_KEY."),
         "migrate": ("upkeep", "Bring the database's schema up to date."),
