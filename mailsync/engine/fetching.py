@@ -30,8 +30,8 @@ def fetch(
     """Fetch `uids` in batches: yields (UIDs asked for, their messages), in order, complete.
 
     Those that the server leaves out are asked for again, and are gone only if a search agrees. Ends early,
-    between batches, when the turn is over. A batch that takes longer than ``BACKFILL_BATCH_TIMEOUT`` ends
-    the session.
+    after one batch at least, when the turn is over. A batch that takes longer than
+    ``BACKFILL_BATCH_TIMEOUT`` ends the session.
     """
     suspects = store.open_attempts(turn.conn, folder)
     deadly = _deadly(uids, suspects)
@@ -56,7 +56,10 @@ def _fetch(
     turn: Turn, folder: FolderState, uids: UidSet, suspects: list[tuple[int, int, int]], newest_first: bool
 ) -> Generator[tuple[UidSet, list[Message]], None, None]:
     timeout = turn.settings.backfill_batch_timeout
-    while uids and not turn.is_over():
+    first = True
+    # one batch always: EXAMINE and SEARCH are paid for, and a worker that is late would never get to any
+    while uids and not (turn.stop if first else turn.is_over()):
+        first = False
         held: list[Batch] = []
         batches = _batches(turn, folder, uids, suspects, newest_first, held)
         with closing(turn.session.fetch_messages(batches)) as stream:

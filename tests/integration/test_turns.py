@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
+from mailsync.engine.cycle import fill_work
 from mailsync.errors import OutOfTokens, Transient, TurnOver
 from mailsync.store import accounts, folders
 from tests.integration.turns import Mirror, letters
@@ -234,6 +236,18 @@ def test_nothing_is_asked_for_above_the_largest_uid(database_url: str, scripted:
         assert mirror.state == ("healthy", None)
         assert sorted(mirror.rows()) == [1, 2, 2**32 - 1]
         assert not [c for c in scripted.journal.commands() if b"4294967296" in c.line]
+
+
+def test_a_worker_that_is_late_goes_on_with_first_syncs_nevertheless(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 30)
+    with Mirror(database_url, scripted, user, fetch_batch=10) as mirror:
+        mirror.hot()
+        for stored in (10, 20, 30):
+            mirror.take(replace(fill_work(mirror.settings), limit=0.0))
+            assert len(mirror.rows()) == stored
 
 
 def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:
