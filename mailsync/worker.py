@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _SLICE = 1.0
 _BUSY_DELAY = 5.0
 _BEAT = 15.0
+_LEAST_WAIT = 0.2
 _RECONNECT_AT_MOST = 30.0
 
 
@@ -99,25 +100,32 @@ class Worker:
         try:
             while not self.stop:
                 self._alive(engine)
-                self._hot_pass(engine)
+                busy = self._hot_pass(engine)
                 if once:
                     self._backfill_round(engine, to_the_end=True)
                     return
                 waiting = self._backfill_pass(engine)
-                self._wait(engine, at_most=_BUSY_DELAY if waiting else self.settings.sync_interval)
+                self._wait(
+                    engine,
+                    # an account may be due and not to be had: its row is locked
+                    at_least=0.0 if busy else _LEAST_WAIT,
+                    at_most=_BUSY_DELAY if waiting else self.settings.sync_interval,
+                )
         finally:
             if not db.is_broken(engine.conn):
                 turns.forget_worker(engine.conn, self.name)
 
-    def _hot_pass(self, engine: Engine) -> None:
-        """A turn for each account that was due when the pass began."""
-        started = turns.now(engine.conn)
+    def _hot_pass(self, engine: Engine) -> bool:
+        """A turn for each account that was due when the pass began; returns whether there was any."""
+        started, any_due = turns.now(engine.conn), False
         while not self.stop:
             account_id = turns.claim(engine.conn, started, self.settings.sync_interval)
             if account_id is None:
-                return
+                break
+            any_due = True
             self._turn(engine, account_id, hot_work(self.settings))
             self._alive(engine)
+        return any_due
 
     def _backfill_pass(self, engine: Engine) -> bool:
         """Rounds of initial-sync turns until an account is due; whether there is more to do."""
@@ -194,10 +202,10 @@ class Worker:
             turns.worker_beat(engine.conn, self.name, __version__)
             self._beaten_at = time.monotonic()
 
-    def _wait(self, engine: Engine, at_most: float) -> None:
+    def _wait(self, engine: Engine, *, at_least: float, at_most: float) -> None:
         """Wait until an account is due, a wake-up comes, or the process is asked to stop."""
         due = turns.seconds_until_due(engine.conn)
-        until = time.monotonic() + max(0.0, min(at_most, at_most if due is None else due))
+        until = time.monotonic() + max(at_least, min(at_most, at_most if due is None else due))
         while not self.stop and (left := until - time.monotonic()) > 0:
             if db.wait_for_wake(engine.conn, min(left, _SLICE)):
                 return

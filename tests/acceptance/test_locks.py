@@ -152,3 +152,20 @@ def _slowly(seconds: float) -> Callable[[Request], bytes]:
         return request.default()
 
     return answer
+
+
+def test_a_worker_does_not_spin_while_somebody_locks_the_row_of_an_account_that_is_due(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    account = add_account(mailsync, scripted, scripted.new_user())
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: is_healthy(database, account))
+    statements = "select xact_commit from pg_stat_database where datname = current_database()"
+
+    with psycopg.connect(mailsync.environment["DATABASE_URL"] or "") as other:
+        other.execute("select from mailsync.accounts for update")
+        time.sleep(1.5)
+        before = value(database, statements)
+        time.sleep(2)
+        assert value(database, statements) - before < 300
+    worker.wait_for(lambda: is_healthy(database, account))
