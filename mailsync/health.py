@@ -68,12 +68,22 @@ def _failed(
         return _verdict(account, "broken", error.code, message, account.consecutive_failures + 1)
     if isinstance(error, AuthenticationFailed):
         return _rejected(account, message, now)
+    if account.sync_state_reason == "auth_failed":
+        # a server that cannot be reached meanwhile makes no password right: the rejections stay counted
+        until = now + _LOGIN_RETRIES[-1]
+        rejections = account.consecutive_failures
+        return _verdict(account, _unproven(account), "auth_failed", message, rejections, backoff_until=until)
     failures = account.consecutive_failures + 1
     since = priority_at or account.priority_synced_at or account.created_at
     if now - since >= _STUCK_AFTER:
         return _verdict(account, "broken", "stuck", message, failures, backoff_until=now + timedelta(hours=1))
     until = now + backoff(failures, chance)
     return _verdict(account, "degraded", error.code, message, failures, backoff_until=until)
+
+
+def _unproven(account: Account) -> str:
+    """The state after a turn that neither proves nor breaks anything."""
+    return "broken" if account.sync_state == "broken" else "degraded"
 
 
 def _rejected(account: Account, message: str, now: datetime) -> Verdict:
@@ -122,9 +132,7 @@ def _state(
     settings: Settings,
 ) -> tuple[str, str | None, str | None]:
     if failures:
-        # a turn that proves nothing ends nothing
-        state = "broken" if account.sync_state == "broken" else "degraded"
-        return state, account.sync_state_reason or "unreachable", account.sync_state_message
+        return _unproven(account), account.sync_state_reason or "unreachable", account.sync_state_message
     wrong = next((f for f in tracked if f.last_error), None)
     unfinished = [f for f in tracked if not f.is_complete]
     if wrong:

@@ -23,6 +23,7 @@ from mailsync.uids import UidSet
 log = logging.getLogger(__name__)
 
 _LARGE = 100
+_TRIED_AGAIN = 20
 
 
 def differs(turn: Turn, folder: FolderState) -> bool:
@@ -57,6 +58,8 @@ def reconcile(turn: Turn, folder: FolderState) -> FolderState:
         )
     next_at = next_reconcile(turn.now(), turn.settings, turn.chance()) if clean else turn.now()
     folders.save_reconciled(turn.conn, folder, next_at=next_at, clean=clean, suspect=suspect)
+    if clean:
+        _try_again(turn, folder)
     return turn.refresh(folder)
 
 
@@ -86,3 +89,20 @@ def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
             committer.commit(asked, window.inside(turn, found), lambda: None)
             left = left.minus(asked)
     return left
+
+
+def _try_again(turn: Turn, folder: FolderState) -> None:
+    """Ask once more for messages that have but a stub (SPEC §9.5), a few, those least tried first.
+
+    The reconcile is saved by now: a message that ends the connection costs this turn, not all that follow.
+    """
+    with Committer(turn, folder, announce=True) as committer:
+        for uid in store.unfetchable(turn.conn, folder, _TRIED_AGAIN):
+            if turn.is_over():
+                break
+            only = UidSet([(uid, uid)])
+            turn.session.check_budget()
+            store.note_attempt(turn.conn, folder, only)
+            for batch in turn.session.fetch_messages([only], prefetch=False):
+                if batch.messages:
+                    committer.commit(only, batch.messages, lambda: None)

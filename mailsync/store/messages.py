@@ -99,6 +99,11 @@ def compare_uids(
     return server.minus(live), live.minus(server)
 
 
+def unfetchable(conn: Connection, folder: FolderState, limit: int) -> list[int]:
+    """The UIDs of live rows that are but a stub, those least tried again first."""
+    return [row[0] for row in run(conn, "unfetchable_uids", **_key(folder), limit=limit)]
+
+
 def tombstone(conn: Connection, folder: FolderState, uids: UidSet, reason: str) -> int:
     """Tombstone the live rows of `uids`, in transactions of at most 5,000 rows; returns how many."""
     total = 0

@@ -193,6 +193,8 @@ create index messages_newest on messages (account_id, internal_date desc, id des
 create index messages_folder_newest on messages (account_id, folder_id, internal_date desc, id desc) where deleted_at is null;
 create index messages_sender on messages (account_id, from_email, internal_date desc) where deleted_at is null;
 create index messages_message_id on messages (account_id, message_id);
+-- few: what reconcile tries again
+create index messages_unfetchable on messages (account_id, folder_id) where 'unfetchable' = any (parse_errors);
 
 create table attachments (
     account_id bigint not null,
@@ -390,4 +392,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0001_create_mirror', 'cae04a73e00190ef92d924f9fbfa00f51d39f4fd5b2c8ce1131c939f7e5a60b5');
+    ('0001_create_mirror', '8d5dbd9333329dc3fa7ddec38e2a7d70ab42d08ae763269b92cb2569f7360601');
