@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psycopg
 
-from mailsync.errors import MailsyncError, RowsRefused
+from mailsync.errors import RowsRefused
 from mailsync.model import FolderState, Message, MessageState
 from mailsync.store import rows
 from mailsync.store.db import Connection
@@ -46,22 +46,24 @@ class SentBatch:
         """Send all of it; `advance` moves the cursor. Raises RowsRefused when a refusal is known by then."""
         self._conn = conn
         self._pipeline = conn.pipeline()
+        sending = False
         try:
             conn.execute("begin")
             _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages)))
             self._pipeline.__enter__()
-        except (psycopg.Error, MailsyncError) as error:
-            self._roll_back()
-            raise translated(error) if isinstance(error, psycopg.Error) else error from None
-        try:
+            sending = True
             self._found = run(conn, "upsert_messages", **_key(folder), announce=announce)
             advance()
             conn.execute("commit")
-        except (psycopg.Error, MailsyncError) as error:
-            # Postgres may refuse the first statement while the next ones are still being sent
-            self._end_pipeline()
+        except BaseException as error:
+            # whatever it was, nothing stays open: what is written next would never be committed
+            if sending:
+                # Postgres may refuse the first statement while the next ones are still being sent
+                self._end_pipeline()
             self._roll_back()
-            raise translated(error) if isinstance(error, psycopg.Error) else error from None
+            if isinstance(error, psycopg.Error):
+                raise translated(error) from None
+            raise
 
     def wait(self) -> int:
         """Wait for the commit; returns how many rows are new. Raises RowsRefused if nothing is stored."""

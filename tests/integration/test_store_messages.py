@@ -300,6 +300,18 @@ def test_a_refusal_that_comes_while_the_cursor_is_sent_leaves_the_connection_in_
     assert store(conn, folder, message(5)) == 1
 
 
+def test_a_fault_while_a_batch_is_sent_leaves_no_transaction_open(
+    conn: Connection, folder: FolderState, database: psycopg.Connection
+) -> None:
+    def fault() -> None:
+        raise KeyError("a fault of ours")
+
+    with pytest.raises(KeyError):
+        messages.SentBatch(conn, folder, [message(1)], fault, announce=False)
+    assert store(conn, folder, message(2)) == 1
+    assert database.execute("select uid from messages").fetchall() == [(2,)]
+
+
 def test_a_backend_that_dies_under_a_batch_stores_nothing_of_it(
     conn: Connection, folder: FolderState, database: psycopg.Connection
 ) -> None:
