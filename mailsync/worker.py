@@ -200,6 +200,7 @@ class Worker:
         systemd.notify("WATCHDOG=1")
         if time.monotonic() - self._beaten_at >= _BEAT:
             turns.worker_beat(engine.conn, self.name, __version__)
+            self.sessions.drop_old()
             self._beaten_at = time.monotonic()
 
     def _wait(self, engine: Engine, *, at_least: float, at_most: float) -> None:

@@ -65,12 +65,14 @@ def reconcile(turn: Turn, folder: FolderState) -> FolderState:
 
 def _server_uids(turn: Turn) -> UidSet:
     since = window.search_since(turn)
-    server = turn.session.search(since=since)
-    if since is None and len(server) != turn.session.exists:
-        raise ProtocolError(
-            f"SEARCH shows {len(server)} messages, EXISTS {turn.session.exists}; nothing is deleted on that"
-        )
-    return server
+    # what arrives or goes while the server searches makes the two differ, once
+    for _ in range(2):
+        server = turn.session.search(since=since)
+        if since is not None or len(server) == turn.session.exists:
+            return server
+    raise ProtocolError(
+        f"SEARCH shows {len(server)} messages, EXISTS {turn.session.exists}; nothing is deleted on that"
+    )
 
 
 def _suspect(folder: FolderState, gone: UidSet) -> str | None:

@@ -50,6 +50,13 @@ class Sessions:
             hidden=self._hidden,
         )
 
+    def drop_old(self) -> None:
+        """Close those that are too old to be used again: their accounts are paused, removed or held back."""
+        now = time.monotonic()
+        old = [each for each, kept in self._kept.items() if now - kept.session.opened_at >= _MAX_AGE]
+        for account_id in old:
+            self._kept.pop(account_id).session.close()
+
     def keep(self, loaded: LoadedTurn, session: Session) -> None:
         """Keep an idle session for the next turn; above ``IMAP_SESSION_CAP`` the oldest is closed."""
         if session.closed:

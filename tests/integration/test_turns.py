@@ -298,6 +298,42 @@ def test_rejected_logins_are_counted_though_the_server_cannot_be_reached_in_betw
         assert mirror.state == ("broken", "auth_failed")
 
 
+def test_mail_that_arrives_while_the_server_searches_is_no_disagreement(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    inbox = letters(user, 3)
+
+    def arrive(request: Request) -> bytes:
+        found = request.default().splitlines(keepends=True)
+        inbox.add(mail.message(3))
+        return b"".join([*found[:-1], request.connection.news(), found[-1]])
+
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        mirror.conn.execute("update folders set next_reconcile_at = now()")
+        scripted.on("UID SEARCH", arrive, times=1)
+        mirror.hot()
+        assert mirror.state == ("healthy", None)
+        mirror.hot()
+        assert sorted(mirror.rows()) == [1, 2, 3, 4]
+
+
+def test_a_session_that_no_turn_takes_up_again_is_closed_when_it_is_old(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    with Mirror(database_url, scripted, user) as mirror:
+        turn = mirror.hot()
+        assert isinstance(turn, Turn)
+        mirror.engine.sessions.drop_old()
+        assert not turn.session.closed
+        turn.session.opened_at -= 25 * 60
+        mirror.engine.sessions.drop_old()
+        assert turn.session.closed
+        assert not mirror.engine.sessions.has(mirror.account_id)
+
+
 def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:
     def answer(request: Request) -> bytes:
         return b"".join(
