@@ -52,7 +52,7 @@ class Worker:
         self.sessions = Sessions(settings, hidden=hidden)
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
-        self._filled_last = 0
+        self._filled: dict[int, float] = {}
 
     def run(
         self,
@@ -142,19 +142,19 @@ class Worker:
         """One turn for each account with a first sync to do; returns (is there more, was there progress).
 
         A turn lasts no longer than until an account is due, and that ends the round unless it goes
-        `to_the_end`. The next one begins with the account that then is next.
+        `to_the_end`. The next one begins with the account that has had the least time.
         """
         more = progress = False
-        waiting = turns.accounts_to_backfill(engine.conn)
         due = turns.seconds_until_due(engine.conn)
-        for account_id in sorted(waiting, key=lambda each: (each <= self._filled_last, each)):
+        for account_id in self._by_time_had(turns.accounts_to_backfill(engine.conn)):
             if self.stop:
                 break
             work = fill_work(self.settings)
             if due is not None and not to_the_end:
                 work = replace(work, limit=min(work.limit, max(0.0, due)))
-            self._filled_last = account_id
+            began = time.monotonic()
             ended = self._turn(engine, account_id, work)
+            self._filled[account_id] += time.monotonic() - began
             if ended is None:
                 # complete: let the hot pass compare and say so at once
                 turns.postpone(engine.conn, account_id, 0)
@@ -165,6 +165,13 @@ class Worker:
             if due is not None and due <= 0 and not to_the_end:
                 return True, progress
         return more, progress
+
+    def _by_time_had(self, waiting: list[int]) -> list[int]:
+        """Sort by the seconds that each first sync has had; a new one begins level with the least."""
+        had = {each: self._filled[each] for each in waiting if each in self._filled}
+        least = min(had.values(), default=0.0)
+        self._filled = {each: had.get(each, least) for each in waiting}
+        return sorted(waiting, key=lambda each: (self._filled[each], each))
 
     def _turn(self, engine: Engine, account_id: int, work: Work) -> MailsyncError | None:
         """Take one turn; returns what ended it early. Only a lost database goes further up."""

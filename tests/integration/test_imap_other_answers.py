@@ -219,7 +219,7 @@ def test_an_answer_without_end_is_not_read_for_ever(scripted: ScriptedServer, se
             request.send(line * 16)
 
     scripted.on("LIST", flood)
-    with pytest.raises(ProtocolError, match="does not end"), session.deadline(30):
+    with pytest.raises(ProtocolError, match="does not end"), session.deadline(120):
         session.list_folders()
     assert session.closed
 
