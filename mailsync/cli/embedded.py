@@ -39,11 +39,12 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
     if " " in str(directory):
         raise ConfigError(f"{directory}: the embedded Postgres needs a path without blanks; set DATABASE_URL")
     directory.mkdir(parents=True, exist_ok=True)
-    package = _import(_runtime(directory))
+    runtime = runtime_directory(directory)
+    package = _import(runtime)
     logging.getLogger(package.__name__).setLevel("CRITICAL")
     server = None
     try:
-        with _undisturbed():
+        with undisturbed():
             server = _start(package, directory / "postgres")
         host = server.get_postmaster_info().socket_dir
         psql = shutil.which("psql") or str(server.bin_path / "psql")
@@ -53,10 +54,13 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
         )
     finally:
         if server is not None:
-            with _undisturbed():
+            with undisturbed():
                 server.cleanup()
                 # else it cleans up once more at exit, and makes the directories of its lock file anew
                 atexit.unregister(server._cleanup)
+        # in the directory it stays, as the data does; elsewhere it would, once for each directory
+        if runtime.parent != directory and not (directory / "postgres" / "postmaster.pid").exists():
+            shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _start(package: Any, data: Path) -> Any:
@@ -71,7 +75,7 @@ def _start(package: Any, data: Path) -> Any:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Hold back what asks us to end, from the server's programs too: one half started would be left behind.
 
     A locale of the user that this machine does not have is no reason not to start either.
@@ -89,7 +93,7 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _runtime(directory: Path) -> Path:
+def runtime_directory(directory: Path) -> Path:
     """Where the package keeps its lock file, and the socket if the data's path is too long for one."""
     if len(str(directory)) <= _LONGEST:
         return directory / "run"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from mailsync.cli.embedded import undisturbed
 from mailsync.demo_mail import SampleMessage, sample_mailbox
 from mailsync.errors import ConfigError, Transient
 
@@ -52,12 +53,13 @@ def sample_server(directory: Path) -> Iterator[SampleServer]:
         "admin",
         "dict",
     ]
-    with (directory / "imap.log").open("wb") as log:
-        # a session of its own: Ctrl-C is for us, who then end it in order
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+    process = None
     try:
+        with (directory / "imap.log").open("wb") as log, undisturbed():
+            # a session of its own: Ctrl-C is for us, who then end it in order
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         client = _Client(_connect(process, port))
         try:
             messages, folders = client.fill(sample_mailbox())
@@ -65,8 +67,9 @@ def sample_server(directory: Path) -> Iterator[SampleServer]:
             client.close()
         yield SampleServer(port, messages, folders)
     finally:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
 
 
 def _connect(process: subprocess.Popen[bytes], port: int) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import stat
+import tempfile
 import time
 import urllib.request
 from base64 import b64encode
@@ -15,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 
+from mailsync.cli.embedded import runtime_directory
 from tests.acceptance.test_cli_accounts import EMAIL, add
 from tests.servers import planted, run_directory
 from tests.servers.dovecot import Dovecot
@@ -161,6 +163,8 @@ def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mai
     environment = {name: value for name, value in mailsync.environment.items() if name not in own}
     port = run_directory.free_port()
     mailsync.directory, mailsync.environment = home, environment | {"PORT": str(port)}
+    outside = runtime_directory(home / ".mailsync")
+    assert outside.parent == Path(tempfile.gettempdir())  # a test's path is too long for a socket
     secrets: set[str] = set()
     # a closed terminal ends it as Ctrl-C does; the second time it finds what the first one made
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -185,6 +189,7 @@ def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mai
         assert running.wait(12) == 0
         assert time.monotonic() - begun < 10
         assert is_gone(postgres)
+        assert not outside.exists()
         assert not any(child.is_running() for child in children)
     assert len(secrets) == 2
     assert "Accounts: 1/20" in running.output

@@ -31,8 +31,9 @@ def stranger(mailsync: Mailsync, tmp_path: Path) -> Mailsync:
 def left_behind(stranger: Mailsync) -> list[str]:
     directory = stranger.environment["TMPDIR"]
     files = [str(path) for path in Path(directory).iterdir()]
-    for process in psutil.process_iter(["cmdline"]):
-        if directory in " ".join(process.info["cmdline"] or []):
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        inherited = (process.info["environ"] or {}).get("TMPDIR") == directory
+        if inherited or directory in " ".join(process.info["cmdline"] or []):
             files.append(str(process))
     return files
 
