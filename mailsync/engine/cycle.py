@@ -203,7 +203,7 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
         flags.refresh(turn, folder, seen, plan.flags)
     folder = turn.refresh(folder)
     if plan.reconcile or reconcile.differs(turn, folder):
-        folder = reconcile.reconcile(turn, folder)
+        folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     scan_at = next_flag_scan(folder, turn.now(), turn.settings) if plan.flags == "scan" else None
     folders.save_compared(
         turn.conn,

@@ -31,8 +31,11 @@ def differs(turn: Turn, folder: FolderState) -> bool:
     return folder.is_complete and window.start(turn) is None and turn.session.exists != folder.live_count
 
 
-def reconcile(turn: Turn, folder: FolderState) -> FolderState:
-    """Compare UIDs, tombstone what is gone, fetch what is missing; in an initial sync above its watermark."""
+def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
+    """Compare UIDs, tombstone what is gone, fetch what is missing; in an initial sync above its watermark.
+
+    One that is `due`, rather than called for by a difference, tries stubs again too.
+    """
     if turn.session.selected != folder.wire_name:
         turn.session.examine(folder.wire_name)
     lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
@@ -58,7 +61,7 @@ def reconcile(turn: Turn, folder: FolderState) -> FolderState:
         )
     next_at = next_reconcile(turn.now(), turn.settings, turn.chance()) if clean else turn.now()
     folders.save_reconciled(turn.conn, folder, next_at=next_at, clean=clean, suspect=suspect)
-    if clean:
+    if due and clean and folder.last_reconciled_at:
         _try_again(turn, folder)
     return turn.refresh(folder)
 
@@ -94,9 +97,10 @@ def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
 
 
 def _try_again(turn: Turn, folder: FolderState) -> None:
-    """Ask once more for messages that have but a stub (SPEC §9.5), a few, those least tried first.
+    """Ask once more for stubs (SPEC §9.5), a few of them, those that never ended a turn first.
 
-    The reconcile is saved by now: a message that ends the connection costs this turn, not all that follow.
+    Not in the first reconcile: they were asked for just now. The reconcile is saved by now, so a message that
+    ends the connection costs this turn, not all that follow.
     """
     with Committer(turn, folder, announce=True) as committer:
         for uid in store.unfetchable(turn.conn, folder, _TRIED_AGAIN):
@@ -106,5 +110,4 @@ def _try_again(turn: Turn, folder: FolderState) -> None:
             turn.session.check_budget()
             store.note_attempt(turn.conn, folder, only)
             for batch in turn.session.fetch_messages([only], prefetch=False):
-                if batch.messages:
-                    committer.commit(only, batch.messages, lambda: None)
+                committer.commit(only, batch.messages, lambda: None)

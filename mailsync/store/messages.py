@@ -102,7 +102,7 @@ def compare_uids(
 
 
 def unfetchable(conn: Connection, folder: FolderState, limit: int) -> list[int]:
-    """The UIDs of live rows that are but a stub, those least tried again first."""
+    """The UIDs of live rows that are but a stub: some of them, those that never ended a turn first."""
     return [row[0] for row in run(conn, "unfetchable_uids", **_key(folder), limit=limit)]
 
 

@@ -168,7 +168,7 @@ left join fetch_attempts a on a.account_id = m.account_id and a.folder_id = m.fo
     and a.uidvalidity = m.uidvalidity and a.uid = m.uid and a.through_uid = m.uid
 where m.account_id = %(account_id)s and m.folder_id = %(folder_id)s and m.uidvalidity = %(uidvalidity)s
   and m.deleted_at is null and 'unfetchable' = any (m.parse_errors)
-order by coalesce(a.attempts, 0), m.uid
+order by coalesce(a.attempts, 0), random()
 limit %(limit)s
 
 -- name: tombstone_uids
