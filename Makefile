@@ -3,7 +3,8 @@
 SHELL := /bin/sh
 VENV := .venv/bin
 STAMP := .venv/.made-from-setup.cfg
-PYTEST := $(VENV)/python -m pytest -n 2 --dist worksteal
+# three, since the longest tests wait more than they work
+PYTEST := $(VENV)/python -m pytest -n 3 --maxschedchunk=4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test check lint bench clean dovecot

@@ -147,7 +147,7 @@ def _state(
     if overall_at is None or now - overall_at > _OVERALL_LAG:
         return "degraded", "overall_lag", "some folder has not been compared for 15 minutes"
     if until is None or until < now:
-        return "degraded", "unreconciled", "some folder has not been found equal to the server for too long"
+        return "degraded", "unreconciled", "some folder is still to be found equal to the server"
     return "healthy", None, None
 
 

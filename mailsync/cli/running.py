@@ -90,9 +90,9 @@ def check(settings: Settings, *, production: bool) -> None:
 
 def introduce(settings: Settings, server: Embedded | None, token: Path | None) -> None:
     """Say where things are."""
-    lines = [f"API       {address(settings)}"]
+    lines = [f"API       curl {address(settings)}/health/ready"]
     if token:
-        lines.append(f'          curl -H "Authorization: Bearer $(cat {token})" {address(settings)}/health')
+        lines.append(f"          its token is in {token}")
     if server:
         lines.append(f"Postgres  {server.psql}")
     say("\n".join(["", *lines, "Ctrl-C ends everything", ""]))

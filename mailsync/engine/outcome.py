@@ -8,7 +8,7 @@ from dataclasses import replace
 from mailsync import health
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Work
-from mailsync.errors import MailsyncError, TurnOver
+from mailsync.errors import KeyMismatch, MailsyncError, TurnOver
 from mailsync.imap.throttle import Throttle
 from mailsync.model import Verdict
 from mailsync.store import folders, turns
@@ -24,7 +24,9 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
     if turn.run_id is not None:
         turns.finish_run(turn.conn, turn.account.id, turn.run_id, turn.result(error))
         turn.folders = folders.load(turn.conn, turn.account.id)
-    if not work.judged and not failed:
+    # a command that was given another key says nothing of the account
+    foreign_key = isinstance(error, KeyMismatch) and work.trigger != "schedule"
+    if foreign_key or (not work.judged and not failed):
         turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens)
         return
     outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at)

@@ -52,7 +52,9 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
             url, autocommit=True, application_name=f"mailsync-{role}", **defaults
         )
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[-1]
+        # libpq's first line says where and why, a second one only asks whether the server runs
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason.removeprefix("connection failed: ")
         raise DatabaseUnavailable(f"cannot connect to Postgres: {reason}") from error
     try:
         _configure(conn, settings, "search_path" in str(given.get("options", "")), statement_timeout)

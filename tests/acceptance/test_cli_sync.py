@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.test_cli_accounts import EMAIL, add, lock_held
+from tests.servers import planted
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import User
 from tests.servers.mail import internal_date, message
@@ -255,6 +256,17 @@ def test_a_rejected_password_is_code_4_and_other_failures_code_1(
     # a person asked: the backoff does not hold it up
     assert mailsync("sync", EMAIL).returncode == 0
     assert database.execute(backoff).fetchone() == (None,)
+
+
+def test_a_command_with_another_key_fails_and_leaves_the_account_as_it_is(
+    mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
+) -> None:
+    add(mailsync, dovecot, user)
+    assert mailsync("sync", EMAIL).returncode == 0
+    failed = mailsync("sync", EMAIL, env={"IMAP_ENCRYPTION_KEY": planted.keep("7a" * 32)})
+    assert failed.returncode == 1
+    assert "IMAP_ENCRYPTION_KEY" in failed.stderr
+    assert database.execute("select sync_state from accounts").fetchall() == [("healthy",)]
 
 
 def test_a_folder_that_cannot_be_read_costs_only_itself_and_makes_the_code_1(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.mirrors import add_account, backends, live_uids, value
 from tests.servers import mail
@@ -25,6 +26,7 @@ KILLS = 50
 MESSAGES = 4_000
 
 
+@pytest.mark.long
 def test_kill_9_at_fifty_moments_of_a_first_sync_loses_nothing_and_doubles_nothing(
     mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value, wake
 from tests.servers import mail
@@ -43,6 +44,7 @@ def test_new_mail_is_visible_long_before_the_first_sync_ends(
     assert live_uids(database, account) == list(range(1, 202))
 
 
+@pytest.mark.long
 def test_huge_first_syncs_delay_the_new_mail_of_others_by_no_more_than_a_tick_and_share_the_time(
     mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.mirrors import add_account, live_uids
 from tests.servers import mail
@@ -17,6 +18,7 @@ LIMIT = 60
 WATCHED = 68.0  # seconds: some windows of a whole minute
 
 
+@pytest.mark.long
 def test_no_60_seconds_see_more_commands_than_the_limit_whoever_sends_them(
     mailsync: Mailsync,
     scripted: ScriptedServer,
