@@ -182,7 +182,11 @@ def test_kill_9_while_postgres_commits_is_as_good_as_any_other_moment(
     for _ in range(3):
         worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
         worker.wait_for(
-            lambda: value(database, "select 1 from pg_stat_activity where wait_event = 'PgSleep'")
+            lambda: value(
+                database,
+                "select 1 from pg_stat_activity"
+                " where wait_event = 'PgSleep' and datname = current_database()",
+            )
         )
         worker.send_signal(signal.SIGKILL)
         worker.wait()

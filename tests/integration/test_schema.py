@@ -215,7 +215,11 @@ def test_a_migration_that_fails_leaves_nothing_behind(
         with pytest.raises(Exception, match="division by zero"):
             schema.migrate(conn, settings)
         assert in_schema("mailsync", conn) == set()
-        assert other.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (0,)
+        held = other.execute(
+            "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+            " where l.locktype = 'advisory' and d.datname = current_database()"
+        )
+        assert held.fetchone() == (0,)
 
 
 # -- the data model ------------------------------------------------------------------------------------------
