@@ -78,6 +78,11 @@ def begin_initial(conn: Connection, folder: FolderState, status: MailboxStatus, 
     )
 
 
+def rearm(conn: Connection, account_id: int, folder_id: int | None = None) -> None:
+    """Let the backfill pass fetch what is missing in a complete folder, or in all of the account's."""
+    run(conn, "rearm_folders", account_id=account_id, folder_id=folder_id)
+
+
 def advance_initial(conn: Connection, folder: FolderState, oldest: int) -> None:
     """All that the snapshot holds from UID `oldest` upwards has a row."""
     run(conn, "advance_initial", **_key(folder), oldest=oldest)

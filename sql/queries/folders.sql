@@ -68,6 +68,14 @@ set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidva
     uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
+-- name: rearm_folders
+-- Complete folders are backfilled again from the top: what has no live row is fetched, what has one is passed over.
+update folders
+set status = 'initial', initial_target_uid = last_uid, initial_oldest_uid = last_uid + 1, initial_done_at = null,
+    updated_at = now()
+where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
+  and status = 'active' and last_uid > 0
+
 -- name: advance_initial
 update folders
 set initial_oldest_uid = %(oldest)s, last_error = null, retry_at = null
