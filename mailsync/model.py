@@ -6,6 +6,7 @@ leaves ``imap/`` and no dict row leaves ``store/``. Times are aware, durations a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -141,11 +142,20 @@ class MailboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The answer to one LIST-STATUS: the wire names listed, and the status of those that were given one."""
+
+    names: frozenset[bytes]
+    statuses: Mapping[bytes, MailboxStatus]
+
+
+@dataclass(frozen=True, slots=True)
 class FolderPlan:
     """What one visit to a folder has to do, as :func:`mailsync.planning.plan_folder` decides.
 
-    ``flags`` is ``changes`` (CHANGEDSINCE) or ``scan`` (all), or None. ``reasons`` says why the visit is
-    made; without any there is none.
+    ``flags`` is ``changes`` (CHANGEDSINCE), ``newest`` (a scan of the newest messages), ``unseen`` (the same,
+    and of all if UNSEEN differs still), ``all``, or None. ``reasons`` says why the visit is made; without any
+    there is none.
     """
 
     new_mail: bool = False
@@ -155,6 +165,14 @@ class FolderPlan:
 
     def __bool__(self) -> bool:
         return bool(self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyNets:
+    """The folders, by id, whose due flag scan or due reconcile a turn may do."""
+
+    scans: frozenset[int] = frozenset()
+    reconciles: frozenset[int] = frozenset()
 
 
 class Attachment(NamedTuple):

@@ -5,22 +5,32 @@ The table of cases is ``tests/unit/test_planning.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from mailsync.config import Settings
-from mailsync.model import FolderPlan, FolderState, MailboxStatus
+from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
 
 NOTHING = FolderPlan()
+NO_NETS = SafetyNets()
 
 
 def plan_folder(
-    folder: FolderState, status: MailboxStatus, now: datetime, *, condstore: bool, full: bool = False
+    folder: FolderState,
+    status: MailboxStatus,
+    now: datetime,
+    *,
+    condstore: bool,
+    windowed: bool = False,
+    nets: SafetyNets = NO_NETS,
+    full: bool = False,
 ) -> FolderPlan:
     """Decide from the folder's state and the server's status what a visit has to do.
 
-    `condstore` tells whether the server offers CONDSTORE (RFC 7162); `full` forces a flag scan and a
-    reconcile. A folder whose first sync has not begun has nothing to keep fresh: backfill begins it.
+    `condstore` tells whether the server offers CONDSTORE (RFC 7162), `windowed` whether only a part of the
+    mail is mirrored, so that counts do not compare; `nets` are the safety nets that this turn may use
+    (:func:`safety_nets`); `full` forces a flag scan and a reconcile. A folder whose first sync has not begun
+    has nothing to keep fresh: backfill begins it.
     """
     if not folder.tracked or folder.missing_since or folder.status in ("pending", "missing"):
         return NOTHING
@@ -29,16 +39,47 @@ def plan_folder(
     reasons = []
     if new_mail := _has_new_mail(folder, status):
         reasons.append("new_mail")
-    if flags := _flags(folder, status, now, condstore=condstore, full=full):
+    if flags := _flags(folder, status, condstore=condstore, windowed=windowed, nets=nets, full=full):
         reasons.append(f"flags_{flags}")
-    if _numbers_differ(folder, status):
+    if _numbers_differ(folder, status, windowed=windowed):
         reasons.append("messages")
     # in a folder that is not complete it is the backfill that failed, and that has to succeed
-    if folder.last_error and folder.is_complete and _is_due(folder.retry_at, now):
+    if folder.last_error and folder.is_complete and folder.retry_at and folder.retry_at <= now:
         reasons.append("retry")
-    if reconcile := full or _is_due(folder.next_reconcile_at, now):
+    if reconcile := full or folder.id in nets.reconciles or _went_back(folder, status):
         reasons.append("reconcile")
     return FolderPlan(new_mail=new_mail, flags=flags, reconcile=reconcile, reasons=tuple(reasons))
+
+
+def safety_nets(
+    folders: Iterable[FolderState], now: datetime, settings: Settings, *, condstore: bool
+) -> SafetyNets:
+    """Choose, of the folders that this turn looks at, those whose due scan or reconcile it may do.
+
+    What is due longest comes first, at most ``MAX_FLAG_SCANS_PER_CYCLE`` and ``MAX_RECONCILES_PER_CYCLE``.
+    Where the server offers CONDSTORE a folder is scanned only if it has no MODSEQ. A reconcile that a
+    difference calls for is not limited: a folder that was never compared as a whole, or was not found clean.
+    A time further ahead than its whole interval is due: the clock was wrong, or the setting was longer, when
+    it was set.
+    """
+    scans: list[tuple[datetime, int]] = []
+    reconciles: list[tuple[datetime, int]] = []
+    called_for: set[int] = set()
+    for folder in folders:
+        scan, compare = folder.next_flag_scan_at, folder.next_reconcile_at
+        has_modseq = condstore and folder.server_modseq
+        if scan and not has_modseq and _is_due(scan, now, _scan_interval(folder, settings)):
+            scans.append((scan, folder.id))
+        if compare and _is_due(compare, now, settings.reconcile_interval + settings.reconcile_jitter):
+            if folder.last_reconcile_clean:
+                reconciles.append((compare, folder.id))
+            else:
+                called_for.add(folder.id)
+    return SafetyNets(
+        scans=frozenset(each for _, each in sorted(scans)[: settings.max_flag_scans_per_cycle]),
+        reconciles=frozenset(each for _, each in sorted(reconciles)[: settings.max_reconciles_per_cycle])
+        | called_for,
+    )
 
 
 def folders_to_poll(
@@ -57,10 +98,24 @@ def folders_to_poll(
     return priority + chosen, 0 if wrapped else chosen[-1].id
 
 
+def arrivals_explain(folder: FolderState, status: MailboxStatus) -> bool:
+    """Whether new mail alone can have turned the compared tuple into `status`: as many messages as UIDs.
+
+    For folders whose rows cannot be counted against the server's: in a window, or in a first sync.
+    """
+    before = (folder.server_messages, folder.uidnext)
+    if None in before or status.messages is None or status.uidnext is None:
+        return before == (status.messages, status.uidnext)
+    return status.messages - (folder.server_messages or 0) == status.uidnext - (folder.uidnext or 0)
+
+
 def next_flag_scan(folder: FolderState, now: datetime, settings: Settings) -> datetime:
-    """When the folder's flags are scanned again if nothing shows a change before."""
-    seconds = settings.flag_scan_priority_interval if folder.is_priority else settings.flag_scan_interval
-    return now + timedelta(seconds=seconds)
+    """When the folder's flags are scanned again if nothing shows a change before.
+
+    Half a tick early, so that the tick nearest to it does it and not the one after.
+    """
+    seconds = _scan_interval(folder, settings)
+    return now + timedelta(seconds=seconds - min(settings.sync_interval / 2, seconds / 4))
 
 
 def next_reconcile(now: datetime, settings: Settings, chance: float) -> datetime:
@@ -74,32 +129,55 @@ def _has_new_mail(folder: FolderState, status: MailboxStatus) -> bool:
 
 
 def _flags(
-    folder: FolderState, status: MailboxStatus, now: datetime, *, condstore: bool, full: bool
+    folder: FolderState,
+    status: MailboxStatus,
+    *,
+    condstore: bool,
+    windowed: bool,
+    nets: SafetyNets,
+    full: bool,
 ) -> str | None:
     if full:
-        return "scan"
+        return "all"
     if condstore and status.modseq:
-        if folder.highest_modseq and status.modseq < folder.highest_modseq:
-            return "scan"
-        return "changes" if status.modseq != folder.server_modseq else None
-    unseen_differs = (
-        folder.is_complete
-        and status.unseen is not None
-        and status.unseen != folder.live_unseen
-        and status.unseen != folder.server_unseen
-    )
-    return "scan" if unseen_differs or _is_due(folder.next_flag_scan_at, now) else None
+        if _went_back(folder, status):
+            return "all"
+        if status.modseq != folder.server_modseq:
+            return "changes"
+    elif folder.id in nets.scans:
+        # the newest of a priority folder often, the rest of it with the safety net that compares it all
+        return "newest" if folder.is_priority and folder.id not in nets.reconciles else "all"
+    if _unseen_differs(folder, status, windowed=windowed):
+        return "all" if windowed else "unseen"
+    return "all" if folder.id in nets.reconciles and not (condstore and status.modseq) else None
 
 
-def _numbers_differ(folder: FolderState, status: MailboxStatus) -> bool:
+def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:
+    if status.unseen is None or status.unseen == folder.server_unseen or not folder.is_complete:
+        return False
+    if not windowed:
+        return status.unseen != folder.live_unseen
+    # new mail is unread, mostly
+    arrived = (status.uidnext or 0) - (folder.uidnext or 0)
+    return folder.server_unseen is not None and status.unseen - folder.server_unseen != arrived
+
+
+def _went_back(folder: FolderState, status: MailboxStatus) -> bool:
+    return bool(status.modseq and status.modseq < folder.highest_modseq)
+
+
+def _numbers_differ(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:
     # a difference that remains is looked at again when the server's tuple changes, not every tick
-    return (
-        folder.is_complete
-        and status.messages is not None
-        and status.messages != folder.live_count
-        and (status.messages, status.uidnext) != (folder.server_messages, folder.uidnext)
-    )
+    unchanged = (status.messages, status.uidnext) == (folder.server_messages, folder.uidnext)
+    if status.messages is None or unchanged:
+        return False
+    countable = folder.is_complete and not windowed
+    return status.messages != (folder.live_count if countable else folder.server_messages)
 
 
-def _is_due(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and moment <= now
+def _scan_interval(folder: FolderState, settings: Settings) -> float:
+    return settings.flag_scan_priority_interval if folder.is_priority else settings.flag_scan_interval
+
+
+def _is_due(moment: datetime, now: datetime, interval: float) -> bool:
+    return moment <= now or moment > now + timedelta(seconds=interval)

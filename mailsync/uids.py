@@ -127,6 +127,10 @@ class UidSet:
         """The members of either."""
         return UidSet(self.ranges + other.ranges)
 
+    def both(self, other: UidSet) -> UidSet:
+        """The members that `other` holds too."""
+        return self.minus(self.minus(other))
+
     def oldest(self, count: int) -> UidSet:
         """The `count` members with the smallest UIDs."""
         return UidSet.of(islice(self, count))

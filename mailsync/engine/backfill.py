@@ -56,11 +56,12 @@ def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
 
 
 def _resume(turn: Turn, folder: FolderState) -> UidSet:
-    """What the snapshot still holds below the watermark."""
+    """What the snapshot still holds below the watermark, less what has a live row already."""
     oldest = folder.initial_oldest_uid or 1
     if oldest <= 1:
         return UidSet()
-    return turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
+    there = turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
+    return there.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
 
 
 def _finish(turn: Turn, folder: FolderState) -> None:

@@ -10,8 +10,8 @@ import logging
 from datetime import datetime
 
 from mailsync.config import Settings
-from mailsync.engine import backfill, discovery, flags, incremental, outcome, reconcile, uidvalidity
-from mailsync.engine.survey import compared_since, survey
+from mailsync.engine import backfill, discovery, flags, incremental, outcome, reconcile, uidvalidity, window
+from mailsync.engine.survey import choose, compared_since, list_status, shows_other_folders, survey
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
@@ -25,8 +25,8 @@ from mailsync.errors import (
     TurnOver,
 )
 from mailsync.imap.throttle import Throttle, burst, refill
-from mailsync.model import FolderPlan, FolderState, MailboxStatus
-from mailsync.planning import next_flag_scan, plan_folder
+from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
+from mailsync.planning import next_flag_scan, plan_folder, safety_nets
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock
 
@@ -139,15 +139,24 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     noted there by folder id, with the time its status was taken, and not done again in the turns that follow.
     """
     began = turn.now()
-    if (full and not done) or turn.account.next_discovery_at <= began:
-        discovery.discover(turn)
+    listing = list_status(turn)
+    _discover(turn, listing, forced=full and not done)
     discovery.empty_untracked(turn)
+    chosen = choose(turn, listing, done)
+    nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
     priority = {f.id for f in turn.tracked() if f.is_priority}
     compared: set[int] = set()
-    for folder, status in survey(turn, done):
+    for folder, status in survey(turn, chosen, listing):
         turn.surveyed[folder.id] = status
-        forced = full and (done is None or folder.id not in done)
-        plan = plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), full=forced)
+        plan = plan_folder(
+            folder,
+            status,
+            turn.now(),
+            condstore=turn.has("CONDSTORE"),
+            windowed=window.start(turn) is not None,
+            nets=nets,
+            full=full and (done is None or folder.id not in done),
+        )
         if not plan or _visit(turn, folder, status, plan):
             # of a folder whose first sync has not begun there is nothing to compare
             compared |= {folder.id} if folder.status != "pending" else set()
@@ -160,9 +169,18 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
             turn.checkpoint()
     _note_sizes(turn)
     turn.overall_at = compared_since(turn, began, compared, done or {})
-    if done is None and not turn.session.has_list_status and turn.overall_at != began:
+    if done is None and listing is None and turn.overall_at != began:
         # a round of several turns
         folders.note_polled(turn.conn, turn.account.id, compared, began)
+
+
+def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:
+    """LIST when it is due or `forced`, or when LIST-STATUS shows that folders came or went."""
+    news = listing is not None and shows_other_folders(turn, listing)
+    if news or forced or turn.account.next_discovery_at <= turn.now():
+        # should it fail, it is due again
+        turn.next_discovery_at = turn.now()
+        discovery.discover(turn, listing.statuses if listing else None)
 
 
 def _note_sizes(turn: Turn) -> None:
@@ -196,21 +214,24 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     settled = uidvalidity.settle(turn, folder, seen)
     if settled is None:
         return
-    folder = settled
+    held = folder = settled
+    cursor = None
     if plan.new_mail:
         folder = incremental.fetch_new(turn, folder, seen)
-    if plan.flags:
-        flags.refresh(turn, folder, seen, plan.flags)
-    folder = turn.refresh(folder)
-    if plan.reconcile or reconcile.differs(turn, folder):
+    if plan.flags == "changes":
+        cursor = flags.follow(turn, folder, seen)
+    elif plan.flags:
+        cursor = flags.scan(turn, folder, seen, plan.flags, status.unseen)
+    folder, now_seen = turn.refresh(folder), turn.as_seen(seen, status)
+    if plan.reconcile or reconcile.called_for(turn, held, folder, now_seen):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
-    scan_at = next_flag_scan(folder, turn.now(), turn.settings) if plan.flags == "scan" else None
     folders.save_compared(
         turn.conn,
         folder,
-        turn.as_seen(seen, status),
-        highest_modseq=seen.modseq if plan.flags and seen.modseq else None,
-        next_flag_scan_at=scan_at,
+        now_seen,
+        # while a deletion is doubted the cursor waits
+        highest_modseq=None if folder.suspect_deletion else cursor,
+        next_flag_scan_at=next_flag_scan(folder, turn.now(), turn.settings) if plan.flags else None,
     )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from mailsync.engine.turn import Turn
 from mailsync.folders import assign_roles, is_inbox
-from mailsync.model import ListedFolder
+from mailsync.model import ListedFolder, MailboxStatus
 from mailsync.store import folders, messages
 from mailsync.store.db import transaction
 
 log = logging.getLogger(__name__)
 
 
-def discover(turn: Turn) -> None:
+def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) -> None:
     """LIST the mailboxes and store what is new or different; those no longer listed begin their grace.
 
     An empty LIST is an error that the protocol raises, so it cannot make a folder missing.

@@ -1,89 +1,142 @@
 """Reconcile: the UID set of the server against the live rows (SPEC §10.7).
 
-One doubtful observation never destroys: an answer that disagrees with EXISTS changes nothing, and a
-deletion of more than half of a folder is believed only when it is seen in two turns.
+One doubtful observation never destroys: an answer that disagrees with EXISTS deletes nothing, and a deletion
+of more than half of a folder is believed only when it is seen in two turns.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from contextlib import closing
+from dataclasses import dataclass
 
-from mailsync.engine import fetching, window
+from mailsync.engine import deletions, fetching, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
-from mailsync.errors import ProtocolError
-from mailsync.model import FolderState
-from mailsync.planning import next_reconcile
+from mailsync.model import FolderState, MailboxStatus
+from mailsync.planning import arrivals_explain, next_reconcile
 from mailsync.store import folders
 from mailsync.store import messages as store
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
 
-_LARGE = 100
+_BATCHES_AT_ONCE = 2
 _TRIED_AGAIN = 20
 
 
-def differs(turn: Turn, folder: FolderState) -> bool:
-    """Whether EXISTS, as of now, differs from the live rows of a complete folder without a window."""
-    return folder.is_complete and window.start(turn) is None and turn.session.exists != folder.live_count
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """UIDs `missing` here and `gone` there; `agreed` tells whether the answer can be believed."""
+
+    missing: UidSet
+    gone: UidSet
+    agreed: bool
+
+
+def called_for(turn: Turn, held: FolderState, folder: FolderState, status: MailboxStatus) -> bool:
+    """Whether, after new mail and flags, something in the folder is still not explained.
+
+    In a complete folder without a window EXISTS, as of now, is compared with the live rows. In any other the
+    server's tuple, as `held` and as it is, has to be explained by arrivals; or by VANISHED, which was asked
+    for, since a deletion moves HIGHESTMODSEQ.
+    """
+    if folder.is_complete and window.start(turn) is None:
+        return turn.session.exists != folder.live_count
+    told = turn.session.has_vanished and held.highest_modseq and status.modseq != held.server_modseq
+    return not told and not arrivals_explain(held, status)
 
 
 def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
     """Compare UIDs, tombstone what is gone, fetch what is missing; in an initial sync above its watermark.
 
-    One that is `due`, rather than called for by a difference, tries stubs again too.
+    One that is `due`, rather than called for by a difference, tries stubs again too. What is more than two
+    batches is left to the backfill pass. ``clean`` is saved if the two are equal after the repair.
     """
     if turn.session.selected != folder.wire_name:
         turn.session.examine(folder.wire_name)
-    lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
     with turn.session.deadline(turn.settings.reconcile_timeout):
-        server = _server_uids(turn)
-        missing, gone = store.compare_uids(turn.conn, folder, server, lowest, folder.last_uid)
-        suspect = _suspect(folder, gone)
-        if gone and suspect is None:
-            turn.tally.messages_deleted += store.tombstone(turn.conn, folder, gone, "expunged")
-        left = _fetch_missing(turn, folder, missing)
-    clean = suspect is None and not left
-    if gone or missing:
+        found = _compare(turn, folder)
+        suspect = deletions.take(turn, folder, found.gone) if found.gone and found.agreed else None
+        many = len(found.missing) > _BATCHES_AT_ONCE * turn.batch_size
+        left = found.missing if many else _fetch_missing(turn, folder, found.missing)
+    clean = found.agreed and not suspect and not left
+    # of a server that contradicts itself nothing is expected before the next time
+    next_at = turn.now() if suspect or left else next_reconcile(turn.now(), turn.settings, turn.chance())
+    missing, gone = len(found.missing), len(found.gone)
+    folders.save_reconciled(
+        turn.conn, folder, next_at=next_at, clean=clean, suspect=suspect, missing=missing, gone=gone
+    )
+    if gone or missing or not clean:
         log.info(
             "Folder reconciled",
             extra={
                 "action": "reconcile",
                 "account_id": folder.account_id,
                 "folder_id": folder.id,
-                "fetched": len(missing) - len(left),
-                "gone": len(gone),
+                "missing": missing,
+                "gone": gone,
+                "clean": clean,
                 "suspect": suspect is not None,
             },
         )
-    next_at = next_reconcile(turn.now(), turn.settings, turn.chance()) if clean else turn.now()
-    folders.save_reconciled(turn.conn, folder, next_at=next_at, clean=clean, suspect=suspect)
+    if many:
+        folders.rearm(turn.conn, folder.account_id, folder.id)
     if due and clean and folder.last_reconciled_at:
         _try_again(turn, folder)
     return turn.refresh(folder)
 
 
-def _server_uids(turn: Turn) -> UidSet:
+def _compare(turn: Turn, folder: FolderState) -> _Comparison:
+    lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
+    begins = window.start(turn)
+    server, agreed = _server_uids(turn)
+    server = server.between(lowest, folder.last_uid)
+    live = store.live_uids(turn.conn, folder, lowest, folder.last_uid)
+    if begins is not None:
+        return _compare_window(turn, folder, server, live, lowest)
+    if folder.is_complete and len(live) != folder.live_count:
+        log.warning(
+            "The kept counts of a folder were wrong",
+            extra={"action": "recount", "account_id": folder.account_id, "folder_id": folder.id},
+        )
+        folders.recount(turn.conn, folder)
+    return _Comparison(server.minus(live), live.minus(server), agreed)
+
+
+def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
+    """The UIDs that SEARCH shows, and whether they are as many as EXISTS says; in a window nothing tells."""
     since = window.search_since(turn)
     # what arrives or goes while the server searches makes the two differ, once
     for _ in range(2):
         server = turn.session.search(since=since)
         if since is not None or len(server) == turn.session.exists:
-            return server
-    raise ProtocolError(
-        f"SEARCH shows {len(server)} messages, EXISTS {turn.session.exists}; nothing is deleted on that"
+            return server, True
+    log.warning(
+        "SEARCH shows %d messages, EXISTS %d; nothing is deleted on that",
+        len(server),
+        turn.session.exists,
+        extra={"action": "reconcile", "account_id": turn.account.id},
     )
+    return server, False
 
 
-def _suspect(folder: FolderState, gone: UidSet) -> str | None:
-    """The digest of a deletion too large to be believed at once; None if it may be believed."""
-    if len(gone) <= _LARGE or len(gone) * 2 <= folder.live_count:
-        return None
-    digest = hashlib.sha256(str(gone).encode()).hexdigest()[:32]
-    return None if digest == folder.suspect_deletion else digest
+def _compare_window(
+    turn: Turn, folder: FolderState, server: UidSet, live: UidSet, lowest: int
+) -> _Comparison:
+    """SINCE tells days, in a zone of the server's own: dates decide what is inside, a search what is gone."""
+    begins = window.start(turn)
+    inside = store.live_uids(turn.conn, folder, lowest, folder.last_uid, since=begins)
+    gone = inside.minus(server)
+    if gone:
+        gone = gone.minus(turn.session.search(uids=gone))
+    missing: list[int] = []
+    candidates = server.minus(live)
+    if candidates:
+        for states in turn.session.fetch_states(candidates):
+            missing += [state.uid for state in window.inside(turn, states)]
+            turn.alive()
+    return _Comparison(UidSet.of(missing), gone, agreed=True)
 
 
 def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:

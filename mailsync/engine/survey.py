@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, ProtocolError
-from mailsync.model import FolderState, MailboxStatus
+from mailsync.folders import is_inbox
+from mailsync.model import FolderState, Listing, MailboxStatus
 from mailsync.planning import folders_to_poll
 
 
-def survey(turn: Turn, done: Collection[int] | None) -> Iterator[tuple[FolderState, MailboxStatus]]:
-    """All tracked folders by one LIST-STATUS; without it by STATUS, round robin, or all but those `done`."""
-    tracked = turn.tracked()
-    statuses = _list_status(turn)
-    if statuses is not None:
-        chosen = tracked
-    elif done is not None:
-        chosen = [f for f in tracked if f.is_priority or f.id not in done]
-    else:
-        chosen, turn.folder_rr_cursor = folders_to_poll(tracked, turn.account.folder_rr_cursor, turn.settings)
-    for folder in chosen:
-        # a row without STATUS says nothing of the folder, so it is asked for alone
-        status = (statuses or {}).get(folder.wire_name) or _status(turn, folder)
-        if status is not None:
-            yield folder, status
-
-
-def _list_status(turn: Turn) -> dict[bytes, MailboxStatus] | None:
+def list_status(turn: Turn) -> Listing | None:
     """The answer to one LIST-STATUS; None where it is not offered, or offered and not understood."""
     if not turn.session.has_list_status:
         return None
@@ -39,6 +23,45 @@ def _list_status(turn: Turn) -> dict[bytes, MailboxStatus] | None:
         if turn.session.closed or believed:
             raise
         return None
+
+
+def shows_other_folders(turn: Turn, listing: Listing) -> bool:
+    """Whether names came or went that we do not know of; each such listing tells so once a session."""
+    known = {f.wire_name for f in turn.folders if not f.missing_since}
+    # a name that LIST itself does not show would be news for ever
+    is_news = listing.names != turn.session.listed
+    turn.session.listed = listing.names
+    return is_news and _without_inbox(known) != _without_inbox(listing.names)
+
+
+def _without_inbox(names: Iterable[bytes]) -> set[bytes]:
+    return {name for name in names if not is_inbox(name)}
+
+
+def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) -> list[FolderState]:
+    """The folders to look at: all that are tracked, or, without LIST-STATUS, the next of the round.
+
+    With `done`, all but those.
+    """
+    tracked = turn.tracked()
+    if listing is not None:
+        return tracked
+    if done is not None:
+        return [f for f in tracked if f.is_priority or f.id not in done]
+    chosen, turn.folder_rr_cursor = folders_to_poll(tracked, turn.account.folder_rr_cursor, turn.settings)
+    return chosen
+
+
+def survey(
+    turn: Turn, chosen: Iterable[FolderState], listing: Listing | None
+) -> Iterator[tuple[FolderState, MailboxStatus]]:
+    """The status of the chosen folders, from the listing, else by STATUS one after the other."""
+    statuses = listing.statuses if listing else {}
+    for folder in chosen:
+        # a row without STATUS says nothing of the folder, so it is asked for alone
+        status = statuses.get(folder.wire_name) or _status(turn, folder)
+        if status is not None:
+            yield folder, status
 
 
 def _status(turn: Turn, folder: FolderState) -> MailboxStatus | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 
 from mailsync.engine.turn import Turn
-from mailsync.model import Message
+from mailsync.model import Message, MessageState
+
+Dated = TypeVar("Dated", Message, MessageState)
 
 
 def start(turn: Turn) -> datetime | None:
@@ -24,7 +27,7 @@ def search_since(turn: Turn) -> date | None:
     return None if begins is None else (begins - timedelta(days=1)).date()
 
 
-def inside(turn: Turn, messages: Iterable[Message]) -> list[Message]:
-    """The messages that are not older than the window; one without a date is inside."""
+def inside(turn: Turn, messages: Iterable[Dated]) -> list[Dated]:
+    """Those of `messages` that are not older than the window; one without a date is inside."""
     begins = start(turn)
     return [m for m in messages if begins is None or m.internal_date is None or m.internal_date >= begins]

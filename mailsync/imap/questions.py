@@ -15,7 +15,7 @@ from mailsync.imap.replies import quoted
 from mailsync.imap.searching import parse_search
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
-from mailsync.model import ListedFolder, MailboxStatus
+from mailsync.model import ListedFolder, Listing, MailboxStatus
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
@@ -45,18 +45,23 @@ def ask_list(wire: Wire, options: bytes) -> list[ListedFolder]:
     return list(found.values())
 
 
-def ask_list_status(wire: Wire, items: bytes) -> dict[bytes, MailboxStatus]:
+def ask_list_status(wire: Wire, items: bytes) -> Listing:
     """Ask ``LIST "" "*" RETURN (STATUS (…))`` (RFC 5819); one STATUS row follows each LIST row."""
-    found: dict[bytes, MailboxStatus] = {}
+    names: set[bytes] = set()
+    statuses: dict[bytes, MailboxStatus] = {}
 
     def claim(parts: list[bytes]) -> bool:
+        if is_list(parts):
+            listed = None if wire.reader.oversized else parse_list(parts)
+            names.update([listed.wire_name] if listed else [])
+            return True
         row = parse_status(parts)
         if row is not None:
-            found[row[0]] = row[1]
-        return row is not None or is_list(parts)
+            statuses[row[0]] = row[1]
+        return row is not None
 
     wire.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items, claim=claim)
-    return found
+    return Listing(frozenset(names), statuses)
 
 
 def ask_status(wire: Wire, wire_name: bytes, items: bytes) -> MailboxStatus:

@@ -23,7 +23,7 @@ from mailsync.imap.questions import ask_list, ask_list_status, ask_part, ask_sea
 from mailsync.imap.scanning import FlagChanges, read_states
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.model import ListedFolder, MailboxStatus, MessageState
+from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Session:
         self._mailbox = Mailbox()
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
+        self.listed: frozenset[bytes] | None = None
         wire.unasked = self._mailbox.take
 
     # -- the connection ----------------------------------------------------------------------------
@@ -61,6 +62,11 @@ class Session:
     def has_list_status(self) -> bool:
         """Whether one command gives the status of all folders (RFC 5819)."""
         return "LIST-STATUS" in self.capabilities
+
+    @property
+    def has_vanished(self) -> bool:
+        """Whether CHANGEDSINCE can tell what was deleted, too: QRESYNC (RFC 7162 §3.2) is enabled."""
+        return "QRESYNC" in self._enabled and "QRESYNC" in self.capabilities
 
     @property
     def commands(self) -> Counter[str]:
@@ -131,11 +137,11 @@ class Session:
 
         return self._unless_a_lie(ask, "SPECIAL-USE")
 
-    def list_status(self) -> dict[bytes, MailboxStatus]:
-        """Return the status of all folders by one command (RFC 5819); UNSELECTs first.
+    def list_status(self) -> Listing:
+        """Return the names and the status of all folders by one command (RFC 5819); UNSELECTs first.
 
-        A folder without a row in it is unknown, not missing. If the server answers BAD, ProtocolError is
-        raised and :attr:`has_list_status` is False from then on.
+        A folder that is listed without a status is unknown, not missing. If the server answers BAD,
+        ProtocolError is raised and :attr:`has_list_status` is False from then on.
         """
         self.unselect()
         ask = partial(self._with_items, lambda items: ask_list_status(self._wire, items))

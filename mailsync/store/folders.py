@@ -79,7 +79,7 @@ def begin_initial(conn: Connection, folder: FolderState, status: MailboxStatus, 
 
 
 def rearm(conn: Connection, account_id: int, folder_id: int | None = None) -> None:
-    """Let the backfill pass fetch what is missing in a complete folder, or in all of the account's."""
+    """Let the backfill pass fetch what is missing in one folder, or in all of the account's."""
     run(conn, "rearm_folders", account_id=account_id, folder_id=folder_id)
 
 
@@ -121,10 +121,39 @@ def save_compared(
 
 
 def save_reconciled(
-    conn: Connection, folder: FolderState, *, next_at: datetime, clean: bool, suspect: str | None
+    conn: Connection,
+    folder: FolderState,
+    *,
+    next_at: datetime,
+    clean: bool,
+    suspect: str | None,
+    missing: int,
+    gone: int,
 ) -> None:
-    """A reconcile is done; `suspect` is the digest of a deletion too large to be believed at once."""
-    run(conn, "save_reconciled", **_key(folder), next_reconcile_at=next_at, clean=clean, suspect=suspect)
+    """A reconcile is done that found so many messages `missing` here and rows `gone` there.
+
+    `suspect` is the digest of a deletion too large to be believed at once.
+    """
+    run(
+        conn,
+        "save_reconciled",
+        **_key(folder),
+        next_reconcile_at=next_at,
+        clean=clean,
+        suspect=suspect,
+        missing=missing,
+        gone=gone,
+    )
+
+
+def suspect_deletion(conn: Connection, folder: FolderState, digest: str) -> None:
+    """A deletion was seen that is too large to be believed at once; a reconcile is due."""
+    run(conn, "suspect_deletion", **_key(folder), suspect=digest)
+
+
+def recount(conn: Connection, folder: FolderState) -> None:
+    """Make ``live_count`` and ``live_unseen`` what the rows say."""
+    run(conn, "recount_folder", **_key(folder))
 
 
 def note_error(conn: Connection, folder: FolderState, error: str, retry_at: datetime) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 import psycopg
 
@@ -20,11 +22,12 @@ CHUNK = 5000
 def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Message], *, announce: bool) -> int:
     """Make rows of a batch, inside the caller's transaction; returns how many are new.
 
-    `announce` writes one event a message (new mail); a backfill writes one a batch instead. Raises
+    Messages whose tombstones tell that they were here before take their old rows back, `id` and body included
+    (SPEC §11). `announce` writes one event a message (new mail); a backfill writes one a batch instead. Raises
     RowsRefused when Postgres does not take a value.
     """
-    _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages)))
-    found = run(conn, "upsert_messages", **_key(folder), announce=announce).fetchone()
+    _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages, announce)))
+    found = _make_rows(conn, folder, announce).fetchone()
     return int(found[0]) if found else 0
 
 
@@ -49,10 +52,10 @@ class SentBatch:
         sending = False
         try:
             conn.execute("begin")
-            _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages)))
+            _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages, announce)))
             self._pipeline.__enter__()
             sending = True
-            self._found = run(conn, "upsert_messages", **_key(folder), announce=announce)
+            self._found = _make_rows(conn, folder, announce)
             advance()
             conn.execute("commit")
         except BaseException as error:
@@ -91,14 +94,23 @@ def apply_flags(conn: Connection, folder: FolderState, states: Sequence[MessageS
     return int(found[0]) if found else 0
 
 
-def compare_uids(
-    conn: Connection, folder: FolderState, server: UidSet, lowest: int, highest: int
-) -> tuple[UidSet, UidSet]:
-    """Compare the server's UIDs from `lowest` to `highest` with the live rows: (missing here, gone there)."""
-    found = run(conn, "live_uids", **_key(folder), lowest=lowest, highest=highest).fetchone()
-    live = UidSet.parse(found[0] or "") if found else UidSet()
-    server = server.between(lowest, highest)
-    return server.minus(live), live.minus(server)
+def live_uids(
+    conn: Connection, folder: FolderState, lowest: int, highest: int, *, since: datetime | None = None
+) -> UidSet:
+    """The UIDs from `lowest` to `highest` that have a live row, of an ``internal_date`` from `since` on."""
+    if since is None:
+        found = run(conn, "live_uids", **_key(folder), lowest=lowest, highest=highest).fetchone()
+    else:
+        found = run(
+            conn, "live_uids_since", **_key(folder), lowest=lowest, highest=highest, since=since
+        ).fetchone()
+    return UidSet.parse(found[0] or "") if found else UidSet()
+
+
+def newest_uid(conn: Connection, folder: FolderState, count: int) -> int:
+    """The lowest UID of the `count` newest live rows; 1 where there are no more than that."""
+    found = run(conn, "newest_uid", **_key(folder), before=count - 1).fetchone()
+    return int(found[0]) if found else 1
 
 
 def unfetchable(conn: Connection, folder: FolderState, limit: int) -> list[int]:
@@ -106,8 +118,18 @@ def unfetchable(conn: Connection, folder: FolderState, limit: int) -> list[int]:
     return [row[0] for row in run(conn, "unfetchable_uids", **_key(folder), limit=limit)]
 
 
-def tombstone(conn: Connection, folder: FolderState, uids: UidSet, reason: str) -> int:
-    """Tombstone the live rows of `uids`, in transactions of at most 5,000 rows; returns how many."""
+def tombstone(
+    conn: Connection,
+    folder: FolderState,
+    uids: UidSet,
+    reason: str,
+    *,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> int:
+    """Tombstone the live rows of `uids`, in transactions of at most 5,000 rows; returns how many.
+
+    `on_chunk` is called after each transaction.
+    """
     total = 0
     while uids:
         chunk = uids.oldest(CHUNK)
@@ -120,6 +142,7 @@ def tombstone(conn: Connection, folder: FolderState, uids: UidSet, reason: str) 
         ).fetchone()
         total += int(found[0]) if found else 0
         uids = uids.minus(chunk)
+        on_chunk()
     return total
 
 
@@ -171,13 +194,31 @@ def _key(folder: FolderState) -> dict[str, int]:
     return {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
 
 
-def _telling(conn: Connection, folder: FolderState, messages: Sequence[Message]) -> Sequence[Message]:
-    """`messages` without the stubs of those whose live row may say more: one failure destroys nothing."""
+def _make_rows(conn: Connection, folder: FolderState, announce: bool) -> psycopg.Cursor[Any]:
+    run(conn, "relink_incoming", **_key(folder))
+    run(conn, "land_relinked", **_key(folder))
+    return run(conn, "upsert_messages", **_key(folder), announce=announce)
+
+
+def _telling(
+    conn: Connection, folder: FolderState, messages: Sequence[Message], announce: bool
+) -> Sequence[Message]:
+    """`messages` without the stubs of those whose row may say more: one failure destroys nothing.
+
+    A tombstone among those rows lives again, as it is.
+    """
     stubs = UidSet.of(m.uid for m in messages if "unfetchable" in m.parse_errors)
     if not stubs:
         return messages
-    missing, _ = compare_uids(conn, folder, stubs, stubs.lowest, stubs.highest)
-    known = stubs.minus(missing)
+    known = stubs.both(live_uids(conn, folder, stubs.lowest, stubs.highest))
+    revived = run(
+        conn,
+        "revive_unfetchable",
+        **_key(folder),
+        uids=stubs.minus(known).to_multirange(),
+        announce=announce,
+    )
+    known = known.union(UidSet.of(row[0] for row in revived))
     return [m for m in messages if m.uid not in known]
 
 

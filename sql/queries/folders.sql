@@ -69,12 +69,12 @@ set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidva
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: rearm_folders
--- Complete folders are backfilled again from the top: what has no live row is fetched, what has one is passed over.
+-- Folders are backfilled again from the top: what has no live row is fetched, what has one is passed over.
 update folders
 set status = 'initial', initial_target_uid = last_uid, initial_oldest_uid = last_uid + 1, initial_done_at = null,
     updated_at = now()
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
-  and status = 'active' and last_uid > 0
+  and status in ('active', 'initial') and last_uid > 0
 
 -- name: advance_initial
 update folders
@@ -84,7 +84,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 -- name: finish_initial
 update folders
 set status = 'active', initial_done_at = now(), last_synced_at = now(), next_flag_scan_at = now(),
-    next_reconcile_at = now(), last_error = null, retry_at = null, updated_at = now()
+    next_reconcile_at = now(), last_reconcile_clean = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: advance_new
@@ -103,11 +103,39 @@ set uidnext = %(uidnext)s, server_messages = %(messages)s,
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: save_reconciled
+-- Told where it found or changed anything, or where what it means for the folder is another than before.
+with told as (
+    insert into sync_events (account_id, type, folder_id, data)
+    select account_id, 'folder.reconciled', id,
+           jsonb_build_object('clean', %(clean)s::boolean, 'missing', %(missing)s::bigint, 'gone', %(gone)s::bigint)
+    from folders
+    where account_id = %(account_id)s and id = %(folder_id)s
+      and (%(missing)s::bigint + %(gone)s::bigint > 0 or last_reconcile_clean is distinct from %(clean)s::boolean)
+)
 update folders
 set next_reconcile_at = %(next_reconcile_at)s, last_reconciled_at = clock_timestamp(),
-    last_reconcile_clean = %(clean)s, suspect_deletion = %(suspect)s,
+    last_reconcile_clean = %(clean)s::boolean, suspect_deletion = %(suspect)s,
     suspect_deletion_at = case when %(suspect)s::text is not null then clock_timestamp() end
 where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: suspect_deletion
+-- Too many rows would go to believe it at once: looked at again with the next turn.
+update folders
+set suspect_deletion = %(suspect)s, suspect_deletion_at = clock_timestamp(), next_reconcile_at = clock_timestamp(),
+    last_reconcile_clean = false
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: recount_folder
+-- The kept counts, from the rows; for a folder whose counts turned out wrong.
+update folders f
+set live_count = c.live, live_unseen = c.unseen
+from (
+    select count(*) as live, count(*) filter (where not is_seen) as unseen
+    from messages
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
+) c
+where f.account_id = %(account_id)s and f.id = %(folder_id)s
+  and (f.live_count, f.live_unseen) is distinct from (c.live, c.unseen)
 
 -- name: note_folder_error
 update folders
@@ -133,18 +161,6 @@ set status = 'pending', uidvalidity = %(uidvalidity)s, last_uid = 0, highest_mod
     initial_oldest_uid = null, initial_done_at = null, suspect_deletion = null, suspect_deletion_at = null,
     uidvalidity_resets = array(select r from unnest(uidvalidity_resets) r where r > now() - interval '24 hours') || now(),
     updated_at = now()
-where account_id = %(account_id)s and id = %(folder_id)s
-
--- name: adopt_uidvalidity
--- Unknown (0) becomes known: rows are re-keyed, nothing is reset.
-with rekeyed as (
-    update messages set uidvalidity = %(uidvalidity)s
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
-), recounted as (
-    update fetch_attempts set uidvalidity = %(uidvalidity)s
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
-)
-update folders set uidvalidity = %(uidvalidity)s
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: clear_folder_cursors

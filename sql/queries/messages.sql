@@ -36,7 +36,7 @@ copy incoming from stdin with (format text)
 
 -- name: upsert_messages
 -- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
--- to date; a tombstone lives again.
+-- to date; a tombstone lives again: after relink_incoming those that have these keys are of these messages.
 with existing as (
     -- the limit keeps this a probe of the key per row: a plan made while messages was small would read it whole
     select i.uid, m.is_seen, m.live
@@ -65,7 +65,10 @@ with existing as (
         flags = case when excluded.parse_errors && '{flags,unfetchable}' then m.flags else excluded.flags end,
         internal_date = excluded.internal_date, size_bytes = excluded.size_bytes,
         provider_message_id = excluded.provider_message_id, provider_thread_id = excluded.provider_thread_id,
-        labels = excluded.labels, has_attachments = excluded.has_attachments, mime_structure = excluded.mime_structure,
+        labels = excluded.labels,
+        -- a structure that could not be read this time is still the structure
+        has_attachments = case when excluded.mime_structure is null then m.has_attachments else excluded.has_attachments end,
+        mime_structure = coalesce(excluded.mime_structure, m.mime_structure),
         message_id = excluded.message_id, in_reply_to = excluded.in_reply_to,
         references_header = excluded.references_header, reference_ids = excluded.reference_ids,
         sent_at = excluded.sent_at, subject = excluded.subject, from_email = excluded.from_email,
@@ -74,6 +77,13 @@ with existing as (
         bcc_emails = excluded.bcc_emails, list_id = excluded.list_id, is_automated = excluded.is_automated,
         parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now()
     returning m.id, m.uid, m.is_seen, m.xmax = 0 as created
+), detached as (
+    delete from attachments a
+    using stored s
+    join incoming i on i.uid = s.uid
+    where not s.created and i.mime_structure is not null
+      and a.account_id = %(account_id)s and a.message_pk = s.id
+      and not coalesce(i.attachments, '[]') @> jsonb_build_array(jsonb_build_object('part', a.part))
 ), attached as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
     select %(account_id)s, s.id, a.part, a.filename, a.content_type, a.size_bytes, a.content_id, a.is_inline
@@ -160,6 +170,27 @@ from (
     ) numbered
     group by range_of
 ) ranges
+
+-- name: live_uids_since
+-- As live_uids, of the messages that are inside a window; where a message has no date of its own, its row's counts.
+select string_agg(first || ':' || last, ',')
+from (
+    select min(uid) as first, max(uid) as last
+    from (
+        select uid, uid - row_number() over (order by uid) as range_of
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid >= %(lowest)s and uid <= %(highest)s and deleted_at is null and internal_date >= %(since)s
+    ) numbered
+    group by range_of
+) ranges
+
+-- name: newest_uid
+select uid
+from messages
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and deleted_at is null
+order by uid desc
+offset %(before)s limit 1
 
 -- name: unfetchable_uids
 select m.uid

@@ -116,7 +116,7 @@ def test_one_bad_row_never_costs_the_list(scripted: ScriptedServer, session: Ses
 
 def test_a_folder_without_status_is_unknown_not_missing(scripted: ScriptedServer, session: Session) -> None:
     scripted.on("LIST", lambda request: b'* LIST () "/" x\r\n* STATUS y nonsense\r\n' + request.tagged(b"OK"))
-    assert session.list_status() == {}
+    assert session.list_status().statuses == {}
     scripted.on("STATUS", b"OK done")
     with pytest.raises(ProtocolError, match="missing"):
         session.status(b"INBOX")
@@ -190,7 +190,7 @@ def test_an_extension_that_is_a_lie_is_found_out_by_each_command(
     scripted.on(command, refuse)
     with connect(scripted, user) as session:
         assert session.list_folders()
-        assert session.list_status()[b"INBOX"].messages == 5
+        assert session.list_status().statuses[b"INBOX"].messages == 5
         assert session.status(b"INBOX").messages == 5
         assert session.examine(b"INBOX").messages == 5
         assert lie not in session.capabilities

@@ -55,7 +55,7 @@ def test_status_by_each_of_three_ways_is_the_same(dovecot: Dovecot, user: User, 
     dovecot.create(user, 'odd "name" (x)')
     fill(dovecot, user, 3, 'odd "name" (x)')
     name = next(row.wire_name for row in session.list_folders() if row.path.startswith("odd"))
-    by_list = session.list_status()
+    by_list = session.list_status().statuses
     by_status = session.status(name)
     assert by_list[name] == by_status
     assert (by_status.messages, by_status.uidnext, by_status.unseen) == (3, 4, 3)
@@ -77,7 +77,7 @@ def test_the_status_of_a_selected_folder_is_not_frozen(
     assert session.selected is None
     session.examine(b"INBOX")
     fill(dovecot, user, 1)
-    assert session.list_status()[b"INBOX"].messages == 3
+    assert session.list_status().statuses[b"INBOX"].messages == 3
     assert session.commands["UNSELECT"] == 2
     session.unselect()
     assert session.commands["UNSELECT"] == 2

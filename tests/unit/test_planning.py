@@ -10,12 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from mailsync.config import Settings
-from mailsync.model import FolderPlan, FolderState, MailboxStatus
-from mailsync.planning import folders_to_poll, next_flag_scan, next_reconcile, plan_folder
+from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
+from mailsync.planning import (
+    arrivals_explain,
+    folders_to_poll,
+    next_flag_scan,
+    next_reconcile,
+    plan_folder,
+    safety_nets,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PAST, FUTURE = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
@@ -41,6 +49,9 @@ class Case:
     held: dict[str, Any] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     condstore: bool = True
+    windowed: bool = False
+    scan_due: bool = False
+    reconcile_due: bool = False
     full: bool = False
 
 
@@ -97,28 +108,43 @@ CASES = [
     Case("HIGHESTMODSEQ was not known: ask what changed since",
          visit("flags_changes", flags="changes"), {"server_modseq": None}),
     Case("HIGHESTMODSEQ went below the cursor: the cursor is worthless, scan",
-         visit("flags_scan", flags="scan"), {}, {"modseq": 4999}),
+         visit("flags_all", "reconcile", flags="all", reconcile=True), {}, {"modseq": 4999}),
     Case("HIGHESTMODSEQ differs from the compared one and there is no cursor yet",
          visit("flags_changes", flags="changes"), {"highest_modseq": 0}, {"modseq": 5001}),
-    Case("with a HIGHESTMODSEQ that stands still, UNSEEN may say what it likes",
-         NO_VISIT, {}, {"unseen": 3}),
-    Case("with HIGHESTMODSEQ no scan is ever due",
-         NO_VISIT, {"next_flag_scan_at": PAST}),
+    Case("UNSEEN changed and differs though HIGHESTMODSEQ stands still: the server contradicts itself, scan",
+         visit("flags_unseen", flags="unseen"), {}, {"unseen": 3}),
+    Case("with HIGHESTMODSEQ no scan is ever due", NO_VISIT, scan_due=True),
+    Case("with HIGHESTMODSEQ a due reconcile scans no flags",
+         visit("reconcile", reconcile=True), reconcile_due=True),
     Case("NOMODSEQ: this folder is scanned when it is due",
-         visit("flags_scan", flags="scan"), {"next_flag_scan_at": PAST}, {"modseq": 0}),
+         visit("flags_newest", flags="newest"), {}, {"modseq": 0}, scan_due=True),
     Case("NOMODSEQ: until then it rests", NO_VISIT, {}, {"modseq": 0}),
     Case("flags are followed during the first sync",
          visit("flags_changes", flags="changes"), {"status": "initial"}, {"modseq": 5001}),
 
     # -- flags without CONDSTORE ------------------------------------------------------------------------
-    Case("without CONDSTORE a scan is due by the clock",
-         visit("flags_scan", flags="scan"), WITHOUT_MODSEQ | {"next_flag_scan_at": PAST}, condstore=False),
-    Case("a scan is due at the very moment, not after it",
-         visit("flags_scan", flags="scan"), WITHOUT_MODSEQ | {"next_flag_scan_at": NOW}, condstore=False),
+    Case("without CONDSTORE the newest messages of a priority folder are scanned by the clock",
+         visit("flags_newest", flags="newest"), WITHOUT_MODSEQ, condstore=False, scan_due=True),
+    Case("and all messages of another folder",
+         visit("flags_all", flags="all"), WITHOUT_MODSEQ | {"sync_priority": 100},
+         condstore=False, scan_due=True),
+    Case("with the safety net all flags are scanned, of a priority folder too",
+         visit("flags_all", "reconcile", flags="all", reconcile=True), WITHOUT_MODSEQ,
+         condstore=False, scan_due=True, reconcile_due=True),
+    Case("with the safety net all flags are scanned, whether a scan is due or not",
+         visit("flags_all", "reconcile", flags="all", reconcile=True), WITHOUT_MODSEQ,
+         condstore=False, reconcile_due=True),
     Case("a MODSEQ from a server without CONDSTORE is not believed",
          NO_VISIT, {}, {"modseq": 9999}, condstore=False),
     Case("UNSEEN differs from ours: somebody read mail, scan at once",
-         visit("flags_scan", flags="scan"), WITHOUT_MODSEQ, {"unseen": 9}, condstore=False),
+         visit("flags_unseen", flags="unseen"), WITHOUT_MODSEQ, {"unseen": 9}, condstore=False),
+    Case("in a window UNSEEN changed by what arrived: no scan for that",
+         visit("new_mail", "messages", new_mail=True), WITHOUT_MODSEQ,
+         {"unseen": 12, "uidnext": 103, "messages": 102}, condstore=False, windowed=True),
+    Case("in a window UNSEEN changed otherwise: scan all, since nothing tells when it is explained",
+         visit("flags_all", flags="all"), WITHOUT_MODSEQ, {"unseen": 9}, condstore=False, windowed=True),
+    Case("in a window UNSEEN is not compared with the rows",
+         NO_VISIT, WITHOUT_MODSEQ | {"live_unseen": 2}, condstore=False, windowed=True),
     Case("UNSEEN differs from ours still, as it did when compared: once is enough",
          NO_VISIT, WITHOUT_MODSEQ | {"server_unseen": 9}, {"unseen": 9}, condstore=False),
     Case("UNSEEN came to what we hold: nothing to do",
@@ -136,20 +162,21 @@ CASES = [
          visit("new_mail", "messages", new_mail=True),
          {"server_messages": 99}, {"messages": 99, "uidnext": 105}),
     Case("MESSAGES came to what we hold: nothing to do", NO_VISIT, {"server_messages": 99}),
-    Case("in a first sync MESSAGES cannot be compared",
-         NO_VISIT, {"status": "initial", "live_count": 20}, {"messages": 99}),
+    Case("in a first sync MESSAGES is compared with what it was",
+         visit("messages"), {"status": "initial", "live_count": 20}, {"messages": 99}),
+    Case("in a first sync MESSAGES is not compared with the rows",
+         NO_VISIT, {"status": "initial", "live_count": 20}),
+    Case("in a window MESSAGES is compared with what it was",
+         visit("messages"), {"live_count": 20}, {"messages": 99}, windowed=True),
+    Case("in a window MESSAGES is not compared with the rows", NO_VISIT, {"live_count": 20}, windowed=True),
     Case("MESSAGES is not said: nothing to compare", NO_VISIT, {}, {"messages": None}),
 
     # -- the safety net ---------------------------------------------------------------------------------
-    Case("a reconcile is due by the clock",
-         visit("reconcile", reconcile=True), {"next_reconcile_at": PAST}),
-    Case("a reconcile is due at the very moment",
-         visit("reconcile", reconcile=True), {"next_reconcile_at": NOW}),
-    Case("in a first sync none is due", NO_VISIT, {"status": "initial", "next_reconcile_at": None}),
+    Case("a reconcile is due", visit("reconcile", reconcile=True), reconcile_due=True),
     Case("a forced sync scans all flags and reconciles",
-         visit("flags_scan", "reconcile", flags="scan", reconcile=True), full=True),
+         visit("flags_all", "reconcile", flags="all", reconcile=True), full=True),
     Case("a forced sync prefers the scan to the changes",
-         visit("flags_scan", "reconcile", flags="scan", reconcile=True), {}, {"modseq": 5001}, full=True),
+         visit("flags_all", "reconcile", flags="all", reconcile=True), {}, {"modseq": 5001}, full=True),
 
     # -- a folder that failed ---------------------------------------------------------------------------
     Case("a folder that failed is tried again when its time has come",
@@ -161,7 +188,12 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_plan_of_a_visit(case: Case) -> None:
     held, said = replace(HELD, **case.held), replace(SAID, **case.said)
-    plan = plan_folder(held, said, NOW, condstore=case.condstore, full=case.full)
+    nets = SafetyNets(
+        frozenset({held.id} if case.scan_due else ()), frozenset({held.id} if case.reconcile_due else ())
+    )
+    plan = plan_folder(
+        held, said, NOW, condstore=case.condstore, windowed=case.windowed, nets=nets, full=case.full
+    )
     assert plan == case.plan
     assert bool(plan) == bool(case.plan.reasons), "a visit is made exactly when there is a reason"
 
@@ -169,6 +201,76 @@ def test_the_plan_of_a_visit(case: Case) -> None:
 def test_every_case_is_told_once() -> None:
     names = [case.name for case in CASES]
     assert len(names) == len(set(names))
+
+
+# -- the safety nets of a turn ---------------------------------------------------------------------------
+
+
+def due(folder_id: int, minutes_ago: float, **changes: Any) -> FolderState:
+    at = NOW - timedelta(minutes=minutes_ago)
+    return replace(HELD, id=folder_id, next_flag_scan_at=at, next_reconcile_at=at, **changes)
+
+
+def test_what_is_due_longest_comes_first_and_no_more_than_the_budget() -> None:
+    held = [due(n, minutes_ago=n) for n in (1, 2, 3, 4)]
+    settings = Settings(max_flag_scans_per_cycle=2, max_reconciles_per_cycle=1)
+    assert safety_nets(held, NOW, settings, condstore=False) == SafetyNets(frozenset({3, 4}), frozenset({4}))
+
+
+def test_a_scan_is_never_due_where_modseq_tells_what_changed() -> None:
+    held = [due(1, 5), due(2, 1, server_modseq=0)]
+    assert safety_nets(held, NOW, Settings(), condstore=True).scans == {2}
+
+
+def test_what_was_never_compared_or_not_found_clean_is_not_limited() -> None:
+    held = [due(1, 1), due(2, 9), due(3, 0, last_reconcile_clean=None), due(4, 0, last_reconcile_clean=False)]
+    assert safety_nets(held, NOW, Settings(), condstore=True).reconciles == {2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "is_due"),
+    [
+        pytest.param(timedelta(0), True, id="the very moment"),
+        pytest.param(timedelta(microseconds=1), False, id="not a moment before"),
+        pytest.param(timedelta(minutes=61), False, id="as far ahead as interval and jitter reach"),
+        pytest.param(timedelta(minutes=62), True, id="further ahead than that: the clock has jumped back"),
+    ],
+)
+def test_a_reconcile_is_due_by_the_clock(ahead: timedelta, is_due: bool) -> None:
+    settings = Settings(reconcile_interval=3600, reconcile_jitter=60)
+    held = [replace(HELD, next_reconcile_at=NOW + ahead)]
+    assert bool(safety_nets(held, NOW, settings, condstore=True).reconciles) is is_due
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_a_change_to_summer_time_makes_nothing_due(zone: str) -> None:
+    settings = Settings(reconcile_interval=3600, reconcile_jitter=0)
+    held = [replace(HELD, next_reconcile_at=NOW)]
+    for minutes in range(0, 60 * 24 * 365, 60 * 7 + 1):
+        now = (NOW + timedelta(minutes=minutes)).astimezone(ZoneInfo(zone))
+        soon = replace(HELD, next_reconcile_at=now.astimezone(UTC) + timedelta(minutes=30))
+        assert not safety_nets([soon], now, settings, condstore=True).reconciles
+        assert safety_nets(held, now, settings, condstore=True).reconciles
+
+
+# -- what arrivals explain, where rows cannot be counted -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("messages", "uidnext", "explained"),
+    [
+        pytest.param(100, 101, True, id="nothing changed"),
+        pytest.param(103, 104, True, id="three arrived"),
+        pytest.param(99, 101, False, id="one went"),
+        pytest.param(100, 102, False, id="one arrived, one went"),
+        pytest.param(100, 150, False, id="UIDNEXT jumped: a search is cheap"),
+        pytest.param(None, 101, False, id="not said any more"),
+    ],
+)
+def test_arrivals_explain_as_many_messages_as_uids(
+    messages: int | None, uidnext: int, explained: bool
+) -> None:
+    assert arrivals_explain(HELD, MailboxStatus(messages, uidnext)) is explained
 
 
 # -- whom to ask where the server has no LIST-STATUS -----------------------------------------------------
@@ -220,9 +322,10 @@ def test_an_account_without_folders_has_nothing_to_ask() -> None:
 
 
 def test_flags_of_priority_folders_are_scanned_more_often() -> None:
-    settings = Settings(flag_scan_priority_interval=120, flag_scan_interval=21_600)
-    assert next_flag_scan(INBOX, NOW, settings) == NOW + timedelta(minutes=2)
-    assert next_flag_scan(OTHERS[0], NOW, settings) == NOW + timedelta(hours=6)
+    settings = Settings(sync_interval=60, flag_scan_priority_interval=120, flag_scan_interval=21_600)
+    half_a_tick = timedelta(seconds=30)
+    assert next_flag_scan(INBOX, NOW, settings) == NOW + timedelta(minutes=2) - half_a_tick
+    assert next_flag_scan(OTHERS[0], NOW, settings) == NOW + timedelta(hours=6) - half_a_tick
 
 
 @pytest.mark.parametrize(("chance", "minutes"), [(0.0, 360), (0.5, 367.5), (1.0, 375)])
