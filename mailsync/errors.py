@@ -107,10 +107,17 @@ class CertificateRejected(Transient):
 
 
 class AuthenticationFailed(MailsyncError):
-    """The server rejected the user name or password; the third time in a row breaks the account."""
+    """The server rejected the user name or password; the third time in a row breaks the account.
+
+    ``retry_after`` is the server's hint in seconds, or None.
+    """
 
     code = "auth_failed"
     exit_code = 4
+
+    def __init__(self, message: str, *, retry_after: float | None = None, step: str | None = None) -> None:
+        super().__init__(message, step=step)
+        self.retry_after = retry_after
 
 
 class FolderError(MailsyncError):

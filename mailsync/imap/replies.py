@@ -21,30 +21,54 @@ from mailsync.logs import redact
 
 LONGEST_QUOTE = 300
 
-_THROTTLED = frozenset({"LIMIT", "THROTTLED", "OVERQUOTA"})
-_TRANSIENT = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG"})
-_REJECTED = frozenset({"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"})
-_FOLDER = frozenset({"NONEXISTENT", "NOPERM", "TRYCREATE", "CANNOT"})
+LONGEST_HINT = 3600.0
+"""Seconds: nobody is left alone for longer than this because a server said so."""
 
-_HINT = re.compile(
-    r"(?:back\s?-?off(?: time)?|retry(?:[ -]after)?|try again (?:in|after)|wait)\D{0,20}?(\d{1,9})\s*"
-    r"(ms|millis\w*|s\b|sec\w*|m\b|min\w*|h\b|hour\w*)?",
-    re.IGNORECASE,
+_THROTTLED = frozenset({"LIMIT", "THROTTLED", "OVERQUOTA"})
+_TRANSIENT = frozenset({"UNAVAILABLE", "INUSE", "IN-USE", "SERVERBUG"})
+_REJECTED = frozenset(
+    {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "WEBALERT"}
+)
+_LOGIN_AGAIN = frozenset({"AUTHENTICATIONFAILED", "EXPIRED"})
+_FOLDER = frozenset({"NONEXISTENT", "NOPERM", "TRYCREATE", "CANNOT"})
+_OF_ONE_FOLDER = frozenset({"INUSE", "IN-USE", "SERVERBUG"})
+_OPENING = frozenset({"EXAMINE", "STATUS"})
+
+_UNIT = r"(ms|millis\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
+_HINTS = (
+    re.compile(
+        r"(?:back\s?-?off(?: time)?|retry|try(?: again)?|again|wait|blocked|locked|suspended)\b"
+        rf"[^\d]{{0,24}}?\b(\d{{1,9}})\s*{_UNIT}",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?:back\s?-?off(?: time)?|retry[- ]after)\W{0,3}(\d{1,9})\b", re.IGNORECASE),
 )
 _SLOW_DOWN = re.compile(
-    r"too many|too much|throttl|rate.?limit|limit (?:reached|exceeded)"
-    r"|exceeded .*(?:limit|maximum|bandwidth|quota)"
-    r"|maximum number|max\w* .*connections|slow down|back\s?-?off|bandwidth",
+    r"too many(?! (?:invalid|bad) (?:imap )?command)|too much|too (?:fast|often|frequent)|throttl|rate.?limit"
+    r"|limit (?:reached|exceeded)|(?:attempts|connections) exceeded"
+    r"|exceeded .*(?:limit|maximum|bandwidth|quota|attempts)"
+    r"|maximum number|max\w* .*connection|slow down|back\s?-?off|bandwidth|lock ?out",
     re.IGNORECASE,
 )
 _LATER = re.compile(
     r"temporar|try (?:again )?(?:later|in|after|soon)|later|not connected|unavailable|not available|overload"
-    r"|busy|\bload\b|server error|internal error|system error|time[d -]*out|connection|shutting down|restart"
-    r"|maintenance|backend",
+    r"|busy|\bload\b|server error|internal (?:\w+ )?(?:error|failure)|system error|time[d -]*out|connection"
+    r"|unable to (?:contact|reach)|database|shutting down|restart|maintenance|backend|lookup failed",
     re.IGNORECASE,
 )
 _WRONG = re.compile(
-    r"(?:invalid|incorrect|wrong|bad|unknown)\W+(?:\w+\W+){0,3}(?:password|credential|login|user)",
+    r"(?:invalid|incorrect|wrong|bad|unknown)\W+(?:\w+\W+){0,3}(?:password|credential|login|user)"
+    r"|password (?:is |was )?(?:incorrect|wrong|invalid|expired)"
+    r"|(?:user|account) (?:is )?(?:not found|unknown)",
+    re.IGNORECASE,
+)
+_INSECURE = re.compile(
+    r"(?:plain|clear) ?-?text|insecure|unencrypted|(?:ssl|tls|encryption|secure connection) (?:is )?required"
+    r"|requires? (?:ssl|tls|encryption|an? (?:secure|encrypted))|under a layer",
+    re.IGNORECASE,
+)
+_NO_SUCH = re.compile(
+    r"(?:does ?n.?t|does not|no longer) exist|no such|not found|unknown (?:mailbox|folder)|nonexistent",
     re.IGNORECASE,
 )
 _CODE = re.compile(rb"\s*\[([A-Za-z0-9_.-]+)([^\]]*)\]")
@@ -91,46 +115,62 @@ def quoted(text: bytes) -> str:
 
 
 def hint(text: str) -> float | None:
-    """Return the seconds that a server asks us to wait, in words, or None.
+    """Return the seconds that a server asks us to wait, in words, or None; at most :data:`LONGEST_HINT`.
 
     >>> hint("Suggested Backoff Time: 5000 milliseconds")
     5.0
     """
-    match = _HINT.search(text)
+    match = next(filter(None, (pattern.search(text) for pattern in _HINTS)), None)
     if not match:
         return None
-    unit = (match[2] or "s").lower()
+    unit = (match[2] if match.re.groups > 1 else "s").lower()
     scale = (
         0.001 if unit.startswith(("ms", "milli")) else 60 if unit[0] == "m" else 3600 if unit[0] == "h" else 1
     )
-    return min(int(match[1]) * scale, 86400.0)
+    return min(int(match[1]) * scale, LONGEST_HINT)
 
 
 def error_for(reply: Completion, command: str, *, step: str | None = None) -> MailsyncError:
     """Return the error that `reply`, which is not OK, to `command` stands for.
 
-    `command` is the name without arguments, so that no password can be in it.
+    `command` is the name without arguments, so that no password can be in it. A code goes before words, and
+    what rejects a login before what asks for patience. `step` is ``login`` for LOGIN alone: nothing else
+    can reject a password, and a BYE never does.
     """
-    text = reply.text.decode("utf-8", "replace")
-    code = reply.code
     said = f"{command}: the server said {reply.status} {quoted(reply.text)}".rstrip()
+    code = reply.code
+    text = _CODE.sub(b"", reply.text, count=1).decode("utf-8", "replace")
     seconds = hint(text)
-    if code in _THROTTLED:
+    if step == "login" and reply.status != "BYE":
+        if code in _REJECTED or (code not in _THROTTLED | _TRANSIENT and _rejects(text)):
+            return AuthenticationFailed(said, retry_after=seconds, step=step)
+    elif command in _OPENING and reply.status == "NO" and _is_of_this_folder(code, text):
+        return FolderError(said, step=step)
+    if code in _THROTTLED or seconds is not None:
         return Throttled(said, retry_after=seconds, step=step)
-    if code in _TRANSIENT:
+    if code in _TRANSIENT or code in _LOGIN_AGAIN:
         return Transient(said, step=step)
-    if step == "login" and code in _REJECTED:
-        return AuthenticationFailed(said, step=step)
-    if step == "login" and reply.status != "BYE" and _WRONG.search(text):
-        return AuthenticationFailed(said, step=step)
-    if seconds is not None or _SLOW_DOWN.search(text):
-        return Throttled(said, retry_after=seconds, step=step)
+    if _SLOW_DOWN.search(text):
+        return Throttled(said, step=step)
     if reply.status == "BYE" or (code not in _FOLDER and _LATER.search(text)):
         return Transient(said, step=step)
     if reply.status == "BAD":
         return ProtocolError(said, step=step)
     if step == "login":
         return AuthenticationFailed(said, step=step)
-    if command in ("EXAMINE", "STATUS") or code == "NONEXISTENT":
+    if command in _OPENING or code == "NONEXISTENT":
         return FolderError(said, step=step)
     return ProtocolError(said, step=step)
+
+
+def _rejects(text: str) -> bool:
+    # "too many wrong passwords" is a lock-out: it says nothing of this one
+    return bool(_WRONG.search(text) or _INSECURE.search(text)) and not _SLOW_DOWN.search(text)
+
+
+def _is_of_this_folder(code: str, text: str) -> bool:
+    """Whether a refusal to open a mailbox speaks of this one; a folder's name in it proves nothing else.
+
+    One mailbox that is locked or damaged must not stop those that come after it.
+    """
+    return code in _FOLDER or code in _OF_ONE_FOLDER or (not code and bool(_NO_SUCH.search(text)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 
 from mailsync.errors import (
@@ -15,78 +17,198 @@ from mailsync.errors import (
 from mailsync.imap.replies import Completion, error_for, hint, parse_completion
 from mailsync.logs import keep_secret
 
-LOGIN, EXAMINE, FETCH = ("LOGIN", "login"), ("EXAMINE", None), ("FETCH", None)
+A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError
 
 
-@pytest.mark.parametrize(
-    ("command", "line", "kind"),
-    [
-        (LOGIN, "NO [AUTHENTICATIONFAILED] Authentication failed.", AuthenticationFailed),
-        (LOGIN, "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", AuthenticationFailed),
-        (LOGIN, "NO [AUTHORIZATIONFAILED] no", AuthenticationFailed),
-        (LOGIN, "NO [EXPIRED] password expired", AuthenticationFailed),
-        (LOGIN, "NO [ALERT] Application-specific password required", AuthenticationFailed),
-        (LOGIN, "NO LOGIN failed.", AuthenticationFailed),
-        (LOGIN, "NO", AuthenticationFailed),
-        (LOGIN, "NO Lookup failed 5f9d", AuthenticationFailed),
-        (LOGIN, "NO [AUTHENTICATIONFAILED] Login failed, account locked", AuthenticationFailed),
-        (LOGIN, "NO Account is locked", AuthenticationFailed),
-        (LOGIN, "NO Invalid user name or password. Please try again later.", AuthenticationFailed),
-        (LOGIN, "NO Authentication failed. Please try again", AuthenticationFailed),
-        (LOGIN, "NO Too many login failures, try again in 5 minutes", Throttled),
-        (LOGIN, "NO [UNAVAILABLE] Temporary authentication failure", Transient),
-        (LOGIN, "NO [INUSE] mailbox in use", Transient),
-        (LOGIN, "NO [SERVERBUG] Internal error occurred", Transient),
-        (LOGIN, "NO [ALERT] Too many simultaneous connections. (Failure)", Throttled),
-        (LOGIN, "NO [LIMIT] Maximum number of connections exceeded", Throttled),
-        (LOGIN, "NO Maximum number of connections from user+IP exceeded", Throttled),
-        (LOGIN, "NO [THROTTLED] Account exceeded command or bandwidth limits", Throttled),
-        (LOGIN, "NO [OVERQUOTA] quota", Throttled),
-        (LOGIN, "NO Server busy, please try again", Transient),
-        (LOGIN, "NO Service temporarily unavailable", Transient),
-        (LOGIN, "NO Request is throttled. Suggested Backoff Time: 5000 milliseconds", Throttled),
-        (LOGIN, "BAD User is authenticated but not connected.", Transient),
-        (LOGIN, "BAD Error in IMAP command", ProtocolError),
-        (LOGIN, "BYE Too many connections", Throttled),
-        (LOGIN, "BYE Disconnected for inactivity.", Transient),
-        (LOGIN, "BYE", Transient),
-        (EXAMINE, "NO [NONEXISTENT] Mailbox doesn't exist: connections", FolderError),
-        (EXAMINE, "NO Mailbox does not exist", FolderError),
-        (EXAMINE, "NO [NOPERM] Permission denied", FolderError),
-        (EXAMINE, "NO [UNAVAILABLE] backend", Transient),
-        (EXAMINE, "NO [INUSE] Mailbox is locked", Transient),
-        (EXAMINE, "BAD no", ProtocolError),
-        (FETCH, "NO Some messages could not be FETCHed (Failure)", ProtocolError),
-        (FETCH, "NO [SERVERBUG] oops", Transient),
-        (FETCH, "BAD Too long argument", ProtocolError),
-        (FETCH, "NO [LIMIT] rate", Throttled),
-    ],
-)
-def test_each_reply_is_classed_by_what_to_do_next(
-    command: tuple[str, str | None], line: str, kind: type[MailsyncError]
-) -> None:
-    reply = parse_completion(line.encode())
+class Said(NamedTuple):
+    """One row: who says it, to which command, what, and so which class, and how many seconds to wait."""
+
+    server: str
+    command: str
+    line: str
+    kind: type[MailsyncError]
+    seconds: float | None = None
+
+
+SAID = [
+    # -- LOGIN: the password, or what a person has to change ------------------------------------------------
+    Said("Gmail", "LOGIN", "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", A),
+    Said("Gmail", "LOGIN", "NO [ALERT] Invalid credentials (Failure)", A),
+    Said("Gmail", "LOGIN", "NO [ALERT] Application-specific password required:"
+         " https://support.google.com/accounts/answer/185833 (Failure)", A),
+    Said("Gmail", "LOGIN", "NO [ALERT] Please log in via your web browser:"
+         " https://support.google.com/mail/accounts/answer/78754 (Failure)", A),
+    Said("Gmail", "LOGIN", "NO [WEBALERT https://accounts.google.com/signin/continue?sarp=1&retry=10s]"
+         " Web login required.", A),
+    Said("Gmail", "LOGIN", "NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail"
+         " settings page and enable your account for IMAP access. (Failure)", A),
+    Said("Exchange", "LOGIN", "NO LOGIN failed.", A),
+    Said("Exchange", "LOGIN", "NO AUTHENTICATE failed.", A),
+    Said("Yahoo", "LOGIN", "NO [AUTHENTICATIONFAILED] LOGIN Invalid credentials", A),
+    Said("Yahoo", "LOGIN", "NO [AUTHORIZATIONFAILED] LOGIN Please verify your account", A),
+    Said("iCloud", "LOGIN", "NO [AUTHENTICATIONFAILED] Authentication Failed", A),
+    Said("Yandex", "LOGIN", "NO [AUTHENTICATIONFAILED] LOGIN invalid credentials or IMAP is disabled"
+         " sc=cYXlpv732Cg1_010534_2-1e59ad28a72c", A),
+    Said("Zoho", "LOGIN", "NO [ALERT] Invalid credentials(Failure)", A),
+    Said("Zoho", "LOGIN", "NO [ALERT] You are yet to enable IMAP for your account. Please contact your"
+         " administrator (Failure)", A),
+    Said("Fastmail", "LOGIN", "NO [AUTHENTICATIONFAILED] Incorrect username, password or access token", A),
+    Said("mail.ru", "LOGIN", "NO [AUTHENTICATIONFAILED] Application password is REQUIRED", A),
+    Said("QQ", "LOGIN", "NO Login fail. Account is abnormal, service is not open, password is incorrect,"
+         " login frequency limited, or system is busy.", A),
+    Said("163", "LOGIN", "NO LOGIN Login error or password error", A),
+    Said("hMailServer", "LOGIN", "NO Invalid user name or password. Please use full email address as user"
+         " name.", A),
+    Said("Proton Bridge", "LOGIN", "NO incorrect login credentials", A),
+    Said("Proton Bridge", "LOGIN", "NO no such user", A),
+    Said("Zimbra", "LOGIN", "NO LOGIN failed", A),
+    Said("James", "LOGIN", "NO LOGIN failed. Invalid login/password.", A),
+    Said("Courier", "LOGIN", "NO Login failed.", A),
+    Said("Cyrus", "LOGIN", "NO Login failed: authentication failure", A),
+    Said("Cyrus", "LOGIN", "NO Login failed: user not found", A),
+    Said("Cyrus", "LOGIN", "NO Login only available under a layer", A),
+    Said("Dovecot", "LOGIN", "NO [AUTHENTICATIONFAILED] Authentication failed.", A),
+    Said("Dovecot", "LOGIN", "NO [AUTHORIZATIONFAILED] Account is temporarily disabled.", A),
+    Said("Dovecot", "LOGIN", "NO [EXPIRED] Password expired.", A),
+    Said("Dovecot", "LOGIN", "NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure"
+         " (SSL/TLS) connections.", A),
+    Said("older Dovecot", "LOGIN", "NO Plaintext authentication disallowed on non-secure (SSL/TLS)"
+         " connections.", A),
+    Said("UW", "LOGIN", "NO LOGIN disabled", A),
+    Said("RFC 5530", "LOGIN", "NO [CONTACTADMIN] Your account is closed.", A),
+    Said("anyone", "LOGIN", "NO Invalid user name or password. Please try again later.", A),
+    Said("anyone", "LOGIN", "NO Account is locked", A),
+    Said("anyone", "LOGIN", "NO SSL is required to log in on this connection", A),
+    Said("anyone", "LOGIN", "NO", A),
+    Said("anyone", "LOGIN", "NO [AUTHENTICATIONFAILED] Wrong password, try again in 15 minutes", A, 900),
+
+    # -- LOGIN: slow down -----------------------------------------------------------------------------------
+    Said("Gmail", "LOGIN", "NO [ALERT] Too many simultaneous connections. (Failure)", T),
+    Said("Gmail", "LOGIN", "NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)", T),
+    Said("Gmail", "LOGIN", "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)", T),
+    Said("Gmail", "LOGIN", "NO [ALERT] Lockout", T),
+    Said("Yahoo", "LOGIN", "NO [LIMIT] LOGIN Rate limit hit.", T),
+    Said("Exchange", "LOGIN", "NO Request is throttled. Suggested Backoff Time: 5000 milliseconds", T, 5),
+    Said("Proton Bridge", "LOGIN", "NO too many login attempts", T),
+    Said("Dovecot", "LOGIN", "NO [LIMIT] Maximum number of connections exceeded", T),
+    Said("Dovecot", "LOGIN", "NO Maximum number of connections from user+IP exceeded", T),
+    Said("anyone", "LOGIN", "NO Too many login failures, try again in 15 minutes", T, 900),
+    Said("anyone", "LOGIN", "NO Too many wrong passwords", T),
+    Said("anyone", "LOGIN", "NO Maximum login attempts exceeded", T),
+    Said("anyone", "LOGIN", "NO Your IP is blocked for 10 minutes", T, 600),
+    Said("anyone", "LOGIN", "NO [UNAVAILABLE] Busy. Retry after 60 seconds", T, 60),
+
+    # -- LOGIN: the server is out of order, which says nothing of the password ------------------------------
+    Said("Gmail", "LOGIN", "NO Temporary System Error (Failure)", S),
+    Said("Gmail", "LOGIN", "NO System Error (Failure)", S),
+    Said("Gmail", "LOGIN", "NO Lookup failed 5f9d", S),
+    Said("Exchange", "LOGIN", "NO Server Unavailable. 15", S),
+    Said("Exchange", "LOGIN", "BAD User is authenticated but not connected.", S),
+    Said("Yahoo", "LOGIN", "NO [UNAVAILABLE] LOGIN Server error - Please try again later", S),
+    Said("Yahoo", "LOGIN", "NO [SERVERBUG] LOGIN Server error - Please try again later", S),
+    Said("Yandex", "LOGIN", "NO [UNAVAILABLE] LOGIN internal server error sc=f8JB0ug4Y1", S),
+    Said("Dovecot", "LOGIN", "NO [UNAVAILABLE] Temporary authentication failure. [mx1:2026-03-01]", S),
+    Said("Dovecot", "LOGIN", "NO [UNAVAILABLE] Internal login failure. Refer to server log.", S),
+    Said("Rackspace", "LOGIN", "NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded"
+         " (mail_max_userip_connections=16)", S),
+    Said("older Dovecot", "LOGIN", "NO Internal login failure", S),
+    Said("Courier", "LOGIN", "NO Temporary problem, please try again later", S),
+    Said("Zimbra", "LOGIN", "NO account is in maintenance mode", S),
+    Said("anyone", "LOGIN", "NO [INUSE] mailbox in use", S),
+    Said("anyone", "LOGIN", "NO Unable to contact the authentication server", S),
+    Said("anyone", "LOGIN", "NO Server busy, please try again", S),
+    Said("anyone", "LOGIN", "BAD Error in IMAP command", P),
+
+    # -- BYE: never a rejection -----------------------------------------------------------------------------
+    Said("anyone", "LOGIN", "BYE", S),
+    Said("Dovecot", "LOGIN", "BYE Disconnected: Inactivity during authentication.", S),
+    Said("anyone", "LOGIN", "BYE [AUTHENTICATIONFAILED] Invalid credentials", S),
+    Said("anyone", "LOGIN", "BYE Invalid password", S),
+    Said("Exchange", "greeting", "BYE Connection is closed. 13", S),
+    Said("Zimbra", "greeting", "BYE Zimbra IMAP4rev1 server terminating connection", S),
+    Said("Stalwart", "greeting", "BYE Server shutting down.", S),
+    Said("Cyrus", "greeting", "BYE Fatal error: can't open mailboxes file", S),
+    Said("Dovecot", "FETCH", "BYE Too many invalid IMAP commands.", S),
+    Said("anyone", "greeting", "BYE Too many connections", T),
+    Said("mox", "greeting", "BYE too many open connections from your ip or network", T),
+    Said("anyone", "greeting", "BYE [THROTTLED] wait 30s", T, 30),
+
+    # -- opening a mailbox: this one, or all ----------------------------------------------------------------
+    Said("Dovecot", "EXAMINE", "NO [NONEXISTENT] Mailbox doesn't exist: Too many connections", F),
+    Said("Dovecot", "EXAMINE", "NO [NOPERM] Permission denied", F),
+    Said("Dovecot", "EXAMINE", "NO [CANNOT] Invalid mailbox name: unavailable", F),
+    Said("Dovecot", "EXAMINE", "NO [SERVERBUG] Internal error occurred. Refer to server log.", F),
+    Said("Gmail", "EXAMINE", "NO [NONEXISTENT] Unknown Mailbox: Work (Failure)", F),
+    Said("Yahoo", "EXAMINE", "NO [INUSE] EXAMINE Mailbox in use", F),
+    Said("Exchange", "EXAMINE", "NO Mailbox does not exist: busy later", F),
+    Said("Courier", "EXAMINE", "NO Unable to open this mailbox.", F),
+    Said("Cyrus", "EXAMINE", "NO System I/O error", F),
+    Said("163", "EXAMINE", "NO EXAMINE Unsafe Login. Please contact kefu@188.com for help", F),
+    Said("RFC 5530", "EXAMINE", "NO [CONTACTADMIN] Mailbox is damaged", F),
+    Said("RFC 9051", "STATUS", "NO [NONEXISTENT] no", F),
+    Said("anyone", "EXAMINE", "NO", F),
+    Said("Dovecot", "EXAMINE", "NO [UNAVAILABLE] Backend is down", S),
+    Said("Exchange", "EXAMINE", "NO Server Unavailable. 15", S),
+    Said("Exchange", "EXAMINE", "BAD User is authenticated but not connected.", S),
+    Said("RFC 5530", "EXAMINE", "NO [EXPIRED] The passphrase is no longer good", S),
+    Said("Yahoo", "STATUS", "NO [LIMIT] STATUS Rate limit hit.", T),
+    Said("WorkMail", "EXAMINE", "NO Request is throttled. Suggested Backoff Time: 299961 milliseconds", T,
+         299.961),
+    Said("anyone", "EXAMINE", "BAD no", P),
+
+    # -- other commands -------------------------------------------------------------------------------------
+    Said("Exchange", "FETCH", "BAD Request is throttled. Suggested Backoff Time: 89117 milliseconds", T,
+         89.117),
+    Said("Gmail", "FETCH", "NO [OVERQUOTA] Account exceeded command or bandwidth limits.", T),
+    Said("Gmail", "FETCH", "NO [THROTTLED] slow", T),
+    Said("Gmail", "FETCH", "NO Some messages could not be FETCHed (Failure)", P),
+    Said("Gmail", "LIST", "NO System Error (Failure)", S),
+    Said("Yahoo", "FETCH", "NO [LIMIT] UID FETCH Rate limit hit.", T),
+    Said("Yahoo", "FETCH", "NO [UNAVAILABLE] UID FETCH Server error - Please try again later", S),
+    Said("Yandex", "FETCH", "NO [UNAVAILABLE] UID FETCH Backend error sc=f8JB0ug4Y1", S),
+    Said("Dovecot", "FETCH", "NO [SERVERBUG] Internal error occurred.", S),
+    Said("Dovecot", "FETCH", "BAD Error in IMAP command UID FETCH: Too long argument", P),
+    Said("anyone", "LIST", "NO [AUTHENTICATIONFAILED] session expired", S),
+    Said("anyone", "FETCH", "BAD Too many invalid commands", P),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SAID, ids=lambda said: f"{said.server}-{said.command}-{said.line[:60]}")
+def test_each_reply_is_classed_by_what_to_do_next(said: Said) -> None:
+    reply = parse_completion(said.line.encode())
     assert reply is not None
-    error = error_for(reply, command[0], step=command[1])
-    assert type(error) is kind
-    assert error.step == command[1]
-    assert str(error).startswith(command[0])
+    step = {"LOGIN": "login", "greeting": "connect"}.get(said.command)
+    error = error_for(reply, said.command, step=step)
+    assert type(error) is said.kind
+    assert getattr(error, "retry_after", None) == said.seconds
+    assert error.step == step
+    assert str(error).startswith(said.command)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("Suggested Backoff Time: 5000 milliseconds", 5.0),
+        ("Suggested Backoff Time: 5000", 3600.0),
         ("try again in 30 seconds", 30.0),
+        ("Try again after 2 min.", 120.0),
         ("Please wait 2 minutes", 120.0),
+        ("wait 30s", 30.0),
+        ("wait 250ms", 0.25),
+        ("Retry after 60 seconds", 60.0),
+        ("retry-after: 90", 90.0),
         ("retry after 90", 90.0),
         ("Try again in 1 hour", 3600.0),
-        ("backoff 999999999 hours", 86400.0),
+        ("locked out for 15 minutes", 900.0),
+        ("try again in 24 hours", 3600.0),
+        ("backoff 999999999 hours", 3600.0),
         ("too many connections", None),
+        ("please retry. Error 5002", None),
+        ("try again in a few minutes", None),
         ("error 5000", None),
     ],
 )
-def test_hints_in_words_are_honoured(text: str, seconds: float | None) -> None:
+def test_hints_in_words_are_honoured_up_to_an_hour(text: str, seconds: float | None) -> None:
     assert hint(text) == seconds
     if seconds is not None:
         error = error_for(Completion("NO", text.encode()), "FETCH")
