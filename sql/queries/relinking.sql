@@ -1,0 +1,119 @@
+-- name: relink_incoming
+-- Before a batch becomes rows (SPEC §11): tombstones of its messages take its keys, so that the upsert brings them
+-- back under their id, and tombstones of other messages leave these keys. What the server did not tell, or what
+-- was not read, proves nothing: under one key it is not held against a row, and it finds no row of another key.
+with arriving as (
+    select uid, message_id, coalesce(internal_date, sent_at) as internal_date, internal_date is not null as is_dated,
+           size_bytes, parse_errors && '{headers,unstorable,unfetchable}' as is_unread
+    from incoming
+), holding as (
+    -- what has these keys; the limits keep this and what follows a probe per row, as in upsert_messages
+    select a.uid, m.id, m.place, m.live,
+           not m.live
+           and (a.is_unread or m.parse_errors && '{headers,unstorable,unfetchable}'
+                or m.message_id is not distinct from a.message_id)
+           and (not a.is_dated or m.parse_errors && '{internal_date,unfetchable}' or m.internal_date = a.internal_date)
+           and coalesce(m.size_bytes = a.size_bytes, true) as is_same
+    from arriving a
+    cross join lateral (
+        select id, ctid as place, deleted_at is null as live, message_id, internal_date, size_bytes, parse_errors
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid = a.uid
+        limit 1
+    ) m
+), wanted as (
+    select min(uid) as uid, message_id, internal_date, size_bytes
+    from arriving
+    where message_id is not null and internal_date is not null and size_bytes is not null
+    group by message_id, internal_date, size_bytes
+    having count(*) = 1
+), found as (
+    select w.uid, min(m.id) filter (where m.is_same) as id
+    from wanted w
+    cross join lateral (
+        -- a Message-ID that stands in a hundred rows names nothing
+        select id, folder_id = %(folder_id)s and deleted_at is not null
+                   and internal_date = w.internal_date and size_bytes = w.size_bytes as is_same
+        from messages
+        where account_id = %(account_id)s and message_id = w.message_id
+        limit 101
+    ) m
+    where not exists (select from holding h where h.uid = w.uid and (h.live or h.is_same))
+    group by w.uid
+    having count(*) <= 100 and count(*) filter (where m.is_same) = 1
+), taken as (
+    select uid, id from found f where not exists (select from holding h where h.id = f.id and h.is_same)
+), displaced as (
+    delete from messages
+    where account_id = %(account_id)s and ctid = any (array(
+        select h.place from holding h
+        where not h.live and not h.is_same and not exists (select from taken t where t.id = h.id)))
+)
+update messages m
+set uidvalidity = %(uidvalidity)s,
+    -- where the key is still held, by a row that leaves it in this statement, land_relinked follows
+    uid = case when exists (select from holding h where h.uid = t.uid) then -t.uid else t.uid end
+from taken t
+where m.account_id = %(account_id)s and m.id = t.id
+
+-- name: land_relinked
+update messages set uid = -uid
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid < 0
+
+-- name: revive_unfetchable
+-- Tombstones whose messages are there again and cannot be had: their UID alone says which they are. What is known
+-- of them stays, and they are tried again at reconcile.
+with chosen as (
+    select m.id
+    from unnest(%(uids)s::int8multirange) as r
+    cross join lateral (
+        select id, deleted_at
+        from messages
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid >= lower(r) and uid < upper(r)
+        order by uid
+        offset 0
+    ) m
+    where m.deleted_at is not null
+), back as (
+    update messages m
+    set deleted_at = null, deleted_reason = null, updated_at = now(),
+        parse_errors = array_remove(m.parse_errors, 'unfetchable') || '{unfetchable}'
+    from chosen c
+    where m.account_id = %(account_id)s and m.id = c.id
+    returning m.id, m.uid, m.is_seen
+), told as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, 'message.restored', %(folder_id)s, id, jsonb_build_object('uid', uid)
+    from back
+    where %(announce)s
+), counted as (
+    update folders f
+    set live_count = f.live_count + d.live, live_unseen = f.live_unseen + d.unseen
+    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from back) d
+    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
+)
+select uid from back
+
+-- name: adopt_uidvalidity
+-- Unknown (0) becomes known: rows are re-keyed, nothing is reset. All or nothing, and so not in chunks: readers
+-- and the next turn may not find a folder under two values.
+with displaced as (
+    delete from messages m
+    using messages old
+    where m.account_id = %(account_id)s and m.folder_id = %(folder_id)s and m.uidvalidity = %(uidvalidity)s
+      and m.deleted_at is not null
+      and old.account_id = m.account_id and old.folder_id = m.folder_id and old.uidvalidity = 0 and old.uid = m.uid
+    returning m.id
+), rekeyed as (
+    update messages set uidvalidity = %(uidvalidity)s
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
+      -- their keys are free first
+      and (select count(*) from displaced) >= 0
+), recounted as (
+    update fetch_attempts set uidvalidity = %(uidvalidity)s
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
+)
+update folders set uidvalidity = %(uidvalidity)s
+where account_id = %(account_id)s and id = %(folder_id)s
