@@ -12,12 +12,12 @@ others 100, drafts 110, archive 150, flagged 160, excluded ones 200.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from .folder_names import NAMES
-from .model import FolderTraits, ListedFolder
+from .model import FolderState, FolderTraits, ListedFolder, MailboxStatus
 
 INBOX = FolderTraits(role="inbox", sync_priority=1, excluded_reason=None)
 
@@ -29,6 +29,12 @@ _PRIORITIES: Final[Mapping[str | None, int]] = {
 }
 _OTHERS, _EXCLUDED = 100, 200
 _EXCLUDED_ROLES = frozenset({"junk", "trash", "all"})
+
+HOLDS_NONE = frozenset({"noselect", "nonexistent"})
+"""The exclusions of names that hold no messages, only other folders; no choice can change that."""
+
+TOO_MANY = "too_many_folders"
+INBOX_ALIAS = "inbox_alias"
 _CONTAINERS = frozenset({"inbox", "[gmail]", "[google mail]"})
 
 # In the order in which they win when a folder has several. AllMail, Spam and Starred are older than RFC 6154.
@@ -107,6 +113,66 @@ def assign_roles(listed: Sequence[ListedFolder]) -> dict[bytes, FolderTraits]:
     _settle_names(rows, decided)
     _leave_out_children(rows, decided)
     return decided
+
+
+def inbox_alias(listed: Iterable[ListedFolder]) -> bytes | None:
+    """The name that may be INBOX once more, below itself, as ``INBOX.INBOX`` is at Rackspace; mostly None."""
+    for row in listed:
+        if row.delimiter and row.path.upper() == f"INBOX{row.delimiter}INBOX":
+            return row.wire_name
+    return None
+
+
+def is_same_mailbox(one: MailboxStatus, other: MailboxStatus) -> bool:
+    """Whether UIDVALIDITY, UIDNEXT and MESSAGES say that two names are of one mailbox.
+
+    One that never held a message could be any other.
+    """
+    if not one.uidvalidity or one.messages is None or one.uidnext is None or one.uidnext <= 1:
+        return False
+    return (one.uidvalidity, one.uidnext, one.messages) == (other.uidvalidity, other.uidnext, other.messages)
+
+
+def leave_out(
+    decided: Mapping[bytes, FolderTraits], reason: str, names: Collection[bytes]
+) -> dict[bytes, FolderTraits]:
+    """The same with `names` left out for `reason`, unless they are already."""
+    return {
+        name: replace(found, sync_priority=_EXCLUDED, excluded_reason=reason)
+        if name in names and not found.excluded_reason
+        else found
+        for name, found in decided.items()
+    }
+
+
+def beyond_limit(decided: Mapping[bytes, FolderTraits], chosen: Collection[bytes], most: int) -> set[bytes]:
+    """The folders that are not mirrored where more than `most` can hold messages (SPEC §6).
+
+    Priority folders, and those that a person has `chosen`, one way or the other, are not among them.
+    """
+    if count_selectable(found.excluded_reason for found in decided.values()) <= most:
+        return set()
+    return {name for name, found in decided.items() if found.sync_priority >= _OTHERS and name not in chosen}
+
+
+def count_selectable(reasons: Iterable[str | None]) -> int:
+    """How many folders can hold messages, by the reasons for their exclusion."""
+    return sum(reason not in HOLDS_NONE for reason in reasons)
+
+
+def count_note(folders: Sequence[FolderState], warn: int, most: int) -> str | None:
+    """What a person should know of the number of an account's folders; None if it is nothing special."""
+    count = count_selectable(f.excluded_reason for f in folders if not f.missing_since)
+    if any(f.excluded_reason == TOO_MANY for f in folders):
+        return (
+            f"{count:,} folders are more than FOLDER_MAX_COUNT ({most:,}): only inbox, sent mail and what was"
+            " chosen with `mailsync track-folder` are mirrored"
+        )
+    if count > warn:
+        return (
+            f"{count:,} folders are more than FOLDER_WARN_COUNT ({warn:,}); each one costs time at every tick"
+        )
+    return None
 
 
 def _settle_names(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:

@@ -9,8 +9,20 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
+from mailsync import renames
 from mailsync.config import Settings
-from mailsync.engine import backfill, discovery, flags, incremental, outcome, reconcile, uidvalidity, window
+from mailsync.engine import (
+    backfill,
+    discovery,
+    emptying,
+    flags,
+    incremental,
+    outcome,
+    reach,
+    reconcile,
+    uidvalidity,
+    window,
+)
 from mailsync.engine.survey import choose, compared_since, list_status, shows_other_folders, survey
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
@@ -46,7 +58,7 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
     settings = engine.settings
     full = burst(settings.imap_max_commands_per_minute)
     floor = work.floor * full
-    with account_lock(engine.conn, account_id, settings, wait=work.wait) as lock:
+    with engine.counters.waiting(account_lock(engine.conn, account_id, settings, wait=work.wait)) as lock:
         loaded = turns.begin(
             lock.conn,
             account_id,
@@ -75,6 +87,10 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
             return None
         error = _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
         outcome.save(turn, throttle, error, work)
+    engine.counters.turn(turn, error)
+    if turn.run_id is not None or work.trigger != "schedule":
+        # a quiet turn of the worker waits for the worker's next heartbeat, since it costs five statements
+        engine.counters.store(engine.conn)
     if error is not None:
         raise error
     return turn
@@ -139,9 +155,9 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     noted there by folder id, with the time its status was taken, and not done again in the turns that follow.
     """
     began = turn.now()
+    reach.follow(turn)
     listing = list_status(turn)
     _discover(turn, listing, forced=full and not done)
-    discovery.empty_untracked(turn)
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
     priority = {f.id for f in turn.tracked() if f.is_priority}
@@ -172,11 +188,15 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     if done is None and listing is None and turn.overall_at != began:
         # a round of several turns
         folders.note_polled(turn.conn, turn.account.id, compared, began)
+    # last, since it may take long and nobody waits for it
+    emptying.empty(turn)
 
 
 def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:
-    """LIST when it is due or `forced`, or when LIST-STATUS shows that folders came or went."""
-    news = listing is not None and shows_other_folders(turn, listing)
+    """LIST when it is due or `forced`, or when LIST-STATUS shows that folders came, went or changed names."""
+    news = listing is not None and (
+        shows_other_folders(turn, listing) or renames.shows_any(turn.folders, listing)
+    )
     if news or forced or turn.account.next_discovery_at <= turn.now():
         # should it fail, it is due again
         turn.next_discovery_at = turn.now()

@@ -1,31 +1,61 @@
-"""Which folders there are: LIST, roles, exclusions (SPEC §6)."""
+"""Which folders there are: LIST, renames, roles, exclusions, limits (SPEC §6)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
+from mailsync import renames
+from mailsync.engine import renaming
 from mailsync.engine.turn import Turn
-from mailsync.folders import assign_roles, is_inbox
-from mailsync.model import ListedFolder, MailboxStatus
-from mailsync.store import folders, messages
+from mailsync.folders import (
+    HOLDS_NONE,
+    INBOX_ALIAS,
+    TOO_MANY,
+    assign_roles,
+    beyond_limit,
+    count_note,
+    inbox_alias,
+    is_inbox,
+    is_same_mailbox,
+    leave_out,
+)
+from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
+from mailsync.renames import Rename
+from mailsync.store import folders
 from mailsync.store.db import transaction
 
 log = logging.getLogger(__name__)
+
+_MANY = 10
+
+Known = dict[bytes, MailboxStatus | None]
 
 
 def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) -> None:
     """LIST the mailboxes and store what is new or different; those no longer listed begin their grace.
 
+    `statuses` are those of a LIST-STATUS of this turn, if there was one; else STATUS is asked for, of the few
+    folders where it matters. Renamed folders keep their ids and rows. Where that is more than the turn can
+    find out, the new names wait, and discovery is due again with the next turn.
+
     An empty LIST is an error that the protocol raises, so it cannot make a folder missing.
     """
     listed = _one_inbox(turn.session.list_folders())
     traits = assign_roles(listed)
-    with transaction(turn.conn):
-        folders.upsert(turn.conn, turn.account.id, [(f, traits[f.wire_name]) for f in listed])
-    turn.folders = folders.load(turn.conn, turn.account.id)
-    turn.next_discovery_at = turn.now() + timedelta(seconds=turn.settings.discovery_interval)
+    known: Known = dict(statuses or {})
+    traits = _without_alias(turn, listed, traits, known)
+    there = {name for name, found in traits.items() if found.excluded_reason not in HOLDS_NONE}
+    waiting = renaming.ask(turn, renames.to_identify(turn.folders, there), known)
+    told = {name: status for name, status in known.items() if status is not None}
+    proven, unproven = renaming.prove(turn, renames.propose(turn.folders, there, told))
+    waiting |= unproven
+    chosen = renaming.choices(turn, proven)
+    traits = leave_out(traits, TOO_MANY, beyond_limit(traits, chosen, turn.settings.folder_max_count))
+    _store(turn, [(f, traits[f.wire_name]) for f in listed], told, proven, waiting)
+    wait = 0.0 if waiting else turn.settings.discovery_interval
+    turn.next_discovery_at = turn.now() + timedelta(seconds=wait)
 
 
 def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:
@@ -37,15 +67,56 @@ def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:
     return [inbox, *others]
 
 
-def empty_untracked(turn: Turn) -> None:
-    """Tombstone the rows of folders that are not tracked any more; coming back, they are filled anew."""
-    for folder in turn.folders:
-        if folder.tracked or not (folder.live_count or folder.last_uid):
-            continue
+def _without_alias(
+    turn: Turn, listed: Sequence[ListedFolder], traits: dict[bytes, FolderTraits], known: Known
+) -> dict[bytes, FolderTraits]:
+    """Leave out a second name of INBOX, once the numbers of both prove it; silence changes nothing."""
+    alias = inbox_alias(listed)
+    if alias is None or traits[alias].excluded_reason:
+        return traits
+    renaming.ask(turn, (b"INBOX", alias), known, most=2)
+    inbox, other = known[b"INBOX"], known[alias]
+    if inbox is None or other is None:
+        proven = any(f.wire_name == alias and f.excluded_reason == INBOX_ALIAS for f in turn.folders)
+    else:
+        proven = is_same_mailbox(inbox, other)
+    return leave_out(traits, INBOX_ALIAS, {alias} if proven else ())
+
+
+def _store(
+    turn: Turn,
+    found: Sequence[tuple[ListedFolder, FolderTraits]],
+    told: Mapping[bytes, MailboxStatus],
+    proven: Sequence[Rename],
+    waiting: Collection[bytes],
+) -> None:
+    before = turn.folders
+    if proven:
         turn.working()
-        # the cursors first: they must not vouch for rows that are gone, should it be tracked again halfway
-        folders.clear_cursors(turn.conn, folder)
-        while gone := messages.tombstone_chunk(turn.conn, folder, "untracked"):
-            turn.tally.messages_deleted += gone
-            turn.checkpoint()
-        turn.refresh(folder)
+    with transaction(turn.conn):
+        renaming.apply(turn, proven, {f.wire_name: f.path for f, _ in found})
+        folders.upsert(
+            turn.conn,
+            turn.account.id,
+            [each for each in found if each[0].wire_name not in waiting],
+            mailbox_ids={name: status.mailbox_id for name, status in told.items() if status.mailbox_id},
+            untouched=waiting,
+        )
+    turn.folders = folders.load(turn.conn, turn.account.id)
+    _say(turn, before)
+
+
+def _say(turn: Turn, before: Sequence[FolderState]) -> None:
+    """Log, once, what a person should know of the folders."""
+    extra = {"action": "discover", "account_id": turn.account.id}
+    limits = (turn.settings.folder_warn_count, turn.settings.folder_max_count)
+    note, old_note = count_note(turn.folders, *limits), count_note(before, *limits)
+    if note and not old_note:
+        log.warning("Many folders: %s", note, extra=extra)
+    there = {f.id for f in before if not f.missing_since}
+    gone = sum(f.id in there for f in turn.folders if f.missing_since)
+    if gone:
+        # a server in trouble shows a part; nothing is lost by that before the grace is over
+        suspicious = len(there) >= _MANY and gone * 2 > len(there)
+        level = logging.WARNING if suspicious else logging.INFO
+        log.log(level, "%d of %d folders are no longer listed", gone, len(there), extra=extra)

@@ -101,6 +101,12 @@ class Session:
         """Raise OutOfTokens if no command may be sent now."""
         self._wire.throttle.check()
 
+    @property
+    def commands_left(self) -> int:
+        """How many commands may be sent now, what has to stay for others set aside."""
+        throttle = self._wire.throttle
+        return max(0, int(throttle.tokens - throttle.floor))
+
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
         """Bound all waiting inside together; past it the session closes and Transient is raised."""

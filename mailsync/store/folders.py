@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
+from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus, MessageState
 from mailsync.store.db import Connection
 from mailsync.store.queries import run
 
@@ -29,8 +29,20 @@ def load(conn: Connection, account_id: int, folder_id: int | None = None) -> lis
     return [folder_from(dict(zip(names, row, strict=True))) for row in cursor]
 
 
-def upsert(conn: Connection, account_id: int, listed: Sequence[tuple[ListedFolder, FolderTraits]]) -> None:
-    """Store what LIST showed, inside a transaction; folders that are not in it begin their grace."""
+def upsert(
+    conn: Connection,
+    account_id: int,
+    listed: Sequence[tuple[ListedFolder, FolderTraits]],
+    *,
+    mailbox_ids: Mapping[bytes, str] | None = None,
+    untouched: Collection[bytes] = (),
+) -> None:
+    """Store what LIST showed, inside a transaction; folders that are not in it begin their grace.
+
+    `mailbox_ids` are those that are known (RFC 8474), by wire name. `untouched` are further names that are
+    listed: nothing is stored of them, and no grace begins.
+    """
+    ids = mailbox_ids or {}
     rows = [
         {
             "wire_name": folder.wire_name.hex(),
@@ -39,12 +51,46 @@ def upsert(conn: Connection, account_id: int, listed: Sequence[tuple[ListedFolde
             "role": traits.role,
             "sync_priority": traits.sync_priority,
             "excluded_reason": traits.excluded_reason,
+            "mailbox_id": ids.get(folder.wire_name),
         }
         for folder, traits in listed
     ]
     run(conn, "upsert_folders", account_id=account_id, listed=json.dumps(rows))
-    names = json.dumps([row["wire_name"] for row in rows])
+    names = json.dumps([row["wire_name"] for row in rows] + [name.hex() for name in untouched])
     run(conn, "mark_unlisted_folders", account_id=account_id, listed=names)
+
+
+def rename(
+    conn: Connection,
+    account_id: int,
+    renamed: Sequence[tuple[int, bytes, str]],
+    displaced: Collection[int] = (),
+) -> None:
+    """Give folders, by id, other wire names and paths, inside a transaction; names may change hands.
+
+    `displaced` are those that lose their name to another and get none: their mailbox is gone.
+    """
+    rows = [{"id": folder_id, "wire_name": name.hex(), "path": path} for folder_id, name, path in renamed]
+    # two steps: no moment may see one name twice
+    run(conn, "release_names", account_id=account_id, ids=[row[0] for row in renamed] + list(displaced))
+    run(conn, "rename_folders", account_id=account_id, renamed=json.dumps(rows))
+
+
+def restart_grace(conn: Connection, folder: FolderState) -> None:
+    """The folder is not listed, but was there when asked for by name: its grace begins anew."""
+    run(conn, "restart_grace", **_key(folder))
+
+
+def newest(
+    conn: Connection, account_id: int, ids: Collection[int], count: int
+) -> dict[int, list[MessageState]]:
+    """The newest `count` live rows of each of these folders, without their flags; stubs are left out."""
+    found: dict[int, list[MessageState]] = {}
+    for folder_id, uid, date, size in run(
+        conn, "newest_states", account_id=account_id, ids=list(ids), count=count
+    ):
+        found.setdefault(folder_id, []).append(MessageState(uid, None, None, date, size))
+    return found
 
 
 def note_polled(conn: Connection, account_id: int, ids: Collection[int], at: datetime) -> None:
@@ -75,6 +121,7 @@ def begin_initial(conn: Connection, folder: FolderState, status: MailboxStatus, 
         modseq=status.modseq or 0,
         messages=status.messages,
         uidnext=status.uidnext,
+        mailbox_id=status.mailbox_id,
     )
 
 
@@ -115,6 +162,7 @@ def save_compared(
         messages=status.messages,
         unseen=status.unseen,
         modseq=status.modseq,
+        mailbox_id=status.mailbox_id,
         highest_modseq=highest_modseq,
         next_flag_scan_at=next_flag_scan_at,
     )

@@ -1,35 +1,111 @@
+-- name: release_names
+-- First half of renames, and what becomes of a row whose name another mailbox has taken: no mailbox can be
+-- called so, since names hold no NUL.
+update folders
+set wire_name = wire_name || '\x00'::bytea || convert_to(id::text, 'UTF8')
+where account_id = %(account_id)s and id = any(%(ids)s::bigint[])
+
+-- name: rename_folders
+-- Second half: the names are free by now, whoever had them. Role and the like follow with upsert_folders.
+with renamed as (
+    select f.id, f.path as old_path, r.path, decode(r.wire_name, 'hex') as wire_name
+    from jsonb_to_recordset(%(renamed)s) as r(id bigint, wire_name text, path text)
+    join folders f on f.account_id = %(account_id)s and f.id = r.id
+), told as (
+    insert into sync_events (account_id, type, folder_id, data)
+    select %(account_id)s, 'folder.renamed', id, jsonb_build_object('old', old_path, 'new', path) from renamed
+)
+update folders f
+set wire_name = r.wire_name, path = r.path, missing_since = null,
+    status = case when f.status = 'missing' then 'pending' else f.status end,
+    last_error = null, retry_at = null, updated_at = now()
+from renamed r
+where f.account_id = %(account_id)s and f.id = r.id
+
 -- name: upsert_folders
--- What LIST showed, set-wise; only rows that differ are written. A user's choice wins over any rule.
+-- What LIST showed, set-wise; only rows that differ are written. A user's choice wins over any rule, but INBOX is
+-- always tracked, and what holds no messages never. A mailbox of which only the name is left is as good as not listed.
 with listed as (
-    select decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason
+    select decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason,
+           l.mailbox_id
     from jsonb_to_recordset(%(listed)s) as l(
-        wire_name text, path text, delimiter text, role text, sync_priority integer, excluded_reason text)
+        wire_name text, path text, delimiter text, role text, sync_priority integer, excluded_reason text,
+        mailbox_id text)
+), before as (
+    select id, missing_since is not null as missing from folders where account_id = %(account_id)s
 ), stored as (
-    insert into folders as f (account_id, wire_name, path, delimiter, role, sync_priority, excluded_reason, tracked)
-    select %(account_id)s, wire_name, path, delimiter, role, sync_priority, excluded_reason, excluded_reason is null
+    insert into folders as f (account_id, wire_name, path, delimiter, role, sync_priority, excluded_reason, mailbox_id,
+                              tracked)
+    select %(account_id)s, wire_name, path, delimiter, role, sync_priority, excluded_reason, mailbox_id,
+           excluded_reason is null
     from listed order by sync_priority, wire_name
     on conflict (account_id, wire_name) do update
     set path = excluded.path, delimiter = excluded.delimiter, role = excluded.role,
         sync_priority = excluded.sync_priority, excluded_reason = excluded.excluded_reason,
-        tracked = coalesce(f.tracked_by_user, excluded.tracked),
-        status = case when f.status = 'missing' then 'pending' else f.status end,
-        missing_since = null, updated_at = now()
-    where (f.path, f.delimiter, f.role, f.sync_priority, f.excluded_reason, f.tracked, f.missing_since)
-        is distinct from (excluded.path, excluded.delimiter, excluded.role, excluded.sync_priority,
-                          excluded.excluded_reason, coalesce(f.tracked_by_user, excluded.tracked), null::timestamptz)
-    returning f.id, f.path, f.role, f.tracked, f.xmax = 0 as created
+        mailbox_id = coalesce(excluded.mailbox_id, f.mailbox_id),
+        tracked = case when excluded.role = 'inbox' then true
+                       when excluded.excluded_reason in ('noselect', 'nonexistent') then false
+                       else coalesce(f.tracked_by_user, excluded.tracked) end,
+        missing_since = case when excluded.excluded_reason in ('noselect', 'nonexistent')
+                                  and (f.missing_since is not null or f.live_count > 0 or f.last_uid > 0)
+                             then coalesce(f.missing_since, now()) end,
+        status = case when f.status = 'missing' and coalesce(excluded.excluded_reason, '') not in ('noselect', 'nonexistent')
+                      then 'pending' else f.status end,
+        last_error = case when f.missing_since is null then f.last_error end,
+        retry_at = case when f.missing_since is null then f.retry_at end,
+        updated_at = now()
+    where (f.path, f.delimiter, f.role, f.sync_priority, f.excluded_reason, f.mailbox_id, f.tracked,
+           f.missing_since is not null)
+        is distinct from (
+           excluded.path, excluded.delimiter, excluded.role, excluded.sync_priority, excluded.excluded_reason,
+           coalesce(excluded.mailbox_id, f.mailbox_id),
+           case when excluded.role = 'inbox' then true
+                when excluded.excluded_reason in ('noselect', 'nonexistent') then false
+                else coalesce(f.tracked_by_user, excluded.tracked) end,
+           coalesce(excluded.excluded_reason, '') in ('noselect', 'nonexistent')
+               and (f.missing_since is not null or f.live_count > 0 or f.last_uid > 0))
+    returning f.id, f.path, f.role, f.tracked, f.missing_since is not null as missing, f.xmax = 0 as created
 )
 insert into sync_events (account_id, type, folder_id, data)
-select %(account_id)s, 'folder.discovered', id, jsonb_build_object('path', path, 'role', role, 'tracked', tracked)
-from stored where created
+select %(account_id)s,
+       case when s.created then 'folder.discovered' when s.missing then 'folder.missing' else 'folder.restored' end,
+       s.id, jsonb_build_object('path', s.path, 'role', s.role, 'tracked', s.tracked)
+from stored s left join before b on b.id = s.id
+where s.created or s.missing <> b.missing
 
 -- name: mark_unlisted_folders
 -- No longer listed: the grace begins. Nothing is tombstoned yet.
-update folders
-set missing_since = now(), updated_at = now()
-where account_id = %(account_id)s
-  and missing_since is null
-  and wire_name <> all (select decode(name, 'hex') from jsonb_array_elements_text(%(listed)s) as name)
+with gone as (
+    update folders
+    set missing_since = now(), last_error = null, retry_at = null, updated_at = now()
+    where account_id = %(account_id)s
+      and missing_since is null
+      and upper(encode(wire_name, 'escape')) <> 'INBOX'
+      and wire_name <> all (select decode(name, 'hex') from jsonb_array_elements_text(%(listed)s) as name)
+    returning id, path, role, tracked
+)
+insert into sync_events (account_id, type, folder_id, data)
+select %(account_id)s, 'folder.missing', id, jsonb_build_object('path', path, 'role', role, 'tracked', tracked)
+from gone
+
+-- name: restart_grace
+-- Not listed, and yet there when asked for by name.
+update folders set missing_since = now(), updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: newest_states
+-- What proves a folder's identity: its newest live rows, of several folders at once.
+select m.folder_id, m.uid, m.internal_date, m.size_bytes
+from folders f
+cross join lateral (
+    select folder_id, uid, internal_date, size_bytes
+    from messages
+    where account_id = f.account_id and folder_id = f.id and uidvalidity = f.uidvalidity
+      and deleted_at is null and not parse_errors && '{unfetchable,unstorable}'
+    order by uid desc
+    limit %(count)s
+) m
+where f.account_id = %(account_id)s and f.id = any(%(ids)s::bigint[])
 
 -- name: select_folders
 select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role, tracked, tracked_by_user,
@@ -65,7 +141,8 @@ where f.account_id = %(account_id)s and f.id = s.id and f.status = 'pending'
 update folders
 set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidvalidity)s else uidvalidity end, initial_target_uid = %(target)s, last_uid = %(target)s,
     initial_oldest_uid = %(target)s::bigint + 1, highest_modseq = %(modseq)s, server_messages = %(messages)s,
-    uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null, last_error = null, retry_at = null, updated_at = now()
+    uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null,
+    mailbox_id = coalesce(%(mailbox_id)s, mailbox_id), last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: rearm_folders
@@ -97,6 +174,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 update folders
 set uidnext = %(uidnext)s, server_messages = %(messages)s,
     server_unseen = coalesce(%(unseen)s, server_unseen), server_modseq = %(modseq)s,
+    mailbox_id = coalesce(%(mailbox_id)s, mailbox_id),
     highest_modseq = coalesce(%(highest_modseq)s, highest_modseq),
     next_flag_scan_at = coalesce(%(next_flag_scan_at)s, next_flag_scan_at),
     last_synced_at = clock_timestamp(), last_error = null, retry_at = null
@@ -172,5 +250,5 @@ update folders
 set status = case when %(status)s::text is null then 'pending' else %(status)s end,
     last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
     server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
-    last_error = null, retry_at = null, updated_at = now()
+    suspect_deletion = null, suspect_deletion_at = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
