@@ -47,6 +47,7 @@ class Account:
     folder_rr_cursor: int
     next_discovery_at: datetime
     capabilities: tuple[str, ...]
+    mirrored_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

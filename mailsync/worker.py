@@ -16,7 +16,9 @@ from types import FrameType
 
 from mailsync import __version__, systemd
 from mailsync.config import Settings
+from mailsync.engine.counters import Counters
 from mailsync.engine.cycle import fill_work, hot_work, take_turn
+from mailsync.engine.retention import Retention
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal
 from mailsync.engine.work import Engine, Work
@@ -50,6 +52,8 @@ class Worker:
         self.stop = StopSignal()
         self.name = db.started_by("worker")
         self.sessions = Sessions(settings, hidden=hidden)
+        self.counters = Counters()
+        self.retention = Retention()
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
         self._filled: dict[int, float] = {}
@@ -103,7 +107,11 @@ class Worker:
                 busy = self._hot_pass(engine)
                 if once:
                     self._backfill_round(engine, to_the_end=True)
+                    while not self.stop and self.retention.step(engine):
+                        self._alive(engine)
                     return
+                # at least one chunk a pass, should there never be time to wait
+                self.retention.step(engine)
                 waiting = self._backfill_pass(engine)
                 self._wait(
                     engine,
@@ -113,6 +121,7 @@ class Worker:
                 )
         finally:
             if not db.is_broken(engine.conn):
+                self.counters.store(engine.conn)
                 turns.forget_worker(engine.conn, self.name)
 
     def _hot_pass(self, engine: Engine) -> bool:
@@ -161,6 +170,8 @@ class Worker:
             more = more or ended is not None
             progress = progress or (isinstance(ended, TurnOver) and not isinstance(ended, OutOfTokens))
             self._alive(engine)
+            if not to_the_end:
+                self.retention.step(engine)
             due = turns.seconds_until_due(engine.conn)
             if due is not None and due <= 0 and not to_the_end:
                 return True, progress
@@ -194,11 +205,14 @@ class Worker:
     # -- between turns --------------------------------------------------------------------------------
 
     def _engine(self, conn: db.Connection) -> Engine:
+        # what it was at went with the connection before
+        self.retention = Retention()
         return Engine(
             conn=conn,
             settings=self.settings,
             started_by=self.name,
             sessions=self.sessions,
+            counters=self.counters,
             stop=self.stop,
             on_alive=lambda: systemd.notify("WATCHDOG=1"),
         )
@@ -207,15 +221,21 @@ class Worker:
         systemd.notify("WATCHDOG=1")
         if time.monotonic() - self._beaten_at >= _BEAT:
             turns.worker_beat(engine.conn, self.name, __version__)
+            self.counters.store(engine.conn)
             self.sessions.drop_old()
             self._beaten_at = time.monotonic()
 
     def _wait(self, engine: Engine, *, at_least: float, at_most: float) -> None:
-        """Wait until an account is due, a wake-up comes, or the process is asked to stop."""
+        """Wait until an account is due, a wake-up comes, or the process is asked to stop.
+
+        The time is used for retention, as long as there is any to do.
+        """
         due = turns.seconds_until_due(engine.conn)
         until = time.monotonic() + max(at_least, min(at_most, at_most if due is None else due))
         while not self.stop and (left := until - time.monotonic()) > 0:
-            if db.wait_for_wake(engine.conn, min(left, _SLICE)):
+            more = self.retention.step(engine)
+            if db.wait_for_wake(engine.conn, 0.0 if more else min(left, _SLICE)):
+                self.retention.look_soon()
                 return
             self._alive(engine)
 

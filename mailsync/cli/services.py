@@ -30,6 +30,7 @@ def worker(once: bool) -> None:
       mailsync worker --once      # from cron
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
+    from mailsync.scraping import listening
     from mailsync.worker import Worker
 
     def starting(conn: Connection) -> None:
@@ -38,7 +39,11 @@ def worker(once: bool) -> None:
     def ready() -> None:
         _print("worker", f"✓ Ready -> Poll loop running ({settings.sync_interval:g}s interval)")
 
-    Worker(settings).run(once=once, starting=starting, ready=ready)
+    # a pass from cron is over before anybody looks, and may run beside a worker that has the port
+    with listening(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
+        if url:
+            _print("worker", f"✓ Metrics -> {url}")
+        Worker(settings).run(once=once, starting=starting, ready=ready)
 
 
 @click.command()

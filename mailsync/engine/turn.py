@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -47,6 +48,7 @@ class Tally:
     flags_changed: int = 0
     messages_deleted: int = 0
     folder_errors: int = 0
+    error_codes: Counter[str] = field(default_factory=Counter)
     fetched: int = 0
 
 
@@ -144,9 +146,14 @@ class Turn:
         self._commands_before = session.commands.total()
         self._bytes_before = session.bytes_in
 
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the turn began."""
+        return time.monotonic() - self._started
+
     def now(self) -> datetime:
         """The database's clock, as of the beginning of the turn plus what has passed since."""
-        return self.loaded.now + timedelta(seconds=time.monotonic() - self._started)
+        return self.loaded.now + timedelta(seconds=self.elapsed)
 
     def alive(self) -> None:
         """Called while waiting for the server: heartbeat, watchdog, and an end to waiting on a stop.
@@ -191,6 +198,7 @@ class Turn:
         """Note a folder's error, which costs that folder its turn; it is tried again at the next tick."""
         self.working()
         self.tally.folder_errors += 1
+        self.tally.error_codes[error.code] += 1
         text = redact(str(error))
         retry_at = self.now() + timedelta(seconds=self.settings.sync_interval)
         folders.note_error(self.conn, folder, text, retry_at)

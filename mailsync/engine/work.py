@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mailsync.config import Settings
+from mailsync.engine.counters import Counters
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal, Turn
 from mailsync.store.db import Connection
@@ -24,6 +25,7 @@ class Engine:
     settings: Settings
     started_by: str
     sessions: Sessions
+    counters: Counters = field(default_factory=Counters)
     stop: StopSignal = field(default_factory=StopSignal)
     chance: Callable[[], float] = random.random
     on_progress: Callable[[Turn], None] = lambda turn: None

@@ -15,6 +15,9 @@ from mailsync.store import crypto
 from mailsync.store.db import Connection, transaction
 from mailsync.store.queries import run
 
+CHUNK = 5000
+"""The most rows that one transaction deletes."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
@@ -230,11 +233,21 @@ def delete(conn: Connection, account_id: int, *, on_chunk: Callable[[], None] = 
     `on_chunk` is called after each, to keep the lock's heartbeat.
     """
     mark_deleting(conn, account_id)
+    while delete_chunk(conn, account_id):
+        on_chunk()
+
+
+def delete_chunk(conn: Connection, account_id: int, limit: int = CHUNK) -> bool:
+    """Delete at most `limit` rows of an account that is marked, in the end itself; whether there is more.
+
+    The caller holds the account's lock.
+    """
     for chunk in ("delete_account_messages", "delete_account_runs", "delete_account_events"):
-        while run(conn, chunk, account_id=account_id).rowcount > 0:
-            on_chunk()
+        if run(conn, chunk, account_id=account_id, limit=limit).rowcount > 0:
+            return True
     with transaction(conn):
         run(conn, "delete_account_folders", account_id=account_id)
         run(conn, "delete_account_credentials", account_id=account_id)
         run(conn, "delete_account", account_id=account_id)
         run(conn, "emit_event", account_id=account_id, type="account.deleted", folder_id=None, data="{}")
+    return False

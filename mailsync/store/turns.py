@@ -199,4 +199,5 @@ def _account(row: Mapping[str, Any]) -> Account:
         folder_rr_cursor=row["folder_rr_cursor"],
         next_discovery_at=row["next_discovery_at"],
         capabilities=tuple(row["capabilities"]),
+        mirrored_since=row["mirrored_since"],
     )

@@ -8,9 +8,10 @@ select count(*) from accounts where deleting_at is null
 -- name: insert_account
 -- null where the address exists already
 insert into accounts (email, display_name, provider, imap_host, imap_port, imap_security, username,
-                      sync_since, sync_window_days, capabilities)
+                      sync_since, sync_window_days, mirrored_since, capabilities)
 values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
-        %(sync_since)s, %(sync_window_days)s, %(capabilities)s)
+        %(sync_since)s::timestamptz, %(sync_window_days)s::integer,
+        coalesce(%(sync_since)s::timestamptz, now() - make_interval(secs => 86400.0 * %(sync_window_days)s::integer)), %(capabilities)s)
 on conflict (email) do nothing
 returning id
 
@@ -128,19 +129,19 @@ values (%(account_id)s, %(type)s, %(folder_id)s, %(data)s)
 -- name: delete_account_messages
 -- One chunk; repeated until nothing is left.
 with chunk as (
-    select id from messages where account_id = %(account_id)s limit 5000
+    select id from messages where account_id = %(account_id)s limit %(limit)s
 )
 delete from messages m using chunk where m.account_id = %(account_id)s and m.id = chunk.id
 
 -- name: delete_account_runs
 with chunk as (
-    select id from sync_runs where account_id = %(account_id)s limit 5000
+    select id from sync_runs where account_id = %(account_id)s limit %(limit)s
 )
 delete from sync_runs r using chunk where r.account_id = %(account_id)s and r.id = chunk.id
 
 -- name: delete_account_events
 with chunk as (
-    select seq from sync_events where account_id = %(account_id)s and type <> 'account.deleted' limit 5000
+    select seq from sync_events where account_id = %(account_id)s and type <> 'account.deleted' limit %(limit)s
 )
 delete from sync_events e using chunk where e.account_id = %(account_id)s and e.seq = chunk.seq
 

@@ -72,7 +72,7 @@ with abandoned as (
 select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.sync_since, m.sync_window_days,
        m.paused_at, m.deleting_at, m.sync_state, m.sync_state_reason, m.sync_state_message, m.sync_state_since,
        m.consecutive_failures, m.consecutive_successes, m.backoff_until, m.priority_synced_at, m.overall_synced_at,
-       m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities,
+       m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities, m.mirrored_since,
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
        f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
        f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,

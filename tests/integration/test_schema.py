@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
 TABLES = {
     "accounts", "account_credentials", "folders", "messages", "attachments", "message_bodies",
-    "fetch_attempts", "sync_runs", "sync_events", "workers", "metric_counters", "schema_migrations",
+    "fetch_attempts", "sync_runs", "sync_events", "workers", "metric_counters", "schema_migrations", "upkeep",
 }  # fmt: skip
-NO_ACCOUNT = {"workers", "metric_counters", "schema_migrations"}
+NO_ACCOUNT = {"workers", "metric_counters", "schema_migrations", "upkeep"}
 
 
 def in_schema(name: str, conn: psycopg.Connection) -> set[str]:

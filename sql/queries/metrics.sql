@@ -1,0 +1,20 @@
+-- name: add_to_counters
+-- In the order of the key, so that two processes do not wait for each other crosswise.
+insert into metric_counters as c (name, labels, value)
+select name, labels, value
+from jsonb_to_recordset(%(sums)s) as s(name text, labels jsonb, value double precision)
+order by name, labels
+on conflict (name, labels) do update set value = c.value + excluded.value
+
+-- name: read_counters
+select name, labels, value from metric_counters order by name, labels
+
+-- name: read_account_figures
+select account_id, sync_state, priority_sync_lag_seconds, overall_sync_lag_seconds, messages, backfill_remaining
+from account_status
+where deleting_at is null
+order by account_id
+
+-- name: only_read
+-- The connection of those who only look; a statement that writes is refused from now on.
+select set_config('default_transaction_read_only', 'on', false)

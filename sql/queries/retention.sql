@@ -1,0 +1,130 @@
+-- name: look_at_retention
+-- Whether it is due, and whether a removed account still has rows.
+select coalesce((select next_at <= now() from upkeep where name = 'retention'), true),
+       exists (select from accounts where deleting_at is not null)
+
+-- name: claim_retention
+-- One process at a time: it ends with the connection.
+select pg_try_advisory_lock(hashtext('mailsync retention'), hashtext(current_schema()))
+
+-- name: release_retention
+select pg_advisory_unlock(hashtext('mailsync retention'), hashtext(current_schema()))
+
+-- name: begin_retention
+update upkeep set started_at = clock_timestamp() where name = 'retention'
+
+-- name: finish_retention
+-- An hour from its beginning, however often workers start. One that a killed worker began is begun again.
+insert into upkeep (name, next_at, finished_at) values ('retention', now() + interval '1 hour', now())
+on conflict (name) do update
+set next_at = greatest(now(), coalesce(upkeep.started_at, now()) + interval '1 hour'), finished_at = now()
+
+-- name: accounts_to_remove
+select id from accounts where deleting_at is not null order by id
+
+-- name: accounts_to_tidy
+-- Those with tombstones that are old enough, or with a window that has moved on.
+select a.id
+from accounts a
+cross join lateral (
+    select case when a.paused_at is null
+                then coalesce(a.sync_since, now() - make_interval(secs => 86400.0 * a.sync_window_days)) end as begins
+) w
+where a.deleting_at is null
+  and (a.mirrored_since < w.begins
+       or a.mirrored_since is null and w.begins is not null
+       or exists (select from messages m
+                  where m.account_id = a.id and m.deleted_at is null and m.internal_date < w.begins)
+       or exists (select from messages m
+                  where m.account_id = a.id and m.deleted_at < now() - make_interval(secs => 86400.0 * %(days)s)))
+order by a.id
+
+-- name: expire_rows
+-- One chunk of the live rows that are older than the account's window, and how far back the mirror reaches now.
+-- A paused account's rows stay.
+with reach as (
+    select id, coalesce(sync_since, now() - make_interval(secs => 86400.0 * sync_window_days)) as begins
+    from accounts
+    where id = %(account_id)s and paused_at is null and deleting_at is null
+), moved as (
+    update accounts a set mirrored_since = r.begins
+    from reach r
+    where a.id = r.id and (a.mirrored_since < r.begins or a.mirrored_since is null and r.begins is not null)
+), chunk as (
+    select m.id
+    from reach r
+    cross join lateral (
+        select id from messages
+        where account_id = %(account_id)s and deleted_at is null and internal_date < r.begins
+        order by internal_date
+        limit %(limit)s
+    ) m
+), gone as (
+    update messages m
+    set deleted_at = now(), deleted_reason = 'expired', updated_at = now()
+    from chunk
+    where m.account_id = %(account_id)s and m.id = chunk.id
+    returning m.id, m.folder_id, m.uid, m.is_seen
+), told as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, 'message.deleted', folder_id, id, jsonb_build_object('uid', uid, 'reason', 'expired')
+    from gone
+), counted as (
+    update folders f
+    set live_count = f.live_count - d.live, live_unseen = f.live_unseen - d.unseen
+    from (
+        select folder_id, count(*) as live, count(*) filter (where not is_seen) as unseen from gone group by folder_id
+    ) d
+    where f.account_id = %(account_id)s and f.id = d.folder_id
+)
+select count(*) from gone
+
+-- name: purge_tombstones
+-- One chunk; attachments and bodies go with their rows.
+with chunk as (
+    select id from messages
+    where account_id = %(account_id)s and deleted_at < now() - make_interval(secs => 86400.0 * %(days)s)
+    order by deleted_at
+    limit %(limit)s
+    for update skip locked
+)
+delete from messages m using chunk where m.account_id = %(account_id)s and m.id = chunk.id
+
+-- name: purge_runs
+-- One chunk of all accounts' finished runs, oldest first of each.
+with chunk as (
+    select r.account_id, r.id
+    from accounts a
+    cross join lateral (
+        select account_id, id from sync_runs
+        where account_id = a.id and started_at < now() - make_interval(secs => 86400.0 * %(days)s)
+          and finished_at < now() - make_interval(secs => 86400.0 * %(days)s)
+        order by started_at
+        limit %(limit)s
+    ) r
+    limit %(limit)s
+)
+delete from sync_runs r using chunk where r.account_id = chunk.account_id and r.id = chunk.id
+
+-- name: purge_events
+-- One chunk, those of removed accounts too.
+with chunk as (
+    select account_id, seq from sync_events
+    where occurred_at < now() - make_interval(secs => 86400.0 * %(days)s)
+    order by occurred_at
+    limit %(limit)s
+    for update skip locked
+)
+delete from sync_events e using chunk where e.account_id = chunk.account_id and e.seq = chunk.seq
+
+-- name: move_reach
+update accounts set mirrored_since = %(begins)s where id = %(account_id)s
+
+-- name: reopen_folders
+-- The window begins earlier. What a snapshot found empty is taken anew, a first sync that is under way begins from the
+-- top, and mail above the cursor that was too old when it came is looked for once more.
+update folders
+set status = case when status = 'active' and last_uid = 0 then 'pending' else status end,
+    initial_oldest_uid = case when status = 'initial' then initial_target_uid + 1 else initial_oldest_uid end,
+    uidnext = null, updated_at = now()
+where account_id = %(account_id)s and status in ('initial', 'active')
