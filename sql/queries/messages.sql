@@ -48,6 +48,11 @@ with existing as (
           and uid = i.uid
         limit 1
     ) m
+    -- in an ordinary first sync and for new mail nothing is there, and that is all that is asked
+    where (select true from messages
+           where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+             and uid between (select min(uid) from incoming) and (select max(uid) from incoming)
+           order by uid limit 1)
 ), stored as (
     insert into messages as m (
         account_id, folder_id, uidvalidity, uid, modseq, flags, internal_date, size_bytes, provider_message_id,
@@ -78,12 +83,16 @@ with existing as (
         parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now()
     returning m.id, m.uid, m.is_seen, m.xmax = 0 as created
 ), detached as (
-    delete from attachments a
-    using stored s
-    join incoming i on i.uid = s.uid
-    where not s.created and i.mime_structure is not null
-      and a.account_id = %(account_id)s and a.message_pk = s.id
-      and not coalesce(i.attachments, '[]') @> jsonb_build_array(jsonb_build_object('part', a.part))
+    delete from attachments
+    where (select exists (select from existing)) and ctid = any (array(
+        select a.ctid
+        from stored s
+        join incoming i on i.uid = s.uid
+        cross join lateral (
+            select ctid, part from attachments where account_id = %(account_id)s and message_pk = s.id offset 0
+        ) a
+        where not s.created and i.mime_structure is not null
+          and not coalesce(i.attachments, '[]') @> jsonb_build_array(jsonb_build_object('part', a.part))))
 ), attached as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
     select %(account_id)s, s.id, a.part, a.filename, a.content_type, a.size_bytes, a.content_id, a.is_inline

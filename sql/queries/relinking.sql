@@ -6,6 +6,14 @@ with arriving as (
     select uid, message_id, coalesce(internal_date, sent_at) as internal_date, internal_date is not null as is_dated,
            size_bytes, parse_errors && '{headers,unstorable,unfetchable}' as is_unread
     from incoming
+    -- in an ordinary first sync nothing is at or below the batch, and that is all that is asked
+    where coalesce((select true from messages
+                    where account_id = %(account_id)s and folder_id = %(folder_id)s
+                      and (uidvalidity, uid) <= (%(uidvalidity)s::bigint, (select max(uid) from incoming))
+                    order by uidvalidity, uid limit 1),
+                   (select true from messages
+                    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity > %(uidvalidity)s
+                    order by uidvalidity, uid limit 1))
 ), holding as (
     -- what has these keys; the limits keep this and what follows a probe per row, as in upsert_messages
     select a.uid, m.id, m.place, m.live,
@@ -46,7 +54,7 @@ with arriving as (
     select uid, id from found f where not exists (select from holding h where h.id = f.id and h.is_same)
 ), displaced as (
     delete from messages
-    where account_id = %(account_id)s and ctid = any (array(
+    where ctid = any (array(
         select h.place from holding h
         where not h.live and not h.is_same and not exists (select from taken t where t.id = h.id)))
 )
