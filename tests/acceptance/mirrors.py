@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import imaplib
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -95,11 +96,15 @@ def on_server(server: ImapServer, user: User, paths: Mapping[str, str]) -> dict[
     found: dict[str, list[Mail]] = {}
     with server.imap(user) as client:
         for wire, path in paths.items():
-            exists = int(done(client.select(quoted(wire), readonly=True))[0] or b"0")  # type: ignore[call-overload]
-            items = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER])"
-            answer = done(client.uid("FETCH", "1:*", items)) if exists else []
-            found[path] = sorted(_mails(answer))
+            found[path] = mails_in(client, wire)
     return found
+
+
+def mails_in(client: imaplib.IMAP4, wire: str) -> list[Mail]:
+    """What the server says of one folder, which is EXAMINEd anew; ascending by UID."""
+    exists = int(done(client.select(quoted(wire), readonly=True))[0] or b"0")  # type: ignore[call-overload]
+    items = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER])"
+    return sorted(_mails(done(client.uid("FETCH", "1:*", items)) if exists else []))
 
 
 def _mails(answer: list[Any]) -> Iterator[Mail]:
