@@ -8,7 +8,7 @@ import click
 
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, say
-from mailsync.cli.texts import many
+from mailsync.cli.texts import many, moment
 from mailsync.errors import Busy, InvalidInput
 from mailsync.providers import normalise_email
 from mailsync.store import accounts
@@ -23,13 +23,19 @@ from mailsync.store.locks import account_lock
 def pause_account(email: str, reason: str | None, as_json: bool) -> None:
     """Stop syncing an account until it is resumed. Its rows stay as they are.
 
+    Said again with another reason, that one is kept instead; said again without any, the first one stays.
+
     \b
     Example:
       mailsync pause-account you@fastmail.com --reason "moving away"
     """
     with ground.account(email) as (conn, _, account_id):
+        before = accounts.statuses(conn, account_id)
         accounts.pause(conn, account_id, reason)
-        _report(conn, account_id, f"✓ Paused {normalise_email(email)}", as_json)
+        said = f"✓ Paused {normalise_email(email)}"
+        if before and before[0].paused_at:
+            said = f"✓ {normalise_email(email)} is paused already, since {moment(before[0].paused_at)}"
+        _report(conn, account_id, said, as_json)
 
 
 @click.command("resume-account")
@@ -43,8 +49,12 @@ def resume_account(email: str, as_json: bool) -> None:
       mailsync resume-account you@fastmail.com
     """
     with ground.account(email) as (conn, _, account_id):
+        before = accounts.statuses(conn, account_id)
         accounts.resume(conn, account_id)
-        _report(conn, account_id, f"✓ Resumed {normalise_email(email)}", as_json)
+        said = f"✓ Resumed {normalise_email(email)}"
+        if before and not before[0].paused_at:
+            said = f"✓ {normalise_email(email)} was not paused; it is due now"
+        _report(conn, account_id, said, as_json)
 
 
 @click.command("reset-account")

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import click
 
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, say
-from mailsync.cli.texts import printable, span, table
+from mailsync.cli.texts import LRM, due, fit, moment, printable, screen, span, table, wrap
+from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
+from mailsync.logs import redact
 from mailsync.model import FolderState
 from mailsync.store import accounts, folders, turns
 from mailsync.store.db import Connection
 
 _HOLDS_NONE = ("noselect", "nonexistent")
+
+_WHY = {
+    "junk": "junk mail is left out unless `mailsync track-folder` takes it in",
+    "trash": "deleted mail is left out unless `mailsync track-folder` takes it in",
+    "all": "it shows every message once more, and archived mail may lie only here;"
+    " `mailsync track-folder` takes it in",
+    "noselect": "it holds no messages, only other folders",
+    "nonexistent": "it does not exist itself, only folders below it do",
+    "too_many_folders": "the account has more folders than FOLDER_MAX_COUNT; raise that, or take single"
+    " folders in with `mailsync track-folder`",
+}
+"""What ``excluded_reason`` means, and what a person can do about it; any other reason is shown as it is."""
+
+_COMMON = frozenset({"junk", "trash", "noselect", "nonexistent"})
 
 
 @click.command("list-folders")
@@ -21,16 +39,19 @@ _HOLDS_NONE = ("noselect", "nonexistent")
 def list_folders(email: str, as_json: bool) -> None:
     """List an account's folders as of the last look at the server: what is mirrored, how far, why not.
 
+    CHANGED is when something new was last found in a folder and taken over; when each was last compared is
+    told by check-account.
+
     \b
     Example:
       mailsync list-folders you@fastmail.com
     """
-    with ground.account(email) as (conn, _, account_id):
+    with ground.account(email) as (conn, settings, account_id):
         found = folders.load(conn, account_id)
         if as_json:
             emit({"folders": [document(folder) for folder in found]})
         elif found:
-            say(folder_table(conn, found))
+            say(folder_table(conn, found, settings))
         else:
             say("No folder is known yet; the first sync lists them")
 
@@ -42,7 +63,9 @@ def list_folders(email: str, as_json: bool) -> None:
 def track_folder(email: str, path: str, as_json: bool) -> None:
     """Mirror a folder that is left out, such as Gmail's All Mail. The choice outlasts any rule.
 
-    PATH is as list-folders shows it. A running worker fetches the folder's messages at once.
+    PATH is as list-folders shows it. It takes effect with the account's next tick, which a running worker
+    begins at once; then all of the folder's messages are fetched. Rows that it had before come back with
+    their ids.
 
     \b
     Example:
@@ -56,7 +79,11 @@ def track_folder(email: str, path: str, as_json: bool) -> None:
 @click.argument("path", metavar="PATH")
 @json_option
 def untrack_folder(email: str, path: str, as_json: bool) -> None:
-    """Leave a folder out of the mirror; its rows become tombstones with the next sync. INBOX always stays.
+    """Leave a folder out of the mirror. INBOX always stays.
+
+    PATH is as list-folders shows it. It takes effect with the account's next tick, which a running worker
+    begins at once: the folder's rows stay as tombstones (deleted_at is set, deleted_reason 'untracked') for
+    TOMBSTONE_RETENTION_DAYS. Nothing changes on the mail server.
 
     \b
     Example:
@@ -66,7 +93,7 @@ def untrack_folder(email: str, path: str, as_json: bool) -> None:
 
 
 def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
-    with ground.account(email) as (conn, _, account_id):
+    with ground.account(email) as (conn, settings, account_id):
         folder = _find(conn, account_id, path)
         if folder.role == "inbox" and not tracked:
             raise InvalidInput("INBOX is always mirrored; to stop an account use `mailsync pause-account`")
@@ -76,65 +103,146 @@ def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
         accounts.wake_worker(conn, account_id)
         if as_json:
             emit(document(_find(conn, account_id, folder.path)))
-    if not as_json:
-        say(f"✓ {printable(folder.path)} is {'mirrored' if tracked else 'left out'} from the next sync on")
+        else:
+            say(_effect(folder, tracked, settings))
+
+
+def _effect(before: FolderState, tracked: bool, settings: Settings) -> str:
+    """What the choice brings, and when."""
+    name = fit(before.path, 60)
+    if tracked:
+        if before.tracked:
+            return f"✓ {name} is mirrored already, and stays so whatever the rules say"
+        missing = "; it is not on the server now" if before.missing_since else ""
+        return f"✓ {name} is mirrored from the next tick on: its messages are fetched then{missing}"
+    if not before.tracked and not before.live_count:
+        return f"✓ {name} is left out already, and stays so whatever the rules say"
+    return (
+        f"✓ {name} is left out from the next tick on: its rows become tombstones then,"
+        f" kept for {settings.tombstone_retention_days} days"
+    )
 
 
 def _find(conn: Connection, account_id: int, path: str) -> FolderState:
-    for folder in folders.load(conn, account_id):
+    found = folders.load(conn, account_id)
+    for folder in found:
         if folder.path == path or (folder.role == "inbox" and path.upper() == "INBOX"):
             return folder
-    raise NotFound(f"no folder {printable(path)[:80]!r}; `mailsync list-folders` shows those that exist")
+    # a name with characters that steer a terminal cannot be typed, only copied as it is shown
+    alike = [folder for folder in found if printable(folder.path) == path.replace(LRM, "")]
+    if len(alike) > 1:
+        raise InvalidInput(
+            f"{len(alike)} folders are shown as {printable(path)[:80]!r};"
+            " give one as `mailsync list-folders --json` has it"
+        )
+    if not alike:
+        raise NotFound(f"no folder {printable(path)[:80]!r}; `mailsync list-folders` shows those that exist")
+    return alike[0]
 
 
-def folder_table(conn: Connection, found: list[FolderState]) -> str:
-    """The folders for people."""
+def folder_table(conn: Connection, found: list[FolderState], settings: Settings) -> str:
+    """The folders for people, with what needs an explanation below them."""
     now = turns.now(conn)
+    columns, _ = screen()
 
     def age(folder: FolderState) -> str:
         return span((now - folder.last_synced_at).total_seconds()) if folder.last_synced_at else "-"
 
     rows = [(f.path, f.role or "", state(f), f.live_count, f.live_unseen, age(f)) for f in found]
     heads = ("FOLDER", "ROLE", "STATE", "MESSAGES", "UNREAD", "CHANGED")
-    return table(heads, rows, numbers="MESSAGES UNREAD CHANGED", limits={"FOLDER": 32, "STATE": 28})
+    numbers = "MESSAGES UNREAD CHANGED"
+    head, *lines = table(
+        heads, rows, numbers=numbers, limits={"STATE": 27}, flexible="FOLDER", columns=columns
+    ).split("\n")
+    shown = [head]
+    for line, folder in zip(lines, found, strict=True):
+        shown.append(line)
+        why = folder.excluded_reason not in _COMMON or bool(folder.last_error or folder.missing_since)
+        for remark in remarks(folder, now, settings) if why else []:
+            shown += wrap(remark, columns, "    ")
+    return "\n".join(shown)
 
 
 def state(folder: FolderState) -> str:
-    """The folder's state in a few words."""
-    if folder.missing_since:
-        return "gone from the server"
+    """The folder's state in two or three words; :func:`remarks` says more."""
+    if folder.missing_since or folder.status == "missing":
+        return "gone from server"
     if not folder.tracked:
         why = folder.excluded_reason if folder.tracked_by_user is None else "by your choice"
         return f"left out ({why})" if why else "left out"
     if folder.last_error:
-        return f"error: {folder.last_error}"
+        return "error"
     if folder.status == "pending":
-        return "waits for its first sync"
+        return "waits for sync"
     if folder.status == "initial":
         return f"first sync {progress(folder)}"
     return "complete"
 
 
+def remarks(folder: FolderState, now: datetime, settings: Settings) -> list[str]:
+    """What a person should know of the folder beside its state; one sentence each, none where all is well."""
+    said = []
+    if folder.missing_since:
+        ends = grace_ends(folder, settings)
+        what = "its rows are tombstones" if folder.status == "missing" or not folder.live_count else None
+        what = what or (f"its rows become tombstones {due(ends, now)} unless it comes back")
+        said.append(f"not listed by the server since {moment(folder.missing_since)}; {what}")
+    if folder.tracked_by_user is not None:
+        how = "mirrored" if folder.tracked_by_user else "left out"
+        if folder.excluded_reason or not folder.tracked_by_user:
+            said.append(f"{how} by your choice")
+    elif not folder.tracked and folder.excluded_reason:
+        said.append(_WHY.get(folder.excluded_reason, f"left out: {printable(folder.excluded_reason)}"))
+    if not folder.tracked and folder.live_count and not folder.missing_since:
+        said.append("its rows become tombstones with the next tick")
+    if folder.suspect_deletion_at:
+        said.append(
+            f"more than half of it seemed deleted at {moment(folder.suspect_deletion_at)};"
+            " nothing is tombstoned until another turn sees the same"
+        )
+    if folder.last_error:
+        again = f" (tried again: {due(folder.retry_at, now)})" if folder.retry_at else ""
+        said.append(f"error: {printable(redact(folder.last_error))}{again}")
+    return said
+
+
+def grace_ends(folder: FolderState, settings: Settings) -> datetime | None:
+    """When the rows of a folder that is gone from the server become tombstones; None while it is there."""
+    if folder.missing_since is None:
+        return None
+    return folder.missing_since + timedelta(seconds=settings.folder_missing_grace)
+
+
 def progress(folder: FolderState) -> str:
     """How much of an unfinished folder is mirrored, as ``40%``."""
-    if not folder.server_messages:
-        return "0%"
-    return f"{min(99, 100 * folder.live_count // folder.server_messages)}%"
+    return f"{percent(folder)}%"
+
+
+def percent(folder: FolderState) -> int:
+    """How much of the folder's first sync is done, 0 … 100; 100 only once it is complete."""
+    if folder.is_complete:
+        return 100
+    if not folder.server_messages or folder.status == "pending":
+        return 0
+    return min(99, 100 * folder.live_count // folder.server_messages)
 
 
 def document(folder: FolderState) -> dict[str, object]:
-    """The folder as JSON."""
+    """The folder as JSON; ``messages`` and ``unseen`` count rows, ``server_…`` is what the server said."""
     return {
         "id": folder.id,
         "path": folder.path,
         "role": folder.role,
+        "sync_priority": folder.sync_priority,
         "tracked": folder.tracked,
         "tracked_by_user": folder.tracked_by_user,
         "excluded_reason": folder.excluded_reason,
         "status": folder.status,
+        "percent": percent(folder) if folder.tracked else None,
         "messages": folder.live_count,
         "unseen": folder.live_unseen,
         "server_messages": folder.server_messages,
+        "server_unseen": folder.server_unseen,
         "uidvalidity": folder.uidvalidity,
         "last_uid": folder.last_uid,
         "initial_done_at": folder.initial_done_at,
@@ -143,4 +251,5 @@ def document(folder: FolderState) -> dict[str, object]:
         "last_reconcile_clean": folder.last_reconcile_clean,
         "missing_since": folder.missing_since,
         "last_error": folder.last_error,
+        "retry_at": folder.retry_at,
     }

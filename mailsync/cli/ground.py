@@ -51,18 +51,22 @@ def settings_for(*require: str) -> Settings:
     return settings
 
 
-@contextmanager
-def database(settings: Settings) -> Iterator[Connection]:
-    """A session connection of this command's own, closed at the end."""
+def connect(settings: Settings, *, statement_timeout: float | None = None) -> Connection:
+    """Open a session connection of this command's own; `statement_timeout` is in seconds."""
     try:
-        conn = db.connect(settings, "cli")
+        return db.connect(settings, "cli", statement_timeout=statement_timeout)
     except DatabaseUnavailable as error:
         if _is_of_dev(settings.database_url):
             raise DatabaseUnavailable(
                 "`mailsync dev` is not running in this directory; start it, or set DATABASE_URL"
             ) from error
         raise
-    with closing(conn):
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Connection]:
+    """A session connection of this command's own, closed at the end."""
+    with closing(connect(settings)) as conn:
         yield conn
 
 
@@ -126,7 +130,7 @@ def email_argument(command: F) -> F:
 
 def emit(document: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(_plain(document), ensure_ascii=False, indent=2))
+    click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2))
 
 
 def say(text: str, *, as_json: bool = False) -> None:
@@ -139,14 +143,14 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` with everything that JSON knows nothing of made text."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 GAP = "  "
+LRM = "\u200e"
+_LEAST_FLEXIBLE = 16
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -32,8 +35,19 @@ def _width_of(char: str) -> int:
 
 
 def fit(text: str, columns: int) -> str:
-    """`text` cut to at most `columns`, with an ellipsis where something is missing."""
-    text = printable(text)
+    """`text` cut to at most `columns`, with an ellipsis where something is missing.
+
+    Text that runs from right to left stands between two LEFT-TO-RIGHT MARKs, so that the columns behind it
+    keep their places.
+    """
+    text = cut(printable(text), columns)
+    if not text.isascii() and any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text):
+        return f"{LRM}{text}{LRM}"
+    return text
+
+
+def cut(text: str, columns: int) -> str:
+    """As :func:`fit`, for text that was made safe before."""
     if width(text) <= columns:
         return text
     kept, used = "", 0
@@ -43,6 +57,26 @@ def fit(text: str, columns: int) -> str:
         kept += char
         used += _width_of(char)
     return kept.rstrip() + "…"
+
+
+def wrap(text: str, columns: int, indent: str) -> list[str]:
+    """`text` in lines of at most `columns`, broken at blanks, each after `indent`; a long word is cut."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        word = fit(word, columns - width(indent)) if width(word) > columns - width(indent) else word
+        if line and width(indent) + width(line) + 1 + width(word) > columns:
+            lines.append(indent + line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, indent + line] if line else lines
+
+
+def screen() -> tuple[int, int]:
+    """Columns and lines of the terminal; COLUMNS and LINES win, 80 and 24 stand for what is unknown."""
+    size = shutil.get_terminal_size((80, 24))
+    return max(40, size.columns), size.lines
 
 
 def pad(text: str, columns: int, *, right: bool = False) -> str:
@@ -57,15 +91,26 @@ def table(
     *,
     numbers: str = "",
     limits: dict[str, int] | None = None,
+    flexible: str = "",
+    columns: int = 0,
 ) -> str:
-    """Rows under their heads, aligned; `numbers` are the heads put right, `limits` the widest columns."""
+    """Rows under their heads, aligned, one line each.
+
+    `numbers` are the heads put right, `limits` the widest columns. With `columns`, the column `flexible`
+    gives way (down to 16) until a line fits.
+    """
     limits = limits or {}
     right = set(numbers.split())
-    cells = [
-        [fit(_cell(value), limits.get(head, 60)) for head, value in zip(heads, row, strict=True)]
-        for row in rows
-    ]
+    raw = [[_cell(value) for value in row] for row in rows]
+    most = [limits.get(head, 60) for head in heads]
+    cells = [[fit(cell, limit) for cell, limit in zip(row, most, strict=True)] for row in raw]
     widths = [max(width(row[at]) for row in [list(heads), *cells]) for at in range(len(heads))]
+    over = sum(widths) + len(GAP) * (len(heads) - 1) - columns
+    if columns and flexible in heads and over > 0:
+        at = heads.index(flexible)
+        widths[at] = max(min(_LEAST_FLEXIBLE, widths[at]), widths[at] - over)
+        for fitted, row in zip(cells, raw, strict=True):
+            fitted[at] = fit(row[at], widths[at])
     lines = [
         GAP.join(
             pad(cell, w, right=head in right) for cell, w, head in zip(row, widths, heads, strict=True)
@@ -99,3 +144,15 @@ def span(seconds: float | None) -> str:
 def moment(when: datetime | None) -> str:
     """``2025-05-02 10:00:01Z``; ``-`` for none."""
     return "-" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def ago(when: datetime | None, now: datetime) -> str:
+    """``5min ago``; ``never`` for none."""
+    return "never" if when is None else f"{span((now - when).total_seconds())} ago"
+
+
+def due(when: datetime | None, now: datetime) -> str:
+    """``in 5h``, or ``due now``; ``not planned`` for none."""
+    if when is None:
+        return "not planned"
+    return "due now" if when <= now else f"in {span((when - now).total_seconds())}"

@@ -64,10 +64,15 @@ def translated(error: psycopg.Error) -> MailsyncError:
     if isinstance(error, _REFUSED):
         return RowsRefused(said)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return SchemaError(f"{said} (run `mailsync migrate`)")
+        return SchemaError(lacking(said))
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or error.sqlstate in _UNAVAILABLE:
         return DatabaseUnavailable(said)
     return MailsyncError(f"Postgres: {said}")
+
+
+def lacking(what: str) -> str:
+    """The one wording for a schema that is not there, or not all there."""
+    return f"the database's schema is missing or too old ({what}); run `mailsync migrate`"
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -16,7 +16,7 @@ from psycopg import sql
 from mailsync.config import Settings
 from mailsync.errors import SchemaError
 from mailsync.store.db import Connection
-from mailsync.store.queries import run, translated
+from mailsync.store.queries import lacking, run, translated
 
 _RECORD = "insert into schema_migrations"
 
@@ -106,7 +106,7 @@ def check(conn: Connection) -> None:
     missing = pending(conn)
     if missing:
         names = ", ".join(migration.name for migration in missing)
-        raise SchemaError(f"the database lacks migration {names}; run `mailsync migrate`")
+        raise SchemaError(lacking(f"it lacks migration {names}"))
 
 
 def _create_schema(conn: Connection, schema: str) -> None:

@@ -58,7 +58,7 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
         (["sync"], "Missing argument 'EMAIL'"),
         (["sync", "--no-such-option", "a@b.c"], "No such option"),
         (["sync", "not an address"], "is not an e-mail address"),
-        (["status", "--watch", "--json"], "exclude each other"),
+        (["status", "--interval", "5"], "--interval goes with --watch"),
         (["add-account", "a@b.example", "--port", "0", "--host", "b.example"], "--port"),
         (["add-account", "a@b.example", "--sync-since", "soon"], "--sync-since: 'soon' is not accepted"),
         (["add-account"], "EMAIL is missing"),
