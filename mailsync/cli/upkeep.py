@@ -10,7 +10,7 @@ import click
 from mailsync import preflight as checks
 from mailsync.cli.ground import database, emit, json_option, note, say, settings_for
 from mailsync.cli.texts import many
-from mailsync.store import schema
+from mailsync.store import rotation, schema
 
 
 @click.command("generate-key")
@@ -29,6 +29,37 @@ def generate_key(as_json: bool) -> None:
         emit({"key": key})
     else:
         click.echo(key)
+
+
+@click.command("rotate-key")
+@json_option
+def rotate_key(as_json: bool) -> None:
+    """Seal all stored passwords under the first key of IMAP_ENCRYPTION_KEY, all of them or none.
+
+    Give every process the new key in front of the old one and restart it, then run this, then take the old
+    key away. Services may run meanwhile. Run again it changes nothing.
+
+    \b
+    Example:
+      export IMAP_ENCRYPTION_KEY="$(mailsync generate-key),$IMAP_ENCRYPTION_KEY"
+      mailsync rotate-key
+    """
+    settings = settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
+    with database(settings) as conn:
+        done = rotation.rotate(conn, settings.encryption_keys())
+    if as_json:
+        emit(done)
+        return
+    if done.resealed:
+        say(f"✓ {many(done.resealed, 'password')} sealed under key {done.key_id}, and opened again")
+    else:
+        say(f"✓ Nothing to do: no password is sealed under another key than {done.key_id}")
+    for key, count in done.in_use.items():
+        if key != done.key_id:
+            # an account was added, or a password set, by a process that has another key in front
+            say(f"✗ Key {key} has sealed {many(count, 'password')} meanwhile; run this again")
+    for key in done.unused:
+        say(f"  Key {key} is no longer needed; take it out of IMAP_ENCRYPTION_KEY everywhere")
 
 
 @click.command()

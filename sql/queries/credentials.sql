@@ -1,0 +1,9 @@
+-- name: lock_credentials
+-- A password that is being set is waited for, and one that is set from now on waits; new accounts do neither.
+select account_id from account_credentials order by account_id for update
+
+-- name: reseal_credentials
+update account_credentials c
+set key_id = %(key_id)s, ciphertext = decode(s.ciphertext, 'hex'), rotated_at = now()
+from jsonb_to_recordset(%(sealed)s) as s(account_id bigint, ciphertext text)
+where c.account_id = s.account_id
