@@ -235,23 +235,23 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     if settled is None:
         return
     held = folder = settled
-    cursor = None
+    followed = flags.NOTHING
     if plan.new_mail:
         folder = incremental.fetch_new(turn, folder, seen)
     if plan.flags == "changes":
-        cursor = flags.follow(turn, folder, seen)
+        followed = flags.follow(turn, folder, seen)
     elif plan.flags:
-        cursor = flags.scan(turn, folder, seen, plan.flags, status.unseen)
-    folder, now_seen = turn.refresh(folder), turn.as_seen(seen, status)
-    if plan.reconcile or reconcile.called_for(turn, held, folder, now_seen):
+        followed = flags.scan(turn, folder, seen, plan.flags, status.unseen)
+    folder, as_compared = turn.refresh(folder), turn.as_seen(seen, status)
+    if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     folders.save_compared(
         turn.conn,
         folder,
-        now_seen,
+        as_compared,
         # while a deletion is doubted the cursor waits
-        highest_modseq=None if folder.suspect_deletion else cursor,
-        next_flag_scan_at=next_flag_scan(folder, turn.now(), turn.settings) if plan.flags else None,
+        highest_modseq=None if folder.suspect_deletion else followed.cursor,
+        next_flag_scan_at=next_flag_scan(folder, turn.now(), turn.settings) if followed.scanned else None,
     )
 
 

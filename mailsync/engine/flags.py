@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from mailsync.engine import deletions
 from mailsync.engine.turn import Turn
-from mailsync.model import FolderState, MailboxStatus
+from mailsync.model import FolderState, MailboxStatus, MessageState
 from mailsync.store import folders
 from mailsync.store import messages as store
 from mailsync.store.db import transaction
@@ -14,16 +17,26 @@ NEWEST = 1000
 """How many messages of a priority folder a frequent scan looks at."""
 
 
-def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> int | None:
+class Followed(NamedTuple):
+    """What a step has looked at: ``cursor`` is the new one, None if it has to wait; ``scanned`` tells whether
+    all was looked at that a due scan is for.
+    """
+
+    cursor: int | None
+    scanned: bool
+
+
+NOTHING = Followed(None, scanned=False)
+
+
+def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
     """Apply what changed since the folder's cursor, by CHANGEDSINCE (RFC 7162 §3.1.4).
 
     With QRESYNC the same command tells the deletions (``VANISHED (EARLIER)``, §3.2.6). Without a cursor, all
-    flags are scanned. Returns the new cursor, or None if it has to wait. It is HIGHESTMODSEQ as of the
-    EXAMINE before the work, never the largest MODSEQ seen.
+    flags are scanned. The new cursor is HIGHESTMODSEQ as of the EXAMINE before the work, never the largest
+    MODSEQ seen.
     """
-    if not folder.last_uid:
-        return seen.modseq
-    if not folder.highest_modseq:
+    if not folder.highest_modseq or not folder.last_uid:
         return scan(turn, folder, seen)
     with turn.session.deadline(turn.settings.flag_scan_timeout):
         changes = turn.session.fetch_flags(
@@ -31,43 +44,50 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> int | None:
             changed_since=folder.highest_modseq,
             vanished=turn.session.has_vanished,
         )
-        for states in changes.states:
-            with transaction(turn.conn):
-                turn.tally.flags_changed += store.apply_flags(turn.conn, folder, states)
-            turn.alive()
+        _apply(turn, folder, changes.states)
     gone = deletions.among_live(turn, folder, changes.vanished)
     if gone and (suspect := deletions.take(turn, folder, gone)):
         folders.suspect_deletion(turn.conn, folder, suspect)
-        return None
-    return seen.modseq
+        return NOTHING
+    return Followed(seen.modseq, scanned=False)
 
 
 def scan(
     turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all", unseen: int | None = None
-) -> int | None:
+) -> Followed:
     """Bring the flags of live rows up to the server's: of ``all``, or of the ``newest``.
 
     ``unseen`` looks at the newest first, and at the others only if the server's UNSEEN, given as `unseen`, is
-    not explained by them. Returns the new cursor; None keeps the one there is.
+    not explained by them; at none if new mail has explained it.
     """
-    if not folder.last_uid:
-        return seen.modseq
     lowest = _lowest(folder)
-    newest = lowest if how == "all" else max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
+    if not folder.last_uid:
+        return Followed(seen.modseq, scanned=True)
+    if how == "all":
+        _scan(turn, folder, lowest, folder.last_uid)
+        return Followed(seen.modseq, scanned=True)
+    if how == "unseen" and folder.live_unseen == unseen:
+        return NOTHING
+    newest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
     _scan(turn, folder, newest, folder.last_uid)
-    if how == "unseen" and newest > lowest and turn.refresh(folder).live_unseen != unseen:
+    explained = how == "newest" or turn.refresh(folder).live_unseen == unseen
+    if not explained and newest > lowest:
         _scan(turn, folder, lowest, newest - 1)
-    if how == "unseen" and turn.refresh(folder).live_unseen != unseen:
+    if not explained and turn.refresh(folder).live_unseen != unseen:
         folders.recount(turn.conn, folder)
-    return seen.modseq if how == "all" else None
+    return Followed(None, scanned=folder.is_priority or newest == lowest or not explained)
 
 
 def _scan(turn: Turn, folder: FolderState, lowest: int, highest: int) -> None:
     with turn.session.deadline(turn.settings.flag_scan_timeout):
-        for states in turn.session.fetch_flags(UidSet([(lowest, highest)])).states:
-            with transaction(turn.conn):
-                turn.tally.flags_changed += store.apply_flags(turn.conn, folder, states)
-            turn.alive()
+        _apply(turn, folder, turn.session.fetch_flags(UidSet([(lowest, highest)])).states)
+
+
+def _apply(turn: Turn, folder: FolderState, found: Iterator[list[MessageState]]) -> None:
+    for states in found:
+        with transaction(turn.conn):
+            turn.tally.flags_changed += store.apply_flags(turn.conn, folder, states)
+        turn.alive()
 
 
 def _lowest(folder: FolderState) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Callable
 
 from mailsync.config import Settings
 from mailsync.imap import Throttle, open_session
@@ -11,6 +11,7 @@ from mailsync.model import Endpoint, Message
 from mailsync.store import accounts, db, folders, messages
 from mailsync.uids import UidSet
 from tests.benchmarks import plain
+from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, run_mailsync, table, timed
 from tests.servers.dovecot import User
 
@@ -19,15 +20,24 @@ PLAIN_AT_MOST = 10_000
 DATABASE_AT_MOST = 20_000
 
 
-def run(bench: Bench, count: int) -> None:
-    """Print the table for a mailbox of `count` messages. Each competitor reads a cold mailbox of its own."""
+def run(bench: Bench, count: int, then: Callable[[Settings, User], None]) -> None:
+    """Print the table for a mailbox of `count` messages. Each competitor reads a cold mailbox of its own.
+
+    `then` goes on with the mirror that came of it, and its user.
+    """
     server = count / timed_bare_server(bench, count)
     stored = min(count, DATABASE_AT_MOST)
     database = stored / timed_bare_database(bench, stored)
     few = min(count, PLAIN_AT_MOST)
     obvious = few / timed_plain(bench, few)
-    seconds, peak = timed_mailsync(bench, count)
-    ours = count / seconds
+    with bench.settings() as settings:
+        user = bench.mailbox(count)
+        seconds, peak = run_mailsync(settings, "sync", bench.add_account(settings, user))
+        _print(count, count / seconds, peak, server, database, obvious)
+        then(settings, user)
+
+
+def _print(count: int, ours: float, peak: float, server: float, database: float, obvious: float) -> None:
     rows = [
         ("mailsync sync, whole command", f"{ours:,.0f}", "1.00", f"{peak:.0f} MB"),
         ("(a) server alone: the same FETCH, nothing parsed", f"{server:,.0f}", f"{ours / server:.2f}", ""),
@@ -46,34 +56,16 @@ def run(bench: Bench, count: int) -> None:
     )
 
 
-def timed_mailsync(bench: Bench, count: int) -> tuple[float, float]:
-    """Seconds and peak MB of `mailsync sync`, start of the interpreter included."""
-    user = bench.mailbox(count)
-    with bench.settings() as settings:
-        email = bench.add_account(settings, user)
-        return run_mailsync(settings, "sync", email)
-
-
 def timed_bare_server(bench: Bench, count: int) -> float:
     """Seconds for the server to send what mailsync asks for, read by a loop that looks only for the tag."""
     user = bench.mailbox(count)
-    with socket.create_connection((bench.dovecot.host, bench.dovecot.port)) as sock:
-        file = sock.makefile("rb", buffering=1 << 18)
-
-        def command(text: str) -> None:
-            sock.sendall(f"x {text}\r\n".encode())
-            while not (line := file.readline()).startswith(b"x "):
-                if line.endswith(b"}\r\n"):
-                    file.read(int(line[line.rindex(b"{") + 1 : -3]))
-
-        file.readline()
-        command(f"LOGIN {user.name} {user.password}")
-        command("EXAMINE INBOX (CONDSTORE)")
+    with logged_in(bench.dovecot, user) as bare:
+        bare.command("EXAMINE INBOX (CONDSTORE)")
         asked = items(Detail.FULL, frozenset({"CONDSTORE"})).decode()
 
         def fetch() -> None:
             for first in range(1, count + 1, BATCH):
-                command(f"UID FETCH {first}:{first + BATCH - 1} {asked}")
+                bare.command(f"UID FETCH {first}:{first + BATCH - 1} {asked}")
 
         return timed(fetch)
 
