@@ -48,6 +48,8 @@ class Account:
     next_discovery_at: datetime
     capabilities: tuple[str, ...]
     mirrored_since: datetime | None = None
+    failing_since: datetime | None = None
+    last_sync_finished_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,10 @@ class MessageState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a turn ends for its account; None keeps what is stored, from ``next_sync_at`` on."""
+    """How a turn ends for its account; None keeps what is stored, from ``next_sync_at`` on.
+
+    ``failing_since`` is stored as it is: None when inbox and sent mail were compared.
+    """
 
     state: str
     reason: str | None
@@ -261,6 +266,7 @@ class Verdict:
     last_success_at: datetime | None = None
     priority_synced_at: datetime | None = None
     overall_synced_at: datetime | None = None
+    failing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

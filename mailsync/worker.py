@@ -142,7 +142,7 @@ class Worker:
             more, progress = self._backfill_round(engine)
             if not more or not progress:
                 return more
-            due = turns.seconds_until_due(engine.conn)
+            due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
             if due is not None and due <= 0:
                 return True
         return False
@@ -154,7 +154,7 @@ class Worker:
         `to_the_end`. The next one begins with the account that has had the least time.
         """
         more = progress = False
-        due = turns.seconds_until_due(engine.conn)
+        due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
         for account_id in self._by_time_had(turns.accounts_to_backfill(engine.conn)):
             if self.stop:
                 break
@@ -172,7 +172,7 @@ class Worker:
             self._alive(engine)
             if not to_the_end:
                 self.retention.step(engine)
-            due = turns.seconds_until_due(engine.conn)
+            due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
             if due is not None and due <= 0 and not to_the_end:
                 return True, progress
         return more, progress
@@ -230,7 +230,7 @@ class Worker:
 
         The time is used for retention, as long as there is any to do.
         """
-        due = turns.seconds_until_due(engine.conn)
+        due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
         until = time.monotonic() + max(at_least, min(at_most, at_most if due is None else due))
         while not self.stop and (left := until - time.monotonic()) > 0:
             more = self.retention.step(engine)

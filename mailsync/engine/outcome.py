@@ -29,7 +29,9 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
     if foreign_key or (not work.judged and not failed):
         turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens)
         return
-    outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at)
+    done = turn.tally
+    progress = bool(done.fetched or done.messages_new or done.flags_changed or done.messages_deleted)
+    outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at, progress)
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
     if not work.reschedules:
         verdict = replace(verdict, next_sync_at=None)

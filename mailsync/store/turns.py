@@ -42,14 +42,20 @@ def now(conn: Connection) -> datetime:
 
 
 def claim(conn: Connection, pass_started: datetime, interval: float) -> int | None:
-    """Claim the account that is due longest and set its next tick; None if none was due at `pass_started`."""
+    """Claim the account that is due longest and set its next tick; None if none was due at `pass_started`.
+
+    One that is due later than any tick of `interval` seconds can be is due now: the clock was corrected.
+    """
     row = run(conn, "claim_account", pass_started=pass_started, interval=interval).fetchone()
     return int(row[0]) if row else None
 
 
-def seconds_until_due(conn: Connection) -> float | None:
-    """Seconds until the next account is due, negative when one is overdue; None without accounts."""
-    row = run(conn, "seconds_until_due").fetchone()
+def seconds_until_due(conn: Connection, interval: float = 3600.0) -> float | None:
+    """Seconds until the next account is due, negative when one is overdue; None without accounts.
+
+    `interval` is the tick: what is due much later than that was set by a clock that has been corrected since.
+    """
+    row = run(conn, "seconds_until_due", interval=interval).fetchone()
     return None if row is None or row[0] is None else float(row[0])
 
 
@@ -116,6 +122,7 @@ def end(
         last_success_at=verdict.last_success_at,
         priority_synced_at=verdict.priority_synced_at,
         overall_synced_at=verdict.overall_synced_at,
+        failing_since=verdict.failing_since,
         next_discovery_at=next_discovery_at,
         folder_rr_cursor=folder_rr_cursor,
         capabilities=None if capabilities is None else list(capabilities),
@@ -200,4 +207,6 @@ def _account(row: Mapping[str, Any]) -> Account:
         next_discovery_at=row["next_discovery_at"],
         capabilities=tuple(row["capabilities"]),
         mirrored_since=row["mirrored_since"],
+        failing_since=row["failing_since"],
+        last_sync_finished_at=row["last_sync_finished_at"],
     )

@@ -37,16 +37,21 @@ select id from accounts where email = %(email)s
 
 -- name: forget_rejected_password
 -- A new password is stored: what came of the old one does not hold the account back any more.
-with told as (
+with before as (
+    select id, paused_at, sync_state as state, sync_state_reason as reason
+    from accounts where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
+    for no key update
+), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'initial_sync', 'new_reason', null)
-    from accounts where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
+           jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
+    from before where paused_at is null
 )
-update accounts
+update accounts a
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
-    consecutive_failures = 0, backoff_until = null, next_sync_at = now()
-where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
+    healthy_until = null, failing_since = null, consecutive_failures = 0, backoff_until = null, next_sync_at = now()
+from before b
+where a.id = b.id
 
 -- name: find_account
 select id from accounts where email = %(email)s and deleting_at is null
@@ -62,28 +67,46 @@ set next_sync_at = now(),
 where id = %(account_id)s
 
 -- name: pause_account
-with told as (
+-- The event tells what account_status showed until then.
+with before as (
+    select id, paused_at,
+           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+    from accounts where id = %(account_id)s
+    for no key update
+), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'paused', 'new_reason', %(reason)s::text)
-    from accounts where id = %(account_id)s and paused_at is null
+           jsonb_build_object('old', state, 'old_reason', reason, 'new', 'paused', 'new_reason', nullif(%(reason)s::text, ''))
+    from before where paused_at is null
 )
-update accounts
-set paused_at = coalesce(paused_at, now()), paused_reason = %(reason)s, updated_at = now()
-where id = %(account_id)s
+update accounts a
+set paused_at = coalesce(a.paused_at, now()),
+    -- said again without a reason, the first one stays; an empty one takes it away
+    paused_reason = case when %(reason)s::text is null then a.paused_reason else nullif(%(reason)s::text, '') end,
+    updated_at = now()
+from before b
+where a.id = b.id
 
 -- name: resume_account
--- Timers do not hold it back, except after rejected passwords.
-with told as (
+-- Timers do not hold it back, except after rejected passwords. The event tells what account_status shows now.
+with before as (
+    select id, paused_at, paused_reason,
+           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+    from accounts where id = %(account_id)s
+    for no key update
+), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', 'paused', 'old_reason', paused_reason, 'new', sync_state, 'new_reason', sync_state_reason)
-    from accounts where id = %(account_id)s and paused_at is not null
+           jsonb_build_object('old', 'paused', 'old_reason', paused_reason, 'new', state, 'new_reason', reason)
+    from before where paused_at is not null
 )
-update accounts
+update accounts a
 set paused_at = null, paused_reason = null, next_sync_at = now(), updated_at = now(),
-    backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end
-where id = %(account_id)s
+    backoff_until = case when a.sync_state_reason = 'auth_failed' then a.backoff_until end
+from before b
+where a.id = b.id
 
 -- name: mark_account_deleting
 update accounts set deleting_at = coalesce(deleting_at, now()), updated_at = now()
@@ -91,22 +114,29 @@ where id = %(account_id)s
 
 -- name: reset_account
 -- As after its creation: no failures, no timers. The rows stay.
-with told as (
+with before as (
+    select id, paused_at,
+           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+    from accounts where id = %(account_id)s
+    for no key update
+), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', sync_state, 'old_reason', sync_state_reason, 'new', 'initial_sync', 'new_reason', null)
-    from accounts
-    where id = %(account_id)s and (sync_state, sync_state_reason) is distinct from ('initial_sync', null)
+           jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
+    from before
+    where paused_at is null and (state, reason) is distinct from ('initial_sync', null)
 ), pardoned as (
     update folders set uidvalidity_resets = '{}'
     where account_id = %(account_id)s and uidvalidity_resets <> '{}'
 )
-update accounts
+update accounts a
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
-    healthy_until = null, consecutive_failures = 0, consecutive_successes = 0, backoff_until = null,
+    healthy_until = null, failing_since = null, consecutive_failures = 0, consecutive_successes = 0, backoff_until = null,
     currently_syncing = false, sync_started_by = null, next_sync_at = now(), next_discovery_at = now(),
     updated_at = now()
-where id = %(account_id)s
+from before b
+where a.id = b.id
 
 -- name: reset_folder_cursors
 -- Everything is compared and fetched anew; the upsert finds the rows that exist.

@@ -3,13 +3,15 @@ select clock_timestamp()
 
 -- name: claim_account
 -- The due account that waited longest; its next tick is set before the work, so an error cannot lose the period.
--- A broken account waits for a person; a stuck one is tried for 7 days.
+-- A broken account waits for a person; a stuck one is tried for 7 days. A time further ahead than anybody sets
+-- it (two ticks, or the wait for commands; an hour of backoff) was set before the clock was corrected: it is due.
 update accounts
-set next_sync_at = greatest(now(), next_sync_at) + make_interval(secs => %(interval)s)
+set next_sync_at = now() + make_interval(secs => %(interval)s)
 where id = (
     select id from accounts
-    where next_sync_at <= %(pass_started)s
-      and (backoff_until is null or backoff_until <= now())
+    where (next_sync_at <= least(%(pass_started)s, now())
+           or next_sync_at > now() + make_interval(secs => 2 * %(interval)s + 600))
+      and (backoff_until is null or backoff_until <= now() or backoff_until > now() + interval '61 minutes')
       and paused_at is null
       and deleting_at is null
       and (sync_state <> 'broken'
@@ -21,8 +23,11 @@ where id = (
 returning id
 
 -- name: seconds_until_due
--- Until the next account is due; null without any.
-select extract(epoch from min(greatest(next_sync_at, coalesce(backoff_until, next_sync_at))) - clock_timestamp())::double precision
+-- Until the next account is due; null without any. Times that claim_account does not believe are due.
+select extract(epoch from min(greatest(
+           case when next_sync_at <= now() + make_interval(secs => 2 * %(interval)s + 600) then next_sync_at else now() end,
+           case when backoff_until <= now() + interval '61 minutes' then backoff_until end
+       )) - clock_timestamp())::double precision
 from accounts
 where paused_at is null
   and deleting_at is null
@@ -35,7 +40,7 @@ from accounts a
 where a.paused_at is null
   and a.deleting_at is null
   and a.sync_state <> 'broken'
-  and (a.backoff_until is null or a.backoff_until <= now())
+  and (a.backoff_until is null or a.backoff_until <= now() or a.backoff_until > now() + interval '61 minutes')
   and exists (
       select from folders f
       where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial') and f.missing_since is null
@@ -73,6 +78,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.paused_at, m.deleting_at, m.sync_state, m.sync_state_reason, m.sync_state_message, m.sync_state_since,
        m.consecutive_failures, m.consecutive_successes, m.backoff_until, m.priority_synced_at, m.overall_synced_at,
        m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities, m.mirrored_since,
+       m.failing_since, m.last_sync_finished_at,
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
        f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
        f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,
@@ -86,23 +92,29 @@ left join folders f on f.account_id = m.id
 order by f.sync_priority, f.id
 
 -- name: end_turn
--- The verdict, the unused commands, and the event of a changed state, in one statement.
+-- The verdict, the unused commands, and the event of a changed state, in one statement. What changes is what
+-- account_status shows: health that was not renewed in time has gone stale, and a pause hides everything else.
+-- The row is locked first, so that a pause at the same moment is seen, and one of both tells the whole change.
 with before as (
-    select sync_state, sync_state_reason from accounts where id = %(account_id)s
-), changed as (
+    select id, paused_at,
+           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+    from accounts where id = %(account_id)s
+    for no key update
+), told as (
     insert into sync_events (account_id, type, data)
-    select %(account_id)s, 'account.state_changed',
-           jsonb_build_object('old', b.sync_state, 'old_reason', b.sync_state_reason,
+    select b.id, 'account.state_changed',
+           jsonb_build_object('old', b.state, 'old_reason', b.reason,
                               'new', %(state)s::text, 'new_reason', %(reason)s::text)
     from before b
-    where (b.sync_state, b.sync_state_reason) is distinct from (%(state)s::text, %(reason)s::text)
+    where b.paused_at is null and (b.state, b.reason) is distinct from (%(state)s::text, %(reason)s::text)
 )
-update accounts
+update accounts a
 set currently_syncing = false,
     last_sync_finished_at = clock_timestamp(),
     heartbeat_at = clock_timestamp(),
-    sync_state_since = case when (sync_state, sync_state_reason) is distinct from (%(state)s::text, %(reason)s::text)
-                            then now() else sync_state_since end,
+    sync_state_since = case when (b.state, b.reason) is distinct from (%(state)s::text, %(reason)s::text)
+                            then now() else a.sync_state_since end,
     sync_state = %(state)s::text,
     sync_state_reason = %(reason)s::text,
     sync_state_message = %(message)s::text,
@@ -110,16 +122,18 @@ set currently_syncing = false,
     consecutive_failures = %(failures)s,
     consecutive_successes = %(successes)s,
     backoff_until = %(backoff_until)s,
-    next_sync_at = coalesce(%(next_sync_at)s, next_sync_at),
-    last_success_at = coalesce(%(last_success_at)s, last_success_at),
-    priority_synced_at = coalesce(%(priority_synced_at)s, priority_synced_at),
-    overall_synced_at = coalesce(%(overall_synced_at)s, overall_synced_at),
-    next_discovery_at = coalesce(%(next_discovery_at)s, next_discovery_at),
-    folder_rr_cursor = coalesce(%(folder_rr_cursor)s, folder_rr_cursor),
-    capabilities = coalesce(%(capabilities)s, capabilities),
+    next_sync_at = coalesce(%(next_sync_at)s, a.next_sync_at),
+    last_success_at = coalesce(%(last_success_at)s, a.last_success_at),
+    priority_synced_at = coalesce(%(priority_synced_at)s, a.priority_synced_at),
+    overall_synced_at = coalesce(%(overall_synced_at)s, a.overall_synced_at),
+    failing_since = %(failing_since)s,
+    next_discovery_at = coalesce(%(next_discovery_at)s, a.next_discovery_at),
+    folder_rr_cursor = coalesce(%(folder_rr_cursor)s, a.folder_rr_cursor),
+    capabilities = coalesce(%(capabilities)s, a.capabilities),
     throttle_tokens = %(tokens)s,
     throttle_at = clock_timestamp()
-where id = %(account_id)s
+from before b
+where a.id = b.id
 
 -- name: leave_turn
 update accounts
