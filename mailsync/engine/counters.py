@@ -99,8 +99,12 @@ class Counters:
         Should it fail, all of it is kept for the next time.
         """
         if self._sums:
-            metrics.add(conn, [(*key, value) for key, value in self._sums.items()])
+            metrics.add(conn, self.unstored())
             self._sums.clear()
+
+    def unstored(self) -> list[tuple[str, str, float]]:
+        """What was collected: name, labels as JSON text, value."""
+        return [(*key, value) for key, value in self._sums.items()]
 
     def _commands(self, session: Session) -> None:
         """Count what the session sent since it was last looked at, its login included."""

@@ -112,9 +112,10 @@ class Retention:
             except Busy:
                 # its holder is at work; the next hour will do
                 return
-            self._pace(time.monotonic() - began)
             if op and rows:
                 engine.counters.add("mailsync_messages_total", rows, op=op)
+            if rows == limit:
+                self._pace(time.monotonic() - began)
             yield
             if rows < limit:
                 return

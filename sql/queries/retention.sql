@@ -23,7 +23,8 @@ set next_at = greatest(now(), coalesce(upkeep.started_at, now()) + interval '1 h
 select id from accounts where deleting_at is not null order by id
 
 -- name: accounts_to_tidy
--- Those with tombstones that are old enough, or with a window that has moved on.
+-- Those with tombstones that are old enough, or with a window that has moved on. The oldest row of each is the first
+-- of an index.
 select a.id
 from accounts a
 cross join lateral (
@@ -33,10 +34,11 @@ cross join lateral (
 where a.deleting_at is null
   and (a.mirrored_since < w.begins
        or a.mirrored_since is null and w.begins is not null
-       or exists (select from messages m
-                  where m.account_id = a.id and m.deleted_at is null and m.internal_date < w.begins)
-       or exists (select from messages m
-                  where m.account_id = a.id and m.deleted_at < now() - make_interval(secs => 86400.0 * %(days)s)))
+       or w.begins is not null
+          and (select internal_date from messages where account_id = a.id and deleted_at is null
+               order by internal_date limit 1) < w.begins
+       or (select deleted_at from messages where account_id = a.id and deleted_at is not null
+           order by deleted_at limit 1) < now() - make_interval(secs => 86400.0 * %(days)s))
 order by a.id
 
 -- name: expire_rows
