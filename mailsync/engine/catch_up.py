@@ -18,6 +18,7 @@ from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.store import folders
 
 _LONGEST_NAP = 60.0
+_MOST_ROUNDS = 3
 
 
 @dataclass
@@ -72,24 +73,37 @@ def catch_up(
     folders.forget_retries(engine.conn, account_id)
     turn = hot_turns(full)
     on_progress(turn)
-    if not _is_unfinished(turn):
-        return progress
+    # a reconcile may find so much missing that it leaves that to another backfill
+    for _ in range(_MOST_ROUNDS):
+        if not _is_unfinished(turn):
+            break
+        _fill(engine, account_id, fill_turn, hot_turns, on_pause)
+        turn = hot_turns()
+    return progress
+
+
+def _fill(
+    engine: Engine,
+    account_id: int,
+    fill_turn: Work,
+    hot_turns: Callable[[], Turn],
+    on_pause: Callable[[float], None],
+) -> None:
+    """Backfill to the end, with fresh mail every tick meanwhile."""
     hot_at = time.monotonic()
     while True:
         try:
             _attempt(engine, account_id, fill_turn)
-            break
+            return
         except OutOfTokens as error:
             _pause(engine, error, on_pause)
         except Stopped:
             raise
         except TurnOver:
             pass
-        if time.monotonic() - hot_at >= settings.sync_interval:
+        if time.monotonic() - hot_at >= engine.settings.sync_interval:
             hot_turns()
             hot_at = time.monotonic()
-    hot_turns()
-    return progress
 
 
 def take_turns(
