@@ -27,8 +27,8 @@ _SHOWN = 20
 def verify(email: str, as_json: bool) -> int:
     """Compare every tracked folder on the server with the rows: UIDs, flags, sizes and dates.
 
-    Nothing is changed on either side. Differences are printed and make the exit code 1; mail that arrived
-    since the last sync is one, so sync first.
+    Nothing is changed on either side. Differences are printed by folder, with UID, kind and both values, and
+    make the exit code 1; mail that arrived since the last sync is one, so sync first.
 
     \b
     Example:
@@ -57,6 +57,9 @@ def verify(email: str, as_json: bool) -> int:
         )
     else:
         say(describe(report))
+        if report.different:
+            name = printable(email)
+            note(f"`mailsync sync {name}` brings in what is new since the last sync, and --full looks at all")
     return 1 if report.different else 0
 
 
@@ -82,11 +85,17 @@ _SAY = {
     "internal_date": "with another date",
     "uidvalidity": "UIDVALIDITY changed",
     "unreadable": "cannot be compared",
+    "unknown_folder": "not known here",
+    "live_count": "with another count of rows",
+    "live_unseen": "with another count of unread rows",
+    "outside_window": "older than the window",
+    "stray": "of another UIDVALIDITY",
 }
+"""How each kind of difference is worded; one that is not here is shown by its name."""
 
 
 def _describe_folder(folder: FolderReport) -> list[str]:
-    said = ", ".join(f"{count:,} {_SAY[kind]}" for kind, count in folder.counts.items())
+    said = ", ".join(f"{count:,} {_SAY.get(kind, kind)}" for kind, count in folder.counts.items())
     incomplete = "" if folder.complete else " (its first sync is not complete)"
     lines = [f"{fit(folder.path, 60)}: {said}{incomplete}"]
     shown = folder.differences[:_SHOWN]
@@ -99,7 +108,7 @@ def _describe_folder(folder: FolderReport) -> list[str]:
 def _describe(difference: Difference) -> str:
     where = "" if difference.uid is None else f"uid {difference.uid}: "
     if difference.server is None:
-        return f"{where}{_SAY[difference.kind]}"
+        return f"{where}{_SAY.get(difference.kind, difference.kind)}"
     if difference.mirror is None:
         return f"{where}{printable(difference.server)}"
     server, mirror = printable(difference.server), printable(difference.mirror)
