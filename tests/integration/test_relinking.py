@@ -1,0 +1,415 @@
+"""Messages that reappear take their old rows back, and no row ever stands for another message (SPEC §11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailsync.model import FolderState, Message
+from mailsync.store import db, folders, messages
+from mailsync.store.db import Connection
+from mailsync.uids import UidSet
+from tests.integration.stored import (
+    ATTACHMENT,
+    DATE,
+    NO_HEADERS,
+    UIDVALIDITY,
+    assert_counts_are_true,
+    message,
+    new_account,
+    new_folder,
+    settings_for,
+    store,
+)
+
+FIXED = settings(
+    max_examples=60, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+
+REASONS = ["expunged", "folder_missing", "uidvalidity_reset", "expired", "untracked"]
+
+
+@pytest.fixture
+def conn(database_url: str) -> Iterator[Connection]:
+    with db.connect(settings_for(database_url), "test") as conn:
+        yield conn
+
+
+@pytest.fixture
+def folder(conn: Connection, database_url: str) -> FolderState:
+    return new_folder(conn, new_account(conn, settings_for(database_url)))
+
+
+def letter(uid: int, name: str, *flags: str, **changes: Any) -> Message:
+    """The message `name` under a UID; its other fields follow from its name."""
+    number = sum(map(ord, name))
+    plain = message(uid, *flags, message_id=f"{name}@example.com", subject=name, size_bytes=number)
+    headers = plain.headers._replace(**{k: changes.pop(k) for k in list(changes) if k in NO_HEADERS._fields})
+    return plain._replace(headers=headers, internal_date=DATE + timedelta(hours=number))._replace(**changes)
+
+
+def restarted(conn: Connection, folder: FolderState, uidvalidity: int) -> FolderState:
+    """The folder under a new UIDVALIDITY, its old rows tombstoned."""
+    folders.restart(conn, folder, uidvalidity)
+    while messages.tombstone_chunk(conn, folder, "uidvalidity_reset", keep=uidvalidity):
+        pass
+    return folders.load(conn, folder.account_id, folder.id)[0]
+
+
+def ids(conn: Connection, folder: FolderState) -> dict[int, int]:
+    """The ids of live rows by UID."""
+    query = (
+        "select uid, id from messages where folder_id = %s and uidvalidity = %s and deleted_at is null"
+        " order by uid"
+    )
+    return dict(conn.execute(query, [folder.id, folder.uidvalidity]).fetchall())
+
+
+def fetch_body(conn: Connection, folder: FolderState, pk: int) -> None:
+    """What a body fetch leaves behind."""
+    conn.execute(
+        "insert into message_bodies (account_id, message_pk, body_text) values (%s, %s, 'the body')",
+        [folder.account_id, pk],
+    )
+    conn.execute("update messages set body_fetched_at = now() where id = %s", [pk])
+
+
+def bodies(conn: Connection) -> list[int]:
+    return [row[0] for row in conn.execute("select message_pk from message_bodies order by 1")]
+
+
+def told(conn: Connection) -> list[tuple[str, int]]:
+    """Events of messages other than deletions: type and row."""
+    query = (
+        "select type, message_pk from sync_events where type like 'message.%'"
+        " and type <> 'message.deleted' order by seq"
+    )
+    return conn.execute(query).fetchall()
+
+
+# -- under another key --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("announce", [True, False], ids=["new mail", "backfill"])
+def test_a_message_takes_its_old_row_back_with_body_and_history(
+    conn: Connection, folder: FolderState, announce: bool
+) -> None:
+    image = ATTACHMENT._replace(part="3", filename="b.png")
+    had = {"attachments": (ATTACHMENT, image), "has_attachments": True, "mime_structure": "{}"}
+    store(conn, folder, letter(1, "a", "\\Seen"), letter(2, "b", **had), letter(3, "c"))
+    before = ids(conn, folder)
+    created = conn.execute("select created_at from messages where uid = 2").fetchone()
+    fetch_body(conn, folder, before[2])
+
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    assert ids(conn, again) == {}
+    has = {"attachments": (image,), "has_attachments": True, "mime_structure": "{}"}
+    new = store(conn, again, letter(7, "b", "\\Seen", **has), letter(8, "d"), announce=announce)
+
+    assert new == 1
+    after = ids(conn, again)
+    assert after[7] == before[2] and after[8] not in before.values()
+    kept = "select created_at from messages where uid = 7 and is_seen and body_fetched_at is not null"
+    assert conn.execute(kept).fetchone() == created
+    assert bodies(conn) == [before[2]]
+    assert conn.execute("select message_pk, part from attachments").fetchall() == [(before[2], "3")]
+    expected = [("message.restored", after[7]), ("message.created", after[8])]
+    assert told(conn) == (expected if announce else [])
+    assert_counts_are_true(conn, folder)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_whatever_it_was_buried_for_it_comes_back(conn: Connection, folder: FolderState, reason: str) -> None:
+    store(conn, folder, letter(1, "a"), letter(2, "b"))
+    before = ids(conn, folder)
+    messages.tombstone(conn, folder, UidSet([(1, 1)]), reason)
+    # moved away and back: a new UID under the same UIDVALIDITY
+    sent = messages.SentBatch(conn, folder, [letter(3, "a")], lambda: None, announce=True)
+    assert sent.wait() == 0
+    assert ids(conn, folder) == {2: before[2], 3: before[1]}
+    assert told(conn) == [("message.restored", before[1])]
+    assert_counts_are_true(conn, folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"message_id": "other@example.com"},
+        {"message_id": None},
+        {"internal_date": DATE},
+        {"internal_date": None},
+        {"size_bytes": 5},
+        {"size_bytes": None},
+        {"parse_errors": ("unfetchable",), "headers": NO_HEADERS},
+    ],
+    ids=lambda changes: "-".join(map(str, changes)),
+)
+def test_what_differs_or_is_not_told_makes_another_message(
+    conn: Connection, folder: FolderState, changes: dict[str, Any]
+) -> None:
+    store(conn, folder, letter(1, "a"))
+    before = ids(conn, folder)
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    assert store(conn, again, letter(1, "a")._replace(uid=4, **fields(changes))) == 1
+    assert ids(conn, again)[4] != before[1]
+    assert_counts_are_true(conn, folder)
+
+
+def fields(changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` as fields of a message, whose headers are those of letter a."""
+    if "message_id" not in changes:
+        return changes
+    return {"headers": letter(1, "a").headers._replace(**changes)}
+
+
+def test_messages_without_message_id_are_never_found_again(conn: Connection, folder: FolderState) -> None:
+    store(conn, folder, letter(1, "a", message_id=None))
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    assert store(conn, again, letter(1, "a", message_id=None)) == 1
+
+
+def test_a_date_that_is_never_told_is_that_of_the_header(conn: Connection, folder: FolderState) -> None:
+    undated = {"internal_date": None, "parse_errors": ("internal_date",)}
+    store(conn, folder, letter(1, "a", sent_at=DATE, **undated), letter(2, "b", **undated))
+    before = ids(conn, folder)
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    # without any date the row says when it was first seen, which nothing equals
+    assert store(conn, again, letter(1, "a", sent_at=DATE, **undated), letter(2, "b", **undated)) == 1
+    after = ids(conn, again)
+    assert after[1] == before[1] and after[2] != before[2]
+
+
+def test_copies_are_not_told_apart(conn: Connection, folder: FolderState) -> None:
+    store(conn, folder, letter(1, "a"), letter(2, "a"), letter(3, "b"))
+    before = ids(conn, folder)
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    # two rows for one message, and one row for two
+    assert store(conn, again, letter(5, "a"), letter(6, "b"), letter(7, "b")) == 3
+    assert not set(ids(conn, again).values()) & set(before.values())
+    assert conn.execute("select count(*) from messages where deleted_at is not null").fetchone() == (3,)
+    assert_counts_are_true(conn, folder)
+
+
+def test_live_rows_and_other_folders_keep_what_they_have(conn: Connection, folder: FolderState) -> None:
+    other = new_folder(conn, folder.account_id, "Other")
+    store(conn, folder, letter(1, "a"))
+    store(conn, other, letter(1, "a"), letter(2, "b"))
+    before, others = ids(conn, folder), ids(conn, other)
+    messages.tombstone(conn, other, UidSet([(2, 2)]), "expunged")
+    assert store(conn, folder, letter(2, "a"), letter(3, "b")) == 2
+    assert ids(conn, folder)[1] == before[1]
+    assert ids(conn, other) == {1: others[1]}
+    assert_counts_are_true(conn, folder)
+    assert_counts_are_true(conn, other)
+
+
+def test_a_message_id_that_stands_everywhere_names_nothing(conn: Connection, folder: FolderState) -> None:
+    store(conn, folder, *[letter(n, "a", size_bytes=n) for n in range(1, 102)])
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    assert store(conn, again, *[letter(n, "a", size_bytes=n) for n in range(1, 102)]) == 101
+
+
+# -- under its own key --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_tombstone_of_another_message_leaves_its_key(
+    conn: Connection, folder: FolderState, reason: str
+) -> None:
+    store(conn, folder, letter(1, "a"), letter(2, "b", message_id=None))
+    before = ids(conn, folder)
+    fetch_body(conn, folder, before[1])
+    messages.tombstone(conn, folder, UidSet([(1, 2)]), reason)
+    assert store(conn, folder, letter(1, "x"), letter(2, "b", message_id=None), announce=True) == 1
+    after = ids(conn, folder)
+    assert after[1] not in before.values() and after[2] == before[2]
+    assert bodies(conn) == []
+    assert told(conn) == [("message.created", after[1]), ("message.restored", after[2])]
+    assert conn.execute("select count(*) from messages").fetchone() == (2,)
+    assert_counts_are_true(conn, folder)
+
+
+@pytest.mark.parametrize(
+    ("was", "comes"),
+    [
+        ({}, {"internal_date": None, "parse_errors": ("internal_date",)}),
+        ({}, {"size_bytes": None, "parse_errors": ("size",)}),
+        ({}, {"headers": NO_HEADERS, "parse_errors": ("headers",)}),
+        ({"internal_date": None, "parse_errors": ("internal_date",)}, {}),
+        ({"size_bytes": None, "parse_errors": ("size",)}, {}),
+        ({"headers": NO_HEADERS, "parse_errors": ("headers",)}, {}),
+        ({"headers": NO_HEADERS, "internal_date": None, "parse_errors": ("unfetchable",)}, {}),
+    ],
+)
+def test_what_is_not_known_is_not_held_against_a_row(
+    conn: Connection, folder: FolderState, was: dict[str, Any], comes: dict[str, Any]
+) -> None:
+    store(conn, folder, letter(1, "a")._replace(**was))
+    before = ids(conn, folder)
+    messages.tombstone(conn, folder, UidSet([(1, 1)]), "expunged")
+    assert store(conn, folder, letter(1, "a")._replace(**comes)) == 0
+    assert ids(conn, folder) == before
+
+
+def test_a_stub_brings_a_row_back_as_it_was(conn: Connection, folder: FolderState) -> None:
+    stub = letter(1, "a", headers=NO_HEADERS, flags=None, size_bytes=None, internal_date=None)
+    stub = stub._replace(parse_errors=("unfetchable",))
+    store(conn, folder, letter(1, "a", "\\Seen"), letter(2, "b"))
+    before = ids(conn, folder)
+    messages.tombstone(conn, folder, UidSet([(1, 2)]), "expunged")
+    sent = messages.SentBatch(conn, folder, [stub, stub._replace(uid=3)], lambda: None, announce=True)
+    assert sent.wait() == 1
+    assert set(ids(conn, folder)) == {1, 3}
+    row = conn.execute("select id, subject, flags, parse_errors from messages where uid = 1").fetchone()
+    assert row == (before[1], "a", ["\\Seen"], ["unfetchable"])
+    assert messages.unfetchable(conn, folder, 9) and told(conn)[0] == ("message.restored", before[1])
+    assert_counts_are_true(conn, folder)
+
+    assert store(conn, folder, letter(1, "a", "\\Seen")) == 0
+    assert conn.execute("select id, parse_errors from messages where uid = 1").fetchone() == (before[1], [])
+
+
+def test_rows_change_places_within_a_batch(conn: Connection, folder: FolderState) -> None:
+    """Back to an old UIDVALIDITY with other numbers: keys that are wanted are held by rows that are wanted."""
+    store(conn, folder, letter(1, "a"), letter(2, "b"), letter(3, "c"), letter(4, "d"))
+    before = ids(conn, folder)
+    again = restarted(conn, restarted(conn, folder, UIDVALIDITY + 1), UIDVALIDITY)
+    assert store(conn, again, letter(1, "b"), letter(2, "c"), letter(3, "a"), letter(4, "x")) == 1
+    after = ids(conn, again)
+    assert [after[uid] for uid in (1, 2, 3)] == [before[2], before[3], before[1]]
+    assert after[4] not in before.values()
+    assert conn.execute("select count(*) from messages").fetchone() == (4,)
+    assert_counts_are_true(conn, folder)
+
+
+def test_a_batch_that_is_refused_leaves_every_row_in_its_place(conn: Connection, folder: FolderState) -> None:
+    store(conn, folder, letter(1, "a"), letter(2, "b"))
+    again = restarted(conn, folder, UIDVALIDITY + 1)
+    keys = "select id, uidvalidity, uid, deleted_reason from messages order by id"
+    before = conn.execute(keys).fetchall()
+
+    def fault() -> None:
+        raise KeyError("a fault of ours")
+
+    with pytest.raises(KeyError):
+        messages.SentBatch(conn, again, [letter(8, "a"), letter(9, "b")], fault, announce=False)
+    assert conn.execute(keys).fetchall() == before
+    assert_counts_are_true(conn, folder)
+
+
+# -- unknown becomes known ----------------------------------------------------------------------------------
+
+
+def test_rows_of_an_unknown_uidvalidity_are_rekeyed_whatever_stands_in_their_way(
+    conn: Connection, folder: FolderState
+) -> None:
+    unknown = new_folder(conn, folder.account_id, "Lists", uidvalidity=0)
+    store(conn, unknown, letter(1, "a"), letter(2, "b"), letter(3, "c"))
+    before = ids(conn, unknown)
+    messages.tombstone(conn, unknown, UidSet([(3, 3)]), "expunged")
+    conn.execute(
+        "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, deleted_at, deleted_reason)"
+        " values (%s, %s, 77, 2, now(), now(), 'uidvalidity_reset')",
+        [unknown.account_id, unknown.id],
+    )
+    # more than a chunk: all or nothing
+    conn.execute(
+        "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
+        " select %s, %s, 0, n, now() from generate_series(4, 6000) n",
+        [unknown.account_id, unknown.id],
+    )
+    folders.adopt_uidvalidity(conn, unknown, 77)
+    (known,) = folders.load(conn, unknown.account_id, unknown.id)
+    after = ids(conn, known)
+    assert (known.uidvalidity, len(after)) == (77, 5999)
+    assert (after[1], after[2]) == (before[1], before[2])
+    assert conn.execute("select distinct uidvalidity from messages").fetchall() == [(77,)]
+    assert conn.execute("select id from messages where deleted_at is not null").fetchone() == (before[3],)
+
+
+# -- whatever happens, in whatever order --------------------------------------------------------------------
+
+NAMES = st.sampled_from("abcdefg")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("arrive"), st.lists(NAMES, min_size=1, max_size=4)),
+        st.tuples(st.just("go"), st.sets(st.integers(0, 9), min_size=1, max_size=4)),
+        st.tuples(st.just("reset"), st.tuples(st.integers(5, 7), st.permutations(range(10)), st.integers(1, 4))),
+        st.tuples(st.just("lose"), st.sampled_from(REASONS)),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+class Mailbox(NamedTuple):
+    """What the server has: UIDs and names."""
+
+    uidvalidity: int
+    uidnext: int
+    mails: dict[int, str]
+
+
+@FIXED
+@given(steps=STEPS)
+def test_an_id_stands_for_one_message_for_ever(
+    conn: Connection, folder: FolderState, steps: list[tuple[str, Any]]
+) -> None:
+    conn.execute("delete from messages")
+    conn.execute("update folders set live_count = 0, live_unseen = 0, uidvalidity = 5")
+    (known,) = folders.load(conn, folder.account_id, folder.id)
+    server = Mailbox(5, 1, {})
+    meaning: dict[int, str] = {}
+    for step, what in steps:
+        uids = list(server.mails)
+        if step == "arrive":
+            added = dict(enumerate(what, server.uidnext))
+            server = server._replace(mails=server.mails | added, uidnext=server.uidnext + len(added))
+            store(conn, known, *[letter(uid, name) for uid, name in added.items()], announce=True)
+        elif step == "go":
+            gone = {uid for at, uid in enumerate(uids) if at in what}
+            server = server._replace(mails={u: n for u, n in server.mails.items() if u not in gone})
+            messages.tombstone(conn, known, UidSet.of(gone), "expunged")
+        elif step == "reset" and what[0] != server.uidvalidity:
+            uidvalidity, order, size = what
+            names = [server.mails[uids[at]] for at in order if at < len(uids)]
+            names += [server.mails[uid] for uid in uids[10:]]
+            server = Mailbox(uidvalidity, len(names) + 1, dict(enumerate(names, 1)))
+            were = {pk: meaning[pk] for pk in ids(conn, known).values()}
+            known = restarted(conn, known, uidvalidity)
+            refill(conn, known, server, size)
+            assert_ids_survived(conn, known, server, were, meaning)
+        elif step == "lose":
+            while messages.tombstone_chunk(conn, known, what):
+                pass
+            refill(conn, known, server, 3)
+        live = ids(conn, known)
+        assert set(live) == set(server.mails)
+        for uid, pk in live.items():
+            assert meaning.setdefault(pk, server.mails[uid]) == server.mails[uid]
+        states = conn.execute("select uid, subject from messages where deleted_at is null").fetchall()
+        assert dict(states) == server.mails
+        assert_counts_are_true(conn, known)
+
+
+def refill(conn: Connection, folder: FolderState, server: Mailbox, size: int) -> None:
+    """Store all that the server has, newest first, in batches."""
+    uids = sorted(server.mails, reverse=True)
+    for at in range(0, len(uids), size):
+        store(conn, folder, *[letter(uid, server.mails[uid]) for uid in uids[at : at + size]])
+
+
+def assert_ids_survived(
+    conn: Connection, folder: FolderState, server: Mailbox, were: dict[int, str], meaning: dict[int, str]
+) -> None:
+    """Messages of which there was always one row have kept it."""
+    now = {server.mails[uid]: pk for uid, pk in ids(conn, folder).items()}
+    seen = list(meaning.values())
+    for pk, name in were.items():
+        if seen.count(name) == 1 and list(server.mails.values()).count(name) == 1:
+            assert now[name] == pk
