@@ -97,7 +97,7 @@ def _by_mailbox_id(
         left = _is_gone(folder, names) or (old is not None and _has_other_id(folder, old))
         holder = known.get(name)
         # of a folder whose own identity is not known it cannot be said that it lost its name
-        if left and (holder is None or holder.mailbox_id or _is_gone(holder, names)):
+        if left and (holder is None or holder.mailbox_id or _is_other(holder, statuses[name])):
             found.append(Rename(folder, name, certain=True))
     return found
 

@@ -77,7 +77,10 @@ where s.created or s.missing <> b.missing
 -- No longer listed: the grace begins. Nothing is tombstoned yet.
 with gone as (
     update folders
-    set missing_since = now(), last_error = null, retry_at = null, updated_at = now()
+    set missing_since = now(), last_error = null, retry_at = null, updated_at = now(),
+        -- one that is not there is not one too many
+        tracked = tracked or excluded_reason is not distinct from 'too_many_folders',
+        excluded_reason = nullif(excluded_reason, 'too_many_folders')
     where account_id = %(account_id)s
       and missing_since is null
       and upper(encode(wire_name, 'escape')) <> 'INBOX'
