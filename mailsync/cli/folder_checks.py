@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mailsync.cli.folders import document, grace_ends, remarks, state
+from mailsync.cli.folders import document, grace_ends, numerous, remarks, state
 from mailsync.cli.texts import ago, due, screen, table, wrap
 from mailsync.config import Settings
 from mailsync.model import FolderState
@@ -28,7 +28,7 @@ def folder_checks(found: list[FolderState], details: AccountDetails, settings: S
         shown += wrap("; ".join(_plan(folder, details)), columns, "  ")
         for remark in remarks(folder, details.now, settings):
             shown += wrap(remark, columns, "  ")
-    return "\n".join(shown)
+    return "\n".join(shown + numerous(found, settings))
 
 
 def folder_check(folder: FolderState, details: AccountDetails, settings: Settings) -> dict[str, object]:

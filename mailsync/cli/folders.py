@@ -11,12 +11,11 @@ from mailsync.cli.ground import email_argument, emit, json_option, say
 from mailsync.cli.texts import LRM, due, fit, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
+from mailsync.folders import HOLDS_NONE, TOO_MANY, count_note
 from mailsync.logs import redact
 from mailsync.model import FolderState
 from mailsync.store import accounts, folders, turns
 from mailsync.store.db import Connection
-
-_HOLDS_NONE = ("noselect", "nonexistent")
 
 _WHY = {
     "junk": "junk mail is left out unless `mailsync track-folder` takes it in",
@@ -25,6 +24,7 @@ _WHY = {
     " `mailsync track-folder` takes it in",
     "noselect": "it holds no messages, only other folders",
     "nonexistent": "it does not exist itself, only folders below it do",
+    "inbox_alias": "it is INBOX under a second name: UIDVALIDITY, UIDNEXT and MESSAGES are the same",
     "too_many_folders": "the account has more folders than FOLDER_MAX_COUNT; raise that, or take single"
     " folders in with `mailsync track-folder`",
 }
@@ -97,7 +97,7 @@ def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
         folder = _find(conn, account_id, path)
         if folder.role == "inbox" and not tracked:
             raise InvalidInput("INBOX is always mirrored; to stop an account use `mailsync pause-account`")
-        if folder.excluded_reason in _HOLDS_NONE and tracked:
+        if folder.excluded_reason in HOLDS_NONE and tracked:
             raise InvalidInput(f"{printable(folder.path)} holds no messages, only other folders")
         folders.choose(conn, account_id, folder.path, tracked=tracked)
         accounts.wake_worker(conn, account_id)
@@ -117,10 +117,11 @@ def _effect(before: FolderState, tracked: bool, settings: Settings) -> str:
         return f"✓ {name} is mirrored from the next tick on: its messages are fetched then{missing}"
     if not before.tracked and not before.live_count:
         return f"✓ {name} is left out already, and stays so whatever the rules say"
-    return (
-        f"✓ {name} is left out from the next tick on: its rows become tombstones then,"
-        f" kept for {settings.tombstone_retention_days} days"
+    rows = (
+        f": its rows ({before.live_count:,}) become tombstones then, kept for"
+        f" {settings.tombstone_retention_days} days"
     )
+    return f"✓ {name} is left out from the next tick on{rows if before.live_count else ''}"
 
 
 def _find(conn: Connection, account_id: int, path: str) -> FolderState:
@@ -160,7 +161,13 @@ def folder_table(conn: Connection, found: list[FolderState], settings: Settings)
         why = folder.excluded_reason not in _COMMON or bool(folder.last_error or folder.missing_since)
         for remark in remarks(folder, now, settings) if why else []:
             shown += wrap(remark, columns, "    ")
-    return "\n".join(shown)
+    return "\n".join(shown + numerous(found, settings))
+
+
+def numerous(found: list[FolderState], settings: Settings) -> list[str]:
+    """A remark on the number of folders, if there are more than FOLDER_WARN_COUNT or FOLDER_MAX_COUNT."""
+    note = count_note(found, settings.folder_warn_count, settings.folder_max_count)
+    return ["", *wrap(note, screen()[0], "")] if note else []
 
 
 def state(folder: FolderState) -> str:
@@ -184,16 +191,18 @@ def remarks(folder: FolderState, now: datetime, settings: Settings) -> list[str]
     said = []
     if folder.missing_since:
         ends = grace_ends(folder, settings)
-        what = "its rows are tombstones" if folder.status == "missing" or not folder.live_count else None
-        what = what or (f"its rows become tombstones {due(ends, now)} unless it comes back")
+        what = f"its rows become tombstones {due(ends, now)} unless it comes back"
+        if folder.status == "missing":
+            what = "its rows are tombstones now, and come back if it does"
         said.append(f"not listed by the server since {moment(folder.missing_since)}; {what}")
-    if folder.tracked_by_user is not None:
-        how = "mirrored" if folder.tracked_by_user else "left out"
-        if folder.excluded_reason or not folder.tracked_by_user:
-            said.append(f"{how} by your choice")
-    elif not folder.tracked and folder.excluded_reason:
+    if folder.tracked_by_user and folder.excluded_reason:
+        why = printable(folder.excluded_reason)
+        said.append(f"mirrored by your choice; the rules would leave it out ({why})")
+    elif folder.tracked_by_user is None and not folder.tracked and folder.excluded_reason:
         said.append(_WHY.get(folder.excluded_reason, f"left out: {printable(folder.excluded_reason)}"))
-    if not folder.tracked and folder.live_count and not folder.missing_since:
+    if folder.excluded_reason == TOO_MANY and folder.tracked_by_user is None and folder.live_count:
+        said.append("its rows stay as they are, and are not compared meanwhile")
+    elif not folder.tracked and folder.live_count and not folder.missing_since:
         said.append("its rows become tombstones with the next tick")
     if folder.suspect_deletion_at:
         said.append(
