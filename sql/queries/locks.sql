@@ -36,7 +36,12 @@ where l.account_id = %(account_id)s and l.granted
 -- name: end_stale_holder
 -- Checks everything again and ends the holder's backend, in one statement: only a mailsync, only if silent
 -- for longer than is allowed, only if it holds this very lock. Its last statement counts as a sign of life too: who
--- has just taken the lock of an account that rested has not written a heartbeat yet.
+-- has just taken the lock of an account that rested has not written a heartbeat yet. A sign that lies in the future
+-- is of before the clock was set back: the heartbeat counts from now on, which a living holder soon renews.
+with corrected as (
+    update accounts set heartbeat_at = clock_timestamp()
+    where id = %(account_id)s and heartbeat_at > clock_timestamp() + interval '1 minute'
+)
 select l.pid, pg_terminate_backend(l.pid)
 from account_locks l
 join accounts a on a.id = l.account_id
@@ -45,7 +50,10 @@ where l.account_id = %(account_id)s
   and l.granted
   and l.pid <> pg_backend_pid()
   and s.application_name like 'mailsync%%'
-  and greatest(a.heartbeat_at, s.query_start, s.backend_start) < clock_timestamp() - make_interval(secs => %(stale_after)s)
+  and greatest(case when a.heartbeat_at is not null then least(a.heartbeat_at, clock_timestamp()) end,
+               case when s.query_start <= clock_timestamp() then s.query_start end,
+               case when s.backend_start <= clock_timestamp() then s.backend_start end)
+      < clock_timestamp() - make_interval(secs => %(stale_after)s)
 
 -- name: backend_is_alive
 select exists (select from pg_stat_activity where pid = %(pid)s)

@@ -294,6 +294,21 @@ def test_a_beating_heart_protects_a_holder_whose_connection_rests(
     quiet.execute("select 1")
 
 
+def test_a_heartbeat_of_a_clock_that_was_set_back_counts_from_now_on(
+    opened: Opener, settings: Settings, account: int, database: psycopg.Connection
+) -> None:
+    dead, other = opened(), opened()
+    assert locks._try(dead, account)
+    short = make_stale(database, other, settings, account)
+    silent_for(other, account, -10_800)
+    with pytest.raises(Busy), account_lock(other, account, short):
+        pass
+    dead.execute("select 1")
+    time.sleep(0.4)
+    with account_lock(other, account, short), pytest.raises(psycopg.OperationalError):
+        dead.execute("select 1")
+
+
 def test_a_holder_that_is_no_mailsync_is_never_ended(
     opened: Opener, settings: Settings, account: int, database: psycopg.Connection
 ) -> None:
