@@ -240,11 +240,13 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
         folder = incremental.fetch_new(turn, folder, seen)
     if plan.flags == "changes":
         followed = flags.follow(turn, folder, seen)
-    elif plan.flags:
-        followed = flags.scan(turn, folder, seen, plan.flags, status.unseen)
+    elif plan.flags in ("all", "newest"):
+        followed = flags.scan(turn, folder, seen, plan.flags)
     folder, as_compared = turn.refresh(folder), turn.as_seen(seen, status)
     if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
+    if plan.flags == "unseen":
+        followed = flags.explain(turn, folder, status.unseen)
     folders.save_compared(
         turn.conn,
         folder,

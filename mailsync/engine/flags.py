@@ -52,30 +52,34 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
     return Followed(seen.modseq, scanned=False)
 
 
-def scan(
-    turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all", unseen: int | None = None
-) -> Followed:
-    """Bring the flags of live rows up to the server's: of ``all``, or of the ``newest``.
-
-    ``unseen`` looks at the newest first, and at the others only if the server's UNSEEN, given as `unseen`, is
-    not explained by them; at none if new mail has explained it.
-    """
+def scan(turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all") -> Followed:
+    """Bring the flags of live rows up to the server's: of ``all``, or of the ``newest``."""
     lowest = _lowest(folder)
     if not folder.last_uid:
         return Followed(seen.modseq, scanned=True)
-    if how == "all":
-        _scan(turn, folder, lowest, folder.last_uid)
-        return Followed(seen.modseq, scanned=True)
-    if how == "unseen" and folder.live_unseen == unseen:
+    if how == "newest":
+        lowest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
+    _scan(turn, folder, lowest, folder.last_uid)
+    return Followed(seen.modseq if how == "all" else None, scanned=True)
+
+
+def explain(turn: Turn, folder: FolderState, unseen: int | None) -> Followed:
+    """Look for what makes the server's UNSEEN another than ours, after new mail and deletions have not.
+
+    Among the newest messages first, and among all others only if it is not found there.
+    """
+    if folder.live_unseen == unseen or not folder.last_uid:
         return NOTHING
+    lowest = _lowest(folder)
     newest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
     _scan(turn, folder, newest, folder.last_uid)
-    explained = how == "newest" or turn.refresh(folder).live_unseen == unseen
-    if not explained and newest > lowest:
+    if turn.refresh(folder).live_unseen == unseen:
+        return Followed(None, scanned=folder.is_priority or newest == lowest)
+    if newest > lowest:
         _scan(turn, folder, lowest, newest - 1)
-    if not explained and turn.refresh(folder).live_unseen != unseen:
+    if turn.refresh(folder).live_unseen != unseen:
         folders.recount(turn.conn, folder)
-    return Followed(None, scanned=folder.is_priority or newest == lowest or not explained)
+    return Followed(None, scanned=True)
 
 
 def _scan(turn: Turn, folder: FolderState, lowest: int, highest: int) -> None:

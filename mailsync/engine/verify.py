@@ -8,29 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mailsync.engine import window
 from mailsync.engine.catch_up import take_turns
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import FolderError, ProtocolError
+from mailsync.folders import assign_roles, is_inbox
 from mailsync.logs import redact
 from mailsync.model import FolderState, MessageState
-from mailsync.store import messages
+from mailsync.store import folders, messages
 from mailsync.uids import UidSet
 
 STRETCH = 5000
 MOST_SHOWN = 100
 
 _LARGEST = 2**32 - 1
+_EXPIRY = timedelta(hours=2)
+"""A rolling window expires rows hourly."""
 _UNREADABLE = frozenset({"unfetchable"})
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One difference; `kind` is ``missing`` (no row), ``extra`` (a live row without message), ``flags``,
-    ``size_bytes``, ``internal_date``, ``uidvalidity`` or ``unreadable`` (the folder could not be compared).
+    ``size_bytes``, ``internal_date``, ``uidvalidity`` or ``unreadable`` (the folder could not be compared);
+    of a whole folder ``unknown_folder`` (the server has it, and it would be tracked), ``live_count`` and
+    ``live_unseen`` (the kept counts are not those of the rows), ``outside_window`` and ``stray`` (live rows
+    that are too old, or of another UIDVALIDITY).
 
     ``uid`` is None where the whole folder differs; ``server`` and ``mirror`` are the two values as text.
     """
@@ -45,7 +51,7 @@ class Difference:
 class FolderReport:
     """What was compared in one folder; of the differences the first :data:`MOST_SHOWN` are kept."""
 
-    folder_id: int
+    folder_id: int | None
     path: str
     complete: bool
     messages: int = 0
@@ -57,18 +63,22 @@ class FolderReport:
         """How many differences there are."""
         return sum(self.counts.values())
 
-    def add(self, difference: Difference) -> None:
-        """Count a difference, and keep it if there is room."""
-        self.counts[difference.kind] = self.counts.get(difference.kind, 0) + 1
+    def add(self, difference: Difference, times: int = 1) -> None:
+        """Count a difference, or so many of one kind, and keep it if there is room."""
+        self.counts[difference.kind] = self.counts.get(difference.kind, 0) + times
         if len(self.differences) < MOST_SHOWN:
             self.differences.append(difference)
 
 
 @dataclass
 class Report:
-    """All folders compared so far; ``next_uid`` is where one goes on whose turn ended before it did."""
+    """All folders compared so far, by id; ``next_uid`` is where one goes on whose turn ended before it did.
 
-    folders: dict[int, FolderReport] = field(default_factory=dict)
+    Folders that only the server has come under the name that it gives them.
+    """
+
+    folders: dict[int | bytes, FolderReport] = field(default_factory=dict)
+    listed: bool = False
     done: set[int] = field(default_factory=set)
     next_uid: dict[int, int] = field(default_factory=dict)
 
@@ -110,6 +120,9 @@ def verify(
 
 
 def _compare(turn: Turn, report: Report) -> None:
+    if not report.listed:
+        _compare_listing(turn, report)
+        report.listed = True
     for folder in turn.tracked():
         if folder.id in report.done:
             continue
@@ -120,8 +133,47 @@ def _compare(turn: Turn, report: Report) -> None:
             if turn.session.closed:
                 raise
             known.add(Difference("unreadable", server=redact(str(error))))
+        _compare_counts(turn, folder, known)
         report.done.add(folder.id)
         turn.checkpoint()
+
+
+def _compare_listing(turn: Turn, report: Report) -> None:
+    """Folders that the server has and the mirror does not know, and those whose rows outlive them."""
+    listed = turn.session.list_folders()
+    names = {f.wire_name for f in listed}
+    known = {f.wire_name for f in turn.folders if not f.missing_since}
+    traits = assign_roles(listed)
+    for each in listed:
+        wanted = traits[each.wire_name].excluded_reason is None and not is_inbox(each.wire_name)
+        if wanted and each.wire_name not in known:
+            unknown = report.folders[each.wire_name] = FolderReport(None, each.path, complete=False)
+            unknown.add(Difference("unknown_folder"))
+    for folder in turn.folders:
+        gone = folder.wire_name not in names and not is_inbox(folder.wire_name)
+        if folder.tracked and gone and folder.live_count:
+            outlived = report.folders[folder.id] = FolderReport(folder.id, folder.path, folder.is_complete)
+            rows = f"{folder.live_count} rows, kept for FOLDER_MISSING_GRACE"
+            outlived.add(Difference("extra", None, "no such folder", rows), folder.live_count)
+            report.done.add(folder.id)
+
+
+def _compare_counts(turn: Turn, folder: FolderState, known: FolderReport) -> None:
+    """The kept counts against the rows, and rows that should not be live."""
+    begins = window.start(turn)
+    if begins is not None and turn.account.sync_window_days:
+        begins -= _EXPIRY
+    (kept,) = folders.load(turn.conn, folder.account_id, folder.id)
+    counted = messages.count_rows(turn.conn, folder, begins)
+    for kind, held, found in (
+        ("live_count", kept.live_count, counted.live),
+        ("live_unseen", kept.live_unseen, counted.unseen),
+    ):
+        if held != found:
+            known.add(Difference(kind, None, f"{found} counted", str(held)))
+    for kind, rows in (("outside_window", counted.outside), ("stray", counted.stray)):
+        if rows:
+            known.add(Difference(kind), rows)
 
 
 def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: FolderReport) -> None:
@@ -197,7 +249,7 @@ def _differences(server: MessageState, row: MessageState, errors: frozenset[str]
     if server.flags is not None and server.flags != row.flags and not _flags_unknown(server, row, errors):
         yield Difference("flags", row.uid, _flags(server.flags), _flags(row.flags))
     if server.size_bytes != row.size_bytes:
-        yield Difference("size_bytes", row.uid, str(server.size_bytes), str(row.size_bytes))
+        yield Difference("size_bytes", row.uid, _size(server.size_bytes), _size(row.size_bytes))
     if server.internal_date is not None and server.internal_date != row.internal_date:
         yield Difference("internal_date", row.uid, _date(server.internal_date), _date(row.internal_date))
 
@@ -211,6 +263,10 @@ def _flags_unknown(server: MessageState, row: MessageState, errors: frozenset[st
 
 def _flags(flags: Sequence[str] | None) -> str:
     return " ".join(flags or ()) or "none"
+
+
+def _size(size: int | None) -> str:
+    return "none" if size is None else str(size)
 
 
 def _date(when: datetime | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -22,9 +22,9 @@ CHUNK = 5000
 def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Message], *, announce: bool) -> int:
     """Make rows of a batch, inside the caller's transaction; returns how many are new.
 
-    Messages whose tombstones tell that they were here before take their old rows back, `id` and body included
-    (SPEC §11). `announce` writes one event a message (new mail); a backfill writes one a batch instead. Raises
-    RowsRefused when Postgres does not take a value.
+    Messages whose tombstones tell that they were here before take their old rows back, `id` and body too
+    (SPEC §11). `announce` writes one event a message (new mail); a backfill writes one a batch instead.
+    Raises RowsRefused when Postgres does not take a value.
     """
     _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages, announce)))
     found = _make_rows(conn, folder, announce).fetchone()
@@ -105,6 +105,21 @@ def live_uids(
             conn, "live_uids_since", **_key(folder), lowest=lowest, highest=highest, since=since
         ).fetchone()
     return UidSet.parse(found[0] or "") if found else UidSet()
+
+
+class RowCounts(NamedTuple):
+    """The live rows of a folder: all, the unread, those outside of its window, those of another UIDVALIDITY."""
+
+    live: int
+    unseen: int
+    outside: int
+    stray: int
+
+
+def count_rows(conn: Connection, folder: FolderState, since: datetime | None) -> RowCounts:
+    """Count the folder's live rows, whatever its kept counts say; `since` is where its window begins."""
+    found = run(conn, "count_rows", **_key(folder), since=since).fetchone()
+    return RowCounts(*found) if found else RowCounts(0, 0, 0, 0)
 
 
 def newest_uid(conn: Connection, folder: FolderState, count: int) -> int:

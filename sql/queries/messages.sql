@@ -194,6 +194,12 @@ from (
     group by range_of
 ) ranges
 
+-- name: count_rows
+select count(*), count(*) filter (where not is_seen), count(*) filter (where internal_date < %(since)s::timestamptz),
+       count(*) filter (where uidvalidity <> %(uidvalidity)s)
+from messages
+where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
+
 -- name: newest_uid
 select uid
 from messages

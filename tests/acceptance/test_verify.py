@@ -96,15 +96,16 @@ SPOILT = [
     ),
     Spoilt(
         "a folder that is gone from the server",
-        {"unreadable": 1},
-        "Work: 1 cannot be compared",
+        {"extra": 5},
+        "Work: 5 gone on the server",
         act=lambda user: user.delete("Work"),
     ),
     Spoilt(
         "a folder whose first sync is not complete",
         {"missing": 5},
         "Work: 5 not mirrored (its first sync is not complete)",
-        "with f as (update folders set status = 'pending', last_uid = 0 where path = 'Work' returning id)"
+        "with f as (update folders set status = 'pending', last_uid = 0, live_count = 0, live_unseen = 0"
+        " where path = 'Work' returning id)"
         " delete from messages where folder_id = (select id from f)",
     ),
     Spoilt(
