@@ -1,8 +1,8 @@
 """UIDVALIDITY (RFC 9051 §2.3.1.1, SPEC §11): believed only from EXAMINE; 0 or missing is "unknown".
 
-A change makes all UIDs of the folder meaningless: its new value and cleared cursors commit first, then its rows
-are tombstoned, then it is filled anew. Messages that come back as they were take their old rows back on the way
-(``sql/queries/relinking.sql``).
+A change makes all UIDs of the folder meaningless: its new value and cleared cursors commit first, then its
+rows are tombstoned, then it is filled anew. Messages that come back as they were take their old rows back on
+the way (``sql/queries/relinking.sql``).
 """
 
 from __future__ import annotations

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from mailsync.model import FolderState, Message
+from mailsync.model import FolderState
 from mailsync.store import db, folders, messages
 from mailsync.store.db import Connection
 from mailsync.uids import UidSet
+from tests.integration.reappearing import REASONS, bodies, fetch_body, ids, letter, restarted, told
 from tests.integration.stored import (
     ATTACHMENT,
     DATE,
     NO_HEADERS,
     UIDVALIDITY,
     assert_counts_are_true,
-    message,
     new_account,
     new_folder,
     settings_for,
     store,
 )
-
-FIXED = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
-
-REASONS = ["expunged", "folder_missing", "uidvalidity_reset", "expired", "untracked"]
 
 
 @pytest.fixture
@@ -44,53 +34,6 @@ def conn(database_url: str) -> Iterator[Connection]:
 @pytest.fixture
 def folder(conn: Connection, database_url: str) -> FolderState:
     return new_folder(conn, new_account(conn, settings_for(database_url)))
-
-
-def letter(uid: int, name: str, *flags: str, **changes: Any) -> Message:
-    """The message `name` under a UID; its other fields follow from its name."""
-    number = sum(map(ord, name))
-    plain = message(uid, *flags, message_id=f"{name}@example.com", subject=name, size_bytes=number)
-    headers = plain.headers._replace(**{k: changes.pop(k) for k in list(changes) if k in NO_HEADERS._fields})
-    return plain._replace(headers=headers, internal_date=DATE + timedelta(hours=number))._replace(**changes)
-
-
-def restarted(conn: Connection, folder: FolderState, uidvalidity: int) -> FolderState:
-    """The folder under a new UIDVALIDITY, its old rows tombstoned."""
-    folders.restart(conn, folder, uidvalidity)
-    while messages.tombstone_chunk(conn, folder, "uidvalidity_reset", keep=uidvalidity):
-        pass
-    return folders.load(conn, folder.account_id, folder.id)[0]
-
-
-def ids(conn: Connection, folder: FolderState) -> dict[int, int]:
-    """The ids of live rows by UID."""
-    query = (
-        "select uid, id from messages where folder_id = %s and uidvalidity = %s and deleted_at is null"
-        " order by uid"
-    )
-    return dict(conn.execute(query, [folder.id, folder.uidvalidity]).fetchall())
-
-
-def fetch_body(conn: Connection, folder: FolderState, pk: int) -> None:
-    """What a body fetch leaves behind."""
-    conn.execute(
-        "insert into message_bodies (account_id, message_pk, body_text) values (%s, %s, 'the body')",
-        [folder.account_id, pk],
-    )
-    conn.execute("update messages set body_fetched_at = now() where id = %s", [pk])
-
-
-def bodies(conn: Connection) -> list[int]:
-    return [row[0] for row in conn.execute("select message_pk from message_bodies order by 1")]
-
-
-def told(conn: Connection) -> list[tuple[str, int]]:
-    """Events of messages other than deletions: type and row."""
-    query = (
-        "select type, message_pk from sync_events where type like 'message.%'"
-        " and type <> 'message.deleted' order by seq"
-    )
-    return conn.execute(query).fetchall()
 
 
 # -- under another key --------------------------------------------------------------------------------------
@@ -276,7 +219,7 @@ def test_a_stub_brings_a_row_back_as_it_was(conn: Connection, folder: FolderStat
 
 
 def test_rows_change_places_within_a_batch(conn: Connection, folder: FolderState) -> None:
-    """Back to an old UIDVALIDITY with other numbers: keys that are wanted are held by rows that are wanted."""
+    """Back to an old UIDVALIDITY with other numbers: who holds a wanted key is wanted elsewhere."""
     store(conn, folder, letter(1, "a"), letter(2, "b"), letter(3, "c"), letter(4, "d"))
     before = ids(conn, folder)
     again = restarted(conn, restarted(conn, folder, UIDVALIDITY + 1), UIDVALIDITY)
@@ -314,8 +257,8 @@ def test_rows_of_an_unknown_uidvalidity_are_rekeyed_whatever_stands_in_their_way
     before = ids(conn, unknown)
     messages.tombstone(conn, unknown, UidSet([(3, 3)]), "expunged")
     conn.execute(
-        "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, deleted_at, deleted_reason)"
-        " values (%s, %s, 77, 2, now(), now(), 'uidvalidity_reset')",
+        "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, deleted_at,"
+        " deleted_reason) values (%s, %s, 77, 2, now(), now(), 'uidvalidity_reset')",
         [unknown.account_id, unknown.id],
     )
     # more than a chunk: all or nothing
@@ -331,85 +274,3 @@ def test_rows_of_an_unknown_uidvalidity_are_rekeyed_whatever_stands_in_their_way
     assert (after[1], after[2]) == (before[1], before[2])
     assert conn.execute("select distinct uidvalidity from messages").fetchall() == [(77,)]
     assert conn.execute("select id from messages where deleted_at is not null").fetchone() == (before[3],)
-
-
-# -- whatever happens, in whatever order --------------------------------------------------------------------
-
-NAMES = st.sampled_from("abcdefg")
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("arrive"), st.lists(NAMES, min_size=1, max_size=4)),
-        st.tuples(st.just("go"), st.sets(st.integers(0, 9), min_size=1, max_size=4)),
-        st.tuples(st.just("reset"), st.tuples(st.integers(5, 7), st.permutations(range(10)), st.integers(1, 4))),
-        st.tuples(st.just("lose"), st.sampled_from(REASONS)),
-    ),
-    max_size=12,
-)  # fmt: skip
-
-
-class Mailbox(NamedTuple):
-    """What the server has: UIDs and names."""
-
-    uidvalidity: int
-    uidnext: int
-    mails: dict[int, str]
-
-
-@FIXED
-@given(steps=STEPS)
-def test_an_id_stands_for_one_message_for_ever(
-    conn: Connection, folder: FolderState, steps: list[tuple[str, Any]]
-) -> None:
-    conn.execute("delete from messages")
-    conn.execute("update folders set live_count = 0, live_unseen = 0, uidvalidity = 5")
-    (known,) = folders.load(conn, folder.account_id, folder.id)
-    server = Mailbox(5, 1, {})
-    meaning: dict[int, str] = {}
-    for step, what in steps:
-        uids = list(server.mails)
-        if step == "arrive":
-            added = dict(enumerate(what, server.uidnext))
-            server = server._replace(mails=server.mails | added, uidnext=server.uidnext + len(added))
-            store(conn, known, *[letter(uid, name) for uid, name in added.items()], announce=True)
-        elif step == "go":
-            gone = {uid for at, uid in enumerate(uids) if at in what}
-            server = server._replace(mails={u: n for u, n in server.mails.items() if u not in gone})
-            messages.tombstone(conn, known, UidSet.of(gone), "expunged")
-        elif step == "reset" and what[0] != server.uidvalidity:
-            uidvalidity, order, size = what
-            names = [server.mails[uids[at]] for at in order if at < len(uids)]
-            names += [server.mails[uid] for uid in uids[10:]]
-            server = Mailbox(uidvalidity, len(names) + 1, dict(enumerate(names, 1)))
-            were = {pk: meaning[pk] for pk in ids(conn, known).values()}
-            known = restarted(conn, known, uidvalidity)
-            refill(conn, known, server, size)
-            assert_ids_survived(conn, known, server, were, meaning)
-        elif step == "lose":
-            while messages.tombstone_chunk(conn, known, what):
-                pass
-            refill(conn, known, server, 3)
-        live = ids(conn, known)
-        assert set(live) == set(server.mails)
-        for uid, pk in live.items():
-            assert meaning.setdefault(pk, server.mails[uid]) == server.mails[uid]
-        states = conn.execute("select uid, subject from messages where deleted_at is null").fetchall()
-        assert dict(states) == server.mails
-        assert_counts_are_true(conn, known)
-
-
-def refill(conn: Connection, folder: FolderState, server: Mailbox, size: int) -> None:
-    """Store all that the server has, newest first, in batches."""
-    uids = sorted(server.mails, reverse=True)
-    for at in range(0, len(uids), size):
-        store(conn, folder, *[letter(uid, server.mails[uid]) for uid in uids[at : at + size]])
-
-
-def assert_ids_survived(
-    conn: Connection, folder: FolderState, server: Mailbox, were: dict[int, str], meaning: dict[int, str]
-) -> None:
-    """Messages of which there was always one row have kept it."""
-    now = {server.mails[uid]: pk for uid, pk in ids(conn, folder).items()}
-    seen = list(meaning.values())
-    for pk, name in were.items():
-        if seen.count(name) == 1 and list(server.mails.values()).count(name) == 1:
-            assert now[name] == pk
