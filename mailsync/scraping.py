@@ -63,7 +63,7 @@ class _Source:
         self._settings = settings
         self._lock = threading.Lock()
         self._conn: db.Connection | None = None
-        self._failure = ""
+        self._failing = False
 
     def read(self) -> bytes | None:
         """All metrics as of now; None if the database cannot say, which is logged once."""
@@ -74,13 +74,14 @@ class _Source:
                 self._conn = db.connect(self._settings, "metrics", statement_timeout=_STATEMENT_TIMEOUT)
                 figures.only_read(self._conn)
             text = metrics.render(self._conn)
-            self._failure = ""
+            self._failing = False
             return text
         except MailsyncError as error:
             self.drop()
-            if self._failure != (said := redact(str(error))):
-                self._failure = said
-                log.warning("Metrics are not to be had", extra={"action": "metrics", "error": said})
+            if not self._failing:
+                self._failing = True
+                extra = {"action": "metrics", "error": redact(str(error))}
+                log.warning("Metrics are not to be had", extra=extra)
             return None
         finally:
             self._lock.release()
