@@ -37,7 +37,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Accounts": {
         "add-account": ("adding", "Add a mailbox, after a connection test."),
         "list-accounts": ("showing", "List the accounts."),
-        "check-account": ("showing", "Show one account's state, folders, lock and last runs."),
+        "check-account": ("checking", "Show one account's state, folders, lock and last runs."),
         "pause-account": ("accounts", "Stop syncing an account until it is resumed."),
         "resume-account": ("accounts", "Go on with a paused account."),
         "reset-account": ("accounts", "Clear an account's failures and timers."),
@@ -52,7 +52,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Mail": {
         "sync": ("syncing", "Sync one account now, to the end."),
         "verify": ("verifying", "Compare an account's rows with the server, message by message."),
-        "status": ("showing", "Show states, lags, progress and errors of all accounts."),
+        "status": ("overview", "Show states, lags, progress and errors of all accounts."),
     },
 }
 """Command → its module here and its help in one line, as ``mailsync --help`` shows them."""

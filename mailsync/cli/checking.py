@@ -111,7 +111,7 @@ def _account_lines(a: AccountStatus, more: AccountDetails, holder: LockHolder | 
     lines += _line("server", f"{printable(more.username)} at {host} ({more.imap_security})")
     lines += _line("", _offers(more))
     held = span((now - a.sync_state_since).total_seconds())
-    lines += _line("state", f"{state(a).removesuffix(' *')} since {moment(a.sync_state_since)}, {held} now")
+    lines += _line("state", f"{state(a).removesuffix(' *')} since {moment(a.sync_state_since)} ({held})")
     if a.sync_state_message:
         lines += _line("", message(a))
     if more.healthy_until:

@@ -137,9 +137,6 @@ def _parts(seen: Overview, found: list[AccountStatus]) -> tuple[list[str], list[
 
 def _row(a: AccountStatus) -> tuple[object, ...]:
     to_go = f"{a.backfill_remaining:,}" if a.backfill_remaining else "-"
-    if a.backfill_remaining:
-        done = 100 * a.messages // (a.messages + a.backfill_remaining)
-        to_go += f" ({min(99, done)}%)"
     folders = f"{a.folders_complete}/{a.folders}"
     return (
         a.email, state(a), span(a.priority_sync_lag_seconds), span(a.overall_sync_lag_seconds), folders,
