@@ -18,6 +18,8 @@ from .model import FolderState, Listing, MailboxStatus, MessageState
 NEWEST = 20
 """How many of the newest messages have to agree where there is no MAILBOXID."""
 
+_ASKED = 20
+
 T = TypeVar("T")
 Numbers = tuple[int | None, int | None, int | None]
 
@@ -61,11 +63,26 @@ def displaced(held: Iterable[FolderState], renamed: Collection[Rename]) -> list[
 
 
 def to_identify(held: Sequence[FolderState], names: Collection[bytes]) -> list[bytes]:
-    """The names whose status could show a rename: the new ones, if a folder worth knowing again is gone."""
-    if not any(_is_gone(f, names) and (f.mailbox_id or f.live_count) for f in held if not _fixed(f)):
+    """The names whose status could show a rename: the new ones, if folders worth knowing again are gone.
+
+    The likeliest come first: those with the parent or the last part of a name that is gone. Of very many only
+    so many are worth a command each.
+    """
+    gone = [f for f in held if _is_gone(f, names) and (f.mailbox_id or f.live_count) and not _fixed(f)]
+    if not gone:
         return []
+    delimiter = next((f.delimiter for f in gone if f.delimiter), "").encode()
+    parts = {part for f in gone for part in _parts(f.wire_name, delimiter)}
     known = {f.wire_name for f in held}
-    return sorted(name for name in names if name not in known and not is_inbox(name))
+    new = [name for name in names if name not in known and not is_inbox(name)]
+    new.sort(key=lambda name: (parts.isdisjoint(_parts(name, delimiter)), name))
+    return new[: _ASKED + 2 * len(gone)]
+
+
+def _parts(name: bytes, delimiter: bytes) -> set[tuple[str, bytes]]:
+    """The parent of a name, where there is one, and what it is called there."""
+    parent, _, last = name.rpartition(delimiter) if delimiter else (b"", b"", name)
+    return {("called", last), *([("below", parent)] if parent else [])}
 
 
 def agree(rows: Sequence[MessageState], server: Mapping[int, MessageState]) -> bool:

@@ -125,7 +125,8 @@ def _effect(before: FolderState, tracked: bool, settings: Settings) -> str:
 
 
 def _find(conn: Connection, account_id: int, path: str) -> FolderState:
-    found = folders.load(conn, account_id)
+    # a name may have been taken over from a folder that is gone
+    found = sorted(folders.load(conn, account_id), key=lambda folder: folder.missing_since is not None)
     for folder in found:
         if folder.path == path or (folder.role == "inbox" and path.upper() == "INBOX"):
             return folder

@@ -12,16 +12,16 @@ from mailsync.engine.work import Engine, Work
 from mailsync.errors import MailsyncError
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders
+from tests.acceptance.mirrors import Login, Server
 from tests.integration.stored import settings_for
 from tests.servers import mail
 from tests.servers.mailboxes import Account, Folder
-from tests.servers.scripted import ScriptedServer
 
 
 class Mirror:
-    """The mirror of one scripted mailbox; its turns are taken one by one, on a connection of its own."""
+    """The mirror of one mailbox; its turns are taken one by one, on a connection of its own."""
 
-    def __init__(self, database_url: str, server: ScriptedServer, user: Account, **changes: Any) -> None:
+    def __init__(self, database_url: str, server: Server, user: Login, **changes: Any) -> None:
         given = {
             "imap_allow_private_hosts": True,
             "imap_allow_plaintext": True,

@@ -131,6 +131,15 @@ def test_a_status_is_asked_of_new_names_only_if_a_folder_is_gone_that_could_be_k
     assert to_identify(folders, {b"A", b"B", b"C", b"New"}) == []
 
 
+def test_of_many_new_names_those_are_asked_first_that_a_renamed_folder_is_likely_to_have() -> None:
+    folders = held({"INBOX": {}, "Work/Old": {}, "Clients": {}})
+    many = {b"Lists/%03d" % n for n in range(500)}
+    likely = {b"Work/New", b"Archive/Old", b"Archive/Clients"}
+    found = to_identify(folders, {b"INBOX", *many, *likely})
+    assert set(found[:3]) == likely
+    assert len(found) == 24
+
+
 def test_list_status_alone_shows_a_swap_but_no_folder_that_was_made_anew() -> None:
     folders = held({"A": {}, "B": {}})
 
