@@ -140,6 +140,7 @@ def test_what_runs_for_every_batch_finds_rows_by_their_key_before_there_are_stat
             messages.store_batch(conn, folder, [message(uid) for uid in range(1, 3001)], announce=False)
     key = {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
     calls: dict[str, dict[str, object]] = {
+        "relink_incoming": {},
         "upsert_messages": {"announce": True},
         "apply_flags": {},
         "live_uids": {"lowest": 1, "highest": 3000},
