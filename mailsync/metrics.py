@@ -99,7 +99,8 @@ def _of_accounts(accounts: list[metrics.AccountFigures]) -> Iterator[Metric]:
     for account in accounts:
         key = str(account.account_id)
         for scope, seconds in (("priority", account.priority_lag), ("overall", account.overall_lag)):
-            if seconds is not None:
+            # a paused account is compared with nothing on purpose
+            if seconds is not None and account.state != "paused":
                 lag.add_metric([key, scope], max(0.0, seconds))
         messages.add_metric([key], account.messages)
         remaining.add_metric([key], account.backfill_remaining)
