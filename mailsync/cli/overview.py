@@ -74,14 +74,15 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
         _watch(settings, interval or _INTERVAL, as_json)
         return
     with ground.database(settings) as conn:
-        seen = _look(conn)
+        seen = look(conn)
     if as_json:
         emit(_document(seen))
     else:
         say("\n".join(_lines(seen)))
 
 
-def _look(conn: Connection) -> Overview:
+def look(conn: Connection) -> Overview:
+    """Read all that ``status`` shows, as of now."""
     return Overview(turns.now(conn), accounts.statuses(conn), turns.list_workers(conn))
 
 
@@ -121,7 +122,7 @@ def _parts(seen: Overview, found: list[AccountStatus]) -> tuple[list[str], list[
             heads,
             [_row(a) for a in found],
             numbers="LAG OVERALL FOLDERS MESSAGES TO-GO",
-            limits={"STATE": 24},
+            limits={"STATE": 20 if columns < 96 else 36},
             flexible="ACCOUNT",
             columns=columns,
         ).split("\n")
@@ -189,7 +190,7 @@ def _watch(settings: Settings, interval: float, as_json: bool) -> None:
                 next_at = time.monotonic() + interval
                 try:
                     conn = conn or ground.connect(settings, statement_timeout=_LONGEST_QUERY)
-                    seen: Overview | str = _look(conn)
+                    seen: Overview | str = look(conn)
                     begun = True
                 except (DatabaseUnavailable, LockLost) as error:
                     if not begun:
