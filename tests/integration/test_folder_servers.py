@@ -1,4 +1,4 @@
-"""Folders that change their names at a real server, which has no OBJECTID, with LIST-STATUS and without."""
+"""Folders that change their names at real servers: Dovecot has no OBJECTID, pymap has nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.integration.turns import Mirror
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import User
+from tests.servers.pymap_server import Pymap
 
 StartDovecot = Callable[..., Dovecot]
 on_either = pytest.mark.parametrize("offered", [None, "IMAP4rev1"], ids=["all extensions", "none"])
@@ -141,4 +142,27 @@ def test_a_folder_that_is_deleted_and_made_anew_holds_what_the_new_one_holds(
         assert (now.id, now.missing_since, now.live_count) == (folder.id, None, 2)
         assert now.uidvalidity != folder.uidvalidity
         assert sorted(ids(mirror, "Work")) == [1, 2]
+        assert mirror.state == ("healthy", None)
+
+
+def test_a_mailbox_id_is_enough_for_a_folder_that_is_empty_or_got_new_mail(
+    database_url: str, pymap: Pymap
+) -> None:
+    user = pymap.user
+    pymap.create(user, "Work", "Empty")
+    with pymap.imap(user) as client:
+        for n in range(5):
+            client.append('"Work"', "", "", mail.message(n))
+    with Mirror(database_url, pymap, user) as mirror:
+        mirror.settle()
+        work, empty, rows = mirror.folder("Work").id, mirror.folder("Empty").id, ids(mirror, "Work")
+        pymap.rename(user, "Work", "Job")
+        pymap.rename(user, "Empty", "Still empty")
+        with pymap.imap(user) as client:
+            client.append('"Job"', "", "", mail.message(5))
+        look(mirror)
+        mirror.settle()
+        assert (mirror.folder("Job").id, mirror.folder("Still empty").id) == (work, empty)
+        assert ids(mirror, "Job").items() > rows.items()
+        assert len(ids(mirror, "Job")) == 6
         assert mirror.state == ("healthy", None)
