@@ -151,6 +151,11 @@ class Listing:
     names: frozenset[bytes]
     statuses: Mapping[bytes, MailboxStatus]
 
+    @property
+    def shape(self) -> object:
+        """Which names there are and which of them have a status; equal for equal ones."""
+        return self.names, frozenset(self.statuses)
+
 
 @dataclass(frozen=True, slots=True)
 class FolderPlan:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, ProtocolError
-from mailsync.folders import is_inbox
+from mailsync.folders import HOLDS_NONE, is_inbox
 from mailsync.model import FolderState, Listing, MailboxStatus
 from mailsync.planning import folders_to_poll
 
@@ -26,12 +26,16 @@ def list_status(turn: Turn) -> Listing | None:
 
 
 def shows_other_folders(turn: Turn, listing: Listing) -> bool:
-    """Whether names came or went that we do not know of; each such listing tells so once a session."""
-    known = {f.wire_name for f in turn.folders if not f.missing_since}
+    """Whether names came or went that we do not know of, or became mailboxes; told once a session."""
+    there = [f for f in turn.folders if not f.missing_since]
+    known = {f.wire_name for f in there}
+    only_names = {f.wire_name for f in there if f.excluded_reason in HOLDS_NONE}
     # a name that LIST itself does not show would be news for ever
-    is_news = listing.names != turn.session.listed
-    turn.session.listed = listing.names
-    return is_news and _without_inbox(known) != _without_inbox(listing.names)
+    is_news = listing.shape != turn.session.listed
+    turn.session.listed = listing.shape
+    return is_news and (
+        _without_inbox(known) != _without_inbox(listing.names) or not only_names.isdisjoint(listing.statuses)
+    )
 
 
 def _without_inbox(names: Iterable[bytes]) -> set[bytes]:

@@ -48,7 +48,7 @@ class Session:
         self._mailbox = Mailbox()
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
-        self.listed: frozenset[bytes] | None = None
+        self.listed: object = None
         wire.unasked = self._mailbox.take
 
     # -- the connection ----------------------------------------------------------------------------

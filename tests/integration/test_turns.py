@@ -59,6 +59,51 @@ def test_a_folder_that_list_status_leaves_out_is_compared_nevertheless(
         assert mirror.state == ("degraded", "folder_error")
 
 
+def test_list_status_shows_what_becomes_of_folders_at_once(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    user.create("Parent", rb"\Noselect")
+    letters(user, 1, "Parent/Child")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        letters(user, 2, "New")
+        mirror.hot()
+        mirror.fill()
+        assert sorted(mirror.rows("New")) == [1, 2]
+
+        user.folder("Parent").attributes = ()
+        letters(user, 3, "Parent")
+        mirror.hot()
+        mirror.fill()
+        assert sorted(mirror.rows("Parent")) == [1, 2, 3]
+
+        user.delete("New")
+        mirror.hot()
+        assert mirror.folder("New").missing_since
+
+        asked = scripted.journal.counts(user.name)
+        mirror.hot()
+        assert scripted.journal.counts(user.name) - asked == {"LIST": 1}
+
+
+def test_a_name_that_only_list_status_shows_is_looked_for_once(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+
+    def also(request: Request) -> bytes:
+        ghost = b'* LIST () "/" Ghost\r\n' if b"STATUS" in request.text else b""
+        return ghost + request.default()
+
+    scripted.on("LIST", also)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        asked = scripted.journal.counts(user.name)
+        mirror.hot()
+        assert scripted.journal.counts(user.name) - asked == {"LIST": 1}
+
+
 def test_overall_is_as_old_as_the_folder_that_waits_longest_for_its_round(
     database_url: str, scripted_with: Callable[..., ScriptedServer]
 ) -> None:
