@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from mailsync.cli.texts import width
-from tests.acceptance.mirrors import add_account
+from tests.integration.turns import Mirror
 from tests.servers.mail import message
-from tests.servers.mailboxes import Account
 from tests.servers.programs import Mailsync
 from tests.servers.scripted import ScriptedServer
 
 EMAIL = "ann@example.test"
 NO_CONDSTORE = b"IMAP4rev1 LITERAL+ ID UNSELECT"
 
-SyncedMailbox = Callable[..., Account]
+Synced = Callable[..., Mirror]
 
 
 @pytest.fixture
-def synced(mailsync: Mailsync, scripted: ScriptedServer) -> SyncedMailbox:
-    """Sync a mailbox of three messages in INBOX and two in Work, one of them read, with more `folders`."""
+def synced(database_url: str, scripted: ScriptedServer) -> Iterator[Synced]:
+    """Mirror a mailbox of three messages in INBOX and two in Work, one of each read, with more `folders`."""
+    with contextlib.ExitStack() as stack:
 
-    def sync(*folders: str) -> Account:
-        user = scripted.new_user(EMAIL)
-        for path in ("INBOX", "Work"):
-            folder = user.folder("INBOX") if path == "INBOX" else user.create(path)
-            for number in range(3 if path == "INBOX" else 2):
-                folder.add(message(number), *([rb"\Seen"] if number == 0 else []))
-        for path in folders:
-            user.create(path)
-        add_account(mailsync, scripted, user)
-        assert mailsync("sync", EMAIL).returncode == 0
-        return user
+        def sync(*folders: str) -> Mirror:
+            user = scripted.new_user(EMAIL)
+            for path in ("INBOX", "Work"):
+                folder = user.folder("INBOX") if path == "INBOX" else user.create(path)
+                for number in range(3 if path == "INBOX" else 2):
+                    folder.add(message(number), *([rb"\Seen"] if number == 0 else []))
+            for path in folders:
+                user.create(path)
+            mirror = stack.enter_context(Mirror(database_url, scripted, user))
+            mirror.settle()
+            return mirror
 
-    return sync
+        yield sync
 
 
 def checked(mailsync: Mailsync, **env: str | None) -> str:
@@ -59,7 +60,7 @@ def section(text: str, path: str) -> str:
 
 
 def test_a_healthy_account_says_what_it_promises_and_until_when(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced()
     text = checked(mailsync)
@@ -77,7 +78,7 @@ def test_a_healthy_account_says_what_it_promises_and_until_when(
     assert until == stored.isoformat()
 
 
-def test_each_folder_shows_both_sides_and_what_is_due(mailsync: Mailsync, synced: SyncedMailbox) -> None:
+def test_each_folder_shows_both_sides_and_what_is_due(mailsync: Mailsync, synced: Synced) -> None:
     synced()
     text = checked(mailsync)
     inbox = section(text, "INBOX")
@@ -89,7 +90,7 @@ def test_each_folder_shows_both_sides_and_what_is_due(mailsync: Mailsync, synced
 
 
 def test_without_condstore_the_next_flag_scan_is_told(
-    mailsync: Mailsync, scripted: ScriptedServer, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, scripted: ScriptedServer, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     scripted.capabilities = NO_CONDSTORE
     synced()
@@ -106,11 +107,11 @@ def test_without_condstore_the_next_flag_scan_is_told(
 
 
 def test_a_quiet_tick_counts_as_a_comparison_though_it_writes_no_folder_row(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
-    synced()
+    mirror = synced()
     database.execute("update folders set last_synced_at = now() - interval '3 days'")
-    assert mailsync("sync", EMAIL).returncode == 0
+    mirror.hot()
     (row,) = database.execute("select min(last_synced_at) < now() - interval '2 days' from folders")
     assert row == (True,)
     assert "compared 3d ago" not in checked(mailsync)
@@ -122,7 +123,7 @@ def test_a_quiet_tick_counts_as_a_comparison_though_it_writes_no_folder_row(
 
 
 def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced("Broken", "Gone", "Lost", "Many", "Half", "Doubt", "Unequal")
     changes = {
@@ -165,7 +166,7 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
 
 
 def test_hostile_names_garble_nothing_and_can_be_chosen_as_they_are_shown(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     names = ["evil\x1b[31m\x07\nred", "日本語の長い名前" * 30, "שלום עולם", "ab\u202ecd", "x" * 300]
     synced(*[f"n{at}" for at in range(len(names))])
@@ -192,7 +193,7 @@ def test_hostile_names_garble_nothing_and_can_be_chosen_as_they_are_shown(
 
 
 def test_who_holds_the_lock_and_who_waits_is_told(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced()
     database.execute(
@@ -229,7 +230,7 @@ def test_who_holds_the_lock_and_who_waits_is_told(
     ],
 )
 def test_what_comes_next_for_the_account_is_told(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any], change: str, wanted: str
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any], change: str, wanted: str
 ) -> None:
     synced()
     database.execute(f"update accounts set {change}".encode())
@@ -237,7 +238,7 @@ def test_what_comes_next_for_the_account_is_told(
 
 
 def test_an_error_is_shown_however_many_runs_went_well_since(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced()
     database.execute(
@@ -256,9 +257,9 @@ def test_an_error_is_shown_however_many_runs_went_well_since(
 
 
 def test_a_choice_says_when_it_takes_effect_and_what_becomes_of_the_rows(
-    mailsync: Mailsync, synced: SyncedMailbox
+    mailsync: Mailsync, synced: Synced
 ) -> None:
-    synced("Junk")
+    mirror = synced("Junk")
     out = mailsync("untrack-folder", EMAIL, "Work").stdout
     assert out == (
         "✓ Work is left out from the next tick on: its rows (2) become tombstones then, kept for 30 days\n"
@@ -268,13 +269,13 @@ def test_a_choice_says_when_it_takes_effect_and_what_becomes_of_the_rows(
     text = checked(mailsync)
     assert "its rows become tombstones with the next tick" in section(text, "Work")
     assert "mirrored by your choice; the rules would leave it out (junk)" in section(text, "Junk")
-    assert mailsync("sync", EMAIL).returncode == 0
+    mirror.hot()
     assert "left out already" in mailsync("untrack-folder", EMAIL, "Work").stdout
     assert "is mirrored already" in mailsync("track-folder", EMAIL, "Junk").stdout
 
 
 def test_pausing_again_keeps_the_first_reason_unless_there_is_another(
-    mailsync: Mailsync, synced: SyncedMailbox, database: psycopg.Connection[Any]
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced()
 
