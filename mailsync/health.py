@@ -84,7 +84,9 @@ def judge(account: Account, outcome: Outcome, now: datetime, settings: Settings,
     set back since.
     """
     now = now.astimezone(UTC)
-    outcome = replace(outcome, priority_at=_utc(outcome.priority_at), overall_at=_utc(outcome.overall_at))
+    # a round that began before the clock was set back may say that it ends in the future
+    compared = _believed(outcome.overall_at, now)
+    outcome = replace(outcome, priority_at=_utc(outcome.priority_at), overall_at=compared)
     since = _failing_since(account, outcome, now, settings)
     error = outcome.error
     if error is not None and not isinstance(error, TurnOver):

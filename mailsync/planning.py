@@ -6,7 +6,7 @@ The table of cases is ``tests/unit/test_planning.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from mailsync.config import Settings
 from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
@@ -68,9 +68,9 @@ def safety_nets(
     for folder in folders:
         scan, compare = folder.next_flag_scan_at, folder.next_reconcile_at
         has_modseq = condstore and folder.server_modseq
-        if scan and not has_modseq and _is_due(scan, now, _scan_interval(folder, settings)):
+        if scan and not has_modseq and is_due(scan, now, _scan_interval(folder, settings)):
             scans.append((scan, folder.id))
-        if compare and _is_due(compare, now, settings.reconcile_interval + settings.reconcile_jitter):
+        if compare and is_due(compare, now, settings.reconcile_interval + settings.reconcile_jitter):
             if folder.last_reconcile_clean:
                 reconciles.append((compare, folder.id))
             else:
@@ -121,6 +121,15 @@ def next_flag_scan(folder: FolderState, now: datetime, settings: Settings) -> da
 def next_reconcile(now: datetime, settings: Settings, chance: float) -> datetime:
     """When the folder is reconciled again as a safety net; `chance` in 0 … 1 spreads it over the jitter."""
     return now + timedelta(seconds=settings.reconcile_interval + settings.reconcile_jitter * chance)
+
+
+def is_due(moment: datetime, now: datetime, interval: float) -> bool:
+    """Whether what comes every `interval` seconds is due; also if `moment` is further ahead than that.
+
+    The clock was wrong then, or the setting was longer, when it was set.
+    """
+    now = now.astimezone(UTC)
+    return moment <= now or moment > now + timedelta(seconds=interval)
 
 
 def _has_new_mail(folder: FolderState, status: MailboxStatus) -> bool:
@@ -177,7 +186,3 @@ def _numbers_differ(folder: FolderState, status: MailboxStatus, *, windowed: boo
 
 def _scan_interval(folder: FolderState, settings: Settings) -> float:
     return settings.flag_scan_priority_interval if folder.is_priority else settings.flag_scan_interval
-
-
-def _is_due(moment: datetime, now: datetime, interval: float) -> bool:
-    return moment <= now or moment > now + timedelta(seconds=interval)

@@ -38,7 +38,7 @@ from mailsync.errors import (
 )
 from mailsync.imap.throttle import Throttle, burst, refill
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
-from mailsync.planning import next_flag_scan, plan_folder, safety_nets
+from mailsync.planning import is_due, next_flag_scan, plan_folder, safety_nets
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock
 
@@ -197,7 +197,8 @@ def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:
     news = listing is not None and (
         shows_other_folders(turn, listing) or renames.shows_any(turn.folders, listing)
     )
-    if news or forced or turn.account.next_discovery_at <= turn.now():
+    interval = turn.settings.discovery_interval
+    if news or forced or is_due(turn.account.next_discovery_at, turn.now(), interval):
         # should it fail, it is due again
         turn.next_discovery_at = turn.now()
         discovery.discover(turn, listing.statuses if listing else None)

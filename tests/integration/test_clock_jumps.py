@@ -128,11 +128,14 @@ def test_after_a_jump_of_the_clock_one_turn_makes_the_mirror_and_its_health_true
         mirror.settle()
         _move_all_times(mirror.conn, timedelta(hours=hours))
         inbox.add(mail.message(3))
+        lists = scripted.journal.counts()["LIST"]
         account = turns.claim(mirror.conn, turns.now(mirror.conn), 60)
         assert account == mirror.account_id, "it is due, whatever its row says"
         for _ in range(2):
             assert isinstance(mirror.hot(), Turn)
         assert sorted(mirror.rows()) == [1, 2, 3, 4]
+        assert scripted.journal.counts()["LIST"] == lists + 3, "two statuses, one discovery"
+        assert mirror.value("select next_discovery_at - now() <= interval '15 minutes' from accounts")
         assert mirror.state == ("healthy", None)
         promised = mirror.value("select extract(epoch from healthy_until - now()) from accounts")
         assert 0 < promised <= 180

@@ -19,6 +19,7 @@ from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
 from mailsync.planning import (
     arrivals_explain,
     folders_to_poll,
+    is_due,
     next_flag_scan,
     next_reconcile,
     plan_folder,
@@ -332,3 +333,15 @@ def test_flags_of_priority_folders_are_scanned_more_often() -> None:
 def test_reconciles_are_spread_over_the_jitter(chance: float, minutes: float) -> None:
     settings = Settings(reconcile_interval=6 * 3600, reconcile_jitter=900)
     assert next_reconcile(NOW, settings, chance) == NOW + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize(
+    ("ahead", "due"), [(-86_400, True), (0, True), (1, False), (900, False), (901, True), (10_800, True)]
+)
+def test_what_a_wrong_clock_put_off_is_due_whatever_the_zone(zone: str, ahead: int, due: bool) -> None:
+    for change in (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC), NOW):
+        for minutes in (-31, -1, 0, 1, 31):
+            now = change + timedelta(minutes=minutes)
+            moment = now + timedelta(seconds=ahead)
+            assert is_due(moment.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)), 900) is due
