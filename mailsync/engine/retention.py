@@ -41,20 +41,19 @@ class Retention:
     def step(self, engine: Engine) -> bool:
         """Do one chunk, which takes well under a second; returns whether there may be more to do.
 
-        A failure that leaves the connection usable is logged, and all is tried again a little later.
+        A failure that leaves the connection usable is logged, and costs only what it happened to.
         """
         try:
             if self._work is None and not self._begun(engine):
                 return False
             assert self._work is not None
-            next(self._work)
+            with retention.impatient(engine.conn):
+                next(self._work)
             return True
         except StopIteration:
             self._failure = ""
         except MailsyncError as error:
-            if db.is_broken(engine.conn):
-                raise
-            self._say_once(redact(str(error)))
+            self._skip(engine, error)
         self._work = None
         retention.release(engine.conn)
         return False
@@ -97,7 +96,8 @@ class Retention:
             try:
                 with account_lock(engine.conn, account_id, engine.settings):
                     more = accounts.delete_chunk(engine.conn, account_id, self._limit)
-            except Busy:
+            except MailsyncError as error:
+                self._skip(engine, error)
                 return
             self._pace(time.monotonic() - began)
             yield
@@ -109,8 +109,9 @@ class Retention:
             limit, began = self._limit, time.monotonic()
             try:
                 rows = chunk(limit)
-            except Busy:
-                # its holder is at work; the next hour will do
+            except MailsyncError as error:
+                # one account, or one table, does not hold up the others; the next hour will do
+                self._skip(engine, error)
                 return
             if op and rows:
                 engine.counters.add("mailsync_messages_total", rows, op=op)
@@ -125,8 +126,12 @@ class Retention:
         wanted = self._limit * min(2.0, _AIM / max(seconds, 0.001))
         self._limit = int(max(_LEAST, min(accounts.CHUNK, wanted)))
 
-    def _say_once(self, text: str) -> None:
-        if text != self._failure:
+    def _skip(self, engine: Engine, error: MailsyncError) -> None:
+        """Say once what went wrong, unless the account is merely at work; a lost connection is raised."""
+        if db.is_broken(engine.conn):
+            raise error
+        text = redact(str(error))
+        if not isinstance(error, Busy) and text != self._failure:
             self._failure = text
             log.warning("Retention failed", extra={"action": "retention", "error": text})
 

@@ -1,12 +1,14 @@
-"""What is old enough to go: tombstones, events, runs, removed accounts, mail outside its window (SPEC §15)."""
+"""What is old enough to go: tombstones, events, runs, removed accounts, mail outside a window (SPEC §15)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
 from mailsync.store import folders
-from mailsync.store.db import Connection, transaction
+from mailsync.store.db import Connection, is_broken, transaction
 from mailsync.store.queries import run
 
 
@@ -15,6 +17,17 @@ class Due(NamedTuple):
 
     hourly: bool
     removals: bool
+
+
+@contextmanager
+def impatient(conn: Connection) -> Iterator[None]:
+    """Wait for other transactions' locks no longer than fresh mail may wait."""
+    run(conn, "set_lock_wait", wait="1s")
+    try:
+        yield
+    finally:
+        if not is_broken(conn):
+            run(conn, "set_lock_wait", wait="10s")
 
 
 def look(conn: Connection) -> Due:

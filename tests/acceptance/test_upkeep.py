@@ -10,7 +10,7 @@ import psycopg
 
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
 from tests.servers import mail
-from tests.servers.programs import Mailsync, Running
+from tests.servers.programs import ENCRYPTION_KEY, Mailsync, Running
 from tests.servers.run_directory import wait_until
 from tests.servers.scripted import ScriptedServer
 from tests.servers.session import Request
@@ -99,7 +99,7 @@ def test_a_run_that_kill_9_left_running_is_closed_by_the_next_worker(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
-    for n in range(50):
+    for n in range(30):
         user.folder("INBOX").add(mail.message(n))
 
     def slowly(request: Request) -> bytes:
@@ -115,8 +115,24 @@ def test_a_run_that_kill_9_left_running_is_closed_by_the_next_worker(
     dead = value(database, "select id from sync_runs where status = 'running'")
 
     worker = start_worker()
-    worker.wait_for(lambda: len(live_uids(database, account)) == 50)
+    worker.wait_for(lambda: len(live_uids(database, account)) == 30)
     row = database.execute(
         "select status, error_code, finished_at >= started_at from sync_runs where id = %s", [dead]
     ).fetchone()
     assert row == ("failed", "abandoned", True)
+
+
+def test_a_worker_with_both_keys_goes_on_while_the_passwords_change_keys(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    user.folder("INBOX").add(mail.message(0))
+    account = add_account(mailsync, scripted, user)
+    both = {"IMAP_ENCRYPTION_KEY": f"{bytes(range(32)).hex()},{ENCRYPTION_KEY}"}
+    worker = start_worker(SYNC_INTERVAL="1s", **both)
+    worker.wait_for(lambda: is_healthy(database, account))
+    assert mailsync("rotate-key", env=both).returncode == 0
+    user.folder("INBOX").add(mail.message(1))
+    worker.wait_for(lambda: len(live_uids(database, account)) == 2)
+    assert is_healthy(database, account)
+    assert not [record for record in worker.records() if record["level"] != "INFO"]

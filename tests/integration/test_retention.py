@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -202,21 +203,25 @@ def test_a_removal_that_was_begun_is_finished_at_once_and_its_last_event_stays(e
     assert values(conn, "select next_at > now() from upkeep") == [True], "that was not the hourly round"
 
 
-def test_a_failure_that_leaves_the_connection_usable_does_not_end_the_worker(
-    engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
+def test_rows_that_somebody_holds_are_not_waited_for_and_cost_only_their_account(
+    engine: Engine, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
-    conn = engine.conn
-    mailbox(engine)
+    conn, held, free = engine.conn, mailbox(engine), mailbox(engine, email="b@example.com")
     conn.execute("update accounts set sync_window_days = 4")
-    conn.execute("set lock_timeout = '100ms'")
     due(conn)
     with db.connect(settings, "somebody") as other, db.transaction(other):
-        other.execute("select from folders for update")
+        other.execute("select from folders where id = %s for update", [held.id])
+        began = time.monotonic()
         to_the_end(engine)
+        assert 0.9 < time.monotonic() - began < 3
     assert "Retention failed" in caplog.text
-    assert values(conn, "select count(*) from pg_locks where locktype = 'advisory'") == [0]
-    assert to_the_end(engine) > 0
-    assert values(conn, "select count(*) from messages where deleted_at is not null") == [3]
+    gone = "select folder_id from messages where deleted_at is not null group by folder_id order by 1"
+    assert values(conn, gone) == [free.id]
+    assert values(conn, "select count(*) from account_locks") == [0]
+    assert values(conn, "select current_setting('lock_timeout')") == ["10s"]
+    due(conn)
+    to_the_end(engine)
+    assert values(conn, gone) == [held.id, free.id]
 
 
 def test_what_is_old_is_found_by_an_index(engine: Engine, database: Database) -> None:
