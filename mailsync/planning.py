@@ -14,6 +14,8 @@ from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
 NOTHING = FolderPlan()
 NO_NETS = SafetyNets()
 
+_LONGEST_REST = 3660.0
+
 
 def plan_folder(
     folder: FolderState,
@@ -44,7 +46,7 @@ def plan_folder(
     if _numbers_differ(folder, status, windowed=windowed):
         reasons.append("messages")
     # in a folder that is not complete it is the backfill that failed, and that has to succeed
-    if folder.last_error and folder.is_complete and folder.retry_at and folder.retry_at <= now:
+    if folder.last_error and folder.is_complete and folder.retry_at and may_retry(folder, now):
         reasons.append("retry")
     if reconcile := full or folder.id in nets.reconciles or _went_back(folder, status):
         reasons.append("reconcile")
@@ -121,6 +123,11 @@ def next_flag_scan(folder: FolderState, now: datetime, settings: Settings) -> da
 def next_reconcile(now: datetime, settings: Settings, chance: float) -> datetime:
     """When the folder is reconciled again as a safety net; `chance` in 0 … 1 spreads it over the jitter."""
     return now + timedelta(seconds=settings.reconcile_interval + settings.reconcile_jitter * chance)
+
+
+def may_retry(folder: FolderState, now: datetime) -> bool:
+    """Whether a folder that failed has been left alone for long enough: a tick, which is an hour at most."""
+    return folder.retry_at is None or is_due(folder.retry_at, now, _LONGEST_REST)
 
 
 def is_due(moment: datetime, now: datetime, interval: float) -> bool:

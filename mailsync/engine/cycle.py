@@ -38,7 +38,7 @@ from mailsync.errors import (
 )
 from mailsync.imap.throttle import Throttle, burst, refill
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
-from mailsync.planning import is_due, next_flag_scan, plan_folder, safety_nets
+from mailsync.planning import is_due, may_retry, next_flag_scan, plan_folder, safety_nets
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock
 
@@ -264,8 +264,7 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
 def fill(turn: Turn) -> None:
     """Initial-sync batches of one folder after the other, the inbox first, until the turn is over."""
     for folder in turn.tracked():
-        waits = folder.retry_at is not None and folder.retry_at > turn.now()
-        if folder.is_complete or waits:
+        if folder.is_complete or not may_retry(folder, turn.now()):
             continue
         turn.working()
         try:

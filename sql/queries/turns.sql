@@ -44,7 +44,7 @@ where a.paused_at is null
   and exists (
       select from folders f
       where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial') and f.missing_since is null
-        and (f.retry_at is null or f.retry_at <= now())
+        and (f.retry_at is null or f.retry_at <= now() or f.retry_at > now() + interval '61 minutes')
   )
 order by a.id
 

@@ -81,12 +81,15 @@ def test_a_clock_that_is_set_back_during_a_pass_gives_each_account_one_turn(
 
 
 @pytest.mark.parametrize(("backoff", "waits"), [("10 minutes", False), ("3 hours", True), (None, True)])
-def test_a_first_sync_does_not_wait_for_such_a_backoff(
+def test_a_first_sync_does_not_wait_for_such_a_backoff_or_rest_of_a_folder(
     conn: Connection, settings: Settings, backoff: str | None, waits: bool
 ) -> None:
     account = new_account(conn, settings)
     new_folder(conn, account)
     conn.execute("update accounts set backoff_until = now() + %s::interval", [backoff])
+    assert turns.accounts_to_backfill(conn) == ([account] if waits else [])
+    conn.execute("update accounts set backoff_until = null")
+    conn.execute("update folders set retry_at = now() + %s::interval", [backoff])
     assert turns.accounts_to_backfill(conn) == ([account] if waits else [])
 
 
