@@ -85,7 +85,7 @@ class _Collector:
 def _of_accounts(accounts: list[metrics.AccountFigures]) -> Iterator[Metric]:
     states = Counter(account.state for account in accounts)
     by_state = GaugeMetricFamily("mailsync_accounts", "Accounts by state.", labels=["state"])
-    for state in STATES:
+    for state in dict.fromkeys((*STATES, *states)):
         by_state.add_metric([state], states[state])
     lag = GaugeMetricFamily(
         "mailsync_account_lag_seconds",
