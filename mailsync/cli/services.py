@@ -18,7 +18,9 @@ _SHOWN = ("database", "locks", "accounts")
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="A hot pass and one backfill turn per account, then end.")
+@click.option(
+    "--once", is_flag=True, help="A hot pass, one backfill turn per account, retention if due, then end."
+)
 def worker(once: bool) -> None:
     """Keep all accounts fresh, until SIGTERM or SIGINT.
 
