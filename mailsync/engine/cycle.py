@@ -160,7 +160,10 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     _discover(turn, listing, forced=full and not done)
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
-    priority = {f.id for f in turn.tracked() if f.is_priority}
+    priority = [f.id for f in turn.tracked() if f.is_priority]
+    if listing is None:
+        # more of them than a tick asks for take their turn in the round
+        priority = priority[: turn.settings.sync_priority_folders]
     compared: set[int] = set()
     for folder, status in survey(turn, chosen, listing):
         turn.surveyed[folder.id] = status
@@ -178,7 +181,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
             compared |= {folder.id} if folder.status != "pending" else set()
             if done is not None:
                 done.setdefault(folder.id, began)
-        if priority <= compared:
+        if compared.issuperset(priority):
             # said before the turn can end: what the other folders hold must not make these seem old
             turn.priority_at = began
         if plan:

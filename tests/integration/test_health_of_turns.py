@@ -141,6 +141,25 @@ def test_a_round_over_many_folders_keeps_an_account_healthy(
         assert ticks - 2 < lag <= ticks
 
 
+def test_more_priority_folders_than_a_tick_asks_for_are_compared_in_the_round(
+    database_url: str, scripted_with: Callable[..., ScriptedServer]
+) -> None:
+    server = scripted_with(capabilities=b"IMAP4rev1 UNSELECT")
+    user = server.new_user()
+    for path in ("INBOX", "Sent", "Work"):
+        letters(user, 1, path)
+    with Mirror(database_url, server, user, sync_priority_folders=1, sync_rr_folders=1) as mirror:
+        mirror.settle()
+        for _ in range(4):
+            mirror.hot()
+        assert mirror.state == ("healthy", None)
+        letters(user, 1, "Sent")
+        for _ in range(2):
+            mirror.hot()
+        assert len(mirror.rows("Sent")) == 2
+        assert mirror.state == ("healthy", None)
+
+
 def _refusing(name: bytes) -> Callable[[Request], bytes]:
     def answer(request: Request) -> bytes:
         return request.tagged(b"NO [NOPERM] not yours") if name in request.text else request.default()
