@@ -114,7 +114,12 @@ def test_a_schema_that_is_missing_is_one_line_that_says_what_to_do(
     done = mailsync("list-accounts", env={"DATABASE_URL": empty_database_url})
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert "run `mailsync migrate`" in line
+    wording = "the database's schema is missing or too old ("
+    assert line.startswith(f"mailsync: {wording}")
+    assert line.endswith("); run `mailsync migrate`")
+    checked = mailsync("preflight", env={"DATABASE_URL": empty_database_url})
+    assert checked.returncode == 1
+    assert f"{wording}it lacks migration 0001_create_mirror" in checked.stdout
 
 
 def test_a_traceback_shows_only_when_it_is_asked_for(mailsync: Mailsync) -> None:
