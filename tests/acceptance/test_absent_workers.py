@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
 from tests.servers import mail
@@ -77,6 +78,7 @@ def test_a_worker_that_sleeps_through_six_hours_catches_up_with_one_turn_an_acco
     assert not scripted.journal.interleavings()
 
 
+@pytest.mark.long
 def test_what_a_sleeping_worker_held_is_taken_over_and_it_goes_on_without_it(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
