@@ -148,6 +148,8 @@ def test_live_rows_and_other_folders_keep_what_they_have(conn: Connection, folde
     assert store(conn, folder, letter(2, "a"), letter(3, "b")) == 2
     assert ids(conn, folder)[1] == before[1]
     assert ids(conn, other) == {1: others[1]}
+    buried = "select id, uid from messages where deleted_at is not null"
+    assert conn.execute(buried).fetchall() == [(others[2], 2)]
     assert_counts_are_true(conn, folder)
     assert_counts_are_true(conn, other)
 
@@ -216,6 +218,21 @@ def test_a_stub_brings_a_row_back_as_it_was(conn: Connection, folder: FolderStat
 
     assert store(conn, folder, letter(1, "a", "\\Seen")) == 0
     assert conn.execute("select id, parse_errors from messages where uid = 1").fetchone() == (before[1], [])
+
+
+def test_what_has_a_row_under_its_key_takes_no_other(conn: Connection, folder: FolderState) -> None:
+    unread = {"headers": NO_HEADERS, "parse_errors": ("headers",)}
+    store(conn, folder, letter(1, "a"), letter(2, "b"), letter(3, "c")._replace(**unread), letter(4, "d"))
+    store(conn, folder, letter(5, "c"), letter(6, "e"))
+    before = ids(conn, folder)
+    messages.tombstone(conn, folder, UidSet([(2, 5)]), "expunged")
+    # 1 is live, 3 may be c as well as 5, and 4 may be d as well as 9
+    batch = [letter(1, "b"), letter(3, "c"), letter(4, "d")._replace(**unread), letter(9, "d")]
+    assert store(conn, folder, *batch) == 1
+    after = ids(conn, folder)
+    assert {uid: after[uid] for uid in (1, 3, 4, 6)} == {uid: before[uid] for uid in (1, 3, 4, 6)}
+    assert after[9] not in before.values()
+    assert_counts_are_true(conn, folder)
 
 
 def test_rows_change_places_within_a_batch(conn: Connection, folder: FolderState) -> None:
