@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -65,11 +66,19 @@ class Promise:
         """The longest that one of the changes took, or has taken so far."""
         return max([*self.seconds, self.age])
 
+    @property
+    def mean(self) -> float:
+        """How long a change took that was seen; infinite if none was."""
+        return sum(self.seconds) / len(self.seconds) if self.seconds else math.inf
+
+    def is_kept(self, slack: float, usual_slack: float) -> bool:
+        """Whether each change was seen in time and `slack`, and all of them so in the mean."""
+        return self.slowest <= self.within + slack and self.mean <= self.within + usual_slack
+
     def __str__(self) -> str:
-        mean = sum(self.seconds) / len(self.seconds) if self.seconds else float("nan")
         return (
             f"{self.change:<44} {self.server:<15} promised {self.within:>4.0f} s"
-            f"   mean {mean:5.2f} s   slowest {self.slowest:5.2f} s   of {len(self.seconds)}"
+            f"   mean {self.mean:5.2f} s   slowest {self.slowest:5.2f} s   of {len(self.seconds)}"
         )
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import psycopg
 import pytest
 
-from tests.acceptance.mirrors import add_account, is_healthy, value
-from tests.acceptance.promises import Client, Promise, Row, measure
+from mailsync.config import Settings
+from mailsync.model import Endpoint
+from mailsync.store import accounts
+from tests.acceptance.mirrors import is_healthy, value
+from tests.acceptance.promises import Client, Database, Promise, Row, measure
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
-from tests.servers.programs import Mailsync, Running
+from tests.servers.programs import ENCRYPTION_KEY, Mailsync, Running
 
 TICK, SCAN, DISCOVERY = 1.0, 10.0, 10.0
-SLACK = 2 * TICK
-"""What a busy machine may add to any promise."""
+SLACK, USUAL_SLACK = 3 * TICK, 0.75 * TICK
+"""What a busy machine may add to any promise, once, and in the mean: a tick more each time is seen there."""
 FILLERS, ROUND = 11, 3 * TICK
 """With so many more folders a round over all but the priority ones takes three ticks: five a tick."""
 _IN = (
@@ -38,9 +39,9 @@ class Mailbox:
     """One user's mailbox with two folders, a priority one and another, and its mirror."""
 
     def __init__(
-        self, kind: str, dovecot: Dovecot, mailsync: Mailsync, stack: contextlib.ExitStack, *more: str
+        self, kind: str, dovecot: Dovecot, database: Database, stack: contextlib.ExitStack, *more: str
     ) -> None:
-        self.kind, self.dovecot = kind, dovecot
+        self.kind, self.dovecot, self.database = kind, dovecot, database
         self.user = dovecot.new_user()
         dovecot.create(self.user, "Work", *more)
         for first, path in ((0, "INBOX"), (100, "Work")):
@@ -50,7 +51,11 @@ class Mailbox:
         if "Rename me" in more:
             dovecot.seed(self.user, "Rename me", (mail.message(200 + n) for n in range(5)))
         self.client = Client(dovecot, self.user, stack)
-        self.account = add_account(mailsync, dovecot, self.user)
+        endpoint = Endpoint(dovecot.host, dovecot.port, "plaintext", self.user.name)
+        # a dozen processes of the command line would take most of the test's time
+        new = accounts.NewAccount(self.user.name, endpoint)
+        settings = Settings.model_validate({"imap_encryption_key": ENCRYPTION_KEY})
+        self.account = accounts.create(database, new, self.user.password, settings)
 
     def promise(self, change: str, within: float, act: Callable[[int], Row], times: int = 1) -> Promise:
         """Make a cell of the table."""
@@ -108,6 +113,25 @@ class Mailbox:
 
         return act
 
+    def lost_row(self, path: str) -> Row:
+        """Nothing changes on the server, but a row is lost here that the kept counts know of."""
+        self.database.execute(
+            "delete from messages m using folders f where f.id = m.folder_id and f.account_id = %s"
+            " and m.account_id = f.account_id and f.path = %s and m.uid = 5",
+            [self.account, path],
+        )
+        return f"select count(*) = 1 {_IN} and m.uid = 5 and m.deleted_at is null", (self.account, path)
+
+    def falls_due(self, column: str, row: Row) -> Callable[[int], Row]:
+        """Nothing happens but that a safety net is due; `row` tells of what happened before."""
+
+        def act(n: int) -> Row:
+            due = f"update folders set {column} = now() where account_id = %s and path = 'Work'"
+            self.database.execute(due, [self.account])
+            return row
+
+        return act
+
     def created(self, n: int) -> Row:
         """A new folder with a message; its row tells."""
         self.client.create(f"New {n}", mail.message(3000 + n))
@@ -135,14 +159,14 @@ class Mailbox:
 def test_changes_are_seen_as_soon_as_promised(
     mailsync: Mailsync,
     dovecot_with: Callable[..., Dovecot],
-    database: psycopg.Connection[Any],
+    database: Database,
     start_worker: Callable[..., Running],
 ) -> None:
     rich, plain = dovecot_with(), dovecot_with(capabilities="IMAP4rev1")
     with contextlib.ExitStack() as stack:
 
         def on(server: Dovecot, *more: str) -> Mailbox:
-            return Mailbox("none" if server is plain else "all extensions", server, mailsync, stack, *more)
+            return Mailbox("none" if server is plain else "all extensions", server, database, stack, *more)
 
         starred = on(plain)
         promises = [
@@ -166,22 +190,15 @@ def test_changes_are_seen_as_soon_as_promised(
             DISCOVERY_INTERVAL="10s",
             SYNC_MAX_ACCOUNTS="30",
         )
-        accounts = [row[0] for row in database.execute("select id from accounts")]
-        worker.wait_for(lambda: all(is_healthy(database, account) for account in accounts), 60)
+        mirrors = [row[0] for row in database.execute("select id from accounts")]
+        worker.wait_for(lambda: all(is_healthy(database, each) for each in mirrors), 60)
         worker.wait_for(lambda: not value(database, _NETS_DUE), 30)
 
-        in_six_hours = starred.flag("Work", *_STAR)(0)
+        hidden = starred.flag("Work", *_STAR)(0), exchanged.lost_row("Work")
         measure(promises, database, worker, longest=SCAN + 10 * TICK)
         print(*promises, sep="\n")
-        assert not value(database, in_six_hours[0], *in_six_hours[1]), (
-            "what nothing shows waits for the safety net"
-        )
-
-        def time_passes(n: int) -> Row:
-            database.execute(
-                "update folders set next_flag_scan_at = now() where account_id = %s", [starred.account]
-            )
-            return in_six_hours
+        seen = [value(database, query, *params) for query, params in hidden]
+        assert not any(seen), "what nothing shows waits for its safety net"
 
         def choose(n: int) -> Row:
             command = ("untrack-folder", "track-folder")[n]
@@ -189,13 +206,18 @@ def test_changes_are_seen_as_soon_as_promised(
             live = "select live_count = %s from folders where account_id = %s and path = 'Work'"
             return live, ([0, 10][n], starred.account)
 
-        net = starred.promise("star and keyword, other folder, when due", TICK, time_passes)
+        scanned = starred.falls_due("next_flag_scan_at", hidden[0])
+        compared = exchanged.falls_due("next_reconcile_at", hidden[1])
+        nets = [
+            starred.promise("star and keyword, other folder, once due", TICK, scanned),
+            exchanged.promise("row lost, counts equal, once due", TICK, compared),
+        ]
         chosen = starred.promise("folder untracked, and tracked again", TICK, choose, 2)
-        measure([net], database, worker, longest=5 * TICK)
+        measure(nets, database, worker, longest=5 * TICK)
         measure([chosen], database, worker, longest=10 * TICK)
 
-    print(net, chosen, sep="\n")
-    late = [str(promise) for promise in [*promises, net, chosen] if promise.slowest > promise.within + SLACK]
+    print(*nets, chosen, sep="\n")
+    late = [str(each) for each in [*promises, *nets, chosen] if not each.is_kept(SLACK, USUAL_SLACK)]
     assert not late, "\n".join(late)
 
 
