@@ -17,6 +17,9 @@ from tests.servers.mailboxes import Folder
 from tests.servers.scripted import ScriptedServer
 from tests.servers.statements import counted
 
+QUIET = ["claim_account", "try_lock", "begin_turn", "end_turn", "unlock"]
+"""The statements of a tick that finds nothing new."""
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -10,17 +10,16 @@ from collections.abc import Callable
 import pytest
 
 from mailsync.store import turns
-from tests.integration.costs import asked, filled, tick
+from tests.integration.costs import QUIET, asked, filled, tick
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
-from tests.servers.mailboxes import Account
 from tests.servers.scripted import CAPABILITIES, ScriptedServer
 from tests.servers.statements import counted
 
 PLAIN = b"IMAP4rev1 UNSELECT"
 CONDSTORE = b"IMAP4rev1 ENABLE UNSELECT ESEARCH LIST-EXTENDED LIST-STATUS CONDSTORE"
 COUNTS_ONLY = b"IMAP4rev1 UNSELECT ESEARCH LIST-EXTENDED LIST-STATUS"
-QUIET = ["claim_account", "try_lock", "begin_turn", "end_turn", "unlock"]
+
 PER_CHUNK = ["BEGIN", "create_incoming_flags", "copy_incoming_flags", "apply_flags", "COMMIT"]
 LARGE = 100_000
 
@@ -208,53 +207,19 @@ def test_deletions_are_told_by_qresync_and_searched_for_once_without(
         assert mirror.state == ("healthy", None)
 
 
-# -- safety nets ----------------------------------------------------------------------------------------
-
-
-def test_of_ten_due_reconciles_each_tick_does_the_oldest(database_url: str, scripted: ScriptedServer) -> None:
+def test_a_mass_deletion_costs_a_statement_for_every_five_thousand(
+    database_url: str, scripted: ScriptedServer
+) -> None:
     user = scripted.new_user()
     with Mirror(database_url, scripted, user) as mirror:
-        paths = ten_folders(mirror, user)
-        overdue(mirror, "next_reconcile_at")
-        done = [tick(mirror, scripted) for _ in paths]
-        assert [cost.folders for cost in done] == [[path] for path in reversed(paths)]
-        assert all(cost.names.count("UID SEARCH") == 1 for cost in done)
-        assert tick(mirror, scripted).statements == QUIET
-
-
-def test_of_ten_due_flag_scans_each_tick_does_the_two_oldest(
-    database_url: str, scripted_with: Callable[..., ScriptedServer]
-) -> None:
-    server = scripted_with(capabilities=COUNTS_ONLY)
-    user = server.new_user()
-    with Mirror(database_url, server, user) as mirror:
-        paths = ten_folders(mirror, user)
-        overdue(mirror, "next_flag_scan_at")
-        done = [tick(mirror, server) for _ in range(5)]
-        oldest = list(reversed(paths))
-        assert [cost.folders for cost in done] == [sorted(oldest[at : at + 2]) for at in range(0, 10, 2)]
-        assert all(cost.names.count("UID FETCH") == 2 for cost in done)
-        assert tick(mirror, server).statements == QUIET
-
-
-def test_differences_that_show_are_not_limited(
-    database_url: str, scripted_with: Callable[..., ScriptedServer]
-) -> None:
-    server = scripted_with(capabilities=COUNTS_ONLY)
-    user = server.new_user()
-    with Mirror(database_url, server, user) as mirror:
-        paths = ten_folders(mirror, user)
-        for path in paths:
-            user.folder(path).expunge(1)
-        deleted = tick(mirror, server)
-        assert deleted.names == ["LIST", *["EXAMINE", "UID SEARCH"] * 10, "UNSELECT"]
-        assert deleted.folders == sorted(paths)
-        for path in paths:
-            user.folder(path).set_flags(2, rb"\Seen")
-        read = tick(mirror, server)
-        assert read.names == ["LIST", *["EXAMINE", "UID FETCH"] * 10, "UNSELECT"]
-        assert mirror.value("select count(*) from messages where is_seen") == 10
-        print(deleted, read, sep="\n")
+        inbox = filled(mirror, user.folder("INBOX"), 30_000)
+        inbox.expunge(*range(1, 24_001, 2))
+        cost = tick(mirror, scripted)
+        print(cost)
+        assert mirror.folder().live_count == 18_000
+        assert cost.names == ["LIST", "EXAMINE", "UID FETCH", "UNSELECT"]
+        assert cost.of_the_work.count("tombstone_uids") == 3
+        assert len(cost.of_the_work) <= 15
 
 
 # -- the first sync -------------------------------------------------------------------------------------
@@ -274,25 +239,3 @@ def test_a_first_sync_costs_a_command_a_batch(database_url: str, scripted: Scrip
         assert opened.names == ["CAPABILITY", "LOGIN", "CAPABILITY", "ID", "ENABLE", "LIST", "LIST"]
         assert names == ["EXAMINE", "UID SEARCH", *["UID FETCH"] * 10, "UNSELECT"]
         assert len(statements) <= 10 * 12 + 20
-
-
-# -- what the tests of the safety nets begin with -------------------------------------------------------
-
-
-def ten_folders(mirror: Mirror, user: Account) -> list[str]:
-    """INBOX and nine more, in step with the server."""
-    paths = ["INBOX", *(f"Folder {number}" for number in range(1, 10))]
-    for path in paths:
-        letters(user, 5, path)
-    mirror.settle()
-    mirror.conn.execute(
-        "update folders set next_reconcile_at = now() + interval '1 hour', last_reconcile_clean = true,"
-        " next_flag_scan_at = now() + interval '10 seconds', last_reconciled_at = now()"
-    )
-    mirror.hot()
-    return paths
-
-
-def overdue(mirror: Mirror, column: str) -> None:
-    """Every folder is due, the last one longest."""
-    mirror.conn.execute(f"update folders set {column} = now() - make_interval(mins => id::int)")
