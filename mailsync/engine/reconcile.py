@@ -27,8 +27,9 @@ _TRIED_AGAIN = 20
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """UIDs `missing` here and `gone` there; `agreed` tells whether the answer can be believed."""
+    """UIDs that are `live` here, `missing` here and `gone` there; `agreed` tells whether to believe it."""
 
+    live: UidSet
     missing: UidSet
     gone: UidSet
     agreed: bool
@@ -57,6 +58,8 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
         turn.session.examine(folder.wire_name)
     with turn.session.deadline(turn.settings.reconcile_timeout):
         found = _compare(turn, folder)
+        if due or (folder.is_complete and len(found.live) != folder.live_count):
+            folder = _recount(turn, folder)
         suspect = deletions.take(turn, folder, found.gone) if found.gone and found.agreed else None
         many = len(found.missing) > _BATCHES_AT_ONCE * turn.batch_size
         left = found.missing if many else _fetch_missing(turn, folder, found.missing)
@@ -95,13 +98,18 @@ def _compare(turn: Turn, folder: FolderState) -> _Comparison:
     live = store.live_uids(turn.conn, folder, lowest, folder.last_uid)
     if begins is not None:
         return _compare_window(turn, folder, server, live, lowest)
-    if folder.is_complete and len(live) != folder.live_count:
-        log.warning(
-            "The kept counts of a folder were wrong",
-            extra={"action": "recount", "account_id": folder.account_id, "folder_id": folder.id},
-        )
-        folders.recount(turn.conn, folder)
-    return _Comparison(server.minus(live), live.minus(server), agreed)
+    return _Comparison(live, server.minus(live), live.minus(server), agreed)
+
+
+def _recount(turn: Turn, folder: FolderState) -> FolderState:
+    """Hold the kept counts against the rows; a mirror that miscounts would look for differences for ever."""
+    if not folders.recount(turn.conn, folder):
+        return folder
+    log.warning(
+        "The kept counts of a folder were wrong",
+        extra={"action": "recount", "account_id": folder.account_id, "folder_id": folder.id},
+    )
+    return turn.refresh(folder)
 
 
 def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
@@ -136,7 +144,7 @@ def _compare_window(
         for states in turn.session.fetch_states(candidates):
             missing += [state.uid for state in window.inside(turn, states)]
             turn.alive()
-    return _Comparison(UidSet.of(missing), gone, agreed=True)
+    return _Comparison(live, UidSet.of(missing), gone, agreed=True)
 
 
 def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:

@@ -199,9 +199,9 @@ def suspect_deletion(conn: Connection, folder: FolderState, digest: str) -> None
     run(conn, "suspect_deletion", **_key(folder), suspect=digest)
 
 
-def recount(conn: Connection, folder: FolderState) -> None:
-    """Make ``live_count`` and ``live_unseen`` what the rows say."""
-    run(conn, "recount_folder", **_key(folder))
+def recount(conn: Connection, folder: FolderState) -> bool:
+    """Make ``live_count`` and ``live_unseen`` what the rows say; returns whether they were wrong."""
+    return bool(run(conn, "recount_folder", **_key(folder)).rowcount)
 
 
 def note_error(conn: Connection, folder: FolderState, error: str, retry_at: datetime) -> None:
