@@ -121,9 +121,16 @@ class AuthenticationFailed(MailsyncError):
 
 
 class FolderError(MailsyncError):
-    """The server refuses this folder (NONEXISTENT, NO on EXAMINE): skip it and rediscover."""
+    """The server refuses this folder (NONEXISTENT, NO on EXAMINE): skip it and rediscover.
+
+    ``temporary`` tells that the server says itself that this may pass (INUSE, SERVERBUG).
+    """
 
     code = "folder_error"
+
+    def __init__(self, message: str, *, temporary: bool = False, step: str | None = None) -> None:
+        super().__init__(message, step=step)
+        self.temporary = temporary
 
 
 class ProtocolError(MailsyncError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from mailsync.engine.renaming import REFUSALS
 from mailsync.engine.turn import Turn
-from mailsync.errors import FolderError, ProtocolError
+from mailsync.errors import FolderError
 from mailsync.folders import HOLDS_NONE, TOO_MANY
 from mailsync.model import FolderState
 from mailsync.store import folders, messages
@@ -57,9 +58,10 @@ def _is_gone(turn: Turn, folder: FolderState) -> bool:
     try:
         turn.session.unselect()
         turn.session.status(folder.wire_name)
-    except FolderError:
-        return True
-    except ProtocolError:
+    except FolderError as error:
+        return not error.temporary
+    except REFUSALS:
+        # not now: some servers say so of folders that never come back, which must not stop the account
         if turn.session.closed:
             raise
         return False

@@ -11,13 +11,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mailsync import renames
 from mailsync.engine.turn import Turn
-from mailsync.errors import FolderError, ProtocolError
+from mailsync.errors import FolderError, ProtocolError, Transient
 from mailsync.model import MailboxStatus, MessageState
 from mailsync.renames import Rename
 from mailsync.store import folders
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
+
+REFUSALS = (FolderError, ProtocolError, Transient)
+"""No answer about one folder; on a connection that is still open it must not cost the others their turn."""
 
 _COMMANDS = 4
 """Commands that a rename may cost: STATUS, EXAMINE, FETCH, and a share for the rest of the turn."""
@@ -36,7 +39,7 @@ def ask(
         try:
             turn.session.unselect()
             known[name] = turn.session.status(name)
-        except (FolderError, ProtocolError):
+        except REFUSALS:
             if turn.session.closed:
                 raise
             known[name] = None
@@ -72,7 +75,7 @@ def _is_proven(turn: Turn, rename: Rename, rows: Sequence[MessageState]) -> bool
                 return False
             for states in turn.session.fetch_states(UidSet.of(row.uid for row in rows)):
                 server.update((state.uid, state) for state in states)
-    except (FolderError, ProtocolError):
+    except REFUSALS:
         if turn.session.closed:
             raise
         return False

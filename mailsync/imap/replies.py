@@ -145,7 +145,7 @@ def error_for(reply: Completion, command: str, *, step: str | None = None) -> Ma
         if code in _REJECTED or (code not in _THROTTLED | _TRANSIENT and _rejects(text)):
             return AuthenticationFailed(said, retry_after=seconds, step=step)
     elif command in _OPENING and reply.status == "NO" and _is_of_this_folder(code, text):
-        return FolderError(said, step=step)
+        return FolderError(said, temporary=code in _OF_ONE_FOLDER, step=step)
     if code in _THROTTLED or seconds is not None:
         return Throttled(said, retry_after=seconds, step=step)
     if code in _TRANSIENT or code in _LOGIN_AGAIN:

@@ -64,12 +64,12 @@ def only(*names: bytes) -> Callable[[Request], bytes]:
     return answer
 
 
-def refusing(name: bytes) -> Callable[[Request], bytes]:
-    """STATUS of that folder is refused."""
+def refusing(*names: bytes, words: bytes = b"NO there is no such mailbox") -> Callable[[Request], bytes]:
+    """STATUS of these folders is refused."""
 
     def answer(request: Request) -> bytes:
-        refused = request.text.split()[0].strip(b'"') == name
-        return request.tagged(b"NO there is no such mailbox") if refused else request.default()
+        refused = request.text.split()[0].strip(b'"') in names
+        return request.tagged(words) if refused else request.default()
 
     return answer
 

@@ -8,7 +8,18 @@ import pytest
 
 from mailsync.engine.turn import Turn
 from mailsync.errors import ProtocolError, TurnOver
-from tests.integration.discoveries import ALL, BARE, end_grace, events, fetched, ids, look, only, reasons
+from tests.integration.discoveries import (
+    ALL,
+    BARE,
+    end_grace,
+    events,
+    fetched,
+    ids,
+    look,
+    only,
+    reasons,
+    refusing,
+)
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
 from tests.servers.scripted import ScriptedServer
@@ -157,4 +168,32 @@ def test_a_folder_that_turns_out_to_be_gone_is_looked_for_in_the_next_turn(
         assert mirror.folder("Job").id == before
         assert mirror.folder("Job").last_error is None
         mirror.hot()
+        assert mirror.state == ("healthy", None)
+
+
+def test_folders_of_which_nothing_can_be_told_stop_neither_the_account_nor_each_other(
+    database_url: str, scripted_with: Servers
+) -> None:
+    server = scripted_with(capabilities=BARE)
+    user = server.new_user()
+    letters(user, 2, "Gone")
+    letters(user, 3, "Work")
+    with Mirror(database_url, server, user, folder_missing_grace=0) as mirror:
+        mirror.settle()
+        before = mirror.folder("Work").id
+        user.delete("Gone")
+        user.rename("Work", "Job")
+        user.create("Odd")
+        server.on("STATUS", refusing(b"Odd", b"Gone", words=b"NO [INUSE] not now"))
+        look(mirror)
+        assert mirror.folder("Job").id == before
+        assert mirror.folder("Gone").missing_since is not None
+        assert len(ids(mirror, "Gone")) == 2, "no word on it, so nothing is done"
+
+        server.off("STATUS")
+        mirror.conn.execute("update folders set retry_at = now()")
+        look(mirror)
+        mirror.settle()
+        assert ids(mirror, "Gone") == {}
+        assert mirror.folder("Odd").status == "active"
         assert mirror.state == ("healthy", None)
