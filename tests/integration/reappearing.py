@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from mailsync.engine.verify import verify
 from mailsync.model import FolderState, Message
 from mailsync.store import folders, messages
 from mailsync.store.db import Connection
-from tests.integration.stored import DATE, NO_HEADERS, message
+from tests.integration.stored import DATE, NO_HEADERS, assert_counts_are_true, message
+from tests.integration.turns import Mirror
 
 REASONS = ["expunged", "folder_missing", "uidvalidity_reset", "expired", "untracked"]
 
@@ -58,3 +60,10 @@ def told(conn: Connection) -> list[tuple[str, int]]:
         " and type <> 'message.deleted' order by seq"
     )
     return conn.execute(query).fetchall()
+
+
+def assert_true(mirror: Mirror) -> None:
+    """The mirror is healthy and equal to the server."""
+    assert mirror.state == ("healthy", None)
+    assert_counts_are_true(mirror.conn, mirror.folder())
+    assert verify(mirror.engine, mirror.account_id, wait=1).different == 0

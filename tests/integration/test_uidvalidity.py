@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
-import psycopg
 import pytest
 
-from mailsync.engine.verify import verify
-from mailsync.errors import DatabaseUnavailable, LockLost, ResetLimit, TurnOver
-from mailsync.store import accounts, db
-from tests.integration.reappearing import bodies, fetch_body, ids
+from mailsync.errors import ResetLimit
+from mailsync.store import accounts
+from tests.integration.reappearing import assert_true, bodies, fetch_body, ids
 from tests.integration.stored import assert_counts_are_true
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
@@ -46,13 +43,6 @@ def without_uidvalidity(inbox: Folder) -> Callable[[Request], bytes]:
         return b"\r\n".join(line for line in lines if b"[UIDVALIDITY" not in line)
 
     return answer
-
-
-def assert_true(mirror: Mirror) -> None:
-    """The mirror is healthy and equal to the server."""
-    assert mirror.state == ("healthy", None)
-    assert_counts_are_true(mirror.conn, mirror.folder())
-    assert verify(mirror.engine, mirror.account_id, wait=1).different == 0
 
 
 @pytest.mark.parametrize("uidvalidity", [1_800_000_000, 7], ids=["up", "down"])
@@ -126,6 +116,36 @@ def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
         after = ids(mirror.conn, mirror.folder())
         assert [after[uid] for uid in (1, 2, 5, 6)] == [before[uid] for uid in (1, 2, 3, 4)]
         assert told(mirror, seen)[:3] == ["message.restored", "message.restored", "message.created"]
+        assert_true(mirror)
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["seen missing", "between two looks"])
+def test_a_folder_made_anew_under_its_name_keeps_what_comes_back(
+    database_url: str, scripted: ScriptedServer, noticed: bool
+) -> None:
+    """Its MAILBOXID and UIDVALIDITY are other ones now; a client copied the mail back, one message less."""
+    user = scripted.new_user()
+    kept = list(letters(user, 6, "Work").mails.values())
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        before = ids(mirror.conn, mirror.folder("Work"))
+        folder_id = mirror.folder("Work").id
+
+        user.delete("Work")
+        if noticed:
+            mirror.conn.execute("update accounts set next_discovery_at = now()")
+            mirror.hot()
+            assert mirror.folder("Work").missing_since
+        again = user.create("Work", uidvalidity=1_800_000_000)
+        for one in reversed(kept[1:]):
+            again.add(one.raw, date=one.date)
+        mirror.conn.execute("update accounts set next_discovery_at = now()")
+        mirror.settle()
+
+        assert mirror.folder("Work").id == folder_id
+        after = ids(mirror.conn, mirror.folder("Work"))
+        assert list(after.values()) == [before[uid] for uid in (6, 5, 4, 3, 2)]
+        assert_counts_are_true(mirror.conn, mirror.folder("Work"))
         assert_true(mirror)
 
 
@@ -227,75 +247,3 @@ def test_a_reset_too_many_changes_nothing_until_a_person_or_the_day_pardons(
         assert list(ids(mirror.conn, mirror.folder()).values()) == before
         assert len(mirror.folder().uidvalidity_resets) == 2
         assert_true(mirror)
-
-
-# -- in the middle ------------------------------------------------------------------------------------------
-
-
-def crowd(mirror: Mirror, number: int) -> None:
-    """Live rows above those of the messages, so that there is more than a chunk of them."""
-    mirror.conn.execute(
-        "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, flags)"
-        " select account_id, id, uidvalidity, n, now(), '{\\\\Seen}'"
-        " from folders, generate_series(1001, %s) n where path = 'INBOX'",
-        [1000 + number],
-    )
-    mirror.conn.execute("update folders set live_count = live_count + %s where path = 'INBOX'", [number])
-
-
-def test_a_reset_that_outlasts_its_turn_goes_on_in_the_next(
-    database_url: str, scripted: ScriptedServer
-) -> None:
-    user = scripted.new_user()
-    inbox = letters(user, 3)
-    with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
-        before = list(ids(mirror.conn, mirror.folder()).values())
-        crowd(mirror, 10_000)
-        inbox.renumber(5)
-        mirror.configure(hot_turn_max=0, backfill_turn_max=0)
-        live = "select count(*) from messages where deleted_at is null"
-        assert isinstance(mirror.hot(), TurnOver)
-        assert (mirror.value(live), mirror.folder().live_count) == (5_003, 5_003)
-        assert isinstance(mirror.fill(), TurnOver)
-        assert (mirror.value(live), mirror.folder().live_count) == (3, 3)
-
-        mirror.configure(hot_turn_max=10, backfill_turn_max=10)
-        mirror.settle()
-        assert list(ids(mirror.conn, mirror.folder()).values()) == before
-        assert_true(mirror)
-
-
-def test_a_backend_that_dies_anywhere_in_a_reset_costs_no_id(
-    database_url: str, scripted: ScriptedServer, database: psycopg.Connection
-) -> None:
-    """One reset after another: each is cut at a later sign of life or progress, until one comes through."""
-    user = scripted.new_user()
-    inbox = letters(user, 9)
-    with Mirror(database_url, scripted, user, fetch_batch=2, uidvalidity_max_resets=100) as mirror:
-        mirror.settle()
-        before = list(ids(mirror.conn, mirror.folder()).values())
-        for cut_at in range(1, 100):
-            crowd(mirror, 5_001)
-            inbox.renumber(cut_at)
-            signs = count(1)
-
-            def cut(*_: object) -> None:
-                if next(signs) == cut_at:  # noqa: B023
-                    database.execute("select pg_terminate_backend(%s, 5000)", [mirror.conn.info.backend_pid])
-
-            mirror.engine.on_alive = mirror.engine.on_progress = cut
-            ended = [mirror.hot(), mirror.fill()]
-            was_cut = any(isinstance(end, DatabaseUnavailable | LockLost) for end in ended)
-            mirror.engine.on_alive = mirror.engine.on_progress = lambda *_: None
-            mirror.conn.close()
-            mirror.conn = mirror.engine.conn = db.connect(mirror.settings, "test")
-            # a crash loses the commands that were reserved
-            mirror.conn.execute("update accounts set throttle_tokens = null")
-            mirror.settle()
-            assert list(ids(mirror.conn, mirror.folder()).values()) == before
-            assert mirror.value("select count(*) from messages where deleted_at is null") == 9
-            assert_true(mirror)
-            if not was_cut:
-                break
-        assert cut_at > 5
