@@ -1,0 +1,97 @@
+"""Random stories for as long as it takes: ``python -m tests.model.torture [--actions N] [--seed S] [--pymap]``.
+
+Without a seed one is drawn and printed; the same seed tells the same stories. What fails is told again as the
+shortest story that fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from contextlib import contextmanager
+from collections.abc import Iterator
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.model.clients import LISTS_AT_ONCE
+from tests.model.machine import World, machine
+from tests.servers import postgres, run_directory
+from tests.servers.dovecot import Dovecot
+from tests.servers.pymap_server import Pymap
+
+
+def main() -> None:
+    """Run as many stories as it takes for the actions asked for."""
+    parser = argparse.ArgumentParser(description="Random mail clients against the mirror, on a real server.")
+    parser.add_argument("--actions", type=int, default=2_500, help="what clients do, at least (2,500)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="the same stories again")
+    parser.add_argument("--steps", type=int, default=60, help="the length of a story (60)")
+    parser.add_argument("--pymap", action="store_true", help="on pymap instead of Dovecot")
+    parser.add_argument("--no-shrink", action="store_true", help="tell the first story that fails as it is")
+    chosen = parser.parse_args()
+    with world_of(chosen.pymap) as world:
+        began = time.monotonic()
+        print(f"seed {chosen.seed}", flush=True)
+        number = chosen.seed
+        try:
+            while world.actions < chosen.actions:
+                run(world, number, chosen.steps, shrink=not chosen.no_shrink)
+                number += 1
+                print(f"{world.actions:>6} actions, {time.monotonic() - began:.0f} s", flush=True)
+        finally:
+            report(world, time.monotonic() - began)
+            log = world.server.directory / "log"
+            print(
+                *[l for l in log.read_text().splitlines() if "Error" in l or "Panic" in l or "Warn" in l][
+                    -3:
+                ],
+                sep="\n",
+            )
+            print(f"To begin with these stories: --seed {number} --steps {chosen.steps}")
+
+
+def run(world: World, number: int, steps: int, *, shrink: bool, examples: int = 10) -> None:
+    """Ten stories of one seed."""
+    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+    how = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    run_state_machine_as_test(seed(number)(machine(world)), settings=how)
+
+
+def report(world: World, seconds: float) -> None:
+    """Print what was done."""
+    print(f"\n{world.actions} actions in {seconds:.0f} s")
+    for kind, count in sorted(world.done.items()):
+        print(f"{count:>6}  {kind}")
+    print(f"{world.most_turns[False]:>6}  turns until settled, at most")
+    print(f"{world.most_turns[True]:>6}  the same with turns that have no time")
+
+
+@contextmanager
+def world_of(pymap: bool) -> Iterator[World]:
+    """The servers, of this run alone."""
+    directory = run_directory.create()
+    try:
+        with postgres.server().new_database(template=None) as url:
+            postgres.load_migrations(dbname=url.partition("?")[0].rpartition("/")[2])
+            if pymap:
+                server = Pymap()
+                yield World(url, server, lambda: server.user)
+            else:
+                dovecot = Dovecot(settings=LISTS_AT_ONCE)
+                yield World(url, dovecot, dovecot.new_user)
+    finally:
+        run_directory.remove(directory)
+
+
+if __name__ == "__main__":
+    main()

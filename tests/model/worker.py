@@ -1,0 +1,274 @@
+"""The worker of one mirrored mailbox: turns taken in this process, deaths in between and in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from mailsync.engine.catch_up import catch_up
+from mailsync.engine.cycle import fill_work, hot_work, take_turn
+from mailsync.engine.sessions import Sessions
+from mailsync.engine.turn import Turn
+from mailsync.engine.work import Engine, Work
+from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
+from mailsync.model import Endpoint, FolderState
+from mailsync.store import accounts, db, folders
+from tests.integration.stored import settings_for
+from tests.servers.imap_server import ImapServer, User
+from tests.servers.postgres import SCHEMA
+from tests.servers.proxy import Proxy, postgres_target
+from tests.servers.run_directory import wait_until
+
+EXTENSIONS = ("CONDSTORE", "QRESYNC", "LIST-STATUS", "ESEARCH")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What differs from one example to the next; the mirror has to be the same.
+
+    ``hidden`` are extensions that the server seems not to have. ``limit`` is how many seconds a turn may
+    last: with 0 every turn ends after the first piece of work. ``grace`` are the days for which a folder that
+    is no longer listed keeps its rows. ``round`` is how many folders a turn asks by STATUS.
+    """
+
+    hidden: frozenset[str] = frozenset()
+    batch: int = 500
+    limit: float = 300.0
+    grace: int = 7
+    round: int = 5
+
+
+@dataclass
+class Cost:
+    """What turns have asked of the server."""
+
+    turns: int = 0
+    commands: int = 0
+    received: int = 0
+
+
+@dataclass
+class Worker:
+    """One account, mirrored; it dies and begins anew, the database stays."""
+
+    database_url: str
+    server: ImapServer
+    user: User
+    conditions: Conditions = Conditions()
+    cost: Cost = field(default_factory=Cost)
+    most_turns: int = 0
+
+    def __post_init__(self) -> None:
+        given = {
+            "imap_allow_private_hosts": True,
+            "imap_allow_plaintext": True,
+            "imap_max_commands_per_minute": 1_000_000,
+            "sync_max_accounts": 100_000,
+            "uidvalidity_max_resets": 1_000,
+            "fetch_batch": self.conditions.batch,
+            "folder_missing_grace": self.conditions.grace * 86400,
+            "sync_rr_folders": self.conditions.round,
+        }
+        limits = {"hot_turn_max": self.conditions.limit, "backfill_turn_max": self.conditions.limit}
+        self.settings = settings_for(self.database_url, **given).model_copy(update=limits)
+        self.imap = Proxy((self.server.host, self.server.port))
+        # what the judge reads with, and what ends the worker's connection
+        self.database = psycopg.connect(self.database_url, autocommit=True)
+        self.database.execute(f"SET search_path TO {SCHEMA}, public")
+        endpoint = Endpoint(self.imap.host, self.imap.port, "plaintext", self.user.name)
+        with closing(db.connect(self.settings, "test")) as conn:
+            new = accounts.NewAccount(self.user.name, endpoint)
+            self.account_id = accounts.create(conn, new, self.user.password, self.settings)
+        self.engine = self._begin(self.settings.database_url)
+
+    def _begin(self, url: str) -> Engine:
+        settings = self.settings.model_copy(update={"database_url": url})
+        sessions = Sessions(settings, hidden=self.conditions.hidden)
+        return Engine(db.connect(settings, "test"), settings, "test", sessions, chance=lambda: 0.5)
+
+    def close(self) -> None:
+        """End everything."""
+        self._end()
+        self.database.close()
+        self.imap.stop()
+
+    def _end(self) -> None:
+        self.engine.sessions.close()
+        self.engine.conn.close()
+
+    def begin_anew(self) -> None:
+        """Another process takes over: nothing is left of this one but what is in the database."""
+        self._end()
+        self.engine = self._begin(self.settings.database_url)
+
+    # -- turns ----------------------------------------------------------------------------------------
+
+    def hot(self) -> Turn | MailsyncError:
+        """A turn of the hot pass; what ended it early is returned."""
+        return self._take(hot_work(self.settings))
+
+    def fill(self) -> Turn | MailsyncError:
+        """A turn of the backfill pass."""
+        return self._take(fill_work(self.settings))
+
+    def take(self, kind: str) -> Turn | MailsyncError:
+        """A turn of either pass, ``hot`` or ``fill``."""
+        return self.hot() if kind == "hot" else self.fill()
+
+    def full(self) -> None:
+        """What ``mailsync sync --full`` does."""
+        catch_up(self.engine, self.account_id, wait=5, full=True)
+
+    def _take(self, work: Work) -> Turn | MailsyncError:
+        self.cost.turns += 1
+        before = self.imap.sent_down
+        try:
+            turn = take_turn(self.engine, self.account_id, work)
+        except MailsyncError as error:
+            return error
+        assert turn is not None
+        self.cost.commands += turn.result(None).imap_commands
+        self.cost.received += self.imap.sent_down - before
+        return turn
+
+    def while_working(self, moment: int, action: Callable[[], object], kind: str) -> None:
+        """Let something happen in the middle of a turn: at its `moment`-th sign of life."""
+        left = moment
+
+        def once(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                action()
+
+        self.engine.on_progress = self.engine.on_alive = once
+        self.take(kind)
+        self.engine.on_progress = self.engine.on_alive = lambda *_: None
+
+    # -- deaths ---------------------------------------------------------------------------------------
+
+    def lose_sessions(self) -> None:
+        """The server ends all of the worker's connections between two turns."""
+        self.imap.close_connections()
+        wait_until(lambda: not self.imap.open_connections, "the end of the connections")
+
+    def lose_database(self) -> None:
+        """Postgres ends the worker's connection between two turns; the next one finds out."""
+        self.database.execute("select pg_terminate_backend(%s, 10000)", [self.engine.conn.info.backend_pid])
+        ended = self.hot()
+        assert isinstance(ended, DatabaseUnavailable | LockLost), ended
+        self.begin_anew()
+        self._refund()
+
+    def _refund(self) -> None:
+        # a turn that dies takes the commands along that it had reserved; nobody waits a minute for them here
+        self.database.execute(
+            "update accounts set throttle_tokens = null, throttle_at = null where id = %s", [self.account_id]
+        )
+
+    def cut_imap(self, count: int, kind: str) -> None:
+        """A turn whose server breaks the connection after so many bytes, if it gets that far."""
+        self.imap.cut_after(count)
+        self.take(kind)
+        self.imap.cut_after(1 << 60)
+
+    def cut_database(self, count: int, kind: str) -> None:
+        """A process whose database connection breaks after so many bytes, wherever that is; it ends."""
+        target, url = postgres_target(self.settings.database_url)
+        proxy = Proxy(target)
+        self._end()
+        self.engine = self._begin(url.format(host=proxy.host, port=proxy.port))
+        backend = self.engine.conn.info.backend_pid
+        proxy.cut_after(count)
+        self.take(kind)
+        self._end()
+        proxy.stop()
+        gone = "select not exists (select from pg_stat_activity where pid = %s)"
+        wait_until(lambda: self._value(gone, backend), "Postgres to notice")
+        self.engine = self._begin(self.settings.database_url)
+        self._refund()
+
+    # -- settling -------------------------------------------------------------------------------------
+
+    def settle(self, *, disturbed: bool = False) -> int:
+        """Hot and backfill turns until nothing is left to do; returns how many of both that took.
+
+        What a server does not let us know is looked at when it is due (the table of SPEC §7), so it is made
+        due: flag scans without CONDSTORE, and discovery without LIST-STATUS. Without LIST-STATUS folders are
+        asked round robin, so as many turns of nothing new are needed as a round takes. With both nothing is
+        made due: the next tick has to find it all. `disturbed` says that an error since the last time may
+        have left a folder waiting for its retry, which is made due too.
+        """
+        self._make_due(disturbed)
+        quiet, turns = 0, 0
+        while quiet < self._round():
+            ended = self.hot()
+            turns += 1
+            assert isinstance(ended, Turn | TurnOver), ended
+            is_quiet = isinstance(ended, Turn) and ended.run_id is None
+            if not all(folder.is_complete for folder in self.tracked()):
+                ended = self.fill()
+                turns += 1
+                assert isinstance(ended, Turn | TurnOver), ended
+            quiet = quiet + 1 if is_quiet and not self.unfinished() else 0
+            assert turns <= self._bound(), f"not settled after {turns} turns: {self.unfinished()}"
+        self.most_turns = max(self.most_turns, turns)
+        return turns
+
+    def _make_due(self, disturbed: bool) -> None:
+        if "CONDSTORE" not in self.offered():
+            self.database.execute("update folders set next_flag_scan_at = now() where status = 'active'")
+        if "LIST-STATUS" not in self.offered():
+            self.database.execute("update accounts set next_discovery_at = now()")
+        if disturbed:
+            self.database.execute("update folders set retry_at = now() where retry_at is not null")
+
+    def offered(self) -> frozenset[str]:
+        """The extensions that this mirror can use."""
+        if self.is_rich:
+            return frozenset(EXTENSIONS) - self.conditions.hidden
+        return frozenset()
+
+    @property
+    def is_rich(self) -> bool:
+        """Whether the server has all extensions, before any is hidden."""
+        return hasattr(self.server, "separator")
+
+    def _round(self) -> int:
+        if "LIST-STATUS" in self.offered():
+            return 1
+        others = sum(not folder.is_priority for folder in self.tracked())
+        return 1 + -(-others // self.conditions.round)
+
+    def _bound(self) -> int:
+        # a turn without time ends after each batch and each folder
+        return 16 * self._round() if self.conditions.limit else 400
+
+    def tracked(self) -> list[FolderState]:
+        """The folders that are mirrored now."""
+        found = folders.load(self.engine.conn, self.account_id)
+        return [f for f in found if f.tracked and not f.missing_since and f.status != "missing"]
+
+    def has_errors(self) -> bool:
+        """Whether a folder waits for its retry."""
+        query = "select exists (select from folders where account_id = %s and last_error is not null)"
+        return bool(self._value(query, self.account_id))
+
+    def _value(self, query: str, *params: object) -> Any:
+        row = self.database.execute(query, params).fetchone()  # type: ignore[call-overload]
+        return row[0] if row else None
+
+    def unfinished(self) -> list[tuple[Any, ...]]:
+        """The folders that wait for something which is due now."""
+        scans = "CONDSTORE" not in self.offered()
+        return self.database.execute(
+            "select path, status, last_error, suspect_deletion, next_reconcile_at <= clock_timestamp() as reconcile"
+            " from folders where account_id = %s and tracked and missing_since is null and status <> 'missing'"
+            " and (status <> 'active' or next_reconcile_at <= clock_timestamp() or suspect_deletion is not null"
+            "      or last_error is not null or (%s and next_flag_scan_at <= clock_timestamp()))",
+            [self.account_id, scans],
+        ).fetchall()
