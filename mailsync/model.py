@@ -92,6 +92,7 @@ class FolderState:
     last_error: str | None
     retry_at: datetime | None
     polled_at: datetime | None = None
+    initial_remaining: int | None = None
 
     @property
     def is_priority(self) -> bool:

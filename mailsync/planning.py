@@ -111,6 +111,16 @@ def arrivals_explain(folder: FolderState, status: MailboxStatus) -> bool:
     return status.messages - (folder.server_messages or 0) == status.uidnext - (folder.uidnext or 0)
 
 
+def expected_unseen(held: FolderState, status: MailboxStatus, *, windowed: bool) -> int | None:
+    """How many live rows should be unread by now, as UNSEEN tells; `held` is the folder before the visit.
+
+    In a window only the change can be told; what changed outside of it is taken for a change inside.
+    """
+    if not windowed or status.unseen is None or held.server_unseen is None:
+        return status.unseen
+    return held.live_unseen + status.unseen - held.server_unseen
+
+
 def next_flag_scan(folder: FolderState, now: datetime, settings: Settings) -> datetime:
     """When the folder's flags are scanned again if nothing shows a change before.
 
@@ -164,18 +174,16 @@ def _flags(
         # the newest of a priority folder often, the rest of it with the safety net that compares it all
         return "newest" if folder.is_priority and folder.id not in nets.reconciles else "all"
     if _unseen_differs(folder, status, windowed=windowed):
-        return "all" if windowed else "unseen"
+        return "unseen"
     return "all" if folder.id in nets.reconciles and not (condstore and status.modseq) else None
 
 
 def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:
     if status.unseen is None or status.unseen == folder.server_unseen or not folder.is_complete:
         return False
-    if not windowed:
-        return status.unseen != folder.live_unseen
-    # new mail is unread, mostly
-    arrived = (status.uidnext or 0) - (folder.uidnext or 0)
-    return folder.server_unseen is not None and status.unseen - folder.server_unseen != arrived
+    if windowed and folder.server_unseen is None:
+        return False
+    return windowed or status.unseen != folder.live_unseen
 
 
 def _went_back(folder: FolderState, status: MailboxStatus) -> bool:

@@ -232,9 +232,9 @@ def percent(folder: FolderState) -> int:
     """How much of the folder's first sync is done, 0 … 100; 100 only once it is complete."""
     if folder.is_complete:
         return 100
-    if not folder.server_messages or folder.status == "pending":
+    if folder.initial_remaining is None:
         return 0
-    return min(99, 100 * folder.live_count // folder.server_messages)
+    return min(99, 100 * folder.live_count // max(1, folder.live_count + folder.initial_remaining))
 
 
 def document(folder: FolderState) -> dict[str, object]:

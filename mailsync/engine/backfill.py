@@ -41,7 +41,7 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
 
 
 def _advance(turn: Turn, folder: FolderState, asked: UidSet, count: int) -> None:
-    folders.advance_initial(turn.conn, folder, asked.lowest)
+    folders.advance_initial(turn.conn, folder, asked.lowest, len(asked))
     data = {"from_uid": asked.lowest, "through_uid": asked.highest, "messages": count}
     turns.emit(turn.conn, folder.account_id, "folder.backfilled", folder.id, json.dumps(data))
 
@@ -51,7 +51,7 @@ def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
     uidvalidity.bury(turn, folder, folder.uidvalidity)
     snapshot = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
     with transaction(turn.conn):
-        folders.begin_initial(turn.conn, folder, seen, snapshot.highest)
+        folders.begin_initial(turn.conn, folder, seen, snapshot.highest, len(snapshot))
     return snapshot
 
 
@@ -61,7 +61,9 @@ def _resume(turn: Turn, folder: FolderState) -> UidSet:
     if oldest <= 1:
         return UidSet()
     there = turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
-    return there.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
+    missing = there.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
+    folders.note_remaining(turn.conn, folder, len(missing))
+    return missing
 
 
 def _finish(turn: Turn, folder: FolderState) -> None:

@@ -38,7 +38,14 @@ from mailsync.errors import (
 )
 from mailsync.imap.throttle import Throttle, burst, refill
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
-from mailsync.planning import is_due, may_retry, next_flag_scan, plan_folder, safety_nets
+from mailsync.planning import (
+    expected_unseen,
+    is_due,
+    may_retry,
+    next_flag_scan,
+    plan_folder,
+    safety_nets,
+)
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock
 
@@ -250,7 +257,8 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     if plan.flags == "unseen":
-        followed = flags.explain(turn, folder, status.unseen)
+        windowed = window.start(turn) is not None
+        followed = flags.explain(turn, folder, expected_unseen(held, status, windowed=windowed))
     folders.save_compared(
         turn.conn,
         folder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mailsync.engine import deletions
+from mailsync.engine import deletions, window
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus, MessageState
 from mailsync.store import folders
@@ -40,7 +40,7 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
         return scan(turn, folder, seen)
     with turn.session.deadline(turn.settings.flag_scan_timeout):
         changes = turn.session.fetch_flags(
-            UidSet([(_lowest(folder), folder.last_uid)]),
+            UidSet([(_lowest(turn, folder), folder.last_uid)]),
             changed_since=folder.highest_modseq,
             vanished=turn.session.has_vanished,
         )
@@ -54,7 +54,7 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
 
 def scan(turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all") -> Followed:
     """Bring the flags of live rows up to the server's: of ``all``, or of the ``newest``."""
-    lowest = _lowest(folder)
+    lowest = _lowest(turn, folder)
     if not folder.last_uid:
         return Followed(seen.modseq, scanned=True)
     if how == "newest":
@@ -70,7 +70,7 @@ def explain(turn: Turn, folder: FolderState, unseen: int | None) -> Followed:
     """
     if folder.live_unseen == unseen or not folder.last_uid:
         return NOTHING
-    lowest = _lowest(folder)
+    lowest = _lowest(turn, folder)
     newest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
     _scan(turn, folder, newest, folder.last_uid)
     if turn.refresh(folder).live_unseen == unseen:
@@ -94,5 +94,8 @@ def _apply(turn: Turn, folder: FolderState, found: Iterator[list[MessageState]])
         turn.alive()
 
 
-def _lowest(folder: FolderState) -> int:
-    return 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
+def _lowest(turn: Turn, folder: FolderState) -> int:
+    """From where on there are rows: below it flags would be sent for nothing."""
+    if not folder.is_complete:
+        return max(1, folder.initial_oldest_uid or 1)
+    return 1 if window.start(turn) is None else store.lowest_uid(turn.conn, folder)

@@ -110,14 +110,17 @@ def note_sizes(conn: Connection, account_id: int, sizes: Mapping[int, int]) -> N
     run(conn, "note_sizes", account_id=account_id, sizes=json.dumps(rows))
 
 
-def begin_initial(conn: Connection, folder: FolderState, status: MailboxStatus, target: int) -> None:
-    """The snapshot is taken at `target`, with the HIGHESTMODSEQ of the same EXAMINE."""
+def begin_initial(
+    conn: Connection, folder: FolderState, status: MailboxStatus, target: int, remaining: int = 0
+) -> None:
+    """The snapshot of so many messages is taken at `target`, with the HIGHESTMODSEQ of the same EXAMINE."""
     run(
         conn,
         "begin_initial",
         **_key(folder),
         uidvalidity=status.uidvalidity or 0,
         target=target,
+        remaining=remaining,
         modseq=status.modseq or 0,
         messages=status.messages,
         uidnext=status.uidnext,
@@ -130,9 +133,14 @@ def rearm(conn: Connection, account_id: int, folder_id: int | None = None) -> No
     run(conn, "rearm_folders", account_id=account_id, folder_id=folder_id)
 
 
-def advance_initial(conn: Connection, folder: FolderState, oldest: int) -> None:
-    """All that the snapshot holds from UID `oldest` upwards has a row."""
-    run(conn, "advance_initial", **_key(folder), oldest=oldest)
+def advance_initial(conn: Connection, folder: FolderState, oldest: int, done: int) -> None:
+    """All that the snapshot holds from UID `oldest` upwards has a row, `done` of them with this batch."""
+    run(conn, "advance_initial", **_key(folder), oldest=oldest, done=done)
+
+
+def note_remaining(conn: Connection, folder: FolderState, remaining: int) -> None:
+    """So many messages are still to be fetched in a backfill."""
+    run(conn, "note_remaining", **_key(folder), remaining=remaining)
 
 
 def finish_initial(conn: Connection, folder: FolderState) -> None:

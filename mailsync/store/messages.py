@@ -108,7 +108,7 @@ def live_uids(
 
 
 class RowCounts(NamedTuple):
-    """The live rows of a folder: all, the unread, those outside of its window, those of another UIDVALIDITY."""
+    """The live rows of a folder: all, unread ones, those outside of its window or of another UIDVALIDITY."""
 
     live: int
     unseen: int
@@ -120,6 +120,12 @@ def count_rows(conn: Connection, folder: FolderState, since: datetime | None) ->
     """Count the folder's live rows, whatever its kept counts say; `since` is where its window begins."""
     found = run(conn, "count_rows", **_key(folder), since=since).fetchone()
     return RowCounts(*found) if found else RowCounts(0, 0, 0, 0)
+
+
+def lowest_uid(conn: Connection, folder: FolderState) -> int:
+    """The lowest UID of the folder's live rows; 1 without any."""
+    found = run(conn, "lowest_uid", **_key(folder)).fetchone()
+    return int(found[0]) if found else 1
 
 
 def newest_uid(conn: Connection, folder: FolderState, count: int) -> int:

@@ -146,7 +146,7 @@ with forgotten as (
 update folders
 set status = case when status = 'missing' then status else 'pending' end,
     last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
-    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
+    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_remaining = null, initial_done_at = null,
     next_flag_scan_at = null, next_reconcile_at = null, last_reconciled_at = null, last_reconcile_clean = null,
     suspect_deletion = null, suspect_deletion_at = null, last_error = null, retry_at = null,
     updated_at = now()

@@ -116,7 +116,7 @@ select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role
        server_unseen, server_modseq, highest_modseq, live_count, live_unseen, initial_target_uid,
        initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at, next_reconcile_at,
        last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at, uidvalidity_resets,
-       missing_since, last_error, retry_at, polled_at
+       missing_since, last_error, retry_at, polled_at, initial_remaining
 from folders
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
 order by sync_priority, id
@@ -143,7 +143,7 @@ where f.account_id = %(account_id)s and f.id = s.id and f.status = 'pending'
 -- A UIDVALIDITY that the server leaves out this time (0) does not undo the one that is known.
 update folders
 set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidvalidity)s else uidvalidity end, initial_target_uid = %(target)s, last_uid = %(target)s,
-    initial_oldest_uid = %(target)s::bigint + 1, highest_modseq = %(modseq)s, server_messages = %(messages)s,
+    initial_oldest_uid = %(target)s::bigint + 1, initial_remaining = %(remaining)s, highest_modseq = %(modseq)s, server_messages = %(messages)s,
     uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null,
     mailbox_id = coalesce(%(mailbox_id)s, mailbox_id), last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
@@ -151,19 +151,24 @@ where account_id = %(account_id)s and id = %(folder_id)s
 -- name: rearm_folders
 -- Folders are backfilled again from the top: what has no live row is fetched, what has one is passed over.
 update folders
-set status = 'initial', initial_target_uid = last_uid, initial_oldest_uid = last_uid + 1, initial_done_at = null,
+set status = 'initial', initial_target_uid = last_uid, initial_oldest_uid = last_uid + 1, initial_remaining = null, initial_done_at = null,
     updated_at = now()
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
   and status in ('active', 'initial') and last_uid > 0
 
 -- name: advance_initial
 update folders
-set initial_oldest_uid = %(oldest)s, last_error = null, retry_at = null
+set initial_oldest_uid = %(oldest)s, initial_remaining = greatest(0, initial_remaining - %(done)s), last_error = null,
+    retry_at = null
 where account_id = %(account_id)s and id = %(folder_id)s
+
+-- name: note_remaining
+update folders set initial_remaining = %(remaining)s
+where account_id = %(account_id)s and id = %(folder_id)s and initial_remaining is distinct from %(remaining)s
 
 -- name: finish_initial
 update folders
-set status = 'active', initial_done_at = now(), last_synced_at = now(), next_flag_scan_at = now(),
+set status = 'active', initial_remaining = null, initial_done_at = now(), last_synced_at = now(), next_flag_scan_at = now(),
     next_reconcile_at = now(), last_reconcile_clean = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
@@ -239,7 +244,7 @@ with forgotten as (
 update folders
 set status = 'pending', uidvalidity = %(uidvalidity)s, last_uid = 0, highest_modseq = 0, uidnext = null,
     server_messages = null, server_unseen = null, server_modseq = null, initial_target_uid = null,
-    initial_oldest_uid = null, initial_done_at = null, suspect_deletion = null, suspect_deletion_at = null,
+    initial_oldest_uid = null, initial_remaining = null, initial_done_at = null, suspect_deletion = null, suspect_deletion_at = null,
     uidvalidity_resets = array(select r from unnest(uidvalidity_resets) r where r > now() - interval '24 hours') || now(),
     updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
@@ -252,6 +257,6 @@ with forgotten as (
 update folders
 set status = case when %(status)s::text is null then 'pending' else %(status)s end,
     last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
-    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_done_at = null,
+    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_remaining = null, initial_done_at = null,
     suspect_deletion = null, suspect_deletion_at = null, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s

@@ -200,6 +200,13 @@ select count(*), count(*) filter (where not is_seen), count(*) filter (where int
 from messages
 where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
 
+-- name: lowest_uid
+select uid
+from messages
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and deleted_at is null
+order by uid
+limit 1
+
 -- name: newest_uid
 select uid
 from messages

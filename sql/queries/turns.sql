@@ -85,7 +85,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        f.server_unseen, f.server_modseq, f.highest_modseq, f.live_count, f.live_unseen, f.initial_target_uid,
        f.initial_oldest_uid, f.initial_done_at, f.last_synced_at, f.next_flag_scan_at, f.next_reconcile_at,
        f.last_reconciled_at, f.last_reconcile_clean, f.suspect_deletion, f.suspect_deletion_at, f.uidvalidity_resets,
-       f.missing_since, f.last_error, f.retry_at, f.polled_at
+       f.missing_since, f.last_error, f.retry_at, f.polled_at, f.initial_remaining
 from marked m
 join account_credentials c on c.account_id = m.id
 left join folders f on f.account_id = m.id

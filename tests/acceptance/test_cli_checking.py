@@ -131,7 +131,8 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
         "Gone": "missing_since = now() - interval '2 days'",
         "Lost": "missing_since = now() - interval '9 days', status = 'missing'",
         "Many": "tracked = false, excluded_reason = 'too_many_folders'",
-        "Half": "status = 'initial', server_messages = 200, live_count = 80, initial_oldest_uid = 121",
+        "Half": "status = 'initial', initial_remaining = 120, server_messages = 200, live_count = 80,"
+        " initial_oldest_uid = 121",
         "Doubt": "suspect_deletion = 'x', suspect_deletion_at = '2026-01-02 03:04:05Z'",
         "Unequal": "last_reconcile_clean = false, next_reconcile_at = now()",
     }

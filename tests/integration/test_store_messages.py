@@ -271,7 +271,7 @@ def test_the_counts_are_true_after_any_sequence(
 
 def test_rows_and_cursor_commit_together_or_not_at_all(conn: Connection, folder: FolderState) -> None:
     def move(oldest: int) -> None:
-        folders.advance_initial(conn, folder, oldest)
+        folders.advance_initial(conn, folder, oldest, 1)
 
     sent = messages.SentBatch(conn, folder, [message(5)], lambda: move(5), announce=False)
     assert sent.wait() == 1
@@ -290,7 +290,7 @@ def test_a_refusal_that_comes_while_the_cursor_is_sent_leaves_the_connection_in_
 ) -> None:
     def move() -> None:
         time.sleep(seconds)
-        folders.advance_initial(conn, folder, 5)
+        folders.advance_initial(conn, folder, 5, 1)
         time.sleep(seconds)
 
     bad = message(5, attachments=(ATTACHMENT, ATTACHMENT))
