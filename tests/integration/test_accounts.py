@@ -329,10 +329,12 @@ def test_counts_are_of_tracked_folders_and_of_what_is_left(conn: Connection, set
     folder = new_folder(conn, account)
     with db.transaction(conn):
         messages.store_batch(conn, folder, [message(1), message(2, "\\Seen")], announce=False)
-    conn.execute("update folders set server_messages = 10")
+    conn.execute("update folders set server_messages = 10, initial_remaining = null")
     said = status(conn, account)
     assert (said.folders, said.folders_complete, said.messages, said.unseen) == (1, 0, 2, 1)
     assert said.backfill_remaining == 8
+    conn.execute("update folders set initial_remaining = 3")
+    assert status(conn, account).backfill_remaining == 3, "what a search told is better known"
     folders.finish_initial(conn, folder)
     said = status(conn, account)
     assert (said.folders_complete, said.backfill_remaining) == (1, 0)
