@@ -340,6 +340,18 @@ def test_counts_are_of_tracked_folders_and_of_what_is_left(conn: Connection, set
     assert (said.folders_complete, said.backfill_remaining) == (1, 0)
 
 
+def test_a_promise_of_before_the_clock_was_set_back_is_not_believed(
+    conn: Connection, settings: Settings
+) -> None:
+    account = new_account(conn, settings)
+    now = turns.now(conn)
+    turns.end(conn, account, healthy(now, healthy_until=now + timedelta(hours=2)), tokens=9)
+    assert status(conn, account).sync_state == "healthy"
+    conn.execute("update accounts set healthy_until = healthy_until + interval '6 hours'")
+    said = status(conn, account)
+    assert (said.sync_state, said.sync_state_reason) == ("degraded", "stale")
+
+
 # -- turns --------------------------------------------------------------------------------------------------
 
 
