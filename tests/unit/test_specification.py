@@ -1,0 +1,204 @@
+"""docs/specification.rst against the code: what it must name, and that what is cited exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mailsync import errors, metrics
+from mailsync.cli import SECTIONS
+from mailsync.config import Settings
+from mailsync.engine import verify
+from mailsync.folders import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
+from mailsync.store.queries import statements
+from mailsync.store.schema import migrations
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "specification.rst").read_text("utf-8")
+
+_TITLE = re.compile(r"^((\d+)(?:\.(\d+))?)\.? (\S.*)\n([-~])\5*$", re.MULTILINE)
+_CITED = re.compile(r"SPEC (§\d+(?:\.\d+)?(?:, §\d+(?:\.\d+)?)*)")
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def sections() -> dict[str, str]:
+    """Number → text of the section, that of its subsections included."""
+    titles = list(_TITLE.finditer(TEXT))
+    found = {}
+    for at, title in enumerate(titles):
+        ends = [other.start() for other in titles[at + 1 :] if title[3] or not other[3]]
+        found[title[1]] = TEXT[title.start() : min(ends, default=len(TEXT))]
+    return found
+
+
+SECTION = sections()
+
+
+def named(text: str) -> set[str]:
+    """What stands between double backquotes, with and without what follows its first word or brace."""
+    whole = {" ".join(name.split()) for name in re.findall(r"``(.+?)``", text, re.DOTALL)}
+    return whole | {re.split(r"[ {=]", name)[0] for name in whole}
+
+
+def rows(text: str) -> dict[str, str]:
+    """First name in the first column of a table → the row as one line; of equal ones the first."""
+    found: dict[str, str] = {}
+    last, border = "", 0
+    for line in text.splitlines():
+        if re.fullmatch(r"=+(  =+)+", line):
+            # top, below the heads, bottom
+            border, last = (border + 1) % 3, ""
+        elif border == 2 and line.startswith("``") and line.split("``")[1] not in found:
+            last = line.split("``")[1]
+            found[last] = line
+        elif border == 2 and line.startswith("  ") and last:
+            found[last] += " " + line.strip()
+        else:
+            last = ""
+    return found
+
+
+def columns() -> dict[str, set[str]]:
+    """Table → its columns, as the migrations make them."""
+    found: dict[str, set[str]] = {}
+    for migration in migrations():
+        for table, body in re.findall(r"^create table (\w+) \((.*?)^\)", migration.text, re.M | re.S):
+            words = {line.split()[0] for line in body.splitlines() if re.match(r" {4}[a-z]", line)}
+            found[table] = words - {"primary", "unique", "foreign", "check"}
+        for table, column in re.findall(r"^alter table (\w+) add column (\w+)", migration.text, re.M):
+            found[table].add(column)
+    return found
+
+
+def written(pattern: str) -> set[str]:
+    """What a regular expression's group finds in all statements and all code of the program."""
+    code = [path.read_text("utf-8") for path in (ROOT / "mailsync").rglob("*.py")]
+    texts = [*(text.as_string(None) for text in statements().values()), *code]
+    return {found for text in texts for found in re.findall(pattern, text)}
+
+
+def all_errors(kind: type[errors.MailsyncError] = errors.MailsyncError) -> set[type[errors.MailsyncError]]:
+    """The class and all below it that ``errors`` holds."""
+    return {kind}.union(*(all_errors(below) for below in kind.__subclasses__()))
+
+
+def test_it_has_the_sections_0_to_21() -> None:
+    assert [number for number in SECTION if "." not in number] == [str(n) for n in range(22)]
+
+
+@pytest.mark.parametrize("folder", ["mailsync", "sql", "tests"])
+def test_sections_that_the_code_cites_exist(folder: str) -> None:
+    points = set(re.findall(r"^(0\.\d+) ", SECTION["0"], re.MULTILINE))
+    missing = {
+        f"{path.name}: §{number}"
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".sql")
+        for cited in _CITED.findall(path.read_text("utf-8"))
+        for number in cited.replace("§", "").split(", ")
+        if number not in SECTION and number not in points
+    }
+    assert not missing
+
+
+def test_sections_that_it_refers_to_itself_exist() -> None:
+    points = set(re.findall(r"^(0\.\d+) ", SECTION["0"], re.MULTILINE))
+    # sections of RFCs come with the RFC's number before them
+    own = re.findall(r"§(\d+(?:\.\d+)?)", re.sub(r"(RFC\s)?\d{4}\s+§[\d.]+", "", TEXT))
+    assert own
+    assert set(own) <= SECTION.keys() | points
+
+
+def test_every_setting_stands_in_the_configuration_table_with_its_default() -> None:
+    table = rows(SECTION["2"])
+    fields = {name.upper(): field.default for name, field in Settings.model_fields.items()}
+    assert table.keys() == fields.keys()
+    wrong = {name: table[name] for name, default in fields.items() if not _says(table[name], default)}
+    assert not wrong
+
+
+def _says(row: str, default: object) -> bool:
+    """Whether the second column of a row is a default, in whatever unit it is given there."""
+    shown = row.partition("``  ")[2].strip()
+    if default is None:
+        return shown.startswith(("–", "by stream", "``off``"))
+    value = shown.split("``")[1]
+    amount = re.fullmatch(r"(\d+)([A-Za-z]*)", value)
+    if amount and isinstance(default, int | float) and not isinstance(default, bool):
+        return int(amount[1]) * (_UNITS[amount[2]] if amount[2] else 1) == default
+    return value == (str(default).lower() if isinstance(default, bool) else default)
+
+
+@pytest.mark.parametrize("table", sorted(columns()))
+def test_every_table_is_described_with_all_its_columns(table: str) -> None:
+    own = [text for text in SECTION.values() if text.partition("\n")[0].endswith(f" {table}")]
+    text = own[0] if own else rows(SECTION["3.10"])[table]
+    assert not columns()[table] - named(text)
+
+
+def test_every_view_is_described_with_its_columns() -> None:
+    views = {}
+    for migration in migrations():
+        for name, body in re.findall(
+            r"^create (?:or replace )?view (\w+) .*?\n(.*?);$", migration.text, re.M | re.S
+        ):
+            views[name] = body
+    assert views.keys() <= named(SECTION["3"])
+    shown = re.findall(
+        r"(?:\bas (\w+)|^ {8}[af]\.(\w+)),?$", views["account_status"].partition("from accounts a")[0], re.M
+    )
+    assert len(shown) > 20
+    assert {one or other for one, other in shown} <= named(SECTION["3.1"])
+
+
+def test_every_kind_of_event_that_is_written_is_named() -> None:
+    kinds = written(r"['\"]((?:message|folder|account)\.[a-z_]+)['\"]")
+    assert {"message.created", "account.deleted", "folder.backfilled"} <= kinds
+    assert kinds == {name for name in rows(SECTION["3.9"]) if "." in name}
+
+
+def test_every_value_that_a_column_may_hold_is_named() -> None:
+    text = migrations()[0].text
+    for column in ("sync_state", "imap_security", "role", "status", "deleted_reason", "trigger"):
+        for values in re.findall(rf"check \({column} in \(([^)]*)\)\)", text):
+            assert set(re.findall(r"'(\w+)'", values)) <= named(SECTION["3"]) | named(SECTION["12"])
+
+
+def test_every_state_and_reason_that_health_can_say_is_named() -> None:
+    code = (ROOT / "mailsync" / "health.py").read_text("utf-8")
+    said = set(re.findall(r'"(?:degraded|broken|initial_sync|healthy)", "([a-z_]+)"', code))
+    assert {"auth_failed", "folder_error", "overall_lag", "stuck"} <= said
+    shown = {"stale", "healthy", "degraded", "broken", "initial_sync", "paused"}
+    assert said | shown | {errors.KeyMismatch.code, errors.ResetLimit.code} <= named(SECTION["12"])
+
+
+def test_every_error_is_classed_with_its_code_and_exit_code() -> None:
+    table = rows(SECTION["13"])
+    for kind in all_errors():
+        row = table[kind.__name__]
+        assert re.search(rf"``{kind.code}`` +{kind.exit_code} ", row), row
+
+
+def test_every_reason_for_leaving_a_folder_out_is_named() -> None:
+    reasons = {*HOLDS_NONE, INBOX_ALIAS, TOO_MANY, "junk", "trash", "all"}
+    assert reasons <= named(SECTION["6"])
+
+
+def test_every_kind_of_difference_that_verify_finds_is_named() -> None:
+    kinds = set(re.findall(r"``(\w+)``", (verify.Difference.__doc__ or "").partition("``uid``")[0]))
+    assert len(kinds) >= 12
+    assert kinds <= named(SECTION["20"])
+
+
+def test_every_command_is_described() -> None:
+    commands = {name for section in SECTIONS.values() for name in section}
+    assert commands == {name.split()[0] for name in rows(SECTION["20"])} & commands
+
+
+def test_every_metric_is_named_here_and_where_it_is_explained() -> None:
+    code = (ROOT / "mailsync" / "metrics.py").read_text("utf-8")
+    names = {*metrics.COUNTERS, *metrics.HISTOGRAMS, *re.findall(r'"(mailsync_[a-z_]+)"', code)}
+    assert names == {name.partition("{")[0] for name in rows(SECTION["16"])}
+    explained = (ROOT / "docs" / "metrics.rst").read_text("utf-8")
+    assert names == {name.partition("{")[0] for name in rows(explained)}
