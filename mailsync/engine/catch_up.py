@@ -73,11 +73,12 @@ def catch_up(
     folders.forget_retries(engine.conn, account_id)
     turn = hot_turns(full)
     on_progress(turn)
-    # a reconcile may find so much missing that it leaves that to another backfill
+    # a reconcile may leave what is missing to another backfill, and a large deletion to another turn
     for _ in range(_MOST_ROUNDS):
-        if not _is_unfinished(turn):
+        if _is_unfinished(turn):
+            _fill(engine, account_id, fill_turn, hot_turns, on_pause)
+        elif not any(folder.suspect_deletion for folder in turn.tracked()):
             break
-        _fill(engine, account_id, fill_turn, hot_turns, on_pause)
         turn = hot_turns()
     return progress
 

@@ -19,10 +19,12 @@ def empty(turn: Turn) -> None:
     """Tombstone the rows of folders that are untracked, or missing for longer than their grace.
 
     Coming back, they are filled anew, and rows and ids with them. Goes on where a process that died left off.
+    While discovery is to go on with the next turn, a missing folder may yet turn out to be a renamed one.
     """
+    undecided = turn.next_discovery_at is not None and turn.next_discovery_at <= turn.now()
     for folder in list(turn.folders):
         if _is_over(turn, folder):
-            if folder.status == "missing" or _is_gone(turn, folder):
+            if not undecided and (folder.status == "missing" or _is_gone(turn, folder)):
                 _empty(turn, folder, "folder_missing", "missing")
         elif _is_unwanted(folder):
             _empty(turn, folder, "untracked", None)

@@ -55,7 +55,8 @@ def prove(turn: Turn, proposed: Sequence[Rename]) -> tuple[list[Rename], set[byt
         ids = [rename.folder.id for rename in doubtful]
         rows = folders.newest(turn.conn, turn.account.id, ids, renames.NEWEST)
     for at, rename in enumerate(doubtful):
-        if turn.session.commands_left < _COMMANDS - 1 or turn.is_over():
+        # one at least, or turns that are always short would never get to any
+        if turn.session.commands_left < _COMMANDS - 1 or (at and turn.is_over()):
             return proven, {each.wire_name for each in doubtful[at:]}
         if _is_proven(turn, rename, rows.get(rename.folder.id, [])):
             proven.append(rename)

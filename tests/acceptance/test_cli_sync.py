@@ -108,6 +108,19 @@ def test_changes_on_the_server_are_differences_until_the_next_sync(
     assert mailsync("verify", EMAIL).returncode == 0
 
 
+def test_most_of_a_folder_is_gone_after_one_sync_that_looks_twice(
+    mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
+) -> None:
+    add(mailsync, dovecot, user)
+    dovecot.seed(user, "Sent", (message(n) for n in range(150)))
+    mailsync("sync", EMAIL)
+    dovecot.expunge(user, "Sent", "1:*")
+    assert mailsync("sync", EMAIL).returncode == 0
+    assert mailsync("verify", EMAIL).returncode == 0
+    left = database.execute("select live_count, suspect_deletion from folders where path = 'Sent'").fetchall()
+    assert left == [(0, None)]
+
+
 def test_verify_sees_every_kind_of_spoilt_row_and_full_heals_what_it_compares(
     mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
 ) -> None:

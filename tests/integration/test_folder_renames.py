@@ -55,6 +55,27 @@ def test_a_parent_takes_its_children_along(database_url: str, scripted_with: Ser
         assert fetched(server) == before_fetched + 1
 
 
+@without_identities
+def test_renames_are_proven_in_turns_without_time_too_and_nothing_is_emptied_meanwhile(
+    database_url: str, scripted_with: Servers, offered: bytes
+) -> None:
+    server = scripted_with(capabilities=offered)
+    user = server.new_user()
+    names = {"Work": "Job", "Work/A": "Job/A", "Work/B": "Job/B"}
+    for count, path in enumerate(names, 3):
+        letters(user, count, path)
+    with Mirror(database_url, server, user, folder_missing_grace=0) as mirror:
+        mirror.settle()
+        before = {new: (mirror.folder(old).id, ids(mirror, old)) for old, new in names.items()}
+        for old, new in names.items():
+            user.rename(old, new)
+        mirror.configure(hot_turn_max=0)
+        for _ in range(6):
+            mirror.conn.execute("update accounts set next_discovery_at = now()")
+            mirror.hot()
+        assert {new: (mirror.folder(new).id, ids(mirror, new)) for new in names.values()} == before
+
+
 @with_list_status
 def test_names_are_swapped_and_handed_on(database_url: str, scripted_with: Servers, offered: bytes) -> None:
     server = scripted_with(capabilities=offered)
