@@ -132,7 +132,7 @@ class Reader:
             if client.select(quoted(name), readonly=True)[0] == "OK":
                 answer = client.uid("SEARCH", "ALL")
                 found.extend(int(uid) for uid in (done(answer)[0] or b"").split())
-                client.close()
+                return _left(client)
             return "OK", []
 
         self._client.run(ask)
@@ -144,10 +144,10 @@ class Reader:
 
         def ask(client: imaplib.IMAP4) -> Answer:
             if done(client.select(quoted(name), readonly=True))[0] == b"0":
-                return client.close()
+                return _left(client)
             answer = client.uid("FETCH", "1:*", "(FLAGS INTERNALDATE BODY.PEEK[])")
             found.extend(_letter(*part) for part in done(answer) if isinstance(part, tuple))
-            return client.close()
+            return _left(client)
 
         assert self._client.run(ask)
         return found
@@ -162,7 +162,7 @@ class Reader:
         def ask(client: imaplib.IMAP4) -> Answer:
             mails = mails_in(client, name)
             found.append(Truth(int(client.response("UIDVALIDITY")[1][0] or b"0"), mails))
-            return client.close()
+            return _left(client)
 
         assert self._client.run(ask)
         return found[-1]
@@ -170,6 +170,11 @@ class Reader:
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+
+def _left(client: imaplib.IMAP4) -> Answer:
+    # not open any longer than needed, since folders are deleted; pymap, without UNSELECT, does not care
+    return client.unselect() if "UNSELECT" in client.capabilities else ("OK", [])
 
 
 def _letter(said: bytes, content: bytes) -> Letter:

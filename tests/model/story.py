@@ -74,7 +74,11 @@ class Story:
         self.worker.close()
 
     def begin(self) -> None:
-        """A mailbox as people have it: some folders with some mail."""
+        """A mailbox as people have it: some folders with some mail, and nothing of an earlier story."""
+        for name in sorted(self.mailboxes, reverse=True):
+            self.empty(0, name, 0)
+            self.delete(0, name)
+        self.done.clear()
         for number, name in enumerate(("INBOX", "INBOX", "INBOX", "Alpha", "Alpha", "Alpha/Beta", "Sent")):
             self.append(0, name, "unique", FLAGS[:number], DATES[0], number)
 
@@ -103,7 +107,7 @@ class Story:
     def flood(self, name: str) -> None:
         """Many messages at once."""
         self.ensure(0, name)
-        self.server.seed(self.user, name, [self._message("unique", n) for n in range(FLOOD)])
+        self.server.seed(self.user, name, [(self._message("unique", n), "", DATES[0]) for n in range(FLOOD)])
         self.mailboxes[name].changed = True
         self.done["flood"] += 1
 
@@ -263,10 +267,11 @@ class Story:
         self.done["one turn"] += 1
 
     def full(self) -> None:
-        """``mailsync sync --full``, after which no tick is needed."""
+        """``mailsync sync --full``, after which no tick is needed, unless much is gone (SPEC §10.7)."""
         self.is_wrong = True
         self.worker.full()
-        self.check()
+        if not self.worker.unfinished():
+            self.check()
         self.is_wrong = False
         self.done["full"] += 1
 

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.model.clients import LISTS_AT_ONCE
 from tests.model.machine import World, machine
 from tests.servers.dovecot import Dovecot
+from tests.servers.pymap_server import Pymap
 
 
-def ci(examples: int, steps: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
+def tell(world: World, stories: int) -> None:
+    """Let random stories play; the same ones every time."""
+    how = settings(
+        max_examples=stories,
+        stateful_step_count=60,
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+    run_state_machine_as_test(machine(world), settings=how)
 
 
 @pytest.mark.long
-def test_the_mirror_stays_true_to_dovecot(dovecot: Dovecot, database_url: str) -> None:
-    world = World(database_url, dovecot, dovecot.new_user)
-    run_state_machine_as_test(machine(world), settings=ci(examples=8, steps=60))
-    print(world)
+def test_the_mirror_stays_true_to_dovecot(dovecot_with: Callable[..., Dovecot], database_url: str) -> None:
+    server = dovecot_with(settings=LISTS_AT_ONCE)
+    world = World(database_url, server, server.new_user)
+    tell(world, stories=10)
     assert world.actions >= 300, world.done
+    assert world.most_turns <= 16
+
+
+@pytest.mark.long
+def test_the_mirror_stays_true_to_pymap(pymap: Pymap, database_url: str) -> None:
+    world = World(database_url, pymap, lambda: pymap.user)
+    tell(world, stories=4)
+    assert world.actions >= 100, world.done

@@ -42,13 +42,6 @@ def main() -> None:
                 print(f"{world.actions:>6} actions, {time.monotonic() - began:.0f} s", flush=True)
         finally:
             report(world, time.monotonic() - began)
-            log = world.server.directory / "log"
-            print(
-                *[l for l in log.read_text().splitlines() if "Error" in l or "Panic" in l or "Warn" in l][
-                    -3:
-                ],
-                sep="\n",
-            )
             print(f"To begin with these stories: --seed {number} --steps {chosen.steps}")
 
 
@@ -72,8 +65,7 @@ def report(world: World, seconds: float) -> None:
     print(f"\n{world.actions} actions in {seconds:.0f} s")
     for kind, count in sorted(world.done.items()):
         print(f"{count:>6}  {kind}")
-    print(f"{world.most_turns[False]:>6}  turns until settled, at most")
-    print(f"{world.most_turns[True]:>6}  the same with turns that have no time")
+    print(f"{world.most_turns:>6}  turns until settled, at most")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Worker:
             "folder_missing_grace": self.conditions.grace * 86400,
             "sync_rr_folders": self.conditions.round,
         }
-        limits = {"hot_turn_max": self.conditions.limit, "backfill_turn_max": self.conditions.limit}
+        limits = {"backfill_turn_max": self.conditions.limit}
         self.settings = settings_for(self.database_url, **given).model_copy(update=limits)
         self.imap = Proxy((self.server.host, self.server.port))
         # what the judge reads with, and what ends the worker's connection
@@ -81,7 +81,9 @@ class Worker:
         self.database.execute(f"SET search_path TO {SCHEMA}, public")
         endpoint = Endpoint(self.imap.host, self.imap.port, "plaintext", self.user.name)
         with closing(db.connect(self.settings, "test")) as conn:
-            new = accounts.NewAccount(self.user.name, endpoint)
+            # one user's mailbox may be the scene of many stories
+            email = f"{self._value('select count(*) from accounts')}.{self.user.name}"
+            new = accounts.NewAccount(email, endpoint)
             self.account_id = accounts.create(conn, new, self.user.password, self.settings)
         self.engine = self._begin(self.settings.database_url)
 
@@ -214,7 +216,8 @@ class Worker:
                 ended = self.fill()
                 turns += 1
                 assert isinstance(ended, Turn | TurnOver), ended
-            quiet = quiet + 1 if is_quiet and not self.unfinished() else 0
+            is_quiet = is_quiet and not self.unfinished() and not self._discovers()
+            quiet = quiet + 1 if is_quiet else 0
             assert turns <= self._bound(), f"not settled after {turns} turns: {self.unfinished()}"
         self.most_turns = max(self.most_turns, turns)
         return turns
@@ -252,6 +255,9 @@ class Worker:
         """The folders that are mirrored now."""
         found = folders.load(self.engine.conn, self.account_id)
         return [f for f in found if f.tracked and not f.missing_since and f.status != "missing"]
+
+    def _discovers(self) -> bool:
+        return bool(self._value("select next_discovery_at <= now() from accounts where id = %s", self.account_id))
 
     def has_errors(self) -> bool:
         """Whether a folder waits for its retry."""
