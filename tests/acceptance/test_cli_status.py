@@ -33,7 +33,7 @@ from tests.servers.statements import counted
 _ADD = (
     "insert into accounts (email, imap_host, imap_port, imap_security, username, sync_state,"
     " sync_state_reason, sync_state_message, healthy_until)"
-    " values (%s, 'mail.example.test', 993, 'tls', 'u', %s, %s, %s, now() + interval '1 day') returning id"
+    " values (%s, 'mail.example.test', 993, 'tls', 'u', %s, %s, %s, now() + interval '1 hour') returning id"
 )
 
 

@@ -22,7 +22,7 @@ def aged(user: Account, days: list[int], path: str = "INBOX") -> None:
     """Messages of these ages, in this order; a folder is made where there is none."""
     folder = user.folders.get(path.encode()) or user.create(path)
     for number in days:
-        when = NOW - timedelta(days=number) + timedelta(minutes=5)
+        when = NOW - timedelta(days=number) + timedelta(hours=6)
         folder.add(mail.message(number), date=when.strftime("%d-%b-%Y %H:%M:%S +0000").encode())
 
 
@@ -160,4 +160,4 @@ def test_accounts_that_had_a_window_before_the_migration_reach_no_further(
         schema.migrate(conn, settings)
         reach = [row[0] for row in conn.execute("select mirrored_since from accounts order by email")]
     assert reach[:2] == [None, NOW]
-    assert abs(reach[2] - (NOW - timedelta(days=30))) < timedelta(minutes=5)
+    assert abs(reach[2] - (NOW - timedelta(days=30))) < timedelta(hours=6)
