@@ -103,10 +103,6 @@ def machine(world: World) -> type[RuleBasedStateMachine]:
             self.story.transfer(**given)
 
         @rule(who=clients, name=names)
-        def create(self, who: int, name: str) -> None:
-            self.story.ensure(who, name)
-
-        @rule(who=clients, name=names)
         def delete(self, **given: Any) -> None:
             self.story.delete(**given)
 
@@ -142,17 +138,12 @@ def machine(world: World) -> type[RuleBasedStateMachine]:
         def tick(self) -> None:
             self.story.tick()
 
-        @rule()
-        def tick_again(self) -> None:
-            self.story.tick()
-
-        @rule()
-        def full(self) -> None:
-            self.story.full()
-
-        @rule(kind=turns)
+        @rule(kind=st.sampled_from(("hot", "fill", "full")))
         def one_turn(self, kind: str) -> None:
-            self.story.one_turn(kind)
+            if kind == "full":
+                self.story.full()
+            else:
+                self.story.one_turn(kind)
 
         @rule(how=st.sampled_from(DEATHS), count=st.integers(1, 6_000), kind=turns)
         def die(self, **given: Any) -> None:

@@ -31,7 +31,7 @@ def tell(world: World, stories: int) -> None:
 def test_the_mirror_stays_true_to_dovecot(dovecot_with: Callable[..., Dovecot], database_url: str) -> None:
     server = dovecot_with(settings=LISTS_AT_ONCE)
     world = World(database_url, server, server.new_user)
-    tell(world, stories=10)
+    tell(world, stories=14)
     assert world.actions >= 300, world.done
     assert world.most_turns <= 16
 
@@ -39,5 +39,5 @@ def test_the_mirror_stays_true_to_dovecot(dovecot_with: Callable[..., Dovecot], 
 @pytest.mark.long
 def test_the_mirror_stays_true_to_pymap(pymap: Pymap, database_url: str) -> None:
     world = World(database_url, pymap, lambda: pymap.user)
-    tell(world, stories=4)
+    tell(world, stories=6)
     assert world.actions >= 100, world.done
