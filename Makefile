@@ -7,7 +7,7 @@ STAMP := .venv/.made-from-setup.cfg
 PYTEST := $(VENV)/python -m pytest -n 3 --maxschedchunk=4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check lint bench clean dovecot
+.PHONY: help demo dev test torture check lint bench clean dovecot
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -20,6 +20,9 @@ dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own
 
 test: $(STAMP) dovecot ## all tests, against real servers
 	@$(PYTEST)
+
+torture: $(STAMP) dovecot ## some minutes of random mail clients against the mirror (ARGS="--seed 7")
+	@$(VENV)/python -m tests.model.torture $(ARGS)
 
 check: lint test ## what CI runs: style, types, layers, all tests
 

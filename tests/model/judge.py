@@ -99,7 +99,8 @@ class Judge:
             "select f.path, f.live_count, c.live, f.live_unseen, c.unseen"
             " from folders f cross join lateral ("
             "  select count(*) as live, count(*) filter (where not '\\Seen' = any(flags)) as unseen"
-            "  from messages m where m.account_id = f.account_id and m.folder_id = f.id and m.deleted_at is null) c"
+            "  from messages m"
+            "  where m.account_id = f.account_id and m.folder_id = f.id and m.deleted_at is null) c"
             " where f.account_id = %s and (f.live_count, f.live_unseen) is distinct from (c.live, c.unseen)"
         )
         same(wrong, [], "live_count and live_unseen")
@@ -123,7 +124,8 @@ class Judge:
         # what was put back after a UIDVALIDITY change lives in its old row, where only one row can be meant
         doubles = self._rows(
             "select f.path, live.id, dead.id, live.uid, dead.uid"
-            " from messages live join messages dead using (account_id, folder_id, message_id, internal_date, size_bytes)"
+            " from messages live"
+            " join messages dead using (account_id, folder_id, message_id, internal_date, size_bytes)"
             " join folders f on f.account_id = live.account_id and f.id = live.folder_id"
             " where live.account_id = %s and live.deleted_at is null and f.tracked"
             "  and dead.deleted_reason = 'uidvalidity_reset' and dead.uidvalidity <> live.uidvalidity"
@@ -134,10 +136,13 @@ class Judge:
         same(doubles, [], "messages that were put back and have new rows")
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self.database.execute(query, [self.account_id]).fetchall()  # type: ignore[call-overload]
+        return self.database.execute(query, [self.account_id]).fetchall()
 
 
-_MIRRORED = "select {} from folders where account_id = %s and tracked and missing_since is null and status <> 'missing'"
+_MIRRORED = (
+    "select {} from folders where account_id = %s and tracked"
+    " and missing_since is null and status <> 'missing'"
+)
 
 
 class Feed:

@@ -17,7 +17,7 @@ from tests.servers.imap_server import ImapServer, User, quoted
 INBOX = "INBOX"
 CLIENTS = 3
 NAMES = ("INBOX", "Sent", "Archive", "Alpha", "Alpha/Beta", "Alpha/Beta/Deep", "Gamma", "&ANw-ber", "Trash")
-"""The folders there can be: two priority ones, a parent, a name that is not ASCII, one that is not mirrored."""
+"""The folders there can be: two priority ones, a parent, one that is not ASCII, one that is not mirrored."""
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted", "$Forwarded", "NonJunk", "later")
 DATES = (
     "01-Feb-2024 10:00:00 +0000",
@@ -53,7 +53,7 @@ class Story:
     database_url: str
     server: ImapServer
     user: User
-    conditions: Conditions = Conditions()
+    conditions: Conditions = field(default_factory=Conditions)
     done: Counter[str] = field(default_factory=Counter)
     mailboxes: dict[str, Mailbox] = field(default_factory=dict)
     disturbed: bool = False
@@ -69,8 +69,9 @@ class Story:
 
     def close(self) -> None:
         """End all connections."""
-        for client in (*self.clients, self.reader):
+        for client in self.clients:
             client.close()
+        self.reader.close()
         self.worker.close()
 
     def begin(self) -> None:
@@ -85,7 +86,7 @@ class Story:
     # -- messages -------------------------------------------------------------------------------------
 
     def append(self, who: int, name: str, kind: str, flags: Sequence[str], date: str, size: int) -> None:
-        """A new message; `kind` is ``unique``, ``double`` (the same again) or ``nameless`` (no Message-ID)."""
+        """A new message: ``unique``, ``double`` (the same again) or ``nameless`` (without Message-ID)."""
         self.put(who, name, Letter(self._message(kind, size), " ".join(flags), f'"{date}"'))
         self.done[f"append {kind}"] += 1
 

@@ -113,7 +113,8 @@ def test_every_combination_of_extensions_gives_the_same_mirror(
             story.close()
     for hidden, end in ended.items():
         print(
-            f"{end.commands:>5} commands, {end.received:>7} bytes; quiet {end.quiet}, deletion {end.deletion}:"
+            f"{end.commands:>5} commands, {end.received:>7} bytes,"
+            f" {end.quiet} for a quiet turn, {end.deletion} for a deletion:"
             f" without {', '.join(sorted(hidden)) or 'nothing'}"
         )
     everything, nothing = ended[frozenset()], ended[frozenset(EXTENSIONS)]

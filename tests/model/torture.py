@@ -1,4 +1,4 @@
-"""Random stories for as long as it takes: ``python -m tests.model.torture [--actions N] [--seed S] [--pymap]``.
+"""Random stories, as long as you like: ``python -m tests.model.torture [--actions N] [--seed S] [--pymap]``.
 
 Without a seed one is drawn and printed; the same seed tells the same stories. What fails is told again as the
 shortest story that fails.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test

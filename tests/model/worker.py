@@ -58,7 +58,7 @@ class Worker:
     database_url: str
     server: ImapServer
     user: User
-    conditions: Conditions = Conditions()
+    conditions: Conditions = field(default_factory=Conditions)
     cost: Cost = field(default_factory=Cost)
     most_turns: int = 0
 
@@ -85,7 +85,7 @@ class Worker:
             email = f"{self._value('select count(*) from accounts')}.{self.user.name}"
             new = accounts.NewAccount(email, endpoint)
             self.account_id = accounts.create(conn, new, self.user.password, self.settings)
-        self.engine = self._begin(self.settings.database_url)
+        self.engine = self._begin(self.database_url)
 
     def _begin(self, url: str) -> Engine:
         settings = self.settings.model_copy(update={"database_url": url})
@@ -105,7 +105,7 @@ class Worker:
     def begin_anew(self) -> None:
         """Another process takes over: nothing is left of this one but what is in the database."""
         self._end()
-        self.engine = self._begin(self.settings.database_url)
+        self.engine = self._begin(self.database_url)
 
     # -- turns ----------------------------------------------------------------------------------------
 
@@ -141,15 +141,15 @@ class Worker:
         """Let something happen in the middle of a turn: at its `moment`-th sign of life."""
         left = moment
 
-        def once(*_: object) -> None:
+        def once(_: object = None) -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 action()
 
-        self.engine.on_progress = self.engine.on_alive = once
+        self.engine.on_progress, self.engine.on_alive = once, once
         self.take(kind)
-        self.engine.on_progress = self.engine.on_alive = lambda *_: None
+        self.engine.on_progress, self.engine.on_alive = (lambda _: None), (lambda: None)
 
     # -- deaths ---------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Worker:
 
     def cut_database(self, count: int, kind: str) -> None:
         """A process whose database connection breaks after so many bytes, wherever that is; it ends."""
-        target, url = postgres_target(self.settings.database_url)
+        target, url = postgres_target(self.database_url)
         proxy = Proxy(target)
         self._end()
         self.engine = self._begin(url.format(host=proxy.host, port=proxy.port))
@@ -191,7 +191,7 @@ class Worker:
         proxy.stop()
         gone = "select not exists (select from pg_stat_activity where pid = %s)"
         wait_until(lambda: self._value(gone, backend), "Postgres to notice")
-        self.engine = self._begin(self.settings.database_url)
+        self.engine = self._begin(self.database_url)
         self._refund()
 
     # -- settling -------------------------------------------------------------------------------------
@@ -257,7 +257,9 @@ class Worker:
         return [f for f in found if f.tracked and not f.missing_since and f.status != "missing"]
 
     def _discovers(self) -> bool:
-        return bool(self._value("select next_discovery_at <= now() from accounts where id = %s", self.account_id))
+        return bool(
+            self._value("select next_discovery_at <= now() from accounts where id = %s", self.account_id)
+        )
 
     def has_errors(self) -> bool:
         """Whether a folder waits for its retry."""
@@ -265,16 +267,18 @@ class Worker:
         return bool(self._value(query, self.account_id))
 
     def _value(self, query: str, *params: object) -> Any:
-        row = self.database.execute(query, params).fetchone()  # type: ignore[call-overload]
+        row = self.database.execute(query, params).fetchone()
         return row[0] if row else None
 
     def unfinished(self) -> list[tuple[Any, ...]]:
         """The folders that wait for something which is due now."""
         scans = "CONDSTORE" not in self.offered()
         return self.database.execute(
-            "select path, status, last_error, suspect_deletion, next_reconcile_at <= clock_timestamp() as reconcile"
-            " from folders where account_id = %s and tracked and missing_since is null and status <> 'missing'"
-            " and (status <> 'active' or next_reconcile_at <= clock_timestamp() or suspect_deletion is not null"
-            "      or last_error is not null or (%s and next_flag_scan_at <= clock_timestamp()))",
+            "select path, status, last_error, suspect_deletion, next_reconcile_at <= clock_timestamp()"
+            " from folders"
+            " where account_id = %s and tracked and missing_since is null and status <> 'missing'"
+            "  and (status <> 'active' or last_error is not null or suspect_deletion is not null"
+            "       or next_reconcile_at <= clock_timestamp()"
+            "       or (%s and next_flag_scan_at <= clock_timestamp()))",
             [self.account_id, scans],
         ).fetchall()
