@@ -100,6 +100,7 @@ def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
         if folder.excluded_reason in HOLDS_NONE and tracked:
             raise InvalidInput(f"{printable(folder.path)} holds no messages, only other folders")
         folders.choose(conn, account_id, folder.path, tracked=tracked)
+        turns.postpone(conn, account_id, 0)
         accounts.wake_worker(conn, account_id)
         if as_json:
             emit(document(_find(conn, account_id, folder.path)))

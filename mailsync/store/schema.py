@@ -19,6 +19,7 @@ from mailsync.store.db import Connection
 from mailsync.store.queries import lacking, run, translated
 
 _RECORD = "insert into schema_migrations"
+_OLDEST_POSTGRES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
 
     Runs under an advisory lock, so that several starting processes do not collide.
     """
+    refuse_old_server(conn.info.server_version)
     lock = "mailsync migrate", settings.database_schema
     try:
         # others wait their turn however long it takes, but a migration does not wait long for a busy table
@@ -103,10 +105,19 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
 
 def check(conn: Connection) -> None:
     """Raise SchemaError unless the schema is exactly the one that this program expects."""
+    refuse_old_server(conn.info.server_version)
     missing = pending(conn)
     if missing:
         names = ", ".join(migration.name for migration in missing)
         raise SchemaError(lacking(f"it lacks migration {names}"))
+
+
+def refuse_old_server(version: int) -> None:
+    """Raise SchemaError for a Postgres that lacks what views and keys need; `version` as 150004."""
+    if version // 10_000 < _OLDEST_POSTGRES:
+        raise SchemaError(
+            f"Postgres {version // 10_000} is too old; mailsync needs {_OLDEST_POSTGRES} or newer"
+        )
 
 
 def _create_schema(conn: Connection, schema: str) -> None:

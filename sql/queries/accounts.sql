@@ -70,8 +70,8 @@ where id = %(account_id)s
 -- The event tells what account_status showed until then.
 with before as (
     select id, paused_at,
-           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (
@@ -92,8 +92,8 @@ where a.id = b.id
 -- Timers do not hold it back, except after rejected passwords. The event tells what account_status shows now.
 with before as (
     select id, paused_at, paused_reason,
-           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (
@@ -116,8 +116,8 @@ where id = %(account_id)s
 -- As after its creation: no failures, no timers. The rows stay.
 with before as (
     select id, paused_at,
-           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (

@@ -1,7 +1,7 @@
 -- name: check_account
 -- What account_status leaves out: until when its promise holds, what comes next, who waits for the lock.
 select a.username, a.imap_host, a.imap_port, a.imap_security, a.sync_since, a.sync_window_days, a.created_at,
-       case when a.paused_at is null and a.sync_state = 'healthy' and a.healthy_until > now() then a.healthy_until end,
+       case when a.paused_at is null and a.sync_state = 'healthy' and a.healthy_until between now() and now() + interval '3 hours' then a.healthy_until end,
        a.priority_synced_at, a.overall_synced_at, a.next_discovery_at, a.consecutive_successes,
        a.capabilities, a.currently_syncing,
        (select count(*) from account_locks l where l.account_id = a.id and not l.granted),

@@ -97,8 +97,8 @@ order by f.sync_priority, f.id
 -- The row is locked first, so that a pause at the same moment is seen, and one of both tells the whole change.
 with before as (
     select id, paused_at,
-           case when sync_state = 'healthy' and healthy_until < now() then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and healthy_until < now() then 'stale' else sync_state_reason end as reason
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
+           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (

@@ -74,6 +74,21 @@ def test_rows_and_ids_follow_the_folders(
     assert mailsync("verify", user.name).returncode == 0
 
 
+def test_a_choice_takes_effect_at_once_whatever_the_tick(
+    mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: Callable[..., Running]
+) -> None:
+    user = dovecot.new_user()
+    dovecot.create(user, "Work")
+    dovecot.seed(user, "Work", (mail.message(n) for n in range(3)))
+    account = add_account(mailsync, dovecot, user)
+    worker = start_worker(SYNC_INTERVAL="1h")
+    worker.wait_for(lambda: is_healthy(database, account))
+    assert mailsync("untrack-folder", user.name, "Work").returncode == 0
+    worker.wait_for(lambda: not live_uids(database, account, "Work"), 10)
+    assert mailsync("track-folder", user.name, "Work").returncode == 0
+    worker.wait_for(lambda: live_uids(database, account, "Work") == [1, 2, 3], 10)
+
+
 def test_the_number_of_folders_is_limited_and_said(
     mailsync: Mailsync, dovecot: Dovecot, database: Database
 ) -> None:

@@ -425,3 +425,10 @@ def test_the_settled_feed_waits_for_transactions_that_began_before(
     while len(database.execute(seen).fetchall()) < 2 and time.monotonic() < until:
         time.sleep(0.01)
     assert database.execute(seen).fetchall() == [("slow",), ("fast",)]
+
+
+def test_a_postgres_that_is_too_old_is_refused_by_its_version() -> None:
+    with pytest.raises(SchemaError, match="Postgres 14 is too old; mailsync needs 15 or newer"):
+        schema.refuse_old_server(140_011)
+    schema.refuse_old_server(150_000)
+    schema.refuse_old_server(180_001)
