@@ -50,7 +50,7 @@ conditions = st.builds(
     limit=st.sampled_from((300.0, 300.0, 300.0, 0.0)),
     grace=st.sampled_from((7, 0)),
     round=st.sampled_from((5, 2)),
-).filter(lambda c: c.limit > 0 or c.grace > 0)
+)
 
 
 def machine(world: World) -> type[RuleBasedStateMachine]:

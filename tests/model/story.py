@@ -200,6 +200,8 @@ class Story:
         for each in moved:
             mailbox = self.mailboxes.pop(each)
             mailbox.renamed = True
+            # what is not mirrored under one name is not known again under another
+            mailbox.replacing |= is_excluded(new)
             self.mailboxes[new + each[len(old) :]] = mailbox
         for missing in self.reader.names() - set(self.mailboxes):
             self.mailboxes[missing] = Mailbox()
@@ -268,11 +270,10 @@ class Story:
         self.done["one turn"] += 1
 
     def full(self) -> None:
-        """``mailsync sync --full``, after which no tick is needed, unless much is gone (SPEC §10.7)."""
+        """``mailsync sync --full``, after which no tick is needed."""
         self.is_wrong = True
         self.worker.full()
-        if not self.worker.unfinished():
-            self.check()
+        self.check()
         self.is_wrong = False
         self.done["full"] += 1
 

@@ -73,7 +73,7 @@ class Worker:
             "folder_missing_grace": self.conditions.grace * 86400,
             "sync_rr_folders": self.conditions.round,
         }
-        limits = {"backfill_turn_max": self.conditions.limit}
+        limits = {"hot_turn_max": self.conditions.limit, "backfill_turn_max": self.conditions.limit}
         self.settings = settings_for(self.database_url, **given).model_copy(update=limits)
         self.imap = Proxy((self.server.host, self.server.port))
         # what the judge reads with, and what ends the worker's connection
