@@ -36,10 +36,11 @@ def plan_folder(
     """
     if not folder.tracked or folder.missing_since or folder.status in ("pending", "missing"):
         return NOTHING
-    if status.uidvalidity and folder.uidvalidity and status.uidvalidity != folder.uidvalidity:
-        return FolderPlan(new_mail=True, reasons=("uidvalidity",))
     reasons = []
-    if new_mail := _has_new_mail(folder, status):
+    # EXAMINE may show the one that is held, so all else is planned as ever
+    if other := status.uidvalidity and folder.uidvalidity and status.uidvalidity != folder.uidvalidity:
+        reasons.append("uidvalidity")
+    if news := _has_new_mail(folder, status):
         reasons.append("new_mail")
     if flags := _flags(folder, status, condstore=condstore, windowed=windowed, nets=nets, full=full):
         reasons.append(f"flags_{flags}")
@@ -50,7 +51,7 @@ def plan_folder(
         reasons.append("retry")
     if reconcile := full or folder.id in nets.reconciles or _went_back(folder, status):
         reasons.append("reconcile")
-    return FolderPlan(new_mail=new_mail, flags=flags, reconcile=reconcile, reasons=tuple(reasons))
+    return FolderPlan(new_mail=bool(news or other), flags=flags, reconcile=reconcile, reasons=tuple(reasons))
 
 
 def safety_nets(
@@ -59,10 +60,10 @@ def safety_nets(
     """Choose, of the folders that this turn looks at, those whose due scan or reconcile it may do.
 
     What is due longest comes first, at most ``MAX_FLAG_SCANS_PER_CYCLE`` and ``MAX_RECONCILES_PER_CYCLE``.
-    Where the server offers CONDSTORE a folder is scanned only if it has no MODSEQ. A reconcile that a
-    difference calls for is not limited: a folder that was never compared as a whole, or was not found clean.
-    A time further ahead than its whole interval is due: the clock was wrong, or the setting was longer, when
-    it was set.
+    Where the server offers CONDSTORE a folder is scanned only if it has no MODSEQ, or one below our cursor.
+    A reconcile that a difference calls for is not limited: a folder that was never compared as a whole, or
+    was not found clean. A time further ahead than its whole interval is due: the clock was wrong, or the
+    setting was longer, when it was set.
     """
     scans: list[tuple[datetime, int]] = []
     reconciles: list[tuple[datetime, int]] = []
@@ -70,7 +71,11 @@ def safety_nets(
     for folder in folders:
         scan, compare = folder.next_flag_scan_at, folder.next_reconcile_at
         has_modseq = condstore and folder.server_modseq
-        if scan and not has_modseq and is_due(scan, now, _scan_interval(folder, settings)):
+        if (
+            scan
+            and not (has_modseq and has_modseq >= folder.highest_modseq)
+            and is_due(scan, now, _scan_interval(folder, settings))
+        ):
             scans.append((scan, folder.id))
         if compare and is_due(compare, now, settings.reconcile_interval + settings.reconcile_jitter):
             if folder.last_reconcile_clean:
@@ -165,17 +170,17 @@ def _flags(
 ) -> str | None:
     if full:
         return "all"
-    if condstore and status.modseq:
-        if _went_back(folder, status):
-            return "all"
-        if status.modseq != folder.server_modseq:
-            return "changes"
-    elif folder.id in nets.scans:
+    modseq = status.modseq if condstore and status.modseq else 0
+    if modseq and modseq != folder.server_modseq:
+        return "all" if _went_back(folder, status) else "changes"
+    # a STATUS that stays below what EXAMINE shows tells of no change
+    is_told = modseq and modseq >= folder.highest_modseq
+    if not is_told and folder.id in nets.scans:
         # the newest of a priority folder often, the rest of it with the safety net that compares it all
         return "newest" if folder.is_priority and folder.id not in nets.reconciles else "all"
     if _unseen_differs(folder, status, windowed=windowed):
         return "unseen"
-    return "all" if folder.id in nets.reconciles and not (condstore and status.modseq) else None
+    return "all" if folder.id in nets.reconciles and not is_told else None
 
 
 def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:
@@ -187,7 +192,10 @@ def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: boo
 
 
 def _went_back(folder: FolderState, status: MailboxStatus) -> bool:
-    return bool(status.modseq and status.modseq < folder.highest_modseq)
+    # once: a server may show less by STATUS than by EXAMINE, and for ever
+    return bool(status.modseq and status.modseq < folder.highest_modseq) and (
+        status.modseq != folder.server_modseq
+    )
 
 
 def _numbers_differ(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:

@@ -63,8 +63,9 @@ def compared_at(folder: FolderState, details: AccountDetails) -> datetime | None
 
 def scans_flags(folder: FolderState, details: AccountDetails) -> bool:
     """Whether the folder's flags are scanned at times, since the server has no CONDSTORE for it."""
-    # 0 is NOMODSEQ (RFC 7162 §3.1.2.2): this mailbox has none, whatever the server offers
-    return "CONDSTORE" not in details.capabilities or folder.server_modseq == 0
+    # 0 is NOMODSEQ (RFC 7162 §3.1.2.2), and one below our cursor tells nothing, whatever the server offers
+    modseq = folder.server_modseq or 0
+    return "CONDSTORE" not in details.capabilities or not modseq or modseq < folder.highest_modseq
 
 
 def _plan(folder: FolderState, details: AccountDetails) -> list[str]:

@@ -13,6 +13,9 @@ from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import folders
 from mailsync.uids import UidSet
 
+LARGEST = 2**32 - 1
+"""The largest UID there can be."""
+
 
 def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
     """Store what arrived above ``last_uid``; the cursor moves with each batch to the highest UID it brought.
@@ -21,15 +24,20 @@ def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderSta
     """
     with turn.session.deadline(turn.settings.incremental_timeout):
         uids, known = _candidates(turn, folder, seen)
-        left = uids
-        batches = fetching.fetch(turn, folder, uids, newest_first=False)
-        with closing(batches), Committer(turn, folder, announce=True) as committer:
-            for asked, found in batches:
-                last = max([message.uid for message in found], default=asked.highest if known else 0)
-                advance = partial(folders.advance_new, turn.conn, folder, last)
-                committer.commit(asked, window.inside(turn, found), advance)
-                left = left.minus(asked)
-                turn.on_progress(turn)
+        return store_new(turn, folder, uids, known=known)
+
+
+def store_new(turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = True) -> FolderState:
+    """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does; `known` ones exist."""
+    left = uids
+    batches = fetching.fetch(turn, folder, uids, newest_first=False)
+    with closing(batches), Committer(turn, folder, announce=True) as committer:
+        for asked, found in batches:
+            last = max([message.uid for message in found], default=asked.highest if known else 0)
+            advance = partial(folders.advance_new, turn.conn, folder, last)
+            committer.commit(asked, window.inside(turn, found), advance)
+            left = left.minus(asked)
+            turn.on_progress(turn)
     if left:
         raise TurnOver(turn.is_over() or "turn time used up")
     return turn.refresh(folder) if uids else folder
@@ -39,15 +47,13 @@ def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[U
     """The UIDs to ask for, and whether they are known to exist.
 
     When UIDNEXT promises no more than a batch, the range up to it is fetched at once: one command less than
-    a search first. UIDNEXT itself proves nothing, so beyond a batch the server says what exists.
+    a search first. UIDNEXT itself proves nothing, so beyond a batch, and where it went back, the server says
+    what exists.
     """
     first = folder.last_uid + 1
-    if first > _LARGEST:
+    if first > LARGEST:
         return UidSet(), True
-    if seen.uidnext is not None and seen.uidnext - first <= turn.settings.fetch_batch:
+    if seen.uidnext is not None and 0 <= seen.uidnext - first <= turn.settings.fetch_batch:
         return UidSet([(first, seen.uidnext - 1)] if seen.uidnext > first else []), False
-    found = turn.session.search(uids=UidSet([(first, _LARGEST)]), since=window.search_since(turn))
-    return found.between(first, _LARGEST), True
-
-
-_LARGEST = 2**32 - 1
+    found = turn.session.search(uids=UidSet([(first, LARGEST)]), since=window.search_since(turn))
+    return found.between(first, LARGEST), True

@@ -10,7 +10,7 @@ import logging
 from contextlib import closing
 from dataclasses import dataclass
 
-from mailsync.engine import deletions, fetching, window
+from mailsync.engine import deletions, fetching, incremental, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
@@ -27,11 +27,15 @@ _TRIED_AGAIN = 20
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """UIDs that are `live` here, `missing` here and `gone` there; `agreed` tells whether to believe it."""
+    """UIDs that are `live` here, `missing` here and `gone` there; `agreed` tells whether to believe it.
+
+    Those `above` ``last_uid`` are new mail.
+    """
 
     live: UidSet
     missing: UidSet
     gone: UidSet
+    above: UidSet
     agreed: bool
 
 
@@ -44,7 +48,8 @@ def called_for(turn: Turn, held: FolderState, folder: FolderState, status: Mailb
     """
     if folder.is_complete and window.start(turn) is None:
         return turn.session.exists != folder.live_count
-    told = turn.session.has_vanished and held.highest_modseq and status.modseq != held.server_modseq
+    moved = status.modseq and status.modseq != held.server_modseq
+    told = turn.session.has_vanished and held.highest_modseq and moved
     return not told and not arrivals_explain(held, status)
 
 
@@ -58,6 +63,9 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
         turn.session.examine(folder.wire_name)
     with turn.session.deadline(turn.settings.reconcile_timeout):
         found = _compare(turn, folder)
+        if found.above and found.agreed:
+            # arrived just now, or never promised by UIDNEXT, which proves nothing
+            folder = incremental.store_new(turn, folder, found.above)
         if due or (folder.is_complete and len(found.live) != folder.live_count):
             folder = _recount(turn, folder)
         suspect = deletions.take(turn, folder, found.gone) if found.gone and found.agreed else None
@@ -93,12 +101,13 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
 def _compare(turn: Turn, folder: FolderState) -> _Comparison:
     lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
     begins = window.start(turn)
-    server, agreed = _server_uids(turn)
-    server = server.between(lowest, folder.last_uid)
+    found, agreed = _server_uids(turn)
+    above = found.between(folder.last_uid + 1, incremental.LARGEST)
+    server = found.between(lowest, folder.last_uid)
     live = store.live_uids(turn.conn, folder, lowest, folder.last_uid)
     if begins is not None:
-        return _compare_window(turn, folder, server, live, lowest)
-    return _Comparison(live, server.minus(live), live.minus(server), agreed)
+        return _compare_window(turn, folder, server, live, above, lowest)
+    return _Comparison(live, server.minus(live), live.minus(server), above, agreed)
 
 
 def _recount(turn: Turn, folder: FolderState) -> FolderState:
@@ -130,7 +139,7 @@ def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
 
 
 def _compare_window(
-    turn: Turn, folder: FolderState, server: UidSet, live: UidSet, lowest: int
+    turn: Turn, folder: FolderState, server: UidSet, live: UidSet, above: UidSet, lowest: int
 ) -> _Comparison:
     """SINCE tells days, in a zone of the server's own: dates decide what is inside, a search what is gone."""
     begins = window.start(turn)
@@ -144,7 +153,7 @@ def _compare_window(
         for states in turn.session.fetch_states(candidates):
             missing += [state.uid for state in window.inside(turn, states)]
             turn.alive()
-    return _Comparison(live, UidSet.of(missing), gone, agreed=True)
+    return _Comparison(live, UidSet.of(missing), gone, above, agreed=True)
 
 
 def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:

@@ -131,13 +131,13 @@ class Turn:
     def as_seen(self, examined: MailboxStatus, status: MailboxStatus) -> MailboxStatus:
         """The tuple to save as last compared: STATUS's, or EXAMINE's where that is silent.
 
-        The plan was made from STATUS, so what changed between the two has to be seen next time.
+        The plan was made from STATUS, so what changed between the two has to be seen next time. A MODSEQ that
+        STATUS does not tell cannot be compared: flags are scanned by the clock then.
         """
         return replace(
             status,
             messages=examined.messages if status.messages is None else status.messages,
             uidnext=examined.uidnext if status.uidnext is None else status.uidnext,
-            modseq=examined.modseq if status.modseq is None else status.modseq,
         )
 
     def connected(self, session: Session) -> None:

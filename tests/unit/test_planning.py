@@ -79,10 +79,15 @@ CASES = [
     Case("not even a forced sync visits an untracked folder", NO_VISIT, {"tracked": False}, full=True),
 
     # -- UIDVALIDITY ------------------------------------------------------------------------------------
-    Case("another UIDVALIDITY needs an EXAMINE and nothing else",
-         visit("uidvalidity", new_mail=True), {}, {"uidvalidity": 8, "uidnext": 3, "messages": 2}),
+    Case("another UIDVALIDITY needs an EXAMINE",
+         visit("uidvalidity", new_mail=True), {}, {"uidvalidity": 8}),
     Case("a UIDVALIDITY that went back is another one, too",
          visit("uidvalidity", new_mail=True), {}, {"uidvalidity": 6}),
+    Case("EXAMINE may contradict, so what else STATUS shows is planned as ever",
+         visit("uidvalidity", "flags_changes", "messages", "reconcile",
+               new_mail=True, flags="changes", reconcile=True),
+         {}, {"uidvalidity": 8, "messages": 99, "modseq": 5001},
+         reconcile_due=True),
     Case("a server that leaves UIDVALIDITY out has changed nothing", NO_VISIT, {}, {"uidvalidity": None}),
     Case("UIDVALIDITY 0 is as good as left out", NO_VISIT, {}, {"uidvalidity": 0}),
     Case("a UIDVALIDITY that was unknown is no change", NO_VISIT, {"uidvalidity": 0}, {"uidvalidity": 7}),
@@ -111,6 +116,15 @@ CASES = [
          visit("flags_changes", flags="changes"), {"server_modseq": None}),
     Case("HIGHESTMODSEQ went below the cursor: the cursor is worthless, scan",
          visit("flags_all", "reconcile", flags="all", reconcile=True), {}, {"modseq": 4999}),
+    Case("HIGHESTMODSEQ is below the cursor, as it was when compared: once is enough",
+         NO_VISIT, {"server_modseq": 4000}, {"modseq": 4000}),
+    Case("HIGHESTMODSEQ stays below the cursor: it tells nothing, flags are scanned when that is due",
+         visit("flags_newest", flags="newest"), {"server_modseq": 4000}, {"modseq": 4000}, scan_due=True),
+    Case("HIGHESTMODSEQ stays below the cursor: the safety net scans all flags",
+         visit("flags_all", "reconcile", flags="all", reconcile=True),
+         {"server_modseq": 4000}, {"modseq": 4000}, reconcile_due=True),
+    Case("HIGHESTMODSEQ is not said: flags are scanned when that is due",
+         visit("flags_newest", flags="newest"), {"server_modseq": None}, {"modseq": None}, scan_due=True),
     Case("HIGHESTMODSEQ differs from the compared one and there is no cursor yet",
          visit("flags_changes", flags="changes"), {"highest_modseq": 0}, {"modseq": 5001}),
     Case("UNSEEN changed and differs though HIGHESTMODSEQ stands still: the server contradicts itself, scan",
@@ -221,8 +235,8 @@ def test_what_is_due_longest_comes_first_and_no_more_than_the_budget() -> None:
 
 
 def test_a_scan_is_never_due_where_modseq_tells_what_changed() -> None:
-    held = [due(1, 5), due(2, 1, server_modseq=0)]
-    assert safety_nets(held, NOW, Settings(), condstore=True).scans == {2}
+    held = [due(1, 5), due(2, 1, server_modseq=0), due(3, 1, server_modseq=4999)]
+    assert safety_nets(held, NOW, Settings(), condstore=True).scans == {2, 3}
 
 
 def test_what_was_never_compared_or_not_found_clean_is_not_limited() -> None:
