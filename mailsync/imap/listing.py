@@ -33,6 +33,26 @@ def parse_list(parts: list[bytes]) -> ListedFolder | None:
     INBOX comes in any case and is returned in upper case. An unquoted name may hold spaces, which servers
     send though they must not.
     """
+    row = _row(parts)
+    if row is None:
+        return None
+    attributes, delimiter, name = row
+    return ListedFolder(
+        wire_name=name,
+        path=decode_name(name),
+        delimiter=clean_text(decode_raw(delimiter)) if delimiter else None,
+        attributes=frozenset(decode_raw(word).lower() for word in attributes.split()),
+    )
+
+
+def listed_name(parts: list[bytes]) -> bytes | None:
+    """The wire name in a row of LIST, and nothing else of it; None where :func:`parse_list` gives None."""
+    row = _row(parts)
+    return row[2] if row else None
+
+
+def _row(parts: list[bytes]) -> tuple[bytes, bytes | None, bytes] | None:
+    """Attributes, delimiter and name as they stand in a row of LIST."""
     text = parts[0]
     head = _LIST.match(text)
     if head is None:
@@ -43,18 +63,10 @@ def parse_list(parts: list[bytes]) -> ListedFolder | None:
         found = _DELIMITER.match(text, at)
         if found is None:
             return None
-        raw = found[1][-1:] if found[1] else found[2]
-        delimiter = clean_text(decode_raw(raw)) if raw else None
+        delimiter = found[1][-1:] if found[1] else found[2]
         at = found.end()
     name = _name(parts, at, extended=True)
-    if not name or len(name) > LONGEST_NAME:
-        return None
-    return ListedFolder(
-        wire_name=name,
-        path=decode_name(name),
-        delimiter=delimiter,
-        attributes=frozenset(decode_raw(word).lower() for word in head[1].split()),
-    )
+    return (head[1], delimiter, name) if name and len(name) <= LONGEST_NAME else None
 
 
 def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:

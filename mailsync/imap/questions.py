@@ -10,7 +10,7 @@ import logging
 
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
-from mailsync.imap.listing import is_list, parse_list, parse_status
+from mailsync.imap.listing import is_list, listed_name, parse_list, parse_status
 from mailsync.imap.replies import quoted
 from mailsync.imap.searching import parse_search
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
@@ -52,8 +52,9 @@ def ask_list_status(wire: Wire, items: bytes) -> Listing:
 
     def claim(parts: list[bytes]) -> bool:
         if is_list(parts):
-            listed = None if wire.reader.oversized else parse_list(parts)
-            names.update([listed.wire_name] if listed else [])
+            name = None if wire.reader.oversized else listed_name(parts)
+            if name:
+                names.add(name)
             return True
         row = parse_status(parts)
         if row is not None:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus, MessageState
 from mailsync.store.db import Connection
 from mailsync.store.queries import run
 
-_COLUMNS = [(f.name, "folder_id" if f.name == "id" else f.name) for f in fields(FolderState)]
+_COLUMNS = ["folder_id" if f.name == "id" else f.name for f in fields(FolderState)]
+_RESETS = _COLUMNS.index("uidvalidity_resets")
 
 
-def folder_from(row: Mapping[str, Any]) -> FolderState:
-    """The record of a row that holds a folder's columns, its id as ``folder_id``."""
-    values = {name: row[column] for name, column in _COLUMNS}
-    values["uidvalidity_resets"] = tuple(values["uidvalidity_resets"])
-    return FolderState(**values)
+def reader(names: Sequence[str]) -> Callable[[Sequence[Any]], FolderState]:
+    """What makes records of rows whose columns have these names; a folder's id is ``folder_id``."""
+    pick = itemgetter(*map(names.index, _COLUMNS))
+
+    def read(row: Sequence[Any]) -> FolderState:
+        values = list(pick(row))
+        values[_RESETS] = tuple(values[_RESETS])
+        return FolderState(*values)
+
+    return read
 
 
 def load(conn: Connection, account_id: int, folder_id: int | None = None) -> list[FolderState]:
     """The account's folders, or one of them, by priority."""
     cursor = run(conn, "select_folders", account_id=account_id, folder_id=folder_id)
-    names = [column.name for column in cursor.description or ()]
-    return [folder_from(dict(zip(names, row, strict=True))) for row in cursor]
+    return [*map(reader([column.name for column in cursor.description or ()]), cursor)]
 
 
 def upsert(

@@ -10,7 +10,7 @@ from typing import Any
 from mailsync.model import Account, Endpoint, FolderState, RunResult, Verdict
 from mailsync.store import crypto
 from mailsync.store.db import Connection
-from mailsync.store.folders import folder_from
+from mailsync.store.folders import reader
 from mailsync.store.queries import run
 
 
@@ -86,11 +86,11 @@ def begin(
         floor=floor,
     )
     names = [column.name for column in cursor.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    rows = cursor.fetchall()
     if not rows:
         return None
-    first = rows[0]
-    folders = [folder_from(row) for row in rows if row["folder_id"] is not None]
+    first = dict(zip(names, rows[0], strict=True))
+    folders = [] if first["folder_id"] is None else [*map(reader(names), rows)]
     return LoadedTurn(
         _account(first), folders, first["tokens"], first["now"], (first["key_id"], bytes(first["ciphertext"]))
     )
