@@ -211,6 +211,8 @@ def _window(request: AccountRequest, settings: Settings) -> tuple[datetime | Non
     if request.sync_since is not None:
         if request.sync_since > datetime.now(UTC):
             raise InvalidInput("sync_since: it lies in the future")
+        if request.sync_since.year < 1900:
+            raise InvalidInput("sync_since: it lies before 1900; leave it out for all mail")
         return request.sync_since, None
     days = settings.sync_window_days if request.sync_window_days is None else request.sync_window_days
     if not 0 <= days <= 36_500:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from mailsync.model import Account, Endpoint, FolderState, RunResult, Verdict
 from mailsync.store import crypto
 from mailsync.store.db import Connection
 from mailsync.store.folders import reader
-from mailsync.store.queries import run
+from mailsync.store.queries import run, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,11 @@ def begin(
         floor=floor,
     )
     names = [column.name for column in cursor.description or ()]
-    rows = cursor.fetchall()
+    try:
+        rows = cursor.fetchall()
+    except psycopg.Error as error:
+        # a time that Python has no date for, which somebody wrote into a row
+        raise translated(error) from error
     if not rows:
         return None
     first = dict(zip(names, rows[0], strict=True))

@@ -4,6 +4,21 @@
 alter table accounts add column mirrored_since timestamptz;
 comment on column accounts.mirrored_since is 'Mail from here on is mirrored, or being backfilled; null is all mail. A window that begins earlier backfills again.';
 
+-- What a window or a pause can be: a time without an end is no date to the programs that read it.
+update accounts
+set sync_window_days = case when sync_window_days is not null then least(sync_window_days, 36500) end,
+    sync_since = case when sync_since is not null
+                      then least(greatest(sync_since, '1900-01-01 UTC'), '2200-01-01 UTC') end,
+    paused_at = case when paused_at is not null
+                     then least(greatest(paused_at, '1900-01-01 UTC'), '2200-01-01 UTC') end
+where sync_window_days > 36500
+   or sync_since not between '1900-01-01 UTC' and '2200-01-01 UTC'
+   or paused_at not between '1900-01-01 UTC' and '2200-01-01 UTC';
+alter table accounts
+    add constraint accounts_sync_window_days_bounded check (sync_window_days <= 36500),
+    add constraint accounts_sync_since_bounded check (sync_since between '1900-01-01 UTC' and '2200-01-01 UTC'),
+    add constraint accounts_paused_at_bounded check (paused_at between '1900-01-01 UTC' and '2200-01-01 UTC');
+
 -- seconds, since a day is not always 24 hours where the session's time zone has summer time
 update accounts
 set mirrored_since = coalesce(sync_since, now() - make_interval(secs => 86400.0 * sync_window_days));
@@ -32,4 +47,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0002_add_retention', '69f3b990c37c4952a8032b302095da5b0975092b67736cedcba4f21ca043034e');
+    ('0002_add_retention', '2cf09dcb95b33e624f9042f032433fea0e752aa0dc17831a269de10889f8daea');

@@ -35,6 +35,7 @@ where paused_at is null
        or sync_state_reason = 'stuck' and sync_state_since > now() - interval '7 days')
 
 -- name: accounts_to_backfill
+-- Not those whose row somebody else is writing: a turn would wait for that, and all other accounts with it.
 select a.id
 from accounts a
 where a.paused_at is null
@@ -47,6 +48,7 @@ where a.paused_at is null
         and (f.retry_at is null or f.retry_at <= now() or f.retry_at > now() + interval '61 minutes')
   )
 order by a.id
+for share of a skip locked
 
 -- name: postpone_account
 update accounts set next_sync_at = now() + make_interval(secs => %(delay)s)

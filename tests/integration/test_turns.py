@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mailsync.engine.cycle import fill_work
 from mailsync.engine.turn import Turn
-from mailsync.errors import OutOfTokens, Transient, TurnOver
+from mailsync.errors import OutOfTokens, RowsRefused, Transient, TurnOver
 from mailsync.store import accounts, folders
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
@@ -386,3 +386,15 @@ def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:
         )
 
     return answer
+
+
+def test_a_row_that_cannot_be_read_costs_its_account_the_turn_and_no_more(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    with Mirror(database_url, scripted, scripted.new_user()) as mirror:
+        # Postgres has times that Python has not
+        mirror.conn.execute("update accounts set failing_since = 'infinity'")
+        assert type(mirror.hot()) is RowsRefused
+        mirror.conn.execute("update accounts set failing_since = null, throttle_tokens = null")
+        mirror.settle()
+        assert mirror.state == ("healthy", None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from mailsync.engine.retention import Retention
 from mailsync.engine.turn import Turn
 from mailsync.store import db, schema
-from tests.integration.stored import assert_counts_are_true, settings_for
+from tests.integration.stored import assert_counts_are_true, new_account, settings_for
 from tests.integration.turns import Mirror
 from tests.servers import mail
 from tests.servers.mailboxes import Account
@@ -150,7 +151,10 @@ def test_accounts_that_had_a_window_before_the_migration_reach_no_further(
         with monkeypatch.context() as patch:
             patch.setattr(schema, "migrations", lambda: [first])
             schema.migrate(conn, settings)
-        for email, since, days in (("a@x.y", None, None), ("b@x.y", NOW, None), ("c@x.y", None, 30)):
+        for email, since, days in (
+            ("a@x.y", None, None), ("b@x.y", NOW, None), ("c@x.y", None, 30), ("d@x.y", None, 10**9),
+            ("e@x.y", "-infinity", None),
+        ):  # fmt: skip
             conn.execute(
                 "insert into accounts"
                 " (email, imap_host, imap_port, imap_security, username, sync_since, sync_window_days)"
@@ -161,3 +165,22 @@ def test_accounts_that_had_a_window_before_the_migration_reach_no_further(
         reach = [row[0] for row in conn.execute("select mirrored_since from accounts order by email")]
     assert reach[:2] == [None, NOW]
     assert abs(reach[2] - (NOW - timedelta(days=30))) < timedelta(hours=6)
+    # what no date reaches begins at the first that is mirrored
+    assert [each.year for each in reach[3:]] == [(NOW - timedelta(days=36500)).year, 1900]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sync_window_days = 36501",
+        "sync_since = '-infinity'",
+        "sync_since = 'infinity'",
+        "paused_at = 'infinity'",
+    ],
+)
+def test_what_no_date_reaches_is_refused_where_it_is_written(database_url: str, change: str) -> None:
+    settings = settings_for(database_url)
+    with db.connect(settings, "test") as conn:
+        new_account(conn, settings)
+        with pytest.raises(psycopg.errors.CheckViolation):
+            conn.execute(f"update accounts set {change}")
