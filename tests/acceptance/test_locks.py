@@ -176,3 +176,26 @@ def test_a_worker_does_not_spin_while_somebody_locks_the_row_of_an_account_that_
         time.sleep(2)
         assert value(database, statements) - before < 300
     worker.wait_for(lambda: is_healthy(database, account))
+
+
+def test_no_account_waits_while_somebody_locks_the_row_of_another_that_is_being_filled(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    filling, quiet = scripted.new_user(), scripted.new_user()
+    for n in range(60):
+        filling.folder("INBOX").add(mail.message(n))
+    scripted.on("UID FETCH", _slowly(0.2))
+    account, other = add_account(mailsync, scripted, filling), add_account(mailsync, scripted, quiet)
+    worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="5")
+    worker.wait_for(lambda: live_uids(database, account) and is_healthy(database, other))
+    worker.terminate()
+    assert worker.wait() == 0
+
+    with psycopg.connect(mailsync.environment["DATABASE_URL"] or "") as person:
+        person.execute("update mailsync.accounts set metadata = '{}' where id = %s", [account])
+        worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="5")
+        for n in range(1, 4):
+            quiet.folder("INBOX").add(mail.message(n))
+            wait_until(lambda: len(live_uids(database, other)) == n, "mail of the other account", 5)  # noqa: B023
+        assert "Database lost" not in worker.output
+    worker.wait_for(lambda: len(live_uids(database, account)) == 60)
