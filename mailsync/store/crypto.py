@@ -41,7 +41,8 @@ def unseal(
         try:
             bound = _bound_to(account_id, endpoint)
             return AESGCM(key).decrypt(ciphertext[:_NONCE], ciphertext[_NONCE:], bound).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
+            # ValueError: it is too short to hold a nonce, or opens to what is no text
             raise KeyMismatch(
                 "the stored password does not open: host, port, security or user name were changed"
                 " without it; run `mailsync set-password`"

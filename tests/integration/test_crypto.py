@@ -68,6 +68,13 @@ def test_a_changed_byte_does_not_open(at: int) -> None:
         crypto.unseal([OLD], 1, ENDPOINT, key_id, bytes(broken))
 
 
+@pytest.mark.parametrize("length", [0, 7, 12, 20])
+def test_what_is_left_of_a_ciphertext_does_not_open(length: int) -> None:
+    key_id, ciphertext = crypto.seal([OLD], 1, ENDPOINT, "secret")
+    with pytest.raises(KeyMismatch):
+        crypto.unseal([OLD], 1, ENDPOINT, key_id, ciphertext[:length])
+
+
 def test_equal_passwords_look_different() -> None:
     assert len({crypto.seal([OLD], 1, ENDPOINT, "secret")[1] for _ in range(50)}) == 50
 
