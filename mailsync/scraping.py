@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
+from socket import SHUT_RD, socket
 from typing import Any
 
 from mailsync import metrics
@@ -133,6 +133,29 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = _PATIENCE
+
+    def setup(self) -> None:
+        """Give the request a time to come in: byte by byte it would never be late."""
+        super().setup()
+        self._late = threading.Timer(_PATIENCE, self._stop_reading)
+        self._late.daemon = True
+        self._late.start()
+
+    def parse_request(self) -> bool:
+        """Read the headers too; from then on nothing is read any more."""
+        try:
+            return super().parse_request()
+        finally:
+            self._late.cancel()
+
+    def finish(self) -> None:
+        """Close, of a request that never came in too."""
+        self._late.cancel()
+        super().finish()
+
+    def _stop_reading(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(SHUT_RD)
 
     def do_GET(self) -> None:
         """Answer GET /metrics, and HEAD as GET without the text."""

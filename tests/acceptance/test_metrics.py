@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection
 from typing import Any
 
@@ -142,6 +143,25 @@ def test_the_listener_answers_only_what_it_is_there_for(
     assert worker.wait(10) == 0
     assert time.monotonic() - began < 2, "nobody who scrapes holds up the end"
     for each in silent:
+        each.close()
+
+
+def test_those_who_speak_too_slowly_are_not_listened_to_for_long(
+    mailsync: Mailsync, start_worker: StartWorker
+) -> None:
+    port = free_port()
+    start_worker(METRICS_PORT=str(port)).wait_for("Ready")
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+
+    def is_answered() -> bool:
+        for each in slow:
+            with suppress(OSError):
+                each.send(b"G")
+        return ask(port)[0] == 200
+
+    wait_until(lambda: not is_answered(), "all places taken")
+    wait_until(is_answered, "places again", timeout=10)
+    for each in slow:
         each.close()
 
 
