@@ -35,7 +35,7 @@ _ASTRING = r"""(?:\\?"(?:[^"\\]|\\.)*"|[^\s"]+)"""
 # Servers and people write "LOGIN failed for …" too; that is prose, not a command.
 _LOGIN = re.compile(rf"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b){_ASTRING} {_ASTRING}")
 _AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S+) {_ASTRING}")
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), 127, 0x85, 0x2028, 0x2029)}
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
 class _Secrets:

@@ -93,6 +93,9 @@ def commands() -> None:
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
+    # closed by who started us: what is opened next would get its number, and what is printed
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         # a terminal that cannot show a character gets another one rather than an error
         with contextlib.suppress(AttributeError, ValueError):
@@ -141,9 +144,10 @@ def _unexpected(error: Exception) -> int:
 
 
 def _fail(text: str, code: int) -> int:
+    from mailsync.cli.texts import printable
     from mailsync.logs import redact
 
-    click.echo(f"mailsync: {redact(' '.join(text.split()))}", err=True)
+    click.echo(f"mailsync: {printable(redact(' '.join(text.split())))}", err=True)
     return code
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from mailsync import logs
+from mailsync.cli.texts import BIDI
 from mailsync.config import Settings, read_environment
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import DatabaseUnavailable
@@ -28,6 +29,9 @@ LOCK_WAIT = 5.0
 DEV_DIRECTORY = Path(".mailsync")
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# those below 32 JSON escapes itself
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029, *map(ord, BIDI))}
 
 
 def environment(*, with_dev: bool = True) -> dict[str, str]:
@@ -130,7 +134,12 @@ def email_argument(command: F) -> F:
 
 def emit(document: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2))
+    click.echo(as_json(document, indent=2))
+
+
+def as_json(document: object, *, indent: int | None = None) -> str:
+    """A JSON document as text; what would steer the terminal that it may be shown on is escaped in it."""
+    return json.dumps(plain(document), ensure_ascii=False, indent=indent).translate(_ESCAPED)
 
 
 def say(text: str, *, as_json: bool = False) -> None:

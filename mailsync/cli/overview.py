@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -231,7 +230,7 @@ def _show_json(seen: Overview | str) -> None:
     if isinstance(seen, str):
         note(f"mailsync: {seen}")
     else:
-        click.echo(json.dumps(ground.plain(_document(seen)), ensure_ascii=False))
+        click.echo(ground.as_json(_document(seen)))
 
 
 def _show_block(seen: Overview | str) -> None:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 GAP = "  "
 LRM = "\u200e"
 _LEAST_FLEXIBLE = 16
-_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that change the direction of the text around them."""
 
 
 def printable(text: str) -> str:
     """`text` as one line that cannot steer the terminal: controls and direction marks become U+FFFD."""
     return "".join(
-        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDI else c
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in BIDI else c
         for c in text.replace("\n", " ").replace("\t", " ")
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -212,3 +214,10 @@ def test_watching_ends_with_ctrl_c(mailsync: Mailsync) -> None:
     assert running.wait(5) == 0
     assert time.monotonic() - begun < 3
     assert "Traceback" not in running.output
+
+
+def test_output_that_is_closed_is_no_error(mailsync: Mailsync) -> None:
+    command = [sys.executable, "-m", "mailsync", "status", "--json"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, env=mailsync.environment, cwd=mailsync.directory, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -185,6 +185,10 @@ def test_hostile_names_garble_nothing_and_can_be_chosen_as_they_are_shown(
         assert len(counts) == 2 + len(names)
         assert len(set(map(width, counts))) == 1
         assert "\u200eשלום עולם\u200e" in done.stdout
+    database.execute("update folders set path = 'c1 \x9b2J' where path = %s", ["ab\u202ecd"])
+    listed = mailsync("list-folders", EMAIL, "--json")
+    assert "c1 \x9b2J" in [folder["path"] for folder in listed.json()["folders"]]
+    assert not set("\x1b\x9b\u202e") & set(listed.stdout) and names[1] in listed.stdout
     chosen = mailsync("untrack-folder", EMAIL, "evil\ufffd[31m\ufffd red", "--json")
     assert (chosen.returncode, chosen.json()["path"]) == (0, names[0])
     database.execute("update folders set path = %s where path = %s", ["evil\x1b[31m\x08\nred", "x" * 300])
