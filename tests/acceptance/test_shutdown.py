@@ -55,6 +55,30 @@ def test_a_signal_in_the_middle_of_batches_ends_the_worker_in_order(
     assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]
 
 
+@pytest.mark.long
+def test_a_row_that_somebody_locks_does_not_put_the_end_off(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    for n in range(200):
+        user.folder("INBOX").add(mail.message(n))
+    scripted.on("UID FETCH", _slowly(0.1))
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="5")
+    worker.wait_for(lambda: live_uids(database, account))
+    waiting = "select count(*) from pg_stat_activity where application_name = 'mailsync-worker' and"
+    waiting += " datname = current_database() and wait_event_type = 'Lock'"
+
+    with psycopg.connect(mailsync.environment["DATABASE_URL"] or "") as person:
+        person.execute("select from mailsync.folders for update")
+        worker.wait_for(lambda: value(database, waiting))
+        worker.terminate()
+        assert worker.wait(10) == 0
+
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: live_uids(database, account) == list(range(1, 201)))
+
+
 @pytest.mark.parametrize("command", ["LOGIN", "UID FETCH"])
 def test_a_server_that_hangs_holds_the_end_up_for_no_longer_than_its_grace(
     command: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
