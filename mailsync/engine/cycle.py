@@ -228,8 +228,12 @@ def _note_sizes(turn: Turn) -> None:
 def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> bool:
     """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success."""
     turn.working()
+    turn.reached(folder)
     try:
         sync_folder(turn, folder, status, plan)
+    except TurnOver:
+        turn.interrupted(folder)
+        raise
     except (FolderError, ProtocolError) as error:
         if turn.session.closed:
             raise

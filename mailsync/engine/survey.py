@@ -45,15 +45,19 @@ def _without_inbox(names: Iterable[bytes]) -> set[bytes]:
 def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) -> list[FolderState]:
     """The folders to look at: all that are tracked, or, without LIST-STATUS, the next of the round.
 
-    With `done`, all but those.
+    With `done`, all but those. Priority folders come first, then those that earlier turns did not get to, or
+    what always ends a turn early would keep them waiting for ever.
     """
-    tracked = turn.tracked()
-    if listing is not None:
-        return tracked
-    if done is not None:
-        return [f for f in tracked if f.is_priority or f.id not in done]
-    chosen, turn.folder_rr_cursor = folders_to_poll(tracked, turn.account.folder_rr_cursor, turn.settings)
-    return chosen
+    tracked, cursor = turn.tracked(), turn.account.folder_rr_cursor
+    if listing is None and done is None:
+        chosen, following = folders_to_poll(tracked, cursor, turn.settings)
+        first = min(turn.settings.sync_priority_folders, sum(f.is_priority for f in tracked))
+        turn.cursors = {f.id: f.id for f in chosen[first:-1]} | {f.id: following for f in chosen[first:][-1:]}
+        return chosen
+    others = sorted((f for f in tracked if not f.is_priority), key=lambda f: (f.id <= cursor, f.id))
+    turn.cursors = {f.id: f.id for f in others}
+    rest = others if listing is not None else [f for f in others if f.id not in (done or ())]
+    return [f for f in tracked if f.is_priority] + rest
 
 
 def survey(
@@ -63,7 +67,11 @@ def survey(
     statuses = listing.statuses if listing else {}
     for folder in chosen:
         # a row without STATUS says nothing of the folder, so it is asked for alone
-        status = statuses.get(folder.wire_name) or _status(turn, folder)
+        status = statuses.get(folder.wire_name)
+        if status is None:
+            turn.session.check_budget()
+            turn.reached(folder)
+            status = _status(turn, folder)
         if status is not None:
             yield folder, status
 

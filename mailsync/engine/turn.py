@@ -71,6 +71,8 @@ class Turn:
     run_id: int | None = None
     next_discovery_at: datetime | None = None
     folder_rr_cursor: int | None = None
+    cursors: dict[int, int] = field(default_factory=dict)
+    _reached: tuple[int, int | None] | None = None
     priority_at: datetime | None = None
     overall_at: datetime | None = None
     batch_size: int = 0
@@ -214,6 +216,17 @@ class Turn:
                 "error": text,
             },
         )
+
+    def reached(self, folder: FolderState) -> None:
+        """Note that the round over the folders has come to this one, before it can end the connection."""
+        if folder.id in self.cursors and (self._reached is None or self._reached[0] != folder.id):
+            self._reached = folder.id, self.folder_rr_cursor
+            self.folder_rr_cursor = self.cursors[folder.id]
+
+    def interrupted(self, folder: FolderState) -> None:
+        """Let the next turn begin with this one, too little was left for it; unless this turn did already."""
+        if self._reached is not None and self._reached[0] == folder.id and self._reached[1] is not None:
+            self.folder_rr_cursor = self._reached[1]
 
     def put(self, folder: FolderState, **changes: object) -> FolderState:
         """Carry a change that was just written to the row over to the record."""

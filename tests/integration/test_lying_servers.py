@@ -136,3 +136,39 @@ def test_where_status_has_another_uidvalidity_than_examine_all_goes_on(
     assert flagged(mirror) == [3]
     assert mirror.value("select array_agg(id order by uid) from messages") == ids
     assert mirror.state == ("healthy", None)
+
+
+@pytest.mark.parametrize("offered", [b"LIST-STATUS LIST-EXTENDED", b""], ids=["LIST-STATUS", "STATUS"])
+def test_folders_that_need_a_look_each_time_do_not_keep_the_others_from_theirs(
+    scripted: ScriptedServer, user: Account, mirror: Mirror, offered: bytes
+) -> None:
+    scripted.capabilities = b"IMAP4rev1 UNSELECT " + offered
+    say(scripted, b"UIDNEXT", None, *STATUS)
+    paths = [f"Folder {number:02}" for number in range(15)]
+    for path in paths:
+        letters(user, 2, path)
+    for turn in (mirror.hot, mirror.fill, *[mirror.hot] * 4):
+        turn()
+    # from now on a turn has commands for a few folders
+    mirror.configure(imap_max_commands_per_minute=48)
+    for path in paths:
+        user.folder(path).expunge(1)
+    for _ in range(20):
+        mirror.conn.execute("update accounts set throttle_tokens = 12")
+        mirror.hot()
+    assert [path for path in paths if list(mirror.rows(path)) != [2]] == []
+
+
+def test_a_folder_that_ends_connections_does_not_keep_the_others_from_theirs(
+    scripted: ScriptedServer, user: Account, mirror: Mirror
+) -> None:
+    paths = [f"Folder {number}" for number in range(4)]
+    for path in paths:
+        letters(user, 2, path)
+    mirror.settle()
+    scripted.on("EXAMINE", lambda r: r.close() if b"Folder 1" in r.text else r.default())
+    for path in paths:
+        user.folder(path).expunge(1)
+    for _ in range(3):
+        mirror.hot()
+    assert [path for path in paths if list(mirror.rows(path)) != [2]] == ["Folder 1"]
