@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from mailsync.config import Settings
-from mailsync.errors import SchemaError
+from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.store.db import Connection
 from mailsync.store.queries import lacking, run, translated
 
@@ -98,6 +98,11 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
                     conn.execute(migration.text.encode())
         finally:
             conn.execute("select pg_advisory_unlock(hashtext(%s), hashtext(%s))", lock)
+    except psycopg.errors.LockNotAvailable as error:
+        raise DatabaseUnavailable(
+            "a migration waited 10 s for a table that another transaction keeps locked, and was undone;"
+            " run `mailsync migrate` again"
+        ) from error
     except psycopg.Error as error:
         raise translated(error) from error
     return [migration.name for migration in todo]

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mailsync.errors import SchemaError
+from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.model import MessageState
 from mailsync.store import db, messages, schema
 from tests.integration.stored import message, new_account, new_folder, settings_for
@@ -203,6 +203,20 @@ with db.connect(settings, "test") as conn:
     ]
     printed = sorted(int(process.communicate(timeout=60)[0]) for process in running)
     assert printed == [0, 0, 0, len(MIGRATIONS)]
+
+
+def test_a_migration_does_not_wait_long_for_a_table_and_says_what_it_waited_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "create table made (); set local lock_timeout = '50ms'; lock table accounts;"
+    known = [*schema.migrations(), schema.Migration("9999_wait", text, "")]
+    monkeypatch.setattr(schema, "migrations", lambda: known)
+    settings = settings_for(database_url)
+    with db.connect(settings, "test") as conn, psycopg.connect(database_url) as other:
+        other.execute("select from mailsync.accounts")
+        with pytest.raises(DatabaseUnavailable, match="table that another transaction keeps locked"):
+            schema.migrate(conn, settings)
+        assert "made" not in in_schema("mailsync", conn)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(
