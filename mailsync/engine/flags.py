@@ -19,11 +19,12 @@ NEWEST = 1000
 
 class Followed(NamedTuple):
     """What a step has looked at: ``cursor`` is the new one, None if it has to wait; ``scanned`` tells whether
-    all was looked at that a due scan is for.
+    all was looked at that a due scan is for, ``vanished`` whether deletions were told.
     """
 
     cursor: int | None
     scanned: bool
+    vanished: bool = False
 
 
 NOTHING = Followed(None, scanned=False)
@@ -48,8 +49,8 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
     gone = deletions.among_live(turn, folder, changes.vanished)
     if gone and (suspect := deletions.take(turn, folder, gone)):
         folders.suspect_deletion(turn.conn, folder, suspect)
-        return NOTHING
-    return Followed(seen.modseq, scanned=False)
+        return Followed(None, scanned=False, vanished=True)
+    return Followed(seen.modseq, scanned=False, vanished=bool(changes.vanished))
 
 
 def scan(turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all") -> Followed:

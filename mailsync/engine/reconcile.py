@@ -39,17 +39,17 @@ class _Comparison:
     agreed: bool
 
 
-def called_for(turn: Turn, held: FolderState, folder: FolderState, status: MailboxStatus) -> bool:
+def called_for(
+    turn: Turn, held: FolderState, folder: FolderState, status: MailboxStatus, *, told: bool
+) -> bool:
     """Whether, after new mail and flags, something in the folder is still not explained.
 
     In a complete folder without a window EXISTS, as of now, is compared with the live rows. In any other the
-    server's tuple, as `held` and as it is, has to be explained by arrivals; or by VANISHED, which was asked
-    for, since a deletion moves HIGHESTMODSEQ.
+    server's tuple, as `held` and as it is, has to be explained by arrivals; or by deletions that VANISHED has
+    `told`. That it told none explains nothing.
     """
     if folder.is_complete and window.start(turn) is None:
         return turn.session.exists != folder.live_count
-    moved = status.modseq and status.modseq != held.server_modseq
-    told = turn.session.has_vanished and held.highest_modseq and moved
     return not told and not arrivals_explain(held, status)
 
 

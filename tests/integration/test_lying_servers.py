@@ -172,3 +172,16 @@ def test_a_folder_that_ends_connections_does_not_keep_the_others_from_theirs(
     for _ in range(3):
         mirror.hot()
     assert [path for path in paths if list(mirror.rows(path)) != [2]] == ["Folder 1"]
+
+
+def test_a_deletion_in_a_window_that_vanished_leaves_out_is_seen_at_the_next_tick(
+    user: Account, mirror: Mirror
+) -> None:
+    mirror.conn.execute("update accounts set sync_since = '2024-01-01T00:00:00Z'")
+    mirror.settle()
+    inbox = user.folder("INBOX")
+    inbox.expunge(4)
+    inbox.vanished.clear()
+    mirror.hot()
+    assert sorted(mirror.rows()) == [1, 2, 3, *range(5, 11)]
+    assert mirror.state == ("healthy", None)
