@@ -32,7 +32,7 @@ lint: $(STAMP)
 	$(VENV)/mypy --strict mailsync
 	$(VENV)/python -m pytest -q tests/unit/test_layers.py
 
-bench: $(STAMP) dovecot ## how fast a first sync is, as ratios of one run
+bench: $(STAMP) dovecot ## first syncs, scans and quiet ticks, beside server and database alone
 	@$(VENV)/python -m tests.benchmarks.run
 
 clean: ## remove .venv and all that was built (not .mailsync, which holds data of make dev)

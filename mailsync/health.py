@@ -256,7 +256,7 @@ def _state(
         return "degraded", "overall_lag", f"some folder has not been compared for {minutes} minutes"
     if until is None or until < now:
         return "degraded", "unreconciled", "some folder is still to be found equal to the server"
-    gone = next((f for f in folders if f.tracked and f.missing_since and f.live_count), None)
+    gone = next((f for f in folders if f.missing_since and f.live_count), None)
     if gone and gone.missing_since:
         ends = gone.missing_since.astimezone(UTC) + timedelta(seconds=settings.folder_missing_grace)
         what = f"{gone.path} is no longer listed; its messages stay until {ends:%Y-%m-%d %H:%M} UTC"

@@ -191,9 +191,8 @@ def _row(message: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _serve(settings: Settings, server: Embedded, directory: Path) -> int:
-    environment = {
-        name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields
-    }
+    # empty is not set, also where a file .env says otherwise
+    environment = {**os.environ, **{name.upper(): "" for name in Settings.model_fields}}
     assert settings.imap_encryption_key
     assert settings.api_token
     token = directory / "token"

@@ -194,8 +194,8 @@ def remarks(folder: FolderState, now: datetime, settings: Settings) -> list[str]
     if folder.missing_since:
         ends = grace_ends(folder, settings)
         what = f"its rows become tombstones {due(ends, now)} unless it comes back"
-        if folder.status == "missing":
-            what = "its rows are tombstones now, and come back if it does"
+        if folder.status == "missing" or not folder.live_count:
+            what = "it has no live rows, and gets them back if it comes back"
         said.append(f"not listed by the server since {moment(folder.missing_since)}; {what}")
     if folder.tracked_by_user and folder.excluded_reason:
         why = printable(folder.excluded_reason)

@@ -73,7 +73,7 @@ class SyncProgress:
 
     def pause(self, seconds: float) -> None:
         """Say that the command budget of the account has to fill up."""
-        text = f"waiting {seconds:.0f}s (throttle)"
+        text = f"waiting {seconds:.0f}s (throttle: IMAP_MAX_COMMANDS_PER_MINUTE)"
         if self._bar is not None:
             self._bar.label = pad(fit(text, _LABEL), _LABEL)
             self._bar.render_progress()

@@ -47,10 +47,16 @@ def state(a: AccountStatus) -> str:
     return f"{a.sync_state}{why}{' *' if a.currently_syncing else ''}"
 
 
+_HELPS = {
+    "auth_failed": "`mailsync set-password` gives it another one",
+    "key_mismatch": "give its key in IMAP_ENCRYPTION_KEY, or `mailsync set-password`",
+}
+
+
 def message(a: AccountStatus) -> str:
     """What is wrong, and for a broken account the command that helps."""
     said = printable(redact(a.sync_state_message or ""))
     if a.sync_state != "broken":
         return said
-    command = "set-password" if a.sync_state_reason == "auth_failed" else "reset-account"
-    return f"{said} (`mailsync {command}` tries it again)"
+    helps = _HELPS.get(a.sync_state_reason or "", "`mailsync reset-account` lets it go on")
+    return f"{said} ({helps})"

@@ -36,13 +36,14 @@ def generate_key(as_json: bool) -> None:
 def rotate_key(as_json: bool) -> None:
     """Seal all stored passwords under the first key of IMAP_ENCRYPTION_KEY, all of them or none.
 
-    Give every process the new key in front of the old one and restart it, then run this, then take the old
-    key away. Services may run meanwhile. Run again it changes nothing.
+    First store the new key in front of the old one where all processes find it: where IMAP_ENCRYPTION_KEY is
+    set for them (.env, systemd, the platform), for `mailsync dev` in .mailsync/key. Restart them, run this,
+    then take the old key away. Services may run meanwhile. Run again it changes nothing.
 
     \b
     Example:
-      export IMAP_ENCRYPTION_KEY="$(mailsync generate-key),$IMAP_ENCRYPTION_KEY"
-      mailsync rotate-key
+      mailsync generate-key        # say it prints NEW; then IMAP_ENCRYPTION_KEY=NEW,OLD in .env
+      mailsync rotate-key          # and then IMAP_ENCRYPTION_KEY=NEW
     """
     settings = settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     with database(settings) as conn:

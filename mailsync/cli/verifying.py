@@ -13,7 +13,7 @@ from mailsync.cli.syncing import SYNC_WAIT
 from mailsync.cli.texts import fit, many, printable
 from mailsync.engine import verify as comparing
 from mailsync.engine.sessions import Sessions
-from mailsync.engine.verify import Difference, FolderReport, Report
+from mailsync.engine.verify import NO_SUCH_FOLDER, Difference, FolderReport, Report
 from mailsync.engine.work import Engine
 from mailsync.errors import Stopped
 from mailsync.store import db
@@ -58,9 +58,28 @@ def verify(email: str, as_json: bool) -> int:
     else:
         say(describe(report))
         if report.different:
-            name = printable(email)
-            note(f"`mailsync sync {name}` brings in what is new since the last sync, and --full looks at all")
+            for line in _advice(report, printable(email)):
+                note(line)
     return 1 if report.different else 0
+
+
+def _advice(report: Report, email: str) -> list[str]:
+    """What helps against the kinds of differences that there are."""
+    kinds = {kind for folder in report.folders.values() for kind in folder.counts}
+    gone = any(d.server == NO_SUCH_FOLDER for f in report.folders.values() for d in f.differences)
+    said = []
+    if kinds - {"outside_window"} and not (gone and kinds <= {"extra", "outside_window"}):
+        said.append(
+            f"`mailsync sync {email}` brings in what is new since the last sync, and --full looks at all"
+        )
+    if gone:
+        said.append(
+            "rows of a folder that is gone stay for FOLDER_MISSING_GRACE;"
+            f" `mailsync untrack-folder {email} PATH` lets go of them now"
+        )
+    if "outside_window" in kinds:
+        said.append("rows that are older than the window expire within the hour, while a worker runs")
+    return said
 
 
 def describe(report: Report) -> str:
@@ -116,4 +135,4 @@ def _describe(difference: Difference) -> str:
 
 
 def _pause(seconds: float) -> None:
-    note(f"  waiting {seconds:.0f}s (throttle)")
+    note(f"  waiting {seconds:.0f}s (throttle: IMAP_MAX_COMMANDS_PER_MINUTE)")

@@ -20,7 +20,7 @@ def follow(turn: Turn) -> None:
 
     A window that begins earlier, or is gone, lets the backfill pass fetch what is missing. One that was
     narrowed is noted at once, since the folders that are filled from now on reach no further; its rows
-    expire at the next retention, which also moves a rolling window's reach along.
+    expire at the next retention, which is due at once then, and also moves a rolling window's reach along.
     """
     begins, reached = window.start(turn), turn.account.mirrored_since
     if begins is None and reached is None:
@@ -35,6 +35,7 @@ def follow(turn: Turn) -> None:
         )
     elif begins is not None and (reached is None or begins - reached > _DAY):
         retention.move_reach(turn.conn, turn.account.id, begins)
+        retention.hasten(turn.conn)
 
 
 def _slack(turn: Turn) -> timedelta:

@@ -26,7 +26,7 @@ def list_status(turn: Turn) -> Listing | None:
 
 
 def shows_other_folders(turn: Turn, listing: Listing) -> bool:
-    """Whether names came or went that we do not know of, or became mailboxes; told once a session."""
+    """Whether names came or went, or the mailboxes of known names; told once a session."""
     there = [f for f in turn.folders if not f.missing_since]
     known = {f.wire_name for f in there}
     only_names = {f.wire_name for f in there if f.excluded_reason in HOLDS_NONE}
@@ -34,7 +34,9 @@ def shows_other_folders(turn: Turn, listing: Listing) -> bool:
     is_news = listing.shape != turn.session.listed
     turn.session.listed = listing.shape
     return is_news and (
-        _without_inbox(known) != _without_inbox(listing.names) or not only_names.isdisjoint(listing.statuses)
+        _without_inbox(known) != _without_inbox(listing.names)
+        or not only_names.isdisjoint(listing.statuses)
+        or any(f.tracked and f.is_complete and f.wire_name not in listing.statuses for f in there)
     )
 
 

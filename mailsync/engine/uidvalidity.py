@@ -34,10 +34,7 @@ def settle(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState 
         return turn.put(folder, uidvalidity=told)
     recent = [r for r in folder.uidvalidity_resets if r > turn.now() - timedelta(hours=24)]
     if len(recent) >= turn.settings.uidvalidity_max_resets:
-        raise ResetLimit(
-            f"folder {folder.path}: UIDVALIDITY changed {len(recent) + 1} times in 24 hours;"
-            " see why, then run `mailsync reset-account`"
-        )
+        raise ResetLimit(f"folder {folder.path}: UIDVALIDITY changed {len(recent) + 1} times in 24 hours")
     with transaction(turn.conn):
         folders.restart(turn.conn, folder, told)
     log.warning(

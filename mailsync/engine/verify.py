@@ -15,7 +15,7 @@ from mailsync.engine.catch_up import take_turns
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import FolderError, ProtocolError
-from mailsync.folders import assign_roles, is_inbox
+from mailsync.folders import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.logs import redact
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
@@ -23,6 +23,7 @@ from mailsync.uids import UidSet
 
 STRETCH = 5000
 MOST_SHOWN = 100
+NO_SUCH_FOLDER = "no such folder"
 
 _LARGEST = 2**32 - 1
 _EXPIRY = timedelta(hours=2)
@@ -141,20 +142,20 @@ def _compare(turn: Turn, report: Report) -> None:
 def _compare_listing(turn: Turn, report: Report) -> None:
     """Folders that the server has and the mirror does not know, and those whose rows outlive them."""
     listed = turn.session.list_folders()
-    names = {f.wire_name for f in listed}
-    known = {f.wire_name for f in turn.folders if not f.missing_since}
     traits = assign_roles(listed)
+    mailboxes = {name for name, found in traits.items() if found.excluded_reason not in HOLDS_NONE}
+    known = {f.wire_name for f in turn.folders if not f.missing_since}
     for each in listed:
         wanted = traits[each.wire_name].excluded_reason is None and not is_inbox(each.wire_name)
         if wanted and each.wire_name not in known:
             unknown = report.folders[each.wire_name] = FolderReport(None, each.path, complete=False)
             unknown.add(Difference("unknown_folder"))
     for folder in turn.folders:
-        gone = folder.wire_name not in names and not is_inbox(folder.wire_name)
-        if folder.tracked and gone and folder.live_count:
+        gone = folder.wire_name not in mailboxes and not is_inbox(folder.wire_name)
+        if gone and folder.live_count:
             outlived = report.folders[folder.id] = FolderReport(folder.id, folder.path, folder.is_complete)
             rows = f"{folder.live_count} rows, kept for FOLDER_MISSING_GRACE"
-            outlived.add(Difference("extra", None, "no such folder", rows), folder.live_count)
+            outlived.add(Difference("extra", None, NO_SUCH_FOLDER, rows), folder.live_count)
             report.done.add(folder.id)
 
 

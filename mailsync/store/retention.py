@@ -57,6 +57,11 @@ def finish(conn: Connection) -> None:
     run(conn, "finish_retention")
 
 
+def hasten(conn: Connection) -> None:
+    """It is due now: a window was narrowed."""
+    run(conn, "hasten_retention")
+
+
 def accounts_to_remove(conn: Connection) -> list[int]:
     """The accounts that a person has removed and that still have rows."""
     return [row[0] for row in run(conn, "accounts_to_remove")]

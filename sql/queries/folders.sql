@@ -51,8 +51,8 @@ with listed as (
                              then coalesce(f.missing_since, now()) end,
         status = case when f.status = 'missing' and coalesce(excluded.excluded_reason, '') not in ('noselect', 'nonexistent')
                       then 'pending' else f.status end,
-        last_error = case when f.missing_since is null then f.last_error end,
-        retry_at = case when f.missing_since is null then f.retry_at end,
+        last_error = case when f.missing_since is null and excluded.excluded_reason is null then f.last_error end,
+        retry_at = case when f.missing_since is null and excluded.excluded_reason is null then f.retry_at end,
         updated_at = now()
     where (f.path, f.delimiter, f.role, f.sync_priority, f.excluded_reason, f.mailbox_id, f.tracked,
            f.missing_since is not null)

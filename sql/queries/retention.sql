@@ -20,6 +20,9 @@ insert into upkeep (name, next_at, finished_at) values ('retention', now() + int
 on conflict (name) do update
 set next_at = greatest(now(), coalesce(upkeep.started_at, now()) + interval '1 hour'), finished_at = now()
 
+-- name: hasten_retention
+update upkeep set next_at = least(next_at, now()) where name = 'retention'
+
 -- name: accounts_to_remove
 select id from accounts where deleting_at is not null order by id
 

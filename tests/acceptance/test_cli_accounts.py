@@ -254,16 +254,23 @@ def test_a_reset_clears_failures_and_a_resync_fetches_again(
     assert database.execute("select id, uid from messages order by id").fetchall() == before
 
 
-@pytest.mark.parametrize(("reason", "command"), [("auth_failed", "set-password"), ("stuck", "reset-account")])
+@pytest.mark.parametrize(
+    ("reason", "helps"),
+    [
+        ("auth_failed", "`mailsync set-password` gives it another one"),
+        ("key_mismatch", "give its key in IMAP_ENCRYPTION_KEY, or `mailsync set-password`"),
+        ("stuck", "`mailsync reset-account` lets it go on"),
+    ],
+)
 def test_a_broken_account_is_shown_with_the_command_that_helps(
-    mailsync: Mailsync, database: psycopg.Connection[Any], reason: str, command: str
+    mailsync: Mailsync, database: psycopg.Connection[Any], reason: str, helps: str
 ) -> None:
     args = ("--host", "localhost", "--no-verify", "--password-stdin")
     mailsync("add-account", EMAIL, *args, input="any-password\n")
     set_state = "update accounts set sync_state = 'broken', sync_state_reason = %s, sync_state_message = 'No'"
     database.execute(set_state, [reason])
-    assert f"  {EMAIL}: No (`mailsync {command}` tries it again)" in mailsync("status").stdout.splitlines()
-    assert f"No (`mailsync {command}` tries it again)" in mailsync("check-account", EMAIL).stdout
+    assert f"  {EMAIL}: No ({helps})" in mailsync("status").stdout.splitlines()
+    assert f"No ({helps})" in mailsync("check-account", EMAIL).stdout
 
 
 def test_a_new_password_is_tried_before_it_is_stored(

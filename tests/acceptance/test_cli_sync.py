@@ -244,7 +244,7 @@ def test_a_sync_waits_for_the_throttle_without_the_lock(
         user.create(name).add(message(1))
     add(mailsync, scripted, user)
     running = mailsync.start("sync", EMAIL, IMAP_MAX_COMMANDS_PER_MINUTE="200")
-    running.wait_for("(throttle)")
+    running.wait_for("(throttle: ")
     with lock_held(database):
         pass
     assert running.wait(60) == 0

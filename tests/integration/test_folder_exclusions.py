@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from mailsync.engine.turn import Turn
+from mailsync.engine.verify import verify
 from mailsync.store import folders
 from tests.integration.discoveries import (
     ALL,
@@ -68,6 +70,30 @@ def test_a_mailbox_of_which_only_the_name_is_left_has_its_grace_and_can_come_bac
         assert ids(mirror, "Parent") == rows
         assert mirror.folder("Parent").tracked_by_user is True
         assert mirror.state == ("healthy", None)
+
+
+@on_either_server
+def test_a_parent_that_is_deleted_while_its_children_stay_is_not_called_equal(
+    database_url: str, scripted_with: Servers, offered: bytes
+) -> None:
+    server = scripted_with(capabilities=offered)
+    user = server.new_user()
+    letters(user, 3, "Parent")
+    letters(user, 1, "Parent/Child")
+    with Mirror(database_url, server, user) as mirror:
+        mirror.settle()
+        user.folder("Parent").attributes = (rb"\Noselect",)
+        server.on("STATUS", refusing(b"Parent"))
+        server.on("LIST", without_status_of(b"Parent"))
+        if offered == BARE:
+            mirror.conn.execute("update accounts set next_discovery_at = now()")
+        ended = mirror.hot()
+        assert isinstance(ended, Turn), ended
+        parent = mirror.folder("Parent")
+        assert (parent.missing_since is None, parent.last_error, parent.live_count) == (False, None, 3)
+        assert mirror.state == ("degraded", "folder_missing")
+        report = verify(mirror.engine, mirror.account_id, wait=5)
+        assert report.folders[parent.id].counts == {"extra": 3}
 
 
 @on_either_server

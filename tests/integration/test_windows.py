@@ -72,6 +72,7 @@ def test_what_a_narrowed_window_lets_go_comes_back_with_its_ids_when_it_is_widen
         move_window(mirror, 4)
         look_at_all(mirror)
         assert ages(mirror) == [1, 2, 3, 4, 5, 6, 7, 8, 9], "rows expire by retention alone"
+        assert mirror.value("select next_at <= now() from upkeep"), "which is due at once"
         expire(mirror)
         look_at_all(mirror)
         assert ages(mirror) == [1, 2, 3, 4], "and no reconcile brings them back"
