@@ -35,6 +35,8 @@ def unseal(
     keys: Sequence[bytes], account_id: int, endpoint: Endpoint, sealed_with: str, ciphertext: bytes
 ) -> str:
     """Decrypt with whichever of `keys` sealed it; raises KeyMismatch."""
+    if not ciphertext:
+        raise KeyMismatch("no password is stored; run `mailsync set-password`")
     for key in keys:
         if key_id(key) != sealed_with:
             continue

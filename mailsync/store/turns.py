@@ -97,9 +97,8 @@ def begin(
         return None
     first = dict(zip(names, rows[0], strict=True))
     folders = [] if first["folder_id"] is None else [*map(reader(names), rows)]
-    return LoadedTurn(
-        _account(first), folders, first["tokens"], first["now"], (first["key_id"], bytes(first["ciphertext"]))
-    )
+    sealed = (first["key_id"] or "", bytes(first["ciphertext"] or b""))
+    return LoadedTurn(_account(first), folders, first["tokens"], first["now"], sealed)
 
 
 def end(

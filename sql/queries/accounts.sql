@@ -22,8 +22,9 @@ on conflict (account_id) do update
 set key_id = excluded.key_id, ciphertext = excluded.ciphertext, rotated_at = now()
 
 -- name: select_credentials
-select a.id, a.email, a.imap_host, a.imap_port, a.imap_security, a.username, c.key_id, c.ciphertext
-from accounts a join account_credentials c on c.account_id = a.id
+select a.id, a.email, a.imap_host, a.imap_port, a.imap_security, a.username,
+       coalesce(c.key_id, '') as key_id, coalesce(c.ciphertext, '') as ciphertext
+from accounts a left join account_credentials c on c.account_id = a.id
 where a.deleting_at is null and (%(account_id)s::bigint is null or a.id = %(account_id)s)
 order by a.id
 

@@ -89,7 +89,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        f.last_reconciled_at, f.last_reconcile_clean, f.suspect_deletion, f.suspect_deletion_at, f.uidvalidity_resets,
        f.missing_since, f.last_error, f.retry_at, f.polled_at, f.initial_remaining
 from marked m
-join account_credentials c on c.account_id = m.id
+left join account_credentials c on c.account_id = m.id
 left join folders f on f.account_id = m.id
 order by f.sync_priority, f.id
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mailsync.engine.cycle import fill_work
+from mailsync.engine.enrolment import set_password
 from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens, RowsRefused, Transient, TurnOver
 from mailsync.store import accounts, folders
@@ -102,6 +103,25 @@ def test_a_name_that_only_list_status_shows_is_looked_for_once(
         asked = scripted.journal.counts(user.name)
         mirror.hot()
         assert scripted.journal.counts(user.name) - asked == {"LIST": 1}
+
+
+def test_an_account_whose_password_is_gone_says_so_until_there_is_one(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        mirror.engine.sessions.close()
+        mirror.conn.execute("delete from account_credentials")
+        mirror.hot()
+        assert mirror.state == ("broken", "key_mismatch")
+        said = mirror.value("select sync_state_message from account_status")
+        assert said == "no password is stored; run `mailsync set-password`"
+        set_password(
+            mirror.conn, mirror.account_id, user.password, mirror.settings, started_by="test", wait=5
+        )
+        mirror.settle()
+        assert mirror.state == ("healthy", None)
 
 
 def test_overall_is_as_old_as_the_folder_that_waits_longest_for_its_round(
