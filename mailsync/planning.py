@@ -105,15 +105,17 @@ def folders_to_poll(
     return priority + chosen, 0 if wrapped else chosen[-1].id
 
 
-def arrivals_explain(folder: FolderState, status: MailboxStatus) -> bool:
+def arrivals_explain(folder: FolderState, status: MailboxStatus, vanished: int = 0) -> bool:
     """Whether new mail alone can have turned the compared tuple into `status`: as many messages as UIDs.
 
-    For folders whose rows cannot be counted against the server's: in a window, or in a first sync.
+    With rows that `vanished`, which need not be all that were deleted, at least as many messages have to be
+    lacking. For folders whose rows cannot be counted against the server's: in a window, or in a first sync.
     """
     before = (folder.server_messages, folder.uidnext)
     if None in before or status.messages is None or status.uidnext is None:
         return before == (status.messages, status.uidnext)
-    return status.messages - (folder.server_messages or 0) == status.uidnext - (folder.uidnext or 0)
+    lacking = status.uidnext - (folder.uidnext or 0) - status.messages + (folder.server_messages or 0)
+    return lacking >= vanished if vanished else lacking == 0
 
 
 def expected_unseen(held: FolderState, status: MailboxStatus, *, windowed: bool) -> int | None:

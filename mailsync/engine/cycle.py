@@ -258,7 +258,7 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     elif plan.flags in ("all", "newest"):
         followed = flags.scan(turn, folder, seen, plan.flags)
     folder, as_compared = turn.refresh(folder), turn.as_seen(seen, status)
-    if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared, told=followed.vanished):
+    if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared, vanished=followed.vanished):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     if plan.flags == "unseen":
         windowed = window.start(turn) is not None

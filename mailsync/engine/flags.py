@@ -19,12 +19,12 @@ NEWEST = 1000
 
 class Followed(NamedTuple):
     """What a step has looked at: ``cursor`` is the new one, None if it has to wait; ``scanned`` tells whether
-    all was looked at that a due scan is for, ``vanished`` whether deletions were told.
+    all was looked at that a due scan is for, ``vanished`` how many rows went because deletions were told.
     """
 
     cursor: int | None
     scanned: bool
-    vanished: bool = False
+    vanished: int = 0
 
 
 NOTHING = Followed(None, scanned=False)
@@ -46,11 +46,12 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
             vanished=turn.session.has_vanished,
         )
         _apply(turn, folder, changes.states)
-    gone = deletions.among_live(turn, folder, changes.vanished)
+    gone, before = deletions.among_live(turn, folder, changes.vanished), turn.tally.messages_deleted
     if gone and (suspect := deletions.take(turn, folder, gone)):
         folders.suspect_deletion(turn.conn, folder, suspect)
-        return Followed(None, scanned=False, vanished=True)
-    return Followed(seen.modseq, scanned=False, vanished=bool(changes.vanished))
+        return Followed(None, scanned=False, vanished=len(gone))
+    vanished = turn.tally.messages_deleted - before
+    return Followed(seen.modseq, scanned=False, vanished=vanished)
 
 
 def scan(turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all") -> Followed:

@@ -40,17 +40,19 @@ class _Comparison:
 
 
 def called_for(
-    turn: Turn, held: FolderState, folder: FolderState, status: MailboxStatus, *, told: bool
+    turn: Turn, held: FolderState, folder: FolderState, status: MailboxStatus, *, vanished: int
 ) -> bool:
     """Whether, after new mail and flags, something in the folder is still not explained.
 
     In a complete folder without a window EXISTS, as of now, is compared with the live rows. In any other the
-    server's tuple, as `held` and as it is, has to be explained by arrivals; or by deletions that VANISHED has
-    `told`. That it told none explains nothing.
+    server's tuple, as `held` and as it is, has to be explained by arrivals above ``last_uid``, or by
+    deletions that were told, of `vanished` rows, but not by more of those than messages are lacking.
     """
     if folder.is_complete and window.start(turn) is None:
         return turn.session.exists != folder.live_count
-    return not told and not arrivals_explain(held, status)
+    if status.uidnext is not None and status.uidnext <= held.last_uid:
+        return True
+    return not arrivals_explain(held, status, vanished)
 
 
 def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:

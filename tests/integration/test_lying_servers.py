@@ -185,3 +185,16 @@ def test_a_deletion_in_a_window_that_vanished_leaves_out_is_seen_at_the_next_tic
     mirror.hot()
     assert sorted(mirror.rows()) == [1, 2, 3, *range(5, 11)]
     assert mirror.state == ("healthy", None)
+
+
+def test_in_a_window_too_what_vanished_tells_of_messages_that_are_there_comes_back(
+    scripted: ScriptedServer, user: Account, mirror: Mirror
+) -> None:
+    mirror.conn.execute("update accounts set sync_since = '2024-01-01T00:00:00Z'")
+    mirror.settle()
+    before = mirror.value("select array_agg(id order by uid) from messages")
+    scripted.inject("UID FETCH", b"* VANISHED (EARLIER) 4:6\r\n")
+    user.folder("INBOX").set_flags(3, rb"\Flagged")
+    mirror.hot()
+    assert mirror.value("select array_agg(id order by uid) from messages where deleted_at is null") == before
+    assert mirror.state == ("healthy", None)

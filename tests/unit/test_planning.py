@@ -290,6 +290,22 @@ def test_arrivals_explain_as_many_messages_as_uids(
     assert arrivals_explain(HELD, MailboxStatus(messages, uidnext)) is explained
 
 
+@pytest.mark.parametrize(
+    ("messages", "uidnext", "explained"),
+    [
+        pytest.param(98, 101, True, id="two went"),
+        pytest.param(99, 102, True, id="two went, one arrived"),
+        pytest.param(95, 101, True, id="more went, where no rows are"),
+        pytest.param(99, 101, False, id="only one is lacking: VANISHED told too much"),
+        pytest.param(100, 101, False, id="none is lacking"),
+    ],
+)
+def test_two_rows_that_vanished_explain_two_messages_that_are_lacking(
+    messages: int, uidnext: int, explained: bool
+) -> None:
+    assert arrivals_explain(HELD, MailboxStatus(messages, uidnext), vanished=2) is explained
+
+
 # -- whom to ask where the server has no LIST-STATUS -----------------------------------------------------
 
 INBOX, SENT = replace(HELD, id=4), replace(HELD, id=9, role="sent", sync_priority=5)
