@@ -99,7 +99,8 @@ def folders_to_poll(
     """
     priority = [f for f in folders if f.is_priority][: settings.sync_priority_folders]
     others = sorted((f for f in folders if f not in priority), key=lambda f: f.id)
-    ahead = [f for f in others if f.id > cursor]
+    # nothing is ahead of a cursor that stood at a folder which is gone
+    ahead = [f for f in others if f.id > cursor] or others
     chosen = ahead[: settings.sync_rr_folders]
     wrapped = len(ahead) <= settings.sync_rr_folders
     return priority + chosen, 0 if wrapped else chosen[-1].id
@@ -182,7 +183,12 @@ def _flags(
         return "newest" if folder.is_priority and folder.id not in nets.reconciles else "all"
     if _unseen_differs(folder, status, windowed=windowed):
         return "unseen"
-    return "all" if folder.id in nets.reconciles and not is_told else None
+    if folder.id not in nets.reconciles:
+        return None
+    if is_told:
+        # once with each safety net: a HIGHESTMODSEQ that stands still tells nothing
+        return "changes" if folder.last_reconcile_clean else None
+    return "all"
 
 
 def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:

@@ -42,8 +42,8 @@ def rotate_key(as_json: bool) -> None:
 
     \b
     Example:
-      mailsync generate-key        # say it prints NEW; then IMAP_ENCRYPTION_KEY=NEW,OLD in .env
-      mailsync rotate-key          # and then IMAP_ENCRYPTION_KEY=NEW
+      mailsync generate-key    # prints NEW: IMAP_ENCRYPTION_KEY=NEW,OLD in .env
+      mailsync rotate-key      # and then IMAP_ENCRYPTION_KEY=NEW
     """
     settings = settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     with database(settings) as conn:

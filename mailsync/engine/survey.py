@@ -52,6 +52,8 @@ def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) ->
     """
     tracked, cursor = turn.tracked(), turn.account.folder_rr_cursor
     if listing is None and done is None:
+        # of what waits for its first sync only the size is of use, and commands are scarce
+        tracked = [f for f in tracked if f.status != "pending" or f.server_messages is None]
         chosen, following = folders_to_poll(tracked, cursor, turn.settings)
         first = min(turn.settings.sync_priority_folders, sum(f.is_priority for f in tracked))
         turn.cursors = {f.id: f.id for f in chosen[first:-1]} | {f.id: following for f in chosen[first:][-1:]}

@@ -128,7 +128,7 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
     synced("Broken", "Gone", "Lost", "Many", "Half", "Doubt", "Unequal")
     changes = {
         "Broken": "last_error = 'NO [NOPERM] not for you', retry_at = now() + interval '299 s'",
-        "Gone": "missing_since = now() - interval '2 days'",
+        "Gone": "missing_since = now() - interval '2 days', live_count = 3",
         "Lost": "missing_since = now() - interval '9 days', status = 'missing'",
         "Many": "tracked = false, excluded_reason = 'too_many_folders'",
         "Half": "status = 'initial', initial_remaining = 120, server_messages = 200, live_count = 80,"
@@ -142,7 +142,7 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
     expected = {
         "Broken": ("Broken error", "error: NO [NOPERM] not for you (tried again: in 5min)"),
         "Gone": ("Gone gone from server", "become tombstones in 5d unless it comes back"),
-        "Lost": ("Lost gone from server", "its rows are tombstones now"),
+        "Lost": ("Lost gone from server", "it has no live rows"),
         "Many": ("Many left out (too_many…", "raise that, or take single folders in with"),
         "Half": ("Half first sync 40% 200 0 80", "mirrored from uid 121"),
         "Doubt": ("Doubt complete", "seemed deleted at 2026-01-02 03:04:05Z"),

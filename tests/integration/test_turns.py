@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
+from mailsync.engine.catch_up import catch_up
 from mailsync.engine.cycle import fill_work
 from mailsync.engine.enrolment import set_password
 from mailsync.engine.turn import Turn
@@ -144,6 +145,23 @@ def test_overall_is_as_old_as_the_folder_that_waits_longest_for_its_round(
         for _ in range(4):
             mirror.hot()
         assert mirror.value("select overall_synced_at from accounts") <= mirror.folder("A").polled_at
+
+
+def test_the_round_goes_on_after_a_command_has_looked_at_all_folders(
+    database_url: str, scripted_with: Callable[..., ScriptedServer]
+) -> None:
+    server = scripted_with(capabilities=b"IMAP4rev1 UNSELECT")
+    user = server.new_user()
+    paths = ("INBOX", "A", "B")
+    for path in paths:
+        letters(user, 1, path)
+    with Mirror(database_url, server, user) as mirror:
+        catch_up(mirror.engine, mirror.account_id, wait=5, full=True)
+        for path in paths:
+            letters(user, 1, path)
+        for _ in range(2):
+            mirror.hot()
+        assert [len(mirror.rows(path)) for path in paths] == [2, 2, 2]
 
 
 def test_a_long_import_elsewhere_does_not_make_the_inbox_seem_old(

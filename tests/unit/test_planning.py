@@ -130,8 +130,10 @@ CASES = [
     Case("UNSEEN changed and differs though HIGHESTMODSEQ stands still: the server contradicts itself, scan",
          visit("flags_unseen", flags="unseen"), {}, {"unseen": 3}),
     Case("with HIGHESTMODSEQ no scan is ever due", NO_VISIT, scan_due=True),
-    Case("with HIGHESTMODSEQ a due reconcile scans no flags",
-         visit("reconcile", reconcile=True), reconcile_due=True),
+    Case("with HIGHESTMODSEQ a due reconcile asks what changed, should it have stood still",
+         visit("flags_changes", "reconcile", flags="changes", reconcile=True), reconcile_due=True),
+    Case("but not the first one of a folder, which was followed from the beginning",
+         visit("reconcile", reconcile=True), {"last_reconcile_clean": None}, reconcile_due=True),
     Case("NOMODSEQ: this folder is scanned when it is due",
          visit("flags_newest", flags="newest"), {}, {"modseq": 0}, scan_due=True),
     Case("NOMODSEQ: until then it rests", NO_VISIT, {}, {"modseq": 0}),
@@ -189,7 +191,8 @@ CASES = [
     Case("MESSAGES is not said: nothing to compare", NO_VISIT, {}, {"messages": None}),
 
     # -- the safety net ---------------------------------------------------------------------------------
-    Case("a reconcile is due", visit("reconcile", reconcile=True), reconcile_due=True),
+    Case("a reconcile is due", visit("flags_changes", "reconcile", flags="changes", reconcile=True),
+         reconcile_due=True),
     Case("a forced sync scans all flags and reconciles",
          visit("flags_all", "reconcile", flags="all", reconcile=True), full=True),
     Case("a forced sync prefers the scan to the changes",
@@ -320,7 +323,7 @@ ALL = [INBOX, SENT, *OTHERS]
         pytest.param(3, [4, 9, 5, 6, 7], 7, id="the next goes on behind the cursor"),
         pytest.param(7, [4, 9, 8], 0, id="the last is shorter and completes the round"),
         pytest.param(5, [4, 9, 6, 7, 8], 0, id="a round that just fits is complete"),
-        pytest.param(99, [4, 9], 0, id="folders that are gone leave nothing behind the cursor"),
+        pytest.param(99, [4, 9, 1, 2, 3], 3, id="folders that are gone end the round, and the next begins"),
     ],
 )
 def test_priority_folders_are_asked_every_time_and_the_others_in_turn(
