@@ -106,7 +106,8 @@ class _Link:
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self._proxy = proxy
         self._client = client
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # the second of two pieces waits 40 ms else
+        # the second of two pieces waits 40 ms else
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ending: str | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
 
