@@ -67,6 +67,24 @@ class LimitReached(MailsyncError):
     code = "account_limit"
 
 
+class Gone(MailsyncError):
+    """The message is no longer on the server, and its body was never fetched."""
+
+    code = "gone"
+
+
+class UidValidityMoved(MailsyncError):
+    """The folder was made anew on the server: the row's UID names nothing there (RFC 9051 §2.3.1.1)."""
+
+    code = "uidvalidity_moved"
+
+
+class Paused(MailsyncError):
+    """A person has paused the account: nothing is asked of its server."""
+
+    code = "paused"
+
+
 class Busy(MailsyncError):
     """Another process holds the account's lock, or its command budget is used up; try again later."""
 
@@ -98,6 +116,10 @@ class Transient(MailsyncError):
     """Timeouts, resets, BYE, overload: the connection is closed and tried again after a backoff."""
 
     code = "unreachable"
+
+
+class TimedOut(Transient):
+    """The server was silent for too long, or did not finish in time."""
 
 
 class CertificateRejected(Transient):

@@ -168,6 +168,15 @@ def _decode_bytes(data: bytes, charset: str) -> tuple[str, bool]:
         return data.decode(codec, "replace"), False
 
 
+def decode_charset(data: bytes, charset: str | None) -> tuple[str, bool]:
+    """Decode the text of a part, and say whether its charset was known and fitted.
+
+    Without a charset, and for 8-bit bytes that are called US-ASCII, it is read as :func:`decode_raw` does.
+    """
+    text, fits = (decode_raw(data), True) if not charset else _decode_bytes(data, charset.strip().lower())
+    return clean_text(text), fits
+
+
 @lru_cache(maxsize=256)
 def _codec(charset: str) -> str | None:
     """Python's codec for a charset's name in mail, or None.

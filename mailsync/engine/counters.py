@@ -7,10 +7,11 @@ counted since it last stored, at most 15 seconds' worth of quiet turns.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -41,15 +42,18 @@ _OF_SERVERS = (AuthenticationFailed, FolderError, ProtocolError, Throttled, Tran
 
 
 class Counters:
-    """Sums that wait to be stored."""
+    """Sums that wait to be stored; several threads may add to them."""
 
     def __init__(self) -> None:
         self._sums: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._changing = threading.Lock()
         self._sent: WeakKeyDictionary[Session, Counter[str]] = WeakKeyDictionary()
 
     def add(self, name: str, value: float = 1, **labels: str) -> None:
         """Add to the counter of that name and labels."""
-        self._sums[name, json.dumps(labels, sort_keys=True)] += value
+        key = name, json.dumps(labels, sort_keys=True)
+        with self._changing:
+            self._sums[key] += value
 
     def observe(self, name: str, seconds: float) -> None:
         """Add one observation to a histogram: to its bucket, and to its sum."""
@@ -98,18 +102,33 @@ class Counters:
 
         Should it fail, all of it is kept for the next time.
         """
-        if self._sums:
-            metrics.add(conn, self.unstored())
-            self._sums.clear()
+        with self._changing:
+            sums, self._sums = self._sums, defaultdict(float)
+        if not sums:
+            return
+        try:
+            metrics.add(conn, _flat(sums))
+        except BaseException:
+            with self._changing:
+                for key, value in sums.items():
+                    self._sums[key] += value
+            raise
 
     def unstored(self) -> list[tuple[str, str, float]]:
         """What was collected: name, labels as JSON text, value."""
-        return [(*key, value) for key, value in self._sums.items()]
+        with self._changing:
+            return _flat(self._sums)
 
     def _commands(self, session: Session) -> None:
         """Count what the session sent since it was last looked at, its login included."""
         sent = Counter(session.commands)
-        for name, times in (sent - self._sent.get(session, Counter())).items():
+        with self._changing:
+            new = sent - self._sent.get(session, Counter())
+            self._sent[session] = sent
+        for name, times in new.items():
             command = name if name in COMMANDS else "other"
             self.add("mailsync_imap_commands_total", times, command=command)
-        self._sent[session] = sent
+
+
+def _flat(sums: Mapping[tuple[str, str], float]) -> list[tuple[str, str, float]]:
+    return [(*key, value) for key, value in sums.items()]

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
     """Save how the turn ended; `error` is what ended it early, if anything did."""
-    failed = error is not None and not isinstance(error, TurnOver)
+    failed = error is not None and not isinstance(error, TurnOver) and work.told
     if failed:
         turn.working()
     if turn.run_id is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +21,17 @@ class _Kept:
 
 
 class Sessions:
-    """The kept sessions of one process, the least recently used first."""
+    """The kept sessions of one process, the least recently used first; several threads may share them.
+
+    A session is used only under its account's lock, so that no two threads ever ask for the same one.
+    """
 
     def __init__(self, settings: Settings, *, hidden: frozenset[str] = frozenset()) -> None:
         """`hidden` masks capabilities of every server, so that tests can take extensions away."""
         self._settings = settings
         self._hidden = hidden
         self._kept: dict[int, _Kept] = {}
+        self._changing = threading.Lock()
 
     def has(self, account_id: int) -> bool:
         """Whether a session of the account is kept."""
@@ -34,7 +39,8 @@ class Sessions:
 
     def open(self, loaded: LoadedTurn, throttle: Throttle, on_wait: Callable[[], None]) -> Session:
         """The account's kept session if it is still good, else a new one; raises as ``open_session`` does."""
-        kept = self._kept.pop(loaded.account.id, None)
+        with self._changing:
+            kept = self._kept.pop(loaded.account.id, None)
         if kept is not None:
             if self._is_good(kept, loaded):
                 kept.session.resume(throttle, on_wait)
@@ -53,17 +59,23 @@ class Sessions:
     def drop_old(self) -> None:
         """Close those that are too old to be used again: their accounts are paused, removed or held back."""
         now = time.monotonic()
-        old = [each for each, kept in self._kept.items() if now - kept.session.opened_at >= _MAX_AGE]
-        for account_id in old:
-            self._kept.pop(account_id).session.close()
+        with self._changing:
+            old = [each for each, kept in self._kept.items() if now - kept.session.opened_at >= _MAX_AGE]
+            dropped = [self._kept.pop(account_id) for account_id in old]
+        for each in dropped:
+            each.session.close()
 
     def keep(self, loaded: LoadedTurn, session: Session) -> None:
         """Keep an idle session for the next turn; above ``IMAP_SESSION_CAP`` the oldest is closed."""
         if session.closed:
             return
-        self._kept[loaded.account.id] = _Kept(session, _opened_for(loaded))
-        while len(self._kept) > self._settings.imap_session_cap:
-            self._kept.pop(next(iter(self._kept))).session.close()
+        surplus = []
+        with self._changing:
+            self._kept[loaded.account.id] = _Kept(session, _opened_for(loaded))
+            while len(self._kept) > self._settings.imap_session_cap:
+                surplus.append(self._kept.pop(next(iter(self._kept))))
+        for each in surplus:
+            each.session.close()
 
     def close(self) -> None:
         """Close all of them."""

@@ -39,7 +39,8 @@ class Work:
     ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
     try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
     turn, ``reschedules`` whether its next tick does. ``least`` is how many commands it needs to get anywhere,
-    without those of a login.
+    without those of a login. ``told`` False keeps even a failure from the account's state and from its runs:
+    who asked is told of it, and the next tick finds out for itself.
     """
 
     steps: Callable[[Turn], None]
@@ -50,3 +51,4 @@ class Work:
     judged: bool = True
     reschedules: bool = True
     least: float = 1.0
+    told: bool = True

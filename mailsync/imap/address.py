@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from mailsync.errors import ForbiddenHost, InvalidInput, Transient
+from mailsync.errors import ForbiddenHost, InvalidInput, TimedOut, Transient
 from mailsync.imap.waiting import SLICE
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) 
             answer = answers.get(timeout=max(0.001, min(SLICE, end - time.monotonic())))
         except queue.Empty:
             if time.monotonic() >= end:
-                raise Transient(f"host: {host} could not be resolved in {timeout:g} s", step="dns") from None
+                raise TimedOut(f"host: {host} could not be resolved in {timeout:g} s", step="dns") from None
             on_wait()
             continue
         if isinstance(answer, UnicodeError):

@@ -26,16 +26,18 @@ def connect(
     """
     end = time.monotonic() + settings.imap_connect_timeout
     failure = "no address"
+    kind = Transient
     for at, address in enumerate(addresses):
         share = (end - time.monotonic()) / (len(addresses) - at)
         try:
             with patience.deadline(max(share, 0.001)):
                 return _connect(address, endpoint.port, patience)
         except Transient as error:
+            kind = type(error)
             failure = (
                 f"timed out after {settings.imap_connect_timeout:g} s" if error.step is None else str(error)
             )
-    raise Transient(f"cannot connect to {endpoint.host}:{endpoint.port}: {failure}", step="connect")
+    raise kind(f"cannot connect to {endpoint.host}:{endpoint.port}: {failure}", step="connect")
 
 
 def _connect(address: str, port: int, patience: Patience) -> socket.socket:
@@ -95,7 +97,7 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, patience
         raise Transient(f"the connection broke in the TLS handshake: {_why(error)}", step="tls") from error
     except Transient as error:
         wrapped.close()
-        raise Transient(
+        raise type(error)(
             f"the TLS handshake with {endpoint.host} did not finish: {error}", step="tls"
         ) from error
     except BaseException:

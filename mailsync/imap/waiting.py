@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mailsync.errors import Transient
+from mailsync.errors import TimedOut
 
 SLICE = 1.0
 """Seconds after which a wait is interrupted for ``on_wait``."""
@@ -43,20 +43,20 @@ class Patience:
             self._deadline, self._allowed = before
 
     def check(self) -> None:
-        """Call back if a slice has passed since the last call; raises Transient past the deadline."""
+        """Call back if a slice has passed since the last call; raises TimedOut past the deadline."""
         now = time.monotonic()
         if now - self._called >= SLICE:
             self._called = now
             self.on_wait()
         if self._deadline is not None and now >= self._deadline:
-            raise Transient(f"{self.doing}: the server did not finish: timed out after {self._allowed:g} s")
+            raise TimedOut(f"{self.doing}: the server did not finish: timed out after {self._allowed:g} s")
 
     def readable(self, sock: socket.socket) -> None:
-        """Wait until there is something to read; raises Transient when patience ends."""
+        """Wait until there is something to read; raises TimedOut when patience ends."""
         self._wait(sock, select.POLLIN)
 
     def writable(self, sock: socket.socket) -> None:
-        """Wait until something can be written; raises Transient when patience ends."""
+        """Wait until something can be written; raises TimedOut when patience ends."""
         self._wait(sock, select.POLLOUT)
 
     def _wait(self, sock: socket.socket, event: int) -> None:
@@ -68,7 +68,7 @@ class Patience:
             now = time.monotonic()
             left = silent_since + self.timeout - now
             if left <= 0:
-                raise Transient(f"{self.doing}: the server is silent: timed out after {self.timeout:g} s")
+                raise TimedOut(f"{self.doing}: the server is silent: timed out after {self.timeout:g} s")
             if self._deadline is not None:
                 left = min(left, self._deadline - now)
             if poll.poll(max(1, int(min(left, SLICE) * 1000) + 1)):

@@ -83,7 +83,7 @@ def _take(conn: Connection, account_id: int, settings: Settings, wait: float | N
         return
     if _end_stale_holder(conn, account_id, settings) and _try(conn, account_id):
         return
-    if wait is not None and _queue(conn, account_id, wait):
+    if wait is not None and _queued(conn, wait, lambda: run(conn, "queue_for_lock", account_id=account_id)):
         return
     holder = run(conn, "lock_holder", account_id=account_id).fetchone()
     by = f" by {holder[2] or holder[1]}" if holder else ""
@@ -95,12 +95,13 @@ def _try(conn: Connection, account_id: int) -> bool:
     return bool(row and row[0])
 
 
-def _queue(conn: Connection, account_id: int, wait: float) -> bool:
+def _queued(conn: Connection, wait: float, ask: Callable[[], object]) -> bool:
+    """Run a statement that waits for a lock, for up to `wait` seconds; whether it came back with it."""
     if wait <= 0:
         return False
     run(conn, "set_lock_wait", wait=f"{max(1, int(wait * 1000))}ms")
     try:
-        run(conn, "queue_for_lock", account_id=account_id)
+        ask()
     except DatabaseUnavailable as error:
         if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
             return False
@@ -140,6 +141,34 @@ def _release(conn: Connection, account_id: int) -> None:
     if not (row and row[0]):
         with suppress(psycopg.Error):
             conn.close()
+
+
+@contextmanager
+def body_lock(conn: Connection, account_id: int, message_id: int, *, wait: float) -> Iterator[None]:
+    """Keep others from fetching the body of the same message until this one is stored.
+
+    Taken before the account's lock, never inside of it, and held longer: what was fetched is parsed and
+    stored without the account's lock. Raises Busy after `wait` seconds.
+    """
+    row = run(conn, "try_body_lock", account_id=account_id, message_id=message_id).fetchone()
+    if not (row and row[0]) and not _queued(
+        conn, wait, lambda: run(conn, "queue_for_body", account_id=account_id, message_id=message_id)
+    ):
+        raise Busy(f"message {message_id} is being fetched by another process; try again in a few seconds")
+    try:
+        yield
+    finally:
+        try:
+            row = (
+                None
+                if is_broken(conn)
+                else run(conn, "unlock_body", account_id=account_id, message_id=message_id).fetchone()
+            )
+        except MailsyncError:
+            row = None
+        if not (row and row[0]):
+            with suppress(psycopg.Error):
+                conn.close()
 
 
 def self_test(settings: Settings) -> None:

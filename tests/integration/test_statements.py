@@ -115,6 +115,8 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         "count_accounts", "database_now", "find_account", "find_account_to_remove", "forget_worker",
         "insert_account", "list_workers", "reserve_account_slot", "seconds_until_due", "set_lock_wait",
         "worker_beat",
+        # which account it is, is the question
+        "account_of_message",
         # retention, metrics and the rotation of keys go over all of them
         "accounts_to_remove", "accounts_to_tidy", "add_to_counters", "begin_retention", "claim_retention",
         "finish_retention", "hasten_retention", "look_at_retention", "only_read", "purge_events",

@@ -31,6 +31,8 @@ LAYERS: dict[str, frozenset[str]] = {
             "addresses",
             "dates",
             "words",
+            "mime",
+            "transfer",
         }
     ),
     "protocol": frozenset({"imap"}),

@@ -1,0 +1,162 @@
+"""Body fetch (SPEC §14): what the mirror does not hold is fetched when it is asked for.
+
+Everything goes to a file on this side before anybody reads it: no slow reader ever holds an account's lock.
+A body is parsed and stored after the lock is released, and comes from the table from then on. Attachments
+and raw messages are not stored.
+
+The connection of the engine has to be its own, not a pool's: it holds the locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from mailsync import mime
+from mailsync.engine import downloading
+from mailsync.engine.downloading import Download
+from mailsync.engine.work import Engine
+from mailsync.errors import AuthenticationFailed, Gone, NotFound, Paused, ProtocolError, Throttled
+from mailsync.model import Attachment
+from mailsync.store import bodies
+from mailsync.store.bodies import Body, Located
+from mailsync.store.locks import body_lock
+
+__all__ = ["Body", "Spooled", "fetch_attachment", "fetch_body", "fetch_raw"]
+
+_IN_MEMORY = 1024 * 1024
+_READ = 64 * 1024
+_MOST = 1024 * 1024 * 1024
+_NEVER_BACK = frozenset({"expunged", "uidvalidity_reset", "folder_missing"})
+
+
+class Spooled:
+    """Bytes that lie in a temporary file, to be read once: iterate, then close.
+
+    ``size`` is how many there are; ``attachment`` tells of them, None for a whole message.
+    """
+
+    def __init__(self, attachment: Attachment | None) -> None:
+        self.attachment = attachment
+        self.size = 0
+        self._file: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+
+    def write(self, data: bytes) -> None:
+        """Append; not after the first was read."""
+        self._file.write(data)
+        self.size += len(data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while data := self._file.read(_READ):
+            yield data
+
+    def close(self) -> None:
+        """Drop the file."""
+        self._file.close()
+
+    def __enter__(self) -> Spooled:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
+    """The message's body: the stored one, also of a tombstone, else from the server, and stored.
+
+    Of several who ask for the same at once one fetches, the others find what it stored. Raises NotFound, and
+    what :func:`mailsync.engine.downloading.run` does.
+    """
+    conn, settings = engine.conn, engine.settings
+    if body := bodies.load(conn, account_id, message_id):
+        return body
+    _locate(engine, account_id, message_id)
+    with (
+        body_lock(conn, account_id, message_id, wait=settings.body_lock_wait),
+        SpooledTemporaryFile(max_size=_IN_MEMORY) as spool,
+    ):
+        if body := bodies.load(conn, account_id, message_id):
+            return body
+        # it may have been deleted, or paused, while we waited
+        located = _locate(engine, account_id, message_id)
+        download = Download(located, "", spool.write, most=settings.body_max_bytes, size=located.size_bytes)
+        downloading.run(engine, download)
+        spool.seek(0)
+        parsed = mime.parse(spool, truncated=download.is_cut)
+        bodies.save(
+            conn,
+            account_id,
+            message_id,
+            text=parsed.text,
+            html=parsed.html,
+            attachments=parsed.attachments,
+            raw_bytes=download.offset,
+            truncated=download.is_cut,
+            warnings=parsed.warnings,
+        )
+    body = bodies.load(conn, account_id, message_id)
+    if body is None:
+        raise NotFound(f"message {message_id} was removed meanwhile")
+    return body
+
+
+def fetch_attachment(engine: Engine, account_id: int, message_id: int, part: str) -> Spooled:
+    """One attachment, its transfer encoding undone, of any size; the caller closes it.
+
+    `part` is one of those that the message's attachments name. Raises as :func:`fetch_body`.
+    """
+    located = _locate(engine, account_id, message_id)
+    found = bodies.load_attachment(engine.conn, account_id, message_id, part)
+    if found is None:
+        raise NotFound(f"message {message_id} has no attachment {part!r:.40}")
+    attachment, encoding = found
+    return _spool(engine, located, attachment.part, attachment.size_bytes, encoding, attachment)
+
+
+def fetch_raw(engine: Engine, account_id: int, message_id: int) -> Spooled:
+    """The message as the server has it (RFC 5322), of any size; the caller closes it.
+
+    Raises as :func:`fetch_body`.
+    """
+    located = _locate(engine, account_id, message_id)
+    return _spool(engine, located, "", located.size_bytes, "", None)
+
+
+def _spool(
+    engine: Engine,
+    located: Located,
+    section: str,
+    size: int | None,
+    encoding: str | None,
+    attachment: Attachment | None,
+) -> Spooled:
+    spooled = Spooled(attachment)
+    try:
+        download = Download(located, section, spooled.write, most=_MOST, size=size, encoding=encoding)
+        downloading.run(engine, download)
+        if download.is_cut:
+            raise ProtocolError(f"FETCH: the server sends more than {_MOST} bytes")
+    except BaseException:
+        spooled.close()
+        raise
+    return spooled
+
+
+def _locate(engine: Engine, account_id: int, message_id: int) -> Located:
+    """Where the message is, if its server may be asked for it now."""
+    located = bodies.locate(engine.conn, account_id, message_id)
+    if located is None:
+        raise NotFound(f"there is no message {message_id}")
+    if located.deleted_reason in _NEVER_BACK:
+        raise Gone(f"message {message_id} is no longer on the server")
+    if located.paused:
+        raise Paused(f"account {located.email} is paused")
+    # a rejected password is not tried more often because somebody reads, nor a server that asks for patience
+    said = located.sync_state_message or ""
+    if located.sync_state_reason == "auth_failed" and (located.sync_state == "broken" or located.backoff):
+        raise AuthenticationFailed(said or "the server rejected the password", retry_after=located.backoff)
+    if located.sync_state_reason == "throttled" and located.backoff:
+        raise Throttled(said or "the server asks us to slow down", retry_after=located.backoff)
+    return located

@@ -1,0 +1,243 @@
+"""One section of one message, fetched in ranges under the account's lock, in as many turns as that takes.
+
+The bytes go to a sink on this side, a file: whoever reads them later reads without the lock. Between two
+ranges a waiter is let in, and commands that run out are waited for without the lock; then it goes on where it
+was, since the bytes behind a UID never change (RFC 9051 §2.3.1.1).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from mailsync import transfer
+from mailsync.engine.cycle import take_turn
+from mailsync.engine.turn import Turn
+from mailsync.engine.work import Engine, Work
+from mailsync.errors import (
+    Busy,
+    FolderError,
+    Gone,
+    MailsyncError,
+    NotFound,
+    OutOfTokens,
+    Paused,
+    ProtocolError,
+    Stopped,
+    TimedOut,
+    Transient,
+    TurnOver,
+    UidValidityMoved,
+)
+from mailsync.imap import Session
+from mailsync.model import FolderState
+from mailsync.store import messages
+from mailsync.store.bodies import Located
+from mailsync.uids import UidSet
+
+RANGE = 1024 * 1024
+"""Bytes asked for by one command."""
+
+_LEAST_COMMANDS = 3.0
+"""EXAMINE, FETCH, UNSELECT."""
+_NAP = 0.1
+
+
+class Download:
+    """What is fetched and how far it has come; :func:`run` does it.
+
+    `sink` is given the bytes in order, with the transfer `encoding` undone; None asks the part's own header
+    for it. At most `most` bytes are fetched; ``is_cut`` tells that there were more. `size` is how many the
+    server has told that there are. ``decoded`` counts what went to the sink, ``offset`` what was fetched.
+    """
+
+    def __init__(
+        self,
+        located: Located,
+        section: str,
+        sink: Callable[[bytes], object],
+        *,
+        most: int,
+        size: int | None,
+        encoding: str | None = "",
+    ) -> None:
+        self.located = located
+        self.section = section
+        self.offset = 0
+        self.decoded = 0
+        self.is_cut = False
+        self.error: MailsyncError | None = None
+        self._sink = sink
+        self._most = most
+        self._size = size
+        self._encoding = encoding
+        self._decoder: transfer.Decoder | None = None
+        self._was_short = False
+
+    def steps(self, turn: Turn, seconds: float) -> None:
+        """One turn's part of it, bounded by `seconds`; an error that leaves the session good is noted."""
+        with turn.session.deadline(seconds):
+            try:
+                self._fetch(turn)
+            except (FolderError, ProtocolError, NotFound, Gone, UidValidityMoved) as error:
+                if turn.session.closed:
+                    raise
+                self.error = error
+
+    def _fetch(self, turn: Turn) -> None:
+        located, session = self.located, turn.session
+        folder = next((f for f in turn.folders if f.id == located.folder_id), None)
+        if folder is None:
+            raise NotFound(f"message {located.message_id} has no folder any more")
+        self._same(folder.uidvalidity)
+        self._same(session.examine(folder.wire_name).uidvalidity)
+        if self._decoder is None:
+            if self._encoding is None:
+                self._encoding = self._ask_encoding(session)
+            self._decoder = transfer.decoder(self._encoding)
+        while True:
+            # one byte more than is wanted tells that there is more
+            count = min(_range(turn), self._most + 1 - self.offset)
+            data = self._range(turn, folder, count)
+            if not data:
+                break
+            self.offset += len(data)
+            if self.offset > self._most:
+                self.is_cut = True
+                self.offset -= 1
+                self._put(self._decoder.feed(data[:-1]))
+                break
+            self._put(self._decoder.feed(data))
+            # servers tell sizes that are wrong, and some answer with less than was asked for
+            self._was_short = len(data) < count
+            if self._was_short and (self._size is None or self.offset >= self._size):
+                break
+            turn.checkpoint()
+        self._put(self._decoder.finish())
+
+    def _same(self, uidvalidity: int | None) -> None:
+        # 0 and silence are "unknown"
+        if uidvalidity and self.located.uidvalidity and uidvalidity != self.located.uidvalidity:
+            raise UidValidityMoved(
+                f"message {self.located.message_id}: its folder was made anew on the server (UIDVALIDITY);"
+                " it takes a new row at the next sync"
+            )
+
+    def _put(self, data: bytes) -> None:
+        self.decoded += len(data)
+        self._sink(data)
+
+    def _range(self, turn: Turn, folder: FolderState, count: int) -> bytes:
+        """The next bytes; nothing at the end. Raises Gone if a search agrees that the message is."""
+        doubt: FolderError | ProtocolError | None = None
+        data = b""
+        try:
+            data = turn.session.fetch_part(self.located.uid, self.section, self.offset, count)
+        except (FolderError, ProtocolError) as error:
+            if turn.session.closed:
+                raise
+            doubt = error
+        if data or (doubt is None and self.offset and (self._size is None or self.offset >= self._size)):
+            return data
+        self._still_there(turn, folder)
+        if doubt is not None and not self._was_short:
+            raise doubt
+        return b""
+
+    def _still_there(self, turn: Turn, folder: FolderState) -> None:
+        """Search for the message; if it is gone, tombstone its row and raise Gone."""
+        uid = self.located.uid
+        only = UidSet.of([uid])
+        if turn.session.search(uids=only):
+            return
+        if folder.uidvalidity == self.located.uidvalidity:
+            turn.working()
+            turn.tally.messages_deleted += messages.tombstone(
+                turn.conn, folder, only, "expunged", on_chunk=turn.alive
+            )
+        raise Gone(f"message {self.located.message_id} is no longer on the server")
+
+    def _ask_encoding(self, session: Session) -> str:
+        for section in (f"{self.section}.MIME", "HEADER"):
+            try:
+                header = session.fetch_part(self.located.uid, section, 0, 64 * 1024)
+            except ProtocolError:
+                if session.closed:
+                    raise
+                continue
+            if (said := transfer.named_in(header)) or self.section != "1":
+                return said
+        return ""
+
+
+def run(engine: Engine, download: Download) -> None:
+    """Fetch all of it, within ``INCREMENTAL_TIMEOUT``; the account's state stays as it is.
+
+    Raises Busy when the lock is not had in ``BODY_LOCK_WAIT``, or no commands are left for the account;
+    Paused, NotFound, Gone (its row is a tombstone then), UidValidityMoved, TimedOut, Stopped, and what turns
+    raise: Transient, Throttled, AuthenticationFailed, ProtocolError, FolderError, KeyMismatch, LockLost.
+    """
+    settings = engine.settings
+    account_id = download.located.account_id
+    until = time.monotonic() + settings.incremental_timeout
+    again = engine.sessions.has(account_id)
+    while True:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimedOut(f"fetching timed out after {settings.incremental_timeout:g} s")
+        work = Work(
+            steps=lambda turn, left=left: download.steps(turn, left),  # type: ignore[misc]
+            trigger="api",
+            limit=left,
+            floor=0.0,
+            wait=settings.body_lock_wait,
+            judged=False,
+            reschedules=False,
+            least=_LEAST_COMMANDS,
+            told=False,
+        )
+        try:
+            turn = take_turn(engine, account_id, work)
+        except OutOfTokens as error:
+            if not download.offset:
+                raise Busy(
+                    f"account {account_id} may send no more commands now; try again later",
+                    retry_after=error.retry_after,
+                ) from error
+            _pause(engine, min(error.retry_after, left))
+        except Stopped:
+            raise
+        except TurnOver:
+            continue
+        except Busy:
+            if not download.offset:
+                raise
+            # it was let in after us, and is not done yet
+            _pause(engine, 2 * _NAP)
+        except TimedOut:
+            raise
+        except Transient:
+            # a kept session may have died in its sleep
+            if not again or download.offset:
+                raise
+            again = False
+        else:
+            if turn is None:
+                raise Paused(f"account {download.located.email} is paused")
+            if download.error is not None:
+                raise download.error
+            return
+
+
+def _range(turn: Turn) -> int:
+    # what is longer than this would not be read as a literal
+    return min(RANGE, turn.settings.imap_max_literal_bytes)
+
+
+def _pause(engine: Engine, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if engine.stop:
+            raise Stopped("asked to stop")
+        engine.on_alive()
+        time.sleep(min(_NAP, left))

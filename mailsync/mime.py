@@ -1,0 +1,377 @@
+"""A message's bytes become its text, its HTML and a list of attachments, whatever the bytes are (SPEC §14).
+
+One pass over the lines, without recursion. Only text is kept, up to :data:`MOST_TEXT` bytes; attachments are
+measured and passed over, so that memory does not follow from the size of the message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from mailsync import transfer
+from mailsync.model import Attachment
+from mailsync.words import MAX_INDEXED_BYTES, clean_text, cut, decode_charset, decode_filename, decode_raw
+
+MOST_TEXT = 8 * 1024 * 1024
+"""Bytes of text that are kept of one message, as they are encoded."""
+DEEPEST = 100
+MOST_PARTS = 1000
+
+_LONGEST_LINE = 64 * 1024
+_LONGEST_FIELD = 16 * 1024
+_LONGEST_BOUNDARY = 1000
+
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
+_KEPT = frozenset({b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id"})
+_PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_META = re.compile(
+    rb"<meta\b[^>]{0,500}?\bcharset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
+)
+# as for BODYSTRUCTURE: what a person would not call an attachment
+_SIGNATURES = frozenset(
+    {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
+)
+_REPORTS = frozenset(
+    {
+        "message/delivery-status",
+        "message/disposition-notification",
+        "message/feedback-report",
+        "message/global-delivery-status",
+    }
+)
+
+
+class Source(Protocol):
+    """A binary file, at its beginning."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """The next line, or `limit` bytes of it; nothing at the end."""
+
+
+class Parsed(NamedTuple):
+    """What a message says. Lines end with ``\\n``; no text holds NUL or a lone surrogate.
+
+    ``text`` and ``html`` are None where there is no such part. ``size_bytes`` of an attachment is as encoded,
+    as in BODYSTRUCTURE. ``warnings``, sorted, are of: ``truncated`` (not all of the message was given),
+    ``text_cut`` (more text than is kept), ``no_text`` (no part to show), ``charset`` (unknown, or the bytes
+    do not fit it), ``transfer_encoding`` (unknown), ``header`` (a part's header does not end as it should),
+    ``missing_boundary`` (a multipart without one, or whose boundary never comes), ``unterminated`` (a
+    multipart does not end), ``too_deep``, ``too_many_parts``.
+    """
+
+    text: str | None
+    html: str | None
+    attachments: tuple[Attachment, ...]
+    warnings: tuple[str, ...]
+
+
+def parse(source: Source, *, truncated: bool = False) -> Parsed:
+    """Read a message of RFC 5322 and MIME; `truncated` says that it was cut. Nothing in it raises."""
+    reader = _Reader()
+    fresh = True
+    while line := source.readline(_LONGEST_LINE):
+        reader.take(line, fresh)
+        fresh = line.endswith(b"\n")
+    return reader.finish(truncated)
+
+
+@dataclass(slots=True)
+class _Part:
+    """One part: what its header says, and if it is text, its content."""
+
+    number: str
+    default: str
+    parent: str = ""
+    slot: object = None
+    fields: dict[bytes, bytes] = field(default_factory=dict)
+    type: str = ""
+    parameters: list[tuple[bytes, bytes]] = field(default_factory=list)
+    disposition: str = ""
+    named: list[tuple[bytes, bytes]] = field(default_factory=list)
+    data: bytearray | None = None
+    size: int = 0
+
+    def read_header(self) -> None:
+        value = self.fields.get(b"content-type", b"")
+        said = decode_raw(value.partition(b";")[0]).strip().lower()
+        self.type = said if _TYPE.fullmatch(said) else ("text/plain" if said else self.default)
+        self.parameters = list(_parameters(value))
+        disposition = self.fields.get(b"content-disposition", b"")
+        self.disposition = decode_raw(disposition.partition(b";")[0]).strip().lower()
+        pairs = [*_parameters(disposition), *self.parameters]
+        self.named = [pair for pair in pairs if pair[0].startswith((b"name", b"filename"))]
+
+    def parameter(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.parameters if key == name), None)
+
+    @property
+    def encoding(self) -> str:
+        # what follows the word is a comment or a stray semicolon
+        said = decode_raw(self.fields.get(b"content-transfer-encoding", b"")).strip().lower()
+        return re.split(r"[\s;(]", said, maxsplit=1)[0]
+
+    @property
+    def is_text(self) -> bool:
+        return self.type.startswith("text/") and self.disposition != "attachment"
+
+    def attachment(self) -> Attachment | None:
+        if (self.is_text and not self.named) or self.type.startswith("multipart/"):
+            return None
+        if self.type in _SIGNATURES or (self.type in _REPORTS and not self.named):
+            return None
+        content_id = clean_text(decode_raw(self.fields.get(b"content-id", b""))).strip().strip("<>").strip()
+        inline = self.disposition == "inline" or (
+            self.disposition != "attachment" and bool(content_id) and self.parent == "multipart/related"
+        )
+        return Attachment(
+            part=self.number,
+            filename=decode_filename(self.named),
+            content_type=cut(self.type, 255),
+            size_bytes=self.size,
+            content_id=cut(content_id, MAX_INDEXED_BYTES) or None,
+            is_inline=inline,
+        )
+
+
+@dataclass(slots=True)
+class _Multipart:
+    """An open multipart; `before` is what stands before its first boundary."""
+
+    part: _Part
+    boundary: bytes
+    before: _Part | None
+    children: int = 0
+    closed: bool = False
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._open: list[_Multipart] = []
+        self._delimiters: dict[bytes, int] = {}
+        self._closers: dict[bytes, int] = {}
+        self._part: _Part | None = _Part("", "text/plain")
+        self._in_header = True
+        self._field = b""
+        self._lines = 0
+        self._count = 0
+        self._room = MOST_TEXT
+        self._texts: list[_Part] = []
+        self._attachments: list[Attachment] = []
+        self._warnings: set[str] = set()
+
+    def take(self, line: bytes, fresh: bool) -> None:
+        """One line, or with `fresh` False more of the one before."""
+        if fresh and self._delimiters and line.startswith(b"--") and self._boundary(line):
+            return
+        if self._in_header:
+            self._header(line, fresh)
+        elif self._part is not None:
+            self._content(self._part, line)
+
+    def finish(self, truncated: bool) -> Parsed:
+        if self._in_header:
+            self._end_header()
+        self._end_part()
+        if not truncated and any(not each.closed for each in self._open):
+            self._warnings.add("unterminated")
+        self._pop(0)
+        if truncated:
+            self._warnings.add("truncated")
+        text, html = self._joined()
+        if text is None and html is None:
+            self._warnings.add("no_text")
+        return Parsed(text, html, tuple(self._attachments), tuple(sorted(self._warnings)))
+
+    # -- headers -----------------------------------------------------------------------------------
+
+    def _header(self, line: bytes, fresh: bool) -> None:
+        part = self._part
+        assert part is not None
+        if not fresh or (line[:1] in b" \t" and self._lines and line.strip()):
+            if self._field:
+                held = part.fields[self._field]
+                part.fields[self._field] = held + line[: max(0, _LONGEST_FIELD - len(held))]
+            return
+        if not line.strip():
+            self._end_header()
+            return
+        match = _FIELD.match(line)
+        self._lines += 1
+        if match is None:
+            if self._lines == 1 and line.startswith(b"From "):
+                return
+            # no empty line in between: the content begins here
+            self._warnings.add("header")
+            self._end_header()
+            if self._part is not None:
+                self._content(self._part, line)
+            return
+        name = match[1].lower()
+        # the first of several counts
+        self._field = name if name in _KEPT and name not in part.fields else b""
+        if self._field:
+            part.fields[name] = match[2][:_LONGEST_FIELD]
+
+    def _end_header(self) -> None:
+        part = self._part
+        assert part is not None
+        self._in_header = False
+        part.read_header()
+        if part.type.startswith("multipart/"):
+            boundary = _value(part.parameter(b"boundary") or b"").rstrip()
+            if len(self._open) >= DEEPEST:
+                self._warnings.add("too_deep")
+            elif boundary and len(boundary) <= _LONGEST_BOUNDARY:
+                before = _Part("", "text/plain", type="text/plain", data=bytearray(), slot=object())
+                self._open.append(_Multipart(part, boundary, before))
+                self._see_boundaries()
+                self._part = before
+                return
+            else:
+                self._warnings.add("missing_boundary")
+                part.type = "text/plain"
+        if not part.number:
+            part.number = "1"
+        if part.is_text:
+            part.data = bytearray()
+
+    # -- content -----------------------------------------------------------------------------------
+
+    def _content(self, part: _Part, line: bytes) -> None:
+        part.size += len(line)
+        if part.data is not None:
+            if self._room < len(line):
+                self._warnings.add("text_cut")
+                line = line[: self._room]
+            part.data += line
+            self._room -= len(line)
+
+    def _end_part(self, *, at_boundary: bool = False) -> None:
+        part, self._part = self._part, None
+        if part is None or (self._open and part is self._open[-1].before):
+            return
+        if at_boundary:
+            # the line break before a boundary belongs to it
+            if part.data is not None and part.data.endswith(b"\n"):
+                del part.data[-2 if part.data.endswith(b"\r\n") else -1 :]
+            part.size = max(0, part.size - 2)
+        if part.data is not None:
+            self._texts.append(part)
+        if (attachment := part.attachment()) is not None:
+            self._attachments.append(attachment)
+
+    # -- boundaries --------------------------------------------------------------------------------
+
+    def _boundary(self, line: bytes) -> bool:
+        word = line.rstrip(b" \t\r\n")
+        level = self._delimiters.get(word)
+        ends = level is None
+        if ends:
+            level = self._closers.get(word)
+        if level is None:
+            return False
+        if self._in_header:
+            if self._lines:
+                self._warnings.add("header")
+            self._end_header()
+        self._end_part(at_boundary=True)
+        if level + 1 < len(self._open):
+            if any(not each.closed for each in self._open[level + 1 :]):
+                self._warnings.add("unterminated")
+            self._pop(level + 1)
+        self._part = None
+        inside = self._open[-1]
+        if inside.before is not None:
+            assert inside.before.data is not None
+            self._room += len(inside.before.data)
+            inside.before = None
+        if ends:
+            inside.closed = True
+        else:
+            self._begin_part(inside)
+        return True
+
+    def _begin_part(self, inside: _Multipart) -> None:
+        inside.children += 1
+        self._count += 1
+        if self._count > MOST_PARTS:
+            self._warnings.add("too_many_parts")
+            return
+        prefix = f"{inside.part.number}." if inside.part.number else ""
+        kind = inside.part.type
+        self._part = _Part(
+            f"{prefix}{inside.children}",
+            "message/rfc822" if kind == "multipart/digest" else "text/plain",
+            kind,
+            # of alternatives of one type only the last one counts
+            inside if kind == "multipart/alternative" else object(),
+        )
+        self._in_header, self._field, self._lines = True, b"", 0
+
+    def _pop(self, level: int) -> None:
+        for each in self._open[level:]:
+            if each.before is not None and each.before.data and each.before.data.strip():
+                self._warnings.add("missing_boundary")
+                self._texts.append(each.before)
+        del self._open[level:]
+        self._see_boundaries()
+
+    def _see_boundaries(self) -> None:
+        # of two with the same boundary the inner one counts
+        self._delimiters = {b"--" + each.boundary: at for at, each in enumerate(self._open)}
+        self._closers = {b"--" + each.boundary + b"--": at for at, each in enumerate(self._open)}
+
+    # -- text --------------------------------------------------------------------------------------
+
+    def _joined(self) -> tuple[str | None, str | None]:
+        """Text and HTML; where no part is the message's own, what is named or of another kind of text."""
+        own = [part for part in self._texts if not part.named]
+        plain = [part for part in own if part.type == "text/plain"]
+        html = [part for part in own if part.type == "text/html"]
+        if not plain and not html:
+            html = [part for part in self._texts if part.type == "text/html"]
+            plain = [] if html else [part for part in self._texts if part.type == "text/plain"] or own
+        return self._decoded(plain), self._decoded(html)
+
+    def _decoded(self, parts: list[_Part]) -> str | None:
+        if not parts:
+            return None
+        texts: dict[int, str] = {}
+        for part in parts:
+            text = self._text(part)
+            # an empty alternative is none
+            if text.strip() or id(part.slot) not in texts:
+                texts[id(part.slot)] = text
+        found = [text for text in texts.values() if text.strip()]
+        return "\n".join(found)
+
+    def _text(self, part: _Part) -> str:
+        data, part.data = bytes(part.data or b""), None
+        if not transfer.is_known(part.encoding):
+            self._warnings.add("transfer_encoding")
+        data = transfer.decode(data, part.encoding)
+        charset = decode_raw(_value(part.parameter(b"charset") or b""))
+        if not charset.strip() and part.type == "text/html" and (said := _META.search(data[:4096])):
+            charset = said[1].decode("ascii")
+        text, fits = decode_charset(data, charset.strip()[:64])
+        if not fits:
+            self._warnings.add("charset")
+        return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def _parameters(value: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for name, said in _PARAMETER.findall(value):
+        yield name.lower(), _value(said)
+
+
+def _value(said: bytes) -> bytes:
+    """A parameter's value without quotes and escapes, unfolded."""
+    said = said.replace(b"\r", b"").replace(b"\n", b"").strip()
+    if said.startswith(b'"'):
+        said = _ESCAPED.sub(rb"\1", said[1:-1] if said.endswith(b'"') and len(said) > 1 else said[1:])
+    return said

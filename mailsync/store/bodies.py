@@ -1,0 +1,121 @@
+"""Bodies of messages that were fetched on demand (SPEC §14), and where to fetch those that were not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailsync.model import Attachment
+from mailsync.store.db import Connection
+from mailsync.store.queries import run
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A stored body.
+
+    ``text`` and ``html`` are None where the message has no such part. ``raw_bytes`` is how much of the
+    message was read, ``truncated`` whether ``BODY_MAX_BYTES`` cut it; ``warnings`` are those of
+    :class:`mailsync.mime.Parsed`. ``deleted_at`` and ``deleted_reason`` are set for a tombstone.
+    """
+
+    account_id: int
+    message_id: int
+    text: str | None
+    html: str | None
+    raw_bytes: int | None
+    truncated: bool
+    warnings: tuple[str, ...]
+    fetched_at: datetime
+    deleted_at: datetime | None
+    deleted_reason: str | None
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a message is on its server, and how its account is.
+
+    ``backoff`` are the seconds for which the account is left alone, None without a backoff.
+    """
+
+    account_id: int
+    message_id: int
+    folder_id: int
+    uidvalidity: int
+    uid: int
+    size_bytes: int | None
+    deleted_reason: str | None
+    path: str
+    email: str
+    paused: bool
+    sync_state: str
+    sync_state_reason: str | None
+    sync_state_message: str | None
+    backoff: float | None
+
+
+def load(conn: Connection, account_id: int, message_id: int) -> Body | None:
+    """The stored body, of a tombstone too; None if it was never fetched, or there is no such message."""
+    row = run(conn, "load_body", account_id=account_id, message_id=message_id).fetchone()
+    if row is None:
+        return None
+    *said, deleted_at, deleted_reason, attachments = row
+    text, html, raw_bytes, truncated, warnings, fetched_at = said
+    return Body(
+        account_id, message_id, text, html, raw_bytes, truncated, tuple(warnings), fetched_at,
+        deleted_at, deleted_reason, tuple(Attachment(*each) for each in attachments),
+    )  # fmt: skip
+
+
+def save(
+    conn: Connection,
+    account_id: int,
+    message_id: int,
+    *,
+    text: str | None,
+    html: str | None,
+    attachments: Sequence[Attachment],
+    raw_bytes: int,
+    truncated: bool,
+    warnings: Sequence[str],
+) -> bool:
+    """Store a body and note it in the message's row, in one statement; False if the row is gone.
+
+    Raises RowsRefused when Postgres does not take a value.
+    """
+    row = run(
+        conn,
+        "store_body",
+        account_id=account_id,
+        message_id=message_id,
+        text=text,
+        html=html,
+        attachments=json.dumps([attachment._asdict() for attachment in attachments]),
+        raw_bytes=raw_bytes,
+        truncated=truncated,
+        warnings=list(warnings),
+    ).fetchone()
+    return row is not None
+
+
+def locate(conn: Connection, account_id: int, message_id: int) -> Located | None:
+    """Where the message is; None if there is no such message, or its account is being removed."""
+    row = run(conn, "locate_message", account_id=account_id, message_id=message_id).fetchone()
+    return Located(account_id, message_id, *row) if row else None
+
+
+def load_attachment(
+    conn: Connection, account_id: int, message_id: int, part: str
+) -> tuple[Attachment, str | None] | None:
+    """The attachment and its transfer encoding; None for the latter where BODYSTRUCTURE did not tell."""
+    row = run(conn, "load_attachment", account_id=account_id, message_id=message_id, part=part).fetchone()
+    return (Attachment(*row[:-1]), row[-1]) if row else None
+
+
+def account_of(conn: Connection, message_id: int) -> int | None:
+    """The account that a message belongs to; None if there is no such message."""
+    row = run(conn, "account_of_message", message_id=message_id).fetchone()
+    return int(row[0]) if row else None

@@ -1,0 +1,74 @@
+-- name: load_body
+-- A body that was fetched, of a tombstone too, with the message's attachments in the order of their parts.
+select b.body_text, b.body_html, b.raw_bytes, b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
+       (select coalesce(jsonb_agg(jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
+                                  order by string_to_array(part, '.')::int[]), '[]')
+        from attachments t
+        where t.account_id = m.account_id and t.message_pk = m.id) as attachments
+from message_bodies b
+join messages m on m.account_id = b.account_id and m.id = b.message_pk
+where b.account_id = %(account_id)s and b.message_pk = %(message_id)s
+
+-- name: account_of_message
+-- The API's addresses name the message alone; the index messages_id serves this.
+select account_id from messages where id = %(message_id)s
+
+-- name: locate_message
+-- Where a message is on its server, and what of its account stands against asking there. A time further ahead than
+-- any backoff reaches was set before the clock was corrected.
+select m.folder_id, m.uidvalidity, m.uid, m.size_bytes, m.deleted_reason, f.path, a.email,
+       a.paused_at is not null as paused, a.sync_state, a.sync_state_reason, a.sync_state_message,
+       case when a.backoff_until between now() and now() + interval '61 minutes'
+            then extract(epoch from a.backoff_until - now())::double precision end as backoff
+from messages m
+join folders f on f.account_id = m.account_id and f.id = m.folder_id
+join accounts a on a.id = m.account_id
+where m.account_id = %(account_id)s and m.id = %(message_id)s and a.deleting_at is null
+
+-- name: load_attachment
+-- One attachment, and its part's transfer encoding as BODYSTRUCTURE told it; null if that was not understood.
+select t.part, t.filename, t.content_type, t.size_bytes, t.content_id, t.is_inline,
+       case when m.mime_structure is not null then
+           coalesce(jsonb_path_query_first(
+               m.mime_structure, '$.** ? (@.part == $part && exists(@.encoding)).encoding',
+               jsonb_build_object('part', t.part)) #>> '{}', '')
+       end as encoding
+from attachments t
+join messages m on m.account_id = t.account_id and m.id = t.message_pk
+where t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
+
+-- name: store_body
+-- The body and that there is one. The attachments that the content shows are taken only where BODYSTRUCTURE told none.
+with held as (
+    update messages
+    set body_fetched_at = now(), updated_at = now(),
+        has_attachments = has_attachments
+            or (mime_structure is null and jsonb_array_length(%(attachments)s::jsonb) > 0)
+    where account_id = %(account_id)s and id = %(message_id)s
+    returning account_id, id, mime_structure
+), listed as (
+    insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
+    select h.account_id, h.id, p.part, p.filename, p.content_type, p.size_bytes, p.content_id, p.is_inline
+    from held h
+    cross join lateral jsonb_to_recordset(%(attachments)s::jsonb) as p(
+        part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
+    where h.mime_structure is null
+    on conflict (account_id, message_pk, part) do nothing
+)
+insert into message_bodies as b (account_id, message_pk, body_text, body_html, raw_bytes, truncated, warnings)
+select account_id, id, %(text)s, %(html)s, %(raw_bytes)s, %(truncated)s, %(warnings)s
+from held
+on conflict (account_id, message_pk) do update
+set body_text = excluded.body_text, body_html = excluded.body_html, raw_bytes = excluded.raw_bytes,
+    truncated = excluded.truncated, warnings = excluded.warnings, fetched_at = now()
+returning b.fetched_at
+
+-- name: try_body_lock
+-- One key of 64 bits: these locks never meet the accounts', which have two of 32, nor are they shown in account_locks.
+select pg_try_advisory_lock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+
+-- name: queue_for_body
+select pg_advisory_lock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+
+-- name: unlock_body
+select pg_advisory_unlock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
