@@ -111,9 +111,7 @@ class _Part:
 
     @property
     def encoding(self) -> str:
-        # what follows the word is a comment or a stray semicolon
-        said = decode_raw(self.fields.get(b"content-transfer-encoding", b"")).strip().lower()
-        return re.split(r"[\s;(]", said, maxsplit=1)[0]
+        return decode_raw(self.fields.get(b"content-transfer-encoding", b""))
 
     @property
     def is_text(self) -> bool:

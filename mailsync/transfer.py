@@ -12,6 +12,7 @@ _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
 _PADDED = re.compile(rb"([^=]*)(=*)")
 # a run of blanks is matched only from where it begins: no quadratic time
 _BLANKS_AT_END = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n)")
+_END_OF_WORD = re.compile(r"[\s;(]")
 _LONGEST_LINE = 64 * 1024
 _AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})
 
@@ -107,8 +108,13 @@ def named_in(header: bytes) -> str:
 
 def is_known(encoding: str) -> bool:
     """Whether the name, in any case, is of an encoding that can be undone; none at all is 7bit."""
-    name = encoding.strip().lower()
+    name = _name(encoding)
     return name in _AS_IT_IS or name in _DECODERS
+
+
+def _name(encoding: str) -> str:
+    # behind the word a comment or a stray parameter may follow
+    return _END_OF_WORD.split(encoding.strip().lower(), maxsplit=1)[0]
 
 
 def decoder(encoding: str) -> Decoder:
@@ -118,7 +124,7 @@ def decoder(encoding: str) -> Decoder:
     >>> undo.feed(b"aGVsb") + undo.feed(b"G8=") + undo.finish()
     b'hello'
     """
-    return _DECODERS.get(encoding.strip().lower(), _Identity)()
+    return _DECODERS.get(_name(encoding), _Identity)()
 
 
 def decode(data: bytes, encoding: str) -> bytes:

@@ -106,7 +106,10 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
 def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> OutOfTokens | None:
     """Say that the budget would end the turn before it got anywhere; then nothing is spent on it."""
     needed = work.least + (0 if engine.sessions.has(turn.account.id) else _OPENING)
-    return None if throttle.tokens - throttle.floor >= needed else throttle.exhausted()
+    if throttle.tokens - throttle.floor >= needed:
+        return None
+    # who asks for one thing and is told to come back needs no more than that
+    return throttle.exhausted() if work.told else throttle.exhausted(needed)
 
 
 def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:

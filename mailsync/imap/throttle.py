@@ -72,7 +72,7 @@ class Throttle:
         self.check()
         self._tokens -= 1
 
-    def exhausted(self) -> OutOfTokens:
+    def exhausted(self, useful: float = USEFUL) -> OutOfTokens:
         """The error that says when there should be enough above the floor to get somewhere."""
-        wanted = self.floor + min(USEFUL, self.capacity - self.floor)
+        wanted = self.floor + min(useful, self.capacity - self.floor)
         return OutOfTokens(max(1.0, (wanted - self.tokens) / self.refill))

@@ -212,7 +212,8 @@ def _structure(part: Parsed) -> bytes:
 def _payload(part: Parsed) -> bytes:
     if part.is_multipart():
         return b"".join(child.as_bytes() for child in part.get_payload())
-    return str(part.get_payload()).encode("utf-8", "surrogateescape")
+    # get_payload() would put U+FFFD for bytes that do not fit the charset
+    return str(part._payload).encode("utf-8", "surrogateescape")  # type: ignore[attr-defined]
 
 
 def _parameters(part: Parsed, header: str = "Content-Type") -> bytes:

@@ -1,0 +1,252 @@
+"""What becomes of a message's bytes, above all of those that no standard foresees."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+import time
+import tracemalloc
+
+import pytest
+
+from mailsync import mime
+from mailsync.mime import Parsed, parse
+
+PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
+PDF = b'Content-Type: application/pdf; name="a.pdf"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n'
+
+
+def read(message: bytes, *, truncated: bool = False) -> Parsed:
+    return parse(io.BytesIO(message), truncated=truncated)
+
+
+def multipart(*parts: bytes, kind: str = "mixed", boundary: str = "b") -> bytes:
+    mark = b"--" + boundary.encode()
+    head = f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'.encode()
+    return head + b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
+
+
+# -- messages as they should be ----------------------------------------------------------------------
+
+
+def test_text_and_html_of_an_alternative_and_the_attachment_beside_it() -> None:
+    body = multipart(
+        PLAIN + b"\r\nHello",
+        b"Content-Type: text/html\r\n"
+        b"Content-Transfer-Encoding: quoted-printable\r\n\r\n<p>Gr=C3=BC=\r\n=C3=9Fe",
+        kind="alternative",
+        boundary="inner",
+    )
+    found = read(b"Subject: x\r\n" + multipart(body, PDF))
+    assert (found.text, found.html, found.warnings) == ("Hello", "<p>Gr\u00fc\u00dfe", ())
+    (pdf,) = found.attachments
+    assert (pdf.part, pdf.filename, pdf.content_type, pdf.is_inline) == (
+        "2",
+        "a.pdf",
+        "application/pdf",
+        False,
+    )
+
+
+def test_parts_are_numbered_as_imap_numbers_them() -> None:
+    inner = multipart(PLAIN + b"\r\ntext", PDF, boundary="i", kind="related")
+    found = read(multipart(inner, PDF, b"Content-Type: message/rfc822\r\n\r\n" + inner))
+    assert [(each.part, each.content_type) for each in found.attachments] == [
+        ("1.2", "application/pdf"),
+        ("2", "application/pdf"),
+        ("3", "message/rfc822"),
+    ]
+    assert [each.part for each in read(PDF).attachments] == ["1"]
+
+
+def test_texts_around_an_image_are_joined_and_alternatives_of_one_type_are_not() -> None:
+    image = b"Content-Type: image/png\r\nContent-ID: <i@x>\r\n\r\nx"
+    assert read(multipart(PLAIN + b"\r\none", image, PLAIN + b"\r\ntwo")).text == "one\ntwo"
+    assert read(multipart(PLAIN + b"\r\none", PLAIN + b"\r\nbetter", kind="alternative")).text == "better"
+    assert read(multipart(PLAIN + b"\r\none", PLAIN + b"\r\n", kind="alternative")).text == "one"
+
+
+def test_what_is_named_or_attached_is_no_text_unless_there_is_no_other() -> None:
+    attached = b"Content-Disposition: attachment\r\n\r\nnotes"
+    named = b"Content-Type: text/plain; name=log.txt\r\n\r\nlog"
+    found = read(multipart(PLAIN + b"\r\nown", attached, named))
+    assert (found.text, [each.part for each in found.attachments]) == ("own", ["2", "3"])
+    alone = read(named)
+    assert (alone.text, [each.filename for each in alone.attachments]) == ("log", ["log.txt"])
+
+
+def test_an_inline_image_and_a_signature() -> None:
+    image = b"Content-Type: image/png\r\nContent-ID: <i@x>\r\n\r\nx"
+    signature = b"Content-Type: application/pgp-signature; name=s.asc\r\n\r\nx"
+    found = read(multipart(PLAIN + b"\r\nt", image, signature, kind="related"))
+    assert [(each.content_id, each.is_inline) for each in found.attachments] == [("i@x", True)]
+
+
+# -- messages as they are ----------------------------------------------------------------------------
+
+BROKEN: dict[str, tuple[bytes, str | None, str | None, tuple[str, ...]]] = {
+    "nothing at all": (b"", "", None, ()),
+    "only a header": (b"Subject: x\r\n", "", None, ()),
+    "only line ends": (b"\r\n\r\n\r\n", "", None, ()),
+    "bare line feeds": (b"Subject: x\n\nHello\nyou\n", "Hello\nyou\n", None, ()),
+    "no part to show": (PDF, None, None, ("no_text",)),
+    "no empty line after the header": (b"A: x\r\nno colon\r\n", "no colon\n", None, ("header",)),
+    "an mbox line first": (b"From a@b Mon\r\n" + PLAIN + b"\r\nx", "x", None, ()),
+    "an unknown charset": (
+        b"Content-Type: text/plain; charset=x-no\r\n\r\nG\xfc", "G\u00fc", None, ("charset",),
+    ),
+    "a charset that does not fit": (PLAIN + b"\r\nG\xfc!", "G\ufffd!", None, ("charset",)),
+    "8 bit that is called ascii": (
+        b"Content-Type: text/plain; charset=us-ascii\r\n\r\nG\xfc", "G\u00fc", None, (),
+    ),
+    "no charset, utf-8": (b"\r\nGr\xc3\xbc\xc3\x9fe", "Gr\u00fc\u00dfe", None, ()),
+    "utf-7": (b"Content-Type: text/plain; charset=utf-7\r\n\r\nHi +2AA-", None, None, ()),
+    "a charset that only HTML names": (
+        b'Content-Type: text/html\r\n\r\n<meta charset="iso-8859-2"><b>\xb1</b>',
+        None, '<meta charset="iso-8859-2"><b>\u0105</b>', (),
+    ),
+    "an unknown transfer encoding": (
+        b"Content-Transfer-Encoding: x-uue\r\n\r\nabc", "abc", None, ("transfer_encoding",)
+    ),
+    "base64 that is none": (b"Content-Transfer-Encoding: base64\r\n\r\n%%%", "", None, ()),
+    "a content type that is none": (b"Content-Type: text\r\n\r\nabc", "abc", None, ()),
+    "a NUL": (b"\r\na\0b", "a\ufffdb", None, ()),
+    "a NUL in a boundary": (
+        b'Content-Type: multipart/mixed; boundary="a\0b"\r\n\r\n--a\0b\r\n\r\nx\r\n--a\0b--', "x", None, ()
+    ),
+    "no boundary": (
+        b"Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\nabc", "--x\n\nabc", None, ("missing_boundary",),
+    ),
+    "another boundary": (
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\nabc\r\n--b\r\n",
+        "abc\n--b\n", None, ("missing_boundary", "unterminated"),
+    ),
+    "no last boundary": (
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nabc", "abc", None, ("unterminated",)
+    ),
+    "an inner multipart without its end": (
+        multipart(b"Content-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nabc", PLAIN + b"\r\ndef"),
+        "abc\ndef", None, ("unterminated",),
+    ),
+    "a boundary before the header's end": (
+        multipart(b"Content-Type: text/plain", b"\r\nx"), "x", None, ("header",),
+    ),
+    "the same boundary inside": (multipart(multipart(b"\r\nx"), b"\r\ny"), "x\ny", None, ("unterminated",)),
+    "a text that is neither plain nor HTML": (b"Content-Type: text/calendar\r\n\r\nBEGIN", "BEGIN", None, ()),
+    "a delivery report": (
+        multipart(b"\r\nfailed", b"Content-Type: message/delivery-status\r\n\r\nStatus: 5", kind="report"),
+        "failed", None, (),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_message_gives_what_can_be_had(case: str) -> None:
+    message, text, html, warnings = BROKEN[case]
+    found = read(message)
+    if case == "utf-7":
+        # a surrogate, which no database takes
+        assert found.text is not None
+        assert "\ud800" not in found.text
+        return
+    assert (found.text, found.html, found.warnings) == (text, html, warnings)
+    assert "truncated" in read(message, truncated=True).warnings
+
+
+def test_five_hundred_nested_parts() -> None:
+    message = b"\r\ninnermost"
+    for depth in range(500):
+        message = multipart(message, boundary=f"b{depth}")
+    found = read(message)
+    assert "too_deep" in found.warnings
+    assert "no_text" in found.warnings
+
+
+def test_a_hundred_thousand_parts() -> None:
+    found = read(multipart(*[b"\r\nx"] * 100_000))
+    assert found.warnings == ("too_many_parts",)
+    assert found.text == "\n".join("x" * mime.MOST_PARTS)
+
+
+def test_huge_headers_cost_neither_the_text_nor_memory() -> None:
+    huge = (
+        b"Content-Type: text/plain;\r\n" + b" x=y;\r\n" * 500_000 + b"X-Long: " + b"z" * 5_000_000 + b"\r\n"
+    )
+    message = io.BytesIO(huge + b"\r\nabc")
+    tracemalloc.start()
+    try:
+        found = parse(message)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.text, found.warnings) == ("abc", ())
+    assert peak < 2_000_000
+
+
+def test_attachments_cost_no_memory_and_little_time() -> None:
+    big = base64.encodebytes(bytes(20_000_000)).replace(b"\n", b"\r\n")
+    pdf = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + big
+    message = io.BytesIO(multipart(PLAIN + b"\r\nHello", pdf))
+    began = time.process_time()
+    found = parse(message)
+    assert time.process_time() - began < 5
+    assert found.text == "Hello"
+    assert found.attachments[0].size_bytes == len(big)
+    message.seek(0)
+    tracemalloc.start()
+    try:
+        parse(message)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_text_is_cut_where_there_is_too_much_of_it() -> None:
+    found = read(PLAIN + b"\r\n" + b"word " * 2_000_000)
+    assert found.warnings == ("text_cut",)
+    assert found.text is not None
+    assert len(found.text) == mime.MOST_TEXT
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"Content-Type: text/plain" + b";a" * 1_000_000 + b"\r\n\r\nx",
+        b'Content-Type: text/plain; a="' + b"\\" * 1_000_000 + b"\r\n\r\nx",
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n" + b"--a \r\n" * 200_000,
+        b"\r\n" + b" " * 3_000_000,
+        b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b" " * 3_000_000 + b"x",
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + b"A=" * 1_500_000,
+        b"Content-Type: text/html\r\n\r\n" + b"<meta " * 500_000,
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n" + b"--a--\r\n" * 200_000,
+    ],
+)
+def test_no_message_takes_more_than_linear_time(hostile: bytes) -> None:
+    began = time.process_time()
+    read(hostile)
+    assert time.process_time() - began < 5
+
+
+def test_bytes_at_random_never_raise() -> None:
+    dice = random.Random(14)
+    whole = multipart(multipart(PLAIN + b"\r\nabc", PDF, boundary="i"), PDF, b"\r\n=C3")
+    words = [
+        b"--b",
+        b"--i--",
+        b"\r\n",
+        b"Content-Type:",
+        b"multipart/mixed; boundary=",
+        b"\0",
+        b"\xff",
+        b'"',
+        b"=",
+    ]
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(dice.randrange(1, 8)):
+            at = dice.randrange(len(data))
+            data[at : at + dice.randrange(10)] = dice.choice(words)
+        found = read(bytes(data[: dice.randrange(1, len(data))]))
+        for text in (found.text, found.html, *(each.filename for each in found.attachments)):
+            assert text is None or "\0" not in text
