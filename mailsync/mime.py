@@ -7,13 +7,13 @@ measured and passed over, so that memory does not follow from the size of the me
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mailsync import transfer
+from mailsync.mime_part import Part, value_of
 from mailsync.model import Attachment
-from mailsync.words import MAX_INDEXED_BYTES, clean_text, cut, decode_charset, decode_filename, decode_raw
+from mailsync.words import decode_charset, decode_raw
 
 MOST_TEXT = 8 * 1024 * 1024
 """Bytes of text that are kept of one message, as they are encoded."""
@@ -26,23 +26,8 @@ _LONGEST_BOUNDARY = 1000
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _KEPT = frozenset({b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id"})
-_PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
-_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _META = re.compile(
     rb"<meta\b[^>]{0,500}?\bcharset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
-)
-# as for BODYSTRUCTURE: what a person would not call an attachment
-_SIGNATURES = frozenset(
-    {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
-)
-_REPORTS = frozenset(
-    {
-        "message/delivery-status",
-        "message/disposition-notification",
-        "message/feedback-report",
-        "message/global-delivery-status",
-    }
 )
 
 
@@ -81,68 +66,12 @@ def parse(source: Source, *, truncated: bool = False) -> Parsed:
 
 
 @dataclass(slots=True)
-class _Part:
-    """One part: what its header says, and if it is text, its content."""
-
-    number: str
-    default: str
-    parent: str = ""
-    slot: object = None
-    fields: dict[bytes, bytes] = field(default_factory=dict)
-    type: str = ""
-    parameters: list[tuple[bytes, bytes]] = field(default_factory=list)
-    disposition: str = ""
-    named: list[tuple[bytes, bytes]] = field(default_factory=list)
-    data: bytearray | None = None
-    size: int = 0
-
-    def read_header(self) -> None:
-        value = self.fields.get(b"content-type", b"")
-        said = decode_raw(value.partition(b";")[0]).strip().lower()
-        self.type = said if _TYPE.fullmatch(said) else ("text/plain" if said else self.default)
-        self.parameters = list(_parameters(value))
-        disposition = self.fields.get(b"content-disposition", b"")
-        self.disposition = decode_raw(disposition.partition(b";")[0]).strip().lower()
-        pairs = [*_parameters(disposition), *self.parameters]
-        self.named = [pair for pair in pairs if pair[0].startswith((b"name", b"filename"))]
-
-    def parameter(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.parameters if key == name), None)
-
-    @property
-    def encoding(self) -> str:
-        return decode_raw(self.fields.get(b"content-transfer-encoding", b""))
-
-    @property
-    def is_text(self) -> bool:
-        return self.type.startswith("text/") and self.disposition != "attachment"
-
-    def attachment(self) -> Attachment | None:
-        if (self.is_text and not self.named) or self.type.startswith("multipart/"):
-            return None
-        if self.type in _SIGNATURES or (self.type in _REPORTS and not self.named):
-            return None
-        content_id = clean_text(decode_raw(self.fields.get(b"content-id", b""))).strip().strip("<>").strip()
-        inline = self.disposition == "inline" or (
-            self.disposition != "attachment" and bool(content_id) and self.parent == "multipart/related"
-        )
-        return Attachment(
-            part=self.number,
-            filename=decode_filename(self.named),
-            content_type=cut(self.type, 255),
-            size_bytes=self.size,
-            content_id=cut(content_id, MAX_INDEXED_BYTES) or None,
-            is_inline=inline,
-        )
-
-
-@dataclass(slots=True)
 class _Multipart:
     """An open multipart; `before` is what stands before its first boundary."""
 
-    part: _Part
+    part: Part
     boundary: bytes
-    before: _Part | None
+    before: Part | None
     children: int = 0
     closed: bool = False
 
@@ -152,13 +81,13 @@ class _Reader:
         self._open: list[_Multipart] = []
         self._delimiters: dict[bytes, int] = {}
         self._closers: dict[bytes, int] = {}
-        self._part: _Part | None = _Part("", "text/plain")
+        self._part: Part | None = Part("", "text/plain")
         self._in_header = True
         self._field = b""
         self._lines = 0
         self._count = 0
         self._room = MOST_TEXT
-        self._texts: list[_Part] = []
+        self._texts: list[Part] = []
         self._attachments: list[Attachment] = []
         self._warnings: set[str] = set()
 
@@ -221,11 +150,11 @@ class _Reader:
         self._in_header = False
         part.read_header()
         if part.type.startswith("multipart/"):
-            boundary = _value(part.parameter(b"boundary") or b"").rstrip()
+            boundary = value_of(part.parameter(b"boundary") or b"").rstrip()
             if len(self._open) >= DEEPEST:
                 self._warnings.add("too_deep")
             elif boundary and len(boundary) <= _LONGEST_BOUNDARY:
-                before = _Part("", "text/plain", type="text/plain", data=bytearray(), slot=object())
+                before = Part("", "text/plain", type="text/plain", data=bytearray(), slot=object())
                 self._open.append(_Multipart(part, boundary, before))
                 self._see_boundaries()
                 self._part = before
@@ -240,7 +169,7 @@ class _Reader:
 
     # -- content -----------------------------------------------------------------------------------
 
-    def _content(self, part: _Part, line: bytes) -> None:
+    def _content(self, part: Part, line: bytes) -> None:
         part.size += len(line)
         if part.data is not None:
             if self._room < len(line):
@@ -302,7 +231,7 @@ class _Reader:
             return
         prefix = f"{inside.part.number}." if inside.part.number else ""
         kind = inside.part.type
-        self._part = _Part(
+        self._part = Part(
             f"{prefix}{inside.children}",
             "message/rfc822" if kind == "multipart/digest" else "text/plain",
             kind,
@@ -336,7 +265,7 @@ class _Reader:
             plain = [] if html else [part for part in self._texts if part.type == "text/plain"] or own
         return self._decoded(plain), self._decoded(html)
 
-    def _decoded(self, parts: list[_Part]) -> str | None:
+    def _decoded(self, parts: list[Part]) -> str | None:
         if not parts:
             return None
         texts: dict[int, str] = {}
@@ -348,28 +277,15 @@ class _Reader:
         found = [text for text in texts.values() if text.strip()]
         return "\n".join(found)
 
-    def _text(self, part: _Part) -> str:
+    def _text(self, part: Part) -> str:
         data, part.data = bytes(part.data or b""), None
         if not transfer.is_known(part.encoding):
             self._warnings.add("transfer_encoding")
         data = transfer.decode(data, part.encoding)
-        charset = decode_raw(_value(part.parameter(b"charset") or b""))
+        charset = decode_raw(value_of(part.parameter(b"charset") or b""))
         if not charset.strip() and part.type == "text/html" and (said := _META.search(data[:4096])):
             charset = said[1].decode("ascii")
         text, fits = decode_charset(data, charset.strip()[:64])
         if not fits:
             self._warnings.add("charset")
         return text.removeprefix("\ufeff").replace("\r\n", "\n")
-
-
-def _parameters(value: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for name, said in _PARAMETER.findall(value):
-        yield name.lower(), _value(said)
-
-
-def _value(said: bytes) -> bytes:
-    """A parameter's value without quotes and escapes, unfolded."""
-    said = said.replace(b"\r", b"").replace(b"\n", b"").strip()
-    if said.startswith(b'"'):
-        said = _ESCAPED.sub(rb"\1", said[1:-1] if said.endswith(b'"') and len(said) > 1 else said[1:])
-    return said

@@ -32,6 +32,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "dates",
             "words",
             "mime",
+            "mime_part",
             "transfer",
         }
     ),
