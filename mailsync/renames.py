@@ -129,10 +129,15 @@ def _by_numbers(
     left = {f.wire_name: f for f in held if f.id in moved or _has_left(f, names, statuses)}
     known = {f.wire_name for f in held}
     taken = {rename.wire_name for rename in certain}
-    before = _unique(
+    candidates = [
         ((f.uidvalidity, f.uidnext, f.server_messages), f)
         for f in left.values()
         if f.id not in moved and f.uidvalidity and f.uidnext and f.server_messages and f.live_count
+    ]
+    # what went just now goes before what has been missing for longer, and may be the same mailbox
+    just_now = {numbers for numbers, f in candidates if f.missing_since is None}
+    before = _unique(
+        (numbers, f) for numbers, f in candidates if f.missing_since is None or numbers not in just_now
     )
     now = _unique(
         ((status.uidvalidity, status.uidnext, status.messages), name)

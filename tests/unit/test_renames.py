@@ -73,6 +73,9 @@ ONE, TWO = {"mailbox_id": "one"}, {"mailbox_id": "two"}
         ({"A": {}}, {"B": has(1)}, {("A", "B", False)}),
         ({"A": {"status": "initial", "live_count": 7, "n": 50}}, {"B": has(50)}, {("A", "B", False)}),
         ({"A": {}, "B": {}}, {"C": has(2), "D": has(1)}, {("A", "D", False), ("B", "C", False)}),
+        # what has been missing for longer may be the same mailbox under an older name
+        ({"A": {"n": 5}, "B": {"n": 5, "missing_since": DATE}}, {"C": has(5)}, {("A", "C", False)}),
+        ({"A": {"n": 5}, "B": {"n": 5}}, {"C": has(5)}, set()),
         ({"A": {}, "B": {}}, {"A": has(2), "B": has(1)}, {("A", "B", False), ("B", "A", False)}),
         ({"A": {}, "B": {}}, {"B": has(1), "C": has(2)}, {("A", "B", False), ("B", "C", False)}),
         ({"A": {"missing_since": DATE}}, {"B": has(1)}, {("A", "B", False)}),
