@@ -13,7 +13,7 @@ _LARGE = 100
 
 
 def take(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
-    """Tombstone the rows of `gone`, which all have a live one.
+    """Tombstone the live rows of `gone`.
 
     Returns None, or, if more than half of the folder (and over 100 rows) would go and no earlier turn saw the
     same: the digest to remember, and nothing is done.
