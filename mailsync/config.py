@@ -109,9 +109,14 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         words = values.split(self.imap_encryption_key.get_secret_value()) if self.imap_encryption_key else ()
         return tuple(values.read_key(word) for word in words)
 
-    def api_tokens(self) -> tuple[str, ...]:
-        """The bearer tokens of ``API_TOKEN``; none means that the API must not start."""
-        return tuple(values.split(self.api_token.get_secret_value())) if self.api_token else ()
+    def api_tokens(self) -> tuple[tuple[str, str], ...]:
+        """The bearer tokens of ``API_TOKEN`` with their names; none means that the API must not start.
+
+        One without a name is called by its place: ``token-1``.
+        """
+        words = values.split(self.api_token.get_secret_value()) if self.api_token else ()
+        found = [values.named(word) for word in words]
+        return tuple((name or f"token-{place}", token) for place, (name, token) in enumerate(found, 1))
 
 
 def read_environment(path: Path | None = None) -> dict[str, str]:

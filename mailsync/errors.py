@@ -191,6 +191,12 @@ class DatabaseUnavailable(MailsyncError):
     code = "database_unavailable"
 
 
+class QueryTimedOut(DatabaseUnavailable):
+    """A statement took longer than it may (``statement_timeout``)."""
+
+    code = "query_timeout"
+
+
 class RowsRefused(MailsyncError):
     """Postgres does not take a value of these rows: halve the batch, then store the one bad row bare."""
 

@@ -179,7 +179,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def _of_settings(settings: Settings) -> list[str]:
-    found = list(settings.api_tokens())
+    found = [token for _, token in settings.api_tokens()]
     if settings.imap_encryption_key:
         found += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
     if settings.database_url:

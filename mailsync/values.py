@@ -181,17 +181,27 @@ def encryption_keys() -> Rule:
 
 
 def tokens() -> Rule:
-    """Bearer tokens of at least 16 characters that an HTTP header can carry, separated by commas."""
+    """Bearer tokens of at least 16 characters that an HTTP header can carry, separated by commas.
 
-    def check(token: str) -> None:
-        if not re.fullmatch(r"[!-~]{16,}", token):
+    Each may have a name in front, ``crm=…``.
+    """
+
+    def check(word: str) -> None:
+        if not re.fullmatch(r"[!-~]{16,}", named(word)[1]):
             raise ValueError
 
     return Rule(
         _secrets(check),
-        "at least 16 characters of plain ASCII without spaces; several separated by commas",
+        "at least 16 characters of plain ASCII without spaces; several separated by commas,"
+        " each with a name in front if you like: crm=…,search=…",
         secret=True,
     )
+
+
+def named(word: str) -> tuple[str | None, str]:
+    """The name and the token of ``name=token``; no name where ``=`` is only the padding of base64."""
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]{0,31})=([^=].*)", word)
+    return (found[1], found[2]) if found else (None, word)
 
 
 def read_key(word: str) -> bytes:

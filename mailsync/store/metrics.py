@@ -30,6 +30,15 @@ class AccountFigures(NamedTuple):
     backfill_remaining: int
 
 
+class StateFigures(NamedTuple):
+    """The accounts of one state: how many, and the worst of their lags in seconds (None if paused)."""
+
+    state: str
+    accounts: int
+    priority_lag: float | None
+    overall_lag: float | None
+
+
 class CounterValue(NamedTuple):
     """One row of ``metric_counters``."""
 
@@ -52,6 +61,11 @@ def counters(conn: Connection) -> list[CounterValue]:
 def accounts(conn: Connection) -> list[AccountFigures]:
     """The figures of all accounts but removed ones."""
     return [AccountFigures(*row) for row in run(conn, "read_account_figures")]
+
+
+def states(conn: Connection) -> list[StateFigures]:
+    """The accounts by state, as of now; states that none has are not among them."""
+    return [StateFigures(*row) for row in run(conn, "read_state_figures")]
 
 
 def only_read(conn: Connection) -> None:

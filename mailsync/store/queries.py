@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from mailsync.errors import DatabaseUnavailable, MailsyncError, RowsRefused, SchemaError
+from mailsync.errors import DatabaseUnavailable, MailsyncError, QueryTimedOut, RowsRefused, SchemaError
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -58,6 +58,7 @@ def translated(error: psycopg.Error) -> MailsyncError:
 
     - the data does not fit, or stands twice in one batch: RowsRefused (the batch is halved);
     - a table or column is missing: SchemaError;
+    - the statement took longer than it may: QueryTimedOut, which is a DatabaseUnavailable;
     - all else: DatabaseUnavailable (reconnect with backoff).
     """
     said = _first_line(error)
@@ -65,6 +66,8 @@ def translated(error: psycopg.Error) -> MailsyncError:
         return RowsRefused(said)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return SchemaError(lacking(said))
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return QueryTimedOut(said)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or error.sqlstate in _UNAVAILABLE:
         return DatabaseUnavailable(said)
     return MailsyncError(f"Postgres: {said}")

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
 
 from flask import Flask, Response, abort, current_app, g, request
 
@@ -19,16 +20,17 @@ OPEN = frozenset({"/health/live", "/health/ready"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
-def install(app: Flask, tokens: tuple[str, ...]) -> None:
-    """Guard all of `app` but the two health checks with `tokens`."""
-    accepted = [token.encode() for token in tokens]
+def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
+    """Guard all of `app` but the two health checks with `tokens`, each with its name for the log."""
+    accepted = [(name, token.encode()) for name, token in tokens]
 
     @app.before_request
     def enter() -> Response | None:
         g.started = time.monotonic()
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        if request.path not in OPEN and not _is_authorized(accepted):
+        g.token = _bearer(accepted)
+        if request.path not in OPEN and g.token is None:
             return problem(
                 401,
                 "unauthorized",
@@ -55,6 +57,8 @@ def install(app: Flask, tokens: tuple[str, ...]) -> None:
             extra={
                 "action": "http",
                 "request_id": g.request_id,
+                "status": response.status_code,
+                "token": g.token,
                 "remote": request.remote_addr,
                 "duration_ms": round((time.monotonic() - g.started) * 1000, 1),
             },
@@ -62,9 +66,10 @@ def install(app: Flask, tokens: tuple[str, ...]) -> None:
         return response
 
 
-def _is_authorized(accepted: list[bytes]) -> bool:
+def _bearer(accepted: Sequence[tuple[str, bytes]]) -> str | None:
+    """The name of the token that was sent, None if it is not one of them."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given.strip().encode("latin-1", "replace")
     # each is compared, in constant time, so that the time taken tells nothing of which was nearly right
-    matches = [hmac.compare_digest(token, known) for known in accepted]
-    return scheme.lower() == "bearer" and any(matches)
+    matches = [name for name, known in accepted if hmac.compare_digest(token, known)]
+    return matches[0] if matches and scheme.lower() == "bearer" else None

@@ -6,17 +6,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Sequence
 
 from flask import Flask, Response, current_app, g
+from pydantic import ConfigDict, Field
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync import errors
 from mailsync.logs import redact
+from mailsync.web.fields import Answer
 
 log = logging.getLogger(__name__)
+
+MEDIA = "application/problem+json"
 
 # what our own errors are to a client; a class that is not named here is found by its base
 _STATUS: dict[type[errors.MailsyncError], int] = {
@@ -24,47 +28,102 @@ _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.LimitReached: 409,
+    errors.Paused: 409,
+    errors.UidValidityMoved: 409,
+    errors.Gone: 410,
     errors.Busy: 503,
     errors.Throttled: 503,
+    errors.TimedOut: 504,
     errors.Transient: 502,
     errors.ProtocolError: 502,
     errors.AuthenticationFailed: 502,
     errors.FolderError: 502,
+    errors.KeyMismatch: 503,
     errors.LockLost: 503,
+    errors.QueryTimedOut: 504,
     errors.DatabaseUnavailable: 503,
     errors.SchemaError: 503,
     errors.MailsyncError: 500,
 }
 _CODES = {
+    400: "bad_request",
     401: "unauthorized",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
     415: "unsupported_media_type",
+    422: "invalid",
     500: "internal",
 }
 
 
+class _Sparse(Answer):
+    """What is null is left out."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+
+class FieldError(_Sparse):
+    """One thing that is wrong with a request: of a body's field, or of a query parameter."""
+
+    detail: str
+    pointer: str | None = Field(default=None, description="The body's field, as a JSON Pointer (RFC 6901).")
+    parameter: str | None = Field(default=None, description="The query parameter.")
+
+
+class Problem(_Sparse):
+    """What went wrong."""
+
+    type: str = Field(description="Always about:blank: `code` tells the kinds apart.")
+    title: str
+    status: int
+    detail: str = Field(description="One line for people.")
+    code: str = Field(description="For programs.")
+    request_id: str | None = Field(description="Names the request in the service's log.")
+    errors: list[FieldError] | None = Field(default=None, description="What of the request is not accepted.")
+    step: str | None = Field(default=None, description="The step of a connection test that failed.")
+    checks: list[str] | None = Field(default=None, description="The checks that fail.")
+
+
+class BadRequest(Exception):
+    """A request that is refused before anything was done: its status, and what is wrong with it."""
+
+    def __init__(self, status: int, found: Sequence[FieldError] = (), *, detail: str = "") -> None:
+        super().__init__(detail or _first(found))
+        self.status = status
+        self.errors = list(found)
+
+
 def problem(
-    status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **members: object
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    step: str | None = None,
+    checks: list[str] | None = None,
+    found: list[FieldError] | None = None,
 ) -> Response:
-    """The answer for an error; `detail` is redacted, `members` are added to the document."""
-    document = {
-        "type": "about:blank",
-        "title": HTTP_STATUS_CODES.get(status, "Error"),
-        "status": status,
-        "detail": redact(detail),
-        "code": code,
-        "request_id": g.get("request_id"),
-        **members,
-    }
-    body = json.dumps(document, ensure_ascii=False) + "\n"
-    return Response(body, status, headers, content_type="application/problem+json")
+    """The answer for an error; `detail` is redacted."""
+    document = Problem(
+        type="about:blank",
+        title=HTTP_STATUS_CODES.get(status, "Error"),
+        status=status,
+        detail=redact(detail),
+        code=code,
+        request_id=g.get("request_id"),
+        errors=found or None,
+        step=step,
+        checks=checks,
+    )
+    body = document.model_dump_json(exclude_none=True)
+    return Response(body + "\n", status, headers, content_type=MEDIA)
 
 
 def install(app: Flask) -> None:
     """Let `app` answer so to its own errors, to Flask's and to what nobody expected."""
     app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(BadRequest, _of_request)
     app.register_error_handler(errors.MailsyncError, _of_ours)
     app.register_error_handler(Exception, _of_bug)
 
@@ -80,18 +139,32 @@ def _of_http(error: HTTPException) -> Response | HTTPException:
     return problem(status, _CODES.get(status, name), detail, headers=kept)
 
 
+def _of_request(error: BadRequest) -> Response:
+    headers = {"Accept": "application/json"} if error.status == 415 else None
+    return problem(error.status, _CODES[error.status], str(error), headers=headers, found=error.errors)
+
+
 def _of_ours(error: errors.MailsyncError) -> Response:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if status == 500:
         return _of_bug(error)
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, round(wait or 5)))} if status == 503 else None
-    return problem(status, error.code, str(error), headers=headers)
+    return problem(status, error.code, str(error), headers=headers, step=error.step)
 
 
 def _of_bug(error: Exception) -> Response:
     log.error("Request failed", exc_info=error, extra={"action": "http", "request_id": g.get("request_id")})
     return problem(500, "internal", "The server made an error; its log has more under this request_id.")
+
+
+def _first(found: Sequence[FieldError]) -> str:
+    """One line for all that was found: the first in full."""
+    if not found:
+        return ""
+    name = found[0].parameter or (found[0].pointer or "#")[1:].lstrip("/") or "the document"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{name}: {found[0].detail}{more}"
 
 
 def _mib() -> int:

@@ -15,6 +15,15 @@ from account_status
 where deleting_at is null
 order by account_id
 
+-- name: read_state_figures
+select sync_state, count(*)::integer as accounts,
+       max(priority_sync_lag_seconds) filter (where sync_state <> 'paused') as priority_lag,
+       max(overall_sync_lag_seconds) filter (where sync_state <> 'paused') as overall_lag
+from account_status
+where deleting_at is null
+group by sync_state
+order by sync_state
+
 -- name: only_read
 -- The connection of those who only look; a statement that writes is refused from now on.
 select set_config('default_transaction_read_only', 'on', false)

@@ -2,93 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import socket
-import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 import pytest
 
-from tests.servers.programs import API_TOKEN, ROOT, Mailsync, Running
-
-AUTHORIZED = {"Authorization": f"Bearer {API_TOKEN}"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class Api:
-    port: int
-    process: Running
-
-    def request(
-        self, method: str, path: str, headers: dict[str, str] | None = None, body: Any = None
-    ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, headers or {})
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.request("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
-
-
-StartApi = Callable[..., Api]
-
-
-@pytest.fixture
-def start_api(mailsync: Mailsync) -> StartApi:
-    """Start gunicorn as the Procfile does, with variables added or (None) taken away."""
-
-    def start(*, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        wanted = mailsync.environment | {"PORT": str(port), "LOG_FORMAT": "json"} | changes
-        environment = {name: value for name, value in wanted.items() if value is not None}
-        options = ["-c", "python:mailsync.web.gunicorn_conf"] if config else ["--bind", f"127.0.0.1:{port}"]
-        command = [sys.executable, "-m", "gunicorn", *options, "wsgi:app"]
-        process = Running(command, environment, ROOT)
-        mailsync.running.append(process)
-        if wait:
-            process.wait_for("Booting worker")
-            process.wait_for("eady")
-        return Api(port, process)
-
-    return start
-
-
-@pytest.fixture
-def api(start_api: StartApi) -> Iterator[Api]:
-    running = start_api()
-    yield running
-    running.process.terminate()
-    assert running.process.wait(10) == 0
-
-
-def assert_problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
-    assert answer.status == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert list(document)[:6] == ["type", "title", "status", "detail", "code", "request_id"]
-    assert (document["type"], document["status"], document["code"]) == ("about:blank", status, code)
-    assert document["request_id"] == answer.headers["X-Request-Id"]
-    return document
+from tests.acceptance.api import AUTHORIZED, Api, StartApi, assert_problem
+from tests.servers.programs import API_TOKEN
 
 
 def test_the_health_checks_answer_without_a_token_and_everything_else_asks_for_one(api: Api) -> None:
@@ -220,3 +141,77 @@ def test_without_the_configuration_module_a_bad_configuration_ends_gunicorn_too(
     assert process.wait(20) == 4
     assert "API_TOKEN: the value (a secret, not shown) is not accepted" in process.output
     assert "Traceback" not in process.output
+
+
+def test_the_summary_counts_accounts_and_says_when_no_worker_is_alive(
+    api: Api, database: psycopg.Connection
+) -> None:
+    empty = api.call("GET", "/health").json()
+    assert (empty["status"], empty["reasons"]) == ("degraded", ["no worker is alive"])
+    assert empty["accounts"] == {
+        "total": 0, "initial_sync": 0, "healthy": 0, "degraded": 0, "broken": 0, "paused": 0,
+    }  # fmt: skip
+    assert empty["worst_lag"] == {"priority_seconds": None, "overall_seconds": None}
+    database.execute("insert into workers (worker, version) values ('w:1:worker', '9')")
+    database.execute(
+        "insert into accounts (email, imap_host, imap_port, imap_security, username, sync_state,"
+        "  priority_synced_at, overall_synced_at, paused_at)"
+        " values ('a@x.test', 'h', 993, 'tls', 'a', 'broken', now() - interval '1 hour', now(), null),"
+        "  ('b@x.test', 'h', 993, 'tls', 'a', 'initial_sync', now() - interval '9 hours', null, now())"
+    )
+    found = api.call("GET", "/health").json()
+    assert (found["status"], found["reasons"]) == ("degraded", ["1 broken"])
+    assert {state: count for state, count in found["accounts"].items() if count} == {
+        "total": 2, "broken": 1, "paused": 1,
+    }  # fmt: skip
+    assert 3600 <= found["worst_lag"]["priority_seconds"] < 9000, "a paused account is behind on purpose"
+    (worker,) = found["workers"]
+    assert (worker["worker"], worker["version"], worker["alive"]) == ("w:1:worker", "9", True)
+    database.execute("update workers set heartbeat_at = now() - interval '2 minutes'")
+    assert api.call("GET", "/health").json()["reasons"] == ["no worker is alive", "1 broken"]
+
+
+def test_metrics_are_scraped_with_the_token(api: Api) -> None:
+    assert_problem(api.get("/metrics"), 401, "unauthorized")
+    answer = api.call("GET", "/metrics")
+    assert (answer.status, answer.headers["Content-Type"]) == (
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )
+    assert b'mailsync_accounts{state="healthy"} 0.0' in answer.body
+
+
+def test_the_description_names_every_route_and_only_those(api: Api) -> None:
+    document = api.call("GET", "/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], f"{method} {path}"
+            assert path in ("/health/live", "/health/ready") or "401" in operation["responses"]
+    identifiers = [each["operationId"] for found in document["paths"].values() for each in found.values()]
+    assert len(set(identifiers)) == len(identifiers)
+    assert {"/health", "/health/live", "/health/ready", "/metrics", "/openapi.json"} <= set(document["paths"])
+
+
+def test_unknown_and_repeated_parameters_are_refused_but_for_the_open_checks(api: Api) -> None:
+    document = assert_problem(api.call("GET", "/health", verbose="1"), 422, "invalid")
+    assert document["errors"] == [{"detail": "nothing is accepted here", "parameter": "verbose"}]
+    assert document["detail"] == "verbose: nothing is accepted here"
+    document = assert_problem(api.request("GET", "/health?a=1&a=2", AUTHORIZED), 422, "invalid")
+    assert document["errors"] == [{"detail": "it stands twice", "parameter": "a"}]
+    assert api.get("/health/live?t=1700000000").status == 200
+    assert api.get("/health/ready?t=1700000000").status == 200
+
+
+def test_the_log_tells_which_token_was_used(start_api: StartApi) -> None:
+    api = start_api(API_TOKEN=f"{API_TOKEN}, next-one=the-second-token-of-two")
+    api.get("/health", X_Request_Id="by-first", **AUTHORIZED)
+    api.get("/health", X_Request_Id="by-name", Authorization="Bearer the-second-token-of-two")
+    api.get("/health", X_Request_Id="by-none", Authorization="Bearer next-one=the-second-token-of-two")
+    api.process.wait_for("by-none")
+    used = {record["request_id"]: record for record in api.process.records() if "request_id" in record}
+    tokens = {
+        name: (used[name]["status"], used[name]["token"]) for name in ("by-first", "by-name", "by-none")
+    }
+    assert tokens == {"by-first": (200, "token-1"), "by-name": (200, "next-one"), "by-none": (401, None)}
+    assert "the-second-token" not in api.process.output

@@ -278,7 +278,14 @@ def test_several_keys_and_tokens_keep_their_order() -> None:
         {"IMAP_ENCRYPTION_KEY": f"{KEY.hex()}, {second}", "API_TOKEN": "a" * 16 + "," + "b" * 17}
     )
     assert settings.encryption_keys() == (KEY, bytes(32))
-    assert settings.api_tokens() == ("a" * 16, "b" * 17)
+    assert settings.api_tokens() == (("token-1", "a" * 16), ("token-2", "b" * 17))
+
+
+def test_tokens_may_have_names_and_base64_has_none() -> None:
+    padded = base64.b64encode(bytes(16)).decode()
+    settings = Settings.from_env({"API_TOKEN": f"crm={'a' * 16}, {padded}, old-search={padded}"})
+    assert settings.api_tokens() == (("crm", "a" * 16), ("token-2", padded), ("old-search", padded))
+    assert refusal(API_TOKEN=f"a-long-name-alone={'a' * 15}").startswith("API_TOKEN: ")
 
 
 def test_without_keys_and_tokens_there_are_none() -> None:

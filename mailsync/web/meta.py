@@ -1,0 +1,36 @@
+"""What the service tells of itself: its metrics, and its own description."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, Response, current_app
+
+from mailsync import metrics
+from mailsync.web import openapi
+from mailsync.web.endpoint import endpoint
+from mailsync.web.services import services
+
+routes = Blueprint("meta", __name__)
+
+
+@routes.get("/metrics")
+@endpoint(media="text/plain")
+def read_metrics() -> Response:
+    """The metrics of all accounts and workers, as Prometheus text.
+
+    All figures come from Postgres, so one scrape of any process sees everything.
+    """
+    with services().reading() as conn:
+        return Response(metrics.render(conn), content_type=metrics.CONTENT_TYPE)
+
+
+@routes.get("/openapi.json")
+@endpoint()
+def read_openapi() -> Response:
+    """This description of the API, OpenAPI 3.1."""
+    text = current_app.extensions.get("mailsync.openapi")
+    if text is None:
+        text = json.dumps(openapi.document(current_app._get_current_object()), ensure_ascii=False)  # type: ignore[attr-defined]
+        current_app.extensions["mailsync.openapi"] = text
+    return Response(text + "\n", mimetype="application/json")

@@ -1,0 +1,7 @@
+"""What the acceptance tests share beside tests/conftest.py."""
+
+from __future__ import annotations
+
+from tests.acceptance.api import api, start_api
+
+__all__ = ["api", "start_api"]
