@@ -12,6 +12,7 @@ import errno
 import importlib
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -100,7 +101,12 @@ def main() -> None:
         # a terminal that cannot show a character gets another one rather than an error
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.exit(_run())
+    code = _run()
+    for stream in (sys.stdout, sys.stderr):
+        if not _flushed(stream):
+            # Python would try once more at its exit, complain, and end with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
 
 
 def _run() -> int:
@@ -122,9 +128,10 @@ def _run() -> int:
         return _fail(explain(error), error.exit_code)
     except OSError as error:
         if error.errno == errno.EPIPE:
-            # whoever read our output has enough; keep Python from complaining at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # whoever read our output has enough
             return 1
+        if not _flushed(sys.stdout):
+            return _fail(f"standard output cannot be written: {os.strerror(error.errno or 0)}", 1)
         return _unexpected(error)
     except Exception as error:
         return _unexpected(error)
@@ -147,8 +154,18 @@ def _fail(text: str, code: int) -> int:
     from mailsync.cli.texts import printable
     from mailsync.logs import redact
 
-    click.echo(f"mailsync: {printable(redact(' '.join(text.split())))}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"mailsync: {printable(redact(' '.join(text.split())))}", err=True)
     return code
+
+
+def _flushed(stream: TextIO) -> bool:
+    """Write what the stream still holds; whether that could be done."""
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _show_traceback() -> bool:

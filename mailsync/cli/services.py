@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
 import click
 
-from mailsync import logs, preflight
+from mailsync import logs, preflight, systemd
 from mailsync.cli.ground import environment
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable
@@ -68,7 +69,7 @@ def api() -> None:
     refuse_taken_port(settings)
     from mailsync.web.serving import serve
 
-    serve(lambda: _print("api", f"✓ Ready -> {address(settings)}"))
+    serve(lambda where: _print("api", f"✓ Ready -> {url_of(where)}"))
 
 
 def check(conn: Connection, settings: Settings, service: str) -> None:
@@ -82,8 +83,8 @@ def check(conn: Connection, settings: Settings, service: str) -> None:
 
 def refuse_taken_port(settings: Settings) -> None:
     """Raise ConfigError if HOST and PORT cannot be opened; gunicorn would try for five seconds instead."""
-    if "LISTEN_FDS" in os.environ:
-        return  # systemd has opened it for us
+    if systemd.has_sockets():
+        return
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
@@ -107,12 +108,21 @@ def _settings(*require: str) -> Settings:
 
 
 def _print(service: str, text: str) -> None:
-    click.echo(f"[{service}] {text}")
+    # a service does not end because nobody takes its lines: the disk may be full, the reader gone
+    with contextlib.suppress(OSError):
+        click.echo(f"[{service}] {text}")
 
 
 def address(settings: Settings) -> str:
-    """Where the API is reached from here: ``http://localhost:3000``."""
-    host = settings.host
+    """Where the API will be reached from here: ``http://localhost:3000``."""
+    return url_of((settings.host, settings.port))
+
+
+def url_of(address: object) -> str:
+    """How the socket with this address, a Unix one too, is reached from here."""
+    if not isinstance(address, tuple):
+        return f"unix:{address}"
+    host, port = str(address[0]), address[1]
     if host in ("127.0.0.1", "0.0.0.0", "::", "::1"):
         host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -47,6 +49,12 @@ class _Service:
             with _print_lock, contextlib.suppress(OSError):
                 click.echo(f"{shown} {line}")
 
+    def kill(self) -> None:
+        """End it at once, and the processes that it has made."""
+        # the group exists for as long as one of them does; one that has ended in order leaves nobody
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def finish(self) -> None:
         """Wait for the last lines."""
         self._reader.join(2)
@@ -64,11 +72,13 @@ def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSi
         clean = _end(services)
     except BaseException:
         for service in services:
-            service.process.kill()
+            service.kill()
         raise
     finally:
         for service in services:
             service.process.wait()
+            # gunicorn's processes outlive a master that was killed by a second or so
+            service.kill()
             service.finish()
     if died is not None:
         code = died.process.returncode
@@ -97,6 +107,6 @@ def _end(services: list[_Service]) -> bool:
         try:
             service.process.wait(max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            service.process.kill()
+            service.kill()
             clean = False
     return clean

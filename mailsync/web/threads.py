@@ -1,0 +1,60 @@
+"""gunicorn's threaded worker, whose answers to what is no HTTP request are problem documents too."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from gunicorn.http import errors  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from werkzeug.http import HTTP_STATUS_CODES
+
+from mailsync.logs import redact
+from mailsync.web.problems import MEDIA, Problem
+
+log = logging.getLogger(__name__)
+
+# by name, since not every release of gunicorn has each; all others are 400
+_STATUS = {
+    "LimitRequestLine": (414, "uri_too_long", "The request line is too long."),
+    "LimitRequestHeaders": (431, "headers_too_large", "The headers are too many, or one is too long."),
+    "UnsupportedTransferCoding": (501, "not_implemented", "This transfer coding is not supported."),
+    "ExpectationFailed": (417, "expectation_failed", "The header Expect asks for what is not supported."),
+}
+_BAD = (400, "bad_request", "This is not a well-formed HTTP request.")
+_BUG = (500, "internal", "The server made an error; its log has more under this request_id.")
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """``gthread``; only what it says of a request that does not reach the application is its own."""
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Answer with a problem document, log one line, and let gunicorn close the connection."""
+        request_id = uuid.uuid4().hex
+        refused = isinstance(exc, errors.ParseException)
+        status, code, detail = _STATUS.get(type(exc).__name__, _BAD) if refused else _BUG
+        remote = addr[0] if isinstance(addr, tuple) and addr else None
+        extra = {"action": "http", "request_id": request_id, "remote": remote}
+        if refused:
+            log.info("Refused %d: %s", status, redact(str(exc)), extra=extra)
+        else:
+            log.error("Request failed", exc_info=exc, extra=extra)
+        with suppress(OSError):
+            client.sendall(_answer(status, code, detail, request_id))
+
+
+def _answer(status: int, code: str, detail: str, request_id: str) -> bytes:
+    title = HTTP_STATUS_CODES[status]
+    document = Problem(
+        type="about:blank", title=title, status=status, detail=detail, code=code, request_id=request_id
+    )
+    body = document.model_dump_json(exclude_none=True).encode() + b"\n"
+    head = (
+        f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {MEDIA}\r\n"
+        f"Content-Length: {len(body)}\r\nX-Request-Id: {request_id}\r\nCache-Control: no-store\r\n"
+        "X-Content-Type-Options: nosniff\r\n\r\n"
+    )
+    return head.encode("latin-1") + body
