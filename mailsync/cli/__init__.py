@@ -21,6 +21,8 @@ from mailsync.errors import MailsyncError
 
 INTERRUPTED = 130
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Begin": {
         "demo": ("demo", "See a sample mailbox become rows, in a few seconds."),
@@ -130,8 +132,8 @@ def _run() -> int:
         if error.errno == errno.EPIPE:
             # whoever read our output has enough
             return 1
-        if not _flushed(sys.stdout):
-            return _fail(f"standard output cannot be written: {os.strerror(error.errno or 0)}", 1)
+        if error.errno in _NO_ROOM and error.filename is None:
+            return _fail(f"the output cannot be written: {os.strerror(error.errno or 0)}", 1)
         return _unexpected(error)
     except Exception as error:
         return _unexpected(error)
