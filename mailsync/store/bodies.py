@@ -116,6 +116,6 @@ def load_attachment(
 
 
 def account_of(conn: Connection, message_id: int) -> int | None:
-    """The account that a message belongs to; None if there is no such message."""
+    """The account that a message belongs to; None without the message, or if the account is being removed."""
     row = run(conn, "account_of_message", message_id=message_id).fetchone()
     return int(row[0]) if row else None

@@ -11,7 +11,10 @@ where b.account_id = %(account_id)s and b.message_pk = %(message_id)s
 
 -- name: account_of_message
 -- The API's addresses name the message alone; the index messages_id serves this.
-select account_id from messages where id = %(message_id)s
+select m.account_id
+from messages m
+join accounts a on a.id = m.account_id
+where m.id = %(message_id)s and a.deleting_at is null
 
 -- name: locate_message
 -- Where a message is on its server, and what of its account stands against asking there. A time further ahead than
