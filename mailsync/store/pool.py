@@ -16,8 +16,9 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from mailsync.config import Settings
+from mailsync.errors import MailsyncError
 from mailsync.store.db import Connection, connect
-from mailsync.store.queries import translated
+from mailsync.store.queries import run, translated
 
 
 class Pool:
@@ -75,11 +76,20 @@ class Pool:
 
 
 class _Opener:
-    """Stands where the pool expects a connection class, since connections are set up in one place only."""
+    """Stands where the pool expects a connection class, since connections are set up in one place only.
+
+    What is added here is that each statement is planned for the values that it is run with.
+    """
 
     def __init__(self, settings: Settings, role: str, statement_timeout: float) -> None:
         self._arguments = settings, role, statement_timeout
 
     def connect(self, conninfo: str = "", **kwargs: Any) -> Connection:
         settings, role, statement_timeout = self._arguments
-        return connect(settings, role, statement_timeout=statement_timeout)
+        conn = connect(settings, role, statement_timeout=statement_timeout)
+        try:
+            run(conn, "plan_for_values")
+        except MailsyncError:
+            conn.close()
+            raise
+        return conn

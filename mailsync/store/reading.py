@@ -1,0 +1,262 @@
+"""The mirror as the API lists it: messages, runs and the feed of events, page by page (SPEC §19).
+
+A page begins behind a position, the sort key of a row, so that rows which come and go meanwhile move no
+other row into or out of it. Every list is read in the order of an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from mailsync.errors import NotFound
+from mailsync.model import Attachment
+from mailsync.store.db import Connection
+from mailsync.store.queries import run
+
+T = TypeVar("T")
+
+
+class Moment(NamedTuple):
+    """A position in a list whose newest come first: the row's time and id."""
+
+    at: datetime
+    id: int
+
+
+class EventPosition(NamedTuple):
+    """A position in the feed, which orders by it: of an event, or (0, 0) before all of them."""
+
+    xid: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[T]):
+    """A page of a list, and whether the list goes on behind it."""
+
+    rows: tuple[T, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages are listed; None is any.
+
+    `since` is inclusive, `until` is not; both are of ``internal_date``. `sender` and `recipient` are whole
+    addresses in lower case, the latter of To, Cc or Bcc; `subject` is a part of it in any case.
+    """
+
+    folder_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    subject: str | None = None
+    unread: bool | None = None
+    flagged: bool | None = None
+    has_attachments: bool | None = None
+    include_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSummary:
+    """A row of ``messages`` as lists show it; ``folder`` is the path of its folder."""
+
+    id: int
+    account_id: int
+    folder_id: int
+    folder: str
+    uidvalidity: int
+    uid: int
+    message_id: str | None
+    in_reply_to: str | None
+    references_header: str | None
+    reference_ids: tuple[str, ...]
+    provider_message_id: str | None
+    provider_thread_id: str | None
+    labels: tuple[str, ...] | None
+    internal_date: datetime
+    sent_at: datetime | None
+    size_bytes: int | None
+    subject: str | None
+    from_email: str | None
+    from_name: str | None
+    reply_to_emails: tuple[str, ...]
+    to_emails: tuple[str, ...]
+    to_names: tuple[str | None, ...]
+    cc_emails: tuple[str, ...]
+    cc_names: tuple[str | None, ...]
+    bcc_emails: tuple[str, ...]
+    list_id: str | None
+    is_automated: bool
+    flags: tuple[str, ...]
+    is_seen: bool
+    is_flagged: bool
+    is_answered: bool
+    is_draft: bool
+    modseq: int | None
+    has_attachments: bool
+    body_fetched_at: datetime | None
+    parse_errors: tuple[str, ...]
+    deleted_at: datetime | None
+    deleted_reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDetail(MessageSummary):
+    """All of a row of ``messages``, and its attachments by the order of their parts."""
+
+    mime_structure: dict[str, Any] | None
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A row of ``sync_runs``."""
+
+    id: int
+    account_id: int
+    trigger: str
+    status: str
+    worker: str
+    started_at: datetime
+    finished_at: datetime | None
+    folders: int
+    messages_new: int
+    flags_changed: int
+    messages_deleted: int
+    imap_commands: int
+    bytes_in: int
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A row of ``sync_events`` that has settled."""
+
+    account_id: int
+    position: EventPosition
+    type: str
+    folder_id: int | None
+    message_pk: int | None
+    data: dict[str, Any]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far the feed has come: what is before `settled` can be read; none is after `newest` yet."""
+
+    settled: EventPosition
+    newest: EventPosition
+
+
+def require_account(conn: Connection, account_id: int) -> None:
+    """Raise NotFound unless there is such an account, and it is not being removed."""
+    if run(conn, "find_listed_account", account_id=account_id).fetchone() is None:
+        raise NotFound(f"there is no account {account_id}")
+
+
+def find_folder(conn: Connection, account_id: int, name: str) -> int:
+    """The id of an account's folder: digits are an id, all else is a path; INBOX in any case.
+
+    Raises NotFound naming it.
+    """
+    # what has more digits than an id is none, and an error to Postgres
+    is_id = name.isascii() and name.isdigit()
+    folder_id = int(name) if is_id and len(name) <= 18 else None
+    path = None if is_id else name
+    row = run(conn, "find_listed_folder", account_id=account_id, folder_id=folder_id, path=path).fetchone()
+    if row is None:
+        raise NotFound(f"account {account_id} has no folder {name!r:.200}")
+    return int(row[0])
+
+
+def messages(
+    conn: Connection, account_id: int, wanted: MessageFilter, *, limit: int, behind: Moment | None = None
+) -> Part[MessageSummary]:
+    """Up to `limit` messages behind a position, newest first by ``internal_date`` and id."""
+    ends = [Moment(wanted.until, 0)] if wanted.until else []
+    before = min([*ends, *([behind] if behind else [])], default=None)
+    pattern = None if wanted.subject is None else f"%{_literally(wanted.subject)}%"
+    rows = run(
+        conn,
+        "list_messages",
+        account_id=account_id,
+        before=before.at if before else "infinity",
+        before_id=before.id if before else 0,
+        since=wanted.since,
+        folder_id=wanted.folder_id,
+        sender=wanted.sender,
+        recipient=wanted.recipient,
+        subject=pattern,
+        seen=None if wanted.unread is None else not wanted.unread,
+        flagged=wanted.flagged,
+        has_attachments=wanted.has_attachments,
+        include_deleted=wanted.include_deleted,
+        count=limit + 1,
+    )
+    return _part([MessageSummary(*_frozen(row)) for row in rows], limit)
+
+
+def message(conn: Connection, account_id: int, message_id: int) -> MessageDetail:
+    """One message of an account, a tombstone too; raises NotFound."""
+    row = run(conn, "read_message", account_id=account_id, message_id=message_id).fetchone()
+    if row is None:
+        raise NotFound(f"there is no message {message_id}")
+    attachments = tuple(Attachment(*each) for each in row[-1])
+    return MessageDetail(*_frozen((*row[:-1], attachments)))
+
+
+def runs(conn: Connection, account_id: int, *, limit: int, behind: Moment | None = None) -> Part[RunRow]:
+    """Up to `limit` runs of an account behind a position, newest first by ``started_at`` and id."""
+    rows = run(
+        conn,
+        "list_runs_before",
+        account_id=account_id,
+        before=behind.at if behind else "infinity",
+        before_id=behind.id if behind else 0,
+        count=limit + 1,
+    )
+    return _part([RunRow(*row) for row in rows], limit)
+
+
+def events(
+    conn: Connection, after: EventPosition, *, limit: int, account_id: int | None = None
+) -> Part[EventRow]:
+    """Up to `limit` settled events after a position, oldest first; of one account or of all."""
+    rows = run(
+        conn,
+        "list_events_after",
+        account_id=account_id,
+        xid=str(after.xid),
+        seq=after.seq,
+        count=limit + 1,
+    )
+    found = [EventRow(row[0], EventPosition(int(row[1]), row[2]), *row[3:]) for row in rows]
+    return _part(found, limit)
+
+
+def horizon(conn: Connection) -> Horizon:
+    """How far the feed has come, as of now."""
+    row = run(conn, "feed_horizon").fetchone()
+    assert row is not None
+    return Horizon(EventPosition(int(row[0]), 0), EventPosition(int(row[1]), 0))
+
+
+def _literally(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _frozen(row: Iterable[Any]) -> Iterable[Any]:
+    return (tuple(value) if isinstance(value, list) else value for value in row)
+
+
+def _part(rows: Sequence[T], limit: int) -> Part[T]:
+    return Part(tuple(rows[:limit]), len(rows) > limit)

@@ -1,0 +1,99 @@
+-- name: plan_for_values
+-- The lists are one statement each for all their filters: a plan has to know which of them are given.
+select set_config('plan_cache_mode', 'force_custom_plan', false), set_config('jit', 'off', false)
+
+-- name: find_listed_account
+-- An account that is being removed is gone for those who read.
+select id from accounts where id = %(account_id)s and deleting_at is null
+
+-- name: find_listed_folder
+-- By its id, else by its path. Two names of the server may decode to one path: what is tracked and older comes first.
+select id
+from folders
+where account_id = %(account_id)s
+  and (id = %(folder_id)s::bigint or path = %(path)s::text
+       or upper(%(path)s::text) = 'INBOX' and upper(path) = 'INBOX')
+order by tracked desc, id
+limit 1
+
+-- name: list_messages
+-- Newest first, before a position. Live rows and tombstones have indexes of their own, so each is read in order, a page
+-- of it, and then the two are merged.
+select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_id, m.in_reply_to, m.references_header,
+       m.reference_ids, m.provider_message_id, m.provider_thread_id, m.labels, m.internal_date, m.sent_at, m.size_bytes,
+       m.subject, m.from_email, m.from_name, m.reply_to_emails, m.to_emails, m.to_names, m.cc_emails, m.cc_names,
+       m.bcc_emails, m.list_id, m.is_automated, m.flags, m.is_seen, m.is_flagged, m.is_answered, m.is_draft, m.modseq,
+       m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at
+from (
+    (select * from messages
+     where account_id = %(account_id)s and deleted_at is null
+       and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
+       and (%(since)s::timestamptz is null or internal_date >= %(since)s)
+       and (%(folder_id)s::bigint is null or folder_id = %(folder_id)s)
+       and (%(sender)s::text is null or from_email = %(sender)s)
+       and (%(recipient)s::text is null
+            or %(recipient)s = any (to_emails) or %(recipient)s = any (cc_emails) or %(recipient)s = any (bcc_emails))
+       and (%(subject)s::text is null or subject ilike %(subject)s)
+       and (%(seen)s::boolean is null or is_seen = %(seen)s)
+       and (%(flagged)s::boolean is null or is_flagged = %(flagged)s)
+       and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
+     order by internal_date desc, id desc
+     limit %(count)s)
+    union all
+    (select * from messages
+     where account_id = %(account_id)s and deleted_at is not null and %(include_deleted)s::boolean
+       and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
+       and (%(since)s::timestamptz is null or internal_date >= %(since)s)
+       and (%(folder_id)s::bigint is null or folder_id = %(folder_id)s)
+       and (%(sender)s::text is null or from_email = %(sender)s)
+       and (%(recipient)s::text is null
+            or %(recipient)s = any (to_emails) or %(recipient)s = any (cc_emails) or %(recipient)s = any (bcc_emails))
+       and (%(subject)s::text is null or subject ilike %(subject)s)
+       and (%(seen)s::boolean is null or is_seen = %(seen)s)
+       and (%(flagged)s::boolean is null or is_flagged = %(flagged)s)
+       and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
+     order by internal_date desc, id desc
+     limit %(count)s)
+) m
+join folders f on f.account_id = m.account_id and f.id = m.folder_id
+order by m.internal_date desc, m.id desc
+limit %(count)s
+
+-- name: read_message
+-- One message, a tombstone too, with its attachments in the order of their parts.
+select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_id, m.in_reply_to, m.references_header,
+       m.reference_ids, m.provider_message_id, m.provider_thread_id, m.labels, m.internal_date, m.sent_at, m.size_bytes,
+       m.subject, m.from_email, m.from_name, m.reply_to_emails, m.to_emails, m.to_names, m.cc_emails, m.cc_names,
+       m.bcc_emails, m.list_id, m.is_automated, m.flags, m.is_seen, m.is_flagged, m.is_answered, m.is_draft, m.modseq,
+       m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at,
+       m.mime_structure,
+       (select coalesce(jsonb_agg(jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
+                                  order by string_to_array(part, '.')::int[]), '[]')
+        from attachments t
+        where t.account_id = m.account_id and t.message_pk = m.id) as attachments
+from messages m
+join folders f on f.account_id = m.account_id and f.id = m.folder_id
+join accounts a on a.id = m.account_id
+where m.account_id = %(account_id)s and m.id = %(message_id)s and a.deleting_at is null
+
+-- name: list_runs_before
+-- Newest first, before a position.
+select id, account_id, trigger, status, worker, started_at, finished_at, folders, messages_new, flags_changed,
+       messages_deleted, imap_commands, bytes_in, error_code, error_message
+from sync_runs
+where account_id = %(account_id)s and (started_at, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
+order by started_at desc, id desc
+limit %(count)s
+
+-- name: list_events_after
+-- What has settled after a position, oldest first; of one account, or of all.
+select account_id, xid::text, seq, type, folder_id, message_pk, data, occurred_at
+from sync_events_settled
+where (xid, seq) > (%(xid)s::text::xid8, %(seq)s::bigint)
+  and (%(account_id)s::bigint is null or account_id = %(account_id)s)
+order by xid, seq
+limit %(count)s
+
+-- name: feed_horizon
+-- What has a smaller xid is settled; what has a greater one than the second was never written in this cluster.
+select pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text
