@@ -7,7 +7,7 @@ STAMP := .venv/.made-from-setup.cfg
 PYTEST := $(VENV)/python -m pytest -n 3 --maxschedchunk=4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test torture check lint bench clean dovecot
+.PHONY: help demo dev test torture check lint bench clean programs
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -18,10 +18,10 @@ demo: $(STAMP) ## a sample mailbox becomes rows, on this machine, in a few secon
 dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own
 	@$(VENV)/mailsync dev
 
-test: $(STAMP) dovecot ## all tests, against real servers
+test: $(STAMP) programs ## all tests, against real servers
 	@$(PYTEST)
 
-torture: $(STAMP) dovecot ## some minutes of random mail clients against the mirror (ARGS="--seed 7")
+torture: $(STAMP) programs ## some minutes of random mail clients against the mirror (ARGS="--seed 7")
 	@$(VENV)/python -m tests.model.torture $(ARGS)
 
 check: lint test ## what CI runs: style, types, layers, all tests
@@ -32,17 +32,19 @@ lint: $(STAMP)
 	$(VENV)/mypy --strict mailsync
 	$(VENV)/python -m pytest -q tests/unit/test_layers.py
 
-bench: $(STAMP) dovecot ## first syncs, scans and quiet ticks, beside server and database alone
+bench: $(STAMP) programs ## first syncs, scans and quiet ticks, beside server and database alone
 	@$(VENV)/python -m tests.benchmarks.run
 
 clean: ## remove .venv and all that was built (not .mailsync, which holds data of make dev)
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An ordinary user goes on without it: the tests say how many of them are left out.
-dovecot:
-	@PATH="$$PATH:/usr/sbin:/sbin"; command -v dovecot >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] \
-	|| .ci/apt-install dovecot-imapd || true
+# An ordinary user goes on without them: the tests say how many of them are left out.
+programs:
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
+	for each in dovecot:dovecot-imapd systemd-analyze:systemd curl:curl jq:jq psql:postgresql-client; do \
+	command -v $${each%:*} >/dev/null 2>&1 || missing="$$missing $${each#*:}"; done; \
+	[ -z "$$missing" ] || [ "$$(id -u)" != 0 ] || .ci/apt-install $$missing || true
 
 $(STAMP): setup.cfg
 	@.ci/make-venv

@@ -14,9 +14,8 @@ import pytest
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
-from tests.servers import dovecot as dovecot_server
 from tests.servers import postgres as postgres_server
-from tests.servers import run_directory
+from tests.servers import run_directory, tools
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import Mailsync, Running
@@ -26,11 +25,12 @@ from tests.servers.scripted import ScriptedServer
 
 _run = pytest.StashKey[Path]()
 _left_out = pytest.StashKey[int]()
+_missing = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's directory, once: pytest's workers find it by the environment."""
-    config.stash[_left_out] = 0
+    config.stash[_left_out], config.stash[_missing] = 0, []
     # nohup and a shell's & have signals ignored, which programs inherit; one that is handled they do not
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -45,22 +45,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         run_directory.remove(config.stash[_run])
 
 
-# -- Dovecot missing: say so once, loudly; an error where CI=true ---------------------------------------
+# -- programs missing: say so once, loudly; an error where CI=true ---------------------------------------
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, which mostly wait; leave out what needs Dovecot where it is missing."""
+    """Begin with the longest tests, which mostly wait; leave out those whose programs are missing."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    if dovecot_server.find():
+    missing = {item: tools.missing_for(item) for item in items}
+    left_out = [item for item in items if missing[item]]
+    if not left_out:
         return
-    needing = [item for item in items if _uses_dovecot(item)]
-    items[:] = [item for item in items if item not in needing]
-    config.hook.pytest_deselected(items=needing)
-    config.stash[_left_out] = len(needing)
-
-
-def _uses_dovecot(item: pytest.Item) -> bool:
-    return not {"dovecot_with", "new_dovecot"}.isdisjoint(getattr(item, "fixturenames", ()))
+    items[:] = [item for item in items if not missing[item]]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[_left_out] = len(left_out)
+    config.stash[_missing] = sorted({name for names in missing.values() for name in names})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -68,6 +66,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["left_out"] = config.stash[_left_out]
+        config.workeroutput["missing"] = config.stash[_missing]
     elif config.stash[_left_out] and os.environ.get("CI") == "true" and session.exitstatus in (0, 5):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -75,16 +74,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Each worker of pytest-xdist collects all tests: take the number from any of them."""
-    left_out = getattr(node, "workeroutput", {}).get("left_out", 0)
-    node.config.stash[_left_out] = max(left_out, node.config.stash[_left_out])
+    said = getattr(node, "workeroutput", {})
+    if said.get("left_out", 0) > node.config.stash[_left_out]:
+        node.config.stash[_left_out], node.config.stash[_missing] = said["left_out"], said["missing"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the one loud line."""
     if config.stash[_left_out]:
+        missing = config.stash[_missing]
         terminalreporter.write_line(
-            f"!!! DOVECOT IS MISSING: {config.stash[_left_out]} tests were left out. "
-            f"To run them: sudo {dovecot_server.INSTALL}",
+            f"!!! {' AND '.join(missing).upper()} {'IS' if len(missing) == 1 else 'ARE'} MISSING:"
+            f" {config.stash[_left_out]} tests were left out. To run them: sudo {tools.install(missing)}",
             red=True,
             bold=True,
         )

@@ -1,0 +1,45 @@
+"""Programs that some tests need and that not every machine has, by ``@pytest.mark.needs("systemd-analyze")``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+
+import pytest
+
+from tests.servers import dovecot
+
+PACKAGES = {
+    "dovecot": "dovecot-imapd",
+    "curl": "curl",
+    "jq": "jq",
+    "psql": "postgresql-client",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
+}
+"""Program → the Debian package that brings it."""
+
+
+def missing_for(item: pytest.Item) -> list[str]:
+    """The programs that this test needs and this machine lacks."""
+    wanted = [name for marker in item.iter_markers("needs") for name in marker.args]
+    unknown = sorted(set(wanted) - set(PACKAGES))
+    if unknown:
+        raise pytest.UsageError(f"{item.nodeid} needs {unknown}, which tests/servers/tools.py does not know")
+    if not {"dovecot_with", "new_dovecot"}.isdisjoint(getattr(item, "fixturenames", ())):
+        wanted.append("dovecot")
+    return [name for name in wanted if not _find(name)]
+
+
+def install(programs: Iterable[str]) -> str:
+    """The command that brings them."""
+    packages = sorted({PACKAGES[program] for program in programs})
+    return f"apt-get install --no-install-recommends {' '.join(packages)}"
+
+
+def _find(program: str) -> str | None:
+    if program == "dovecot":
+        return dovecot.find()
+    # an ordinary user's PATH leaves these out
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
