@@ -36,10 +36,20 @@ class ConfigError(MailsyncError):
 
 
 class InvalidInput(MailsyncError):
-    """An argument or a field does not fit; nothing was stored."""
+    """An argument or a field does not fit; nothing was stored. ``field`` is its name over HTTP."""
 
     code = "invalid"
     exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None, step: str | None = None) -> None:
+        super().__init__(message, step=step)
+        self.field = field
+
+
+class NotPossible(InvalidInput):
+    """What is asked for is well said, and does not go with this folder: INBOX cannot be left out."""
+
+    code = "not_possible"
 
 
 class ForbiddenHost(InvalidInput):
@@ -83,6 +93,12 @@ class Paused(MailsyncError):
     """A person has paused the account: nothing is asked of its server."""
 
     code = "paused"
+
+
+class Broken(MailsyncError):
+    """The account is broken so that only what a person changes lets it go on."""
+
+    code = "broken"
 
 
 class Busy(MailsyncError):
@@ -140,6 +156,10 @@ class AuthenticationFailed(MailsyncError):
     def __init__(self, message: str, *, retry_after: float | None = None, step: str | None = None) -> None:
         super().__init__(message, step=step)
         self.retry_after = retry_after
+
+
+class PasswordRejected(AuthenticationFailed):
+    """The server rejected what a person has just given; nothing was stored."""
 
 
 class FolderError(MailsyncError):

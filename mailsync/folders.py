@@ -175,6 +175,15 @@ def count_note(folders: Sequence[FolderState], warn: int, most: int) -> str | No
     return None
 
 
+def percent(folder: FolderState) -> int:
+    """How much of the folder's first sync is done, 0 … 100; 100 only once it is complete."""
+    if folder.is_complete:
+        return 100
+    if folder.initial_remaining is None:
+        return 0
+    return min(99, 100 * folder.live_count // max(1, folder.live_count + folder.initial_remaining))
+
+
 def _settle_names(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:
     marked: set[str] = set()
     by_name: dict[str, list[tuple[int, bytes]]] = {}

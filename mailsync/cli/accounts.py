@@ -9,11 +9,11 @@ import click
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, say
 from mailsync.cli.texts import many, moment
+from mailsync.engine import administration
 from mailsync.errors import Busy, InvalidInput
 from mailsync.providers import normalise_email
 from mailsync.store import accounts
 from mailsync.store.db import Connection
-from mailsync.store.locks import account_lock
 
 
 @click.command("pause-account")
@@ -31,7 +31,7 @@ def pause_account(email: str, reason: str | None, as_json: bool) -> None:
     """
     with ground.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
-        accounts.pause(conn, account_id, reason)
+        administration.pause(conn, account_id, reason)
         said = f"✓ Paused {normalise_email(email)}"
         if before and before[0].paused_at:
             said = f"✓ {normalise_email(email)} is paused already, since {moment(before[0].paused_at)}"
@@ -50,7 +50,7 @@ def resume_account(email: str, as_json: bool) -> None:
     """
     with ground.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
-        accounts.resume(conn, account_id)
+        administration.resume(conn, account_id)
         said = f"✓ Resumed {normalise_email(email)}"
         if before and not before[0].paused_at:
             said = f"✓ {normalise_email(email)} was not paused; it is due now"
@@ -74,8 +74,7 @@ def reset_account(email: str, resync: bool, as_json: bool) -> None:
       mailsync reset-account you@fastmail.com
     """
     with ground.account(email) as (conn, settings, account_id):
-        with account_lock(conn, account_id, settings, wait=ground.LOCK_WAIT):
-            accounts.reset(conn, account_id, resync=resync)
+        administration.reset(conn, account_id, settings, resync=resync, wait=ground.LOCK_WAIT)
         more = "; all messages are fetched again" if resync else ""
         _report(conn, account_id, f"✓ Reset {normalise_email(email)}{more}", as_json)
 
@@ -103,10 +102,8 @@ def remove_account(email: str, yes: bool, as_json: bool) -> int:
             if not click.confirm(f"Delete {address} and {held}?", err=True):
                 note("mailsync: nothing was deleted")
                 return 1
-        accounts.mark_deleting(conn, account_id)
         try:
-            with account_lock(conn, account_id, settings, wait=ground.LOCK_WAIT) as lock:
-                accounts.delete(conn, account_id, on_chunk=lock.beat)
+            administration.remove(conn, account_id, settings, wait=ground.LOCK_WAIT)
         except Busy as busy:
             raise Busy(f"{address} is no longer synced, but {busy}, and remove it again") from busy
     if as_json:

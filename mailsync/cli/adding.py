@@ -11,7 +11,7 @@ import click
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, password_stdin_option, say
 from mailsync.cli.texts import many
-from mailsync.engine import enrolment
+from mailsync.engine import changing, enrolment
 from mailsync.engine.enrolment import AccountRequest, Added
 from mailsync.errors import InvalidInput
 from mailsync.imap.address import SECURITIES
@@ -125,7 +125,7 @@ def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: boo
       mailsync set-password you@fastmail.com
     """
     with ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id):
-        tested = enrolment.set_password(
+        tested = changing.set_password(
             conn,
             account_id,
             read_password(password_stdin, f"New password of {email}"),

@@ -10,11 +10,12 @@ from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, say
 from mailsync.cli.texts import LRM, due, fit, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
+from mailsync.engine import administration
 from mailsync.errors import InvalidInput, NotFound
-from mailsync.folders import HOLDS_NONE, TOO_MANY, count_note
+from mailsync.folders import TOO_MANY, count_note, percent
 from mailsync.logs import redact
 from mailsync.model import FolderState
-from mailsync.store import accounts, folders, turns
+from mailsync.store import folders, turns
 from mailsync.store.db import Connection
 
 _WHY = {
@@ -95,13 +96,7 @@ def untrack_folder(email: str, path: str, as_json: bool) -> None:
 def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
     with ground.account(email) as (conn, settings, account_id):
         folder = _find(conn, account_id, path)
-        if folder.role == "inbox" and not tracked:
-            raise InvalidInput("INBOX is always mirrored; to stop an account use `mailsync pause-account`")
-        if folder.excluded_reason in HOLDS_NONE and tracked:
-            raise InvalidInput(f"{printable(folder.path)} holds no messages, only other folders")
-        folders.choose(conn, account_id, folder.path, tracked=tracked)
-        turns.postpone(conn, account_id, 0)
-        accounts.wake_worker(conn, account_id)
+        administration.choose_folder(conn, folder, tracked=tracked)
         if as_json:
             emit(document(_find(conn, account_id, folder.path)))
         else:
@@ -227,15 +222,6 @@ def grace_ends(folder: FolderState, settings: Settings) -> datetime | None:
 def progress(folder: FolderState) -> str:
     """How much of an unfinished folder is mirrored, as ``40%``."""
     return f"{percent(folder)}%"
-
-
-def percent(folder: FolderState) -> int:
-    """How much of the folder's first sync is done, 0 … 100; 100 only once it is complete."""
-    if folder.is_complete:
-        return 100
-    if folder.initial_remaining is None:
-        return 0
-    return min(99, 100 * folder.live_count // max(1, folder.live_count + folder.initial_remaining))
 
 
 def document(folder: FolderState) -> dict[str, object]:

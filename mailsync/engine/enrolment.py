@@ -1,32 +1,41 @@
-"""Accounts are added and get new passwords here, for the command line and the API alike (SPEC §5).
+"""Accounts are added here, for the command line and the API alike (SPEC §5).
 
-Everything is checked before anything is stored: a failed connection test leaves no trace.
+Everything is checked before anything is stored: a failed connection test leaves no trace. What a person may
+give is checked by functions of their own, which :mod:`mailsync.engine.changing` uses too.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
-from contextlib import suppress
+import json
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from mailsync.config import Settings
 from mailsync.engine.connection_test import Tested, try_connection
-from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, NotFound, OutOfTokens
+from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.address import resolve
-from mailsync.imap.throttle import refill
 from mailsync.logs import keep_secret
 from mailsync.model import Endpoint
 from mailsync.providers import Provider, normalise_email, provider_at, provider_for
-from mailsync.store import accounts, turns
+from mailsync.store import accounts
 from mailsync.store.accounts import NewAccount
 from mailsync.store.db import Connection
-from mailsync.store.locks import account_lock
+
+MAX_METADATA = 64 * 1024
+"""Bytes of JSON that an account's ``metadata`` may have."""
+
+LONGEST = 1000
+"""The most characters of a password or a user name."""
+
+LONGEST_NAME = 200
 
 _PORTS = {"tls": 993, "starttls": 143, "plaintext": 143}
-_LONGEST = 1000
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,7 @@ class AccountRequest:
     display_name: str | None = None
     sync_since: datetime | None = None
     sync_window_days: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     verify: bool = True
 
 
@@ -84,9 +94,13 @@ def endpoint_for(
     provider = find_provider(email, host)
     if host is None and provider is None:
         domain = email.rpartition("@")[2]
-        raise InvalidInput(f"no provider is known for {domain}; give the IMAP server with --host")
+        raise InvalidInput(
+            f"no provider is known for {domain}; give the IMAP server with --host", field="imap_host"
+        )
     if host is None and provider is not None and not provider.accepts_passwords:
-        raise InvalidInput(f"{provider.name}: {provider.note} (give --host to try nevertheless)")
+        raise InvalidInput(
+            f"{provider.name}: {provider.note} (give --host to try nevertheless)", field="imap_host"
+        )
     kept = provider if provider and security in (None, provider.security) else None
     security = security or (kept.security if kept else "starttls" if port == 143 else "tls")
     if port is None:
@@ -105,80 +119,110 @@ def add_account(conn: Connection, request: AccountRequest, settings: Settings) -
     endpoint = endpoint_for(
         email, host=request.host, port=request.port, security=request.security, username=request.username
     )
+    check_username(endpoint.username)
     check_endpoint(endpoint, settings)
-    since, window = _window(request, settings)
+    check_window(request.sync_since, request.sync_window_days)
+    check_metadata(request.metadata)
+    window = request.sync_window_days
+    if window is None and request.sync_since is None:
+        window = settings.sync_window_days
+    name = check_name(request.display_name)
     accounts.refuse_existing(conn, email)
     accounts.check_limit(conn, settings, adding=1)
     provider = find_provider(email, endpoint.host)
     tested = None
     if request.verify:
         limit = settings.imap_max_commands_per_minute
-        tested = _tested(endpoint, request.password, settings, Throttle(burst(limit), limit, 0), provider)
+        throttle = Throttle(burst(limit), limit, 0)
+        tested = try_login(endpoint, request.password, settings, throttle, provider)
     else:
-        _refuse_private(endpoint, settings)
+        refuse_private(endpoint, settings)
     new = NewAccount(
         email=email,
         endpoint=endpoint,
-        display_name=_name(request.display_name),
+        display_name=name,
         provider=provider.name if provider else None,
-        sync_since=since,
-        sync_window_days=window,
+        sync_since=request.sync_since,
+        sync_window_days=window or None,
         capabilities=tested.capabilities if tested else (),
+        metadata=request.metadata,
     )
     account_id = accounts.create(conn, new, request.password, settings)
     return Added(account_id, email, endpoint, provider, tested)
 
 
-def set_password(
-    conn: Connection,
-    account_id: int,
-    password: str,
-    settings: Settings,
-    *,
-    started_by: str,
-    verify: bool = True,
-    wait: float,
-) -> Tested | None:
-    """Store a new password under the account's lock, by default after a test with it.
-
-    A state that came of the old password is cleared, and a worker is woken. Raises Busy after `wait` seconds
-    in the lock's queue, and what the test raises; the old password stays then.
-    """
-    check_password(password)
-    found = accounts.sealed(conn, account_id)
-    if not found:
-        raise NotFound(f"account {account_id} is gone")
-    endpoint = found[0].endpoint
-    tested = None
-    with account_lock(conn, account_id, settings, wait=wait) as lock:
-        if verify:
-            check_endpoint(endpoint, settings)
-            limit = settings.imap_max_commands_per_minute
-            loaded = turns.begin(
-                conn, account_id, started_by, burst=burst(limit), refill=refill(limit), floor=0.0
-            )
-            if loaded is None:
-                raise NotFound(f"account {account_id} is gone")
-            throttle = Throttle(loaded.tokens, limit, 0)
-            try:
-                provider = find_provider(found[0].email, endpoint.host)
-                tested = _tested(endpoint, password, settings, throttle, provider, on_wait=lock.beat)
-            finally:
-                turns.leave(conn, account_id, tokens=throttle.tokens)
-        accounts.change_password(conn, account_id, endpoint, password, settings.encryption_keys())
-    return tested
+# -- what a person gives ------------------------------------------------------------------------------
 
 
 def check_password(password: str) -> None:
     """Raise InvalidInput for a password that no server can be sent."""
     if not password:
-        raise InvalidInput("password: it is empty")
-    if any(c in password for c in "\r\n\0") or len(password) > _LONGEST:
-        raise InvalidInput(f"password: it must be one line of at most {_LONGEST} characters, without NUL")
+        raise InvalidInput("password: it is empty", field="password")
+    if any(c in password for c in "\r\n\0") or len(password) > LONGEST:
+        raise InvalidInput(
+            f"password: it must be one line of at most {LONGEST} characters, without NUL", field="password"
+        )
     keep_secret(password)
 
 
-def _tested(
+def check_username(username: str) -> None:
+    """Raise InvalidInput for a user name that is too long; ``check_endpoint`` looks at the rest of it."""
+    if len(username) > LONGEST:
+        raise InvalidInput(f"user name: it is longer than {LONGEST} characters", field="username")
+
+
+def check_name(text: str | None) -> str | None:
+    """The name to show, without the blanks around it, None for none; raises InvalidInput."""
+    name = (text or "").strip()
+    if len(name) > LONGEST_NAME or _STEERING.search(name):
+        raise InvalidInput(
+            f"name: expected one line of at most {LONGEST_NAME} characters", field="display_name"
+        )
+    return name or None
+
+
+def check_window(since: datetime | None, days: int | None) -> None:
+    """Raise InvalidInput unless at most one says how far back mail is mirrored; 0 days is all mail."""
+    if since is not None and days is not None:
+        raise InvalidInput("sync_since and sync_window_days exclude each other", field="sync_since")
+    if since is not None and since > datetime.now(UTC):
+        raise InvalidInput("sync_since: it lies in the future", field="sync_since")
+    if since is not None and since.year < 1900:
+        raise InvalidInput("sync_since: it lies before 1900; leave it out for all mail", field="sync_since")
+    if days is not None and not 0 <= days <= 36_500:
+        raise InvalidInput(f"sync_window_days: {days} is not between 0 and 36500", field="sync_window_days")
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for what a jsonb column cannot hold, or what is too much for one account."""
+    try:
+        size = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            "metadata: a number in it is not finite, or it cannot be stored", field="metadata"
+        ) from error
+    if size > MAX_METADATA:
+        raise InvalidInput(f"metadata: {size} bytes of JSON are more than {MAX_METADATA}", field="metadata")
+    if any("\0" in text for text in _texts(metadata)):
+        raise InvalidInput("metadata: a text in it holds NUL, which Postgres cannot store", field="metadata")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+# -- where it leads -----------------------------------------------------------------------------------
+
+
+def try_login(
     endpoint: Endpoint,
     password: str,
     settings: Settings,
@@ -186,42 +230,28 @@ def _tested(
     provider: Provider | None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Tested:
+    """Log in with what a person has given, and list folders.
+
+    Raises what :func:`mailsync.engine.connection_test.try_connection` does, PasswordRejected where the server
+    takes no such login, and Busy for want of commands.
+    """
     try:
         return try_connection(endpoint, password, settings, throttle=throttle, on_wait=on_wait)
     except OutOfTokens as error:
         raise Busy("the account's command budget for this minute is used up", retry_after=30.0) from error
     except AuthenticationFailed as error:
-        if provider and provider.note:
-            raise AuthenticationFailed(
-                f"{error}. {provider.name}: {provider.note}", step=error.step
-            ) from error
-        raise
+        hint = f". {provider.name}: {provider.note}" if provider and provider.note else ""
+        raise PasswordRejected(f"{error}{hint}", step=error.step, retry_after=error.retry_after) from error
 
 
-def _refuse_private(endpoint: Endpoint, settings: Settings) -> None:
-    """Without a connection there is no look-up of the name; but an address can be judged."""
-    with suppress(ValueError):
-        ipaddress.ip_address(endpoint.host)
-        resolve(endpoint, settings, lambda: None)
+def refuse_private(endpoint: Endpoint, settings: Settings) -> None:
+    """Raise ForbiddenHost for an address that may not be connected to, in any of the forms it may have.
 
-
-def _window(request: AccountRequest, settings: Settings) -> tuple[datetime | None, int | None]:
-    if request.sync_since is not None and request.sync_window_days is not None:
-        raise InvalidInput("sync_since and sync_window_days exclude each other")
-    if request.sync_since is not None:
-        if request.sync_since > datetime.now(UTC):
-            raise InvalidInput("sync_since: it lies in the future")
-        if request.sync_since.year < 1900:
-            raise InvalidInput("sync_since: it lies before 1900; leave it out for all mail")
-        return request.sync_since, None
-    days = settings.sync_window_days if request.sync_window_days is None else request.sync_window_days
-    if not 0 <= days <= 36_500:
-        raise InvalidInput(f"sync_window_days: {days} is not between 0 and 36500")
-    return None, days or None
-
-
-def _name(text: str | None) -> str | None:
-    name = (text or "").strip()
-    if len(name) > 200 or not name.isprintable():
-        raise InvalidInput("name: expected one line of at most 200 characters")
-    return name or None
+    Without a connection there is no look-up of a name; that is judged when it is connected to.
+    """
+    try:
+        # 2130706433 and 0x7f.1 are addresses too
+        socket.getaddrinfo(endpoint.host, endpoint.port, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return
+    resolve(endpoint, settings, lambda: None)

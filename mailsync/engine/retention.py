@@ -71,8 +71,8 @@ class Retention:
 
     def _round(self, engine: Engine, due: retention.Due) -> Iterator[None]:
         conn, settings = engine.conn, engine.settings
-        for account_id in retention.accounts_to_remove(conn) if due.removals else ():
-            yield from self._removed(engine, account_id)
+        if due.removals:
+            yield from self._removals(engine)
         if not due.hourly:
             return
         retention.begin(conn)
@@ -87,6 +87,11 @@ class Retention:
         events = partial(retention.purge_events, conn, settings.event_retention_days)
         yield from self._in_chunks(engine, None, events)
         retention.finish(conn)
+
+    def _removals(self, engine: Engine) -> Iterator[None]:
+        self._looked_at = time.monotonic()
+        for account_id in retention.accounts_to_remove(engine.conn):
+            yield from self._removed(engine, account_id)
 
     def _removed(self, engine: Engine, account_id: int) -> Iterator[None]:
         """Empty and delete an account, unless the command that a person removes it with is at it."""
@@ -118,6 +123,9 @@ class Retention:
             if rows == limit:
                 self._pace(time.monotonic() - began)
             yield
+            if time.monotonic() - self._looked_at >= _LOOK_EVERY:
+                # nobody who removes an account waits for the end of a long round
+                yield from self._removals(engine)
             if rows < limit:
                 return
 

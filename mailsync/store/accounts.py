@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ class NewAccount:
     sync_since: datetime | None = None
     sync_window_days: int | None = None
     capabilities: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def create(conn: Connection, new: NewAccount, password: str, settings: Settings)
             sync_since=new.sync_since,
             sync_window_days=new.sync_window_days,
             capabilities=list(new.capabilities),
+            metadata=json.dumps(new.metadata),
         ).fetchone()
         if row is None:
             raise Conflict(f"{new.email} exists already")
@@ -227,6 +229,12 @@ def mark_deleting(conn: Connection, account_id: int) -> None:
     run(conn, "mark_account_deleting", account_id=account_id)
 
 
+def find_removal(conn: Connection, account_id: int) -> tuple[str, datetime | None] | None:
+    """The account's address and since when it is being removed; None when all of it is gone."""
+    row = run(conn, "find_removal", account_id=account_id).fetchone()
+    return (row[0], row[1]) if row else None
+
+
 def delete(conn: Connection, account_id: int, *, on_chunk: Callable[[], None] = lambda: None) -> None:
     """Mark the account and delete it in chunks of at most 5,000 rows. The caller holds the account's lock.
 
@@ -248,6 +256,7 @@ def delete_chunk(conn: Connection, account_id: int, limit: int = CHUNK) -> bool:
     with transaction(conn):
         run(conn, "delete_account_folders", account_id=account_id)
         run(conn, "delete_account_credentials", account_id=account_id)
-        run(conn, "delete_account", account_id=account_id)
-        run(conn, "emit_event", account_id=account_id, type="account.deleted", folder_id=None, data="{}")
+        if run(conn, "delete_account", account_id=account_id).rowcount:
+            # once, though a worker and a person may both be at it
+            run(conn, "emit_event", account_id=account_id, type="account.deleted", folder_id=None, data="{}")
     return False

@@ -31,8 +31,12 @@ def reader(names: Sequence[str]) -> Callable[[Sequence[Any]], FolderState]:
 
 def load(conn: Connection, account_id: int, folder_id: int | None = None) -> list[FolderState]:
     """The account's folders, or one of them, by priority."""
-    cursor = run(conn, "select_folders", account_id=account_id, folder_id=folder_id)
-    return [*map(reader([column.name for column in cursor.description or ()]), cursor)]
+    return _select(conn, account_id, folder_id=folder_id)
+
+
+def page(conn: Connection, account_id: int, after: tuple[int, int] | None, limit: int) -> list[FolderState]:
+    """At most `limit` folders by priority, behind the one with this ``sync_priority`` and id."""
+    return _select(conn, account_id, after=after, limit=limit)
 
 
 def upsert(
@@ -104,9 +108,14 @@ def note_polled(conn: Connection, account_id: int, ids: Collection[int], at: dat
     run(conn, "note_polled", account_id=account_id, ids=list(ids), at=at)
 
 
-def choose(conn: Connection, account_id: int, path: str, *, tracked: bool) -> tuple[int, str | None] | None:
-    """Record the user's choice for the folder of that path; returns its id and role, None without one."""
-    row = run(conn, "choose_folder", account_id=account_id, path=path, tracked=tracked).fetchone()
+def choose(
+    conn: Connection, account_id: int, folder: int | str, *, tracked: bool
+) -> tuple[int, str | None] | None:
+    """Record the user's choice for the folder of that id or path; its id and role, None without one."""
+    folder_id, path = (folder, None) if isinstance(folder, int) else (None, folder)
+    row = run(
+        conn, "choose_folder", account_id=account_id, folder_id=folder_id, path=path, tracked=tracked
+    ).fetchone()
     return (row[0], row[1]) if row else None
 
 
@@ -241,6 +250,27 @@ def adopt_uidvalidity(conn: Connection, folder: FolderState, uidvalidity: int) -
 def clear_cursors(conn: Connection, folder: FolderState, status: str | None = None) -> None:
     """Forget how far the folder was mirrored; `status` is what it becomes, pending by default."""
     run(conn, "clear_folder_cursors", **_key(folder), status=status)
+
+
+def _select(
+    conn: Connection,
+    account_id: int,
+    *,
+    folder_id: int | None = None,
+    after: tuple[int, int] | None = None,
+    limit: int | None = None,
+) -> list[FolderState]:
+    priority, last = after or (None, None)
+    cursor = run(
+        conn,
+        "select_folders",
+        account_id=account_id,
+        folder_id=folder_id,
+        after_priority=priority,
+        after_id=last,
+        limit=limit,
+    )
+    return [*map(reader([column.name for column in cursor.description or ()]), cursor)]
 
 
 def _key(folder: FolderState) -> dict[str, int]:

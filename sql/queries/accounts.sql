@@ -8,10 +8,11 @@ select count(*) from accounts where deleting_at is null
 -- name: insert_account
 -- null where the address exists already
 insert into accounts (email, display_name, provider, imap_host, imap_port, imap_security, username,
-                      sync_since, sync_window_days, mirrored_since, capabilities)
+                      sync_since, sync_window_days, mirrored_since, capabilities, metadata)
 values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
         %(sync_since)s::timestamptz, %(sync_window_days)s::integer,
-        coalesce(%(sync_since)s::timestamptz, now() - make_interval(secs => 86400.0 * %(sync_window_days)s::integer)), %(capabilities)s)
+        coalesce(%(sync_since)s::timestamptz, now() - make_interval(secs => 86400.0 * %(sync_window_days)s::integer)), %(capabilities)s,
+        %(metadata)s::jsonb)
 on conflict (email) do nothing
 returning id
 
@@ -62,9 +63,13 @@ select pg_notify('mailsync_wake', %(account_id)s::text)
 
 -- name: make_due
 -- Due now; a person asked, so timers do not hold it back, except after rejected passwords.
+-- One that is stuck and was given up is tried for another week.
 update accounts
 set next_sync_at = now(),
-    backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end
+    backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end,
+    sync_state_since = case when sync_state = 'broken' and sync_state_reason = 'stuck'
+                                 and sync_state_since <= now() - interval '7 days'
+                            then now() else sync_state_since end
 where id = %(account_id)s
 
 -- name: pause_account
@@ -90,7 +95,7 @@ from before b
 where a.id = b.id
 
 -- name: resume_account
--- Timers do not hold it back, except after rejected passwords. The event tells what account_status shows now.
+-- As make_due. The event tells what account_status shows now.
 with before as (
     select id, paused_at, paused_reason,
            case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
@@ -105,9 +110,33 @@ with before as (
 )
 update accounts a
 set paused_at = null, paused_reason = null, next_sync_at = now(), updated_at = now(),
-    backoff_until = case when a.sync_state_reason = 'auth_failed' then a.backoff_until end
+    backoff_until = case when a.sync_state_reason = 'auth_failed' then a.backoff_until end,
+    sync_state_since = case when a.sync_state = 'broken' and a.sync_state_reason = 'stuck'
+                                 and a.sync_state_since <= now() - interval '7 days'
+                            then now() else a.sync_state_since end
 from before b
 where a.id = b.id
+
+-- name: lock_account_settings
+-- What a person may change, until the transaction ends; without the metadata, which is not looked at.
+select email, imap_host, imap_port, imap_security, username, display_name, provider, sync_since, sync_window_days,
+       capabilities
+from accounts
+where id = %(account_id)s and deleting_at is null
+for no key update
+
+-- name: save_account_settings
+-- Another window is due now: it moves how far back the mirror reaches with the next turn.
+update accounts
+set imap_host = %(host)s, imap_port = %(port)s, imap_security = %(security)s, username = %(username)s,
+    display_name = %(display_name)s, provider = %(provider)s, capabilities = %(capabilities)s,
+    next_sync_at = case when (sync_since, sync_window_days)
+                             is distinct from (%(sync_since)s::timestamptz, %(sync_window_days)s::integer)
+                        then now() else next_sync_at end,
+    sync_since = %(sync_since)s::timestamptz, sync_window_days = %(sync_window_days)s::integer,
+    metadata = coalesce(%(metadata)s::jsonb, metadata),
+    updated_at = now()
+where id = %(account_id)s
 
 -- name: mark_account_deleting
 update accounts set deleting_at = coalesce(deleting_at, now()), updated_at = now()
@@ -184,6 +213,29 @@ delete from account_credentials where account_id = %(account_id)s
 
 -- name: delete_account
 delete from accounts where id = %(account_id)s and deleting_at is not null
+
+-- name: list_accounts_after
+-- What account_status shows and what a person has set, by id.
+select s.account_id, s.email, s.display_name, s.provider, a.imap_host, a.imap_port, a.imap_security, a.username,
+       a.sync_since, a.sync_window_days, s.sync_state, s.sync_state_reason, s.sync_state_message, s.sync_state_since,
+       s.currently_syncing, s.sync_started_by, s.heartbeat_at, s.next_sync_at, s.backoff_until, s.consecutive_failures,
+       s.last_sync_started_at, s.last_sync_finished_at, s.last_success_at, a.priority_synced_at, a.overall_synced_at,
+       s.priority_sync_lag_seconds, s.overall_sync_lag_seconds, s.paused_at, a.paused_reason, s.folders,
+       s.folders_complete, s.messages, s.unseen, s.backfill_remaining, a.capabilities, a.metadata, a.created_at,
+       a.updated_at
+from account_status s
+join accounts a on a.id = s.account_id
+where s.deleting_at is null
+  and s.account_id > %(after)s::bigint
+  and (%(account_id)s::bigint is null or s.account_id = %(account_id)s)
+  and (%(email)s::text is null or s.email = %(email)s)
+  and (%(state)s::text is null or s.sync_state = %(state)s)
+order by s.account_id
+limit %(limit)s::integer
+
+-- name: find_removal
+-- Also one whose removal was begun, until its rows are gone.
+select email, deleting_at from accounts where id = %(account_id)s
 
 -- name: list_account_status
 select account_id, email, display_name, provider, sync_state, sync_state_reason, sync_state_message, sync_state_since,

@@ -119,16 +119,18 @@ select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role
        missing_since, last_error, retry_at, polled_at, initial_remaining
 from folders
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
+  and (%(after_id)s::bigint is null or (sync_priority, id) > (%(after_priority)s::integer, %(after_id)s::bigint))
 order by sync_priority, id
+limit %(limit)s::integer
 
 -- name: note_polled
 update folders set polled_at = %(at)s where account_id = %(account_id)s and id = any(%(ids)s::bigint[])
 
 -- name: choose_folder
--- The user's word on one folder, by its path.
+-- The user's word on one folder, by its id or its path.
 update folders
 set tracked_by_user = %(tracked)s, tracked = %(tracked)s, updated_at = now()
-where account_id = %(account_id)s and path = %(path)s
+where account_id = %(account_id)s and (id = %(folder_id)s::bigint or path = %(path)s::text)
 returning id, role
 
 -- name: note_sizes
