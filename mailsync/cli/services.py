@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
+import sys
 
 import click
 
@@ -108,9 +108,11 @@ def _settings(*require: str) -> Settings:
 
 
 def _print(service: str, text: str) -> None:
-    # a service does not end because nobody takes its lines: the disk may be full, the reader gone
-    with contextlib.suppress(OSError):
+    try:
         click.echo(f"[{service}] {text}")
+    except OSError:
+        # a service does not end because nobody takes its lines: the disk may be full, the reader gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def address(settings: Settings) -> str:

@@ -8,6 +8,7 @@ the master's loop runs, and no thread is in the way when it forks.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -55,6 +56,14 @@ class Watch:
             self._where = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, *rest)
         signal.signal(signal.SIGALRM, self._tick)
         signal.setitimer(signal.ITIMER_REAL, _STARTING, _STARTING)
+        # Python gives the signal back its own meaning before it ends
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+
+    def end(self) -> None:
+        """Ask no more, and tell that the service is about to end."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._drop()
+        systemd.notify("STOPPING=1", address=self._address)
 
     def forget(self) -> None:
         """In a worker, after the fork: the timer is the master's."""

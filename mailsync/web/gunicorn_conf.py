@@ -111,6 +111,8 @@ def _end_like_the_worker(server: Any) -> None:
                     os.kill(pid, signal.SIGKILL)
             os._exit(128 + number)
         asked = True
+        if _watch:
+            _watch.end()
         server.signal(signal.SIGTERM, frame)
 
     signal.signal(signal.SIGTERM, stop)
