@@ -12,11 +12,12 @@ the way: ``"993"`` is no number, a parameter that stands twice is refused, and s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
-from urllib.parse import urlencode
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote_to_bytes, urlencode
 
 from flask import Response, request
 from pydantic import BaseModel, ValidationError
@@ -29,8 +30,8 @@ Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., Any]
 
 
-class _Nothing(Body):
-    """The body of an operation that takes none: empty, or ``{}``."""
+class Nothing(Body):
+    """An empty object: this operation takes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def endpoint(
                 if query:
                     given["query"] = parameters
             if request.method in ("POST", "PATCH", "PUT"):
-                document = _read_body(body or _Nothing, required=bool(body) and body_required)
+                document = _read_body(body or Nothing, required=bool(body) and body_required)
                 if body:
                     given["body"] = document
             said = view(**given)
@@ -109,6 +110,10 @@ def _response(found: Answer, status: int, headers: Mapping[str, str]) -> Respons
 
 
 def _read_query(model: type[Model]) -> Model:
+    try:
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError:
+        raise BadRequest(400, detail="The query is not UTF-8.") from None
     for name, values in request.args.lists():
         if len(values) > 1:
             raise BadRequest(422, [FieldError(detail="it stands twice", parameter=name[:100])])
@@ -125,13 +130,28 @@ def _read_body(model: type[Model], *, required: bool) -> Model:
     if request.mimetype != "application/json":
         raise BadRequest(415, detail="Send a JSON document, with Content-Type: application/json.")
     try:
-        return model.model_validate_json(data)
+        document = model.model_validate_json(data)
+        # what pydantic lets pass although no two readers agree on it (RFC 8259 §4, §6)
+        json.loads(data, object_pairs_hook=_named_once, parse_constant=_refuse_constant)
+        return document
     except ValidationError as error:
         details = _details(error)
         if details[0]["type"] == "json_invalid":
             reason = details[0]["msg"].removeprefix("Invalid JSON: ")
             raise BadRequest(400, detail=f"The document is not JSON: {reason}.") from None
         raise BadRequest(422, [_of_field(each, model) for each in details]) from None
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> None:
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise BadRequest(400, detail=f"The document has a field twice: {name[:100]!a}.")
+        seen.add(name)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadRequest(400, detail=f"The document is not JSON: it has no {name}.")
 
 
 def _details(error: ValidationError) -> list[ErrorDetails]:
@@ -151,7 +171,7 @@ def _of_field(error: ErrorDetails, model: type[BaseModel]) -> FieldError:
 def _said(error: ErrorDetails, model: type[BaseModel]) -> str:
     match error["type"]:
         case "extra_forbidden" if len(error["loc"]) == 1:
-            accepted = ", ".join(model.model_fields)
+            accepted = ", ".join(field.alias or name for name, field in model.model_fields.items())
             return f"it is not known; accepted are: {accepted}" if accepted else "nothing is accepted here"
         case "missing":
             return "it is required"

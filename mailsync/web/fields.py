@@ -46,12 +46,22 @@ class Answer(BaseModel):
 class Page(Answer, Generic[T]):
     """A part of a list; ``next_cursor`` asks for the next one and is null at the end."""
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """How the description calls it: a ``MessageItemPage``."""
+        return f"{params[0].__name__}{cls.__name__}"
+
     data: list[T]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
 
 
 class Feed(Answer, Generic[T]):
     """A part of a feed, which has no end: ``next_cursor`` is always the position that was reached."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """How the description calls it: an ``EventFeed``."""
+        return f"{params[0].__name__}{cls.__name__}"
 
     data: list[T]
     next_cursor: str = Field(description="Keep it, and give it as `after` for what follows.")
@@ -153,7 +163,7 @@ When = Annotated[
 Flag = Annotated[bool, BeforeValidator(_read_flag), _schema(type="boolean")]
 """A query parameter: ``true`` or ``false``."""
 
-Limit = Annotated[int, BeforeValidator(_read_whole), Field(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_read_whole)]
 """The query parameter ``limit``."""
 
 Cursor = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9_-]+$")]

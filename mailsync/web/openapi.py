@@ -1,6 +1,8 @@
 """The API's own description, OpenAPI 3.1, from the contracts of its endpoints and the models that validate.
 
-pydantic describes the models; here they are put together with paths, parameters and errors.
+pydantic describes the models; here they are put together with paths, parameters and, by
+:mod:`mailsync.web.openapi_answers`, what is answered. There is no ``default`` answer on purpose: a status
+that an operation does not name is a mistake, and the tests find it.
 """
 
 from __future__ import annotations
@@ -11,33 +13,31 @@ from typing import Any, cast
 
 from flask import Flask
 from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
-from werkzeug.http import HTTP_STATUS_CODES
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
 from mailsync import __version__
-from mailsync.web.endpoint import Contract, contract_of
+from mailsync.web.endpoint import Contract, Nothing, contract_of
 from mailsync.web.fields import MAX_ID
-from mailsync.web.problems import MEDIA, Problem
+from mailsync.web.openapi_answers import ANSWERS, HEADERS, links_to, responses
+from mailsync.web.problems import Problem
 
 REF = "#/components/schemas/{model}"
+ABOUT = """\
+Accounts, their mirrored mail, bodies on demand, and the feed of changes.
+
+Each GET can be asked as HEAD. What is no operation of this API is answered by 404 or 405 (with `Allow`), a
+request line or headers of more than 8 KB by 414 or 431, and what is no HTTP by 400: problem documents too."""
 
 _VARIABLE = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
-_EVERYWHERE = (401, 422, 500, 503, 504)
-_PROBLEMS = {
-    400: "The document is not JSON.",
-    401: "No token, or one that is not known.",
-    404: "There is no such thing.",
-    409: "It does not go with how things are; `code` says why.",
-    410: "The message is no longer on the server, and its body was never fetched.",
-    413: "The document is larger than 1 MiB.",
-    415: "The document is not application/json.",
-    422: "Something of the request is not accepted; `errors` says what.",
-    500: "An error of the service; its log has more under the `request_id`.",
-    502: "The mail server failed or refused.",
-    503: "Busy, or the database is not there; try again after `Retry-After` seconds.",
-    504: "It took too long.",
-}
+_TAKES_DOCUMENT = ("post", "put", "patch")
+
+
+class _Schemas(GenerateJsonSchema):
+    """Without a title for every field, which would only say its name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
 def document(app: Flask) -> dict[str, Any]:
@@ -51,15 +51,15 @@ def document(app: Flask) -> dict[str, Any]:
     names, schemas = _schemas([contract for *_, contract in operations])
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view, contract in operations:
-        path = _VARIABLE.sub(r"{\2}", rule.rule)
-        operation = _described(rule, method, view.__doc__ or "") | _operation(rule, contract, names)
-        paths.setdefault(path, {})[method] = operation
+        operation = _described(rule, view.__doc__ or "") | _operation(rule, method, contract, names)
+        paths.setdefault(_path(rule), {})[method] = operation
+    links_to(paths)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "mailsync",
             "version": __version__,
-            "description": "Accounts, their mirrored mail, bodies on demand, and the feed of changes.",
+            "description": ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "security": [{"bearer": []}],
@@ -68,6 +68,8 @@ def document(app: Flask) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A token of API_TOKEN."}
             },
+            "responses": ANSWERS,
+            "headers": HEADERS,
             "schemas": schemas,
         },
     }
@@ -78,17 +80,24 @@ Names = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 def _schemas(contracts: list[Contract]) -> tuple[Names, dict[str, Any]]:
     """References to the models, and the models: what is taken as it is read, what is given as it is said."""
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
+        (Problem, "serialization"): None,
+        (Nothing, "validation"): None,
+    }
     for contract in contracts:
         if contract.body:
             wanted[contract.body, "validation"] = None
         if contract.answer:
             wanted[contract.answer, "serialization"] = None
-    found, definitions = models_json_schema(list(wanted), ref_template=REF)
+    found, definitions = models_json_schema(list(wanted), ref_template=REF, schema_generator=_Schemas)
     return cast(Names, found), definitions.get("$defs", {})
 
 
-def _described(rule: Rule, method: str, doc: str) -> dict[str, Any]:
+def _path(rule: Rule) -> str:
+    return _VARIABLE.sub(r"{\2}", rule.rule)
+
+
+def _described(rule: Rule, doc: str) -> dict[str, Any]:
     summary, _, more = inspect.cleandoc(doc).partition("\n\n")
     described = {
         "operationId": rule.endpoint.rpartition(".")[2],
@@ -100,38 +109,23 @@ def _described(rule: Rule, method: str, doc: str) -> dict[str, Any]:
     return described
 
 
-def _operation(rule: Rule, contract: Contract, names: Names) -> dict[str, Any]:
-    operation: dict[str, Any] = {"parameters": [*_path(rule), *_query(contract)]}
-    if contract.body:
-        operation["requestBody"] = {
-            "required": contract.body_required,
-            "content": {"application/json": {"schema": names[contract.body, "validation"]}},
-        }
-    if contract.answer:
-        schema: dict[str, Any] = names[contract.answer, "serialization"]
-    else:
-        schema = {"type": "string"} if contract.media.startswith("text/") else {}
-    problems = {*contract.problems, *(() if contract.is_open else _EVERYWHERE)}
-    if contract.body:
-        problems |= {400, 413, 415}
+def _operation(rule: Rule, method: str, contract: Contract, names: Names) -> dict[str, Any]:
+    operation: dict[str, Any] = {"parameters": [*_variables(rule), *_query(contract)]}
     if contract.is_open:
         operation["security"] = []
-    operation["responses"] = {
-        str(contract.status): {
-            "description": HTTP_STATUS_CODES[contract.status],
-            "content": {contract.media: {"schema": schema}},
+    if method in _TAKES_DOCUMENT:
+        operation["requestBody"] = {
+            "required": bool(contract.body) and contract.body_required,
+            "content": {"application/json": {"schema": names[contract.body or Nothing, "validation"]}},
         }
-    } | {
-        str(status): {
-            "description": _PROBLEMS[status],
-            "content": {MEDIA: {"schema": names[Problem, "serialization"]}},
-        }
-        for status in sorted(problems)
-    }
+    schema = names[contract.answer, "serialization"] if contract.answer else None
+    more = {404} if rule.arguments else set()
+    more |= {413, 415} if method in _TAKES_DOCUMENT else set()
+    operation["responses"] = responses(contract, schema, more)
     return operation
 
 
-def _path(rule: Rule) -> list[dict[str, Any]]:
+def _variables(rule: Rule) -> list[dict[str, Any]]:
     kinds: dict[str | None, dict[str, Any]] = {
         "id": {"type": "integer", "minimum": 1, "maximum": MAX_ID, "format": "int64"}
     }
@@ -149,11 +143,11 @@ def _path(rule: Rule) -> list[dict[str, Any]]:
 def _query(contract: Contract) -> list[dict[str, Any]]:
     if contract.query is None:
         return []
-    schema = contract.query.model_json_schema(ref_template=REF)
+    schema = contract.query.model_json_schema(schema_generator=_Schemas)
     required = schema.get("required", [])
     parameters = []
     for name, found in schema.get("properties", {}).items():
-        described = {key: value for key, value in found.items() if key not in ("title", "description")}
+        described = {key: value for key, value in found.items() if key != "description"}
         parameter = {"name": name, "in": "query", "required": name in required, "schema": _plain(described)}
         if "description" in found:
             parameter["description"] = found["description"]
