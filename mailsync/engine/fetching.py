@@ -40,7 +40,7 @@ def fetch(
         suspects = [s for s in suspects if not deadly.between(s[0], s[1])]
         store.forget_batches(turn.conn, folder, deadly)
     rest = uids.minus(deadly)
-    with closing(_fetch(turn, folder, rest, suspects, newest_first)) as fetched:
+    with closing(_fetch(turn, folder, rest, suspects, newest_first)) as fetched, rescue.blaming(turn, folder):
         for asked, found in fetched:
             rest = rest.minus(asked)
             passed = deadly.between(*((asked.lowest, deadly.highest) if newest_first else (1, asked.highest)))

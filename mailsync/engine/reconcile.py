@@ -10,7 +10,7 @@ import logging
 from contextlib import closing
 from dataclasses import dataclass
 
-from mailsync.engine import deletions, fetching, incremental, window
+from mailsync.engine import deletions, fetching, incremental, rescue, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
@@ -181,5 +181,6 @@ def _try_again(turn: Turn, folder: FolderState) -> None:
             only = UidSet([(uid, uid)])
             turn.session.check_budget()
             store.note_attempt(turn.conn, folder, only)
-            for batch in turn.session.fetch_messages([only], prefetch=False):
-                committer.commit(only, batch.messages, lambda: None)
+            with rescue.blaming(turn, folder):
+                for batch in turn.session.fetch_messages([only], prefetch=False):
+                    committer.commit(only, batch.messages, lambda: None)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mailsync.engine.turn import Turn
+from mailsync.errors import ProtocolError, Transient
 from mailsync.imap import Detail
+from mailsync.logs import redact
 from mailsync.model import FolderState, Headers, Message
 from mailsync.store import messages as store
 from mailsync.uids import UidSet
@@ -36,6 +40,16 @@ def rescue(turn: Turn, folder: FolderState, uids: UidSet) -> list[Message]:
     return found
 
 
+@contextmanager
+def blaming(turn: Turn, folder: FolderState) -> Iterator[None]:
+    """Note in ``fetch_attempts`` what the server's failure is that ends a fetch."""
+    try:
+        yield
+    except (Transient, ProtocolError) as error:
+        store.blame_attempts(turn.conn, folder, redact(str(error)))
+        raise
+
+
 def stub(uid: int) -> Message:
     """The row of a live message that cannot be had; it is tried again at reconcile."""
     return Message(
@@ -61,10 +75,11 @@ def bare(message: Message, why: str) -> Message:
 def _alone(turn: Turn, folder: FolderState, uid: int) -> Message:
     only = UidSet([(uid, uid)])
     store.note_attempt(turn.conn, folder, only)
-    for detail in _LADDER:
-        for batch in turn.session.fetch_messages([only], detail=detail, prefetch=False):
-            if batch.messages:
-                return batch.messages[0]
+    with blaming(turn, folder):
+        for detail in _LADDER:
+            for batch in turn.session.fetch_messages([only], detail=detail, prefetch=False):
+                if batch.messages:
+                    return batch.messages[0]
     log.warning(
         "A message cannot be fetched",
         extra={"action": "fetch", "account_id": folder.account_id, "folder_id": folder.id, "uid": uid},

@@ -196,6 +196,11 @@ def note_attempt(conn: Connection, folder: FolderState, uids: UidSet) -> int:
     return int(found[0]) if found else 1
 
 
+def blame_attempts(conn: Connection, folder: FolderState, error: str) -> None:
+    """Note by what the open attempts failed."""
+    run(conn, "blame_attempts", **_key(folder), error=error)
+
+
 def open_attempts(conn: Connection, folder: FolderState) -> list[tuple[int, int, int]]:
     """What earlier turns died of: (first UID, last UID, attempts)."""
     return [(first, last, n) for first, last, n in run(conn, "open_attempts", **_key(folder))]

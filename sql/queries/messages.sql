@@ -311,6 +311,12 @@ on conflict (account_id, folder_id, uidvalidity, uid) do update
 set attempts = fetch_attempts.attempts + 1, through_uid = excluded.through_uid, updated_at = now()
 returning attempts
 
+-- name: blame_attempts
+-- What is open now failed by this error.
+update fetch_attempts
+set last_error = %(error)s
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+
 -- name: open_attempts
 select uid, through_uid, attempts from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s

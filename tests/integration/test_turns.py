@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mailsync.engine.catch_up import catch_up
 from mailsync.engine.cycle import fill_work
-from mailsync.engine.enrolment import set_password
+from mailsync.engine.changing import set_password
 from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens, RowsRefused, Transient, TurnOver
 from mailsync.store import accounts, folders
@@ -353,6 +353,7 @@ def test_a_message_that_could_not_be_had_is_tried_again_at_reconcile_and_cannot_
             mirror.hot()
             assert isinstance(mirror.hot(), Turn), "the turn after it is a good one"
         assert mirror.rows() == {1: (), 2: ("unfetchable",), 3: (), 4: ()}
+        assert mirror.value("select last_error from fetch_attempts where uid = 2")
 
         scripted.off("UID FETCH")
         mirror.conn.execute("update folders set next_reconcile_at = now()")
