@@ -35,37 +35,43 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
     Raises InvalidInput for a malformed host, port, user name or kind of security, ForbiddenHost for a port
     that is not allowed; both with ``step`` ``connect``.
     """
-    refuse_control("host", endpoint.host)
-    refuse_control("user name", endpoint.username)
+    refuse_control("host", endpoint.host, field="imap_host")
+    refuse_control("user name", endpoint.username, field="username")
     if not _HOST.fullmatch(endpoint.host):
-        raise InvalidInput("host: expected a host name or an address", step="connect")
+        raise InvalidInput("host: expected a host name or an address", field="imap_host", step="connect")
     if not endpoint.username:
-        raise InvalidInput("user name: it is empty", step="connect")
+        raise InvalidInput("user name: it is empty", field="username", step="connect")
     if endpoint.security not in SECURITIES:
-        raise InvalidInput(f"security: expected one of {', '.join(SECURITIES)}", step="connect")
+        raise InvalidInput(
+            f"security: expected one of {', '.join(SECURITIES)}", field="imap_security", step="connect"
+        )
     if endpoint.security == "plaintext" and not settings.imap_allow_plaintext:
         raise InvalidInput(
             "security: plaintext would send the password in the clear; expected tls or starttls "
             "(IMAP_ALLOW_PLAINTEXT=true permits it)",
+            field="imap_security",
             step="connect",
         )
     if not 1 <= endpoint.port <= 65535:
-        raise InvalidInput(f"port: {endpoint.port} is not between 1 and 65535", step="connect")
+        raise InvalidInput(
+            f"port: {endpoint.port} is not between 1 and 65535", field="imap_port", step="connect"
+        )
     if endpoint.port not in IMAP_PORTS and not settings.imap_allow_private_hosts:
         raise ForbiddenHost(
             f"port: {endpoint.port} is not allowed; expected 143 or 993 "
             "(IMAP_ALLOW_PRIVATE_HOSTS=true permits others)",
+            field="imap_port",
             step="connect",
         )
 
 
-def refuse_control(what: str, value: str) -> None:
+def refuse_control(what: str, value: str, *, field: str | None = None) -> None:
     """Raise InvalidInput if `value`, called `what`, holds CR, LF, NUL or a lone surrogate.
 
     The value is not quoted.
     """
     if _CONTROL.search(value):
-        raise InvalidInput(f"{what}: it must not contain CR, LF or NUL", step="connect")
+        raise InvalidInput(f"{what}: it must not contain CR, LF or NUL", field=field, step="connect")
 
 
 def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None]) -> list[str]:
@@ -81,6 +87,7 @@ def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None])
                 raise ForbiddenHost(
                     f"host: {endpoint.host} resolves to {address}, which is not a public address "
                     "(IMAP_ALLOW_PRIVATE_HOSTS=true permits it)",
+                    field="imap_host",
                     step="dns",
                 )
     return addresses
@@ -139,7 +146,7 @@ def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) 
             on_wait()
             continue
         if isinstance(answer, UnicodeError):
-            raise InvalidInput(f"host: {host} is not a host name", step="dns")
+            raise InvalidInput(f"host: {host} is not a host name", field="imap_host", step="dns")
         if isinstance(answer, Exception):
             reason = getattr(answer, "strerror", None) or "no answer"
             raise Transient(f"host: {host} cannot be resolved: {reason}", step="dns")

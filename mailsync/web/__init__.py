@@ -7,7 +7,7 @@ from flask import Flask
 from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
-from mailsync.web import bodies, guard, health, meta, problems
+from mailsync.web import accounts, bodies, folders, guard, health, history, messages, meta, problems
 from mailsync.web.fields import Id
 from mailsync.web.services import Services
 
@@ -35,6 +35,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["mailsync.readiness"] = health.Readiness(settings, services.pool)
     problems.install(app)
     guard.install(app, settings.api_tokens())
-    for part in (health, meta, bodies):
+    for part in (health, meta, accounts, folders, messages, bodies, history):
         app.register_blueprint(part.routes)
     return app

@@ -15,7 +15,8 @@ from pydantic import (
     PlainSerializer,
     WithJsonSchema,
 )
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import BaseConverter
 
 T = TypeVar("T")
 
@@ -76,7 +77,8 @@ class Id(BaseConverter):
     def to_python(self, value: str) -> int:
         number = int(value)
         if number > MAX_ID:
-            raise ValidationError
+            # not ValidationError: where a path has several methods, werkzeug makes 405 of that
+            raise NotFound
         return number
 
 

@@ -25,6 +25,8 @@ MEDIA = "application/problem+json"
 # what our own errors are to a client; a class that is not named here is found by its base
 _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.InvalidInput: 422,
+    errors.NotPossible: 409,
+    errors.Broken: 409,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.LimitReached: 409,
@@ -37,6 +39,8 @@ _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.Transient: 502,
     errors.ProtocolError: 502,
     errors.AuthenticationFailed: 502,
+    # what the client sent is wrong; as 502 it would be tried again, until the mail server locks its user out
+    errors.PasswordRejected: 422,
     errors.FolderError: 502,
     errors.KeyMismatch: 503,
     errors.LockLost: 503,
@@ -150,7 +154,9 @@ def _of_ours(error: errors.MailsyncError) -> Response:
         return _of_bug(error)
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, round(wait or 5)))} if status == 503 else None
-    return problem(status, error.code, str(error), headers=headers, step=error.step)
+    field = error.field if isinstance(error, errors.InvalidInput) else None
+    found = [FieldError(detail=redact(str(error)), pointer=f"#/{field}")] if field else None
+    return problem(status, error.code, str(error), headers=headers, step=error.step, found=found)
 
 
 def _of_bug(error: Exception) -> Response:
