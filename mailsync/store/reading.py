@@ -231,14 +231,11 @@ def events(
     conn: Connection, after: EventPosition, *, limit: int, account_id: int | None = None
 ) -> Part[EventRow]:
     """Up to `limit` settled events after a position, oldest first; of one account or of all."""
-    rows = run(
-        conn,
-        "list_events_after",
-        account_id=account_id,
-        xid=str(after.xid),
-        seq=after.seq,
-        count=limit + 1,
-    )
+    xid, seq, count = str(after.xid), after.seq, limit + 1
+    if account_id is None:
+        rows = run(conn, "list_events_after", xid=xid, seq=seq, count=count)
+    else:
+        rows = run(conn, "list_account_events_after", account_id=account_id, xid=xid, seq=seq, count=count)
     found = [EventRow(row[0], EventPosition(int(row[1]), row[2]), *row[3:]) for row in rows]
     return _part(found, limit)
 

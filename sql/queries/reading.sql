@@ -86,12 +86,22 @@ order by started_at desc, id desc
 limit %(count)s
 
 -- name: list_events_after
--- What has settled after a position, oldest first; of one account, or of all.
-select account_id, xid::text, seq, type, folder_id, message_pk, data, occurred_at
-from sync_events_settled
-where (xid, seq) > (%(xid)s::text::xid8, %(seq)s::bigint)
-  and (%(account_id)s::bigint is null or account_id = %(account_id)s)
-order by xid, seq
+-- What has settled after a position, oldest first. By e.xid, since xid alone would be the text of it, in which 10 comes
+-- before 9.
+select e.account_id, e.xid::text, e.seq, e.type, e.folder_id, e.message_pk, e.data, e.occurred_at
+from sync_events_settled e
+where (e.xid, e.seq) > (%(xid)s::text::xid8, %(seq)s::bigint)
+order by e.xid, e.seq
+limit %(count)s
+
+-- name: list_account_events_after
+-- The same of one account. Its bounds are written so that only the index of accounts has this order: by the other one,
+-- a reader of a quiet account would read what all others did since.
+select e.account_id, e.xid::text, e.seq, e.type, e.folder_id, e.message_pk, e.data, e.occurred_at
+from sync_events_settled e
+where (e.account_id, e.xid, e.seq) > (%(account_id)s::bigint, %(xid)s::text::xid8, %(seq)s::bigint)
+  and e.account_id <= %(account_id)s
+order by e.account_id, e.xid, e.seq
 limit %(count)s
 
 -- name: feed_horizon

@@ -31,8 +31,9 @@ class Reader:
     def poll(self) -> int:
         """Read what is settled after the cursor, a page; returns how many events."""
         rows = self.conn.execute(
-            "select xid::text, seq, type from sync_events_settled"
-            " where (xid, seq) > (%s::xid8, %s) order by xid, seq limit %s",
+            # by e.xid: a plain xid would be the text, in which 1000 comes before 999
+            "select e.xid::text, e.seq, e.type from sync_events_settled e"
+            " where (e.xid, e.seq) > (%s::xid8, %s) order by e.xid, e.seq limit %s",
             [*self.cursor, self.page],
         ).fetchall()
         if rows:
