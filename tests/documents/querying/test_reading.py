@@ -52,10 +52,14 @@ def test_threads(recipe: Recipe, conn: Database) -> None:
 
 @QUERYING.of("The inbox that waits for an answer")
 def test_what_waits_for_an_answer(recipe: Recipe, conn: Database) -> None:
-    waiting = {row["subject"] for row in recipe.rows(0)}
-    # answered by a message alone, marked, written by a program or not in the inbox: none of these
-    assert waiting == {"Re: Quote for 40 sensors", "Re: Delivery date", "Prüfprotokoll für Charge 12",
-                       "Calibration day"}  # fmt: skip
+    waiting = recipe.rows(0)
+    # not what was answered, by mark or by a message alone, what a program wrote, or what is in other folders
+    assert [(row["from_email"], row["subject"]) for row in waiting] == [
+        ("dora@partner.example", "Calibration day"),
+        ("ada@customer.example", "Prüfprotokoll für Charge 12"),
+        ("ben@supplier.example", "Re: Delivery date"),
+        ("ada@customer.example", "Re: Quote for 40 sensors"),
+    ]
     recipe.borrow("Threads", 1)
     sample.in_bulk(conn)
     assert "messages_thread" in recipe.plan(0)
@@ -94,23 +98,23 @@ def test_attachments(recipe: Recipe, conn: Database) -> None:
 def test_top_correspondents(recipe: Recipe) -> None:
     assert [(row["from_email"], row["name"], row["messages"]) for row in recipe.rows(0)] == [
         ("ada@customer.example", "Ada Berg", 4),
+        ("dora@partner.example", "Dora", 3),  # of which one is there twice
         ("ben@supplier.example", "Ben Ito", 2),
-        ("dora@partner.example", "Dora", 2),
     ]
     domains = {row["domain"]: (row["people"], row["messages"]) for row in recipe.rows(1)}
     assert domains["customer.example"] == (1, 4)
     assert domains["letters.example"] == (1, 2)
-    assert domains["partner.example"] == (1, 2)
+    assert domains["partner.example"] == (1, 3)
 
 
 @QUERYING.of("Response times")
 def test_response_times(recipe: Recipe) -> None:
     rows = recipe.rows(0)
     assert [(row["from_email"], row["answers"]) for row in rows] == [
-        ("ben@supplier.example", 1), ("ada@customer.example", 1),
+        ("ben@supplier.example", 1), ("ada@customer.example", 1), ("dora@partner.example", 1),
     ]  # fmt: skip
     hours = [row["median"].total_seconds() / 3600 for row in rows]
-    assert hours == pytest.approx([24, 2.4], abs=0.1)
+    assert hours == pytest.approx([24, 2.4, 1.2], abs=0.1)
 
 
 @QUERYING.of("Sent mail without an answer")
