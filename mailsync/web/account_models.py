@@ -29,20 +29,6 @@ def _email(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _json_value(depth: int) -> dict[str, Any]:
-    """The schema of a value in a JSON document that jsonb can hold; what lies deeper is anything."""
-    if not depth:
-        return {}
-    text, inner = {"type": "string", "pattern": _NO_NUL}, _json_value(depth - 1)
-    items = {"type": "array", "items": inner}
-    plain = {"type": ["null", "boolean", "number"]}
-    return {"anyOf": [plain, text, items, _json_object(inner)]}
-
-
-def _json_object(inner: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "propertyNames": {"pattern": _NO_NUL}, "additionalProperties": inner}
-
-
 def _left_out() -> Any:
     """Stands for a field that may be left out and not be null; ``model_fields_set`` tells which are there."""
     return None
@@ -81,7 +67,16 @@ DisplayName = Annotated[
     str, Field(max_length=LONGEST_NAME, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
 ]
 WindowDays = Annotated[int, Field(ge=0, le=36_500)]
-Metadata = Annotated[dict[str, JsonValue], WithJsonSchema(_json_object(_json_value(2)))]
+Metadata = Annotated[
+    dict[str, JsonValue],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": _NO_NUL},
+            "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+        }
+    ),
+]
 
 _ONE_WINDOW = {
     "not": {

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     WithJsonSchema,
+    field_validator,
 )
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
@@ -28,6 +29,12 @@ class Body(BaseModel):
     """A request's JSON document: nothing is coerced, unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        """993.0 is a whole number to JSON Schema, and so to those who believe the description."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Query(BaseModel):

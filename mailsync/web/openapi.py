@@ -33,6 +33,19 @@ _VARIABLE = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
 _TAKES_DOCUMENT = ("post", "put", "patch")
 
 
+_NO_NUL = {"type": "string", "pattern": r"^[^\u0000]*$"}
+_ITSELF = {"$ref": REF.format(model="JsonValue")}
+_JSON_VALUE = {
+    "description": "Any JSON that jsonb can hold: without NUL in its texts and names.",
+    "anyOf": [
+        {"type": ["null", "boolean", "number"]},
+        _NO_NUL,
+        {"type": "array", "items": _ITSELF},
+        {"type": "object", "propertyNames": _NO_NUL, "additionalProperties": _ITSELF},
+    ],
+}
+
+
 class _Schemas(GenerateJsonSchema):
     """Without a title for every field, which would only say its name again."""
 
@@ -90,7 +103,10 @@ def _schemas(contracts: list[Contract]) -> tuple[Names, dict[str, Any]]:
         if contract.answer:
             wanted[contract.answer, "serialization"] = None
     found, definitions = models_json_schema(list(wanted), ref_template=REF, schema_generator=_Schemas)
-    return cast(Names, found), definitions.get("$defs", {})
+    schemas = definitions.get("$defs", {})
+    if "JsonValue" in schemas:
+        schemas["JsonValue"] = _JSON_VALUE
+    return cast(Names, found), schemas
 
 
 def _path(rule: Rule) -> str:

@@ -90,23 +90,21 @@ def _content(media: str, schema: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def links_to(paths: dict[str, dict[str, Any]]) -> None:
-    """Link what makes a thing, or lists things, to what can be asked of it (OpenAPI's Link Objects)."""
+    """Link what makes a thing to all that can be asked of it (OpenAPI's Link Objects)."""
     for path, operations in paths.items():
         for operation in operations.values():
-            made, listed = operation["responses"].get("201"), operation["responses"].get("200")
+            made = operation["responses"].get("201")
             if made:
-                made["links"] = _links(paths, path, "$response.body#/id")
-            elif listed and "Link" in listed["headers"] and not _VARIABLE.search(path):
-                listed["links"] = _links(paths, path, "$response.body#/data/0/id")
+                made["links"] = _links(paths, path)
 
 
-def _links(paths: dict[str, dict[str, Any]], path: str, value: str) -> dict[str, Any]:
-    """To all operations on what stands in the collection `path`, whose id `value` finds."""
+def _links(paths: dict[str, dict[str, Any]], path: str) -> dict[str, Any]:
+    """To all operations on what has just been made in the collection `path`."""
     found = {}
     for other, operations in paths.items():
         variables = _VARIABLE.findall(other)
         if other.startswith(path + "/{") and len(variables) == 1:
             for operation in operations.values():
                 name = operation["operationId"]
-                found[name] = {"operationId": name, "parameters": {variables[0]: value}}
+                found[name] = {"operationId": name, "parameters": {variables[0]: "$response.body#/id"}}
     return found
