@@ -7,7 +7,7 @@ STAMP := .venv/.made-from-setup.cfg
 PYTEST := $(VENV)/python -m pytest -n 3 --maxschedchunk=4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test torture check lint bench clean programs
+.PHONY: help demo dev test torture contract check lint bench clean programs
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -23,6 +23,9 @@ test: $(STAMP) programs ## all tests, against real servers
 
 torture: $(STAMP) programs ## some minutes of random mail clients against the mirror (ARGS="--seed 7")
 	@$(VENV)/python -m tests.model.torture $(ARGS)
+
+contract: $(STAMP) programs ## the API against its description, for long (EXAMPLES=1000 SEED=1)
+	@CONTRACT_EXAMPLES=$(or $(EXAMPLES),1000) CONTRACT_SEED=$(SEED) $(VENV)/python -m pytest -q -rP tests/acceptance/test_api_contract.py
 
 check: lint test ## what CI runs: style, types, layers, all tests
 

@@ -1,0 +1,123 @@
+"""The API's description as a document: valid OpenAPI 3.1, and strict in what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from mailsync.config import Settings
+from mailsync.web import create_app, openapi
+
+# JSON Schema's, so that none is there which validators do not know and therefore skip
+_SAYS_WHAT = {"type", "$ref", "anyOf", "allOf", "const", "enum"}
+_KEYWORDS = _SAYS_WHAT | {
+    "additionalProperties", "default", "dependentRequired", "description", "examples", "format", "items",
+    "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "not", "pattern", "properties",
+    "propertyNames", "required", "title", "writeOnly",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    settings = Settings.model_validate(
+        {
+            "database_url": "postgresql://nobody@localhost/none_test",
+            "imap_encryption_key": "00" * 32,
+            "api_token": "a-token-for-a-unit-test",
+        }
+    )
+    found: dict[str, Any] = json.loads(json.dumps(openapi.document(create_app(settings))))
+    return found
+
+
+def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_every_schema_says_what_it_is_of_and_in_known_words(document: dict[str, Any]) -> None:
+    found = list(_all_schemas(document))
+    assert len(found) > 200
+    for where, schema in found:
+        assert _SAYS_WHAT & schema.keys(), f"{where} may be anything: {schema}"
+        assert schema.keys() <= _KEYWORDS, f"{where}: {schema.keys() - _KEYWORDS}"
+
+
+def test_objects_have_exactly_the_fields_that_they_name(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        if "properties" in schema:
+            assert schema["additionalProperties"] is False, name
+
+
+def test_every_operation_names_its_problems_and_headers(document: dict[str, Any]) -> None:
+    for path, method, operation in _operations(document):
+        answers = {status: _resolved(document, answer) for status, answer in operation["responses"].items()}
+        where = f"{method} {path}"
+        assert "default" not in answers, f"{where}: then any status would be as described"
+        assert "X-Request-Id" in answers[min(answers)]["headers"], where
+        for status, answer in answers.items():
+            assert "X-Request-Id" in answer["headers"], f"{where} {status}"
+            kinds = set(answer["content"])
+            assert int(status) < 400 or kinds == {"application/problem+json"}, f"{where} {status}"
+        wanted = {"404"} if "{" in path else set()
+        wanted |= {"400", "413", "415", "422"} if "requestBody" in operation else set()
+        wanted |= {"401", "503", "504"} if operation.get("security") != [] else set()
+        assert wanted <= answers.keys(), where
+        assert "503" not in answers or "Retry-After" in answers["503"]["headers"]
+
+
+def test_what_is_made_is_linked_to_what_can_be_done_with_it(document: dict[str, Any]) -> None:
+    made = document["paths"]["/v1/accounts"]["post"]["responses"]["201"]
+    assert made["links"]["show_account"] == {
+        "operationId": "show_account",
+        "parameters": {"account_id": "$response.body#/id"},
+    }
+    known = {operation["operationId"] for *_, operation in _operations(document)}
+    assert made["links"].keys() <= known
+    assert {"show_account", "change_account", "remove_account", "list_messages"} <= made["links"].keys()
+
+
+def test_a_password_is_written_and_never_read(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    holding = {name for name, schema in schemas.items() if "password" in schema.get("properties", {})}
+    assert holding == {"NewAccount", "AccountChanges"}
+    assert all(schemas[name]["properties"]["password"]["writeOnly"] for name in holding)
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
+
+
+def _resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    name = answer.get("$ref", "").removeprefix("#/components/responses/")
+    found: dict[str, Any] = document["components"]["responses"][name] if name else answer
+    return found
+
+
+def _all_schemas(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    components = document["components"]
+    for name, schema in components["schemas"].items():
+        yield from _within(name, schema)
+    for name, header in components["headers"].items():
+        yield from _within(name, header["schema"])
+    for path, method, operation in _operations(document):
+        for parameter in operation["parameters"]:
+            yield from _within(f"{method} {path} {parameter['name']}", parameter["schema"])
+
+
+def _within(where: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schema and those in it; not the ones of ``not``, ``anyOf`` and the like that only add to a type."""
+    yield where, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from _within(f"{where}.{name}", inner)
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            yield from _within(f"{where}.{word}", schema[word])
+    if "type" not in schema:
+        for inner in schema.get("anyOf", []):
+            yield from _within(f"{where}|", inner)
