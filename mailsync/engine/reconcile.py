@@ -106,10 +106,11 @@ def _compare(turn: Turn, folder: FolderState) -> _Comparison:
     found, agreed = _server_uids(turn)
     above = found.between(folder.last_uid + 1, incremental.LARGEST)
     server = found.between(lowest, folder.last_uid)
-    live = store.live_uids(turn.conn, folder, lowest, folder.last_uid)
+    # after a reset of its cursors a folder has rows above last_uid too, should their messages be gone
+    live = store.live_uids(turn.conn, folder, lowest, incremental.LARGEST)
     if begins is not None:
         return _compare_window(turn, folder, server, live, above, lowest)
-    return _Comparison(live, server.minus(live), live.minus(server), above, agreed)
+    return _Comparison(live, server.minus(live), live.minus(server).minus(above), above, agreed)
 
 
 def _recount(turn: Turn, folder: FolderState) -> FolderState:
@@ -145,7 +146,7 @@ def _compare_window(
 ) -> _Comparison:
     """SINCE tells days, in a zone of the server's own: dates decide what is inside, a search what is gone."""
     begins = window.start(turn)
-    inside = store.live_uids(turn.conn, folder, lowest, folder.last_uid, since=begins)
+    inside = store.live_uids(turn.conn, folder, lowest, incremental.LARGEST, since=begins)
     gone = inside.minus(server)
     if gone:
         gone = gone.minus(turn.session.search(uids=gone))
