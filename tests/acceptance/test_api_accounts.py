@@ -28,7 +28,7 @@ def client(start_api: StartApi) -> Iterator[Client]:
     api = start_api(WEB_CONCURRENCY="2", SYNC_MAX_ACCOUNTS="3")
     yield Client(api)
     api.process.terminate()
-    assert api.process.wait(20) == 0
+    assert api.process.wait() == 0
 
 
 @pytest.fixture
