@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _SLICE = 1.0
 _BUSY_DELAY = 5.0
+_YIELDED_DELAY = 1.0
 _BEAT = 15.0
 _LEAST_WAIT = 0.2
 _RECONNECT_AT_MOST = 30.0
@@ -58,6 +59,7 @@ class Worker:
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
         self._filled: dict[int, float] = {}
+        self._met_others = False
 
     def run(
         self,
@@ -114,13 +116,9 @@ class Worker:
                     return
                 # at least one chunk a pass, should there never be time to wait
                 self.retention.step(engine)
-                waiting = self._backfill_pass(engine)
-                self._wait(
-                    engine,
-                    # an account may be due and not to be had: its row is locked
-                    at_least=0.0 if busy else _LEAST_WAIT,
-                    at_most=_BUSY_DELAY if waiting else self.settings.sync_interval,
-                )
+                at_most = self._backfill_pass(engine)
+                # an account may be due and not to be had: its row is locked
+                self._wait(engine, at_least=0.0 if busy else _LEAST_WAIT, at_most=at_most)
         finally:
             if not db.is_broken(engine.conn):
                 self.counters.store(engine.conn)
@@ -138,16 +136,19 @@ class Worker:
             self._alive(engine)
         return any_due
 
-    def _backfill_pass(self, engine: Engine) -> bool:
-        """Rounds of initial-sync turns until an account is due; whether there is more to do."""
+    def _backfill_pass(self, engine: Engine) -> float:
+        """Rounds of initial-sync turns until an account is due; returns when to come back, in seconds."""
         while not self.stop:
             more, progress = self._backfill_round(engine)
-            if not more or not progress:
-                return more
+            if not more:
+                break
+            if not progress:
+                # who was let in is soon done, or waits for its server
+                return _YIELDED_DELAY if self._met_others else _BUSY_DELAY
             due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
             if due is not None and due <= 0:
-                return True
-        return False
+                return _BUSY_DELAY
+        return self.settings.sync_interval
 
     def _backfill_round(self, engine: Engine, *, to_the_end: bool = False) -> tuple[bool, bool]:
         """One turn for each account with a first sync to do; returns (is there more, was there progress).
@@ -155,7 +156,7 @@ class Worker:
         A turn lasts no longer than until an account is due, and that ends the round unless it goes
         `to_the_end`. The next one begins with the account that has had the least time.
         """
-        more = progress = False
+        more = progress = self._met_others = False
         due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
         for account_id in self._by_time_had(turns.accounts_to_backfill(engine.conn)):
             if self.stop:
@@ -171,6 +172,7 @@ class Worker:
                 turns.postpone(engine.conn, account_id, 0)
             more = more or ended is not None
             progress = progress or (isinstance(ended, TurnOver) and not isinstance(ended, OutOfTokens))
+            self._met_others = self._met_others or isinstance(ended, Busy)
             self._alive(engine)
             if not to_the_end:
                 self.retention.step(engine)

@@ -28,7 +28,7 @@ routes = Blueprint("bodies", __name__, url_prefix="/v1/messages/<id:message_id>"
 
 FAILURES = (404, 409, 410, 502, 503, 504)
 
-_PART = re.compile(r"[1-9]\d{0,4}(\.[1-9]\d{0,4}){0,200}", re.ASCII)
+_PART = re.compile(r"[1-9]\d{0,4}(\.[1-9]\d{0,4})*", re.ASCII)
 
 
 class BodyAttachment(Answer):
