@@ -1,0 +1,328 @@
+"""docs/using_the_api.rst, tried as it stands: ``mailsync dev``, a mail server with TLS, bash, curl and jq.
+
+``REFRESH_DOCUMENTS=1 pytest tests/documents/test_using_the_api.py`` writes what differs into the document.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from mailsync import errors
+from mailsync.store import db
+from mailsync.store.locks import account_lock
+from mailsync.web import create_app, problems, threads
+from tests.acceptance.api import StartApi, start_api
+from tests.documents import console, recipes
+from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
+from tests.integration.stored import settings_for
+from tests.servers import planted, run_directory
+from tests.servers.certificates import Authority
+from tests.servers.dovecot import Dovecot
+from tests.servers.programs import API_TOKEN, ENCRYPTION_KEY, ROOT
+
+__all__ = ["start_api"]
+
+DOCUMENT = "docs/using_the_api.rst"
+REFRESH = "REFRESH_DOCUMENTS"
+URL, HOST, PORT = "http://127.0.0.1:3000", "imap.example.com", '"imap_port": 993'
+
+pytestmark = pytest.mark.needs("curl", "jq")
+
+
+class World:
+    """The service that the document talks to, its mail server, and what happens there meanwhile."""
+
+    def __init__(self, directory: Path, database_url: str, dovecot: Dovecot, authority: Authority) -> None:
+        self.directory = directory
+        self.log = directory / "mailsync.log"
+        self._database_url = database_url
+        self._dovecot = dovecot
+        self._later = iter(LATER)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._holders: list[threading.Thread] = []
+        self._ports = [run_directory.free_port() for _ in range(2)]
+        self.environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(directory),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+            run_directory.VARIABLE: str(run_directory.current()),
+        }
+        self._settings = {
+            "DATABASE_URL": database_url,
+            "IMAP_ENCRYPTION_KEY": ENCRYPTION_KEY,
+            "IMAP_CA_FILE": str(authority.ca_file),
+            "IMAP_MAX_COMMANDS_PER_MINUTE": "1000000",
+            "LOG_FORMAT": "json",
+            "BODY_LOCK_WAIT": "1s",
+            "WEB_CONCURRENCY": "2",
+        }
+        self.names = {
+            URL: f"http://127.0.0.1:{self._ports[0]}",
+            HOST: "localhost",
+            PORT: f'"imap_port": {dovecot.tls_port}',
+        }
+        self.shell = console.Shell(directory, self.environment)
+
+    # -- the service -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start ``mailsync dev``, and a second API that connects to public hosts only and has two tokens."""
+        self._run("dev", PORT=str(self._ports[0]), IMAP_ALLOW_PRIVATE_HOSTS="true")
+        self._user = self._dovecot.new_user(ADDRESS, PASSWORD)
+        self._dovecot.create(self._user, "Sent", "Projects", "Junk")
+        for letter in LETTERS:
+            self._deliver(letter)
+        file = self.directory / ".mailsync" / "token"
+        run_directory.wait_until(lambda: file.exists() and file.read_text().endswith("\n"), "the token")
+        token = planted.keep(file.read_text().strip())
+        (self.directory / "reports.token").write_text(f"{API_TOKEN}\n")
+        self._run("api", PORT=str(self._ports[1]), API_TOKEN=f"laptop={token},reports={API_TOKEN}")
+        self.wait_for("[worker] ✓ Ready")
+        self.wait_for("[api] ✓ Ready", 2)
+        self.wait_for('"Ready to serve"', 2 * int(self._settings["WEB_CONCURRENCY"]))
+
+    def _run(self, command: str, **settings: str) -> None:
+        with self.log.open("ab") as log:
+            self._processes.append(
+                run_directory.spawn(
+                    [sys.executable, "-m", "mailsync", command],
+                    env=self.environment | self._settings | settings,
+                    cwd=self.directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Wait until the log holds the text that often."""
+        run_directory.wait_until(lambda: self.log.read_text().count(text) >= times, text, timeout=60)
+
+    def stop(self) -> None:
+        """End everything; nothing secret may stand in the log."""
+        self.shell.close()
+        for holder in self._holders:
+            holder.join(60)
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(30) for process in self._processes]
+        for process in self._processes:
+            run_directory.forget(process.pid)
+        assert codes == [0, 0], self.log.read_text()
+        assert not planted.found_in(self.log.read_text())
+
+    def _speak_to(self, which: int) -> None:
+        self.shell.run(f"API=http://127.0.0.1:{self._ports[which]}")
+
+    # -- what happens ----------------------------------------------------------------------------------
+
+    @property
+    def happenings(self) -> dict[str, Callable[[], None]]:
+        """What the document may ask for by ``.. meanwhile:``."""
+        return {
+            "only public hosts are allowed": lambda: self._speak_to(1),
+            "private hosts are allowed": lambda: self._speak_to(0),
+            "there are two tokens": lambda: self._speak_to(1),
+            "a message arrives": lambda: self._deliver(next(self._later)),
+            "a message is deleted": lambda: self._dovecot.expunge(self._user, "INBOX", "1"),
+            "the password is changed": self._change_password,
+            "the account is being synced": self._hold,
+        }
+
+    def _deliver(self, letter: Letter) -> None:
+        self._dovecot.append(self._user, letter.folder, letter.raw, letter.flags, letter.received)
+
+    def _change_password(self) -> None:
+        self._user = self._dovecot.set_password(self._user, NEW_PASSWORD)
+
+    def _hold(self) -> None:
+        """Hold the account's lock, as a process that syncs it does, until a client was told so."""
+        held = threading.Event()
+        refused = self.log.read_text().count('"status": 503')
+
+        def hold() -> None:
+            settings = settings_for(self._database_url)
+            with db.connect(settings, "worker") as conn, account_lock(conn, 1, settings, wait=60):
+                held.set()
+                self.wait_for('"status": 503', refused + 1)
+
+        self._holders.append(threading.Thread(target=hold, daemon=True))
+        self._holders[-1].start()
+        assert held.wait(60)
+
+
+@pytest.fixture
+def world(tmp_path: Path, database_url: str, tls_dovecot: Dovecot, authority: Authority) -> Iterator[World]:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    world = World(directory, database_url, tls_dovecot, authority)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
+
+
+def test_every_command_answers_as_the_document_shows(world: World) -> None:
+    mismatches = console.run(DOCUMENT, world.shell, world.names, world.happenings)
+    if os.environ.get(REFRESH):
+        console.refresh(DOCUMENT, mismatches)
+    found = "\n\n".join(mismatch.describe(DOCUMENT) for mismatch in mismatches)
+    assert not mismatches, f"{len(mismatches)} commands answer otherwise:\n\n{found}"
+
+
+# -- nothing is left out -------------------------------------------------------------------------------
+
+
+def test_every_operation_of_the_api_is_shown() -> None:
+    shown = {asked for block in recipes.blocks(DOCUMENT) for asked in _requests(block.text)}
+    settings = settings_for("postgresql://nobody@127.0.0.1:1/none_test", api_token=API_TOKEN)
+    client = create_app(settings).test_client()
+    described = client.get("/openapi.json", headers={"Authorization": f"Bearer {API_TOKEN}"}).get_json()
+    operations = {
+        (method.upper(), path) for path, methods in described["paths"].items() for method in methods
+    }
+    assert len(operations) >= 24
+    missing = {
+        (method, path)
+        for method, path in operations
+        if not any(
+            method == used and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), where) for used, where in shown
+        )
+    }
+    assert not missing
+
+
+def _requests(text: str) -> Iterator[tuple[str, str]]:
+    """The method and the path of each ``curl`` that asks the API."""
+    for call in re.split(r"\bcurl ", text)[1:]:
+        where = re.search(r"\$API(/[\w./-]+)", call.replace("$1", "1"))
+        method = re.search(r"-\w*X (\w+)", call)
+        if where:
+            yield method[1] if method else "POST" if "--json" in call else "GET", where[1]
+
+
+def test_every_code_of_an_error_is_in_the_table() -> None:
+    text = (ROOT / DOCUMENT).read_text()
+    table = {(int(status), code) for status, code in re.findall(r"^(\d{3})     ``(\w+)``  ", text, re.M)}
+    ours = {(_status(kind), kind.code) for kind in _kinds(errors.MailsyncError)}
+    of_http = {*problems._CODES.items(), (503, "not_ready")}
+    of_gunicorn = {
+        (status, code) for status, code, _ in (*threads._STATUS.values(), threads._BAD, threads._BUG)
+    }
+    known = {each for each in ours if each[0] != 500} | of_http | of_gunicorn
+    assert table == known
+
+
+def _kinds(kind: type[errors.MailsyncError]) -> Iterator[type[errors.MailsyncError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+def _status(kind: type[errors.MailsyncError]) -> int:
+    return next(problems._STATUS[each] for each in kind.__mro__ if each in problems._STATUS)
+
+
+# -- the consumers of the feed -------------------------------------------------------------------------
+
+PEOPLE, EACH = 3, 20
+
+
+def write_events(database_url: str) -> list[threading.Thread]:
+    """Events, by several writers whose transactions overlap, so that lower numbers may commit later."""
+    everybody = threading.Barrier(PEOPLE)
+
+    def write(person: int) -> None:
+        with psycopg.connect(database_url) as conn:
+            for number in range(EACH):
+                conn.execute(
+                    "insert into mailsync.sync_events (account_id, type, message_pk) values (%s, %s, %s)",
+                    [person, "message.created", number],
+                )
+                if number % 4 == 0:
+                    everybody.wait(60)
+                if number % 4 == 3:
+                    conn.commit()
+
+    writers = [threading.Thread(target=write, args=[person], daemon=True) for person in range(PEOPLE)]
+    for writer in writers:
+        writer.start()
+    return writers
+
+
+def in_table(directory: Path) -> list[tuple[int, int]]:
+    """What follow.py has done."""
+    with closing(sqlite3.connect(directory / "changes.db")) as changes, suppress(sqlite3.OperationalError):
+        return changes.execute("select account, message from changes").fetchall()
+    return []
+
+
+def in_files(directory: Path) -> list[tuple[int, int]]:
+    """What follow.sh has done."""
+    pages = [json.loads(file.read_text()) for file in (directory / "feed").glob("*.json")]
+    return [(event["account_id"], event["message_pk"]) for page in pages for event in page["data"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "done"), [("follow.py", sys.executable, in_table), ("follow.sh", "sh", in_files)]
+)
+def test_a_consumer_of_the_document_misses_nothing_and_repeats_nothing_though_it_is_killed(
+    start_api: StartApi,
+    database_url: str,
+    tmp_path: Path,
+    name: str,
+    program: str,
+    done: Callable[[Path], list[tuple[int, int]]],
+) -> None:
+    api = start_api()
+    (block,) = [block for block in recipes.blocks(DOCUMENT, "python", "sh") if f"# {name}:" in block.text]
+    # small pages, so that it can be killed between them
+    (tmp_path / name).write_text(block.text.replace("500", "5"))
+    (tmp_path / "auth").write_text(f"Authorization: Bearer {API_TOKEN}\n")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "API": f"http://127.0.0.1:{api.port}",
+        "TOKEN": API_TOKEN,
+        run_directory.VARIABLE: str(run_directory.current()),
+    }
+
+    def start(*options: str) -> subprocess.Popen[bytes]:
+        command = [program, name, *options]
+        return run_directory.spawn(command, cwd=tmp_path, env=environment, start_new_session=True)
+
+    def read_to_the_end() -> bool:
+        consumer = start("--once")
+        assert consumer.wait(60) == 0
+        run_directory.forget(consumer.pid)
+        return len(done(tmp_path)) >= PEOPLE * EACH
+
+    writers = write_events(database_url)
+    for _ in range(5):
+        before = len(done(tmp_path))
+        consumer = start()
+        while len(done(tmp_path)) == before < PEOPLE * EACH:
+            assert consumer.poll() is None
+            time.sleep(0.02)
+        os.killpg(consumer.pid, signal.SIGKILL)
+        consumer.wait()
+        run_directory.forget(consumer.pid)
+    for writer in writers:
+        writer.join(60)
+    run_directory.wait_until(read_to_the_end, "the end of the feed", 120)
+    assert sorted(done(tmp_path)) == [(person, number) for person in range(PEOPLE) for number in range(EACH)]
