@@ -86,7 +86,8 @@ def change_account(
     after `wait` seconds in the lock's queue, and what the test raises; everything stays as it was then.
     """
     _check(changes)
-    if accounts.find_removal(conn, account_id) is None:
+    found = accounts.find_removal(conn, account_id)
+    if found is None or found[1] is not None:
         raise NotFound(f"there is no account {account_id}")
     if changes.password is None:
         with transaction(conn):

@@ -33,7 +33,7 @@ SLOW = {"SYNC_INTERVAL": "1h", "BACKFILL_TURN_MAX": "5s"}
 
 @pytest.fixture
 def client(start_api: StartApi) -> Iterator[Client]:
-    api = start_api(WEB_CONCURRENCY="2", BODY_LOCK_WAIT="1s")
+    api = start_api(WEB_CONCURRENCY="2", BODY_LOCK_WAIT="1s", LOG_LEVEL="DEBUG")
     yield Client(api)
     api.process.terminate()
     assert api.process.wait() == 0
@@ -86,7 +86,8 @@ def test_a_removed_account_is_gone_at_once_and_emptied_by_the_worker(
         client.refused(404, "not_found", "GET", f"/v1/accounts/{account}")
         for path in ("pause", "resume", "reset", "sync"):
             client.refused(404, "not_found", "POST", f"/v1/accounts/{account}/{path}")
-        client.refused(404, "not_found", "PATCH", f"/v1/accounts/{account}", {"display_name": "x"})
+        for change in ({"display_name": "x"}, {"password": user.password}):
+            client.refused(404, "not_found", "PATCH", f"/v1/accounts/{account}", change)
         client.refused(404, "not_found", "GET", f"/v1/accounts/{account}/folders")
         assert [each["id"] for each in client.done(200, "GET", "/v1/accounts")["data"]] == [other]
         client.refused(409, "conflict", "POST", "/v1/accounts", mailbox(dovecot, user, verify=False))

@@ -25,7 +25,7 @@ Database = psycopg.Connection[Any]
 
 @pytest.fixture
 def client(start_api: StartApi) -> Iterator[Client]:
-    api = start_api(WEB_CONCURRENCY="2", SYNC_MAX_ACCOUNTS="3")
+    api = start_api(WEB_CONCURRENCY="2", SYNC_MAX_ACCOUNTS="3", LOG_LEVEL="DEBUG")
     yield Client(api)
     api.process.terminate()
     assert api.process.wait() == 0

@@ -145,6 +145,21 @@ def test_another_connection_begins_anew_and_is_told_once(database_url: str, scri
         assert mirror.conn.execute(told).fetchall() == [("stuck",)]
 
 
+def test_whoever_asks_for_a_stuck_account_has_it_tried_for_another_week(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    with Mirror(database_url, scripted, scripted.new_user()) as mirror:
+        conn, account = mirror.conn, mirror.account_id
+        for ask in (administration.request_sync, administration.resume):
+            conn.execute(
+                "update accounts set sync_state = 'broken', sync_state_reason = 'stuck',"
+                " sync_state_since = now() - interval '8 days', next_sync_at = now()"
+            )
+            assert turns.claim(conn, turns.now(conn), 60) is None
+            ask(conn, account)
+            assert turns.claim(conn, turns.now(conn), 60) == account
+
+
 def test_a_removal_by_two_at_once_is_told_once(database_url: str, scripted: ScriptedServer) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
         administration.request_removal(mirror.conn, mirror.account_id)
