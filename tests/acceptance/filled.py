@@ -11,7 +11,7 @@ Database = psycopg.Connection[Any]
 
 FOLDERS = ("INBOX", "Work/Ümläut", "2024")
 SENDERS = ("ann@example.com", "bob@example.com", "o'hara@example.com")
-SUBJECTS = ("Invoice 100%", "invoice_7", "Re: LUNCH", "a\\b", None)
+SUBJECTS = ("Invoice 100%", "Invoice 100", "invoice_7", "invoice 7", "Re: LUNCH", "a\\b", None)
 
 
 def add_account(database: Database, email: str, **columns: object) -> int:

@@ -191,9 +191,18 @@ def test_a_cursor_of_another_feed_is_refused_and_so_is_what_is_none(
                 answer = api.call("GET", path, **{name: given})
                 document = assert_problem(answer, 422, "invalid")
                 assert [error["parameter"] for error in document["errors"]] == [name], given
-    runs = f"/v1/accounts/{accounts[0]}/runs"
-    assert_problem(api.call("GET", runs, cursor=cursors[feeds[1]]), 422, "invalid")
-    assert_problem(api.call("GET", runs, after=cursors[feeds[1]]), 422, "invalid")
+    # nor are the lists of runs fed with them, or with each other's
+    runs = [f"/v1/accounts/{account}/runs" for account in accounts[:2]]
+    for account in accounts[:2] * 2:
+        database.execute(
+            "insert into sync_runs (account_id, trigger, worker) values (%s, 'api', 'h:2:api')", [account]
+        )
+    own = [api.call("GET", path, limit=1).json()["next_cursor"] for path in runs]
+    assert api.call("GET", runs[0], cursor=own[0]).status == 200
+    assert_problem(api.call("GET", runs[0], cursor=own[1]), 422, "invalid")
+    assert_problem(api.call("GET", runs[0], cursor=cursors[feeds[1]]), 422, "invalid")
+    assert_problem(api.call("GET", runs[0], after=cursors[feeds[1]]), 422, "invalid")
+    assert_problem(api.call("GET", feeds[1], after=own[0]), 422, "invalid")
 
 
 def test_a_cursor_from_before_a_restore_is_refused_and_not_silently_behind(

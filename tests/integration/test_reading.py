@@ -66,6 +66,11 @@ def test_a_message_has_what_was_stored_of_it(conn: Connection, settings: Setting
     assert shown.attachments == (ATTACHMENT,)
     with pytest.raises(NotFound, match=f"there is no message {row.id}"):
         reading.message(conn, folder.account_id + 1, row.id)
+    conn.execute("update accounts set deleting_at = now()")
+    with pytest.raises(NotFound, match=f"there is no message {row.id}"):
+        reading.message(conn, folder.account_id, row.id)
+    with pytest.raises(NotFound, match=f"there is no account {folder.account_id}"):
+        reading.require_account(conn, folder.account_id)
 
 
 def test_the_folder_that_is_meant(conn: Connection, settings: Settings) -> None:
