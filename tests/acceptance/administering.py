@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +11,7 @@ import psycopg
 
 from tests.acceptance.api import Answer, Api, assert_problem
 from tests.acceptance.mirrors import Login, Server
-from tests.servers import planted
+from tests.servers import planted, run_directory
 
 TIMED_OUT = "an answer that did not come"
 
@@ -62,9 +61,8 @@ def unverified(email: str = "ann@example.test", **changes: Any) -> dict[str, Any
 
 
 def closed_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port where nobody listens, and nobody will."""
+    return run_directory.free_port()
 
 
 @contextmanager

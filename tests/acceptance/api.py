@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.servers import run_directory
 from tests.servers.programs import API_TOKEN, ROOT, Mailsync, Running
 
 AUTHORIZED = {"Authorization": f"Bearer {API_TOKEN}"}
@@ -36,7 +36,7 @@ class Api:
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: Any = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -67,8 +67,7 @@ def start_api(mailsync: Mailsync) -> StartApi:
     """Start gunicorn as the Procfile does, with variables added or (None) taken away."""
 
     def start(*, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = run_directory.free_port()
         wanted = mailsync.environment | {"PORT": str(port), "LOG_FORMAT": "json"} | changes
         environment = {name: value for name, value in wanted.items() if value is not None}
         options = ["-c", "python:mailsync.web.gunicorn_conf"] if config else ["--bind", f"127.0.0.1:{port}"]
@@ -88,7 +87,7 @@ def api(start_api: StartApi) -> Iterator[Api]:
     running = start_api()
     yield running
     running.process.terminate()
-    assert running.process.wait(10) == 0
+    assert running.process.wait() == 0
 
 
 def assert_problem(answer: Answer, status: int, code: str) -> dict[str, Any]:

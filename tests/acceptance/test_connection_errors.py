@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.servers import planted
+from tests.servers import planted, run_directory
 from tests.servers.certificates import Authority
 from tests.servers.programs import Finished, Mailsync
 from tests.servers.scripted import ScriptedServer
@@ -64,8 +63,7 @@ def test_an_unknown_host(refused: Callable[..., str]) -> None:
 
 
 def test_a_closed_port(refused: Callable[..., str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        closed = probe.getsockname()[1]
+    closed = run_directory.free_port()
     line = refused("--host", "127.0.0.1", "--port", str(closed))
     assert line.startswith(f"mailsync: connect failed: cannot connect to 127.0.0.1:{closed}: ")
     assert "refused" in line

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from tests.acceptance.api import AUTHORIZED, Api, StartApi, assert_problem
+from tests.servers import run_directory
 from tests.servers.programs import API_TOKEN
 
 
@@ -91,8 +91,7 @@ def test_it_is_not_ready_without_the_schema_and_says_which_check_fails(
 
 
 def test_it_lives_without_a_database_and_is_not_ready(start_api: StartApi) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        closed = probe.getsockname()[1]
+    closed = run_directory.free_port()
     api = start_api(DATABASE_URL=f"postgresql://u:hush-hush@127.0.0.1:{closed}/none_test")
     assert api.get("/health/live").status == 200
     assert assert_problem(api.get("/health/ready"), 503, "not_ready")["checks"] == ["database"]
@@ -109,7 +108,7 @@ def test_it_becomes_ready_again_after_its_connections_were_ended(
     ).fetchone()
     assert ended
     assert ended[0] > 0
-    api.process.wait_for(lambda: api.get("/health/ready").status == 200, 10)
+    api.process.wait_for(lambda: api.get("/health/ready").status == 200)
 
 
 def test_many_clients_at_once_are_served(api: Api) -> None:
@@ -131,14 +130,14 @@ def test_it_does_not_start_on_a_bad_configuration_and_says_so_in_one_line(
     start_api: StartApi, changes: dict[str, str | None], line: str
 ) -> None:
     process = start_api(wait=False, **changes).process
-    assert process.wait(20) == 2
+    assert process.wait() == 2
     assert process.lines[0].startswith(line)
     assert len(process.lines) == 1
 
 
 def test_without_the_configuration_module_a_bad_configuration_ends_gunicorn_too(start_api: StartApi) -> None:
     process = start_api(wait=False, config=False, API_TOKEN="short").process
-    assert process.wait(20) == 4
+    assert process.wait() == 4
     assert "API_TOKEN: the value (a secret, not shown) is not accepted" in process.output
     assert "Traceback" not in process.output
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Callable
 
@@ -23,7 +22,7 @@ from mailsync.errors import (
 )
 from mailsync.imap import Throttle
 from tests.integration.imap_sessions import connect
-from tests.servers import mail
+from tests.servers import mail, run_directory
 from tests.servers.certificates import Authority
 from tests.servers.pymap_server import Pymap
 from tests.servers.scripted import CAPABILITIES, ScriptedServer
@@ -212,10 +211,8 @@ def test_unknown_hosts_and_closed_ports_say_so(scripted: ScriptedServer) -> None
     with pytest.raises(Transient, match=r"nowhere\.invalid cannot be resolved") as caught:
         connect(scripted, user, host="nowhere.invalid")
     assert caught.value.step == "dns"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with pytest.raises(Transient, match="refused") as caught:
-        connect(scripted, user, port=port)
+        connect(scripted, user, port=run_directory.free_port())
     assert caught.value.step == "connect"
 
 
