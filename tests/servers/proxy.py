@@ -47,14 +47,21 @@ class Proxy:
             self._cut_at = self.sent_down + count
 
     def reset(self) -> None:
-        """Break all connections with a TCP reset."""
-        for link in self._open():
-            link.end("reset")
+        """Break all connections with a TCP reset; when it returns, nothing passes through them any more."""
+        self._end("reset")
 
     def close_connections(self) -> None:
-        """End all connections in order: both sides read end of file."""
-        for link in self._open():
-            link.end("close")
+        """End all connections in order: both sides read end of file; returns when that is so."""
+        self._end("close")
+
+    def _end(self, how: str) -> None:
+        links = self._open()
+        for link in links:
+            link.end(how)
+        for link in links:
+            # one of them may be the caller: a cut ends the others too, and none waits for another then
+            if not isinstance(threading.current_thread(), _LinkThread):
+                link.thread.join(5)
 
     @property
     def open_connections(self) -> int:
@@ -67,9 +74,7 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self._listener.close()
         self._thread.join(5)
-        for link in self._open():
-            link.end("close")
-            link.thread.join(5)
+        self._end("close")
 
     def _open(self) -> list[_Link]:
         with self._lock:
@@ -100,6 +105,10 @@ class Proxy:
             return size
 
 
+class _LinkThread(threading.Thread):
+    """The thread of one client."""
+
+
 class _Link:
     """One client and its connection to the target, served by one thread."""
 
@@ -109,7 +118,7 @@ class _Link:
         # the second of two pieces waits 40 ms else
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ending: str | None = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread = _LinkThread(target=self._run, daemon=True)
 
     def end(self, how: str) -> None:
         """Let the thread end it: ``reset`` or ``close``."""
