@@ -7,8 +7,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-_NOTICED = 0.05  # a thread of the server may be this late to see that a client is gone
-
 
 @dataclass
 class Command:
@@ -63,9 +61,9 @@ class Journal:
                 self._logged_in[connection] = time.monotonic()
 
     def close(self, connection: int) -> None:
-        """The connection is gone."""
+        """The connection is gone; who sees it first says when."""
         with self._lock:
-            self._closed[connection] = time.monotonic()
+            self._closed.setdefault(connection, time.monotonic())
 
     # -- read by tests -----------------------------------------------------------------------------------
 
@@ -94,12 +92,12 @@ class Journal:
     def speaking(self, user: str | None = None, gap: float = 0.0) -> list[Span]:
         """When each connection spoke: from command to answer, and all along while a mailbox is selected.
 
-        Pauses of one connection of up to `gap` seconds count as speaking: a burst is one span. Where a span
-        ends with the connection, it is taken to have ended a little before the server noticed.
+        Pauses of one connection of up to `gap` seconds count as speaking: a burst is one span. All of it ends
+        with the connection.
         """
         now = time.monotonic()
         with self._lock:
-            closed = {number: moment - _NOTICED for number, moment in self._closed.items()}
+            closed = dict(self._closed)
         by_connection: dict[int, list[Command]] = {}
         for command in self.commands(user=user):
             by_connection.setdefault(command.connection, []).append(command)
@@ -108,11 +106,10 @@ class Journal:
             over = closed.get(number, now)
             held: Span | None = None
             for at, command in enumerate(commands):
-                end = (
-                    command.finished if command.answered and command.finished else max(command.started, over)
-                )
+                end = command.finished if command.answered and command.finished else over
                 if command.selected:
-                    end = commands[at + 1].started if at + 1 < len(commands) else max(end, over)
+                    end = commands[at + 1].started if at + 1 < len(commands) else over
+                end = max(command.started, min(end, over))
                 if held and command.started <= held.end + gap:
                     held = Span(number, held.start, max(end, held.end))
                     spans[-1] = held

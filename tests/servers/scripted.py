@@ -135,6 +135,12 @@ class ScriptedServer:
         """How many clients are connected."""
         return len(self._open())
 
+    def note_the_gone(self) -> None:
+        """Let the journal know which clients have gone by now: their threads may be late to see it."""
+        for connection in self._open():
+            if connection.is_gone():
+                self.journal.close(connection.number)
+
     # -- life ------------------------------------------------------------------------------------------
 
     def _open(self) -> list[Connection]:

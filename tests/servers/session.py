@@ -186,6 +186,16 @@ class Connection:
             raise Disconnected from None
         self.secure = True
 
+    def is_gone(self) -> bool:
+        """Whether the client has closed its end, and nothing that it said is left to be read."""
+        try:
+            # the plain socket's, below any TLS
+            return not socket.socket.recv(self._socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def stop(self) -> None:
         """Make the thread notice that the server ends."""
         with contextlib.suppress(OSError):
@@ -253,6 +263,7 @@ class Connection:
         return not greeting.upper().startswith(b"* BYE")
 
     def _answer(self, tag: bytes, name: str, text: bytes) -> None:
+        self.server.note_the_gone()
         entry = self.server.journal.begin(self.number, name, text)
         request = Request(self, tag, name, text)
         try:
