@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import time
@@ -16,7 +17,7 @@ from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import Mailsync, Running
-from tests.servers.run_directory import wait_until
+from tests.servers.run_directory import PATIENCE, wait_until
 from tests.servers.scripted import ScriptedServer
 from tests.servers.session import Request
 
@@ -34,7 +35,7 @@ def test_a_signal_in_the_middle_of_batches_ends_the_worker_in_order(
     start_worker: StartWorker,
 ) -> None:
     user = scripted.new_user()
-    for n in range(500):
+    for n in range(1000):
         user.folder("INBOX").add(mail.message(n))
     scripted.on("UID FETCH", _slowly(0.1))
     account = add_account(mailsync, scripted, user)
@@ -44,11 +45,11 @@ def test_a_signal_in_the_middle_of_batches_ends_the_worker_in_order(
     worker.send_signal(number)
     told = time.monotonic()
 
-    assert worker.wait(10) == 0
-    assert time.monotonic() - told < 3
+    assert worker.wait() == 0
+    assert time.monotonic() - told < 10
     _left_in_order(database)
     rows = live_uids(database, account)
-    assert rows == list(range(rows[0], 501)) and rows[0] > 1
+    assert rows == list(range(rows[0], 1001)) and rows[0] > 1, "the batch in hand, not all of them"
     assert value(database, "select initial_oldest_uid from folders") == rows[0]
     assert value(database, "select count(*) from fetch_attempts") == 0
     assert value(database, "select count(*) from workers") == 0
@@ -73,7 +74,9 @@ def test_a_row_that_somebody_locks_does_not_put_the_end_off(
         person.execute("select from mailsync.folders for update")
         worker.wait_for(lambda: value(database, waiting))
         worker.terminate()
-        assert worker.wait(10) == 0
+        assert worker.wait() == 0
+        # it gave up before its lock_timeout did: it did not even take its name off the list
+        assert value(database, "select count(*) from workers") == 1
 
     worker = start_worker(SYNC_INTERVAL="1s")
     worker.wait_for(lambda: live_uids(database, account) == list(range(1, 201)))
@@ -93,8 +96,9 @@ def test_a_server_that_hangs_holds_the_end_up_for_no_longer_than_its_grace(
     worker.terminate()
     told = time.monotonic()
 
-    assert worker.wait(10) == 0
-    assert 4 < time.monotonic() - told < 8
+    assert worker.wait() == 0
+    # 5 s of grace; the server itself may take 60
+    assert 4 < time.monotonic() - told < 20
     _left_in_order(database)
     assert not live_uids(database, account)
     # it is not the server's failure that we went
@@ -114,8 +118,10 @@ def test_a_server_that_trickles_holds_the_end_up_no_longer_either(
     worker.wait_for(lambda: scripted.journal.commands("UID FETCH"))
 
     worker.terminate()
+    told = time.monotonic()
 
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
+    assert time.monotonic() - told < 20, "its answer takes a minute"
     _left_in_order(database)
 
 
@@ -137,8 +143,8 @@ def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
     worker.terminate()
     told = time.monotonic()
 
-    assert worker.wait(5) == 128 + signal.SIGTERM
-    assert time.monotonic() - told < 1
+    assert worker.wait() == 128 + signal.SIGTERM
+    assert time.monotonic() - told < 4, "less than what was left of its grace"
     wait_until(lambda: value(database, _HELD) == 0, "the release of the lock")
     again = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
     again.wait_for(lambda: is_healthy(database, account))
@@ -160,8 +166,8 @@ def test_an_idle_worker_ends_at_once_and_sighup_means_nothing_to_it(
     worker.terminate()
     told = time.monotonic()
 
-    assert worker.wait(10) == 0
-    assert time.monotonic() - told < 2
+    assert worker.wait() == 0
+    assert time.monotonic() - told < 10
     _left_in_order(database)
 
 
@@ -176,8 +182,10 @@ def test_a_worker_that_waits_for_its_database_ends_in_time_too(
     worker.wait_for("Database lost; reconnecting")
 
     worker.terminate()
+    told = time.monotonic()
 
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
+    assert time.monotonic() - told < 10
 
 
 @pytest.fixture
@@ -185,7 +193,7 @@ def notify_socket(tmp_path: Path) -> Iterator[socket.socket]:
     """What systemd listens on."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(5)
+        listener.settimeout(PATIENCE)
         yield listener
 
 
@@ -204,28 +212,34 @@ def test_systemd_hears_that_it_is_ready_lives_waits_and_stops(
     worker.wait_for(lambda: is_healthy(database, account))
 
     # it lives while it is idle, and while it waits for a server that says nothing
-    assert _heard(notify_socket, 2.2).count(b"WATCHDOG=1") >= 2
+    _forget(notify_socket)
+    _hear(notify_socket, b"WATCHDOG=1", times=3)
     scripted.on("LIST", Request.hang)
     worker.wait_for(lambda: scripted.journal.commands("LIST")[-1].finished is None)
-    assert _heard(notify_socket, 2.2).count(b"WATCHDOG=1") >= 2
+    _forget(notify_socket)
+    _hear(notify_socket, b"WATCHDOG=1", times=3)
+    assert scripted.journal.commands("LIST")[-1].finished is None
 
     # it says at once that it stops, not when it has stopped: the server still hangs
     worker.terminate()
-    assert b"STOPPING=1" in _heard(notify_socket, 1.5)
+    _hear(notify_socket, b"STOPPING=1")
     assert worker.returncode is None
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
 
 
-def _heard(listener: socket.socket, seconds: float) -> list[bytes]:
-    until = time.monotonic() + seconds
-    heard = []
-    listener.settimeout(0.05)
-    while time.monotonic() < until:
-        try:
-            heard.append(listener.recv(100))
-        except TimeoutError:
-            continue
-    return heard
+def _hear(listener: socket.socket, wanted: bytes, times: int = 1) -> None:
+    """Wait until that is said so often."""
+    while times:
+        times -= listener.recv(100) == wanted
+
+
+def _forget(listener: socket.socket) -> None:
+    """Pass over what was said so far."""
+    listener.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.recv(100)
+    listener.settimeout(PATIENCE)
 
 
 def _left_in_order(database: Database) -> None:
