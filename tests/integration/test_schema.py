@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.model import MessageState
 from mailsync.store import db, messages, schema
 from tests.integration.stored import message, new_account, new_folder, settings_for
+from tests.servers.run_directory import wait_until
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
@@ -435,9 +435,7 @@ def test_the_settled_feed_waits_for_transactions_that_began_before(
         assert database.execute(seen).fetchall() == []
         slow.commit()
     # transactions of other databases of the server count, too
-    until = time.monotonic() + 10
-    while len(database.execute(seen).fetchall()) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: len(database.execute(seen).fetchall()) == 2, "both")
     assert database.execute(seen).fetchall() == [("slow",), ("fast",)]
 
 

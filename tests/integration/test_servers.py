@@ -74,7 +74,7 @@ def test_dovecot_gives_each_user_an_empty_mailbox_that_is_filled_quickly(dovecot
     started = time.monotonic()
     count = dovecot.seed(user, "Work/Q1", (mail.message(n) for n in range(1000)))
     assert count == 1000
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     dovecot.append(user, "INBOX", mail.message(1), r"\Seen", "01-Feb-2024 10:00:00 +0000")
     dovecot.store(user, "Work/Q1", "1:10", r"\Flagged")
     dovecot.expunge(user, "Work/Q1", "5:6")
@@ -205,17 +205,19 @@ def test_a_proxy_can_be_deaf_slow_and_broken(
     proxy = proxy_to((scripted.host, scripted.port))
     greeting = b"* OK ready\r\n"
 
-    def client() -> socket.socket:
-        return socket.create_connection((proxy.host, proxy.port), timeout=0.2)
+    def client(patience: float = run_directory.PATIENCE) -> socket.socket:
+        return socket.create_connection((proxy.host, proxy.port), timeout=patience)
 
     with client() as sock:
         assert sock.recv(100) == greeting
         proxy.deaf = True
         sock.sendall(b"a NOOP\r\n")
+        sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             sock.recv(100)
-        with client() as other, pytest.raises(TimeoutError):
+        with client(0.2) as other, pytest.raises(TimeoutError):
             other.recv(100)
+        sock.settimeout(run_directory.PATIENCE)
         proxy.deaf = False
         assert sock.recv(100) == b"a OK NOOP completed\r\n"
         proxy.delay = 0.05
