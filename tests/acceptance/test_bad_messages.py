@@ -225,7 +225,7 @@ def test_the_newest_message_is_not_lost_when_the_server_leaves_it_out_once(
     scripted.on("UID FETCH", lambda request: request.tagged(b"OK nothing"), times=1)
     inbox.add(mail.message(2))
 
-    worker.wait_for(lambda: live_uids(database, account) == [1, 2], 10)
+    worker.wait_for(lambda: live_uids(database, account) == [1, 2])
 
 
 def _kill_for(server: ScriptedServer, deadly: set[int]) -> None:
@@ -248,7 +248,7 @@ def _wait_through_failures(worker: Running, database: psycopg.Connection[Any], q
         wake(database)
         return False
 
-    worker.wait_for(met, 30)
+    worker.wait_for(met)
 
 
 def _responses(answer: bytes) -> list[bytes]:

@@ -43,7 +43,7 @@ def test_rows_and_ids_follow_the_folders(
     before = {path: rows(path) for path in ("Work", "Work/Sub", "Gone")}
 
     dovecot.rename(user, "Work", "Job")
-    worker.wait_for(lambda: rows("Job") == before["Work"] and rows("Job/Sub") == before["Work/Sub"], 15)
+    worker.wait_for(lambda: rows("Job") == before["Work"] and rows("Job/Sub") == before["Work/Sub"])
     renamed = "select count(*) from sync_events where type = 'folder.renamed' and data ->> 'new' like 'Job%%'"
     assert value(database, renamed) == 2
 
@@ -51,21 +51,21 @@ def test_rows_and_ids_follow_the_folders(
     worker.wait_for(
         lambda: value(database, "select status from folders where path = 'Gone'") == "missing", 15
     )
-    worker.wait_for(lambda: not rows("Gone"), 15)
+    worker.wait_for(lambda: not rows("Gone"))
     listed = mailsync("list-folders", user.name)
     assert "gone from server" in listed.stdout
 
     # junk is left out, until its owner says otherwise; what was left out keeps its ids when it is back
     assert rows("Junk") == []
     assert mailsync("track-folder", user.name, "Junk").returncode == 0
-    worker.wait_for(lambda: len(rows("Junk")) == 6, 15)
+    worker.wait_for(lambda: len(rows("Junk")) == 6)
     junk = rows("Junk")
     assert mailsync("untrack-folder", user.name, "Junk").returncode == 0
-    worker.wait_for(lambda: not rows("Junk"), 15)
+    worker.wait_for(lambda: not rows("Junk"))
     assert mailsync("track-folder", user.name, "Junk").returncode == 0
-    worker.wait_for(lambda: rows("Junk") == junk, 15)
+    worker.wait_for(lambda: rows("Junk") == junk)
     dovecot.append(user, "Junk", mail.message(9))
-    worker.wait_for(lambda: len(live_uids(database, account, "Junk")) == 7, 15)
+    worker.wait_for(lambda: len(live_uids(database, account, "Junk")) == 7)
 
     worker.wait_for(lambda: is_healthy(database, account))
     paths = {path: path for path in ("INBOX", "Job", "Job/Sub", "Junk")}
@@ -84,9 +84,9 @@ def test_a_choice_takes_effect_at_once_whatever_the_tick(
     worker = start_worker(SYNC_INTERVAL="1h")
     worker.wait_for(lambda: is_healthy(database, account))
     assert mailsync("untrack-folder", user.name, "Work").returncode == 0
-    worker.wait_for(lambda: not live_uids(database, account, "Work"), 10)
+    worker.wait_for(lambda: not live_uids(database, account, "Work"))
     assert mailsync("track-folder", user.name, "Work").returncode == 0
-    worker.wait_for(lambda: live_uids(database, account, "Work") == [1, 2, 3], 10)
+    worker.wait_for(lambda: live_uids(database, account, "Work") == [1, 2, 3])
 
 
 def test_the_number_of_folders_is_limited_and_said(

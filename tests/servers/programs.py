@@ -93,7 +93,7 @@ class Running:
                     found.append(record)
         return found
 
-    def wait_for(self, wanted: str | Callable[[], object], timeout: float = 30.0) -> None:
+    def wait_for(self, wanted: str | Callable[[], object], timeout: float = run_directory.PATIENCE) -> None:
         """Wait until a line holds the text, or the callable is true.
 
         Raises AssertionError with the output when the time is over or the process has ended before.
@@ -124,7 +124,7 @@ class Running:
         """Send SIGTERM; does not wait."""
         self._process.terminate()
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = run_directory.PATIENCE) -> int:
         """Wait for the end, return the exit code; raises AssertionError with the output after `timeout`."""
         try:
             code = self._process.wait(timeout)
@@ -176,7 +176,7 @@ class Mailsync:
         *args: str,
         env: dict[str, str | None] | None = None,
         input: str | None = None,
-        timeout: float = 120.0,
+        timeout: float = 2 * run_directory.PATIENCE,
     ) -> Finished:
         """Run a command to its end; raises AssertionError with its output after `timeout` seconds."""
         if input and "--password-stdin" in args:

@@ -24,6 +24,10 @@ from typing import Any
 import psutil
 
 PREFIX = "mailsync-tests-"
+
+PATIENCE = 90.0
+"""Seconds to wait for what surely comes: a busy machine may stand still for long."""
+
 VARIABLE = "MAILSYNC_TEST_RUN"  # tells pytest's workers, and every process we start, which run they belong to
 
 
@@ -152,7 +156,7 @@ def free_port() -> int:
                 return port
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
     """Poll until the condition holds; raises TimeoutError that names what was waited for."""
     deadline = time.monotonic() + timeout
     while not condition():
