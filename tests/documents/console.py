@@ -32,10 +32,11 @@ RULES = (
     (r"\b(?!2025)20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<now>"),
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} (?!2025)20\d\d \d\d:\d\d:\d\d GMT", "<now>"),
     (r"\b[0-9a-f]{32}\b", "<request id>"),
+    (r"\b([Kk]ey) [0-9a-f]{16}\b", r"\1 <id>"),
     (r"\bAQ[A-Za-z0-9_-]{34}(?![A-Za-z0-9_-])", "<cursor>"),
     (r'("version": ?|version=)"\d+\.\d+[^"]*"', r'\1"<version>"'),
     (r'("currently_syncing": ?)(true|false)', r"\1<now>"),
-    (r"[\w.-]+:\d+:(api|worker)\b", r"<host:pid>:\1"),
+    (r"[\w.-]+:\d+:(api|worker)\b", "<process>"),
     (r'("(uidvalidity|modseq|seq|bytes_in|imap_commands)": ?)\d+', r"\1<number>"),
     (r'("(\w+_seconds|duration_ms)": ?)\d[\d.e-]*', r"\1<number>"),
     (r"^(mailsync_\w+(\{.*\})?) \d[\d.e+-]*$", r"\1 <number>"),
@@ -156,9 +157,13 @@ def file_of(block: Block) -> str:
 
 
 def run(
-    document: str, shell: Shell, names: Mapping[str, str], happenings: Mapping[str, Callable[[], None]]
+    document: str,
+    shell: Shell,
+    names: Mapping[str, str],
+    happenings: Mapping[str, Callable[[], None]],
+    section: str | None = None,
 ) -> list[Mismatch]:
-    """Run the whole document; returns the commands that answer otherwise.
+    """Run the whole document, or one section; returns the commands that answer otherwise.
 
     `names` are what the document calls by a name of its own: ``{"imap.example.com": "localhost", …}``.
     Raises ValueError for a block that nothing runs, and for a happening that is not known.
@@ -167,6 +172,8 @@ def run(
     found = [(real, name) for name, real in names.items()]
     waiting: dict[str, Block] = {}
     for block, meanwhile in steps(document):
+        if section not in (None, block.section):
+            continue
         if meanwhile is not None:
             if meanwhile not in happenings:
                 raise ValueError(f"{block.place}: {meanwhile!r} is not known; {', '.join(happenings)} are")

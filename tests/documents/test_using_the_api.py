@@ -5,27 +5,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from mailsync import errors
 from mailsync.store import db
 from mailsync.store.locks import account_lock
 from mailsync.web import create_app, problems, threads
-from tests.acceptance.api import StartApi, start_api
 from tests.documents import console, recipes
 from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
 from tests.integration.stored import settings_for
@@ -34,13 +28,9 @@ from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import API_TOKEN, ENCRYPTION_KEY, ROOT
 
-__all__ = ["start_api"]
-
-DOCUMENT = "docs/using_the_api.rst"
+DOCUMENT, README = "docs/using_the_api.rst", "README.rst"
 REFRESH = "REFRESH_DOCUMENTS"
 URL, HOST, PORT = "http://127.0.0.1:3000", "imap.example.com", '"imap_port": 993'
-
-pytestmark = pytest.mark.needs("curl", "jq")
 
 
 class World:
@@ -123,7 +113,7 @@ class World:
         codes = [process.wait(30) for process in self._processes]
         for process in self._processes:
             run_directory.forget(process.pid)
-        assert codes == [0, 0], self.log.read_text()
+        assert not any(codes), self.log.read_text()
         assert not planted.found_in(self.log.read_text())
 
     def _speak_to(self, which: int) -> None:
@@ -178,12 +168,21 @@ def world(tmp_path: Path, database_url: str, tls_dovecot: Dovecot, authority: Au
         world.stop()
 
 
+@pytest.mark.needs("curl", "jq")
 def test_every_command_answers_as_the_document_shows(world: World) -> None:
-    mismatches = console.run(DOCUMENT, world.shell, world.names, world.happenings)
+    mismatches = {}
+
+    def run_readme() -> None:
+        mismatches[README] = console.run(README, world.shell, world.names, {}, section="The API")
+
+    happenings = world.happenings | {"the README is tried": run_readme}
+    mismatches[DOCUMENT] = console.run(DOCUMENT, world.shell, world.names, happenings)
     if os.environ.get(REFRESH):
-        console.refresh(DOCUMENT, mismatches)
-    found = "\n\n".join(mismatch.describe(DOCUMENT) for mismatch in mismatches)
-    assert not mismatches, f"{len(mismatches)} commands answer otherwise:\n\n{found}"
+        for document, found in mismatches.items():
+            console.refresh(document, found)
+    described = [each.describe(document) for document, found in mismatches.items() for each in found]
+    assert not described, f"{len(described)} commands answer otherwise:\n\n" + "\n\n".join(described)
+    assert README in mismatches
 
 
 # -- nothing is left out -------------------------------------------------------------------------------
@@ -237,92 +236,3 @@ def _kinds(kind: type[errors.MailsyncError]) -> Iterator[type[errors.MailsyncErr
 
 def _status(kind: type[errors.MailsyncError]) -> int:
     return next(problems._STATUS[each] for each in kind.__mro__ if each in problems._STATUS)
-
-
-# -- the consumers of the feed -------------------------------------------------------------------------
-
-PEOPLE, EACH = 3, 20
-
-
-def write_events(database_url: str) -> list[threading.Thread]:
-    """Events, by several writers whose transactions overlap, so that lower numbers may commit later."""
-    everybody = threading.Barrier(PEOPLE)
-
-    def write(person: int) -> None:
-        with psycopg.connect(database_url) as conn:
-            for number in range(EACH):
-                conn.execute(
-                    "insert into mailsync.sync_events (account_id, type, message_pk) values (%s, %s, %s)",
-                    [person, "message.created", number],
-                )
-                if number % 4 == 0:
-                    everybody.wait(60)
-                if number % 4 == 3:
-                    conn.commit()
-
-    writers = [threading.Thread(target=write, args=[person], daemon=True) for person in range(PEOPLE)]
-    for writer in writers:
-        writer.start()
-    return writers
-
-
-def in_table(directory: Path) -> list[tuple[int, int]]:
-    """What follow.py has done."""
-    with closing(sqlite3.connect(directory / "changes.db")) as changes, suppress(sqlite3.OperationalError):
-        return changes.execute("select account, message from changes").fetchall()
-    return []
-
-
-def in_files(directory: Path) -> list[tuple[int, int]]:
-    """What follow.sh has done."""
-    pages = [json.loads(file.read_text()) for file in (directory / "feed").glob("*.json")]
-    return [(event["account_id"], event["message_pk"]) for page in pages for event in page["data"]]
-
-
-@pytest.mark.parametrize(
-    ("name", "program", "done"), [("follow.py", sys.executable, in_table), ("follow.sh", "sh", in_files)]
-)
-def test_a_consumer_of_the_document_misses_nothing_and_repeats_nothing_though_it_is_killed(
-    start_api: StartApi,
-    database_url: str,
-    tmp_path: Path,
-    name: str,
-    program: str,
-    done: Callable[[Path], list[tuple[int, int]]],
-) -> None:
-    api = start_api()
-    (block,) = [block for block in recipes.blocks(DOCUMENT, "python", "sh") if f"# {name}:" in block.text]
-    # small pages, so that it can be killed between them
-    (tmp_path / name).write_text(block.text.replace("500", "5"))
-    (tmp_path / "auth").write_text(f"Authorization: Bearer {API_TOKEN}\n")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "API": f"http://127.0.0.1:{api.port}",
-        "TOKEN": API_TOKEN,
-        run_directory.VARIABLE: str(run_directory.current()),
-    }
-
-    def start(*options: str) -> subprocess.Popen[bytes]:
-        command = [program, name, *options]
-        return run_directory.spawn(command, cwd=tmp_path, env=environment, start_new_session=True)
-
-    def read_to_the_end() -> bool:
-        consumer = start("--once")
-        assert consumer.wait(60) == 0
-        run_directory.forget(consumer.pid)
-        return len(done(tmp_path)) >= PEOPLE * EACH
-
-    writers = write_events(database_url)
-    for _ in range(5):
-        before = len(done(tmp_path))
-        consumer = start()
-        while len(done(tmp_path)) == before < PEOPLE * EACH:
-            assert consumer.poll() is None
-            time.sleep(0.02)
-        os.killpg(consumer.pid, signal.SIGKILL)
-        consumer.wait()
-        run_directory.forget(consumer.pid)
-    for writer in writers:
-        writer.join(60)
-    run_directory.wait_until(read_to_the_end, "the end of the feed", 120)
-    assert sorted(done(tmp_path)) == [(person, number) for person in range(PEOPLE) for number in range(EACH)]
