@@ -26,7 +26,8 @@ from mailsync.store.locks import body_lock
 __all__ = ["Body", "Spooled", "fetch_attachment", "fetch_body", "fetch_raw"]
 
 _IN_MEMORY = 1024 * 1024
-_READ = 64 * 1024
+# what a socket takes at once if it takes anything
+_READ = 16 * 1024
 _MOST = 1024 * 1024 * 1024
 _NEVER_BACK = frozenset({"expunged", "uidvalidity_reset", "folder_missing"})
 

@@ -6,21 +6,25 @@ that a browser would run, none is guessed, and whatever is shown nevertheless ha
 
 from __future__ import annotations
 
+import logging
 import re
+import select
 import socket
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from urllib.parse import quote
 
-from flask import Response, request
+from flask import Response, g, request
 
 from mailsync.engine.bodies import Spooled
 
+log = logging.getLogger(__name__)
+
 ANY = "application/octet-stream"
 
-STALLED = 60.0
-"""Seconds in which a client has to take 64 KiB; one that does not is taken for gone."""
+STALLED = 30.0
+"""Seconds in which a client has to take something; one that does not is taken for gone."""
 
 _LONGEST = 200
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -111,9 +115,8 @@ def headers_for(name: str, size: int | None = None) -> dict[str, str]:
 
 def stream(spooled: Spooled, held: ExitStack, content_type: str, name: str) -> Response:
     """Send the file piece by piece, and close `held` at the end, or when the client goes away."""
-    response = Response(
-        _within_time(spooled), headers=headers_for(name, spooled.size), content_type=content_type
-    )
+    pieces = _within_time(spooled, request.environ.get("gunicorn.socket"), g.request_id)
+    response = Response(pieces, headers=headers_for(name, spooled.size), content_type=content_type)
     response.call_on_close(held.close)
     return response
 
@@ -123,9 +126,16 @@ def announce(content_type: str, name: str) -> Response:
     return Response(iter(()), headers=headers_for(name), content_type=content_type)
 
 
-def _within_time(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    # gunicorn waits for ever for a client that reads nothing, and one of its threads with it
-    connection = request.environ.get("gunicorn.socket")
+def _within_time(pieces: Iterable[bytes], connection: object, request_id: str) -> Iterator[bytes]:
+    # gunicorn would wait for ever for a client that reads nothing, and one of its threads with it
+    poll = select.poll()
     if isinstance(connection, socket.socket):
         connection.settimeout(STALLED)
-    return iter(pieces)
+        poll.register(connection, select.POLLOUT)
+    for piece in pieces:
+        if isinstance(connection, socket.socket) and not poll.poll(STALLED * 1000):
+            extra = {"action": "http", "request_id": request_id}
+            log.info("Gave up a client that took nothing for %g s", STALLED, extra=extra)
+            connection.shutdown(socket.SHUT_RDWR)
+            return
+        yield piece

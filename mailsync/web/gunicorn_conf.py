@@ -19,6 +19,7 @@ from typing import Any
 from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
+from mailsync.web import memory
 from mailsync.web.alive import Watch
 
 try:
@@ -33,8 +34,9 @@ bind = (
     f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 )
 worker_class = "mailsync.web.threads.Worker"
-# more than services.MAX_ENGINES, so that health checks are answered while all of those wait for mail servers
-threads = 16
+# more than services.MAX_ENGINES and MAX_DOWNLOADS together, so that health checks are answered while all of
+# those wait for mail servers and for slow readers
+threads = 24
 preload_app = False
 # A worker whose main loop does not even heartbeat for this long is ended; a request may take what it needs.
 timeout = 60
@@ -86,6 +88,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """In each new worker, with its application: run the checks once, so that the log tells what is wrong."""
+    memory.give_back_large_blocks()
     # Ctrl-C reaches the workers as well; what they do then, the master says
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     readiness = worker.wsgi.extensions["mailsync.readiness"]

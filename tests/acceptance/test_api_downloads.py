@@ -259,3 +259,19 @@ def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
     wait_until(lambda: spools(api, spool_directory) == 0, "the last file to be closed")
     assert_problem(get(api, message_id, "attachments/9"), 404, "not_found")
     assert not [each for each in api.process.records() if each.get("level") == "ERROR"]
+
+
+@pytest.mark.long
+def test_a_client_that_takes_nothing_for_half_a_minute_is_given_up(
+    letterbox: Letterbox, serve: Serve, spool_directory: Path
+) -> None:
+    raw = with_attachment(*_base64(random.Random(2).randbytes(16_000_000)))
+    path = f"/v1/messages/{letterbox.add(raw)}/raw"
+    api = serve(TMPDIR=str(spool_directory))
+    slow = SlowClient(api, path)
+    assert spools(api, spool_directory) == 1
+    wait_until(lambda: spools(api, spool_directory) == 0, "the file to be closed", 60)
+    assert len(slow.rest()) < len(raw)
+    slow.go_away()
+    api.process.wait_for("Gave up a client")
+    assert not [each for each in api.process.records() if each.get("level") == "ERROR"]
