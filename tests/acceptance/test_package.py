@@ -86,6 +86,7 @@ def test_the_sdist_holds_the_project(sdist: Path) -> None:
         | names("sql", "*.sql")
         | names("tests", "*.py")
         | names("docs", "*.service")
+        | names("docs", "*.socket")
     )
     wanted |= {
         "LICENSE",
