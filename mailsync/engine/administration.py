@@ -102,7 +102,7 @@ def choose_folder(conn: Connection, folder: FolderState, *, tracked: bool) -> No
     Raises NotPossible for INBOX, which is always mirrored, and for what holds no messages.
     """
     if folder.role == "inbox" and not tracked:
-        raise NotPossible("INBOX is always mirrored; to stop an account use `mailsync pause-account`")
+        raise NotPossible("INBOX is always mirrored; to stop an account, pause it")
     if folder.excluded_reason in HOLDS_NONE and tracked:
         raise NotPossible(f"{folder.path} holds no messages, only other folders")
     with transaction(conn):

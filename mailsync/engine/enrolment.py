@@ -95,11 +95,11 @@ def endpoint_for(
     if host is None and provider is None:
         domain = email.rpartition("@")[2]
         raise InvalidInput(
-            f"no provider is known for {domain}; give the IMAP server with --host", field="imap_host"
+            f"no provider is known for {domain}; name the IMAP server (--host, imap_host)", field="imap_host"
         )
     if host is None and provider is not None and not provider.accepts_passwords:
         raise InvalidInput(
-            f"{provider.name}: {provider.note} (give --host to try nevertheless)", field="imap_host"
+            f"{provider.name}: {provider.note} (name its host to try nevertheless)", field="imap_host"
         )
     kept = provider if provider and security in (None, provider.security) else None
     security = security or (kept.security if kept else "starttls" if port == 143 else "tls")

@@ -129,7 +129,7 @@ def test_a_port_that_is_not_for_imap(refused: Callable[..., str]) -> None:
 
 def test_an_unknown_provider(refused: Callable[..., str]) -> None:
     line = refused(code=2)
-    assert line == "mailsync: no provider is known for example.test; give the IMAP server with --host"
+    assert line == "mailsync: no provider is known for example.test; name the IMAP server (--host, imap_host)"
 
 
 def test_a_provider_that_takes_no_password(refused: Callable[..., str]) -> None:
