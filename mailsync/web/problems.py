@@ -49,6 +49,8 @@ _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.SchemaError: 503,
     errors.MailsyncError: 500,
 }
+# their words name hosts, tables and backends
+_INTERNAL = (errors.DatabaseUnavailable, errors.LockLost, errors.SchemaError)
 _CODES = {
     400: "bad_request",
     401: "unauthorized",
@@ -152,6 +154,11 @@ def _of_ours(error: errors.MailsyncError) -> Response:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if status == 500:
         return _of_bug(error)
+    if isinstance(error, _INTERNAL) and not isinstance(error, errors.QueryTimedOut):
+        extra = {"action": "http", "error": redact(str(error)), "request_id": g.get("request_id")}
+        log.warning("The database failed a request", extra=extra)
+        detail = "The database is not ready; the service's log has more under this request_id."
+        return problem(status, error.code, detail, headers={"Retry-After": "5"})
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, round(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None

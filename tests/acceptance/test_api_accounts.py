@@ -291,6 +291,22 @@ def test_whoever_comes_first_gets_the_address_and_the_last_place(client: Client,
     assert "3 accounts exist and SYNC_MAX_ACCOUNTS is 3" in document["detail"]
 
 
+def test_without_its_database_it_says_that_and_not_where_it_is(start_api: StartApi) -> None:
+    port = closed_port()
+    client = Client(start_api(DATABASE_URL=f"postgresql://somebody@127.0.0.1:{port}/none_test"))
+    path = "/v1/accounts"
+    for method, where, document in (
+        ("GET", path, None),
+        ("POST", path, trial()),
+        ("POST", f"{path}/1/reset", {}),
+    ):
+        answer = client.call(method, where, document)
+        assert_problem(answer, 503, "database_unavailable")
+        assert answer.headers["Retry-After"] == "5"
+        assert not [word for word in (str(port), "127.0.0.1", "somebody", "none_test") if word in str(answer)]
+    client.api.process.wait_for(f"port {port} failed")
+
+
 def test_what_is_not_there_is_not_found_whatever_is_asked_of_it(client: Client) -> None:
     for unknown in ("7", "2147483648", str(2**63 - 1), str(2**63), "0", "x"):
         for method, path, document in (
