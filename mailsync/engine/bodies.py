@@ -17,7 +17,7 @@ from mailsync import mime
 from mailsync.engine import downloading
 from mailsync.engine.downloading import Download
 from mailsync.engine.work import Engine
-from mailsync.errors import AuthenticationFailed, Gone, NotFound, Paused, ProtocolError, Throttled
+from mailsync.errors import Gone, NotFound, Paused, ProtocolError
 from mailsync.model import Attachment
 from mailsync.store import bodies
 from mailsync.store.bodies import Body, Located
@@ -154,10 +154,8 @@ def _locate(engine: Engine, account_id: int, message_id: int) -> Located:
         raise Gone(f"message {message_id} is no longer on the server")
     if located.paused:
         raise Paused(f"account {located.email} is paused")
-    # a rejected password is not tried more often because somebody reads, nor a server that asks for patience
-    said = located.sync_state_message or ""
-    if located.sync_state_reason == "auth_failed" and (located.sync_state == "broken" or located.backoff):
-        raise AuthenticationFailed(said or "the server rejected the password", retry_after=located.backoff)
-    if located.sync_state_reason == "throttled" and located.backoff:
-        raise Throttled(said or "the server asks us to slow down", retry_after=located.backoff)
+    if refusal := downloading.held_back(
+        located.sync_state, located.sync_state_reason, located.sync_state_message, located.backoff
+    ):
+        raise refusal
     return located

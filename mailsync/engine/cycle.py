@@ -92,6 +92,9 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
         if turn.account.paused_at or turn.account.deleting_at:
             turns.leave(lock.conn, account_id, tokens=throttle.tokens)
             return None
+        if refusal := work.refusal(turn):
+            turns.leave(lock.conn, account_id, tokens=throttle.tokens)
+            raise refusal
         error = _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
         outcome.save(turn, throttle, error, work)
     engine.counters.turn(turn, error)

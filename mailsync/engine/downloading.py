@@ -15,6 +15,7 @@ from mailsync.engine.cycle import take_turn
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
+    AuthenticationFailed,
     Busy,
     FolderError,
     Gone,
@@ -24,6 +25,7 @@ from mailsync.errors import (
     Paused,
     ProtocolError,
     Stopped,
+    Throttled,
     TimedOut,
     Transient,
     TurnOver,
@@ -195,6 +197,7 @@ def run(engine: Engine, download: Download) -> None:
             reschedules=False,
             least=_LEAST_COMMANDS,
             told=False,
+            refusal=_held_back,
         )
         try:
             turn = take_turn(engine, account_id, work)
@@ -227,6 +230,29 @@ def run(engine: Engine, download: Download) -> None:
             if download.error is not None:
                 raise download.error
             return
+
+
+def held_back(
+    state: str, reason: str | None, message: str | None, backoff: float | None
+) -> AuthenticationFailed | Throttled | None:
+    """Why a server may not be asked now on a reader's behalf; `backoff` is for how many seconds, if any.
+
+    A rejected password is not tried more often because somebody reads, nor a server that asks for patience.
+    """
+    if reason == "auth_failed" and (state == "broken" or backoff):
+        return AuthenticationFailed(message or "the server rejected the password", retry_after=backoff)
+    if reason == "throttled" and backoff:
+        return Throttled(message or "the server asks us to slow down", retry_after=backoff)
+    return None
+
+
+def _held_back(turn: Turn) -> MailsyncError | None:
+    # another reader may have met it while this one waited for the lock
+    account = turn.account
+    left = (account.backoff_until - turn.now()).total_seconds() if account.backoff_until else 0.0
+    return held_back(
+        account.sync_state, account.sync_state_reason, account.sync_state_message, left if left > 0 else None
+    )
 
 
 def _range(turn: Turn) -> int:

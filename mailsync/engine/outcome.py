@@ -8,7 +8,7 @@ from dataclasses import replace
 from mailsync import health
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Work
-from mailsync.errors import KeyMismatch, MailsyncError, TurnOver
+from mailsync.errors import AuthenticationFailed, KeyMismatch, MailsyncError, Throttled, TurnOver
 from mailsync.imap.throttle import Throttle
 from mailsync.model import Verdict
 from mailsync.store import folders, turns
@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
     """Save how the turn ended; `error` is what ended it early, if anything did."""
-    failed = error is not None and not isinstance(error, TurnOver) and work.told
+    # were these not noted, each reader would be rejected once more
+    told = work.told or isinstance(error, AuthenticationFailed | Throttled)
+    failed = error is not None and not isinstance(error, TurnOver) and told
     if failed:
         turn.working()
     if turn.run_id is not None:

@@ -10,6 +10,7 @@ from mailsync.config import Settings
 from mailsync.engine.counters import Counters
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal, Turn
+from mailsync.errors import MailsyncError
 from mailsync.store.db import Connection
 
 
@@ -40,7 +41,8 @@ class Work:
     try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
     turn, ``reschedules`` whether its next tick does. ``least`` is how many commands it needs to get anywhere,
     without those of a login. ``told`` False keeps even a failure from the account's state and from its runs:
-    who asked is told of it, and the next tick finds out for itself.
+    who asked is told of it, and the next tick finds out for itself; but for a rejected login and a plea for
+    patience, which hold whoever meets them. ``refusal`` is asked once the lock is held, before a login.
     """
 
     steps: Callable[[Turn], None]
@@ -52,3 +54,4 @@ class Work:
     reschedules: bool = True
     least: float = 1.0
     told: bool = True
+    refusal: Callable[[Turn], MailsyncError | None] = lambda turn: None

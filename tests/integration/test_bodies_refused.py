@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -23,8 +24,10 @@ from mailsync.errors import (
 from mailsync.store import bodies
 from mailsync.store.locks import account_lock, body_lock
 from tests.integration.boxes import Box, another, boxed
-from tests.servers import mail
+from tests.servers import mail, planted
+from tests.servers.run_directory import wait_until
 from tests.servers.scripted import ScriptedServer
+from tests.servers.session import Request
 
 
 @pytest.fixture
@@ -142,6 +145,57 @@ def test_a_rejected_password_and_a_plea_for_patience_are_respected(box: Box) -> 
     assert throttled.retry_after == pytest.approx(600, abs=30)
     box.mirror.conn.execute(change, ["broken", "auth_failed", None])
     box.fails(message_id, AuthenticationFailed)
+    assert box.asked() == []
+
+
+def test_a_login_that_is_rejected_is_not_tried_again_by_the_next_who_reads(box: Box) -> None:
+    first, others = box.id_of(1), [box.add(mail.message(n)) for n in range(3)]
+    box.mirror.engine.sessions.close()
+    account = next(iter(box.server.accounts.values()))
+    account.password = planted.keep("quite another password")
+    begun, go_on, met = threading.Event(), threading.Event(), []
+
+    def held(request: Request) -> bytes:
+        begun.set()
+        go_on.wait(60)
+        return request.default()
+
+    box.server.on("LOGIN", held)
+
+    def ask(message_id: int) -> None:
+        with another(box.mirror, body_lock_wait=60) as engine, pytest.raises(AuthenticationFailed) as raised:
+            fetch_body(engine, box.mirror.account_id, message_id)
+        met.append(raised.value.retry_after)
+
+    box.asked()
+    threads = [threading.Thread(target=ask, args=[message_id]) for message_id in (first, *others)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(30)
+    queue = "select count(*) from account_locks where not granted"
+    wait_until(lambda: box.mirror.value(queue) == 3, "the others to queue")
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(met) == 4
+    assert box.asked().count("LOGIN") == 1
+    assert box.mirror.state == ("degraded", "auth_failed")
+    assert box.mirror.value("select consecutive_failures from accounts") == 1
+    with pytest.raises(AuthenticationFailed):
+        box.fetch(first)
+    assert box.asked() == []
+
+
+def test_a_plea_for_patience_is_heard_by_the_next_who_reads(box: Box) -> None:
+    message_id = box.id_of(1)
+    box.server.on("UID FETCH", b"NO [LIMIT] try again in 10 minutes")
+    with pytest.raises(Throttled):
+        box.fetch(message_id)
+    assert box.mirror.state == ("degraded", "throttled")
+    box.asked()
+    throttled = box.fails(message_id, Throttled)
+    assert isinstance(throttled, Throttled)
+    assert throttled.retry_after == pytest.approx(600, abs=60)
     assert box.asked() == []
 
 
