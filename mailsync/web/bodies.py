@@ -92,7 +92,7 @@ def read_raw(message_id: int) -> Response:
 
 
 @routes.get("/attachments/<part>")
-@endpoint(media=downloads.ANY, problems=FAILURES)
+@endpoint(media="*/*", problems=FAILURES)
 def read_attachment(message_id: int, part: str) -> Response:
     """An attachment as a file, its transfer encoding undone, of any size.
 

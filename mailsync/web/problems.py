@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from math import ceil
 
 from flask import Flask, Response, current_app, g
 from pydantic import ConfigDict, Field
@@ -160,7 +161,7 @@ def _of_ours(error: errors.MailsyncError) -> Response:
         detail = "The database is not ready; the service's log has more under this request_id."
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
     wait = getattr(error, "retry_after", None)
-    headers = {"Retry-After": str(max(1, round(wait or 5)))} if status == 503 else None
+    headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None
     found = [FieldError(detail=redact(str(error)), pointer=f"#/{field}")] if field else None
     return problem(status, error.code, str(error), headers=headers, step=error.step, found=found)
