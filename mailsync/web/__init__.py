@@ -30,6 +30,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("mailsync.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False
+    # a redirect would be a page, and lead to whatever host the client has named
+    app.url_map.merge_slashes = False
     app.url_map.converters["id"] = Id
     app.extensions["mailsync"] = services = Services(settings)
     app.extensions["mailsync.readiness"] = health.Readiness(settings, services.pool)

@@ -22,6 +22,7 @@ from urllib.parse import unquote_to_bytes, urlencode
 from flask import Response, request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.exceptions import HTTPException
 
 from mailsync.web.fields import Answer, Body, Feed, Page, Query
 from mailsync.web.problems import BadRequest, FieldError
@@ -124,7 +125,12 @@ def _read_query(model: type[Model]) -> Model:
 
 
 def _read_body(model: type[Model], *, required: bool) -> Model:
-    data = request.get_data(cache=False)
+    try:
+        data = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:  # of the server's, whichever it is: it reads from the client, and nothing else
+        raise BadRequest(400, detail="The document is cut off, or its chunks are malformed.") from error
     if not data and not required:
         return model.model_validate({})
     if request.mimetype != "application/json":

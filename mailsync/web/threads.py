@@ -13,6 +13,8 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync.logs import redact
+from mailsync.web import MAX_BODY
+from mailsync.web.door import Door
 from mailsync.web.problems import MEDIA, Problem
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,44 @@ _BUG = (500, "internal", "The server made an error; its log has more under this 
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """``gthread``; only what it says of a request that does not reach the application is its own."""
+    """``gthread``, with a door before its threads, and words of its own for what is no request."""
+
+    _door: Door | None = None
+
+    def init_process(self) -> None:
+        """After the fork: open the door."""
+        if not self.cfg.is_ssl:
+            head = self.cfg.limit_request_fields * (self.cfg.limit_request_field_size + 2)
+            self._door = Door(super().enqueue_req, (head + self.cfg.limit_request_line, MAX_BODY))
+            self._door.start()
+        super().init_process()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Gunicorn's, once a request has come."""
+        if self._door:
+            self._door.receive(conn)
+        else:
+            super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Gunicorn's; but the end of a connection is waited for at the door."""
+        stays = bool(super().handle(conn)) and not self._goes_on(conn)
+        if self._door:
+            self._door.has_answered(conn, stays=stays)
+        return stays
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        # gunicorn's waits for what the application did not read of the request, in the thread
+        return not self._goes_on(conn) and bool(super()._keepalive_after(conn, keepalive))
+
+    def _goes_on(self, conn: Any) -> bool:
+        return self._door is not None and self._door.is_unsure(conn)
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """Gunicorn's; nobody at the door is waited for who says nothing."""
+        super().handle_exit(sig, frame)
+        if self._door:
+            self._door.close()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer with a problem document, log one line, and let gunicorn close the connection."""

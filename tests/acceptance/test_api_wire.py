@@ -1,0 +1,273 @@
+"""What is hardly HTTP, or never ends: refused in good form, cut off in time, and nobody else waits for it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psutil
+import pytest
+
+from tests.acceptance.api import AUTHORIZED, Api, StartApi
+from tests.acceptance.raw import AUTHORIZATION, ask, assert_civil, connected, drain, lines, parse, send
+from tests.servers.run_directory import wait_until
+
+HOST = "Host: localhost"
+LIVE = "GET /health/live HTTP/1.1"
+POST = "POST /v1/x HTTP/1.1"
+JSON = "Content-Type: application/json"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def victim(start_api: StartApi) -> Iterator[Api]:
+    """An API of two processes, which may not err."""
+    api = start_api(WEB_CONCURRENCY="2")
+    before = workers(api)
+    yield api
+    assert api.get("/health/live").status == 200
+    assert workers(api) == before, "no process was lost"
+    assert [record for record in api.process.records() if record["level"] == "ERROR"] == []
+    assert "Traceback" not in api.process.output
+
+
+def workers(api: Api) -> list[int]:
+    return sorted(process.pid for process in psutil.Process(api.process.pid).children())
+
+
+def memory(api: Api) -> int:
+    """Bytes that the processes hold."""
+    return sum(psutil.Process(pid).memory_info().rss for pid in workers(api))
+
+
+MALFORMED = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64 + b"\r\n\r\n",
+    "HTTP/0.9": b"GET /health/live\r\n\r\n",
+    "another protocol": lines("GET /health/live HTTP/9.9", HOST),
+    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "two hosts": lines(LIVE, HOST, "Host: other"),
+    "blank before colon": lines(LIVE, HOST, "X-A : 1"),
+    "folded header": lines(LIVE, HOST, "X-A: 1", " 2"),
+    "no colon": lines(LIVE, HOST, "hello"),
+    "no name": lines(LIVE, HOST, ": 1"),
+    "NUL in a header": lines(LIVE, HOST, b"X-A: \x00"),
+    "CR in a header": lines(LIVE, HOST, b"X-A: 1\rEvil: 1"),
+    "blank in the path": lines("GET /health/live x HTTP/1.1", HOST),
+    "control in the method": lines("GE\x01T /health/live HTTP/1.1", HOST),
+    "length and chunks": lines(
+        "POST /v1/x HTTP/1.1", HOST, "Content-Length: 6", "Transfer-Encoding: chunked", body=b"0\r\n\r\nG"
+    ),
+    "two lengths": lines(POST, HOST, "Content-Length: 0", "Content-Length: 5", body=b"GET /"),
+    "lengths in one": lines(POST, HOST, "Content-Length: 5, 5", body=b"GET /"),
+    "length with a sign": lines(POST, HOST, "Content-Length: +5", body=b"GET /"),
+    "negative length": lines(POST, HOST, "Content-Length: -1"),
+    "length in hex": lines(POST, HOST, "Content-Length: 0x5", body=b"GET /"),
+    "length in other digits": lines(POST, HOST, b"Content-Length: \xb2", body=b"GET /"),
+    "chunked twice": lines(POST, HOST, "Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
+    "chunked, then not": lines(POST, HOST, "Transfer-Encoding: chunked, gzip", body=b"0\r\n\r\n"),
+    "hardly chunked": lines(POST, HOST, "Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
+    "chunked in 1.0": lines("POST / HTTP/1.0", HOST, "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+}  # fmt: skip
+
+
+def test_what_is_hardly_http_is_refused_and_the_connection_closed(victim: Api) -> None:
+    for name, request in MALFORMED.items():
+        # what follows is not taken for a request of its own
+        answers = ask(victim.port, request, lines("GET /v1/smuggled HTTP/1.1", HOST, AUTHORIZATION))
+        (answer,) = answers
+        if name == "hardly chunked":
+            assert answer.status == 501
+            assert answer.headers["content-type"] == "application/problem+json"
+        else:
+            assert_civil(answer, name, 400)
+        assert answer.headers["connection"] == "close"
+    for long, status in (("/" + "a" * 9000, 414), ("/health/live?" + "a" * 9000, 414)):
+        (answer,) = ask(victim.port, lines(f"GET {long} HTTP/1.1", HOST))
+        assert_civil(answer, long, status)
+
+
+def test_old_and_hasty_clients_are_served(victim: Api) -> None:
+    (old,) = ask(victim.port, lines("GET /health/live HTTP/1.0"), lines(LIVE, HOST))
+    assert (old.status, old.headers["connection"]) == (200, "close")
+    many = [lines(f"GET /nowhere/{n} HTTP/1.1", HOST, f"X-Request-Id: {n}", AUTHORIZATION) for n in range(50)]
+    answers = ask(victim.port, b"".join(many))
+    assert [(answer.status, answer.headers["x-request-id"]) for answer in answers] == [
+        (404, str(n)) for n in range(50)
+    ]
+    (bare,) = ask(victim.port, LIVE.encode() + b"\nHost: localhost\n\n")
+    assert bare.status in (200, 400)
+
+
+def test_methods_are_what_they_are(victim: Api) -> None:
+    for method in ("TRACE", "CONNECT", "PUT", "PROPFIND", "FOO", "get", "DELETE"):
+        (answer,) = ask(
+            victim.port, lines(f"{method} /health/live HTTP/1.1", HOST, AUTHORIZATION, "X-Secret: 1")
+        )
+        assert_civil(answer, method, 400, 405)
+        if answer.status == 405:
+            assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+        assert b"X-Secret" not in answer.body
+    for header in ("X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"):
+        for method, path in (("GET", "/v1/accounts/1"), ("POST", "/v1/accounts/1?_method=DELETE")):
+            (answer,) = ask(
+                victim.port, lines(f"{method} {path} HTTP/1.1", HOST, AUTHORIZATION, f"{header}: DELETE")
+            )
+            assert_civil(answer, header, 404 if method == "GET" else 405)
+    for path in ("/health", "/v1/accounts", "/v1/accounts/1", "/metrics"):
+        (head,) = ask(victim.port, lines(f"HEAD {path} HTTP/1.1", HOST, AUTHORIZATION, "Connection: close"))
+        (answer,) = ask(victim.port, lines(f"GET {path} HTTP/1.1", HOST, AUTHORIZATION, "Connection: close"))
+        assert (head.status, head.body) == (answer.status, b"")
+        assert head.headers["content-type"] == answer.headers["content-type"]
+        (options,) = ask(victim.port, lines(f"OPTIONS {path} HTTP/1.1", HOST, AUTHORIZATION))
+        assert_civil(options, path, 200)
+        assert {"GET", "HEAD", "OPTIONS"} <= set(options.headers["allow"].split(", "))
+        (refused,) = ask(victim.port, lines(f"OPTIONS {path} HTTP/1.1", HOST))
+        assert_civil(refused, path, 401)
+    (star,) = ask(victim.port, lines("OPTIONS * HTTP/1.1", HOST, AUTHORIZATION))
+    assert_civil(star, "*")
+
+
+def test_what_proxies_say_is_not_believed_where_it_matters(victim: Api) -> None:
+    evil = (
+        "X-Forwarded-Host: evil.test", "X-Forwarded-Proto: https", "X-Forwarded-For: 6.6.6.6",
+        "X-Forwarded-Prefix: /evil", "X-Forwarded-Server: evil.test", "Forwarded: for=6.6.6.6;host=evil.test",
+        "X-Real-IP: 6.6.6.6", "X-Original-URL: /health/live", "X-Rewrite-URL: /health/live",
+    )  # fmt: skip
+    for host in (
+        "Host: evil.test",
+        "Host: evil.test:99999",
+        "Host: a@b",
+        "Host:",
+        "Host: <script>",
+        "Host: ../..",
+    ):
+        for path in ("/v1/accounts", "/v1/accounts/", "/v1/accounts//", "/health"):
+            for token in ([], [AUTHORIZATION]):
+                (answer,) = ask(victim.port, lines(f"GET {path} HTTP/1.1", host, *evil, *token))
+                assert_civil(answer, (host, path), *((200, 400, 404) if token else (400, 401)))
+                assert "evil" not in f"{answer.headers}{answer.body!r}"
+                assert "location" not in answer.headers
+    for target in (
+        "http://evil.test/v1/accounts",
+        "http://evil.test/health/live",
+        "//evil.test/v1/accounts",
+        "evil",
+    ):
+        (answer,) = ask(victim.port, lines(f"GET {target} HTTP/1.1", HOST))
+        assert_civil(answer, target, 200, 400, 401)
+        assert answer.status != 200 or answer.json() == {"status": "ok"}
+    for header in ("PATH_INFO: /health/live", "SCRIPT_NAME: /v1", "Path-Info: /health/live"):
+        for path in ("/v1/accounts", "/accounts"):
+            (answer,) = ask(victim.port, lines(f"GET {path} HTTP/1.1", HOST, header))
+            assert_civil(answer, header)
+            assert answer.status != 200 or answer.json() == {"status": "ok"}, "nothing without a token"
+    (by_name,) = ask(victim.port, lines("GET /nowhere HTTP/1.1", HOST, *evil, "X-Request-Id: whence"))
+    assert by_name.status == 401
+    victim.process.wait_for("whence")
+    (record,) = [each for each in victim.process.records() if each.get("request_id") == "whence"]
+    assert record["remote"] == "127.0.0.1"
+
+
+def test_a_request_id_cannot_carry_anything_else(victim: Api) -> None:
+    for odd in (
+        b"a\tEvil: 1",
+        b"a%0d%0aEvil: 1",
+        b"a\xe2\x80\xa8b",
+        b"a;b",
+        b"a" * 65,
+        b'"}x',
+        b"../x",
+        b"a b",
+    ):
+        (answer,) = ask(victim.port, lines("GET /nowhere HTTP/1.1", HOST, b"X-Request-Id: " + odd))
+        assert_civil(answer, odd, 401)
+        assert len(answer.headers["x-request-id"]) == 32
+        assert odd.decode("latin-1") not in f"{answer.headers}{answer.body!r}"
+    two = lines("GET /nowhere HTTP/1.1", HOST, "X-Request-Id: a", "X-Request-Id: b")
+    (answer,) = ask(victim.port, two)
+    assert_civil(answer, two, 401)
+
+
+def test_a_huge_document_is_cut_off_and_not_kept(victim: Api) -> None:
+    victim.request("POST", "/v1/accounts", {**AUTHORIZED, "Content-Type": "application/json"}, b" " * MIB)
+    before = memory(victim)
+    for path in ("/v1/accounts", "/health/live", "/v1/nowhere"):
+        for method in ("POST", "GET"):
+            start = [f"{method} {path} HTTP/1.1", HOST, AUTHORIZATION, JSON]
+            # told in advance: nothing of it is read
+            (answer,) = ask(victim.port, lines(*start, f"Content-Length: {10 << 30}"))
+            assert_civil(answer, start, 413)
+            (answer,) = ask(victim.port, lines(*start, f"Content-Length: {MIB + 1}", body=b" " * (MIB + 1)))
+            assert_civil(answer, start, 413)
+            chunk = b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
+            with connected(victim.port) as sock:
+                sent = send(sock, [lines(*start, "Transfer-Encoding: chunked"), *[chunk] * 100])
+                assert sent < 20 * MIB, "100 MB were taken"
+                answers = parse(drain(sock))
+            # who still sends may lose the answer with the connection
+            for answer in answers:
+                assert_civil(answer, start)
+    assert memory(victim) - before < 30 * MIB
+
+
+SLOW = (
+    b"",
+    LIVE.encode(),
+    LIVE.encode() + b"\r\nHost: localhost\r\nX-A: ",
+    lines(POST, HOST, AUTHORIZATION, JSON, "Content-Length: 1000", body=b"{"),
+    lines("POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, JSON, "Content-Length: 1000", body=b"{"),
+    lines(
+        "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, JSON, "Transfer-Encoding: chunked", body=b"5\r\n{"
+    ),
+    lines(
+        "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, JSON, "Expect: 100-continue", "Content-Length: 9"
+    ),
+    lines("GET /health/live HTTP/1.1", HOST, "Content-Length: 1000", body=b"{"),
+    # these have their answer, and do not go
+    lines("GET /health/live HTTP/1.1", HOST, "Connection: close"),
+    b"nonsense\r\n\r\n",
+)
+
+
+def test_who_sends_slowly_keeps_nobody_waiting(victim: Api) -> None:
+    with ExitStack() as stack:
+        slow = []
+        for n in range(150):
+            sock = stack.enter_context(connected(victim.port))
+            sock.sendall(SLOW[n % len(SLOW)])
+            slow.append(sock)
+        for _ in range(3):
+            assert victim.get("/health/live").status == 200
+        trickle(slow)
+
+
+def test_a_process_that_ends_waits_for_nobody_who_says_nothing(start_api: StartApi) -> None:
+    api = start_api(WEB_CONCURRENCY="2", GUNICORN_CMD_ARGS="--graceful-timeout 120")
+    with ExitStack() as stack:
+        kept = [stack.enter_context(connected(api.port)) for _ in range(30)]
+        for sock in kept[:10]:
+            sock.sendall(lines(LIVE, HOST))
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+        assert api.get("/health/live").status == 200
+        api.process.terminate()
+        assert api.process.wait(60) == 0
+
+
+def trickle(slow: list[socket.socket]) -> None:
+    """A byte now and then keeps nothing open for ever."""
+
+    def all_closed() -> bool:
+        for sock in list(slow):
+            try:
+                sock.send(b"x")
+                sock.settimeout(0.01)
+                if sock.recv(65536) == b"":
+                    slow.remove(sock)
+            except TimeoutError:
+                pass
+            except OSError:
+                slow.remove(sock)
+        return not slow
+
+    wait_until(all_closed, "the end of all slow connections", timeout=90)
