@@ -17,9 +17,12 @@ from pathlib import Path
 import pytest
 
 from mailsync import errors
+from mailsync.engine.administration import LONGEST_REASON
+from mailsync.engine.enrolment import LONGEST_NAME, MAX_METADATA
 from mailsync.store import db
 from mailsync.store.locks import account_lock
-from mailsync.web import create_app, problems, threads
+from mailsync.web import MAX_BODY, create_app, downloads, problems, services, threads
+from mailsync.web.fields import MAX_LIMIT
 from tests.documents import console, recipes
 from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
 from tests.integration.stored import settings_for
@@ -226,6 +229,39 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
     }
     known = {each for each in ours if each[0] != 500} | of_http | of_gunicorn
     assert table == known
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    said = (ROOT / DOCUMENT).read_text().partition("\nLimits\n")[2].partition("\nTokens\n")[0]
+    default = settings_for("postgresql://nobody@127.0.0.1:1/none_test")
+    for limit in (
+        f"``SYNC_MAX_ACCOUNTS`` ({default.sync_max_accounts})\n",
+        f" {MAX_BODY >> 20} MiB, {gunicorn_limit('line') >> 10} KiB, {gunicorn_limit('fields')} of ",
+        f" {gunicorn_limit('field_size') >> 10} KiB each\n",
+        f" {MAX_LIMIT}; 50 if you say nothing\n",
+        f" {services.STATEMENT_TIMEOUT:g} s\n",
+        f"``BODY_LOCK_WAIT`` ({default.body_lock_wait:g} s)\n",
+        f"``IMAP_MAX_COMMANDS_PER_MINUTE`` ({default.imap_max_commands_per_minute})",
+        f" {services.MAX_ENGINES} in each process",
+        f" {services.MAX_DOWNLOADS} in each process",
+        f"``BODY_MAX_BYTES`` ({default.body_max_bytes >> 20} MiB)",
+        f" for {downloads.STALLED:g} s\n",
+        f" {MAX_METADATA >> 10} KiB, {LONGEST_NAME} and {LONGEST_REASON} characters\n",
+        f"``EVENT_RETENTION_DAYS`` ({default.event_retention_days})",
+        f"``TOMBSTONE_RETENTION_DAYS`` ({default.tombstone_retention_days})",
+        f"``RUN_RETENTION_DAYS`` ({default.run_retention_days})",
+    ):
+        assert limit in said
+
+
+def gunicorn_limit(name: str) -> int:
+    """What gunicorn_conf says; it is not imported, since it reads the environment."""
+    found = re.search(
+        rf"^limit_request_{name} = (\d+)$", (ROOT / "mailsync/web/gunicorn_conf.py").read_text(), re.M
+    )
+    assert found
+    # 8190 is as good as 8 KiB to people
+    return int(found[1]) + 2 if name != "fields" else int(found[1])
 
 
 def _kinds(kind: type[errors.MailsyncError]) -> Iterator[type[errors.MailsyncError]]:
