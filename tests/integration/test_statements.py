@@ -122,9 +122,8 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         # retention, metrics and the rotation of keys go over all of them
         "accounts_to_remove", "accounts_to_tidy", "add_to_counters", "begin_retention", "claim_retention",
         "finish_retention", "hasten_retention", "look_at_retention", "only_read", "purge_events",
-        "purge_runs",
-        "read_account_figures", "lock_credentials", "read_counters", "read_state_figures", "release_retention",
-        "reseal_credentials",
+        "purge_runs", "read_account_figures", "lock_credentials", "read_counters", "read_state_figures",
+        "release_retention", "reseal_credentials",
     }  # fmt: skip
     free = {
         name
