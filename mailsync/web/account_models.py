@@ -73,7 +73,8 @@ Metadata = Annotated[
         {
             "type": "object",
             "propertyNames": {"pattern": _NO_NUL},
-            "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+            # all names, but as additionalProperties it makes generators of clients leave the operations out
+            "patternProperties": {"": {"$ref": "#/components/schemas/JsonValue"}},
         }
     ),
 ]
@@ -205,7 +206,7 @@ class Account(Answer):
     unseen: int
     backfill_remaining: int = Field(description="Messages that the first sync still has to fetch.")
     capabilities: list[str]
-    metadata: Annotated[Any, WithJsonSchema({"type": "object"})]
+    metadata: Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
     created_at: Timestamp
     updated_at: Timestamp = Field(description="When a person last changed it.")
 

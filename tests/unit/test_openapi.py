@@ -16,8 +16,8 @@ from mailsync.web import create_app, openapi
 _SAYS_WHAT = {"type", "$ref", "anyOf", "allOf", "const", "enum"}
 _KEYWORDS = _SAYS_WHAT | {
     "additionalProperties", "default", "dependentRequired", "description", "examples", "format", "items",
-    "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "not", "pattern", "properties",
-    "propertyNames", "required", "title", "writeOnly",
+    "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "not", "pattern",
+    "patternProperties", "properties", "propertyNames", "required", "title", "writeOnly",
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _all_schemas(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]
 def _within(where: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The schema and those in it; not the ones of ``not``, ``anyOf`` and the like that only add to a type."""
     yield where, schema
-    for name, inner in schema.get("properties", {}).items():
+    for name, inner in {**schema.get("properties", {}), **schema.get("patternProperties", {})}.items():
         yield from _within(f"{where}.{name}", inner)
     for word in ("items", "additionalProperties"):
         if isinstance(schema.get(word), dict):
