@@ -13,6 +13,7 @@ from tests.servers import mail
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import Seed, User
 from tests.servers.programs import Mailsync
+from tests.servers.run_directory import wait_until
 
 MESSAGES = 10_000
 # wire name: path
@@ -59,6 +60,9 @@ def fill(dovecot: Dovecot, user: User) -> None:
 
 def writes(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     """Inserts, updates and deletes of the mirror's tables so far."""
+    # what a command wrote is counted when its backend ends, which may be after the command
+    others = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
+    wait_until(lambda: value(database, others) == 1, "the end of the command's backend")
     value(database, "select pg_stat_force_next_flush()")
     return database.execute(
         "select relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables"
