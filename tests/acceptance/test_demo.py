@@ -45,7 +45,7 @@ def test_the_demo_shows_a_mailbox_become_rows_and_cleans_up(
         "demo", env={"DATABASE_URL": "postgresql://nobody@nowhere.invalid/x", "SYNC_INTERVAL": "bad"}
     )
     assert done.returncode == 0, done
-    assert done.seconds < 30
+    assert done.seconds < 120
     steps = [line for line in done.stdout.splitlines() if line.startswith("✓ ")]
     assert len(steps) == 6
     messages = re.search(r"✓ (\d+) messages in 6 folders mirrored, Junk left out", done.stdout)
@@ -64,10 +64,11 @@ def test_the_demo_shows_a_mailbox_become_rows_and_cleans_up(
 
 def test_the_demo_goes_on_serving_until_ctrl_c(stranger: Mailsync) -> None:
     running = stranger.start("demo", "--serve", PORT=str(run_directory.free_port()))
-    running.wait_for("[worker] ✓ Ready -> ", 60)
+    running.wait_for("[worker] ✓ Ready -> ")
     running.wait_for("[api] ✓ Ready -> ")
-    (directory,) = Path(stranger.environment["TMPDIR"]).iterdir()
-    planted.keep((directory / "token").read_text())
+    # gunicorn's workers have files there too, for a moment
+    (token,) = Path(stranger.environment["TMPDIR"]).glob("*/token")
+    planted.keep(token.read_text())
     assert "[worker] ✓ Accounts: 1/20" in running.output
     end(running, signal.SIGINT, 0)
     assert left_behind(stranger) == []
@@ -85,5 +86,5 @@ def test_an_interrupted_demo_cleans_up_too(stranger: Mailsync, number: signal.Si
 def end(running: Running, number: signal.Signals, code: int) -> None:
     begun = time.monotonic()
     running.send_signal(number)
-    assert running.wait(15) == code, running.output
-    assert time.monotonic() - begun < 10
+    assert running.wait() == code, running.output
+    assert time.monotonic() - begun < 30
