@@ -26,17 +26,31 @@ OF_AN_ACCOUNT = (
 
 
 def test_help_names_every_command_and_is_quick(mailsync: Mailsync) -> None:
-    done = min((mailsync("--help") for _ in range(3)), key=lambda one: one.seconds)
-    assert done.returncode == 0
-    assert done.seconds < 0.3
+    # beside an interpreter that does nothing, in turn: what slows the machine down slows both
+    done, bare = [], []
+    for _ in range(5):
+        done.append(mailsync("--help"))
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import click"], env=mailsync.environment, check=True)
+        bare.append(time.monotonic() - began)
+    quickest = min(done, key=lambda one: one.seconds)
+    assert quickest.returncode == 0
+    assert quickest.seconds < 3 * min(bare)
     for name, text in COMMANDS.items():
-        assert name in done.stdout
-        assert text.split()[0] in done.stdout
+        assert name in quickest.stdout
+        assert text.split()[0] in quickest.stdout
 
 
-def test_help_loads_no_library_that_a_command_needs() -> None:
+def test_help_loads_no_library_that_a_command_needs(mailsync: Mailsync) -> None:
     context = click.Context(cli.commands)
     assert set(cli.commands.list_commands(context)) == set(COMMANDS)
+    command = [sys.executable, "-X", "importtime", "-m", "mailsync", "--help"]
+    done = subprocess.run(
+        command, env=mailsync.environment, cwd=mailsync.directory, capture_output=True, text=True, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in loaded
+    assert not loaded & {"psycopg", "flask", "pydantic", "imapclient", "cryptography", "gunicorn"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -207,12 +221,10 @@ def test_a_wrong_key_is_one_check_that_names_the_accounts(
 
 
 def test_watching_ends_with_ctrl_c(mailsync: Mailsync) -> None:
-    running = mailsync.start("status", "--watch")
+    running = mailsync.start("status", "--watch", "--interval", "3600")
     running.wait_for("no worker is running")
-    begun = time.monotonic()
     running.send_signal(signal.SIGINT)
-    assert running.wait(5) == 0
-    assert time.monotonic() - begun < 3
+    assert running.wait() == 0
     assert "Traceback" not in running.output
 
 
