@@ -406,7 +406,7 @@ def on_a_terminal(mailsync: Mailsync, args: list[str], answers: dict[str, str]) 
     )
     os.close(theirs)
     said, waiting = "", dict(answers)
-    guard = threading.Timer(30, run_directory.end, [process.pid])
+    guard = threading.Timer(run_directory.PATIENCE, run_directory.end, [process.pid])
     guard.start()
     with contextlib.suppress(OSError):  # the end of a terminal is EIO
         while data := os.read(ours, 4096):

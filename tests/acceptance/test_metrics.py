@@ -17,7 +17,7 @@ from tests.acceptance.mirrors import add_account, backends, is_healthy, value
 from tests.servers import mail
 from tests.servers.programs import Mailsync, Running
 from tests.servers.proxy import Proxy
-from tests.servers.run_directory import free_port, wait_until
+from tests.servers.run_directory import PATIENCE, free_port, wait_until
 from tests.servers.scripted import ScriptedServer
 
 Database = psycopg.Connection[Any]
@@ -47,7 +47,7 @@ METRICS = {
 
 def ask(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, dict[str, str], str]:
     """One request: status, headers, text."""
-    client = HTTPConnection("127.0.0.1", port, timeout=10)
+    client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     client.request(method, path)
     answer = client.getresponse()
     text = answer.read().decode()
@@ -118,7 +118,7 @@ def test_every_metric_is_there_and_true(
     assert "@" not in text and user.name not in text
 
     worker.terminate()
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
     # quiet turns too are stored in the end, and the figures outlive the worker
     turns = "select sum(value) from metric_counters where name = 'mailsync_sync_duration_seconds_bucket'"
     assert value(database, turns) >= counts[-1]
@@ -140,8 +140,8 @@ def test_the_listener_answers_only_what_it_is_there_for(
     wait_until(lambda: ask(port)[0] == 503, "all places taken")
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
-    assert time.monotonic() - began < 2, "nobody who scrapes holds up the end"
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 4, "nobody who scrapes holds up the end"
     for each in silent:
         each.close()
 
@@ -160,7 +160,7 @@ def test_those_who_speak_too_slowly_are_not_listened_to_for_long(
         return ask(port)[0] == 200
 
     wait_until(lambda: not is_answered(), "all places taken")
-    wait_until(is_answered, "places again", timeout=10)
+    wait_until(is_answered, "places again")
     for each in slow:
         each.close()
 

@@ -103,7 +103,7 @@ def test_the_procfile_serves_on_all_interfaces_and_ends_as_its_platforms_expect(
     worker.wait_for("Ready -> Poll loop running")
     for running in (web, worker):
         running.terminate()
-        assert running.wait(10) == 0
+        assert running.wait() == 0
 
 
 def test_the_procfile_migrates_before_a_release(mailsync: Mailsync, empty_database_url: str) -> None:
@@ -148,7 +148,7 @@ def test_a_full_disk_under_the_log_does_not_end_a_service(mailsync: Mailsync, da
     mailsync.running.append(running)
     running.wait_for(lambda: database.execute("select count(*) from workers").fetchone() == (1,))
     running.terminate()
-    assert running.wait(10) == 0
+    assert running.wait() == 0
 
 
 def test_every_line_of_the_log_is_a_whole_json_object_though_its_process_is_killed(
