@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from pytest_postgresql import factories
@@ -22,6 +23,16 @@ from tests.servers.programs import Mailsync, Running
 from tests.servers.proxy import Proxy, postgres_target
 from tests.servers.pymap_server import Pymap
 from tests.servers.scripted import ScriptedServer
+
+# the same examples in every run, and no example fails for the time it takes
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 _run = pytest.StashKey[Path]()
 _left_out = pytest.StashKey[int]()
