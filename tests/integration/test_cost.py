@@ -41,7 +41,7 @@ def test_a_quiet_tick_of_a_hundred_folders_is_one_command_and_five_statements(
         for _ in range(3):
             quiet = tick(mirror, scripted)
             assert quiet.names == ["LIST"]
-            assert quiet.statements == QUIET
+            assert quiet.of_the_work == QUIET
             assert quiet.folders == []
             assert quiet.runs == 0
         print(quiet)
@@ -58,12 +58,12 @@ def test_postgres_itself_counts_five_transactions_for_a_quiet_tick(
         later = mirror.value("select now() + interval '1 hour'")
         mirror.conn.execute("select pg_stat_force_next_flush()")
         before = mirror.value(count)
-        for _ in range(20):
+        for _ in range(100):
             assert turns.claim(mirror.conn, later, 0) == mirror.account_id
             mirror.hot()
         mirror.conn.execute("select pg_stat_force_next_flush()")
         # the rest are this test's own questions, and an autovacuum's that may have come by
-        assert 100 <= mirror.value(count) - before < 115
+        assert 500 <= mirror.value(count) - before < 560
 
 
 def test_a_quiet_tick_without_list_status_asks_for_priority_folders_and_the_next_five(
@@ -81,7 +81,7 @@ def test_a_quiet_tick_without_list_status_asks_for_priority_folders_and_the_next
         print(quiet)
         assert quiet.names == ["STATUS"] * 6
         # the round takes several ticks, so it is noted when each folder had its turn
-        assert sorted(quiet.statements) == sorted([*QUIET, "note_polled"])
+        assert sorted(quiet.of_the_work) == sorted([*QUIET, "note_polled"])
         assert quiet.runs == 0
 
 
@@ -114,7 +114,7 @@ def test_one_new_message_costs_a_handful_of_commands_and_statements(
             assert cost.bytes_in < 3_000
             assert (cost.folders, cost.runs) == (["INBOX"], 1)
         print(cost)
-        assert tick(mirror, server).statements == QUIET
+        assert tick(mirror, server).of_the_work == QUIET
 
 
 # -- flags ----------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_a_due_scan_looks_at_the_newest_thousand_and_a_differing_unseen_looks_on
         looked_on = tick(mirror, server)
         assert asked(looked_on, "UID FETCH") == ["4001:5000", "1:4000"]
         assert mirror.folder().live_unseen == 2
-        assert tick(mirror, server).statements == QUIET
+        assert tick(mirror, server).of_the_work == QUIET
         print(due, explained, looked_on, sep="\n")
 
 
@@ -203,7 +203,7 @@ def test_deletions_are_told_by_qresync_and_searched_for_once_without(
         assert cost.bytes_in < most_bytes
         assert cost.of_the_work.count("tombstone_uids") == 1
         assert len(cost.of_the_work) <= 20
-        assert tick(mirror, server).statements == QUIET
+        assert tick(mirror, server).of_the_work == QUIET
         assert mirror.state == ("healthy", None)
 
 

@@ -22,7 +22,7 @@ def test_of_ten_due_reconciles_each_tick_does_the_oldest(database_url: str, scri
         done = [tick(mirror, scripted) for _ in paths]
         assert [cost.folders for cost in done] == [[path] for path in reversed(paths)]
         assert all(cost.names.count("UID SEARCH") == 1 for cost in done)
-        assert tick(mirror, scripted).statements == QUIET
+        assert tick(mirror, scripted).of_the_work == QUIET
 
 
 def test_of_ten_due_flag_scans_each_tick_does_the_two_oldest(
@@ -37,7 +37,7 @@ def test_of_ten_due_flag_scans_each_tick_does_the_two_oldest(
         oldest = list(reversed(paths))
         assert [cost.folders for cost in done] == [sorted(oldest[at : at + 2]) for at in range(0, 10, 2)]
         assert all(cost.names.count("UID FETCH") == 2 for cost in done)
-        assert tick(mirror, server).statements == QUIET
+        assert tick(mirror, server).of_the_work == QUIET
 
 
 def test_differences_that_show_are_not_limited(
@@ -70,11 +70,11 @@ def test_a_server_that_counts_wrong_is_looked_at_once_and_not_at_every_tick(
         server.on("LIST", _one_more("UNSEEN"))
         unread = tick(mirror, server)
         assert unread.names == ["LIST", "EXAMINE", "UID FETCH", "UID FETCH", "UNSELECT"]
-        assert tick(mirror, server).statements == QUIET
+        assert tick(mirror, server).of_the_work == QUIET
         server.on("LIST", _one_more("MESSAGES"))
         more = tick(mirror, server)
         assert "EXAMINE" in more.names
-        assert tick(mirror, server).statements == QUIET
+        assert tick(mirror, server).of_the_work == QUIET
         assert mirror.folder().live_count == 3_000
 
 
