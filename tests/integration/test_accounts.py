@@ -19,6 +19,7 @@ from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
 from tests.integration.stored import ATTACHMENT, message, new_account, new_folder, settings_for
+from tests.servers.run_directory import PATIENCE
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_the_limit_holds_when_all_come_at_once(conn: Connection, settings: Setti
 
     def create(n: int) -> None:
         with db.connect(settings, "cli") as own:
-            start.wait(20)
+            start.wait(PATIENCE)
             try:
                 outcomes.append(new_account(own, settings, f"{n}@example.com"))
             except LimitReached as error:
@@ -110,7 +111,7 @@ def test_the_limit_holds_when_all_come_at_once(conn: Connection, settings: Setti
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert sum(isinstance(outcome, int) for outcome in outcomes) == 3
     assert sum(isinstance(outcome, LimitReached) for outcome in outcomes) == 5
     assert len(accounts.statuses(conn)) == 3
@@ -122,7 +123,7 @@ def test_the_same_address_at_once_becomes_one_account(conn: Connection, settings
 
     def create() -> None:
         with db.connect(settings, "cli") as own:
-            start.wait(20)
+            start.wait(PATIENCE)
             try:
                 outcomes.append(new_account(own, settings))
             except Conflict as error:
@@ -132,7 +133,7 @@ def test_the_same_address_at_once_becomes_one_account(conn: Connection, settings
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 3 + ["int"]
 
 
@@ -311,8 +312,8 @@ def test_lags_are_computed_when_read(conn: Connection, settings: Settings) -> No
     )
     turns.end(conn, account, past, tokens=9)
     said = status(conn, account)
-    assert said.priority_sync_lag_seconds == pytest.approx(30, abs=5)
-    assert said.overall_sync_lag_seconds == pytest.approx(3600, abs=5)
+    assert 30 <= said.priority_sync_lag_seconds < 90
+    assert 3600 <= said.overall_sync_lag_seconds < 3660
 
 
 def test_currently_syncing_is_told_by_the_lock_not_by_a_column(conn: Connection, settings: Settings) -> None:
@@ -366,7 +367,7 @@ def test_due_accounts_are_claimed_oldest_first_and_by_one_only(
     assert claimed == [*reversed(made), None]
     due = turns.seconds_until_due(conn)
     assert due is not None
-    assert 50 < due <= 60
+    assert 30 < due <= 60
 
 
 def test_an_account_that_another_worker_claims_is_skipped(conn: Connection, settings: Settings) -> None:
@@ -406,7 +407,7 @@ def test_tokens_are_reserved_and_a_crash_can_only_lose_some(conn: Connection, se
     assert begin() == pytest.approx(10, abs=0.5), "what the first turn reserved is frozen"
     turns.leave(conn, account, tokens=30.0)
     conn.execute("update accounts set throttle_at = throttle_at - interval '5 seconds'")
-    assert begin() == pytest.approx(40, abs=1), "two a second come back"
+    assert 40 <= begin() < 49, "two a second come back"
     turns.leave(conn, account, tokens=49.0)
     conn.execute("update accounts set throttle_at = throttle_at - interval '1 day'")
     assert begin() == 50, "and never more than the burst"

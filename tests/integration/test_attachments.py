@@ -19,6 +19,7 @@ from mailsync.errors import Gone, NotFound, Paused
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
+from tests.servers.run_directory import PATIENCE
 from tests.servers.scripted import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +188,7 @@ def test_64_megabytes_are_streamed_in_little_memory(dovecot: Dovecot, database_u
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=2 * PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)

@@ -18,6 +18,7 @@ from tests.integration.boxes import ACCOUNT, Box, another, boxed
 from tests.integration.turns import Mirror
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
+from tests.servers.run_directory import PATIENCE, wait_until
 from tests.servers.scripted import ScriptedServer
 
 
@@ -93,7 +94,11 @@ def test_a_long_message_comes_in_ranges_and_the_lock_is_let_go_in_between(box: B
     def slow(request: Any) -> bytes | None:
         if b"<1048576." in request.text:
             inside.set()
-            request.delay(0.8)
+            waiting = "select count(*) from account_locks where not granted"
+            with db.connect(box.mirror.settings, "watcher") as watcher:
+                wait_until(lambda: watcher.execute(waiting).fetchone() == (1,), "the waiter")
+            # who holds the lock asks every half a second whether somebody wants it
+            request.delay(0.6)
         answer: bytes | None = request.default()
         return answer
 
@@ -101,18 +106,18 @@ def test_a_long_message_comes_in_ranges_and_the_lock_is_let_go_in_between(box: B
     held: list[bool] = []
 
     def wait_for_lock() -> None:
-        inside.wait(10)
+        inside.wait(PATIENCE)
         settings = box.mirror.settings
         with (
             db.connect(settings, "waiter") as conn,
-            account_lock(conn, box.mirror.account_id, settings, wait=5),
+            account_lock(conn, box.mirror.account_id, settings, wait=PATIENCE),
         ):
             held.append(True)
 
     waiter = threading.Thread(target=wait_for_lock)
     waiter.start()
     body = box.fetch(message_id)
-    waiter.join(10)
+    waiter.join(PATIENCE)
     assert held
     assert body.text == "line of text\n" * 250_000
     assert box.asked() == [
@@ -134,16 +139,16 @@ def test_two_who_ask_at_once_cause_one_fetch(box: Box) -> None:
     box.server.on("UID FETCH", slow)
 
     def ask(wait: bool) -> None:
-        with another(box.mirror, body_lock_wait=10) as engine:
+        with another(box.mirror, body_lock_wait=60) as engine:
             if wait:
-                begun.wait(10)
+                begun.wait(PATIENCE)
             found.append(fetch_body(engine, box.mirror.account_id, message_id))
 
     threads = [threading.Thread(target=ask, args=[wait]) for wait in (False, False, True, True)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(found) == 4
     assert len({body.fetched_at for body in found}) == 1
     assert box.asked().count("UID FETCH") == 1

@@ -112,14 +112,14 @@ def test_without_commands_it_is_busy_and_says_for_how_long(box: Box) -> None:
     busy = box.fails(message_id, Busy)
     assert isinstance(busy, Busy)
     # for what one fetch needs, not for a turn that is worth its while
-    assert 3 < busy.retry_after < 6
+    assert 0 < busy.retry_after < 6
     assert box.asked() == []
 
 
 def test_commands_that_run_out_on_the_way_are_waited_for_without_the_lock(box: Box) -> None:
     message_id = box.add(mail.message(5, body=b"line of text\r\n" * 300_000))
     box.asked()
-    box.mirror.configure(imap_max_commands_per_minute=1200)
+    box.mirror.configure(imap_max_commands_per_minute=300)
     box.mirror.conn.execute("update accounts set throttle_tokens = 3, throttle_at = clock_timestamp()")
     body = box.fetch(message_id)
     assert body.text == "line of text\n" * 300_000

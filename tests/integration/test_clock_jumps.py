@@ -43,7 +43,7 @@ def conn(settings: Settings) -> Iterator[Connection]:
         ("2 hours", None, 3600, False),
         ("3 hours", None, 3600, True),
         ("-1 second", "-1 second", 60, True),
-        ("-1 second", "1 second", 60, False),
+        ("-1 second", "30 seconds", 60, False),
         ("-1 second", "1 hour", 60, False),
         ("-1 second", "62 minutes", 60, True),
         ("3 hours", "3 hours", 60, True),
@@ -67,7 +67,7 @@ def test_what_is_due_far_later_than_anybody_sets_it_is_due_now(
     if due:
         ahead = conn.execute("select extract(epoch from next_sync_at - now()) from accounts").fetchone()
         assert ahead is not None
-        assert interval - 5 < ahead[0] <= interval
+        assert interval - 30 < ahead[0] <= interval
 
 
 def test_a_clock_that_is_set_back_during_a_pass_gives_each_account_one_turn(
@@ -93,7 +93,7 @@ def test_a_first_sync_does_not_wait_for_such_a_backoff_or_rest_of_a_folder(
     assert turns.accounts_to_backfill(conn) == ([account] if waits else [])
 
 
-@pytest.mark.parametrize(("age", "tried"), [("6 days 23:59:55", True), ("7 days", False), ("30 days", False)])
+@pytest.mark.parametrize(("age", "tried"), [("6 days 23:59:00", True), ("7 days", False), ("30 days", False)])
 def test_a_stuck_account_is_tried_for_seven_days(
     conn: Connection, settings: Settings, age: str, tried: bool
 ) -> None:

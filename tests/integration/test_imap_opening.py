@@ -241,7 +241,7 @@ def test_a_silent_server_costs_one_timeout(scripted_with: Start, authority: Auth
             on_wait=lambda: calls.append(1),
         )
     assert caught.value.step == ("tls" if security == "tls" else "connect")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 9
     assert calls
 
 
@@ -253,10 +253,7 @@ def test_what_on_wait_raises_ends_the_opening(scripted_with: Start) -> None:
 
     with pytest.raises(Stopped):
         connect(server, server.new_user(), on_wait=stop)
-    end = time.monotonic() + 5
-    while server.open_connections and time.monotonic() < end:
-        time.sleep(0.02)
-    assert server.open_connections == 0
+    run_directory.wait_until(lambda: not server.open_connections, "the end of the connection")
 
 
 def test_the_throttle_counts_every_command_of_the_opening(scripted: ScriptedServer) -> None:
@@ -306,7 +303,7 @@ def test_capability_without_an_answer_is_a_protocol_error(scripted: ScriptedServ
 
 def test_a_server_that_drips_cannot_keep_a_login_open_for_ever(scripted: ScriptedServer) -> None:
     def drip(request: Request) -> None:
-        for _ in range(100):
+        for _ in range(300):
             request.send(b"* OK still thinking\r\n")
             request.delay(0.1)
 
@@ -315,7 +312,7 @@ def test_a_server_that_drips_cannot_keep_a_login_open_for_ever(scripted: Scripte
     with pytest.raises(Transient, match=r"LOGIN: .* timed out after 2 s") as caught:
         connect(scripted, scripted.new_user(), imap_connect_timeout=1, imap_read_timeout=1)
     assert caught.value.step == "login"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 def test_a_server_without_extensions_serves_whole_mailboxes(pymap: Pymap) -> None:

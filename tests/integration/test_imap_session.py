@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from datetime import date
 
@@ -16,6 +15,7 @@ from tests.integration.imap_sessions import connect
 from tests.servers import mail
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot, User
+from tests.servers.run_directory import wait_until
 
 
 @pytest.fixture
@@ -283,9 +283,7 @@ def test_a_session_that_the_server_closed_is_noticed_without_a_command(
         assert session.alive()
         commands = dict(session.commands)
         server.kill()
-        end = time.monotonic() + 10
-        while session.alive() and time.monotonic() < end:
-            time.sleep(0.02)
+        wait_until(lambda: not session.alive(), "the end to be seen")
         assert session.closed
         assert session.commands == commands
 

@@ -29,6 +29,7 @@ from tests.integration.stored import (
     settings_for,
     store,
 )
+from tests.servers.run_directory import PATIENCE
 
 Database = psycopg.Connection[Any]
 
@@ -215,7 +216,7 @@ def test_rows_that_somebody_holds_are_not_waited_for_and_cost_only_their_account
         other.execute("select from folders where id = %s for update", [held.id])
         began = time.monotonic()
         to_the_end(engine)
-        assert 0.9 < time.monotonic() - began < 3
+        assert 0.9 < time.monotonic() - began < 9, "the usual lock_timeout is 10 s"
     assert "Retention failed" in caplog.text
     gone = "select folder_id from messages where deleted_at is not null group by folder_id order by 1"
     assert values(conn, gone) == [free.id]
@@ -265,5 +266,5 @@ def test_counters_of_several_processes_add_up(engine: Engine, settings: Settings
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert values(engine.conn, "select value from metric_counters") == [300.0, 300.0, 300.0]

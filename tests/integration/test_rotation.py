@@ -13,7 +13,7 @@ from mailsync.store import accounts, crypto, db, rotation
 from mailsync.store.db import Connection
 from tests.integration.stored import KEY, new_account, settings_for
 from tests.servers.programs import ENCRYPTION_KEY, Mailsync
-from tests.servers.run_directory import wait_until
+from tests.servers.run_directory import PATIENCE, wait_until
 
 OLD, NEW = bytes.fromhex(KEY), bytes(range(32))
 Database = psycopg.Connection[Any]
@@ -73,7 +73,7 @@ def test_a_password_that_is_set_meanwhile_is_not_lost(database_url: str, begun: 
             rotating.start()
             _wait_for_a_lock(database_url)
             other.execute("commit")
-            rotating.join(10)
+            rotating.join(PATIENCE)
             assert passwords(conn, NEW) == {"a@example.com": "another"}
         else:
             with db.transaction(conn):
@@ -81,7 +81,7 @@ def test_a_password_that_is_set_meanwhile_is_not_lost(database_url: str, begun: 
                 setting = threading.Thread(target=set_password)
                 setting.start()
                 _wait_for_a_lock(database_url)
-            setting.join(10)
+            setting.join(PATIENCE)
             assert passwords(conn, OLD) == {"a@example.com": "another"}
             assert rotation.rotate(conn, [NEW, OLD]).resealed == 1
 

@@ -15,6 +15,7 @@ from mailsync.model import Verdict
 from mailsync.store import accounts, db, turns
 from mailsync.store.db import Connection
 from tests.integration.stored import KEY, new_account, settings_for
+from tests.servers.run_directory import PATIENCE
 
 Step = Callable[[Connection, int], None]
 
@@ -181,6 +182,6 @@ def test_two_changes_at_the_same_moment_lose_no_event(
             waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and pid = %s"
             while database.execute(waiting, [other.info.backend_pid]).fetchone() != (1,):
                 assert thread.is_alive(), "it has to wait for the row"
-        thread.join(10)
+        thread.join(PATIENCE)
     assert told(conn)[1:] == changes
     assert shown(conn) == state

@@ -26,6 +26,9 @@ class Mirror:
             "imap_allow_private_hosts": True,
             "imap_allow_plaintext": True,
             "imap_max_commands_per_minute": 1_000_000,
+            # a busy machine must not end a turn that has nothing to do with time
+            "hot_turn_max": 300,
+            "backfill_turn_max": 300,
         }
         self.settings = settings_for(database_url, **given | changes)
         self.conn = db.connect(self.settings, "test")
