@@ -65,15 +65,15 @@ def test_huge_ranges_cost_nothing() -> None:
 
 def test_a_fragmented_set_is_emptied_batch_by_batch_without_going_through_all_of_it_each_time() -> None:
     left = UidSet.of(range(2, 200_002, 2))
-    began = time.perf_counter()
+    began = time.process_time()
     left.minus(UidSet.of(range(2, 200_002, 4)))
-    whole = time.perf_counter() - began
+    whole = time.process_time() - began
 
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(100):
         left = left.minus(left.newest(500))
     assert (len(left), left.highest) == (50_000, 100_000)
-    assert time.perf_counter() - began < 50 * whole
+    assert time.process_time() - began < 50 * whole
 
 
 def test_nothing_lies_between_bounds_that_are_crossed() -> None:

@@ -190,9 +190,9 @@ def test_a_usual_structure_is_read_much_faster_than_an_unusual_one() -> None:
     unusual = usual.replace(b'"utf-8"', b'"utf\\-8"')
 
     def seconds(text: bytes) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(200):
             parse_structure([text])
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(usual) for _ in range(7)) < 0.7 * min(seconds(unusual) for _ in range(7))
