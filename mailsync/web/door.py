@@ -86,6 +86,8 @@ class _Guest:
             if not 0 <= wanted <= most_body:
                 return None
             return len(self.data) >= self._head + wanted
+        if length.strip().lower() != b"chunked":
+            return None
         ended = self.data.find(b"\r\n0\r\n", self._head - 2) >= 0
         return None if ended or len(self.data) > self._head + most_body else False
 
