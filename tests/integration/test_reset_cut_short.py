@@ -41,7 +41,7 @@ def test_a_reset_that_outlasts_its_turn_goes_on_in_the_next(
         assert isinstance(mirror.fill(), TurnOver)
         assert (mirror.value(live), mirror.folder().live_count) == (3, 3)
 
-        mirror.configure(hot_turn_max=10, backfill_turn_max=10)
+        mirror.configure(hot_turn_max=300, backfill_turn_max=300)
         mirror.settle()
         assert list(ids(mirror.conn, mirror.folder()).values()) == before
         assert_true(mirror)

@@ -263,7 +263,7 @@ def test_a_folder_tracked_again_while_it_is_emptied_is_filled_anew(
         assert mirror.folder("Work").live_count == 2
 
         folders.choose(mirror.conn, mirror.account_id, "Work", tracked=True)
-        mirror.configure(hot_turn_max=10)
+        mirror.configure(hot_turn_max=300)
         mirror.settle()
         assert sorted(mirror.rows("Work")) == list(range(1, 11))
         assert mirror.folder("Work").live_count == 10
