@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from urllib.parse import quote
+import json
+from functools import cache
+from urllib.parse import quote, quote_plus
 
 _secrets: set[str] = set()
 
@@ -17,9 +19,19 @@ def keep(secret: str) -> str:
 
 
 def found_in(text: str) -> list[str]:
-    """Which planted secrets occur in the text: plain, percent-encoded, or as base64."""
+    """Which planted secrets occur in the text: plain, escaped, percent-encoded, in hex or in base64."""
     return sorted(secret for secret in _secrets if any(form in text for form in _forms(secret)))
 
 
-def _forms(secret: str) -> set[str]:
-    return {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")}
+@cache
+def _forms(secret: str) -> frozenset[str]:
+    raw = secret.encode()
+    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
+    forms |= {json.dumps(secret)[1:-1], repr(secret)[1:-1], secret.replace("\\", "\\\\").replace('"', '\\"')}
+    for before in range(3):
+        # inside of something longer base64 begins at any of three places; its first and last letters
+        # there depend on the neighbours
+        code = base64.b64encode(bytes(before) + raw).decode().rstrip("=")
+        inner = code[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        forms |= {inner, inner.translate(str.maketrans("+/", "-_"))}
+    return frozenset(forms)
