@@ -29,7 +29,7 @@ from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.throttle import refill
 from mailsync.model import Endpoint
-from mailsync.store import account_settings, accounts, turns
+from mailsync.store import account_settings, accounts, bodies, turns
 from mailsync.store.account_settings import AccountSettings
 from mailsync.store.db import Connection, transaction
 from mailsync.store.locks import AccountLock, account_lock
@@ -116,6 +116,8 @@ def change_account(
             if wanted.endpoint != before.endpoint:
                 another = _mailbox(wanted.endpoint) != _mailbox(before.endpoint)
                 accounts.reset(conn, account_id, resync=another)
+                if another:
+                    bodies.forget(conn, account_id)
     return tested
 
 

@@ -101,6 +101,11 @@ def save(
     return row is not None
 
 
+def forget(conn: Connection, account_id: int) -> None:
+    """Drop the bodies of live messages: where they are fetched from may hold others now."""
+    run(conn, "forget_bodies", account_id=account_id)
+
+
 def locate(conn: Connection, account_id: int, message_id: int) -> Located | None:
     """Where the message is; None if there is no such message, or its account is being removed."""
     row = run(conn, "locate_message", account_id=account_id, message_id=message_id).fetchone()

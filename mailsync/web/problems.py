@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from math import ceil
 
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app, g, request
 from pydantic import ConfigDict, Field
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
@@ -160,6 +160,9 @@ def _of_ours(error: errors.MailsyncError) -> Response:
         log.warning("The database failed a request", extra=extra)
         detail = "The database is not ready; the service's log has more under this request_id."
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
+    if isinstance(error, errors.ForbiddenHost) and request.method in ("GET", "HEAD"):
+        # who only reads has not named the host
+        return problem(502, error.code, str(error))
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None

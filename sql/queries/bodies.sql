@@ -66,6 +66,20 @@ set body_text = excluded.body_text, body_html = excluded.body_html, raw_bytes = 
     truncated = excluded.truncated, warnings = excluded.warnings, fetched_at = now()
 returning b.fetched_at
 
+-- name: forget_bodies
+-- Those of messages that are on the server, which may be another now. Tombstones keep theirs.
+with forgotten as (
+    delete from message_bodies b
+    using messages m
+    where b.account_id = %(account_id)s and m.account_id = b.account_id and m.id = b.message_pk
+      and m.deleted_at is null
+    returning b.message_pk
+)
+update messages m
+set body_fetched_at = null
+from forgotten f
+where m.account_id = %(account_id)s and m.id = f.message_pk
+
 -- name: try_body_lock
 -- One key of 64 bits: these locks never meet the accounts', which have two of 32, nor are they shown in account_locks.
 select pg_try_advisory_lock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))

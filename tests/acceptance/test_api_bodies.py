@@ -338,3 +338,10 @@ def test_forty_clients_of_stalled_servers_do_not_keep_others_from_an_answer(
     # 10 of each process may wait; neither need have been given as many
     assert 20 <= statuses.count(503) < 40
     assert value(database, "select count(*) from account_locks") == 0
+
+
+def test_a_host_that_may_not_be_connected_to_is_not_the_fault_of_who_reads(box: Box, serve: Serve) -> None:
+    api = serve(IMAP_ALLOW_PRIVATE_HOSTS="false")
+    message_id = box.add(WITH_ATTACHMENT)
+    for what in PATHS:
+        assert "errors" not in assert_problem(get(api, message_id, what), 502, "forbidden_host")

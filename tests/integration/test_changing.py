@@ -54,12 +54,18 @@ def test_another_mailbox_takes_the_place_of_the_old_one(
     with Mirror(database_url, scripted, old) as mirror:
         mirror.settle()
         known = dict(mirror.conn.execute("select message_id, id from messages").fetchall())
+        mirror.conn.execute(
+            "insert into message_bodies (account_id, message_pk, body_text) select account_id, id, 'old' from messages"
+        )
+        mirror.conn.execute("update messages set body_fetched_at = now()")
         change(mirror, username=new.name, password=new.password)
         settle(mirror)
         found = mirrored(mirror)
         assert [uid for uid, _ in found] == [1, 2, 3]
         assert [name for _, name in found] == ["100@mail.test", "101@mail.test", "3@mail.test"]
         assert_counts_are_true(mirror.conn, mirror.folder())
+        assert mirror.value("select count(*) from message_bodies") == 0, "a body may be of another message now"
+        assert mirror.value("select count(body_fetched_at) from messages") == 0
         if not same:
             shared = "select id from messages where deleted_at is null and message_id = '3@mail.test'"
             assert mirror.value(shared) == known["3@mail.test"], "the same message is known again"
