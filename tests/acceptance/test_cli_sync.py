@@ -326,7 +326,7 @@ def test_verify_takes_a_window_into_account(
 
 
 def long_sync(mailsync: Mailsync, dovecot: Dovecot, database: psycopg.Connection[Any]) -> Running:
-    """A sync of 3,000 messages in small batches that is under way; unless hastened it takes fifteen seconds."""
+    """A sync of 3,000 messages in small batches, under way; unless hastened it takes fifteen seconds."""
     user = dovecot.new_user()
     dovecot.seed(user, "INBOX", [message(n) for n in range(3000)])
     add(mailsync, dovecot, user)

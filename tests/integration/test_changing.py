@@ -64,7 +64,9 @@ def test_another_mailbox_takes_the_place_of_the_old_one(
         assert [uid for uid, _ in found] == [1, 2, 3]
         assert [name for _, name in found] == ["100@mail.test", "101@mail.test", "3@mail.test"]
         assert_counts_are_true(mirror.conn, mirror.folder())
-        assert mirror.value("select count(*) from message_bodies") == 0, "a body may be of another message now"
+        assert mirror.value("select count(*) from message_bodies") == 0, (
+            "a body may be of another message now"
+        )
         assert mirror.value("select count(body_fetched_at) from messages") == 0
         if not same:
             shared = "select id from messages where deleted_at is null and message_id = '3@mail.test'"

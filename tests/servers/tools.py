@@ -1,4 +1,4 @@
-"""Programs that some tests need and that not every machine has, by ``@pytest.mark.needs("systemd-analyze")``."""
+"""Programs that some tests need and not every machine has: ``@pytest.mark.needs("systemd-analyze")``."""
 
 from __future__ import annotations
 
