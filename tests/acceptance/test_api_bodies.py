@@ -18,7 +18,7 @@ from tests.acceptance.mirrors import value
 from tests.integration.boxes import ACCOUNT, Box
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
-from tests.servers.run_directory import wait_until
+from tests.servers.run_directory import PATIENCE, wait_until
 from tests.servers.scripted import ScriptedServer
 from tests.servers.session import Request
 
@@ -112,14 +112,14 @@ def test_of_two_who_ask_at_once_one_fetches(
 
     def held(request: Request) -> bytes:
         begun.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
         return request.default()
 
     box.server.on("UID FETCH", held)
     message_id = box.id_of(1)
     with ThreadPoolExecutor(4) as clients:
         asked = [clients.submit(get, api, message_id) for _ in range(4)]
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         wait_until(lambda: waiting_for_locks(database) == 3, "the others to queue")
         go_on.set()
         answers = [each.result() for each in asked]
@@ -322,13 +322,13 @@ def test_forty_clients_of_stalled_servers_do_not_keep_others_from_an_answer(
     with ThreadPoolExecutor(40) as clients:
         asked = [clients.submit(ask, message_id) for message_id in ids[:40]]
         try:
-            wait_until(settled, "all forty to be refused, stalled or queued", 60)
+            wait_until(settled, "all forty to be refused, stalled or queued")
             assert set(refused) == {503}
             for _ in range(10):
                 began = time.monotonic()
                 assert api.get("/health/live").status == 200
                 assert get(api, known).status == 200
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 20, "the others wait for 60 s"
             assert len(refused) < 40
         finally:
             scripted.off("UID FETCH")

@@ -104,7 +104,7 @@ class World:
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until the log holds the text that often."""
-        run_directory.wait_until(lambda: self.log.read_text().count(text) >= times, text, timeout=60)
+        run_directory.wait_until(lambda: self.log.read_text().count(text) >= times, text)
 
     def stop(self) -> None:
         """End everything; nothing secret may stand in the log."""
@@ -113,7 +113,7 @@ class World:
             holder.join(60)
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
-        codes = [process.wait(30) for process in self._processes]
+        codes = [process.wait(run_directory.PATIENCE) for process in self._processes]
         for process in self._processes:
             run_directory.forget(process.pid)
         assert not any(codes), self.log.read_text()
