@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import re
+import select
 import selectors
 import socket
 import threading
@@ -37,7 +38,7 @@ HELD = 16 << 20
 """Bytes that are gathered at most; above that requests are let in as they are."""
 MOST = 500
 """How many may wait here; for one more the one that has waited for longest must go."""
-UNTAKEN = 60.0
+UNTAKEN = 30.0
 """Seconds that an answer may lie unread before its client is taken for gone (``TCP_USER_TIMEOUT``)."""
 
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
@@ -62,6 +63,7 @@ class _Guest:
         # the beginning of it may have come together with the request before
         early = parser.unreader.read() if parser and parser.unreader.buf.getvalue() else b""
         self.data = bytearray(early)
+        self.is_heard = False
         self._head = 0
 
     def has_said_all(self, limits: tuple[int, int]) -> bool | None:
@@ -90,6 +92,12 @@ class _Guest:
             return None
         ended = self.data.find(b"\r\n0\r\n", self._head - 2) >= 0
         return None if ended or len(self.data) > self._head + most_body else False
+
+
+def _takes_answers(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 class Door(threading.Thread):
@@ -154,7 +162,8 @@ class Door(threading.Thread):
         if source == self._bell:
             self._listen()
         elif source in self._guests:
-            self._hear(self._guests[source])
+            guest = self._guests[source]
+            self._let_in(guest) if guest.is_heard else self._hear(guest)
         elif source in self._leaving:
             self._wait_for_end(source)
 
@@ -198,8 +207,12 @@ class Door(threading.Thread):
         if all_said is None or (not all_said and self._held > HELD):
             self._unsure[guest.conn.sock] = time.monotonic() + WITHIN
             self._let_in(guest)
-        elif all_said:
+        elif all_said and _takes_answers(guest.conn.sock):
             self._let_in(guest)
+        elif all_said:
+            # it has not read what it was answered before; no thread shall wait for that
+            guest.is_heard = True
+            self._selector.modify(guest.conn.sock, selectors.EVENT_WRITE)
 
     def _turn_away(self, guest: _Guest) -> None:
         """To gunicorn this is a client that has gone."""

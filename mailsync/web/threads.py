@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import uuid
@@ -63,6 +64,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _goes_on(self, conn: Any) -> bool:
         return self._door is not None and self._door.is_unsure(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Gunicorn's; a client that took nothing for so long is gone, which is no error of ours."""
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "it took nothing of its answer") from error
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         """Gunicorn's; nobody at the door is waited for who says nothing."""

@@ -24,6 +24,7 @@ MIB = 1 << 20
 def victim(start_api: StartApi) -> Iterator[Api]:
     """An API of two processes, which may not err."""
     api = start_api(WEB_CONCURRENCY="2")
+    wait_until(lambda: len(workers(api)) == 2, "both processes")
     before = workers(api)
     yield api
     assert api.get("/health/live").status == 200
@@ -240,6 +241,27 @@ def test_who_sends_slowly_keeps_nobody_waiting(victim: Api) -> None:
         for _ in range(3):
             assert victim.get("/health/live").status == 200
         trickle(slow)
+
+
+def test_who_does_not_read_keeps_nobody_waiting(start_api: StartApi) -> None:
+    api = start_api(WEB_CONCURRENCY="1")
+    many = lines("GET /openapi.json HTTP/1.1", HOST, AUTHORIZATION) * 200
+    with ExitStack() as stack:
+        for _ in range(24):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", api.port))
+            sock.sendall(many)
+        answered = []
+
+        def is_all_full() -> bool:
+            answered.append(len(api.process.lines))
+            return len(answered) > 20 and answered[-20] == answered[-1]
+
+        wait_until(is_all_full, "the end of what fits into buffers", timeout=60)
+        assert answered[-1] < 24 * 200, "there is some left to answer"
+        for _ in range(3):
+            assert api.get("/health/live").status == 200
 
 
 def test_a_process_that_ends_waits_for_nobody_who_says_nothing(start_api: StartApi) -> None:
