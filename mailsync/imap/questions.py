@@ -7,6 +7,7 @@ the others to the mailbox. A completion other than OK is raised as :func:`error_
 from __future__ import annotations
 
 import logging
+import re
 
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
@@ -19,6 +20,8 @@ from mailsync.model import ListedFolder, Listing, MailboxStatus
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
+
+_PART = re.compile(rb"BODY\[[^\]]*\](?:<(\d{1,18})>)?", re.IGNORECASE)
 
 
 def ask_list(wire: Wire, options: bytes) -> list[ListedFolder]:
@@ -113,7 +116,7 @@ def ask_search(wire: Wire, criteria: bytes, *, extended: bool) -> UidSet | None:
 def ask_part(wire: Wire, uid: int, section: str, offset: int, count: int) -> bytes:
     """Ask ``UID FETCH 7 (UID BODY.PEEK[1.2]<0.65536>)``: ``* 3 FETCH (UID 7 BODY[1.2]<0> {9}…)``.
 
-    Raises ProtocolError if the answer is missing or not the bytes of a part.
+    Raises ProtocolError if the answer is missing or not the bytes of a part from `offset` on.
     """
     found: list[bytes] = []
 
@@ -126,11 +129,23 @@ def ask_part(wire: Wire, uid: int, section: str, offset: int, count: int) -> byt
         value = fields[b"BODY[]"]
         if wire.reader.oversized or isinstance(value, list):
             raise ProtocolError("FETCH: the part is not what was asked for")
-        found.append(value or b"")
+        found.append(_from(parts[0], value or b"", offset, count))
         return True
 
     item = f"(UID BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
     wire.run("UID FETCH", b"%d" % uid, item, claim=claim)
     if not found:
         raise ProtocolError("FETCH: the message was not answered")
-    return found[0][:count]
+    return found[0]
+
+
+def _from(told: bytes, data: bytes, offset: int, count: int) -> bytes:
+    """The bytes of the range; `told` says where they begin (RFC 9051 §7.5.2), if the server does."""
+    part = _PART.search(told)
+    origin = part[1] if part else None
+    if origin is None:
+        # a server that knows no ranges answers with all there is, whatever is asked for
+        return data[offset : offset + count] if len(data) > count else data
+    if int(origin) != offset:
+        raise ProtocolError(f"FETCH: asked for bytes from {offset} on, answered from {int(origin)} on")
+    return data[:count]

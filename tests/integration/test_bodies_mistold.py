@@ -1,0 +1,55 @@
+"""Bodies of servers that answer with something else than was asked for: no other bytes are stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from mailsync.engine.bodies import fetch_raw
+from mailsync.errors import ProtocolError
+from tests.integration.boxes import Box, boxed
+from tests.servers import mail
+from tests.servers.scripted import Handler, ScriptedServer
+
+# three ranges
+LONG = mail.message(5, body=b"".join(b"line %07d\r\n" % n for n in range(170_000)))
+
+
+@pytest.fixture
+def box(database_url: str, scripted: ScriptedServer) -> Iterator[Box]:
+    """One message on the scripted server, mirrored."""
+    with boxed(database_url, scripted) as box:
+        yield box
+
+
+def saying(item: bytes) -> Handler:
+    """Answer each FETCH with this item of the second message."""
+    return lambda request: b"* 2 FETCH (UID 2 %s)\r\n" % item + request.tagged(b"OK done")
+
+
+def raw(box: Box, message_id: int) -> bytes:
+    with fetch_raw(box.mirror.engine, box.mirror.account_id, message_id) as spooled:
+        return b"".join(spooled)
+
+
+def test_a_server_that_knows_no_ranges_gives_each_byte_once(box: Box) -> None:
+    message_id = box.add(LONG)
+    box.server.on("UID FETCH", saying(b"BODY[] {%d}\r\n%s" % (len(LONG), LONG)))
+    assert raw(box, message_id) == LONG
+    body = box.fetch(message_id)
+    assert (body.raw_bytes, body.warnings) == (len(LONG), ())
+
+
+def test_a_server_that_does_not_say_where_a_range_begins_is_believed(box: Box) -> None:
+    message_id = box.add(LONG)
+    box.server.on("UID FETCH", lambda request: re.sub(rb"\]<\d+> ", b"] ", request.default(), count=1))
+    assert raw(box, message_id) == LONG
+
+
+def test_a_range_from_elsewhere_is_the_servers_failure(box: Box) -> None:
+    message_id = box.add(LONG)
+    box.server.on("UID FETCH", lambda request: request.default().replace(b"]<1048576> ", b"]<0> ", 1))
+    box.fails(message_id, ProtocolError)
+    assert box.mirror.value("select count(*) from message_bodies") == 0
