@@ -144,6 +144,8 @@ class Download:
         self._still_there(turn, folder)
         if doubt is not None and not self._was_short:
             raise doubt
+        if not self.section and not self.offset and self._size:
+            raise ProtocolError(f"FETCH: the server answers nothing for a message of {self._size} bytes")
         return b""
 
     def _still_there(self, turn: Turn, folder: FolderState) -> None:

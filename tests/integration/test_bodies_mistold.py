@@ -53,3 +53,19 @@ def test_a_range_from_elsewhere_is_the_servers_failure(box: Box) -> None:
     box.server.on("UID FETCH", lambda request: request.default().replace(b"]<1048576> ", b"]<0> ", 1))
     box.fails(message_id, ProtocolError)
     assert box.mirror.value("select count(*) from message_bodies") == 0
+
+
+@pytest.mark.parametrize("nothing", [b"NIL", b'""', b"{0}\r\n"])
+def test_nothing_in_the_place_of_a_message_is_not_its_body(box: Box, nothing: bytes) -> None:
+    message_id = box.add(mail.message(5))
+    box.server.on("UID FETCH", saying(b"BODY[]<0> " + nothing))
+    box.fails(message_id, ProtocolError)
+    assert box.mirror.value("select count(*) from message_bodies") == 0
+    assert box.mirror.value("select deleted_at from messages where id = %s", message_id) is None
+    box.server.off("UID FETCH")
+    assert box.fetch(message_id).text == "Text of message 5.\n"
+
+
+def test_a_message_without_a_byte_has_an_empty_body(box: Box) -> None:
+    body = box.fetch(box.add(b""))
+    assert (body.text, body.raw_bytes) == ("", 0)
