@@ -19,7 +19,7 @@ from mailsync.engine.downloading import Download
 from mailsync.engine.work import Engine
 from mailsync.errors import Gone, NotFound, Paused, ProtocolError
 from mailsync.model import Attachment
-from mailsync.store import bodies
+from mailsync.store import bodies, db
 from mailsync.store.bodies import Body, Located
 from mailsync.store.locks import body_lock
 
@@ -86,17 +86,21 @@ def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
         downloading.run(engine, download)
         spool.seek(0)
         parsed = mime.parse(spool, truncated=download.is_cut)
-        bodies.save(
-            conn,
-            account_id,
-            message_id,
-            text=parsed.text,
-            html=parsed.html,
-            attachments=parsed.attachments,
-            raw_bytes=download.offset,
-            truncated=download.is_cut,
-            warnings=parsed.warnings,
-        )
+        with db.transaction(conn):
+            bodies.save(
+                conn,
+                account_id,
+                message_id,
+                text=parsed.text,
+                html=parsed.html,
+                attachments=parsed.attachments,
+                raw_bytes=download.offset,
+                truncated=download.is_cut,
+                warnings=parsed.warnings,
+            )
+            # the lock was let go before, and whoever changes the account drops only bodies that are stored
+            if download.mailbox != bodies.hold_mailbox(conn, account_id):
+                raise downloading.another_mailbox(message_id)
     body = bodies.load(conn, account_id, message_id)
     if body is None:
         raise NotFound(f"message {message_id} was removed meanwhile")

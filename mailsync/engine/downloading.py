@@ -50,7 +50,8 @@ class Download:
 
     `sink` is given the bytes in order, with the transfer `encoding` undone; None asks the part's own header
     for it. At most `most` bytes are fetched; ``is_cut`` tells that there were more. `size` is how many the
-    server has told that there are. ``decoded`` counts what went to the sink, ``offset`` what was fetched.
+    server has told that there are. ``decoded`` counts what went to the sink, ``offset`` what was fetched, and
+    ``mailbox`` is the host and the user whose it is.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Download:
     ) -> None:
         self.located = located
         self.section = section
+        self.mailbox: tuple[str, str] | None = None
         self.offset = 0
         self.decoded = 0
         self.is_cut = False
@@ -87,7 +89,10 @@ class Download:
                 self.error = error
 
     def _fetch(self, turn: Turn) -> None:
-        located, session = self.located, turn.session
+        located, session, endpoint = self.located, turn.session, turn.account.endpoint
+        if self.mailbox not in (None, (endpoint.host, endpoint.username)):
+            raise another_mailbox(located.message_id)
+        self.mailbox = endpoint.host, endpoint.username
         folder = next((f for f in turn.folders if f.id == located.folder_id), None)
         if folder is None:
             raise NotFound(f"message {located.message_id} has no folder any more")
@@ -232,6 +237,13 @@ def run(engine: Engine, download: Download) -> None:
             if download.error is not None:
                 raise download.error
             return
+
+
+def another_mailbox(message_id: int) -> UidValidityMoved:
+    """Its account was pointed at another mailbox while it was fetched: its UID may name another message."""
+    return UidValidityMoved(
+        f"message {message_id}: its account became another mailbox meanwhile; ask again after the next sync"
+    )
 
 
 def held_back(

@@ -101,6 +101,12 @@ def save(
     return row is not None
 
 
+def hold_mailbox(conn: Connection, account_id: int) -> tuple[str, str] | None:
+    """The host and the user name of an account, which stay so until the transaction ends; None without it."""
+    row = run(conn, "hold_mailbox", account_id=account_id).fetchone()
+    return (row[0], row[1]) if row else None
+
+
 def forget(conn: Connection, account_id: int) -> None:
     """Drop the bodies of live messages: where they are fetched from may hold others now."""
     run(conn, "forget_bodies", account_id=account_id)

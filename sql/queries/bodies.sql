@@ -66,6 +66,11 @@ set body_text = excluded.body_text, body_html = excluded.body_html, raw_bytes = 
     truncated = excluded.truncated, warnings = excluded.warnings, fetched_at = now()
 returning b.fetched_at
 
+-- name: hold_mailbox
+-- After store_body, in its transaction: a change of the account is either seen here or waits, and then finds the body.
+-- In this order, since a worker's transactions too write messages before their account.
+select imap_host, username from accounts where id = %(account_id)s for share
+
 -- name: forget_bodies
 -- Those of messages that are on the server, which may be another now. Tombstones keep theirs.
 with forgotten as (

@@ -55,7 +55,8 @@ def test_another_mailbox_takes_the_place_of_the_old_one(
         mirror.settle()
         known = dict(mirror.conn.execute("select message_id, id from messages").fetchall())
         mirror.conn.execute(
-            "insert into message_bodies (account_id, message_pk, body_text) select account_id, id, 'old' from messages"
+            "insert into message_bodies (account_id, message_pk, body_text)"
+            " select account_id, id, 'old' from messages"
         )
         mirror.conn.execute("update messages set body_fetched_at = now()")
         change(mirror, username=new.name, password=new.password)
