@@ -192,14 +192,19 @@ class SlowClient:
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_TOKEN}\r\n\r\n"
         self._socket.sendall(request.encode())
         self._file = self._socket.makefile("rb")
+        self._taken = b""
         self.status = int(self._file.readline().split()[1])
         while self._file.readline().strip():
             pass
 
+    def sip(self) -> None:
+        """Take a little: who takes nothing for half a minute is given up."""
+        self._taken += self._file.read(64 * 1024)
+
     def rest(self) -> bytes:
-        """Read on, to the end of the file, which is to close the connection."""
+        """Read on, to the end of the file, which is to close the connection; returns all of it."""
         self._socket.shutdown(socket.SHUT_WR)
-        return self._file.read()
+        return self._taken + self._file.read()
 
     def go_away(self) -> None:
         self._file.close()
@@ -242,7 +247,9 @@ def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
     letterbox.mirror.hot()
     assert spools(api, spool_directory) == 1
 
+    slow.sip()
     others = [SlowClient(api, path) for _ in range(24)]
+    slow.sip()
     statuses = [each.status for each in others]
     assert set(statuses) == {200, 503}
     # both processes send as many as they may, this one's among them, and neither more
@@ -252,7 +259,9 @@ def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
     assert spools(api, spool_directory) == 1 + statuses.count(200)
     for each in others:
         each.go_away()
+    slow.sip()
     wait_until(lambda: spools(api, spool_directory) == 1, "the files to be closed")
+    slow.sip()
     assert digest(api, path) == (len(raw), hashlib.sha256(raw).hexdigest())
     assert slow.rest() == raw
     slow.go_away()
