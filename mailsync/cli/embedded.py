@@ -8,7 +8,9 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from urllib.parse import quote
 from mailsync.errors import ConfigError, DatabaseUnavailable
 
 _LONGEST = 70
+_START_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,21 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
 
 
 def _start(package: Any, data: Path) -> Any:
-    try:
-        return package.get_server(data, cleanup_mode="stop")
-    except Exception as error:
-        failed = package.PostgresServer._instances.pop(data, None)
-        if failed is not None:
-            atexit.unregister(failed._cleanup)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DatabaseUnavailable(f"the embedded Postgres does not start: {reason}") from error
+    until = time.monotonic() + _START_WITHIN
+    while True:
+        try:
+            return package.get_server(data, cleanup_mode="stop")
+        except Exception as error:
+            failed = package.PostgresServer._instances.pop(data, None)
+            if failed is not None:
+                atexit.unregister(failed._cleanup)
+            # the package waits for ten seconds and wants what it finds to be ready: a slow machine goes on
+            is_starting = isinstance(error, subprocess.TimeoutExpired | AssertionError)
+            if is_starting and time.monotonic() < until:
+                time.sleep(0.5)
+                continue
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DatabaseUnavailable(f"the embedded Postgres does not start: {reason}") from error
 
 
 @contextmanager
