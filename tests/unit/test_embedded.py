@@ -42,5 +42,5 @@ def test_a_server_that_does_not_start_is_said_with_the_reason(
     error: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_START_WITHIN", 0.0)
-    with pytest.raises(DatabaseUnavailable, match="does not start: .*(pg_ctl|no space left)"):
+    with pytest.raises(DatabaseUnavailable, match=r"does not start: .*(pg_ctl|no space left)"):
         embedded._start(package(error(), "too late"), DATA)
