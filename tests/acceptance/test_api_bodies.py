@@ -257,12 +257,12 @@ def test_a_client_that_follows_retry_after_has_its_body_once_the_lock_is_free(
         assert 1 <= int(refused.headers["Retry-After"]) <= 10
         with ThreadPoolExecutor(1) as client:
             asked = client.submit(patient, api, message_id)
-            api.process.wait_for(lambda: len(refusals(api)) == 2)
+            api.process.wait_for(lambda: len(refusals(api)) >= 2)
             holder.close()
             answer = asked.result()
     assert (answer.status, json.loads(answer.data)["body_text"]) == (200, "Text of message 0.\n")
     assert answer.retries
-    assert [each.status for each in answer.retries.history] == [503]
+    assert {each.status for each in answer.retries.history} == {503}
 
 
 @pytest.mark.long
