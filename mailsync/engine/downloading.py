@@ -117,7 +117,7 @@ class Download:
             self._put(self._decoder.feed(data))
             # servers tell sizes that are wrong, and some answer with less than was asked for
             self._was_short = len(data) < count
-            if self._was_short and (self._size is None or self.offset >= self._size):
+            if self._was_short and self._size is not None and self.offset >= self._size:
                 break
             turn.checkpoint()
         self._put(self._decoder.finish())

@@ -12,6 +12,7 @@ from mailsync.errors import ProtocolError
 from tests.integration.boxes import Box, boxed
 from tests.servers import mail
 from tests.servers.scripted import Handler, ScriptedServer
+from tests.servers.session import Request
 
 # three ranges
 LONG = mail.message(5, body=b"".join(b"line %07d\r\n" % n for n in range(170_000)))
@@ -45,6 +46,22 @@ def test_a_server_that_knows_no_ranges_gives_each_byte_once(box: Box) -> None:
 def test_a_server_that_does_not_say_where_a_range_begins_is_believed(box: Box) -> None:
     message_id = box.add(LONG)
     box.server.on("UID FETCH", lambda request: re.sub(rb"\]<\d+> ", b"] ", request.default(), count=1))
+    assert raw(box, message_id) == LONG
+
+
+@pytest.mark.parametrize("size", [None, len(LONG), len(LONG) + 1000])
+def test_a_server_that_sends_less_than_it_is_asked_for_is_asked_for_the_rest(
+    box: Box, size: int | None
+) -> None:
+    message_id = box.add(LONG)
+    box.mirror.conn.execute("update messages set size_bytes = %s where id = %s", [size, message_id])
+
+    def at_most(request: Request) -> bytes:
+        head, literal, rest = re.split(rb"\{(?=\d+\}\r\n)|\}\r\n", request.default(), maxsplit=2)
+        data, tail = rest[: int(literal)], rest[int(literal) :]
+        return b"%s{%d}\r\n%s%s" % (head, len(data[:700_000]), data[:700_000], tail)
+
+    box.server.on("UID FETCH", at_most)
     assert raw(box, message_id) == LONG
 
 
