@@ -33,7 +33,7 @@ from mailsync.errors import (
 )
 from mailsync.imap import Session
 from mailsync.model import FolderState
-from mailsync.store import messages
+from mailsync.store import accounts, messages
 from mailsync.store.bodies import Located
 from mailsync.uids import UidSet
 
@@ -233,7 +233,7 @@ def run(engine: Engine, download: Download) -> None:
             again = False
         else:
             if turn is None:
-                raise Paused(f"account {download.located.email} is paused")
+                raise _left_alone(engine, download.located)
             if download.error is not None:
                 raise download.error
             return
@@ -267,6 +267,13 @@ def _held_back(turn: Turn) -> MailsyncError | None:
     return held_back(
         account.sync_state, account.sync_state_reason, account.sync_state_message, left if left > 0 else None
     )
+
+
+def _left_alone(engine: Engine, located: Located) -> MailsyncError:
+    found = accounts.find_removal(engine.conn, located.account_id)
+    if found is None or found[1] is not None:
+        return NotFound(f"message {located.message_id} was removed meanwhile")
+    return Paused(f"account {located.email} is paused")
 
 
 def _range(turn: Turn) -> int:

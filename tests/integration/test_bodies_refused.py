@@ -13,6 +13,7 @@ from mailsync.errors import (
     AuthenticationFailed,
     Busy,
     Gone,
+    MailsyncError,
     NotFound,
     Paused,
     ProtocolError,
@@ -21,11 +22,11 @@ from mailsync.errors import (
     Transient,
     UidValidityMoved,
 )
-from mailsync.store import bodies
+from mailsync.store import bodies, db
 from mailsync.store.locks import account_lock, body_lock
 from tests.integration.boxes import Box, another, boxed
 from tests.servers import mail, planted
-from tests.servers.run_directory import wait_until
+from tests.servers.run_directory import PATIENCE, wait_until
 from tests.servers.scripted import ScriptedServer
 from tests.servers.session import Request
 
@@ -131,6 +132,33 @@ def test_commands_that_run_out_on_the_way_are_waited_for_without_the_lock(box: B
 def test_a_paused_account_is_left_alone(box: Box) -> None:
     box.mirror.conn.execute("update accounts set paused_at = now()")
     box.fails(box.id_of(1), Paused)
+    assert box.asked() == []
+
+
+@pytest.mark.parametrize(("column", "kind"), [("paused_at", Paused), ("deleting_at", NotFound)])
+def test_an_account_that_is_paused_or_removed_while_its_lock_is_waited_for(
+    box: Box, column: str, kind: type[MailsyncError]
+) -> None:
+    message_id = box.id_of(1)
+    box.mirror.configure(body_lock_wait=PATIENCE)
+    told: list[MailsyncError] = []
+
+    def fetch() -> None:
+        try:
+            box.fetch(message_id)
+        except MailsyncError as error:
+            told.append(error)
+
+    settings = box.mirror.settings
+    with db.connect(settings, "person") as person:
+        with account_lock(person, box.mirror.account_id, settings):
+            reader = threading.Thread(target=fetch)
+            reader.start()
+            waiting = "select count(*) from account_locks where not granted"
+            wait_until(lambda: person.execute(waiting).fetchone() == (1,), "the reader to wait")
+            person.execute(f"update accounts set {column} = now()")
+        reader.join(PATIENCE)
+    assert [type(error) for error in told] == [kind]
     assert box.asked() == []
 
 
