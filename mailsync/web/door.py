@@ -38,7 +38,7 @@ HELD = 16 << 20
 """Bytes that are gathered at most; above that requests are let in as they are."""
 MOST = 500
 """How many may wait here; for one more the one that has waited for longest must go."""
-UNTAKEN = 30.0
+UNTAKEN = 40.0
 """Seconds that an answer may lie unread before its client is taken for gone (``TCP_USER_TIMEOUT``)."""
 
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
