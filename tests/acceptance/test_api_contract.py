@@ -2,7 +2,7 @@
 
 It runs as a program, since only so all of its phases do: the edges of each schema (coverage), random requests
 (fuzzing), and sequences of them by links (stateful), with all checks and with its own readable report. A
-longer run, with other numbers: ``make contract EXAMPLES=1000 SEED=2``.
+longer run, with other numbers: ``make contract EXAMPLES=300 SEED=2``.
 """
 
 from __future__ import annotations
