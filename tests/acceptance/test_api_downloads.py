@@ -279,7 +279,7 @@ def test_a_client_that_takes_nothing_for_half_a_minute_is_given_up(
     api = serve(TMPDIR=str(spool_directory))
     slow = SlowClient(api, path)
     assert spools(api, spool_directory) == 1
-    wait_until(lambda: spools(api, spool_directory) == 0, "the file to be closed", 60)
+    wait_until(lambda: spools(api, spool_directory) == 0, "the file to be closed")
     assert len(slow.rest()) < len(raw)
     slow.go_away()
     api.process.wait_for("Gave up a client")

@@ -24,7 +24,7 @@ def client(start_api: StartApi) -> Iterator[Client]:
     api = start_api(WEB_CONCURRENCY="2")
     yield Client(api)
     api.process.terminate()
-    assert api.process.wait(20) == 0
+    assert api.process.wait() == 0
 
 
 def test_folders_are_listed_and_chosen_and_the_worker_follows_at_once(

@@ -273,7 +273,7 @@ def test_a_process_that_ends_waits_for_nobody_who_says_nothing(start_api: StartA
             assert sock.recv(15) == b"HTTP/1.1 200 OK"
         assert api.get("/health/live").status == 200
         api.process.terminate()
-        assert api.process.wait(60) == 0
+        assert api.process.wait() == 0
 
 
 def trickle(slow: list[socket.socket]) -> None:
