@@ -139,7 +139,7 @@ class Download:
         doubt: FolderError | ProtocolError | None = None
         data = b""
         try:
-            data = turn.session.fetch_part(self.located.uid, self.section, self.offset, count)
+            data = self._ask(turn.session, count)
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
                 raise
@@ -152,6 +152,25 @@ class Download:
         if not self.section and not self.offset and self._size:
             raise ProtocolError(f"FETCH: the server answers nothing for a message of {self._size} bytes")
         return b""
+
+    def _ask(self, session: Session, count: int) -> bytes:
+        located = self.located
+        if self.offset or located.internal_date is None or located.size_bytes is None:
+            return session.fetch_part(located.uid, self.section, self.offset, count)
+        data, told = session.fetch_beginning(located.uid, self.section, count)
+        # one of them alone proves nothing: there are servers that are not sure of it
+        if all(
+            said not in (None, known)
+            for said, known in (
+                (told.internal_date, located.internal_date),
+                (told.size_bytes, located.size_bytes),
+            )
+        ):
+            raise UidValidityMoved(
+                f"message {located.message_id}: its UID names another message on the server now, without"
+                " another UIDVALIDITY; reset the account with resync"
+            )
+        return data
 
     def _still_there(self, turn: Turn, folder: FolderState) -> None:
         """Search for the message; if it is gone, tombstone its row and raise Gone."""

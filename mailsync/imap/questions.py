@@ -12,11 +12,12 @@ import re
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
 from mailsync.imap.listing import is_list, listed_name, parse_list, parse_status
+from mailsync.imap.messages import build_state
 from mailsync.imap.replies import quoted
 from mailsync.imap.searching import parse_search
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
-from mailsync.model import ListedFolder, Listing, MailboxStatus
+from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
@@ -113,12 +114,15 @@ def ask_search(wire: Wire, criteria: bytes, *, extended: bool) -> UidSet | None:
     return UidSet(each for uids in found for each in uids.ranges)
 
 
-def ask_part(wire: Wire, uid: int, section: str, offset: int, count: int) -> bytes:
+def ask_part(
+    wire: Wire, uid: int, section: str, offset: int, count: int, *, identified: bool = False
+) -> tuple[bytes, MessageState]:
     """Ask ``UID FETCH 7 (UID BODY.PEEK[1.2]<0.65536>)``: ``* 3 FETCH (UID 7 BODY[1.2]<0> {9}…)``.
 
-    Raises ProtocolError if the answer is missing or not the bytes of a part from `offset` on.
+    With `identified` the message's date and size are asked for too. Raises ProtocolError if the answer is
+    missing or not the bytes of a part from `offset` on.
     """
-    found: list[bytes] = []
+    found: list[tuple[bytes, MessageState]] = []
 
     def claim(parts: list[bytes]) -> bool:
         if not is_fetch(parts):
@@ -129,10 +133,11 @@ def ask_part(wire: Wire, uid: int, section: str, offset: int, count: int) -> byt
         value = fields[b"BODY[]"]
         if wire.reader.oversized or isinstance(value, list):
             raise ProtocolError("FETCH: the part is not what was asked for")
-        found.append(_from(parts[0], value or b"", offset, count))
+        found.append((_from(parts[0], value or b"", offset, count), build_state(uid, fields)))
         return True
 
-    item = f"(UID BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
+    more = "INTERNALDATE RFC822.SIZE " if identified else ""
+    item = f"(UID {more}BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
     wire.run("UID FETCH", b"%d" % uid, item, claim=claim)
     if not found:
         raise ProtocolError("FETCH: the message was not answered")

@@ -280,9 +280,11 @@ class Session:
 
         Less than `count` is the end of the section. Raises ProtocolError if the server does not answer.
         """
-        if not _SECTION.fullmatch(section):
-            raise ValueError("section: expected a part number, HEADER, TEXT or nothing")
-        return ask_part(self._wire, uid, section, offset, count)
+        return ask_part(self._wire, uid, _checked(section), offset, count)[0]
+
+    def fetch_beginning(self, uid: int, section: str, count: int) -> tuple[bytes, MessageState]:
+        """As :meth:`fetch_part` from 0, with the message's date and size as far as the server tells them."""
+        return ask_part(self._wire, uid, _checked(section), 0, count, identified=True)
 
     # -- capabilities that are none ----------------------------------------------------------------
 
@@ -305,3 +307,9 @@ class Session:
 
     def _hide(self, capabilities: frozenset[str]) -> None:
         self._hidden |= capabilities
+
+
+def _checked(section: str) -> str:
+    if not _SECTION.fullmatch(section):
+        raise ValueError("section: expected a part number, HEADER, TEXT or nothing")
+    return section

@@ -38,7 +38,8 @@ class Body:
 class Located:
     """Where a message is on its server, and how its account is.
 
-    ``backoff`` are the seconds for which the account is left alone, None without a backoff.
+    ``internal_date`` is None where the server did not tell it. ``backoff`` are the seconds for which the
+    account is left alone, None without a backoff.
     """
 
     account_id: int
@@ -46,6 +47,7 @@ class Located:
     folder_id: int
     uidvalidity: int
     uid: int
+    internal_date: datetime | None
     size_bytes: int | None
     deleted_reason: str | None
     path: str

@@ -19,7 +19,9 @@ where m.id = %(message_id)s and a.deleting_at is null
 -- name: locate_message
 -- Where a message is on its server, and what of its account stands against asking there. A time further ahead than
 -- any backoff reaches was set before the clock was corrected.
-select m.folder_id, m.uidvalidity, m.uid, m.size_bytes, m.deleted_reason, f.path, a.email,
+select m.folder_id, m.uidvalidity, m.uid,
+       case when not m.parse_errors && '{internal_date,unfetchable}' then m.internal_date end as internal_date,
+       m.size_bytes, m.deleted_reason, f.path, a.email,
        a.paused_at is not null as paused, a.sync_state, a.sync_state_reason, a.sync_state_message,
        case when a.backoff_until between now() and now() + interval '61 minutes'
             then extract(epoch from a.backoff_until - now())::double precision end as backoff

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from mailsync.engine.bodies import fetch_raw
-from mailsync.errors import ProtocolError
+from mailsync.errors import ProtocolError, UidValidityMoved
 from tests.integration.boxes import Box, boxed
 from tests.servers import mail
 from tests.servers.scripted import Handler, ScriptedServer
@@ -80,6 +81,22 @@ def test_nothing_in_the_place_of_a_message_is_not_its_body(box: Box, nothing: by
     assert box.mirror.value("select count(*) from message_bodies") == 0
     assert box.mirror.value("select deleted_at from messages where id = %s", message_id) is None
     box.server.off("UID FETCH")
+    assert box.fetch(message_id).text == "Text of message 5.\n"
+
+
+def test_another_message_under_the_uid_is_not_the_rows(box: Box) -> None:
+    """As after a server has made a folder anew, or changed two names, and kept UIDVALIDITY and UIDs."""
+    known = mail.message(5)
+    message_id = box.add(known)
+    box.folder.mails[2] = replace(
+        box.folder.mails[2], raw=b"Subject: x\r\n\r\n", date=b"02-Feb-2024 10:00:00 +0000"
+    )
+    assert "another message" in str(box.fails(message_id, UidValidityMoved))
+    with pytest.raises(UidValidityMoved):
+        raw(box, message_id)
+    assert box.mirror.value("select count(*) from message_bodies") == 0
+    # a server may tell another size, or another date, of the same message
+    box.folder.mails[2] = replace(box.folder.mails[2], raw=known)
     assert box.fetch(message_id).text == "Text of message 5.\n"
 
 
