@@ -21,6 +21,7 @@ from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.web import memory
 from mailsync.web.alive import Watch
+from mailsync.web.threads import is_news
 
 try:
     _settings = Settings.from_env(
@@ -70,7 +71,9 @@ def on_reload(server: Any) -> None:
     and the code is loaded: what has changed there needs a restart.
     """
     logs.configure(_settings)
-    logging.getLogger("gunicorn.error").propagate = True
+    log = logging.getLogger("gunicorn.error")
+    log.propagate = True
+    log.addFilter(is_news)
 
 
 def when_ready(server: Any) -> None:

@@ -1,10 +1,14 @@
-"""gunicorn's threaded worker, whose answers to what is no HTTP request are problem documents too."""
+"""gunicorn's threaded worker: time limits for clients, and problem documents for what is no HTTP request.
+
+Against many clients that send a byte now and then it needs a proxy in front, as gunicorn itself does.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
 import socket
+import struct
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -14,11 +18,12 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync.logs import redact
-from mailsync.web import MAX_BODY
-from mailsync.web.door import Door
 from mailsync.web.problems import MEDIA, Problem
 
 log = logging.getLogger(__name__)
+
+STALLED = 20
+"""Seconds in which a client has to send, or to take, something."""
 
 # by name, since not every release of gunicorn has each; all others are 400
 _STATUS = {
@@ -32,51 +37,22 @@ _BUG = (500, "internal", "The server made an error; its log has more under this 
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """``gthread``, with a door before its threads, and words of its own for what is no request."""
-
-    _door: Door | None = None
-
-    def init_process(self) -> None:
-        """After the fork: open the door."""
-        if not self.cfg.is_ssl:
-            head = self.cfg.limit_request_fields * (self.cfg.limit_request_field_size + 2)
-            self._door = Door(super().enqueue_req, (head + self.cfg.limit_request_line, MAX_BODY))
-            self._door.start()
-        super().init_process()
+    """``gthread``, but a client that stops halfway keeps no thread, and with words for what is no request."""
 
     def enqueue_req(self, conn: Any) -> None:
-        """Gunicorn's, once a request has come."""
-        if self._door:
-            self._door.receive(conn)
-        else:
-            super().enqueue_req(conn)
-
-    def handle(self, conn: Any) -> Any:
-        """Gunicorn's; but the end of a connection is waited for at the door."""
-        stays = bool(super().handle(conn)) and not self._goes_on(conn)
-        if self._door:
-            self._door.has_answered(conn, stays=stays)
-        return stays
-
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        # gunicorn's waits for what the application did not read of the request, in the thread
-        return not self._goes_on(conn) and bool(super()._keepalive_after(conn, keepalive))
-
-    def _goes_on(self, conn: Any) -> bool:
-        return self._door is not None and self._door.is_unsure(conn)
+        """Gunicorn's; from now on no read and no write waits for longer than ``STALLED``."""
+        stalled = struct.pack("ll", STALLED, 0)
+        # by the kernel, since gunicorn sets the timeout that Python knows of back to none
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stalled)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stalled)
+        super().enqueue_req(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Gunicorn's; a client that took nothing for so long is gone, which is no error of ours."""
         try:
             return super().handle_request(req, conn)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise ConnectionResetError(errno.ECONNRESET, "it took nothing of its answer") from error
-
-    def handle_exit(self, sig: Any, frame: Any) -> None:
-        """Gunicorn's; nobody at the door is waited for who says nothing."""
-        super().handle_exit(sig, frame)
-        if self._door:
-            self._door.close()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer with a problem document, log one line, and let gunicorn close the connection."""
@@ -91,6 +67,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             log.error("Request failed", exc_info=exc, extra=extra)
         with suppress(OSError):
             client.sendall(_answer(status, code, detail, request_id))
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """A filter for gunicorn's log: that a client stalled is no error, and needs no traceback."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 
 def _answer(status: int, code: str, detail: str, request_id: str) -> bytes:

@@ -212,8 +212,7 @@ def test_a_huge_document_is_cut_off_and_not_kept(victim: Api) -> None:
     assert memory(victim) - before < 30 * MIB
 
 
-SLOW = (
-    b"",
+HALF = (
     LIVE.encode(),
     LIVE.encode() + b"\r\nHost: localhost\r\nX-A: ",
     lines(POST, HOST, AUTHORIZATION, JSON, "Content-Length: 1000", body=b"{"),
@@ -221,29 +220,25 @@ SLOW = (
     lines(
         "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, JSON, "Transfer-Encoding: chunked", body=b"5\r\n{"
     ),
-    lines(
-        "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, JSON, "Expect: 100-continue", "Content-Length: 9"
-    ),
-    lines("GET /health/live HTTP/1.1", HOST, "Content-Length: 1000", body=b"{"),
-    # these have their answer, and do not go
-    lines("GET /health/live HTTP/1.1", HOST, "Connection: close"),
-    b"nonsense\r\n\r\n",
 )
 
 
-def test_who_sends_slowly_keeps_nobody_waiting(victim: Api) -> None:
+def test_who_stops_halfway_is_cut_off_and_leaves_no_traceback(start_api: StartApi) -> None:
+    api = start_api(WEB_CONCURRENCY="1")
     with ExitStack() as stack:
-        slow = []
-        for n in range(150):
-            sock = stack.enter_context(connected(victim.port))
-            sock.sendall(SLOW[n % len(SLOW)])
-            slow.append(sock)
-        for _ in range(3):
-            assert victim.get("/health/live").status == 200
-        trickle(slow)
+        silent = [stack.enter_context(connected(api.port)) for _ in range(60)]
+        halfway = [stack.enter_context(connected(api.port)) for _ in range(30)]
+        for n, sock in enumerate(halfway):
+            sock.sendall(HALF[n % len(HALF)])
+        # more than there are threads; each keeps its own for a while
+        wait_until(lambda: serves(api), "an answer in spite of them", timeout=120)
+        for sock in halfway:
+            drain(sock)
+        assert len(silent) == 60
+    assert "Traceback" not in api.process.output
 
 
-def test_who_does_not_read_keeps_nobody_waiting(start_api: StartApi) -> None:
+def test_who_does_not_read_is_given_up(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     many = lines("GET /openapi.json HTTP/1.1", HOST, AUTHORIZATION) * 200
     with ExitStack() as stack:
@@ -252,44 +247,13 @@ def test_who_does_not_read_keeps_nobody_waiting(start_api: StartApi) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", api.port))
             sock.sendall(many)
-        answered = []
-
-        def is_all_full() -> bool:
-            answered.append(len(api.process.lines))
-            return len(answered) > 20 and answered[-20] == answered[-1]
-
-        wait_until(is_all_full, "the end of what fits into buffers", timeout=60)
-        assert answered[-1] < 24 * 200, "there is some left to answer"
-        for _ in range(3):
-            assert api.get("/health/live").status == 200
+        wait_until(lambda: serves(api), "an answer in spite of them", timeout=120)
+    assert "Traceback" not in api.process.output
 
 
-def test_a_process_that_ends_waits_for_nobody_who_says_nothing(start_api: StartApi) -> None:
-    api = start_api(WEB_CONCURRENCY="2", GUNICORN_CMD_ARGS="--graceful-timeout 120")
-    with ExitStack() as stack:
-        kept = [stack.enter_context(connected(api.port)) for _ in range(30)]
-        for sock in kept[:10]:
-            sock.sendall(lines(LIVE, HOST))
-            assert sock.recv(15) == b"HTTP/1.1 200 OK"
-        assert api.get("/health/live").status == 200
-        api.process.terminate()
-        assert api.process.wait() == 0
-
-
-def trickle(slow: list[socket.socket]) -> None:
-    """A byte now and then keeps nothing open for ever."""
-
-    def all_closed() -> bool:
-        for sock in list(slow):
-            try:
-                sock.send(b"x")
-                sock.settimeout(0.01)
-                if sock.recv(65536) == b"":
-                    slow.remove(sock)
-            except TimeoutError:
-                pass
-            except OSError:
-                slow.remove(sock)
-        return not slow
-
-    wait_until(all_closed, "the end of all slow connections", timeout=90)
+def serves(api: Api) -> bool:
+    """Whether an answer comes before the client has had enough."""
+    try:
+        return api.get("/health/live").status == 200
+    except TimeoutError:
+        return False

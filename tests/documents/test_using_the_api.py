@@ -21,7 +21,7 @@ from mailsync.engine.administration import LONGEST_REASON
 from mailsync.engine.enrolment import LONGEST_NAME, MAX_METADATA
 from mailsync.store import db
 from mailsync.store.locks import account_lock
-from mailsync.web import MAX_BODY, create_app, door, downloads, problems, services, threads
+from mailsync.web import MAX_BODY, create_app, downloads, problems, services, threads
 from mailsync.web.fields import MAX_LIMIT
 from tests.documents import console, recipes
 from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
@@ -245,7 +245,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f" {services.MAX_ENGINES} in each process",
         f" {services.MAX_DOWNLOADS} in each process",
         f"``BODY_MAX_BYTES`` ({default.body_max_bytes >> 20} MiB)",
-        f" within {door.WITHIN:g} s, ",
+        f" for {threads.STALLED} s, ",
         f" for {downloads.STALLED:g} s\n",
         f" {MAX_METADATA >> 10} KiB, {LONGEST_NAME} and {LONGEST_REASON} characters\n",
         f"``EVENT_RETENTION_DAYS`` ({default.event_retention_days})",
