@@ -22,7 +22,7 @@ from tests.servers import run_directory
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import API_TOKEN, ROOT
 
-EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES") or 25)
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES") or 15)
 SEED = int(os.environ.get("CONTRACT_SEED") or 1)
 
 

@@ -72,6 +72,7 @@ def test_kill_9_at_fifty_moments_of_a_first_sync_loses_nothing_and_doubles_nothi
     assert verified.returncode == 0, verified
 
 
+@pytest.mark.long
 def test_a_worker_whose_backend_is_terminated_in_the_middle_of_batches_reconnects_and_loses_nothing(
     mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
 ) -> None:

@@ -7,6 +7,7 @@ from email.header import Header
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.mirrors import add_account, mirrored, on_server, value
 from tests.servers import mail
@@ -77,6 +78,7 @@ def versions(database: psycopg.Connection[Any]) -> set[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.long
 def test_ten_thousand_messages_in_thirty_folders_become_equal_rows_and_a_second_sync_writes_nothing(
     mailsync: Mailsync, dovecot: Dovecot, database: psycopg.Connection[Any]
 ) -> None:
