@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mailsync.errors import ForbiddenHost, InvalidInput, TimedOut, Transient
@@ -26,6 +26,8 @@ _CONTROL = re.compile(r"[\r\n\0\ud800-\udfff]")
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = IPv6Network("::/96")
+# releases of Python differ in these, or never learnt of them: protocol assignments, site-local, documentation
+_NEVER = (IPv4Network("192.0.0.0/24"), IPv6Network("fec0::/10"), IPv6Network("3fff::/20"))
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
@@ -108,6 +110,8 @@ def is_public(address: str) -> bool:
 
 
 def _is_global(ip: IPv4Address | IPv6Address) -> bool:
+    if any(ip in network for network in _NEVER):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 

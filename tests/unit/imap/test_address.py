@@ -53,6 +53,11 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "2001:0:4136:e378:8000:63bf:80ff:fffe",
         "2a00::5efe:7f00:1",
         "2a00::200:5efe:a00:1",
+        # what some releases of Python take for global
+        "192.0.0.8",
+        "fec0::1",
+        "feff::1",
+        "3fff::1",
     ],
 )
 def test_private_addresses_are_refused_in_every_disguise(address: str) -> None:
