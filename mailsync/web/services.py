@@ -46,8 +46,10 @@ class Services:
     def reading(self) -> AbstractContextManager[Connection]:
         """Lend a connection of the pool, for short statements and never for an account's lock.
 
-        Raises DatabaseUnavailable when there is none in time.
+        Raises DatabaseUnavailable when there is none in time. IMAP sessions that are too old are closed on
+        the way, since it may be long until a mail server is asked again.
         """
+        self.sessions.drop_old()
         return self.pool.connection()
 
     @contextmanager
