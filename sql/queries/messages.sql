@@ -36,13 +36,16 @@ copy incoming from stdin with (format text)
 
 -- name: upsert_messages
 -- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
--- to date; a tombstone lives again: after relink_incoming those that have these keys are of these messages.
+-- to date; a tombstone lives again: after relink_incoming those that have these keys are of these messages. A live row
+-- may pass to another message where a server keeps UIDVALIDITY and should not: the body that was fetched is not its.
 with existing as (
     -- the limit keeps this a probe of the key per row: a plan made while messages was small would read it whole
-    select i.uid, m.is_seen, m.live
+    select i.uid, m.is_seen, m.live,
+           m.live and coalesce(m.message_id <> i.message_id
+                               or m.internal_date <> i.internal_date and m.size_bytes <> i.size_bytes, false) as passes
     from incoming i
     cross join lateral (
-        select is_seen, deleted_at is null as live
+        select is_seen, deleted_at is null as live, message_id, internal_date, size_bytes
         from messages
         where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
           and uid = i.uid
@@ -80,8 +83,19 @@ with existing as (
         from_name = excluded.from_name, reply_to_emails = excluded.reply_to_emails, to_emails = excluded.to_emails,
         to_names = excluded.to_names, cc_emails = excluded.cc_emails, cc_names = excluded.cc_names,
         bcc_emails = excluded.bcc_emails, list_id = excluded.list_id, is_automated = excluded.is_automated,
-        parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now()
+        parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now(),
+        body_fetched_at = case when m.uid not in (select uid from existing where passes) then m.body_fetched_at end
     returning m.id, m.uid, m.is_seen, m.xmax = 0 as created
+), disowned as (
+    delete from message_bodies
+    where (select exists (select from existing where passes)) and ctid = any (array(
+        select b.ctid
+        from existing e
+        join stored s on s.uid = e.uid
+        cross join lateral (
+            select ctid from message_bodies where account_id = %(account_id)s and message_pk = s.id limit 1
+        ) b
+        where e.passes))
 ), detached as (
     delete from attachments
     where (select exists (select from existing)) and ctid = any (array(

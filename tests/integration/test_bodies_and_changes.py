@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from mailsync.engine import changing
+from mailsync.engine import administration, changing
 from mailsync.engine.bodies import fetch_body
 from mailsync.engine.changing import Changes
 from mailsync.errors import MailsyncError, UidValidityMoved
@@ -114,3 +115,19 @@ def test_a_download_does_not_go_on_in_another_mailbox(box: Box, other: Account) 
             fetch_body(engine, box.mirror.account_id, long)
         changes[0].join(PATIENCE)
     assert box.mirror.value("select count(*) from message_bodies") == 0
+
+
+def test_a_row_that_passes_to_another_message_leaves_its_body(box: Box) -> None:
+    kept, passed = box.id_of(1), box.add(mail.message(5))
+    texts = {each: box.fetch(each).text for each in (kept, passed)}
+    # the folder was made anew without another UIDVALIDITY, and a person has noticed it
+    other = mail.message(6)
+    box.folder.mails[2] = replace(box.folder.mails[2], raw=other, date=b"02-Feb-2024 10:00:00 +0000")
+    mirror = box.mirror
+    administration.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=PATIENCE)
+    mirror.settle()
+    assert mirror.value("select message_id from messages where id = %s", passed) == "6@mail.test"
+    assert mirror.value("select count(*) from message_bodies") == 1
+    assert mirror.value("select count(body_fetched_at) from messages") == 1
+    assert box.fetch(kept).text == texts[kept]
+    assert box.fetch(passed).text == "Text of message 6.\n" != texts[passed]
