@@ -155,7 +155,12 @@ def _of_ours(error: errors.MailsyncError) -> Response:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if status == 500:
         return _of_bug(error)
-    if isinstance(error, _INTERNAL) and not isinstance(error, errors.QueryTimedOut):
+    if isinstance(error, errors.QueryTimedOut):
+        detail = (
+            "The query took longer than it may. Lists are narrowed down by folder, from, since and until."
+        )
+        return problem(status, error.code, detail)
+    if isinstance(error, _INTERNAL):
         extra = {"action": "http", "error": redact(str(error)), "request_id": g.get("request_id")}
         log.warning("The database failed a request", extra=extra)
         detail = "The database is not ready; the service's log has more under this request_id."

@@ -1,0 +1,49 @@
+"""Statements that take too long: each is ended, and its connection serves the next request."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+
+from mailsync.store import db
+from tests.acceptance.api import StartApi, assert_problem
+from tests.integration.stored import KEY, message, new_account, new_folder, settings_for, store
+
+
+def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
+    start_api: StartApi, database_url: str, database: psycopg.Connection[Any]
+) -> None:
+    settings = settings_for(database_url)
+    with db.connect(settings, "test") as conn:
+        account = new_account(conn, settings)
+        store(conn, new_folder(conn, account), message(1, subject="slow"))
+        # messages as they are, but for a subject that takes a minute to read
+        conn.execute(
+            "create function slowly(text) returns text volatile language plpgsql as"
+            " 'begin perform pg_sleep(60); return $1; end'"
+        )
+        row = conn.execute(
+            "select string_agg(case column_name when 'subject' then 'slowly(subject) as subject'"
+            " else column_name end, ', ' order by ordinal_position) from information_schema.columns"
+            " where table_schema = current_schema() and table_name = 'messages'"
+        ).fetchone()
+        assert row
+        conn.execute("alter table messages rename to all_messages")
+        conn.execute(f"create view messages as select {row[0]} from all_messages")
+    api = start_api(IMAP_ENCRYPTION_KEY=KEY)
+    path = f"/v1/accounts/{account}/messages"
+    began = time.monotonic()
+    problem = assert_problem(api.call("GET", path, subject="slow"), 504, "query_timeout")
+    assert 9 < time.monotonic() - began < 50
+    assert problem["detail"].startswith("The query took longer than it may")
+    database.execute("drop view messages")
+    database.execute("alter table all_messages rename to messages")
+    backends = (
+        "select pid from pg_stat_activity"
+        " where datname = current_database() and application_name = 'mailsync-api' order by pid"
+    )
+    before = database.execute(backends).fetchall()
+    assert len(api.call("GET", path, subject="slow").json()["data"]) == 1
+    assert database.execute(backends).fetchall() == before
