@@ -17,10 +17,12 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import quote, quote_plus
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
+
+from mailsync import postgres_url
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -183,9 +185,7 @@ def _of_settings(settings: Settings) -> list[str]:
     if settings.imap_encryption_key:
         found += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
     if settings.database_url:
-        netloc = urlsplit(settings.database_url).netloc
-        found += [unquote(netloc.rpartition("@")[0].partition(":")[2])]
-        found += re.findall(r"[?&]password=([^&]*)", settings.database_url)
+        found += postgres_url.passwords(settings.database_url)
     return found
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import core_schema
+
+from mailsync import postgres_url
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -23,9 +24,14 @@ _TIME_UNITS = {"s": 1, "min": MINUTE, "h": HOUR, "d": DAY}
 _SIZE_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Za-z]*)", re.ASCII)
 _SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+_URL = "postgresql://user:password@host:5432/database"
+_UNCLEAR = (
+    f"the value (a secret, not shown) is not accepted; give {_URL}, "
+    "where characters such as @ / # % in the password are percent-encoded: %40 %2F %23 %25"
+)
 _POOLER = (
     "a pooler in transaction mode drops the session that holds the locks; "
-    "give a direct or session-pooled connection, e.g. postgresql://user:password@host:5432/database"
+    f"give a direct or session-pooled connection, e.g. {_URL}"
 )
 
 
@@ -149,26 +155,18 @@ def database_url() -> Rule:
             return None
         if not isinstance(value, str) or not re.fullmatch(r"postgres(ql)?://[^\s\x00-\x1f\x7f]*", value):
             raise ValueError
-        parts = urlsplit(value)
-        query = parse_qs(parts.query, keep_blank_values=True)
-        hosts, ports = query.get("host", []), ",".join(query.get("port", [])).split(",")
-        for place in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several, urlsplit does not
-            match = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", place)
-            if not match:
-                raise ValueError
-            hosts.append(unquote(match[1]))
-            ports.append(match[2] or "")
-        if any(port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536) for port in ports):
-            raise ValueError
-        if "6543" in ports:
+        try:
+            url = postgres_url.read(value)
+        except ValueError:
+            raise ValueError(_UNCLEAR) from None
+        if "6543" in url.ports:
             raise ValueError(f"port 6543 is refused: {_POOLER}")
-        if any("pgbouncer" in host.lower() for host in hosts) or query.get("pgbouncer", ["false"]) != [
-            "false"
-        ]:
+        named = any("pgbouncer" in host.lower() for host in url.hosts)
+        if named or url.query.get("pgbouncer", "false") != "false":
             raise ValueError(f"PgBouncer is refused: {_POOLER}")
         return value
 
-    return Rule(parse, "postgresql://user:password@host:5432/database", secret=True)
+    return Rule(parse, _URL, secret=True)
 
 
 def encryption_keys() -> Rule:

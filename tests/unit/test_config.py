@@ -231,10 +231,46 @@ def test_the_metrics_port_can_be_off() -> None:
         "postgresql://a:6543@[::1]:5432/mail",
         "postgresql://u.ref:pw@aws-0-eu.pooler.example.com:5432/postgres?options=-csearch_path%3Dtest",
         "postgresql://a@db/mail?pgbouncer=false",
+        "postgresql://a@%2Frun%2Fpostgresql:5433/mail",
+        "postgresql://u:p%40ss%2Fwo%23rd%25@h1,h2:5433/mail",
+        "postgresql://u:a:b,c@[fe80::1%25eth0]:5432/mail",
+        # as libpq reads them: to the first @ that comes before any /
+        "postgresql://u:pa#ss?@db/mail",
+        "postgresql://db/mail?user=me@example.org&password=a@b/c%23",
+        "postgresql://my_db.internal./mail",
     ],
 )
 def test_direct_and_session_pooled_database_urls_are_accepted(url: str) -> None:
     assert attribute("DATABASE_URL", url) == url
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "u:hush@hush@127.0.0.1:1",
+        "u:hush@hush/hu#sh@127.0.0.1:1",
+        "u:hush/hush@127.0.0.1:1",
+        "u:123/hush@127.0.0.1:1",
+        "u:hush@hush?hush@127.0.0.1",
+        "u:hush@hush?hu=hush@127.0.0.1",
+        "u:hush@hush#@127.0.0.1",
+        "u:hush%@127.0.0.1",
+        "u:hush%00@127.0.0.1",
+        "u:@hush@/127.0.0.1",
+        "u@hush:hush",
+        "u@[hush]:5432",
+        "u@@127.0.0.1",
+    ],
+)
+def test_a_database_url_with_a_password_that_is_not_encoded_is_refused_without_showing_any_of_it(
+    authority: str,
+) -> None:
+    line = refusal(DATABASE_URL=f"postgresql://{authority}/mail")
+    assert line == (
+        "DATABASE_URL: the value (a secret, not shown) is not accepted; give "
+        "postgresql://user:password@host:5432/database, where characters such as @ / # % in the password "
+        "are percent-encoded: %40 %2F %23 %25"
+    )
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,21 @@ def test_the_secrets_of_the_settings_are_known_from_the_start(lines: io.StringIO
     assert logs.redact(url) == "postgresql://***@db/x?password=***"
 
 
+def test_a_password_is_known_in_all_pieces_into_which_a_driver_may_cut_its_url(lines: io.StringIO) -> None:
+    url = "postgresql://bob:first@second/third#fourth@127.0.0.1:1/db"
+    logs.configure(Settings.model_construct(database_url=url), stream=lines)
+    said = 'failed to resolve host "second/third", "third#fourth@127.0.0.1", "first" "fourth"'
+    hidden = logs.redact(said)
+    assert not re.search("first|second|third|fourth", hidden), hidden
+    assert "127.0.0.1" in hidden
+
+
+def test_only_the_password_of_a_url_that_is_clear_is_secret(lines: io.StringIO) -> None:
+    url = "postgresql://bobby:se#cr?et@clearhost:5432/maildata?user=me@example.org"
+    logs.configure(Settings(database_url=url), stream=lines)
+    assert logs.redact("se#cr?et clearhost maildata bobby") == "*** clearhost maildata bobby"
+
+
 def test_a_broken_log_call_is_told_without_its_arguments(lines: io.StringIO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [h for h in root.handlers if getattr(h, "stream", None) is lines]  # pytest's raise
