@@ -5,6 +5,8 @@ Whatever only says what a person wants needs no lock; what touches cursors or ro
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from mailsync.config import Settings
 from mailsync.errors import Broken, InvalidInput, NotFound, NotPossible, Paused
 from mailsync.folders import HOLDS_NONE
@@ -83,17 +85,18 @@ def remove(conn: Connection, account_id: int, settings: Settings, *, wait: float
         accounts.delete(conn, account_id, on_chunk=lock.beat)
 
 
-def request_removal(conn: Connection, account_id: int) -> None:
+def request_removal(conn: Connection, account_id: int) -> tuple[str, datetime]:
     """Mark the account: it is gone for whoever reads, nothing more is synced, a worker deletes its rows.
 
-    Needs no lock, and a holder leaves at its next batch. Said again it changes nothing; raises NotFound when
-    all of it is gone.
+    Needs no lock, and a holder leaves at its next batch. Said again it changes nothing. Returns the account's
+    address and since when it is being removed; raises NotFound when all of it is gone.
     """
-    if accounts.find_removal(conn, account_id) is None:
-        raise NotFound(f"there is no account {account_id}")
     with transaction(conn):
-        accounts.mark_deleting(conn, account_id)
+        marked = accounts.mark_deleting(conn, account_id)
+        if marked is None:
+            raise NotFound(f"there is no account {account_id}")
         accounts.wake_worker(conn, account_id)
+    return marked
 
 
 def choose_folder(conn: Connection, folder: FolderState, *, tracked: bool) -> None:

@@ -224,9 +224,13 @@ def reset(conn: Connection, account_id: int, *, resync: bool) -> None:
         wake_worker(conn, account_id)
 
 
-def mark_deleting(conn: Connection, account_id: int) -> None:
-    """From now on the account is left alone; its rows go by :func:`delete`."""
-    run(conn, "mark_account_deleting", account_id=account_id)
+def mark_deleting(conn: Connection, account_id: int) -> tuple[str, datetime] | None:
+    """From now on the account is left alone; its rows go by :func:`delete`.
+
+    Returns its address and since when it is being removed, None when all of it is gone.
+    """
+    row = run(conn, "mark_account_deleting", account_id=account_id).fetchone()
+    return (row[0], row[1]) if row else None
 
 
 def find_removal(conn: Connection, account_id: int) -> tuple[str, datetime | None] | None:

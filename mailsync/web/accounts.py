@@ -10,9 +10,9 @@ from flask import Blueprint
 from mailsync.engine import administration, changing, enrolment
 from mailsync.engine.changing import Changes
 from mailsync.engine.enrolment import AccountRequest
-from mailsync.errors import InvalidInput, NotFound
+from mailsync.errors import InvalidInput
 from mailsync.providers import normalise_email
-from mailsync.store import account_list, accounts, db
+from mailsync.store import account_list, db
 from mailsync.store.db import Connection
 from mailsync.web.account_models import (
     Account,
@@ -123,11 +123,8 @@ def remove_account(account_id: int) -> Removal:
     here. Its address can be added again when they are gone.
     """
     with services().reading() as conn:
-        administration.request_removal(conn, account_id)
-        removal = accounts.find_removal(conn, account_id)
-    if removal is None or removal[1] is None:
-        raise NotFound(f"there is no account {account_id}")
-    return Removal(id=account_id, email=removal[0], deleting_at=removal[1])
+        email, deleting_at = administration.request_removal(conn, account_id)
+    return Removal(id=account_id, email=email, deleting_at=deleting_at)
 
 
 @routes.post("/<id:account_id>/pause")

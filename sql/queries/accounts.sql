@@ -141,6 +141,7 @@ where id = %(account_id)s
 -- name: mark_account_deleting
 update accounts set deleting_at = coalesce(deleting_at, now()), updated_at = now()
 where id = %(account_id)s
+returning email, deleting_at
 
 -- name: reset_account
 -- As after its creation: no failures, no timers. The rows stay.

@@ -106,6 +106,27 @@ def test_a_removed_account_is_gone_at_once_and_emptied_by_the_worker(
     assert worker.returncode is None
 
 
+def test_who_removes_an_account_is_told_so_however_fast_the_worker_is(
+    client: Client, database: Database
+) -> None:
+    account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
+    # what the fastest worker would do between two statements of the API
+    database.execute(
+        """
+        create function vanish() returns trigger language plpgsql as $$ begin
+            delete from account_credentials where account_id = new.id;
+            delete from accounts where id = new.id;
+            return null;
+        end $$;
+        create constraint trigger vanish after update of deleting_at on accounts
+            deferrable initially deferred for each row execute function vanish();
+        """
+    )
+    removal = client.done(202, "DELETE", f"/v1/accounts/{account}")
+    assert (removal["id"], removal["email"]) == (account, "ann@example.test")
+    client.refused(404, "not_found", "DELETE", f"/v1/accounts/{account}")
+
+
 def test_a_removal_begins_at_once(client: Client, database: Database, start_worker: StartWorker) -> None:
     start_worker(**SLOW).wait_for("Ready")
     took = []
