@@ -99,7 +99,7 @@ def list_messages(account_id: int, query: MessageQuery) -> Page[MessageItem]:
     Folder, since, until and from are looked up by an index, alone and together; the other filters read what
     these leave, for 10 seconds at most (504).
     """
-    with services().reading() as conn:
+    with services().searching() if _is_search(query) else services().reading() as conn:
         reading.require_account(conn, account_id)
         wanted = _filter(query, reading.find_folder(conn, account_id, query.folder) if query.folder else None)
         cursors = Cursors("messages", account_id, *_scope(wanted))
@@ -121,6 +121,12 @@ def show_message(message_id: int) -> Message:
         if account_id is None:
             raise NotFound(f"there is no message {message_id}")
         return Message.model_validate(reading.message(conn, account_id, message_id))
+
+
+def _is_search(query: MessageQuery) -> bool:
+    """Whether it asks for what no index tells."""
+    filters = (query.to, query.subject, query.unread, query.flagged, query.has_attachments)
+    return any(each is not None for each in filters)
 
 
 def _filter(query: MessageQuery, folder_id: int | None) -> reading.MessageFilter:

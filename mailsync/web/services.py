@@ -28,6 +28,10 @@ POOL_SIZE = 8
 MAX_ENGINES = 10
 """How many requests of one process may wait for locks and mail servers at once; fewer than it has threads,
 so that some are left for those who only ask whether it is alive."""
+MAX_SEARCHES = POOL_SIZE // 2
+"""How many of the pool's connections may be lent to what reads by no index, and may take its time."""
+PATIENCE = 3.0
+"""Seconds that a search waits for its turn."""
 MAX_DOWNLOADS = 8
 """How many files one process sends at once, for the same reason: clients may read slowly."""
 
@@ -41,6 +45,7 @@ class Services:
         self.sessions = Sessions(settings)
         self.counters = Counters()
         self._engines = threading.BoundedSemaphore(MAX_ENGINES)
+        self._searches = threading.BoundedSemaphore(MAX_SEARCHES)
         self._downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -51,6 +56,20 @@ class Services:
         """
         self.sessions.drop_old()
         return self.pool.connection()
+
+    @contextmanager
+    def searching(self) -> Iterator[Connection]:
+        """As :meth:`reading`, for statements that may be slow: they leave half of the pool to all others.
+
+        Raises Busy when too many of them run already.
+        """
+        if not self._searches.acquire(timeout=PATIENCE):
+            raise Busy(f"{MAX_SEARCHES} searches run already", retry_after=2.0)
+        try:
+            with self.reading() as conn:
+                yield conn
+        finally:
+            self._searches.release()
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:

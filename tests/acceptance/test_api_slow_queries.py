@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import psycopg
+import pytest
 
 from mailsync.store import db
+from mailsync.web import services
 from tests.acceptance.api import StartApi, assert_problem
 from tests.integration.stored import KEY, message, new_account, new_folder, settings_for, store
 
 
-def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
-    start_api: StartApi, database_url: str, database: psycopg.Connection[Any]
-) -> None:
+@pytest.fixture
+def slow_subjects(database_url: str) -> int:
+    """An account whose messages are as they are, but for a subject that takes a minute to read; its id."""
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         account = new_account(conn, settings)
         store(conn, new_folder(conn, account), message(1, subject="slow"))
-        # messages as they are, but for a subject that takes a minute to read
         conn.execute(
             "create function slowly(text) returns text volatile language plpgsql as"
             " 'begin perform pg_sleep(60); return $1; end'"
@@ -32,8 +34,14 @@ def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
         assert row
         conn.execute("alter table messages rename to all_messages")
         conn.execute(f"create view messages as select {row[0]} from all_messages")
+    return account
+
+
+def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
+    start_api: StartApi, slow_subjects: int, database: psycopg.Connection[Any]
+) -> None:
     api = start_api(IMAP_ENCRYPTION_KEY=KEY)
-    path = f"/v1/accounts/{account}/messages"
+    path = f"/v1/accounts/{slow_subjects}/messages"
     began = time.monotonic()
     problem = assert_problem(api.call("GET", path, subject="slow"), 504, "query_timeout")
     assert 9 < time.monotonic() - began < 50
@@ -47,3 +55,18 @@ def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
     before = database.execute(backends).fetchall()
     assert len(api.call("GET", path, subject="slow").json()["data"]) == 1
     assert database.execute(backends).fetchall() == before
+
+
+def test_slow_searches_leave_connections_to_all_others(start_api: StartApi, slow_subjects: int) -> None:
+    api = start_api(IMAP_ENCRYPTION_KEY=KEY, WEB_CONCURRENCY="1")
+    path = f"/v1/accounts/{slow_subjects}/messages"
+    with ThreadPoolExecutor(12) as clients:
+        searches = [clients.submit(api.call, "GET", path, subject="slow") for _ in range(12)]
+        while not all(search.done() for search in searches):
+            assert api.get("/health/ready").status == 200
+            assert len(api.call("GET", "/v1/accounts").json()["data"]) == 1
+            wait(searches, timeout=0.5)
+    statuses = sorted(search.result().status for search in searches)
+    assert set(statuses) == {503, 504}
+    assert statuses.count(504) >= services.MAX_SEARCHES
+    assert {s.result().json()["code"] for s in searches if s.result().status == 503} == {"busy"}

@@ -242,6 +242,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f" {services.STATEMENT_TIMEOUT:g} s\n",
         f"``BODY_LOCK_WAIT`` ({default.body_lock_wait:g} s)\n",
         f"``IMAP_MAX_COMMANDS_PER_MINUTE`` ({default.imap_max_commands_per_minute})",
+        f" {services.MAX_SEARCHES} in each process; the next waits for {services.PATIENCE:g} s",
         f" {services.MAX_ENGINES} in each process",
         f" {services.MAX_DOWNLOADS} in each process",
         f"``BODY_MAX_BYTES`` ({default.body_max_bytes >> 20} MiB)",
