@@ -14,7 +14,9 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote, quote_plus
@@ -51,15 +53,59 @@ class _Secrets:
         self._lock = threading.Lock()
         self._by_head: dict[str, tuple[str, ...]] = {}
         self._short: frozenset[str] = frozenset()
+        self._keepers: dict[str, int] = {}
+        self._users: dict[str, int] = {}
+        self._leaving: deque[str] = deque()
 
     def add(self, value: str) -> None:
         with self._lock:
-            forms = _forms(value)
-            self._short |= {form for form in forms if len(form) < _HEAD}
-            for form in forms - self._short:
-                head = form[:_HEAD]
-                known = {*self._by_head.get(head, ()), form}
-                self._by_head[head] = tuple(sorted(known, key=len, reverse=True))
+            self._keepers[value] = keepers = self._keepers.get(value, 0) + 1
+            for form in _forms(value) if keepers == 1 else ():
+                # secrets that resemble each other have forms in common
+                self._users[form] = users = self._users.get(form, 0) + 1
+                if users == 1:
+                    self._put(form)
+        self._settle()
+
+    def remove(self, value: str) -> None:
+        """Take back one :meth:`add`; never waits, since the garbage collector may call it anywhere."""
+        self._leaving.append(value)
+        self._settle()
+
+    def _settle(self) -> None:
+        # whoever holds the lock comes here too when done
+        while self._leaving and self._lock.acquire(blocking=False):
+            try:
+                while self._leaving:
+                    self._forget(self._leaving.popleft())
+            finally:
+                self._lock.release()
+
+    def _forget(self, value: str) -> None:
+        self._keepers[value] -= 1
+        if self._keepers[value]:
+            return
+        del self._keepers[value]
+        for form in _forms(value):
+            self._users[form] -= 1
+            if not self._users[form]:
+                del self._users[form]
+                self._take(form)
+
+    def _put(self, form: str) -> None:
+        if len(form) < _HEAD:
+            self._short |= {form}
+            return
+        known = (*self._by_head.get(form[:_HEAD], ()), form)
+        self._by_head[form[:_HEAD]] = tuple(sorted(known, key=len, reverse=True))
+
+    def _take(self, form: str) -> None:
+        if len(form) < _HEAD:
+            self._short -= {form}
+            return
+        left = tuple(known for known in self._by_head.pop(form[:_HEAD]) if known != form)
+        if left:
+            self._by_head[form[:_HEAD]] = left
 
     def mask(self, text: str) -> str:
         if not self._by_head and not self._short:
@@ -95,11 +141,43 @@ def keep_secret(value: str) -> None:
         _secrets.add(value)
 
 
+@contextmanager
+def kept_secret(value: str) -> Iterator[None]:
+    """Let ``value`` be a secret inside, and from then on only if somebody else keeps it.
+
+    An error that leaves is rid of it, so that it may be shown or logged later.
+    """
+    if not value:
+        yield
+        return
+    _secrets.add(value)
+    try:
+        yield
+    except BaseException as error:
+        _cleanse(error, value)
+        raise
+    finally:
+        _secrets.remove(value)
+
+
+def _cleanse(error: BaseException, value: str) -> None:
+    """Mask ``value`` in the texts of an error and of those that it came of."""
+    alone, seen = _Secrets(), set[int]()
+    alone.add(value)
+    chain: list[BaseException | None] = [error]
+    while chain:
+        each = chain.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.args = tuple(alone.mask(arg) if isinstance(arg, str) else arg for arg in each.args)
+            chain += [each.__cause__, each.__context__]
+
+
 def redact(text: str) -> str:
     """``text`` with ``***`` in place of secrets.
 
-    These are what :func:`keep_secret` was told, in plain, escaped, percent-encoded and base64 form, and what
-    stands as ``scheme://user:password@`` or in a LOGIN or AUTHENTICATE command.
+    These are what :func:`keep_secret` and :func:`kept_secret` were told, in plain, escaped, percent-encoded
+    and base64 form, and what stands as ``scheme://user:password@`` or in a LOGIN or AUTHENTICATE command.
     """
     text = _USERINFO.sub(rf"\1{MASK}@", _secrets.mask(text))
     if "LOGIN " in text:

@@ -15,6 +15,7 @@ from mailsync.engine import changing, enrolment
 from mailsync.engine.enrolment import AccountRequest, Added
 from mailsync.errors import InvalidInput
 from mailsync.imap.address import SECURITIES
+from mailsync.logs import keep_secret
 from mailsync.providers import normalise_email
 from mailsync.store import db
 
@@ -142,15 +143,18 @@ def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: boo
 
 
 def read_password(from_stdin: bool, prompt: str) -> str:
-    """The password from stdin, IMAP_PASSWORD or a prompt without echo; InvalidInput if there is none."""
+    """The password from stdin, IMAP_PASSWORD or a prompt without echo; InvalidInput if there is none.
+
+    It is never shown from then on.
+    """
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    if given := ground.environment().get("IMAP_PASSWORD"):
-        return given
-    if not sys.stdin.isatty():
-        raise InvalidInput("no password: give --password-stdin, set IMAP_PASSWORD, or use a terminal")
-    answer: str = click.prompt(prompt, hide_input=True, err=True)
-    return answer
+        given = sys.stdin.readline().rstrip("\r\n")
+    elif not (given := ground.environment().get("IMAP_PASSWORD", "")):
+        if not sys.stdin.isatty():
+            raise InvalidInput("no password: give --password-stdin, set IMAP_PASSWORD, or use a terminal")
+        given = click.prompt(prompt, hide_input=True, err=True)
+    keep_secret(given)
+    return given
 
 
 def parse_since(text: str) -> tuple[datetime | None, int | None]:

@@ -115,7 +115,7 @@ def fetch_attachment(engine: Engine, account_id: int, message_id: int, part: str
     located = _locate(engine, account_id, message_id)
     found = bodies.load_attachment(engine.conn, account_id, message_id, part)
     if found is None:
-        raise NotFound(f"message {message_id} has no attachment {part!r:.40}")
+        raise NotFound(f"message {message_id} has no such attachment any more")
     attachment, encoding = found
     return _spool(engine, located, attachment.part, attachment.size_bytes, encoding, attachment)
 

@@ -28,6 +28,7 @@ from mailsync.engine.enrolment import (
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.throttle import refill
+from mailsync.logs import kept_secret
 from mailsync.model import Endpoint
 from mailsync.store import account_settings, accounts, bodies, turns
 from mailsync.store.account_settings import AccountSettings
@@ -94,6 +95,19 @@ def change_account(
             before = account_settings.hold(conn, account_id)
             _save(conn, account_id, before, _changed(before, changes), changes)
         return None
+    with kept_secret(changes.password):
+        return _change_password(conn, account_id, changes, changes.password, settings, started_by, wait)
+
+
+def _change_password(
+    conn: Connection,
+    account_id: int,
+    changes: Changes,
+    password: str,
+    settings: Settings,
+    started_by: str,
+    wait: float,
+) -> Tested | None:
     with account_lock(conn, account_id, settings, wait=wait) as lock:
         with transaction(conn):
             before = account_settings.hold(conn, account_id)
@@ -101,7 +115,7 @@ def change_account(
         tested = None
         if changes.verify:
             check_endpoint(wanted.endpoint, settings)
-            tested = _test(lock, wanted, changes.password, settings, started_by)
+            tested = _test(lock, wanted, password, settings, started_by)
             wanted = replace(wanted, capabilities=tested.capabilities)
         elif wanted.endpoint != before.endpoint:
             check_endpoint(wanted.endpoint, settings)
@@ -112,7 +126,7 @@ def change_account(
             wanted = replace(_changed(before, changes), capabilities=wanted.capabilities)
             _save(conn, account_id, before, wanted, changes)
             keys = settings.encryption_keys()
-            accounts.change_password(conn, account_id, wanted.endpoint, changes.password, keys)
+            accounts.change_password(conn, account_id, wanted.endpoint, password, keys)
             if wanted.endpoint != before.endpoint:
                 another = _mailbox(wanted.endpoint) != _mailbox(before.endpoint)
                 accounts.reset(conn, account_id, resync=another)

@@ -19,7 +19,7 @@ from mailsync.engine.connection_test import Tested, try_connection
 from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.address import resolve
-from mailsync.logs import keep_secret
+from mailsync.logs import kept_secret
 from mailsync.model import Endpoint
 from mailsync.providers import Provider, normalise_email, provider_at, provider_for
 from mailsync.store import accounts
@@ -127,27 +127,28 @@ def add_account(conn: Connection, request: AccountRequest, settings: Settings) -
     if window is None and request.sync_since is None:
         window = settings.sync_window_days
     name = check_name(request.display_name)
-    accounts.refuse_existing(conn, email)
-    accounts.check_limit(conn, settings, adding=1)
-    provider = find_provider(email, endpoint.host)
-    tested = None
-    if request.verify:
-        limit = settings.imap_max_commands_per_minute
-        throttle = Throttle(burst(limit), limit, 0)
-        tested = try_login(endpoint, request.password, settings, throttle, provider)
-    else:
-        refuse_private(endpoint, settings)
-    new = NewAccount(
-        email=email,
-        endpoint=endpoint,
-        display_name=name,
-        provider=provider.name if provider else None,
-        sync_since=request.sync_since,
-        sync_window_days=window or None,
-        capabilities=tested.capabilities if tested else (),
-        metadata=request.metadata,
-    )
-    account_id = accounts.create(conn, new, request.password, settings)
+    with kept_secret(request.password):
+        accounts.refuse_existing(conn, email)
+        accounts.check_limit(conn, settings, adding=1)
+        provider = find_provider(email, endpoint.host)
+        tested = None
+        if request.verify:
+            limit = settings.imap_max_commands_per_minute
+            throttle = Throttle(burst(limit), limit, 0)
+            tested = try_login(endpoint, request.password, settings, throttle, provider)
+        else:
+            refuse_private(endpoint, settings)
+        new = NewAccount(
+            email=email,
+            endpoint=endpoint,
+            display_name=name,
+            provider=provider.name if provider else None,
+            sync_since=request.sync_since,
+            sync_window_days=window or None,
+            capabilities=tested.capabilities if tested else (),
+            metadata=request.metadata,
+        )
+        account_id = accounts.create(conn, new, request.password, settings)
     return Added(account_id, email, endpoint, provider, tested)
 
 
@@ -162,7 +163,6 @@ def check_password(password: str) -> None:
         raise InvalidInput(
             f"password: it must be one line of at most {LONGEST} characters, without NUL", field="password"
         )
-    keep_secret(password)
 
 
 def check_username(username: str) -> None:

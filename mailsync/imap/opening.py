@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from mailsync import __version__
@@ -14,7 +15,7 @@ from mailsync.imap.connecting import connect, secure
 from mailsync.imap.session import Session
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.logs import keep_secret
+from mailsync.logs import kept_secret
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -33,12 +34,28 @@ def open_session(
     """Connect and log in.
 
     `on_wait` is called at least once a second while waiting. `hidden` are capabilities, in upper case, to
-    take for not offered. Raises InvalidInput, ForbiddenHost, Transient, CertificateRejected, Throttled,
-    AuthenticationFailed or ProtocolError, each with ``step`` set, and OutOfTokens.
+    take for not offered. The password is secret meanwhile, and as long as the session lives. Raises
+    InvalidInput, ForbiddenHost, Transient, CertificateRejected, Throttled, AuthenticationFailed or
+    ProtocolError, each with ``step`` set, and OutOfTokens.
     """
     check_endpoint(endpoint, settings)
     refuse_control("password", password)
-    keep_secret(password)
+    with ExitStack() as held:
+        held.enter_context(kept_secret(password))
+        session = _open(endpoint, password, settings, throttle, on_wait, hidden)
+        # for as long as anybody may show what the server says; nobody is told when a session is given up
+        weakref.finalize(session, held.pop_all().close).atexit = False
+    return session
+
+
+def _open(
+    endpoint: Endpoint,
+    password: str,
+    settings: Settings,
+    throttle: Throttle,
+    on_wait: Callable[[], None],
+    hidden: frozenset[str],
+) -> Session:
     addresses = resolve(endpoint, settings, on_wait)
     patience = Patience(on_wait, settings.imap_read_timeout)
     sock = connect(endpoint, addresses, settings, patience)

@@ -166,7 +166,7 @@ def require_account(conn: Connection, account_id: int) -> None:
 def find_folder(conn: Connection, account_id: int, name: str) -> int:
     """The id of an account's folder: digits are an id, all else is a path; INBOX in any case.
 
-    Raises NotFound naming it.
+    Raises NotFound, which does not repeat a path.
     """
     # what has more digits than an id is none, and an error to Postgres
     is_id = name.isascii() and name.isdigit()
@@ -174,7 +174,7 @@ def find_folder(conn: Connection, account_id: int, name: str) -> int:
     path = None if is_id else name
     row = run(conn, "find_listed_folder", account_id=account_id, folder_id=folder_id, path=path).fetchone()
     if row is None:
-        raise NotFound(f"account {account_id} has no folder {name!r:.200}")
+        raise NotFound(f"account {account_id} has no folder {f'{name:.20}' if is_id else 'of that path'}")
     return int(row[0])
 
 

@@ -29,6 +29,7 @@ routes = Blueprint("bodies", __name__, url_prefix="/v1/messages/<id:message_id>"
 FAILURES = (404, 409, 410, 502, 503, 504)
 
 _PART = re.compile(r"[1-9]\d{0,4}(\.[1-9]\d{0,4})*", re.ASCII)
+_NO_PART = "attachment of that name; each is named by its part, such as 2 or 2.1"
 
 
 class BodyAttachment(Answer):
@@ -102,9 +103,11 @@ def read_attachment(message_id: int, part: str) -> Response:
     """
     with services().reading() as conn:
         account_id = _account_of(conn, message_id)
-        found = bodies.load_attachment(conn, account_id, message_id, part) if _PART.fullmatch(part) else None
+        is_part = bool(_PART.fullmatch(part))
+        found = bodies.load_attachment(conn, account_id, message_id, part) if is_part else None
     if found is None:
-        raise NotFound(f"message {message_id} has no attachment {part!r:.40}")
+        # other words of a client are not repeated: that they are masked would tell that they are a secret
+        raise NotFound(f"message {message_id} has no {f'attachment {part:.40}' if is_part else _NO_PART}")
     attachment, _ = found
     return _download(
         lambda asking: engine.fetch_attachment(asking, account_id, message_id, part),

@@ -111,12 +111,12 @@ def problem(
     checks: list[str] | None = None,
     found: list[FieldError] | None = None,
 ) -> Response:
-    """The answer for an error; `detail` is redacted."""
+    """The answer for an error; secrets of others must not be in `detail`."""
     document = Problem(
         type="about:blank",
         title=HTTP_STATUS_CODES.get(status, "Error"),
         status=status,
-        detail=redact(detail),
+        detail=detail,
         code=code,
         request_id=g.get("request_id"),
         errors=found or None,
@@ -147,6 +147,7 @@ def _of_http(error: HTTPException) -> Response | HTTPException:
 
 
 def _of_request(error: BadRequest) -> Response:
+    # Our words and the client's own: to mask any of these would only tell which of them are secrets.
     headers = {"Accept": "application/json"} if error.status == 415 else None
     return problem(error.status, _CODES[error.status], str(error), headers=headers, found=error.errors)
 
@@ -167,12 +168,13 @@ def _of_ours(error: errors.MailsyncError) -> Response:
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
     if isinstance(error, errors.ForbiddenHost) and request.method in ("GET", "HEAD"):
         # who only reads has not named the host
-        return problem(502, error.code, str(error))
+        return problem(502, error.code, redact(str(error)))
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None
-    found = [FieldError(detail=redact(str(error)), pointer=f"#/{field}")] if field else None
-    return problem(status, error.code, str(error), headers=headers, step=error.step, found=found)
+    detail = redact(str(error))
+    found = [FieldError(detail=detail, pointer=f"#/{field}")] if field else None
+    return problem(status, error.code, detail, headers=headers, step=error.step, found=found)
 
 
 def _of_bug(error: Exception) -> Response:

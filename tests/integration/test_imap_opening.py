@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mailsync.errors import (
     Transient,
 )
 from mailsync.imap import Throttle
+from mailsync.logs import redact
 from tests.integration.imap_sessions import connect
 from tests.servers import mail, run_directory
 from tests.servers.certificates import Authority
@@ -334,3 +336,21 @@ def test_a_server_without_extensions_serves_whole_mailboxes(pymap: Pymap) -> Non
         assert len([state for chunk in session.fetch_states(existing) for state in chunk]) == 7
         session.unselect()
         assert session.status(b"INBOX").messages == 7
+
+
+def test_a_password_is_secret_while_it_is_tried_and_as_long_as_its_session_lives(
+    scripted: ScriptedServer,
+) -> None:
+    user = scripted.new_user("kept@example.test", "Word-of-one-session")
+    session = connect(scripted, user)
+    assert redact("Word-of-one-session") == "***"
+    session.close()
+    assert redact("Word-of-one-session") == "***", "what it said may still be shown"
+    del session
+    gc.collect()
+    assert redact("Word-of-one-session") == "Word-of-one-session"
+    scripted.on("LOGIN", lambda request: request.tagged(b"NO [AUTHENTICATIONFAILED] not Word-that-is-wrong"))
+    with pytest.raises(AuthenticationFailed) as raised:
+        connect(scripted, user, password="Word-that-is-wrong")
+    assert "Word" not in str(raised.value)
+    assert redact("Word-that-is-wrong") == "Word-that-is-wrong"

@@ -9,6 +9,7 @@ import logging
 import math
 import re
 import secrets
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -163,6 +164,68 @@ def test_secrets_that_contain_each_other_are_redacted_whole() -> None:
 def test_an_empty_secret_hides_nothing() -> None:
     logs.keep_secret("")
     assert logs.redact("plain text") == "plain text"
+
+
+def test_what_is_tried_is_secret_only_meanwhile_and_an_error_takes_none_of_it_along() -> None:
+    tried = "Tried-and-rejected"
+    cause = OSError(f"cause {tried}")
+    with pytest.raises(ValueError, match=r"^the server says \*\*\*$") as raised, logs.kept_secret(tried):
+        assert logs.redact(f"now {tried}") == "now ***"
+        raise ValueError(f"the server says {tried}") from cause
+    assert "rejected" not in f"{raised.value!r} {cause!r}"
+    assert logs.redact(f"later {tried}") == f"later {tried}"
+
+
+def test_a_secret_that_several_keep_is_forgotten_with_the_last_of_them() -> None:
+    with logs.kept_secret("tried-by-two"):
+        with logs.kept_secret("tried-by-two"), logs.kept_secret("q8"):
+            assert logs.redact("tried-by-two q8") == "*** ***"
+        assert logs.redact("tried-by-two q8") == "*** q8"
+    assert logs.redact("tried-by-two") == "tried-by-two"
+    logs.keep_secret("tried-and-stored")
+    with logs.kept_secret("tried-and-stored"):
+        pass
+    assert logs.redact("tried-and-stored") == "***"
+
+
+def test_a_form_that_two_secrets_share_stays_until_both_are_gone() -> None:
+    with logs.kept_secret("a shared form"):
+        with logs.kept_secret("a%20shared%20form"):
+            assert logs.redact("a%20shared%20form") == "***"
+        assert logs.redact("a%20shared%20form") == "***"
+    assert logs.redact("a%20shared%20form") == "a%20shared%20form"
+
+
+def test_secrets_of_many_threads_come_and_go_without_a_trace() -> None:
+    before = len(logs._secrets._users), len(logs._secrets._by_head), len(logs._secrets._short)
+    seen = []
+
+    def try_some(thread: int) -> None:
+        for number in range(100):
+            with logs.kept_secret(f"common-{number % 3}"), logs.kept_secret(f"pass-{thread}-{number}"):
+                seen.append(logs.redact(f"common-{number % 3} pass-{thread}-{number}"))
+
+    threads = [threading.Thread(target=try_some, args=(thread,)) for thread in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert seen == ["*** ***"] * 400
+    assert (len(logs._secrets._users), len(logs._secrets._by_head), len(logs._secrets._short)) == before
+    assert not logs._secrets._leaving
+
+
+def test_thousands_of_secrets_are_found_and_leave_nothing_behind() -> None:
+    known = logs._Secrets()
+    words = [f"{number * 7919:05x}-{number:x}-secret" for number in range(5000)]
+    for word in words:
+        known.add(word)
+    assert known.mask(f"a {words[5]} b {words[-5]} c") == "a *** b *** c"
+    for word in words:
+        known.remove(word)
+    assert not known._by_head
+    assert not known._users
+    assert not known._keepers
 
 
 @pytest.mark.parametrize(
