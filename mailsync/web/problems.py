@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from math import ceil
 
@@ -17,7 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync import errors
 from mailsync.logs import redact
-from mailsync.web.fields import Answer
+from mailsync.web.fields import MAX_ID, Answer
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,16 @@ _CODES = {
     422: "invalid",
     500: "internal",
 }
+_NO_PATH = "There is no such path; GET /openapi.json describes those that there are."
+_NAMED_BY_ID = {
+    "accounts": (
+        "An account is named by its id, a whole number; GET /v1/accounts?email= finds it by its address."
+    ),
+    "folders": "A folder is named by its id, a whole number; GET /v1/accounts/<id>/folders lists them.",
+    "messages": "A message is named by its id, a whole number; GET /v1/accounts/<id>/messages lists them.",
+}
+_COLLECTION = re.compile(r"(?<=/)(accounts|folders|messages)/([^/]+)")
+_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 class _Sparse(Answer):
@@ -142,8 +153,23 @@ def _of_http(error: HTTPException) -> Response | HTTPException:
     name = HTTP_STATUS_CODES.get(status, "error").lower().replace(" ", "_")
     # Allow, Retry-After and the like are kept; what describes the HTML body is not
     kept = {key: value for key, value in error.get_headers() if key.lower() != "content-type"}
-    detail = f"A request may hold at most {_mib()} MiB." if status == 413 else error.description or error.name
-    return problem(status, _CODES.get(status, name), detail, headers=kept)
+    return problem(status, _CODES.get(status, name), _in_our_words(error, status), headers=kept)
+
+
+def _in_our_words(error: HTTPException, status: int) -> str:
+    """What helps; the path is not repeated."""
+    match status:
+        case 404:
+            found = _COLLECTION.findall(request.path)
+            wrong = [name for name, word in found if not (_ID.fullmatch(word) and int(word) <= MAX_ID)]
+            return _NAMED_BY_ID[wrong[0]] if wrong else _NO_PATH
+        case 405:
+            methods = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+            return f"{request.method:.20} is not possible here; possible are {methods or 'others'}."
+        case 413:
+            return f"A request may hold at most {_mib()} MiB."
+        case _:
+            return error.description or error.name
 
 
 def _of_request(error: BadRequest) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from mailsync.store import db
 from tests.acceptance.administering import closed_port
-from tests.acceptance.api import StartApi
+from tests.acceptance.api import AUTHORIZED, Api, StartApi, assert_problem
 from tests.integration.stored import ATTACHMENT, message, new_account, new_folder, settings_for, store
 
 WEAK = "connection"
@@ -86,3 +87,26 @@ def test_no_answer_tells_whether_a_word_of_the_client_is_a_secret(
     ):
         right, wrong = said(method, path, document)
         assert right == wrong, path
+
+
+def test_what_is_not_there_says_what_is(api: Api) -> None:
+    def detail(path: str) -> str:
+        text: str = assert_problem(api.call("GET", path), 404, "not_found")["detail"]
+        return text
+
+    assert detail("/v1/nothing") == "There is no such path; GET /openapi.json describes those that there are."
+    for wrong in ("me@example.com", "abc", "0", "9" * 25):
+        assert detail(f"/v1/accounts/{quote(wrong)}/messages") == (
+            "An account is named by its id, a whole number; GET /v1/accounts?email= finds it by its address."
+        )
+        assert detail(f"/v1/accounts/{quote(wrong)}").startswith("An account is named by its id")
+        assert detail(f"/v1/messages/{quote(wrong)}/body").startswith("A message is named by its id")
+    assert detail("/v1/accounts/1/folders/INBOX").startswith("A folder is named by its id")
+    assert detail("/v1/accounts/1/nothing").startswith("There is no such path")
+
+
+def test_a_method_that_is_not_there_names_those_that_are(api: Api) -> None:
+    answer = api.request("PUT", "/v1/accounts", AUTHORIZED)
+    problem = assert_problem(answer, 405, "method_not_allowed")
+    assert problem["detail"] == "PUT is not possible here; possible are GET, HEAD, OPTIONS, POST."
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
