@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import hashlib
 import logging
 import os
@@ -46,6 +47,7 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
     package = _import(runtime)
     logging.getLogger(package.__name__).setLevel("CRITICAL")
     server = None
+    users = _use(directory / "postgres.users")
     try:
         with undisturbed():
             server = _start(package, directory / "postgres")
@@ -58,12 +60,44 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
     finally:
         if server is not None:
             with undisturbed():
+                _forget_the_dead(server, users)
                 server.cleanup()
                 # else it cleans up once more at exit, and makes the directories of its lock file anew
                 atexit.unregister(server._cleanup)
+        os.close(users)
         # in the directory it stays, as the data does; elsewhere it would, once for each directory
         if runtime.parent != directory and not (directory / "postgres" / "postmaster.pid").exists():
             shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _use(file: Path) -> int:
+    """Mark this process as a user of the server, for as long as it lives and the descriptor is open.
+
+    The mark is a lock on the byte whose number is the process's: the kernel takes it back after ``kill -9``.
+    """
+    users = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.lockf(users, fcntl.LOCK_EX, 1, os.getpid())
+    return users
+
+
+def _forget_the_dead(server: Any, users: int) -> None:
+    """Take processes that were killed from the package's list of users: it would stop nothing for them."""
+    with server._lock:
+        listed = server.global_process_id_list
+        known = {os.getpid(), *listed.get_and_add(os.getpid())}
+        listed.put(sorted(pid for pid in known if _uses(users, pid)))
+
+
+def _uses(users: int, pid: int) -> bool:
+    # for one's own lock the kernel has no "taken"
+    if pid == os.getpid():
+        return True
+    try:
+        fcntl.lockf(users, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, pid)
+    except OSError:
+        return True
+    fcntl.lockf(users, fcntl.LOCK_UN, 1, pid)
+    return False
 
 
 def _start(package: Any, data: Path) -> Any:

@@ -10,6 +10,7 @@ import click
 
 from mailsync import logs, preflight, systemd
 from mailsync.cli.ground import environment
+from mailsync.cli.supervising import end_with_parent
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import db
@@ -99,6 +100,7 @@ def refuse_taken_port(settings: Settings) -> None:
 
 def _settings(*require: str) -> Settings:
     """The settings of a service, whose log goes to stderr as it is configured."""
+    end_with_parent()
     found = environment()
     # gunicorn's processes read the environment themselves
     os.environ.update(found)

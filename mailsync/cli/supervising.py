@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,10 @@ from mailsync.engine.turn import StopSignal
 GRACE = 9.0
 """Seconds from the request to end until what still runs is killed."""
 
+_PARENT = "MAILSYNC_SUPERVISED_BY"
+_PR_SET_PDEATHSIG = 1
+_LOOK_EVERY = 0.5
+
 _COLORS = {"api": "cyan", "worker": "green"}
 _print_lock = threading.Lock()
 
@@ -30,7 +35,7 @@ class _Service:
         # a session of its own: Ctrl-C is for the parent, which then ends both in order
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mailsync", name],
-            env=dict(environment),
+            env={**environment, _PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -58,6 +63,38 @@ class _Service:
     def finish(self) -> None:
         """Wait for the last lines."""
         self._reader.join(2)
+
+
+def end_with_parent() -> None:
+    """In a service: be sent SIGTERM when the process dies that runs it by :func:`supervise`, if one does.
+
+    ``kill -9`` of that one is meant: it can end nobody any more, and what it leaves would keep the port.
+    """
+    given = os.environ.pop(_PARENT, "")
+    if not given.isdecimal():
+        return
+    parent = int(given)
+    # without a thread where there is another way: gunicorn's master forks
+    if not _ask_for_signal():
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    elif os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _ask_for_signal() -> bool:
+    """Whether the kernel sends SIGTERM when the parent is gone."""
+    if sys.platform != "linux":
+        return False
+    try:
+        return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSignal) -> int:

@@ -1,0 +1,70 @@
+"""``mailsync dev`` that is killed: nothing that it started is in the way of the next one (SPEC §17)."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mailsync.cli.embedded import runtime_directory
+from tests.acceptance.test_cli_services import is_gone, wait_for_both
+from tests.servers import planted, run_directory
+from tests.servers.programs import Mailsync, Running
+
+
+@pytest.fixture
+def made(mailsync: Mailsync) -> Iterator[Path]:
+    """The directory that ``dev`` makes for somebody who gives it nothing but a port."""
+    home = mailsync.directory / "project"
+    home.mkdir()
+    for name in ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN"):
+        del mailsync.environment[name]
+    mailsync.directory = home
+    yield home / ".mailsync"
+    shutil.rmtree(runtime_directory(home / ".mailsync"), ignore_errors=True)
+
+
+def test_services_end_when_the_command_that_runs_them_is_killed(mailsync: Mailsync) -> None:
+    port = str(run_directory.free_port())
+    running = mailsync.start("dev", "--skip-preflight", PORT=port)
+    wait_for_both(running)
+    killed(running)
+    again = mailsync.start("dev", "--skip-preflight", PORT=port)
+    wait_for_both(again)
+    again.terminate()
+    assert again.wait() == 0
+
+
+def test_the_postgres_of_a_killed_dev_is_ended_by_the_last_that_uses_it(
+    mailsync: Mailsync, made: Path
+) -> None:
+    running = dev(mailsync, made)
+    postgres = int((made / "postgres" / "postmaster.pid").read_text().split()[0])
+    killed(running)
+    first, second = dev(mailsync, made), dev(mailsync, made)
+    for still_used, each in ((True, first), (False, second)):
+        each.send_signal(signal.SIGINT)
+        assert each.wait() == 0
+        assert is_gone(postgres) is not still_used
+
+
+def dev(mailsync: Mailsync, made: Path) -> Running:
+    """One more ``dev`` in the same directory, with a port of its own."""
+    running = mailsync.start("dev", "--skip-preflight", PORT=str(run_directory.free_port()))
+    wait_for_both(running)
+    for name in ("key", "token"):
+        planted.keep((made / name).read_text().strip())
+    return running
+
+
+def killed(running: Running) -> None:
+    """``kill -9`` it, and wait until its services and their processes are gone."""
+    services = psutil.Process(running.pid).children(recursive=True)
+    services = [each for each in services if "mailsync" in each.cmdline()]
+    assert len(services) >= 3, "the worker, gunicorn and a process of its"
+    running.kill9()
+    run_directory.wait_until(lambda: all(is_gone(each.pid) for each in services), "the end of the services")
