@@ -101,6 +101,7 @@ def _text(value: object) -> object:
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_BLANK = re.compile(r":\d\d(\.\d+)? \d\d:?\d\d$", re.ASCII)
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
@@ -123,7 +124,9 @@ def _read_when(value: object) -> datetime:
     try:
         return read_moment(value)
     except ValueError:
-        raise ValueError("expected a date such as 2026-01-31, or 2026-01-31T09:00:00Z") from None
+        # what a + becomes that stands in a query as it is
+        hint = "; + is written %2B in a query" if isinstance(value, str) and _BLANK.search(value) else ""
+        raise ValueError(f"expected a date such as 2026-01-31, or 2026-01-31T09:00:00Z{hint}") from None
 
 
 def _bounded(moment: datetime) -> datetime:

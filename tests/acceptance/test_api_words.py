@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
+import time
 from typing import Any
 from urllib.parse import quote
+
+import pytest
 
 from mailsync.store import db
 from tests.acceptance.administering import closed_port
 from tests.acceptance.api import AUTHORIZED, Api, StartApi, assert_problem
+from tests.acceptance.raw import AUTHORIZATION, ask, assert_civil, connected, drain, lines, parse
 from tests.integration.stored import ATTACHMENT, message, new_account, new_folder, settings_for, store
+from tests.servers.run_directory import wait_until
 
 WEAK = "connection"
 
@@ -110,3 +116,49 @@ def test_a_method_that_is_not_there_names_those_that_are(api: Api) -> None:
     problem = assert_problem(answer, 405, "method_not_allowed")
     assert problem["detail"] == "PUT is not possible here; possible are GET, HEAD, OPTIONS, POST."
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+def test_a_plus_that_was_not_encoded_is_recognised(api: Api) -> None:
+    for name in ("since", "until"):
+        for moment, hinted in (
+            ("2026-01-31T10:00:00+02:00", True),
+            ("2026-01-31T10:00:00.5+0200", True),
+            ("yesterday+02:00", False),
+            ("2026-01-31T10:00:00", False),
+        ):
+            answer = api.call("GET", f"/v1/accounts/1/messages?{name}={moment}")
+            (error,) = assert_problem(answer, 422, "invalid")["errors"]
+            assert error["parameter"] == name
+            assert error["detail"].endswith("; + is written %2B in a query") == hinted, moment
+    assert api.call("GET", "/v1/accounts/1/messages?since=2026-01-31T10:00:00%2B02:00").status == 404
+
+
+def test_a_request_line_that_is_not_ascii_is_told_what_is_wrong_with_it(api: Api) -> None:
+    for path in (
+        "/v1/accounts?email=jürgen@example.com",
+        "/v1/größe",
+        "/v1/accounts/1/runs?a=Привет",
+    ):
+        (answer,) = ask(api.port, lines(f"GET {path} HTTP/1.1".encode(), "Host: x", AUTHORIZATION))
+        assert_civil(answer, path, 400)
+        assert "percent-encoded" in answer.json()["detail"]
+    (other,) = ask(api.port, lines("GET /a b HTTP/1.1", "Host: x", AUTHORIZATION))
+    assert "percent-encoded" not in other.json()["detail"]
+
+
+def test_tls_on_the_plain_port_is_named_at_once_in_the_answer_and_in_the_log(api: Api) -> None:
+    with connected(api.port) as sock:
+        started = time.monotonic()
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+        assert time.monotonic() - started < 15, "it does not wait for the end of a request line"
+    # a client that waits for nothing reads the answer
+    with connected(api.port) as sock:
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        (answer,) = parse(drain(sock))
+    assert_civil(answer, "TLS", 400)
+    assert "plain HTTP" in answer.json()["detail"]
+    wait_until(
+        lambda: len([line for line in api.process.lines if "the client speaks TLS" in line]) == 2, "the log"
+    )
+    assert api.get("/health/live").status == 200
