@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import hashlib
+import locale
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from mailsync.errors import ConfigError, DatabaseUnavailable
 
 _LONGEST = 70
 _START_WITHIN = 60.0
+_LOCALES = ("C.UTF-8", "en_US.UTF-8")
 
 
 @dataclass(frozen=True)
@@ -122,19 +124,33 @@ def _start(package: Any, data: Path) -> Any:
 def undisturbed() -> Iterator[None]:
     """Hold back what asks us to end, from the server's programs too: one half started would be left behind.
 
-    A locale of the user that this machine does not have is no reason not to start either.
+    A locale of the user that this machine does not have is no reason not to start either. A data directory
+    is made for the one that stands here.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    locale = os.environ.get("LC_ALL")
-    os.environ["LC_ALL"] = "C"
+    theirs = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = locale_with_all_letters()
     try:
         yield
     finally:
-        if locale is None:
+        if theirs is None:
             del os.environ["LC_ALL"]
         else:
-            os.environ["LC_ALL"] = locale
+            os.environ["LC_ALL"] = theirs
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def locale_with_all_letters() -> str:
+    """A locale of this machine that knows upper and lower case beyond A to Z; ``C`` where there is none."""
+    before = locale.setlocale(locale.LC_COLLATE)
+    try:
+        for name in _LOCALES:
+            with suppress(locale.Error):
+                locale.setlocale(locale.LC_COLLATE, name)
+                return name
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_COLLATE, before)
 
 
 def runtime_directory(directory: Path) -> Path:

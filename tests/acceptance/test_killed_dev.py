@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from mailsync.cli.embedded import runtime_directory
@@ -50,6 +51,22 @@ def test_the_postgres_of_a_killed_dev_is_ended_by_the_last_that_uses_it(
         each.send_signal(signal.SIGINT)
         assert each.wait() == 0
         assert is_gone(postgres) is not still_used
+
+
+def test_the_embedded_postgres_knows_the_case_of_all_letters(mailsync: Mailsync, made: Path) -> None:
+    running = dev(mailsync, made)
+    (url,) = (
+        line.partition("=")[2]
+        for line in (made / "env").read_text().splitlines()
+        if line.startswith("DATABASE_URL=")
+    )
+    with psycopg.connect(url) as conn:
+        row = conn.execute(
+            "select lower('ÄÉЖ'), 'über' ilike '%ÜB%', to_tsvector('simple', 'Öl')::text"
+        ).fetchone()
+    assert row == ("äéж", True, "'öl':1")
+    running.send_signal(signal.SIGINT)
+    assert running.wait() == 0
 
 
 def dev(mailsync: Mailsync, made: Path) -> Running:
