@@ -18,7 +18,7 @@ from mailsync import logs
 from mailsync.cli.texts import BIDI
 from mailsync.config import Settings, read_environment
 from mailsync.engine.turn import StopSignal
-from mailsync.errors import DatabaseUnavailable
+from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.providers import normalise_email
 from mailsync.store import accounts, db
 from mailsync.store.db import Connection
@@ -48,11 +48,24 @@ def settings_for(*require: str) -> Settings:
     Log lines below WARNING are left out unless LOG_LEVEL asks for them: a person reads the output.
     """
     found = environment()
-    settings = Settings.from_env(found, require=require)
+    settings = required(found, *require)
     if not found.get("LOG_LEVEL", "").strip():
         settings = settings.model_copy(update={"log_level": "WARNING"})
     logs.configure(settings)
     return settings
+
+
+def required(found: Mapping[str, str], *require: str) -> Settings:
+    """The settings in what :func:`environment` has found; `require` are the variables that must be there.
+
+    Raises ConfigError; for want of a database it names `mailsync dev`, which leaves one here.
+    """
+    try:
+        return Settings.from_env(found, require=require)
+    except ConfigError as error:
+        if str(error).startswith("DATABASE_URL: not set;"):
+            raise ConfigError(f"{error}; or start `mailsync dev` here, which makes one") from None
+        raise
 
 
 def connect(settings: Settings, *, statement_timeout: float | None = None) -> Connection:

@@ -9,10 +9,10 @@ import sys
 import click
 
 from mailsync import logs, preflight, systemd
-from mailsync.cli.ground import environment
+from mailsync.cli.ground import environment, required
 from mailsync.cli.supervising import end_with_parent
 from mailsync.config import Settings
-from mailsync.errors import ConfigError, DatabaseUnavailable
+from mailsync.errors import ConfigError, DatabaseUnavailable, MailsyncError
 from mailsync.store import db
 from mailsync.store.db import Connection
 
@@ -43,11 +43,14 @@ def worker(once: bool) -> None:
     def ready() -> None:
         _print("worker", f"✓ Ready -> Poll loop running ({settings.sync_interval:g}s interval)")
 
+    def unreached(error: MailsyncError) -> None:
+        _print("worker", f"✗ Database: {logs.redact(str(error))}")
+
     # a pass from cron is over before anybody looks, and may run beside a worker that has the port
     with listening(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
         if url:
             _print("worker", f"✓ Metrics -> {url}")
-        Worker(settings).run(once=once, starting=starting, ready=ready)
+        Worker(settings).run(once=once, starting=starting, ready=ready, unreached=unreached)
 
 
 @click.command()
@@ -104,7 +107,7 @@ def _settings(*require: str) -> Settings:
     found = environment()
     # gunicorn's processes read the environment themselves
     os.environ.update(found)
-    settings = Settings.from_env(found, require=require)
+    settings = required(found, *require)
     logs.configure(settings)
     return settings
 

@@ -71,7 +71,10 @@ def test_every_command_refuses_a_bad_environment_alike(mailsync: Mailsync, comma
 def test_a_missing_database_url_is_named(mailsync: Mailsync) -> None:
     done = mailsync("migrate", env={"DATABASE_URL": None})
     assert done.returncode == 2
-    assert "DATABASE_URL: not set; give postgresql://user:password@host:5432/database" in done.stderr
+    assert done.stderr == (
+        "mailsync: DATABASE_URL: not set; give postgresql://user:password@host:5432/database;"
+        " or start `mailsync dev` here, which makes one\n"
+    )
 
 
 def test_the_file_dot_env_is_read_and_the_environment_wins(mailsync: Mailsync) -> None:
