@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,6 +62,11 @@ class Worker:
         self._last_failure: dict[int, str] = {}
         self._filled: dict[int, float] = {}
         self._met_others = False
+        self._had_database = False
+        self._missed = False
+        self._asked: tuple[str, float] | None = None
+        self._last_words: queue.SimpleQueue[tuple[str, dict[str, object]] | None] = queue.SimpleQueue()
+        self._teller = threading.Thread(target=self._tell, daemon=True)
 
     def run(
         self,
@@ -67,12 +74,14 @@ class Worker:
         once: bool = False,
         starting: Callable[[db.Connection], None] = lambda conn: None,
         ready: Callable[[], None] = lambda: None,
+        unreached: Callable[[MailsyncError], None] = lambda error: None,
     ) -> None:
         """Serve until SIGTERM or SIGINT; with `once`, a hot pass and one backfill turn per account.
 
         `starting` is called with the first connection that stands, to refuse to start by raising, and `ready`
-        when the poll loop begins. A database that goes away is waited for; with `once` it is raised. A second
-        signal ends the process at once: nothing is lost by that.
+        when the poll loop begins. A database that goes away is waited for; with `once` it is raised. One that
+        was never there is told to `unreached`, once. A second signal ends the process at once: nothing is
+        lost by that.
         """
         self._handle_signals()
         delay = 1.0
@@ -84,6 +93,7 @@ class Worker:
                         db.listen(conn)
                         ready()
                         starting, ready = _nothing, _nothing
+                        self._say_back()
                         systemd.notify("READY=1")
                         delay = 1.0
                         self._serve(self._engine(conn), once)
@@ -92,15 +102,15 @@ class Worker:
                     if once:
                         raise
                     self.sessions.close()
-                    log.warning(
-                        "Database lost; reconnecting",
-                        extra={"action": "reconnect", "error": redact(str(error))},
-                    )
+                    if not self._had_database and not self._missed:
+                        unreached(error)
+                    self._say_lost(redact(str(error)))
                     self._sleep(delay)
                     delay = min(_RECONNECT_AT_MOST, delay * 2)
         finally:
             self.sessions.close()
             signal.setitimer(signal.ITIMER_REAL, 0)
+            self._say_ended()
 
     # -- passes ---------------------------------------------------------------------------------------
 
@@ -258,19 +268,49 @@ class Worker:
                 extra={"action": "turn", "account_id": account_id, "error_code": error.code, "error": text},
             )
 
+    def _say_lost(self, why: str) -> None:
+        said = "Database lost; reconnecting" if self._had_database else "Database not reached; trying again"
+        # once for each time that it is away, whatever the tries after the first one come to
+        level = logging.DEBUG if self._missed else logging.WARNING
+        log.log(level, said, extra={"action": "reconnect", "error": why})
+        self._missed = True
+
+    def _say_back(self) -> None:
+        if self._had_database and self._missed:
+            log.info("Database connected again", extra={"action": "reconnect"})
+        self._had_database, self._missed = True, False
+
+    def _tell(self) -> None:
+        # a thread of its own: a signal's handler may have interrupted a line that is half written
+        while words := self._last_words.get():
+            said, fields = words
+            log.info(said, extra={"action": "stop", **fields})
+
+    def _say_ended(self, said: str = "Stopped") -> None:
+        if self._asked:
+            name, at = self._asked
+            took = round(1000 * (time.monotonic() - at))
+            self._last_words.put((said, {"signal": name, "duration_ms": took}))
+            self._last_words.put(None)
+            self._teller.join(0.5)
+
     def _handle_signals(self) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
             if self.stop:
                 # unwinding would wait for servers once more
                 os._exit(128 + number)
             self.stop.set()
+            self._asked = signal.Signals(number).name, time.monotonic()
+            self._last_words.put(("Asked to stop", {"signal": self._asked[0]}))
             systemd.notify("STOPPING=1")
             signal.setitimer(signal.ITIMER_REAL, _EXIT_WITHIN)
 
         def give_up(number: int, frame: FrameType | None) -> None:
             # somebody keeps a row locked that the end waits for; nothing is lost by not waiting
+            self._say_ended("Stopped without waiting any longer")
             os._exit(0)
 
+        self._teller.start()
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGALRM, give_up)

@@ -33,6 +33,10 @@ def test_the_worker_says_what_it_checked_and_that_it_is_ready(mailsync: Mailsync
     running.wait_for("Ready ->")
     running.terminate()
     assert running.wait() == 0
+    asked, ended = running.records()[-2:]
+    assert (asked["message"], asked["level"], asked["signal"]) == ("Asked to stop", "INFO", "SIGTERM")
+    assert (ended["message"], ended["level"], ended["signal"]) == ("Stopped", "INFO", "SIGTERM")
+    assert ended["duration_ms"] >= 0
     assert [line for line in running.lines if line.startswith("[worker]")] == [
         "[worker] ✓ Database connected",
         "[worker] ✓ Lock self-test passed",
@@ -77,10 +81,23 @@ def test_no_service_starts_without_the_schema(mailsync: Mailsync, empty_database
         assert "run `mailsync migrate`" in done.stderr
 
 
-def test_the_worker_waits_for_a_database_that_is_not_there_yet(mailsync: Mailsync) -> None:
-    running = mailsync.start("worker", DATABASE_URL="postgresql://u@127.0.0.1:9/x_test")
-    running.wait_for("cannot connect to Postgres")
+def test_the_worker_waits_for_a_database_that_is_not_there_yet(
+    mailsync: Mailsync, postgres_proxy: tuple[Any, str]
+) -> None:
+    proxy, url = postgres_proxy
+    proxy.refusing = True
+    running = mailsync.start("worker", DATABASE_URL=url)
+    running.wait_for(lambda: proxy.refused >= 2)
+    proxy.refusing = False
+    running.wait_for("[worker] ✓ Ready")
     running.terminate()
+    assert running.wait() == 0
+    assert "Database lost" not in running.output
+    assert running.output.count("Database not reached") == 1
+    shown = [line for line in running.lines if line.startswith("[worker]")]
+    assert shown[0].startswith("[worker] ✗ Database: cannot connect to Postgres")
+    assert shown[1] == "[worker] ✓ Database connected"
+    assert "Database connected again" not in running.output
     assert running.wait() == 0
     assert mailsync("worker", "--once", env={"DATABASE_URL": "postgresql://u@127.0.0.1:9/x"}).returncode == 1
 

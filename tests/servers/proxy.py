@@ -20,8 +20,9 @@ class Proxy:
     """Forwards to `target`: ``("127.0.0.1", 143)`` or the path of a Unix socket.
 
     ``deaf`` True: connections stay up, new ones are accepted, and no byte passes. ``refusing`` True: new
-    connections are closed at once. ``delay``: seconds that each piece of data waits, in either direction.
-    ``sent_up`` and ``sent_down`` count the bytes passed on to the target and to the clients.
+    connections are closed at once, and counted in ``refused``. ``delay``: seconds that each piece of data
+    waits, in either direction. ``sent_up`` and ``sent_down`` count the bytes passed on to the target and to
+    the clients.
     """
 
     host = "127.0.0.1"
@@ -30,6 +31,7 @@ class Proxy:
         self.target = target
         self.deaf = False
         self.refusing = False
+        self.refused = 0
         self.delay = 0.0
         self.sent_up = 0
         self.sent_down = 0
@@ -88,6 +90,7 @@ class Proxy:
                 return
             if self.refusing:
                 client.close()
+                self.refused += 1
                 continue
             link = _Link(self, client)
             with self._lock:
