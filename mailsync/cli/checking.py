@@ -15,6 +15,7 @@ from mailsync.cli.showing import message, state
 from mailsync.cli.texts import ago, due, many, moment, printable, screen, span, table, wrap
 from mailsync.errors import NotFound
 from mailsync.logs import redact
+from mailsync.model import FolderState
 from mailsync.store import accounts, folders
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.inspection import AccountDetails, details, last_failure
@@ -62,7 +63,7 @@ def check_account(email: str, as_json: bool) -> None:
             }
         )
         return
-    parts = ["\n".join(_account_lines(status, more, holder))]
+    parts = ["\n".join(_account_lines(status, more, holder, found))]
     if found:
         parts.append(folder_checks(found, more, settings))
     else:
@@ -103,7 +104,9 @@ def next_try(status: AccountStatus) -> datetime | None:
     return max(status.next_sync_at, status.backoff_until or status.next_sync_at)
 
 
-def _account_lines(a: AccountStatus, more: AccountDetails, holder: LockHolder | None) -> list[str]:
+def _account_lines(
+    a: AccountStatus, more: AccountDetails, holder: LockHolder | None, found: list[FolderState]
+) -> list[str]:
     now = more.now
     named = f", {printable(a.display_name)}" if a.display_name else ""
     host = f"{printable(more.imap_host)}:{more.imap_port}"
@@ -124,7 +127,7 @@ def _account_lines(a: AccountStatus, more: AccountDetails, holder: LockHolder | 
     lines += _line("failures", _failures(a, now))
     lines += _line("next", _next(a, more))
     lines += _line("lock", _lock(a, more, holder))
-    lines += _line("mirrored", _mirrored(a))
+    lines += _line("mirrored", _mirrored(a, found))
     if more.sync_since or more.sync_window_days:
         since = f"since {more.sync_since:%Y-%m-%d}" if more.sync_since else f"of {more.sync_window_days} days"
         lines += _line("window", f"only mail {since} has rows; the server counts all")
@@ -198,9 +201,15 @@ def _held_for(a: AccountStatus, more: AccountDetails) -> float | None:
     return max(0.0, (more.now - a.last_sync_started_at).total_seconds())
 
 
-def _mirrored(a: AccountStatus) -> str:
-    said = f"{many(a.messages, 'message')} ({a.unseen:,} unread), {a.folders_complete} of"
-    said += f" {many(a.folders, 'folder')} complete"
+def _mirrored(a: AccountStatus, found: list[FolderState]) -> str:
+    # the view counts a folder that is gone until its grace is over; below it is not called complete
+    tracked = [folder for folder in found if folder.tracked]
+    there = [folder for folder in tracked if not folder.missing_since and folder.status != "missing"]
+    complete = sum(folder.status == "active" for folder in there)
+    said = f"{many(a.messages, 'message')} ({a.unseen:,} unread), {complete} of"
+    said += f" {many(len(there), 'folder')} complete"
+    if gone := len(tracked) - len(there):
+        said += f", {gone:,} gone from server"
     if a.backfill_remaining:
         done = 100 * a.messages // (a.messages + a.backfill_remaining)
         said += f"; first sync {min(99, done)}%, {a.backfill_remaining:,} to go"

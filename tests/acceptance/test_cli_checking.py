@@ -139,6 +139,7 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
     for path, change in changes.items():
         database.execute(f"update folders set {change} where path = '{path}'".encode())
     text = checked(mailsync)
+    assert "5 of 6 folders complete, 2 gone from server" in " ".join(text.split())
     expected = {
         "Broken": ("Broken error", "error: NO [NOPERM] not for you (tried again: in 5min)"),
         "Gone": ("Gone gone from server", "become tombstones in 5d unless it comes back"),
