@@ -255,7 +255,7 @@ def _state(
         minutes = round(allowance.total_seconds() / 60)
         return "degraded", "overall_lag", f"some folder has not been compared for {minutes} minutes"
     if until is None or until < now:
-        return "degraded", "unreconciled", "some folder is still to be found equal to the server"
+        return "degraded", "unreconciled", "not every folder has been found equal to the server lately"
     gone = next((f for f in folders if f.missing_since and f.live_count), None)
     if gone and gone.missing_since:
         ends = gone.missing_since.astimezone(UTC) + timedelta(seconds=settings.folder_missing_grace)
