@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import select
 import socket
 import struct
 import uuid
@@ -26,19 +25,11 @@ log = logging.getLogger(__name__)
 STALLED = 20
 """Seconds in which a client has to send, or to take, something."""
 
-PATIENCE = 1
-"""Seconds in which the first byte of a connection is waited for, to tell TLS from HTTP."""
-
 # by name, since not every release of gunicorn has each; all others are 400
 _STATUS = {
     "LimitRequestLine": (414, "uri_too_long", "The request line is too long."),
     "LimitRequestHeaders": (431, "headers_too_large", "The headers are too many, or one is too long."),
     "UnsupportedTransferCoding": (501, "not_implemented", "This transfer coding is not supported."),
-    "_Tls": (
-        400,
-        "bad_request",
-        "This port speaks plain HTTP, and the client TLS; use http://, or a proxy for TLS.",
-    ),
     "ExpectationFailed": (417, "expectation_failed", "The header Expect asks for what is not supported."),
 }
 _BAD = (400, "bad_request", "This is not a well-formed HTTP request.")
@@ -51,21 +42,6 @@ _NOT_ASCII = (
 _BUG = (500, "internal", "The server made an error; its log has more under this request_id.")
 
 
-_HANDSHAKE = b"\x16"
-"""The first byte of every client that speaks TLS (RFC 8446 §5.1)."""
-
-
-class _Tls(errors.ParseException):  # type: ignore[misc]
-    """A client speaks TLS where plain HTTP is spoken."""
-
-
-class _Refusing:
-    """Stands for the parser of a connection over which nothing will come that could be parsed."""
-
-    def __next__(self) -> Any:
-        raise _Tls("the client speaks TLS, and this port plain HTTP")
-
-
 class Worker(ThreadWorker):  # type: ignore[misc]
     """``gthread``, but a client that stops halfway keeps no thread, and with words for what is no request."""
 
@@ -76,13 +52,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stalled)
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stalled)
         super().enqueue_req(conn)
-
-    def handle(self, conn: Any) -> Any:
-        """Gunicorn's; a client that speaks TLS is told so, where it would wait for more of its request."""
-        if not conn.initialized and not conn.cfg.is_ssl and _speaks_tls(conn.sock):
-            conn.parser = _Refusing()
-            conn.data_ready = True
-        return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Gunicorn's; a client that took nothing for so long is gone, which is no error of ours."""
@@ -106,18 +75,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             log.error("Request failed", exc_info=exc, extra=extra)
         with suppress(OSError):
             client.sendall(_answer(status, code, detail, request_id))
-
-
-def _speaks_tls(sock: socket.socket) -> bool:
-    """Whether what comes first, if it comes in time, begins a handshake; then that is read."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    with suppress(OSError):
-        if poll.poll(PATIENCE * 1000) and sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == _HANDSHAKE:
-            # what is left unread would make the kernel take the answer back
-            sock.recv(65536, socket.MSG_DONTWAIT)
-            return True
-    return False
 
 
 def is_news(record: logging.LogRecord) -> bool:

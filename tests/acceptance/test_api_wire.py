@@ -223,6 +223,7 @@ HALF = (
 )
 
 
+@pytest.mark.long
 def test_who_stops_halfway_is_cut_off_and_leaves_no_traceback(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     with ExitStack() as stack:
@@ -238,6 +239,7 @@ def test_who_stops_halfway_is_cut_off_and_leaves_no_traceback(start_api: StartAp
     assert "Traceback" not in api.process.output
 
 
+@pytest.mark.long
 def test_who_does_not_read_is_given_up(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     many = lines("GET /openapi.json HTTP/1.1", HOST, AUTHORIZATION) * 200

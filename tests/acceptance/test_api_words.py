@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import ssl
-import time
 from typing import Any
 from urllib.parse import quote
-
-import pytest
 
 from mailsync.store import db
 from tests.acceptance.administering import closed_port
 from tests.acceptance.api import AUTHORIZED, Api, StartApi, assert_problem
-from tests.acceptance.raw import AUTHORIZATION, ask, assert_civil, connected, drain, lines, parse
+from tests.acceptance.raw import AUTHORIZATION, ask, assert_civil, lines
 from tests.integration.stored import ATTACHMENT, message, new_account, new_folder, settings_for, store
-from tests.servers.run_directory import wait_until
 
 WEAK = "connection"
 
@@ -144,21 +139,3 @@ def test_a_request_line_that_is_not_ascii_is_told_what_is_wrong_with_it(api: Api
         assert "percent-encoded" in answer.json()["detail"]
     (other,) = ask(api.port, lines("GET /a b HTTP/1.1", "Host: x", AUTHORIZATION))
     assert "percent-encoded" not in other.json()["detail"]
-
-
-def test_tls_on_the_plain_port_is_named_at_once_in_the_answer_and_in_the_log(api: Api) -> None:
-    with connected(api.port) as sock:
-        started = time.monotonic()
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
-        assert time.monotonic() - started < 15, "it does not wait for the end of a request line"
-    # a client that waits for nothing reads the answer
-    with connected(api.port) as sock:
-        sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        (answer,) = parse(drain(sock))
-    assert_civil(answer, "TLS", 400)
-    assert "plain HTTP" in answer.json()["detail"]
-    wait_until(
-        lambda: len([line for line in api.process.lines if "the client speaks TLS" in line]) == 2, "the log"
-    )
-    assert api.get("/health/live").status == 200

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from tests.benchmarks import first_sync, scans, ticks
+from tests.benchmarks import first_sync, headers, scans, ticks
 from tests.benchmarks.bench import servers
 
 
 def main(sizes: list[int]) -> None:
-    """Print a table of the first sync and one of the scans a size, then the one of the quiet tick."""
+    """Print tables of the first sync and the scans for each size, then the quiet tick and header parsing."""
     with servers() as bench:
         for count in sizes:
             first_sync.run(bench, count, partial(scans.run, bench, count=count))
         ticks.run(bench)
+    headers.run()
 
 
 if __name__ == "__main__":
