@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,8 +76,9 @@ def start_api(mailsync: Mailsync) -> StartApi:
         process = Running(command, environment, ROOT)
         mailsync.running.append(process)
         if wait:
-            process.wait_for("Booting worker")
-            process.wait_for("eady")
+            workers = int(environment.get("WEB_CONCURRENCY") or 1)
+            # each has an application, and has looked whether it is ready
+            process.wait_for(lambda: len(re.findall("Ready to serve|Not ready: ", process.output)) >= workers)
         return Api(port, process)
 
     return start

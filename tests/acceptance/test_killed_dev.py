@@ -80,8 +80,14 @@ def dev(mailsync: Mailsync, made: Path) -> Running:
 
 def killed(running: Running) -> None:
     """``kill -9`` it, and wait until its services and their processes are gone."""
-    services = psutil.Process(running.pid).children(recursive=True)
-    services = [each for each in services if "mailsync" in each.cmdline()]
-    assert len(services) >= 3, "the worker, gunicorn and a process of its"
+    # gunicorn forks a process of its own after it has said that it is ready
+    run_directory.wait_until(lambda: len(services_of(running)) >= 3, "the worker, gunicorn and its process")
+    services = services_of(running)
     running.kill9()
     run_directory.wait_until(lambda: all(is_gone(each.pid) for each in services), "the end of the services")
+
+
+def services_of(running: Running) -> list[psutil.Process]:
+    """The processes of its services; Postgres is none of them."""
+    found = psutil.Process(running.pid).children(recursive=True)
+    return [each for each in found if "mailsync" in each.cmdline()]
