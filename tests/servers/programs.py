@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers import planted, run_directory
+from tests.servers import forking, planted, run_directory
 
 ROOT = Path(__file__).parents[2]
 ENCRYPTION_KEY = planted.keep(b64encode(hashlib.sha256(b"a key for tests only").digest()).decode())
@@ -52,14 +52,20 @@ class Running:
     def __init__(self, command: list[str], environment: dict[str, str], directory: Path) -> None:
         self.args = tuple(command)
         self.lines: list[str] = []
-        self._process = run_directory.spawn(
-            command,
-            env=environment,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        self._process: subprocess.Popen[bytes] | forking.Forked
+        if command[:2] == [sys.executable, "-m"]:
+            self._process = forking.spawn(
+                command[2], tuple(command[3:]), env=environment, cwd=directory, merge=True
+            )
+        else:
+            self._process = run_directory.spawn(
+                command,
+                env=environment,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -181,15 +187,14 @@ class Mailsync:
         """Run a command to its end; raises AssertionError with its output after `timeout` seconds."""
         if input and "--password-stdin" in args:
             _plant(input.rstrip("\r\n"))
-        process = run_directory.spawn(
-            self._command(args),
+        started, late = time.monotonic(), False
+        process = forking.spawn(
+            "mailsync",
+            args,
             env=self._environment(env or {}),
             cwd=self.directory,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=input is not None,
         )
-        started, late = time.monotonic(), False
         with process:
             try:
                 said = process.communicate(input.encode() if input is not None else None, timeout)

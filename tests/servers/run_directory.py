@@ -122,8 +122,13 @@ def _lives(process: psutil.Process) -> bool:
 def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
     """Start a process that :func:`remove` will find, should nobody end it."""
     process = subprocess.Popen(command, **popen)
-    (current() / "pids" / str(process.pid)).write_text(str(process.pid))
+    note(process.pid)
     return process
+
+
+def note(pid: int) -> None:
+    """Put a process on the list of those that :func:`remove` ends."""
+    (current() / "pids" / str(pid)).write_text(str(pid))
 
 
 def forget(pid: int) -> None:

@@ -1,0 +1,330 @@
+"""Programs of ours as forks of a process that has imported them: real processes without Python's start.
+
+A fork has the environment, directory, streams and signals that it is given and a pid of its own, and it ends
+as any program does. Only the half second of processor time that Python's start and the imports take is saved,
+which is most of what a short command costs. A program with other variables that Python reads when it starts
+(``PYTHONPATH``, ``LANG``, ``TZ``) is started in the usual way; see :func:`spawn`.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from tests.servers import run_directory
+
+ROOT = Path(__file__).parents[2]
+SWITCH = "MAILSYNC_TEST_FORK"
+"""``0`` in this variable starts every program in a Python of its own."""
+
+_BASE = {"LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+_READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "SSL_")
+# a program, and what reads the environment when it is imported: gunicorn, with those that import it
+_LEFT_OUT = (
+    "mailsync.__main__",
+    "mailsync.web.gunicorn_conf",
+    "mailsync.web.serving",
+    "mailsync.web.threads",
+)
+
+
+def spawn(
+    module: str,
+    args: tuple[str, ...],
+    *,
+    env: dict[str, str],
+    cwd: Path,
+    stdin: bool = False,
+    merge: bool = False,
+) -> subprocess.Popen[bytes] | Forked:
+    """Start ``python -m module args``, with pipes; `merge` sends stderr to stdout.
+
+    Without `stdin` it reads from the null device.
+    """
+    if os.environ.get(SWITCH) != "0" and _read_at_start(env) == _BASE:
+        process = Forked(module, args, env, cwd, stdin=stdin, merge=merge)
+        run_directory.note(process.pid)
+        return process
+    return run_directory.spawn(
+        [sys.executable, "-m", module, *args],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+    )
+
+
+def _read_at_start(env: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
+
+
+class Forked:
+    """A forked program; what :class:`subprocess.Popen` has and the tests use of it."""
+
+    def __init__(
+        self, module: str, args: tuple[str, ...], env: dict[str, str], cwd: Path, *, stdin: bool, merge: bool
+    ) -> None:
+        self.args = (sys.executable, "-m", module, *args)
+        self.returncode: int | None = None
+        self._lock = threading.Lock()
+        ours: list[IO[bytes] | None] = [None, None, None]
+        theirs = [os.open(os.devnull, os.O_RDONLY), -1, -1]
+        if stdin:
+            os.close(theirs[0])
+            theirs[0], end = os.pipe()
+            ours[0] = os.fdopen(end, "wb", buffering=0)
+        for number in (1,) if merge else (1, 2):
+            end, theirs[number] = os.pipe()
+            ours[number] = os.fdopen(end, "rb")
+        if merge:
+            theirs[2] = os.dup(theirs[1])
+        self.stdin, self.stdout, self.stderr = ours
+        try:
+            request = {"module": module, "args": args, "env": env, "cwd": str(cwd)}
+            self._connection = _connect()
+            # the size and the streams first, then all that it is to be
+            document = json.dumps(request).encode()
+            streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", theirs))]
+            self._connection.sendmsg([len(document).to_bytes(8, "big")], streams)
+            self._connection.sendall(document)
+            self.pid = int.from_bytes(_exactly(self._connection, 8), "big")
+            self._connection.setblocking(False)
+        finally:
+            for number in theirs:
+                os.close(number)
+        self._said: dict[str, bytes] = {}
+        self._readers: list[threading.Thread] = []
+
+    def poll(self) -> int | None:
+        """The exit code (negative: the signal), or None while it runs."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raises subprocess.TimeoutExpired after `timeout` seconds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while (code := self._look(0.5 if until is None else min(0.5, until - time.monotonic()))) is None:
+            if until is not None and time.monotonic() >= until:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def _look(self, seconds: float) -> int | None:
+        if seconds > 0 and self.returncode is None:
+            # outside of the lock, so that another thread's poll() never waits
+            with contextlib.suppress(ValueError):
+                waiting = select.poll()
+                waiting.register(self._connection, select.POLLIN)
+                waiting.poll(seconds * 1000)
+        with self._lock:
+            if self.returncode is None:
+                with contextlib.suppress(BlockingIOError):
+                    said = self._connection.recv(8)
+                    assert len(said) == 8, "the process that forks others is gone"
+                    self.returncode = int.from_bytes(said, "big", signed=True)
+                    self._connection.close()
+            return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Give it its input, and read all that it says; as Popen's, also after TimeoutExpired."""
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self._readers:
+            for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
+                if stream:
+                    reader = threading.Thread(target=self._read, args=(name, stream), daemon=True)
+                    self._readers.append(reader)
+                    reader.start()
+            if self.stdin:
+                with contextlib.suppress(BrokenPipeError):
+                    self.stdin.write(input or b"")
+                self.stdin.close()
+        for reader in self._readers:
+            reader.join(None if until is None else max(0.0, until - time.monotonic()))
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.wait(None if until is None else max(0.0, until - time.monotonic()))
+        return self._said.get("stdout", b""), self._said.get("stderr", b"")
+
+    def _read(self, name: str, stream: IO[bytes]) -> None:
+        self._said[name] = stream.read()
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in (self.stdout, self.stderr, self.stdin):
+            if stream:
+                stream.close()
+        self.wait()
+
+
+# -- the process that forks ----------------------------------------------------------------------------
+
+
+def _connect() -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(_server())
+    return connection
+
+
+_starting = threading.Lock()
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def _server() -> str:
+    """The address of this process' server."""
+    address = str(run_directory.current() / f"forks-{os.getpid()}")
+    with _starting:
+        if not _started:
+            _started.append(_start(address))
+    return address
+
+
+def _start(address: str) -> subprocess.Popen[bytes]:
+    process = run_directory.spawn(
+        [sys.executable, "-m", __name__, address],
+        # PATH and HOME are no more than what a program gets that asks for nothing
+        env={**_BASE, "PATH": os.environ["PATH"], run_directory.VARIABLE: str(run_directory.current())},
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout and process.stdin
+    assert process.stdout.readline() == b"ready\n", "the process that forks others does not start"
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.communicate()  # it ends with its stdin
+    run_directory.forget(process.pid)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    said = b""
+    while len(said) < size:
+        more = connection.recv(size - len(said))
+        if not more:
+            raise ConnectionError("the process that forks others is gone")
+        said += more
+    return said
+
+
+def _import_everything() -> None:
+    import mailsync
+
+    for module in pkgutil.walk_packages(mailsync.__path__, "mailsync."):
+        if module.name not in _LEFT_OUT and not module.name.startswith("mailsync.sql"):
+            importlib.import_module(module.name)
+    assert "gunicorn" not in sys.modules
+    assert threading.active_count() == 1, "an import has started a thread, which a fork would not have"
+
+
+def _serve(address: str) -> dict[str, Any]:
+    """Fork for each connection; returns in each fork, with what it is to run."""
+    _import_everything()
+    gc.collect()
+    gc.freeze()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(100)
+    children: dict[int, tuple[int, socket.socket]] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(0, selectors.EVENT_READ)
+    os.write(1, b"ready\n")
+    while True:
+        for key, _ in selector.select():
+            if key.fd == 0:
+                # a fork that goes on is found by its pid, as every process of the run
+                os._exit(0)
+            if key.fileobj is not listener:
+                selector.unregister(key.fd)
+                pid, connection = children.pop(key.fd)
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                os.close(key.fd)
+                with contextlib.suppress(OSError), connection:
+                    connection.sendall(code.to_bytes(8, "big", signed=True))
+                continue
+            connection, _ = listener.accept()
+            request = _request(connection)
+            if request is None:
+                continue
+            pid = os.fork()
+            if pid == 0:
+                selector.close()
+                return request
+            for number in request["streams"]:
+                os.close(number)
+            handle = os.pidfd_open(pid)
+            children[handle] = pid, connection
+            selector.register(handle, selectors.EVENT_READ)
+            with contextlib.suppress(OSError):
+                connection.sendall(pid.to_bytes(8, "big"))
+
+
+def _request(connection: socket.socket) -> dict[str, Any] | None:
+    streams = array.array("i")
+    try:
+        size, passed, _, _ = connection.recvmsg(8, socket.CMSG_SPACE(3 * streams.itemsize))
+        for _, _, data in passed:
+            streams.frombytes(data)
+        request: dict[str, Any] = json.loads(_exactly(connection, int.from_bytes(size, "big")))
+    except (OSError, ValueError):
+        connection.close()
+        return None
+    request["streams"] = list(streams)
+    return request
+
+
+def _become(request: dict[str, Any]) -> None:
+    """In a fork: be what ``python -m module args`` is, and run it."""
+    for number, stream in enumerate(request["streams"]):
+        os.dup2(stream, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    # as Python makes them in the locale C.UTF-8
+    like_python = {"encoding": "utf-8", "errors": "surrogateescape", "closefd": False}
+    sys.stdin = os.fdopen(0, "r", **like_python)
+    sys.stdout = os.fdopen(1, "w", **like_python)
+    sys.stderr = os.fdopen(2, "w", 1, **like_python | {"errors": "backslashreplace"})
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.path[0] = request["cwd"]
+    sys.argv = ["-m", *request["args"]]
+    sys.orig_argv = [sys.executable, "-m", request["module"], *request["args"]]
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _become(_serve(sys.argv[1]))
