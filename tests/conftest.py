@@ -106,9 +106,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture(scope="session")
-def postgres() -> postgres_server.PostgresServer:
+def postgres() -> Iterator[postgres_server.PostgresServer]:
     """The Postgres server of this run."""
-    return postgres_server.server()
+    server = postgres_server.server()
+    yield server
+    server.close()
 
 
 _migrated = factories.postgresql_noproc(
