@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from tests.servers.imap_server import ImapServer, User, done, quoted
+from tests.servers.patience import pause
 from tests.servers.programs import Running
 from tests.servers.run_directory import PATIENCE
 
@@ -117,7 +118,7 @@ def measure(promises: Iterable[Promise], database: Database, worker: Running) ->
         assert worker.returncode is None, worker.output
         for promise in waiting:
             promise.step(database)
-        time.sleep(_EVERY)
+        pause(_EVERY, "rows are looked at so often")
 
 
 class Client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
 from tests.servers import mail
+from tests.servers.patience import pause
 from tests.servers.programs import Mailsync, Running
 from tests.servers.run_directory import wait_until
 from tests.servers.scripted import ScriptedServer
@@ -120,7 +120,9 @@ def _stop_at_rest(worker: Running, database: Database) -> None:
         worker.send_signal(signal.SIGSTOP)
         wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the stop")
         # what it had said to Postgres before is done by the second look
-        if not any(value(database, busy) for _ in range(2) if not time.sleep(0.2)):
+        at_work = value(database, busy)
+        pause(0.2, "what it had sent is done by then, or shows")
+        if not at_work and not value(database, busy):
             return True
         worker.send_signal(signal.SIGCONT)
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +15,7 @@ from tests.acceptance.api import AUTHORIZED, StartApi
 from tests.acceptance.mirrors import add_account, value
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
+from tests.servers.patience import Stopwatch
 from tests.servers.programs import Mailsync, Running
 from tests.servers.proxy import Proxy
 
@@ -55,11 +55,11 @@ def test_bodies_are_had_during_the_first_sync_of_100_000_messages_which_goes_on(
     with urllib3.PoolManager(retries=urllib3.Retry(10)) as http, ThreadPoolExecutor(2) as clients:
 
         def ask(message_id: int, uid: int) -> None:
-            began = time.monotonic()
+            watch = Stopwatch()
             # who is told to come again does so by itself, and that counts
             url = f"http://127.0.0.1:{api.port}/v1/messages/{message_id}/body"
             answer = http.request("GET", url, headers=AUTHORIZED, timeout=60)
-            took.append(time.monotonic() - began)
+            took.append(watch.stop())
             assert answer.status == 200, answer.data
             assert json.loads(answer.data)["body_text"] == f"Text of message {uid - 1}.\n"
 

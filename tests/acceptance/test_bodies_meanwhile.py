@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests.acceptance.mirrors import add_account, live_uids, value
 from tests.integration.stored import settings_for
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
+from tests.servers.patience import Stopwatch, pause
 from tests.servers.programs import ENCRYPTION_KEY, Mailsync, Running
 
 MESSAGES = 3000
@@ -57,9 +57,9 @@ def test_bodies_are_had_during_a_first_sync_which_goes_on(
         for _ in range(FETCHES):
             newest = "select id from messages where body_fetched_at is null order by uid limit 1"
             message_id = value(database, newest)
-            began = time.monotonic()
+            watch = Stopwatch()
             assert _until_had(engine, account, message_id).startswith("Text of message")
-            took.append(time.monotonic() - began)
+            took.append(watch.stop())
             during += len(live_uids(database, account)) < MESSAGES
         engine.sessions.close()
     assert during > FETCHES / 2, f"{during} of {FETCHES} fetches fell into the first sync"
@@ -75,4 +75,4 @@ def _until_had(engine: Engine, account: int, message_id: int) -> str:
         try:
             return fetch_body(engine, account, message_id).text or ""
         except Busy as busy:
-            time.sleep(busy.retry_after)
+            pause(busy.retry_after, "it is told to come again after so long")

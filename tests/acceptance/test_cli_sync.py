@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +14,9 @@ from tests.servers import planted
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import User
 from tests.servers.mail import internal_date, message
+from tests.servers.patience import Stopwatch, wait_until
 from tests.servers.programs import Mailsync, Running
 from tests.servers.pymap_server import Pymap
-from tests.servers.run_directory import PATIENCE
 from tests.servers.scripted import ScriptedServer
 
 FOLDERS = ("INBOX", "Sent", "Work", "R&AOk-sum&AOk-s")
@@ -71,7 +70,7 @@ def test_json_is_one_document_with_what_was_done(mailsync: Mailsync, dovecot: Do
     add(mailsync, dovecot, user)
     document = mailsync("sync", EMAIL, "--json").json()
     seconds = document.pop("seconds")
-    assert 0 < seconds < 60
+    assert seconds > 0
     assert document == {
         "email": EMAIL,
         "messages": 120,
@@ -206,9 +205,9 @@ def test_a_sync_lets_a_waiter_in_and_takes_the_lock_again(
     mailsync: Mailsync, dovecot: Dovecot, database: psycopg.Connection[Any]
 ) -> None:
     running = long_sync(mailsync, dovecot, database)
-    begun = time.monotonic()
+    begun = Stopwatch()
     with lock_held(database):
-        waited = time.monotonic() - begun
+        waited = begun.stop()
         before = database.execute("select count(*) from messages").fetchone()
         wait_for(lambda: waiters(database) == 1)
         assert database.execute("select count(*) from messages").fetchone() == before
@@ -222,10 +221,10 @@ def test_an_interrupted_sync_commits_ends_in_order_and_goes_on_later(
     mailsync: Mailsync, dovecot: Dovecot, database: psycopg.Connection[Any]
 ) -> None:
     running = long_sync(mailsync, dovecot, database)
-    begun = time.monotonic()
+    begun = Stopwatch()
     running.send_signal(signal.SIGINT)
     assert running.wait() == 130
-    assert time.monotonic() - begun < 20
+    assert begun.stop() < 20
     allow_haste(database)
     assert f"stopped; `mailsync sync {EMAIL}` goes on from here" in running.output
     assert "Traceback" not in running.output
@@ -352,8 +351,5 @@ def waiters(database: psycopg.Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def wait_for(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
-    until = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+def wait_for(condition: Callable[[], bool]) -> None:
+    wait_until(condition, "what the test waits for")

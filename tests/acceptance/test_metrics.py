@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.mirrors import add_account, backends, is_healthy, value
 from tests.servers import mail
+from tests.servers.patience import Stopwatch
 from tests.servers.programs import Mailsync, Running
 from tests.servers.proxy import Proxy
 from tests.servers.run_directory import PATIENCE, free_port, wait_until
@@ -138,10 +138,10 @@ def test_the_listener_answers_only_what_it_is_there_for(
     # those who connect and say nothing take the few places, and the next one is told so
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
     wait_until(lambda: ask(port)[0] == 503, "all places taken")
-    began = time.monotonic()
+    began = Stopwatch()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 0
-    assert time.monotonic() - began < 4, "nobody who scrapes holds up the end"
+    assert began.stop() < 4, "nobody who scrapes holds up the end"
     for each in silent:
         each.close()
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.acceptance.test_cli_services import wait_until_ready
 from tests.servers import run_directory
+from tests.servers.patience import PATIENCE
 from tests.servers.programs import ROOT, Mailsync, Running
 
 UNITS = ROOT / "docs" / "systemd"
@@ -35,7 +36,7 @@ def read(unit: str) -> dict[str, str]:
 
 def analyze(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["systemd-analyze", *map(str, args)], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-analyze", *map(str, args)], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 
@@ -97,7 +98,7 @@ def test_the_procfile_serves_on_all_interfaces_and_ends_as_its_platforms_expect(
     wait_until_ready(port)
     assert any(f"0.0.0.0:{port}" in line for line in web.lines)
     # 127.0.0.2 is this machine too, but no address that a server on localhost listens on
-    with urllib.request.urlopen(f"http://127.0.0.2:{port}/health/live", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.2:{port}/health/live", timeout=PATIENCE) as answer:
         assert answer.status == 200
     worker = run_line("worker", mailsync)
     worker.wait_for("Ready -> Poll loop running")
@@ -159,7 +160,7 @@ def test_every_line_of_the_log_is_a_whole_json_object_though_its_process_is_kill
     web = run_line("web", mailsync, **wanted)
     wait_until_ready(port)
     for n in range(50):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live?n={n}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live?n={n}", timeout=PATIENCE) as answer:
             assert answer.status == 200
     web.send_signal(signal.SIGKILL)
     web.wait()

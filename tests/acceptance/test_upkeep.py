@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import psycopg
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
 from tests.servers import mail
 from tests.servers.imap_text import in_set
+from tests.servers.patience import Stopwatch
 from tests.servers.programs import ENCRYPTION_KEY, Mailsync, Running
 from tests.servers.run_directory import wait_until
 from tests.servers.scripted import ScriptedServer
@@ -56,9 +56,9 @@ def test_mail_comes_in_time_while_much_is_deleted_and_a_killed_worker_leaves_the
     worker = start_worker(SYNC_INTERVAL="1s")
     worker.wait_for(lambda: value(database, _TOMBSTONES) < 38_000)
     user.folder("INBOX").add(mail.message(1))
-    arrived = time.monotonic()
+    arrived = Stopwatch()
     worker.wait_for(lambda: len(live_uids(database, account)) == 2)
-    assert time.monotonic() - arrived < 20
+    assert arrived.stop() < 20
     worker.kill9()
     left = value(database, _TOMBSTONES)
     assert 0 < left < 38_000, "the mail came before the end of it"
@@ -69,9 +69,9 @@ def test_mail_comes_in_time_while_much_is_deleted_and_a_killed_worker_leaves_the
     worker.wait_for("Ready")
     worker.wait_for(lambda: value(database, _TOMBSTONES) < left)
     worker.terminate()
-    told = time.monotonic()
+    told = Stopwatch()
     assert worker.wait() == 0
-    assert time.monotonic() - told < 10
+    assert told.stop() < 10
     assert value(database, "select next_at <= now() from upkeep"), "stopped in the middle, so still due"
     database.execute("drop trigger slow on messages")
     assert mailsync("worker", "--once").returncode == 0

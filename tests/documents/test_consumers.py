@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from tests.acceptance.api import StartApi, start_api
 from tests.documents import recipes
 from tests.servers import run_directory
+from tests.servers.patience import PATIENCE, pause
 from tests.servers.programs import API_TOKEN
 
 __all__ = ["start_api"]
@@ -41,7 +41,7 @@ def write_events(database_url: str) -> list[threading.Thread]:
                     [person, "message.created", number],
                 )
                 if number % 4 == 0:
-                    everybody.wait(60)
+                    everybody.wait(PATIENCE)
                 if number % 4 == 3:
                     conn.commit()
 
@@ -97,7 +97,7 @@ def test_a_consumer_of_the_document_misses_nothing_and_repeats_nothing_though_it
 
     def read_to_the_end() -> bool:
         consumer = start("--once")
-        assert consumer.wait(60) == 0
+        assert consumer.wait(PATIENCE) == 0
         run_directory.forget(consumer.pid)
         return len(done(tmp_path)) >= PEOPLE * EACH
 
@@ -107,11 +107,11 @@ def test_a_consumer_of_the_document_misses_nothing_and_repeats_nothing_though_it
         consumer = start()
         while len(done(tmp_path)) == before < PEOPLE * EACH:
             assert consumer.poll() is None
-            time.sleep(0.02)
+            pause(0.02, "the work that it has done is looked at so often")
         os.killpg(consumer.pid, signal.SIGKILL)
         consumer.wait()
         run_directory.forget(consumer.pid)
     for writer in writers:
-        writer.join(60)
-    run_directory.wait_until(read_to_the_end, "the end of the feed", 120)
+        writer.join(PATIENCE)
+    run_directory.wait_until(read_to_the_end, "the end of the feed")
     assert sorted(done(tmp_path)) == [(person, number) for person in range(PEOPLE) for number in range(EACH)]

@@ -29,6 +29,7 @@ from tests.integration.stored import settings_for
 from tests.servers import planted, run_directory
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
+from tests.servers.patience import PATIENCE
 from tests.servers.programs import API_TOKEN, ENCRYPTION_KEY, ROOT
 
 DOCUMENT, README = "docs/using_the_api.rst", "README.rst"
@@ -110,7 +111,7 @@ class World:
         """End everything; nothing secret may stand in the log."""
         self.shell.close()
         for holder in self._holders:
-            holder.join(60)
+            holder.join(PATIENCE)
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
         codes = [process.wait(run_directory.PATIENCE) for process in self._processes]
@@ -156,7 +157,7 @@ class World:
 
         self._holders.append(threading.Thread(target=hold, daemon=True))
         self._holders[-1].start()
-        assert held.wait(60)
+        assert held.wait(PATIENCE)
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ FIVE = UidSet([(1, 5)])
 
 
 def settings_with(**overrides: Any) -> Settings:
-    """Settings that permit loopback and plaintext, with short waits."""
+    """Settings that permit loopback and plaintext, with no wait that load makes too short."""
     return Settings(
         **{
             "imap_allow_private_hosts": True,
             "imap_allow_plaintext": True,
-            "imap_connect_timeout": 5,
-            "imap_read_timeout": 10,
+            "imap_connect_timeout": 60,
+            "imap_read_timeout": 60,
             **overrides,
         }
     )

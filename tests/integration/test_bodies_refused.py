@@ -185,7 +185,7 @@ def test_a_login_that_is_rejected_is_not_tried_again_by_the_next_who_reads(box: 
 
     def held(request: Request) -> bytes:
         begun.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
         return request.default()
 
     box.server.on("LOGIN", held)
@@ -199,12 +199,12 @@ def test_a_login_that_is_rejected_is_not_tried_again_by_the_next_who_reads(box: 
     threads = [threading.Thread(target=ask, args=[message_id]) for message_id in (first, *others)]
     for thread in threads:
         thread.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     queue = "select count(*) from account_locks where not granted"
     wait_until(lambda: box.mirror.value(queue) == 3, "the others to queue")
     go_on.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert len(met) == 4
     assert box.asked().count("LOGIN") == 1
     assert box.mirror.state == ("degraded", "auth_failed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -17,6 +16,8 @@ from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
 from tests.integration.pooler import TransactionPooler
 from tests.integration.stored import new_account, settings_for
+from tests.servers import run_directory
+from tests.servers.patience import Stopwatch, pause
 from tests.servers.run_directory import PATIENCE
 
 Opener = Callable[..., Connection]
@@ -55,11 +56,8 @@ def silent_for(conn: Connection, account: int, seconds: float) -> None:
     )
 
 
-def wait_until(check: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until, "it did not come about in time"
-        time.sleep(0.01)
+def wait_until(check: Callable[[], bool]) -> None:
+    run_directory.wait_until(check, "what the test waits for")
 
 
 # -- exclusive ----------------------------------------------------------------------------------------------
@@ -224,10 +222,11 @@ def test_who_waits_is_seen_and_served_first_come_first_served(
 def test_who_waited_in_vain_is_told_busy(opened: Opener, settings: Settings, account: int) -> None:
     holder, waiter = opened(), opened("api")
     with account_lock(holder, account, settings):
-        began = time.monotonic()
+        began = Stopwatch()
         with pytest.raises(Busy), account_lock(waiter, account, settings, wait=0.2):
             pass
-        assert 0.15 < time.monotonic() - began < 9, "the usual lock_timeout is 10 s"
+        assert began.clock > 0.15
+        assert began.stop() < 9, "the usual lock_timeout is 10 s"
         with pytest.raises(Busy), account_lock(waiter, account, settings, wait=0):
             pass
     assert waiter.execute("show lock_timeout").fetchone() == ("10s",)
@@ -258,7 +257,7 @@ def make_stale(conn: Connection, settings: Settings, account: int, after: float 
     """Let the holder's last sign of life be longer ago than is allowed; returns settings that say so."""
     silent_for(conn, account, 3600)
     short = settings.model_copy(update={"lock_stale_after": after})
-    time.sleep(after + 0.2)
+    pause(after + 0.2, "a holder is stale when it has been silent for so long")
     return short
 
 
@@ -306,7 +305,7 @@ def test_a_heartbeat_of_a_clock_that_was_set_back_counts_from_now_on(
     with pytest.raises(Busy), account_lock(other, account, short):
         pass
     dead.execute("select 1")
-    time.sleep(0.4)
+    pause(0.4, "what counts from now on is over by then")
     with account_lock(other, account, short), pytest.raises(psycopg.OperationalError):
         dead.execute("select 1")
 

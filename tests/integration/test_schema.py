@@ -17,7 +17,7 @@ from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.model import MessageState
 from mailsync.store import db, messages, schema
 from tests.integration.stored import message, new_account, new_folder, settings_for
-from tests.servers.run_directory import wait_until
+from tests.servers.run_directory import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
@@ -193,6 +193,7 @@ def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:
 import sys
 from mailsync.config import Settings
 from mailsync.store import db, schema
+from tests.servers.patience import PATIENCE
 settings = Settings(database_url=sys.argv[1])
 with db.connect(settings, "test") as conn:
     print(len(schema.migrate(conn, settings)))
@@ -201,7 +202,7 @@ with db.connect(settings, "test") as conn:
         subprocess.Popen([sys.executable, "-c", code, empty_database_url], cwd=ROOT, stdout=subprocess.PIPE)
         for _ in range(4)
     ]
-    printed = sorted(int(process.communicate(timeout=60)[0]) for process in running)
+    printed = sorted(int(process.communicate(timeout=PATIENCE)[0]) for process in running)
     assert printed == [0, 0, 0, len(MIGRATIONS)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +28,7 @@ from tests.integration.stored import (
     settings_for,
     store,
 )
+from tests.servers.patience import pause
 
 FIXED = settings(
     max_examples=40, deadline=None, derandomize=True, database=None,
@@ -289,9 +289,9 @@ def test_a_refusal_that_comes_while_the_cursor_is_sent_leaves_the_connection_in_
     conn: Connection, folder: FolderState, seconds: float
 ) -> None:
     def move() -> None:
-        time.sleep(seconds)
+        pause(seconds, "the refusal comes before the cursor is sent, or while it is")
         folders.advance_initial(conn, folder, 5, 1)
-        time.sleep(seconds)
+        pause(seconds, "the same, after it")
 
     bad = message(5, attachments=(ATTACHMENT, ATTACHMENT))
     for _ in range(5):

@@ -13,6 +13,7 @@ from tests.documents.querying import sample
 from tests.documents.querying.asking import QUERYING, Database, one, subjects
 from tests.documents.querying.sample import LETTERS, OTHER, OWNER, Box, Letter
 from tests.documents.running import Recipe
+from tests.servers.patience import PATIENCE
 from tests.servers.programs import Mailsync
 from tests.servers.run_directory import wait_until
 
@@ -139,7 +140,7 @@ def test_the_doorbell_rings(recipe: Recipe, conn: Database, mailsync: Mailsync, 
     conn.execute("listen mail_changed")
     box.deliver(Letter("Projects", 0.1, "bell@x.example", "x@x.example", OWNER, "Bell"))
     sample.sync(mailsync, OWNER)
-    assert {bell.channel for bell in conn.notifies(timeout=20, stop_after=1)} == {"mail_changed"}
+    assert {bell.channel for bell in conn.notifies(timeout=PATIENCE, stop_after=1)} == {"mail_changed"}
     assert one(conn, "select count(*) from mailsync.messages where message_id = 'bell@x.example'") == 1
     box.do("Projects", "bell@x.example", "EXPUNGE")
 
