@@ -44,8 +44,8 @@ clean: ## remove .venv and all that was built (not .mailsync, which holds data o
 
 # An ordinary user goes on without them: the tests say how many of them are left out.
 programs:
-	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
-	for each in dovecot:dovecot-imapd systemd-analyze:systemd curl:curl jq:jq psql:postgresql-client; do \
+	@PATH="$$PATH:/usr/sbin:/sbin:$$(echo /usr/lib/postgresql/*/bin | tr ' ' :)"; missing=; \
+	for each in dovecot:dovecot-imapd systemd-analyze:systemd curl:curl jq:jq psql:postgresql-client initdb:postgresql; do \
 	command -v $${each%:*} >/dev/null 2>&1 || missing="$$missing $${each#*:}"; done; \
 	[ -z "$$missing" ] || [ "$$(id -u)" != 0 ] || .ci/apt-install $$missing || true
 

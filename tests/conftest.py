@@ -15,6 +15,7 @@ import pytest
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
+from tests.servers import debian_postgres as debian_server
 from tests.servers import postgres as postgres_server
 from tests.servers import run_directory, tools
 from tests.servers.certificates import Authority
@@ -129,6 +130,20 @@ def database_url(postgres: postgres_server.PostgresServer, _migrated: NoopExecut
 def empty_database_url(postgres: postgres_server.PostgresServer) -> Iterator[str]:
     """The URL of a fresh, empty database of this test."""
     with postgres.new_database(template=None) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def debian_postgres() -> postgres_server.PostgresServer:
+    """Debian's Postgres server of this run, older than the embedded one."""
+    return debian_server.server()
+
+
+@pytest.fixture
+def debian_database_url(debian_postgres: postgres_server.PostgresServer) -> Iterator[str]:
+    """The URL of a fresh database of this test on Debian's Postgres, with every migration applied."""
+    with debian_postgres.new_database(template=None) as url:
+        debian_server.migrate(url)
         yield url
 
 

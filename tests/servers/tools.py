@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.servers import dovecot
+from tests.servers import debian_postgres, dovecot
 
 PACKAGES = {
     "dovecot": "dovecot-imapd",
     "curl": "curl",
     "jq": "jq",
     "psql": "postgresql-client",
+    "initdb": "postgresql",
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
 }
@@ -29,6 +30,8 @@ def missing_for(item: pytest.Item) -> list[str]:
         raise pytest.UsageError(f"{item.nodeid} needs {unknown}, which tests/servers/tools.py does not know")
     if not {"dovecot_with", "new_dovecot"}.isdisjoint(getattr(item, "fixturenames", ())):
         wanted.append("dovecot")
+    if "debian_postgres" in getattr(item, "fixturenames", ()):
+        wanted.append("initdb")
     return [name for name in wanted if not _find(name)]
 
 
@@ -41,5 +44,8 @@ def install(programs: Iterable[str]) -> str:
 def _find(program: str) -> str | None:
     if program == "dovecot":
         return dovecot.find()
+    if program == "initdb":
+        programs = debian_postgres.programs()
+        return str(programs / program) if programs else None
     # an ordinary user's PATH leaves these out
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
