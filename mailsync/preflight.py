@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from mailsync.config import Settings
-from mailsync.errors import ConfigError, DatabaseUnavailable, KeyMismatch, MailsyncError, NotFound
+from mailsync.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    KeyMismatch,
+    MailsyncError,
+    NotFound,
+    SchemaError,
+)
 from mailsync.logs import redact
-from mailsync.store import accounts, crypto, db, locks, schema
+from mailsync.store import accounts, crypto, db, locks, schema, schema_diff
 from mailsync.store.db import Connection
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +63,9 @@ def run(settings: Settings, *, production: bool = False) -> Iterator[Check]:
     with closing(conn):
         yield Check("database", "Database connected")
         yield _check("locks", "Lock self-test", lambda: _locks(settings))
-        current = _check("schema", "Schema", lambda: _schema(conn))
-        yield current
-        if current.error:
+        current = _every_difference(_check("schema", "Schema", lambda: _migrations(conn)), conn)
+        yield from current
+        if any(check.error for check in current):
             return
         yield _check("key", "Key", lambda: _key(conn, settings))
         yield _check("accounts", "Accounts", lambda: _accounts(conn, settings))
@@ -100,9 +110,28 @@ def _locks(settings: Settings) -> str:
     return "Lock self-test passed"
 
 
-def _schema(conn: Connection) -> str:
+def _migrations(conn: Connection) -> str:
     schema.check(conn)
     return f"Schema is current ({schema.migrations()[-1].name})"
+
+
+def _schema(conn: Connection) -> str:
+    """What a service asks: the migrations, and that nothing is missing by which the mirror becomes untrue."""
+    current = _migrations(conn)
+    for difference in schema_diff.check(conn):
+        log.warning("Schema: %s", difference, extra={"action": "preflight"})
+    return current
+
+
+def _every_difference(migrations: Check, conn: Connection) -> list[Check]:
+    """The check of the migrations, or a failed one for each difference from the schema that they make."""
+    if migrations.error:
+        return [migrations]
+    try:
+        found = [SchemaError(str(difference)) for difference in schema_diff.differences(conn)]
+    except MailsyncError as error:
+        return [_failed("schema", "Schema", error)]
+    return [_failed("schema", "Schema", error) for error in found] or [migrations]
 
 
 def _key(conn: Connection, settings: Settings) -> str:

@@ -10,7 +10,7 @@ import click
 from mailsync import preflight as checks
 from mailsync.cli.ground import database, emit, json_option, note, say, settings_for
 from mailsync.cli.texts import many
-from mailsync.store import rotation, schema
+from mailsync.store import rotation, schema, schema_diff
 
 
 @click.command("generate-key")
@@ -65,7 +65,9 @@ def rotate_key(as_json: bool) -> None:
 
 @click.command()
 @click.option(
-    "--status", is_flag=True, help="Only show what is applied and what is missing; exit 1 if any is."
+    "--status",
+    is_flag=True,
+    help="Only show what is applied, what is missing and what was changed since; exit 1 if anything is.",
 )
 @json_option
 def migrate(status: bool, as_json: bool) -> int:
@@ -83,14 +85,20 @@ def migrate(status: bool, as_json: bool) -> int:
         if status:
             missing = [migration.name for migration in schema.pending(conn)]
             done = [migration.name for migration in schema.migrations() if migration.name not in missing]
+            # what is pending makes objects that would only be said to be missing
+            changed = [] if missing else schema_diff.differences(conn)
             if as_json:
-                emit({"applied": done, "pending": missing})
+                emit(
+                    {"applied": done, "pending": missing, "differences": [each.document for each in changed]}
+                )
             else:
                 for name in done:
                     say(f"✓ {name}")
                 for name in missing:
                     say(f"✗ {name} (pending)")
-            return 1 if missing else 0
+                for difference in changed:
+                    say(f"✗ {difference}")
+            return 1 if missing or changed else 0
         applied = schema.migrate(conn, settings)
     if as_json:
         emit({"applied": applied})

@@ -24,6 +24,11 @@ _REFUSED = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.CardinalityViolation,
 )
+_UNDEFINED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
 # states in which Postgres is up but cannot serve us: read-only after a failover, shut down, full
 _UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03", "53100", "53200", "53300", "55P03", "57014"})
 
@@ -57,15 +62,15 @@ def translated(error: psycopg.Error) -> MailsyncError:
     """Class a driver error by what the engine does next.
 
     - the data does not fit, or stands twice in one batch: RowsRefused (the batch is halved);
-    - a table or column is missing: SchemaError;
+    - a table, column or function is missing: SchemaError;
     - the statement took longer than it may: QueryTimedOut, which is a DatabaseUnavailable;
     - all else: DatabaseUnavailable (reconnect with backoff).
     """
     said = _first_line(error)
     if isinstance(error, _REFUSED):
         return RowsRefused(said)
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return SchemaError(lacking(said))
+    if isinstance(error, _UNDEFINED):
+        return SchemaError(f"{lacking(said)}; `mailsync preflight` names all that is missing")
     if isinstance(error, psycopg.errors.QueryCanceled):
         return QueryTimedOut(said)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or error.sqlstate in _UNAVAILABLE:

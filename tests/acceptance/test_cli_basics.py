@@ -132,7 +132,7 @@ def test_a_schema_that_is_missing_is_one_line_that_says_what_to_do(
     (line,) = done.stderr.splitlines()
     wording = "the database's schema is missing or too old ("
     assert line.startswith(f"mailsync: {wording}")
-    assert line.endswith("); run `mailsync migrate`")
+    assert line.endswith("); run `mailsync migrate`; `mailsync preflight` names all that is missing")
     checked = mailsync("preflight", env={"DATABASE_URL": empty_database_url})
     assert checked.returncode == 1
     assert f"{wording}it lacks migration 0001_create_mirror" in checked.stdout
@@ -163,7 +163,50 @@ def test_migrate_makes_the_schema_and_a_second_time_does_nothing(
     assert mailsync("migrate").stdout == "The schema is up to date\n"
     after = mailsync("migrate", "--status", "--json")
     assert after.returncode == 0
-    assert after.json() == {"applied": names, "pending": []}
+    assert after.json() == {"applied": names, "pending": [], "differences": []}
+
+
+DAMAGE = """
+    drop index mailsync.messages_newest;
+    alter table mailsync.messages disable row level security;
+    alter table mailsync.folders drop column polled_at;
+    drop function mailsync.account_lock_class() cascade;
+"""
+DAMAGED = [
+    "row level security of messages is off; alter table mailsync.messages enable row level security",
+    "column folders.polled_at is missing; restore it from a dump, or add it, empty:"
+    " alter table mailsync.folders add column polled_at timestamp with time zone",
+    "index messages_newest is missing; create index concurrently messages_newest on mailsync.messages"
+    " using btree (account_id, internal_date DESC, id DESC) WHERE (deleted_at IS NULL)",
+    "function account_lock_class() is missing; with mailsync first on search_path"
+    " run its `create function` in sql/migrations/0001_create_mirror.sql",
+    "view account_locks is missing; with mailsync first on search_path"
+    " run its `create view` in sql/migrations/0001_create_mirror.sql",
+    "view account_status is missing; with mailsync first on search_path"
+    " run its `create view` in sql/migrations/0004_count_what_remains.sql",
+]
+
+
+def test_what_is_missing_in_the_schema_is_named_one_line_each(
+    mailsync: Mailsync, database: psycopg.Connection
+) -> None:
+    database.execute(DAMAGE)
+    done = mailsync("preflight")
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("✗")] == [
+        f"✗ Schema: {line}" for line in DAMAGED
+    ]
+    assert done.stderr == "mailsync: 6 checks failed\n"
+    shown = mailsync("migrate", "--status")
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert [line for line in shown.stdout.splitlines() if line.startswith("✗")] == [
+        f"✗ {line}" for line in DAMAGED
+    ]
+    told = mailsync("migrate", "--status", "--json")
+    assert told.returncode == 1
+    differences = told.json()["differences"]
+    assert [f"{each['difference']}; {each['remedy']}" for each in differences] == DAMAGED
+    assert [each["harmful"] for each in differences] == [False, True, False, True, True, True]
 
 
 def test_preflight_shows_a_line_for_each_check(mailsync: Mailsync) -> None:

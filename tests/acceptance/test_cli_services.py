@@ -81,6 +81,29 @@ def test_no_service_starts_without_the_schema(mailsync: Mailsync, empty_database
         assert "run `mailsync migrate`" in done.stderr
 
 
+def test_no_service_starts_on_a_schema_by_which_the_mirror_becomes_untrue(
+    mailsync: Mailsync, database: psycopg.Connection
+) -> None:
+    database.execute("alter table folders drop constraint folders_account_id_wire_name_key")
+    said = "the database's schema is not the one that the migrations make"
+    what = "constraint folders_account_id_wire_name_key of folders is missing"
+    for name in ("worker", "api"):
+        done = mailsync(name)
+        assert done.returncode == 1
+        assert f"[{name}] ✗ Schema: {said} ({what}); `mailsync preflight`" in done.stdout
+        assert f"mailsync: {said}" in done.stderr
+
+
+def test_a_service_starts_without_an_index_and_warns_once(
+    mailsync: Mailsync, database: psycopg.Connection
+) -> None:
+    database.execute("drop index messages_newest")
+    done = mailsync("worker", "--once")
+    assert done.returncode == 0
+    (warning,) = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert "Schema: index messages_newest is missing; create index concurrently" in warning
+
+
 def test_the_worker_waits_for_a_database_that_is_not_there_yet(
     mailsync: Mailsync, postgres_proxy: tuple[Any, str]
 ) -> None:

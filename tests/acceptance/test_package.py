@@ -84,6 +84,7 @@ def test_the_sdist_holds_the_project(sdist: Path) -> None:
     wanted = (
         names("mailsync", "*.py")
         | names("sql", "*.sql")
+        | names("sql", "*.json")
         | names("tests", "*.py")
         | names("docs", "*.service")
         | names("docs", "*.socket")
@@ -105,7 +106,8 @@ def test_the_wheel_holds_every_module_and_statement_and_nothing_else(wheel: Path
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = names("mailsync", "*.py") | {"mailsync/py.typed", "mailsync/sql/__init__.py"}
-    assert held == wanted | {f"mailsync/{name}" for name in names("sql", "*.sql")}
+    read = names("sql", "*.sql") | names("sql", "*.json")
+    assert held == wanted | {f"mailsync/{name}" for name in read}
 
 
 def test_the_wheel_says_what_it_needs(wheel: Path) -> None:

@@ -1,0 +1,83 @@
+"""The schema that the migrations make, as it was read from a database where they ran: ``sql/schema.json``.
+
+A test makes the file and compares it on every run, on two releases of Postgres. Releases word views and the
+bodies of functions differently, so ``definitions`` has them by release.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from mailsync.store.db import Connection
+from mailsync.store.queries import run
+
+Details = dict[str, Any]
+Catalogue = dict[str, dict[str, Details]]
+"""Kind → name → details: ``{"column": {"messages.uid": {"type": "bigint", "not_null": true}, …}, …}``."""
+
+_WORDED_BY_RELEASE = ("view", "function")
+
+
+@cache
+def expected() -> Mapping[str, Mapping[str, Details]]:
+    """What the migrations make."""
+    found: Catalogue = json.loads(files("mailsync.sql").joinpath("schema.json").read_text("utf-8"))
+    return found
+
+
+def read(conn: Connection) -> Catalogue:
+    """All that is in the schema of this connection, in the form of :func:`expected`.
+
+    Raises DatabaseUnavailable.
+    """
+    release = str(conn.info.server_version // 10_000)
+    found: Catalogue = {}
+    for kind, name, details in run(conn, "read_schema"):
+        if kind in _WORDED_BY_RELEASE:
+            details["definitions"] = {release: details.pop("definition")}
+        found.setdefault(kind, {})[name] = details
+    return found
+
+
+def written(catalogues: Iterable[Catalogue]) -> str:
+    """The text of ``sql/schema.json`` for what was read from several releases of Postgres.
+
+    Raises ValueError where they differ in more than how they word views and functions.
+    """
+    merged: Catalogue = {}
+    for catalogue in catalogues:
+        for kind, objects in catalogue.items():
+            for name, details in objects.items():
+                known = merged.setdefault(kind, {}).setdefault(name, details)
+                if "definitions" in details:
+                    details["definitions"] = known["definitions"] | details["definitions"]
+                    merged[kind][name] = details
+                if {**known, "definitions": None} != {**details, "definitions": None}:
+                    raise ValueError(f"{kind} {name}: {known} is not {details}")
+    # a line for each object, so that a difference between two versions of the file reads well
+    kinds = (
+        f" {json.dumps(kind)}: {{\n"
+        + ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(details, sort_keys=True, ensure_ascii=False)}"
+            for name, details in sorted(objects.items())
+        )
+        + "\n }"
+        for kind, objects in sorted(merged.items())
+    )
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
+
+
+@cache
+def made_in(kind: str, name: str) -> str:
+    """The file of the migration that last makes a table, view or function, as people find it."""
+    wanted = re.compile(rf"^create (or replace )?{kind} {re.escape(name.partition('(')[0])}\b", re.MULTILINE)
+    found = ""
+    for file in sorted(files("mailsync.sql").joinpath("migrations").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".sql") and wanted.search(file.read_text("utf-8")):
+            found = f"sql/migrations/{file.name}"
+    return found
