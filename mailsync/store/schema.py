@@ -60,12 +60,23 @@ def applied(conn: Connection) -> dict[str, str]:
     return {row[0]: row[1] for row in run(conn, "applied_migrations")}
 
 
+def _has_tables(conn: Connection) -> bool:
+    row = run(conn, "has_tables").fetchone()
+    return bool(row and row[0])
+
+
 def pending(conn: Connection) -> list[Migration]:
     """What is not applied yet, in order.
 
-    Raises SchemaError, by name, when an applied migration was edited or is unknown to this program.
+    Raises SchemaError, by name, when an applied migration was edited or is unknown to this program, and when
+    none is recorded though their tables are there.
     """
     known, done = migrations(), applied(conn)
+    if not done and _has_tables(conn):
+        raise SchemaError(
+            "the tables are there, but schema_migrations is missing or empty, as after half a restore;"
+            " restore its rows, or the whole dump into an empty database"
+        )
     for name in sorted(done.keys() - {migration.name for migration in known}):
         raise SchemaError(
             f"migration {name} is applied but unknown here: this mailsync is older than the schema"

@@ -1,6 +1,11 @@
 -- name: applied_migrations
 select name, checksum from schema_migrations order by name
 
+-- name: has_tables
+-- Whether this schema has what the first migration makes; accounts alone may be somebody else's.
+select to_regclass(quote_ident(current_schema()) || '.accounts') is not null
+   and to_regclass(quote_ident(current_schema()) || '.account_credentials') is not null;
+
 -- name: quoted_schema
 select quote_ident(current_schema());
 
@@ -77,3 +82,29 @@ where c.relnamespace = (select oid from pg_namespace where nspname = current_sch
   and (x.privilege_type <> 'SELECT' or c.relname = 'account_credentials')
 group by 1, 2
 order by 1, 2;
+
+-- name: read_identities
+-- Of each identity column the highest number that is in use, as far as an index tells it at once, and the last
+-- one that was given out.
+with highest (name, number) as (
+    select 'accounts.id', (select max(id) from accounts)
+    union all
+    select 'messages.id', (select max(id) from messages)
+    union all
+    select 'sync_events.seq', (select seq from sync_events order by xid desc, seq desc limit 1)
+    union all
+    select 'folders.id', max(f.id)
+    from accounts a
+    cross join lateral (select id from folders where account_id = a.id order by id desc limit 1) f
+    union all
+    select 'sync_runs.id', max(r.id)
+    from accounts a
+    cross join lateral (select id from sync_runs where account_id = a.id order by started_at desc limit 1) r
+), given as materialized (
+    select name, number, pg_get_serial_sequence(split_part(name, '.', 1), split_part(name, '.', 2)) as sequence
+    from highest
+)
+select name, number, sequence
+from given
+where number > coalesce(pg_sequence_last_value(sequence::regclass), 0) and sequence is not null
+order by name;

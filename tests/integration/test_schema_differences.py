@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from mailsync.errors import SchemaError
-from mailsync.store import db, schema, schema_diff
+from mailsync.store import catalogue, db, messages, schema, schema_diff
 from mailsync.store.db import Connection
-from tests.integration.stored import settings_for
+from tests.integration.stored import message, new_account, new_folder, settings_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,6 +189,38 @@ def test_many_differences_are_one_line_for_a_service(conn: Connection) -> None:
         " table metric_counters is missing, table upkeep is missing and 3 more);"
         " `mailsync preflight` says what to do about each"
     )
+
+
+def test_rows_that_were_copied_without_their_numbers_being_taken_are_found(url: str) -> None:
+    settings = settings_for(url)
+    with db.connect(settings, "test") as conn:
+        folder = new_folder(conn, new_account(conn, settings))
+        with db.transaction(conn):
+            messages.store_batch(conn, folder, [message(uid) for uid in range(1, 11)], announce=True)
+        conn.execute(
+            "insert into sync_runs (account_id, trigger, worker) values (%s, 'cli', 'w')", [folder.account_id]
+        )
+        assert schema_diff.differences(conn) == []
+        identities = [name for name, each in catalogue.expected()["column"].items() if "identity" in each]
+        for name in identities:
+            table, _, column = name.partition(".")
+            conn.execute(f"alter table {table} alter {column} restart".encode())
+        found = schema_diff.check(conn)
+        assert sorted(each.what.split()[0] for each in found) == sorted(identities)
+        for difference in found:
+            assert re.fullmatch(r"\S+ has given out fewer numbers than \d+, which is in use", difference.what)
+            put_right(conn, difference.remedy)
+        assert schema_diff.differences(conn) == []
+
+
+@pytest.mark.parametrize("lost", ["drop table schema_migrations", "delete from schema_migrations"])
+def test_tables_without_a_record_of_their_migrations_are_half_a_restore(database_url: str, lost: str) -> None:
+    settings = settings_for(database_url)
+    with db.connect(settings, "test") as conn:
+        conn.execute(lost.encode())
+        for act in (lambda: schema.check(conn), lambda: schema.migrate(conn, settings)):
+            with pytest.raises(SchemaError, match="schema_migrations is missing or empty, as after half a"):
+                act()
 
 
 def test_a_schema_of_another_name_is_compared_the_same_way(empty_database_url: str) -> None:
