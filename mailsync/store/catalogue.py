@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from mailsync.store.db import Connection
+from mailsync.store.db import Connection, transaction
 from mailsync.store.queries import run
 
 Details = dict[str, Any]
@@ -37,7 +37,10 @@ def read(conn: Connection) -> Catalogue:
     """
     release = str(conn.info.server_version // 10_000)
     found: Catalogue = {}
-    for kind, name, details in run(conn, "read_schema"):
+    with transaction(conn):
+        run(conn, "word_alike")
+        rows = run(conn, "read_schema").fetchall()
+    for kind, name, details in rows:
         if kind in _WORDED_BY_RELEASE:
             details["definitions"] = {release: details.pop("definition")}
         found.setdefault(kind, {})[name] = details

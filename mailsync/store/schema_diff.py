@@ -41,7 +41,7 @@ class Difference:
 
 
 def differences(conn: Connection) -> list[Difference]:
-    """Compare the schema of this connection, in four statements; empty when nothing is missing or changed.
+    """Compare the schema of this connection; empty when nothing is missing or changed.
 
     Raises DatabaseUnavailable.
     """

@@ -9,6 +9,12 @@ select to_regclass(quote_ident(current_schema()) || '.accounts') is not null
 -- name: quoted_schema
 select quote_ident(current_schema());
 
+-- name: word_alike
+-- For this transaction: all by which Postgres words the same thing in another way.
+select set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
+       set_config('datestyle', 'ISO, MDY', true), set_config('intervalstyle', 'postgres', true),
+       set_config('timezone', 'UTC', true), set_config('bytea_output', 'hex', true);
+
 -- name: read_schema
 -- All that is made in this schema, as Postgres words it; names come unqualified, since the schema is first on
 -- search_path. NOT NULL is told by the columns: it is a constraint only from Postgres 18 on.

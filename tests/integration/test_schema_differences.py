@@ -180,6 +180,15 @@ def test_what_people_add_is_no_difference(conn: Connection) -> None:
     assert schema_diff.differences(conn) == []
 
 
+def test_what_a_session_sets_makes_no_difference(conn: Connection) -> None:
+    conn.execute("""
+        set quote_all_identifiers = on; set standard_conforming_strings = off; set datestyle = 'German';
+        set intervalstyle = 'iso_8601'; set timezone = 'Asia/Kathmandu'; set bytea_output = 'escape'
+    """)
+    assert schema_diff.differences(conn) == []
+    assert conn.execute("show datestyle").fetchone() == ("German, DMY",)
+
+
 def test_many_differences_are_one_line_for_a_service(conn: Connection) -> None:
     conn.execute("drop table messages, upkeep, workers, metric_counters cascade")
     with pytest.raises(SchemaError) as caught:
