@@ -30,6 +30,11 @@ def expected() -> Mapping[str, Mapping[str, Details]]:
     return found
 
 
+def newest_release() -> int:
+    """The newest Postgres on which the catalogue was read."""
+    return max(int(release) for view in expected()["view"].values() for release in view["definitions"])
+
+
 def read(conn: Connection) -> Catalogue:
     """All that is in the schema of this connection, in the form of :func:`expected`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailsync.errors import SchemaError
 from mailsync.store import catalogue
@@ -61,7 +61,18 @@ def differences(conn: Connection) -> list[Difference]:
             result.append(_excess(_Place(schema, name), grantee, rights))
     if not any(difference.is_harmful for difference in result):  # else it may name what is not there
         result += [_behind(*row) for row in run(conn, "read_identities")]
-    return result
+    return tolerant(result, conn.info.server_version // 10_000)
+
+
+def tolerant(found: list[Difference], release: int) -> list[Difference]:
+    """The differences as they count on this release of Postgres.
+
+    One that is newer than those of the catalogue may only word what is there in another way, and no service
+    ends for that.
+    """
+    if release <= catalogue.newest_release():
+        return found
+    return [replace(each, is_harmful=each.is_harmful and each.what.endswith(" is missing")) for each in found]
 
 
 def check(conn: Connection) -> list[Difference]:
@@ -204,7 +215,8 @@ def _indexes(at: _Place, wanted: Details, found: Details | None) -> Iterator[Dif
         f" using {wanted['definition']}"
     )
     drop = f"drop index concurrently {at.schema}.{at.name}; "
-    harmful = wanted["unique"]
+    # one that is unique refuses what the server has
+    harmful = wanted["unique"] or (found is not None and found["unique"])
     if found is None:
         yield Difference(f"index {at.name} is missing", create, harmful)
     elif wanted == {**found, "valid": True}:
@@ -257,7 +269,8 @@ def _is_worded(wanted: Details, found: Details) -> bool:
     if release in known:
         return bool(known[release] == text)
     # a release in between words it as both of its neighbours do, if they agree; else nobody knows
-    return len(set(known.values())) > 1 or text in known.values()
+    is_between = int(min(known, key=int)) < int(release) < int(max(known, key=int))
+    return not is_between or len(set(known.values())) > 1 or text in known.values()
 
 
 def _make_again(at: _Place, kind: str, *, drop: bool = False, replace: bool = False) -> str:

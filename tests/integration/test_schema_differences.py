@@ -49,6 +49,10 @@ DAMAGES = (
         "index messages_id is not valid",
         False,
     ),
+    Damage(
+        "drop index messages_id; create unique index messages_id on messages (id)",
+        "index messages_id is unique btree (id) of messages",
+    ),
     Damage("alter table messages drop column in_reply_to", "column messages.in_reply_to is missing"),
     Damage("alter table messages drop column is_seen", "column messages.is_seen is missing"),
     Damage(
@@ -187,6 +191,14 @@ def test_what_a_session_sets_makes_no_difference(conn: Connection) -> None:
     """)
     assert schema_diff.differences(conn) == []
     assert conn.execute("show datestyle").fetchone() == ("German, DMY",)
+
+
+def test_on_a_newer_postgres_no_service_ends_for_other_words() -> None:
+    missing = schema_diff.Difference("table accounts is missing", "")
+    worded = schema_diff.Difference("constraint accounts_check of accounts is CHECK (a), not CHECK ((a))", "")
+    newest = catalogue.newest_release()
+    assert schema_diff.tolerant([missing, worded], newest) == [missing, worded]
+    assert [each.is_harmful for each in schema_diff.tolerant([missing, worded], newest + 1)] == [True, False]
 
 
 def test_many_differences_are_one_line_for_a_service(conn: Connection) -> None:
