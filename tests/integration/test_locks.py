@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from mailsync.config import Settings
-from mailsync.errors import Busy, DatabaseUnavailable, LockLost
+from mailsync.errors import Busy, ConfigError, DatabaseUnavailable, LockLost
 from mailsync.store import accounts, db, locks, turns
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
@@ -350,7 +350,7 @@ def test_the_self_test_fails_behind_a_transaction_pooler(settings: Settings) -> 
         with db.connect(pooled, "test") as conn:
             pids = {conn.execute("select pg_backend_pid()").fetchone() for _ in range(4)}
             assert len(pids) == 2, "the stand-in does what a transaction pooler does"
-        with pytest.raises(DatabaseUnavailable, match=r"transaction pooler.*port 5432"):
+        with pytest.raises(ConfigError, match=r"transaction pooler.*port 5432"):
             locks.self_test(pooled)
 
 
