@@ -91,18 +91,39 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         ``require`` names variables (``"DATABASE_URL"``) without which the caller cannot go on. Raises
         ConfigError with one line: the variable, the value (not a secret's) and what is accepted.
         """
+        settings, wrong = cls.judge(environ, require=require)
+        for error in wrong.values():
+            raise error
+        return settings
+
+    @classmethod
+    def judge(
+        cls, environ: Mapping[str, str], *, require: Iterable[str] = ()
+    ) -> tuple[Settings, dict[str, ConfigError]]:
+        """As :meth:`from_env`, but returns all that is wrong: variable → its error, missing ones first.
+
+        In the settings a wrong variable has its default.
+        """
         given = {name: environ.get(name.upper(), "").strip() for name in cls.model_fields}
-        for variable in require:
-            if not given[variable.lower()]:
-                raise ConfigError(f"{variable}: not set; give {_rule(variable.lower()).accepts}")
-        try:
-            return cls.model_validate({name: value for name, value in given.items() if value})
-        except ValidationError as error:
-            first = error.errors()[0]
-        name = str(first["loc"][0])
-        rule, reason = _rule(name), str(first.get("ctx", {}).get("error", ""))
-        shown = "the value (a secret, not shown)" if rule.secret else _quoted(given[name])
-        raise ConfigError(f"{name.upper()}: {reason or f'{shown} is not accepted; give {rule.accepts}'}")
+        wrong = {
+            variable: ConfigError(f"{variable}: not set; give {_rule(variable.lower()).accepts}")
+            for variable in require
+            if not given[variable.lower()]
+        }
+        usable = {name: value for name, value in given.items() if value}
+        while True:
+            try:
+                return cls.model_validate(usable), wrong
+            except ValidationError as error:
+                for each in error.errors():
+                    reason = str(each.get("ctx", {}).get("error", ""))
+                    # a rule about two variables begins with the one to change
+                    name = str(each["loc"][0]) if each["loc"] else reason.partition(":")[0].lower()
+                    wrong[name.upper()] = (
+                        _refused(name, given[name], reason) if each["loc"] else ConfigError(reason)
+                    )
+                    if usable.pop(name, None) is None:
+                        usable.clear()
 
     def encryption_keys(self) -> tuple[bytes, ...]:
         """The keys of ``IMAP_ENCRYPTION_KEY``, 32 bytes each: the first seals, all open."""
@@ -142,6 +163,12 @@ def _read_file(path: Path) -> dict[str, str]:
         if binding.error:
             raise ConfigError(f"{path}, line {binding.original.line}: not accepted; give NAME=value")
     return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
+
+
+def _refused(name: str, value: str, reason: str) -> ConfigError:
+    rule = _rule(name)
+    shown = "the value (a secret, not shown)" if rule.secret else _quoted(value)
+    return ConfigError(f"{name.upper()}: {reason or f'{shown} is not accepted; give {rule.accepts}'}")
 
 
 def _rule(name: str) -> Rule:

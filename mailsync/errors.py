@@ -229,6 +229,10 @@ class SchemaError(MailsyncError):
     code = "schema"
 
 
+class SchemaDegraded(SchemaError):
+    """An index, a right or row level security differs: the mirror is true, but slower or less closed."""
+
+
 # -- said by ourselves, to end a turn early ------------------------------------------------------------
 
 

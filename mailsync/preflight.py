@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailsync.config import Settings
-from mailsync.errors import (
-    ConfigError,
-    DatabaseUnavailable,
-    KeyMismatch,
-    MailsyncError,
-    NotFound,
-    SchemaError,
-)
+from mailsync.errors import ConfigError, KeyMismatch, MailsyncError, SchemaDegraded, SchemaError
 from mailsync.logs import redact
 from mailsync.store import accounts, crypto, db, locks, schema, schema_diff
 from mailsync.store.db import Connection
 
 log = logging.getLogger(__name__)
 
+NO_ACCOUNT = "No account yet; add one with `mailsync add-account`"
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its short name, what it found in one line, and the error if it failed."""
+    """One check: its short name, what it found in one line, and the error if it failed.
+
+    A `note` neither passed nor failed: it says what a person may want to do next.
+    """
 
     name: str
     text: str
     error: MailsyncError | None = None
+    note: bool = False
 
     @property
     def line(self) -> str:
-        """``✓ Database connected`` or ``✗ Database: …``."""
-        return f"{'✗' if self.error else '✓'} {self.text}"
+        """``✓ Database connected``, ``✗ Database: …`` or ``– No account yet; …``."""
+        return f"{'✗' if self.error else '–' if self.note else '✓'} {self.text}"
 
     @property
     def document(self) -> dict[str, object]:
@@ -47,14 +47,42 @@ class Check:
         }
 
 
+class _Note(str):
+    """What a check yields that neither passed nor failed."""
+
+
+class _Step(NamedTuple):
+    """A check on a connection, and which checks and variables it cannot do without.
+
+    It yields a text for each thing that is well and an error for each that is not; one that is raised ends
+    it.
+    """
+
+    name: str
+    title: str
+    check: Callable[[Connection, Settings], Iterator[str | MailsyncError]]
+    needs: frozenset[str] = frozenset()
+
+
 def variables(*, production: bool) -> tuple[str, ...]:
     """The environment variables without which nothing can be checked."""
     return ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", *(("API_TOKEN",) if production else ()))
 
 
-def run(settings: Settings, *, production: bool = False) -> Iterator[Check]:
-    """All checks, in order; those that need what failed are left out."""
-    yield Check("environment", "Environment complete")
+def run(
+    settings: Settings, *, production: bool = False, wrong: Mapping[str, ConfigError] | None = None
+) -> Iterator[Check]:
+    """All checks, in order; those that need what failed are left out.
+
+    `wrong` are the variables that are missing or do not fit, as :meth:`Settings.judge` returns them.
+    """
+    failed = set(wrong or ())
+    for error in (wrong or {}).values():
+        yield _failed("environment", "Environment", error)
+    if not wrong:
+        yield Check("environment", "Environment complete")
+    if "DATABASE_URL" in failed:
+        return
     try:
         conn = db.connect(settings, "preflight")
     except MailsyncError as error:
@@ -62,79 +90,75 @@ def run(settings: Settings, *, production: bool = False) -> Iterator[Check]:
         return
     with closing(conn):
         yield Check("database", "Database connected")
-        yield _check("locks", "Lock self-test", lambda: _locks(settings))
-        current = _every_difference(_check("schema", "Schema", lambda: _migrations(conn)), conn)
-        yield from current
-        if any(check.error for check in current):
-            return
-        yield _check("key", "Key", lambda: _key(conn, settings))
-        yield _check("accounts", "Accounts", lambda: _accounts(conn, settings))
-        if production:
-            yield _check("account", "At least one account", lambda: _one_account(conn, settings))
+        for step in (*_STEPS, *_PRODUCTION) if production else _STEPS:
+            if failed.isdisjoint(step.needs):
+                found = list(_checks(step, conn, settings))
+                yield from found
+                failed |= {step.name} if any(map(_is_in_the_way, found)) else set()
 
 
 def for_service(conn: Connection, settings: Settings) -> Iterator[Check]:
-    """What a service checks on its first connection; the one that fails is the last.
-
-    A DatabaseUnavailable of the self-test becomes a ConfigError: waiting does not heal a transaction pooler.
-    """
+    """What a service checks on its first connection; the one that fails is the last."""
     yield Check("database", "Database connected")
-    for name, title, function in (
-        ("locks", "Lock self-test", lambda: _locks(settings)),
-        ("schema", "Schema", lambda: _schema(conn)),
-        ("key", "Key", lambda: _key(conn, settings)),
-        ("accounts", "Accounts", lambda: _accounts(conn, settings)),
-    ):
-        check = _check(name, title, function)
-        yield check
-        if check.error:
+    for step in _OF_SERVICES:
+        found = list(_checks(step, conn, settings))
+        yield from found
+        if any(check.error for check in found):
             return
 
 
-def _check(name: str, title: str, function: Callable[[], str]) -> Check:
+def exit_code(failed: list[MailsyncError]) -> int:
+    """How a command ends whose checks failed so: with 2 if any of them is configuration, else with 1."""
+    return 2 if any(error.exit_code == 2 for error in failed) else 1 if failed else 0
+
+
+def _is_in_the_way(check: Check) -> bool:
+    return check.error is not None and not isinstance(check.error, SchemaDegraded)
+
+
+def _checks(step: _Step, conn: Connection, settings: Settings) -> Iterator[Check]:
     try:
-        return Check(name, function())
+        for found in step.check(conn, settings):
+            if isinstance(found, MailsyncError):
+                yield _failed(step.name, step.title, found)
+            else:
+                yield Check(step.name, found, note=isinstance(found, _Note))
     except MailsyncError as error:
-        return _failed(name, title, error)
+        yield _failed(step.name, step.title, error)
 
 
 def _failed(name: str, title: str, error: MailsyncError) -> Check:
     return Check(name, f"{title}: {redact(str(error))}", error)
 
 
-def _locks(settings: Settings) -> str:
-    try:
-        locks.self_test(settings)
-    except DatabaseUnavailable as error:
-        raise ConfigError(str(error)) from error
-    return "Lock self-test passed"
+def _locks(conn: Connection, settings: Settings) -> Iterator[str]:
+    locks.self_test(settings)
+    yield "Lock self-test passed"
 
 
-def _migrations(conn: Connection) -> str:
+def _schema(conn: Connection, settings: Settings) -> Iterator[str | MailsyncError]:
+    """Check the migrations, then name each difference from the schema that they make."""
     schema.check(conn)
+    found = schema_diff.differences(conn)
+    for difference in found:
+        yield SchemaError(str(difference)) if difference.is_harmful else SchemaDegraded(str(difference))
+    if not found:
+        yield _current()
+
+
+def _usable_schema(conn: Connection, settings: Settings) -> Iterator[str]:
+    """Refuse a schema by which the mirror could become untrue, and log what else differs."""
+    schema.check(conn)
+    for difference in schema_diff.check(conn):
+        log.warning("Schema: %s", difference, extra={"action": "preflight"})
+    yield _current()
+
+
+def _current() -> str:
     return f"Schema is current ({schema.migrations()[-1].name})"
 
 
-def _schema(conn: Connection) -> str:
-    """What a service asks: the migrations, and that nothing is missing by which the mirror becomes untrue."""
-    current = _migrations(conn)
-    for difference in schema_diff.check(conn):
-        log.warning("Schema: %s", difference, extra={"action": "preflight"})
-    return current
-
-
-def _every_difference(migrations: Check, conn: Connection) -> list[Check]:
-    """The check of the migrations, or a failed one for each difference from the schema that they make."""
-    if migrations.error:
-        return [migrations]
-    try:
-        found = [SchemaError(str(difference)) for difference in schema_diff.differences(conn)]
-    except MailsyncError as error:
-        return [_failed("schema", "Schema", error)]
-    return [_failed("schema", "Schema", error) for error in found] or [migrations]
-
-
-def _key(conn: Connection, settings: Settings) -> str:
+def _key(conn: Connection, settings: Settings) -> Iterator[str]:
     """Open every stored password; raises KeyMismatch, in one line however many do not open."""
     sealed = accounts.sealed(conn)
     keys = settings.encryption_keys()
@@ -153,15 +177,25 @@ def _key(conn: Connection, settings: Settings) -> str:
             f" ({names}); give the key they were sealed with, or set the passwords again"
         )
     if not sealed:
-        return "Key is well-formed (there is no credential to open yet)"
-    return f"Key opens {'the credentials' if len(sealed) == 1 else f'all {len(sealed)} credentials'}"
+        yield "Key is well-formed (there is no credential to open yet)"
+    else:
+        yield f"Key opens {'the credentials' if len(sealed) == 1 else f'all {len(sealed)} credentials'}"
 
 
-def _accounts(conn: Connection, settings: Settings) -> str:
-    return f"Accounts: {accounts.check_limit(conn, settings)}/{settings.sync_max_accounts}"
+def _accounts(conn: Connection, settings: Settings) -> Iterator[str]:
+    yield f"Accounts: {accounts.check_limit(conn, settings)}/{settings.sync_max_accounts}"
 
 
-def _one_account(conn: Connection, settings: Settings) -> str:
-    if not accounts.check_limit(conn, settings):
-        raise NotFound("there is none; add one with `mailsync add-account`")
-    return "At least one account"
+def _account(conn: Connection, settings: Settings) -> Iterator[str]:
+    yield "At least one account" if accounts.check_limit(conn, settings) else _Note(NO_ACCOUNT)
+
+
+_STORED = frozenset({"schema", "DATABASE_SCHEMA"})
+_STEPS = (
+    _Step("locks", "Lock self-test", _locks),
+    _Step("schema", "Schema", _schema, frozenset({"DATABASE_SCHEMA"})),
+    _Step("key", "Key", _key, _STORED | {"IMAP_ENCRYPTION_KEY"}),
+    _Step("accounts", "Accounts", _accounts, _STORED | {"SYNC_MAX_ACCOUNTS"}),
+)
+_OF_SERVICES = tuple(step._replace(check=_usable_schema) if step.check is _schema else step for step in _STEPS)
+_PRODUCTION = (_Step("account", "At least one account", _account, _STORED | {"accounts"}),)

@@ -48,7 +48,11 @@ def settings_for(*require: str) -> Settings:
     Log lines below WARNING are left out unless LOG_LEVEL asks for them: a person reads the output.
     """
     found = environment()
-    settings = required(found, *require)
+    return quiet(required(found, *require), found)
+
+
+def quiet(settings: Settings, found: Mapping[str, str]) -> Settings:
+    """Set up the log of a command that ends; returns the settings with its level."""
     if not found.get("LOG_LEVEL", "").strip():
         settings = settings.model_copy(update={"log_level": "WARNING"})
     logs.configure(settings)
@@ -60,12 +64,20 @@ def required(found: Mapping[str, str], *require: str) -> Settings:
 
     Raises ConfigError; for want of a database it names `mailsync dev`, which leaves one here.
     """
-    try:
-        return Settings.from_env(found, require=require)
-    except ConfigError as error:
-        if str(error).startswith("DATABASE_URL: not set;"):
-            raise ConfigError(f"{error}; or start `mailsync dev` here, which makes one") from None
-        raise
+    settings, wrong = judged(found, *require)
+    for error in wrong.values():
+        raise error
+    return settings
+
+
+def judged(found: Mapping[str, str], *require: str) -> tuple[Settings, dict[str, ConfigError]]:
+    """As :func:`required`, but returns all that is wrong, by variable, beside what could be read."""
+    settings, wrong = Settings.judge(found, require=require)
+    if "DATABASE_URL" in wrong and not found.get("DATABASE_URL", "").strip():
+        wrong["DATABASE_URL"] = ConfigError(
+            f"{wrong['DATABASE_URL']}; or start `mailsync dev` here, which makes one"
+        )
+    return settings, wrong
 
 
 def connect(settings: Settings, *, statement_timeout: float | None = None) -> Connection:

@@ -19,6 +19,7 @@ from mailsync.cli.ground import DEV_DIRECTORY, say
 from mailsync.cli.services import address, refuse_taken_port
 from mailsync.cli.supervising import supervise
 from mailsync.config import Settings
+from mailsync.errors import ConfigError, DatabaseUnavailable, SchemaDegraded
 from mailsync.store import db, schema
 
 SERVICES = ("api", "worker")
@@ -65,27 +66,35 @@ def dev(skip_preflight: bool) -> int:
 def start() -> int:
     """Check everything as for production, then run API and worker until SIGTERM or Ctrl-C.
 
+    A database that is not there yet is waited for.
+
     \b
     Example:
       mailsync start
     """
     found = ground.environment()
-    settings = Settings.from_env(found, require=preflight.variables(production=True))
+    settings, wrong = ground.judged(found, *preflight.variables(production=True))
     logs.configure(settings)
-    refuse_taken_port(settings)
+    if "HOST" not in wrong and "PORT" not in wrong:
+        refuse_taken_port(settings)
     with ground.stoppable() as stop:
-        check(settings, production=True)
+        check(settings, production=True, wrong=wrong)
         return supervise(SERVICES, for_children(found), stop)
 
 
-def check(settings: Settings, *, production: bool) -> None:
-    """Print a line for each check; raises the error of the first that fails, after all were shown."""
-    failed = None
-    for found in preflight.run(settings, production=production):
+def check(settings: Settings, *, production: bool, wrong: Mapping[str, ConfigError] | None = None) -> None:
+    """Print a line for each check; raises the error that matters most, after all were shown.
+
+    A database that is not there, or busy, is none: the services wait for it. Neither is what of the schema
+    makes the mirror slower, but not untrue.
+    """
+    failed = []
+    for found in preflight.run(settings, production=production, wrong=wrong):
         say(found.line)
-        failed = failed or found.error
+        if found.error and not isinstance(found.error, DatabaseUnavailable | SchemaDegraded):
+            failed.append(found.error)
     if failed:
-        raise failed
+        raise max(failed, key=lambda error: error.exit_code == 2)
 
 
 def introduce(settings: Settings, server: Embedded | None, token: Path | None) -> None:

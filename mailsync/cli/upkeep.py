@@ -8,7 +8,17 @@ import secrets
 import click
 
 from mailsync import preflight as checks
-from mailsync.cli.ground import database, emit, json_option, note, say, settings_for
+from mailsync.cli.ground import (
+    database,
+    emit,
+    environment,
+    json_option,
+    judged,
+    note,
+    quiet,
+    say,
+    settings_for,
+)
 from mailsync.cli.texts import many
 from mailsync.store import rotation, schema, schema_diff
 
@@ -110,27 +120,27 @@ def migrate(status: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--production", is_flag=True, help="Also ask for an API token and at least one account.")
+@click.option("--production", is_flag=True, help="Also ask for an API token, and look for an account.")
 @json_option
 def preflight(production: bool, as_json: bool) -> int:
-    """Check everything that the services need, one line for each check; exit 1 if one fails.
+    """Check everything that the services need, one line for each thing that is well or is not.
 
-    A setting that is missing or wrong ends it at once with exit code 2.
+    What needs something that failed is left out. Exit 2 if any of it is a setting, else 1.
 
     \b
     Example:
       mailsync preflight --production
     """
-    settings = settings_for(*checks.variables(production=production))
+    found = environment()
+    settings, wrong = judged(found, *checks.variables(production=production))
     results = []
-    for check in checks.run(settings, production=production):
+    for check in checks.run(quiet(settings, found), production=production, wrong=wrong):
         results.append(check)
         if not as_json:
             say(check.line)
-    failed = [check for check in results if check.error]
+    failed = [check.error for check in results if check.error]
     if as_json:
         emit({"ok": not failed, "checks": [check.document for check in results]})
-    if not failed:
-        return 0
-    note(f"mailsync: {many(len(failed), 'check')} failed")
-    return max(check.error.exit_code for check in failed if check.error)
+    if failed:
+        note(f"mailsync: {many(len(failed), 'check')} failed")
+    return checks.exit_code(failed)
