@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from mailsync.advice import action_for
 from mailsync.cli import ground
 from mailsync.cli.folder_checks import folder_check, folder_checks
 from mailsync.cli.ground import email_argument, emit, json_option, say
-from mailsync.cli.showing import message, state
+from mailsync.cli.showing import state
 from mailsync.cli.texts import ago, due, many, moment, printable, screen, span, table, wrap
 from mailsync.errors import NotFound
 from mailsync.logs import redact
@@ -76,7 +77,15 @@ def check_account(email: str, as_json: bool) -> None:
 def _document(status: AccountStatus, more: AccountDetails) -> dict[str, object]:
     extra = asdict(more)
     now = extra.pop("now")
-    return asdict(status) | extra | {"checked_at": now, "next_try_at": next_try(status)}
+    shown = {"checked_at": now, "next_try_at": next_try(status), "action": _action(status)}
+    return asdict(status) | extra | shown
+
+
+def _action(status: AccountStatus) -> str | None:
+    """What a person can do; None where nothing is wrong."""
+    if status.sync_state not in ("broken", "degraded"):
+        return None
+    return action_for(status.sync_state_reason, status.email)
 
 
 def _lock_document(holder: LockHolder, status: AccountStatus, more: AccountDetails) -> dict[str, object]:
@@ -116,7 +125,9 @@ def _account_lines(
     held = span((now - a.sync_state_since).total_seconds())
     lines += _line("state", f"{state(a).removesuffix(' *')} since {moment(a.sync_state_since)} ({held})")
     if a.sync_state_message:
-        lines += _line("", message(a))
+        lines += _line("", printable(redact(a.sync_state_message)))
+    if action := _action(a):
+        lines += _line("to do", action)
     if more.healthy_until:
         lines += _line("", _promise(more.healthy_until, now))
     lines += _line(

@@ -15,6 +15,8 @@ from mailsync.store import folders, turns
 
 log = logging.getLogger(__name__)
 
+_LEVELS = {"broken": logging.ERROR, "degraded": logging.WARNING}
+
 
 def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
     """Save how the turn ended; `error` is what ended it early, if anything did."""
@@ -53,5 +55,17 @@ def _say(turn: Turn, verdict: Verdict) -> None:
     # a state is said once, when it begins
     if (verdict.state, verdict.reason) == (turn.account.sync_state, turn.account.sync_state_reason):
         return
-    details = {"account_id": turn.account.id, "reason": verdict.reason, "error": verdict.message}
-    log.info("Account is %s", verdict.state, extra={"action": "state", **details})
+    level = _LEVELS.get(verdict.state, logging.INFO)
+    log.log(
+        level,
+        "Account is %s: %s",
+        verdict.state,
+        turn.account.email,
+        extra={
+            "action": "state",
+            "account_id": turn.account.id,
+            "email": turn.account.email,
+            "reason": verdict.reason,
+            "error": verdict.message,
+        },
+    )

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mailsync.config import Settings
-from mailsync.errors import MailsyncError
+from mailsync.errors import DatabaseUnavailable, MailsyncError
 from mailsync.store.db import Connection, connect
 from mailsync.store.queries import run, translated
 
@@ -47,6 +47,10 @@ class Pool:
         try:
             with self._opened().connection(self._wait) as conn:
                 yield conn
+        except PoolTimeout as error:
+            # why none could be opened says more than that there was none in time
+            why = self._opener.failure
+            raise DatabaseUnavailable(str(why)) if why else translated(error) from error
         except psycopg.Error as error:
             raise translated(error) from error
 
@@ -83,13 +87,20 @@ class _Opener:
 
     def __init__(self, settings: Settings, role: str, statement_timeout: float) -> None:
         self._arguments = settings, role, statement_timeout
+        self.failure: MailsyncError | None = None
+        """Why the last connection could not be opened; None if it could."""
 
     def connect(self, conninfo: str = "", **kwargs: Any) -> Connection:
         settings, role, statement_timeout = self._arguments
-        conn = connect(settings, role, statement_timeout=statement_timeout)
         try:
-            run(conn, "plan_for_values")
-        except MailsyncError:
-            conn.close()
+            conn = connect(settings, role, statement_timeout=statement_timeout)
+            try:
+                run(conn, "plan_for_values")
+            except MailsyncError:
+                conn.close()
+                raise
+        except MailsyncError as error:
+            self.failure = error
             raise
+        self.failure = None
         return conn

@@ -9,6 +9,7 @@ from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.web import accounts, bodies, folders, guard, health, history, messages, meta, problems
 from mailsync.web.fields import Id
+from mailsync.web.readiness import Readiness
 from mailsync.web.services import Services
 
 MAX_BODY = 1 << 20
@@ -34,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["id"] = Id
     app.extensions["mailsync"] = services = Services(settings)
-    app.extensions["mailsync.readiness"] = health.Readiness(settings, services.pool)
+    app.extensions["mailsync.readiness"] = Readiness(settings, services.pool)
     problems.install(app)
     guard.install(app, settings.api_tokens())
     for part in (health, meta, accounts, folders, messages, bodies, history):

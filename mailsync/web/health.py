@@ -5,79 +5,32 @@ The first two are asked without a token, so neither says more than yes or no.
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from typing import Literal, cast
 
 from flask import Blueprint, Response, current_app
+from pydantic import Field
 
 from mailsync import __version__
-from mailsync.config import Settings
-from mailsync.errors import MailsyncError, SchemaError
+from mailsync.advice import action_for
 from mailsync.metrics import STATES
-from mailsync.store import locks, metrics, schema, turns
-from mailsync.store.pool import Pool
+from mailsync.store import account_list, metrics, turns
+from mailsync.store.db import Connection
+from mailsync.web.account_models import Redacted
 from mailsync.web.endpoint import endpoint
 from mailsync.web.fields import Answer, Timestamp
 from mailsync.web.problems import problem
+from mailsync.web.readiness import Readiness, in_public
 from mailsync.web.services import services
 
-log = logging.getLogger(__name__)
+MAX_NAMED = 20
+"""How many accounts the summary names."""
 
-FRESH_FOR = 1.0
 STALE_WORKER = 60.0
 """A worker beats every 15 s; after four beats missed it is taken for dead."""
 
+_UNHEALTHY: tuple[Literal["broken", "degraded"], ...] = ("broken", "degraded")
+
 routes = Blueprint("health", __name__, url_prefix="/health")
-
-
-class Readiness:
-    """The checks of ``/health/ready``: database, schema version, session locks.
-
-    The self-test of the locks runs until it has passed once; the other checks are asked anew, but at most
-    once in :data:`FRESH_FOR` seconds, since anybody may ask. What changed is logged once.
-    """
-
-    def __init__(self, settings: Settings, pool: Pool) -> None:
-        self._settings = settings
-        self._pool = pool
-        self._lock = threading.Lock()
-        self._locks_work = False
-        self._failures: dict[str, str] = {}
-        self._checked_at: float | None = None
-
-    def failures(self) -> dict[str, str]:
-        """Which checks fail, with the reason for the log; empty when all is well."""
-        with self._lock:
-            if self._checked_at is None or time.monotonic() - self._checked_at >= FRESH_FOR:
-                before, self._failures = self._failures, self._check()
-                if self._failures != before or self._checked_at is None:
-                    self._tell()
-                self._checked_at = time.monotonic()
-            return self._failures
-
-    def _check(self) -> dict[str, str]:
-        try:
-            with self._pool.connection() as conn:
-                schema.check(conn)
-        except SchemaError as error:
-            return {"schema": str(error)}
-        except MailsyncError as error:
-            return {"database": str(error)}
-        if not self._locks_work:
-            try:
-                locks.self_test(self._settings)
-            except MailsyncError as error:
-                return {"locks": str(error)}
-            self._locks_work = True
-        return {}
-
-    def _tell(self) -> None:
-        for name, reason in self._failures.items():
-            log.error("Not ready: %s: %s", name, reason, extra={"action": "health"})
-        if not self._failures:
-            log.info("Ready to serve", extra={"action": "health"})
 
 
 class Live(Answer):
@@ -110,12 +63,34 @@ class WorkerHealth(Answer):
     alive: bool
 
 
+class UnhealthyAccount(Answer):
+    """An account whose mirror cannot be trusted now, and what a person can do."""
+
+    id: int
+    email: str
+    state: Literal["broken", "degraded"]
+    reason: str | None
+    message: Redacted | None
+    since: Timestamp
+    action: str = Field(description="The step that helps, in one sentence.")
+
+
+class Unhealthy(Answer):
+    """The accounts that are broken or degraded."""
+
+    total: int
+    accounts: list[UnhealthyAccount] = Field(
+        description=f"At most {MAX_NAMED} of them, broken ones first; `GET /v1/accounts?state=` lists all."
+    )
+
+
 class Summary(Answer):
     """How the whole service is."""
 
     status: Literal["ok", "degraded"]
     reasons: list[str]
     accounts: dict[str, int]
+    unhealthy: Unhealthy
     worst_lag: Lags
     workers: list[WorkerHealth]
     version: str = __version__
@@ -126,22 +101,26 @@ class Summary(Answer):
 def show_health() -> Summary:
     """How the accounts and the workers are.
 
-    `status` is `degraded` while no worker is alive, or an account is broken or degraded; `reasons` says
-    which. The status code is 200 all the same: whether this process can serve is told by `/health/ready`.
+    `status` is `degraded` while no worker is alive, or an account is broken or degraded; `reasons` says why,
+    and `unhealthy` names the accounts and what helps. The status code is 200 all the same: whether this
+    process can serve is told by `/health/ready`.
     """
     with services().reading() as conn:
         states = metrics.states(conn)
         found = turns.list_workers(conn)
+        named = _unhealthy(conn)
     workers = [
         WorkerHealth(**worker, alive=worker["heartbeat_age_seconds"] <= STALE_WORKER) for worker in found
     ]
     reasons = [] if any(worker.alive for worker in workers) else ["no worker is alive"]
-    reasons += [f"{each.accounts} {each.state}" for each in states if each.state in ("broken", "degraded")]
+    unhealthy = [each for each in states if each.state in _UNHEALTHY]
+    reasons += [f"{each.accounts} {each.state}" for each in unhealthy]
     counts = {each.state: each.accounts for each in states}
     return Summary(
         status="degraded" if reasons else "ok",
         reasons=reasons,
         accounts={"total": sum(counts.values()), **dict.fromkeys(STATES, 0), **counts},
+        unhealthy=Unhealthy(total=sum(each.accounts for each in unhealthy), accounts=named),
         worst_lag=Lags(
             priority_seconds=max(
                 (s.priority_lag for s in states if s.priority_lag is not None), default=None
@@ -150,6 +129,25 @@ def show_health() -> Summary:
         ),
         workers=workers,
     )
+
+
+def _unhealthy(conn: Connection) -> list[UnhealthyAccount]:
+    named: list[UnhealthyAccount] = []
+    for state in _UNHEALTHY:
+        if len(named) < MAX_NAMED:
+            named += [
+                UnhealthyAccount(
+                    id=account.id,
+                    email=account.email,
+                    state=state,
+                    reason=account.sync_state_reason,
+                    message=account.sync_state_message,
+                    since=account.sync_state_since,
+                    action=action_for(account.sync_state_reason, account.email),
+                )
+                for account in account_list.page(conn, limit=MAX_NAMED - len(named), state=state)
+            ]
+    return named
 
 
 @routes.get("/live")
@@ -162,12 +160,15 @@ def show_live() -> Live:
 @routes.get("/ready")
 @endpoint(Ready, is_open=True, problems=(503,))
 def show_ready() -> Ready | Response:
-    """Whether requests can be served: database, schema, session locks.
+    """Whether requests can be served: database, schema, session locks, and that writes are taken.
 
-    503 names the check that fails; the log of the service says why.
+    503 names the checks that fail, with the reason if it is one that anybody may know; the log of the service
+    says more.
     """
-    failing = sorted(cast(Readiness, current_app.extensions["mailsync.readiness"]).failures())
+    failing = cast(Readiness, current_app.extensions["mailsync.readiness"]).failures()
     if failing:
-        detail = f"These checks fail: {', '.join(failing)}; the log of the service says why."
-        return problem(503, "not_ready", detail, headers={"Retry-After": "5"}, checks=failing)
+        shown = ", ".join(in_public(name, failing[name]) for name in sorted(failing))
+        detail = f"These checks fail: {shown}; the log of the service says why."
+        headers = {"Retry-After": "5"}
+        return problem(503, "not_ready", detail, headers=headers, checks=sorted(failing))
     return Ready()

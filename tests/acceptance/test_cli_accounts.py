@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from mailsync.advice import action_for
 from tests.servers import planted, run_directory
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import User
@@ -270,7 +271,9 @@ def test_a_broken_account_is_shown_with_the_command_that_helps(
     set_state = "update accounts set sync_state = 'broken', sync_state_reason = %s, sync_state_message = 'No'"
     database.execute(set_state, [reason])
     assert f"  {EMAIL}: No ({helps})" in mailsync("status").stdout.splitlines()
-    assert f"No ({helps})" in mailsync("check-account", EMAIL).stdout
+    said = " ".join(mailsync("check-account", EMAIL).stdout.split())
+    assert f"to do {action_for(reason, EMAIL)}" in said
+    assert mailsync("check-account", EMAIL, "--json").json()["account"]["action"] == action_for(reason, EMAIL)
 
 
 def test_a_new_password_is_tried_before_it_is_stored(

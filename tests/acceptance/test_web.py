@@ -150,6 +150,7 @@ def test_the_summary_counts_accounts_and_says_when_no_worker_is_alive(
     assert empty["accounts"] == {
         "total": 0, "initial_sync": 0, "healthy": 0, "degraded": 0, "broken": 0, "paused": 0,
     }  # fmt: skip
+    assert empty["unhealthy"] == {"total": 0, "accounts": []}
     assert empty["worst_lag"] == {"priority_seconds": None, "overall_seconds": None}
     database.execute("insert into workers (worker, version) values ('w:1:worker', '9')")
     database.execute(
@@ -168,6 +169,31 @@ def test_the_summary_counts_accounts_and_says_when_no_worker_is_alive(
     assert (worker["worker"], worker["version"], worker["alive"]) == ("w:1:worker", "9", True)
     database.execute("update workers set heartbeat_at = now() - interval '2 minutes'")
     assert api.call("GET", "/health").json()["reasons"] == ["no worker is alive", "1 broken"]
+
+
+def test_the_summary_names_the_accounts_that_are_not_healthy_and_what_helps(
+    api: Api, database: psycopg.Connection
+) -> None:
+    database.execute(
+        "insert into accounts (email, imap_host, imap_port, imap_security, username, sync_state,"
+        "  sync_state_reason, sync_state_message)"
+        " select format('%s@x.test', n), 'h', 993, 'tls', 'a',"
+        "  case when n <= 30 then 'degraded' when n <= 33 then 'broken' else 'initial_sync' end,"
+        "  case when n <= 30 then 'tls' when n <= 33 then 'auth_failed' end, 'it said no'"
+        " from generate_series(1, 40) n"
+    )
+    unhealthy = api.call("GET", "/health").json()["unhealthy"]
+    assert unhealthy["total"] == 33
+    named = unhealthy["accounts"]
+    assert [each["email"] for each in named] == [f"{n}@x.test" for n in (31, 32, 33, *range(1, 18))]
+    first = named[0]
+    assert first.pop("since").endswith("Z")
+    assert first == {
+        "id": first["id"], "email": "31@x.test", "state": "broken", "reason": "auth_failed",
+        "message": "it said no",
+        "action": "Give the password that its server accepts: `mailsync set-password 31@x.test`",
+    }  # fmt: skip
+    assert named[-1]["action"].startswith("Have its server's certificate renewed")
 
 
 def test_metrics_are_scraped_with_the_token(api: Api) -> None:

@@ -23,6 +23,7 @@ LAYERS: dict[str, frozenset[str]] = {
         {
             "planning",
             "health",
+            "advice",
             "providers",
             "folders",
             "folder_names",
@@ -39,7 +40,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "protocol": frozenset({"imap"}),
     "store": frozenset({"store", "sql"}),
     "engine": frozenset({"engine", "metrics"}),
-    "worker": frozenset({"worker", "preflight", "scraping"}),
+    "worker": frozenset({"worker", "outage", "preflight", "scraping"}),
     "web": frozenset({"web"}),
     "cli": frozenset({"cli", "demo", "__main__"}),
 }

@@ -1,0 +1,55 @@
+"""What a person can do about an account, by the reason of its state (SPEC §12): one sentence for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_WAITS = "Nothing now: it is tried again by itself"
+_LOOKS = "Nothing now: it ends by itself; if it lasts, look at `mailsync check-account {email}`"
+
+ACTIONS: Mapping[str, str] = {
+    "auth_failed": "Give the password that its server accepts: `mailsync set-password {email}`",
+    "key_mismatch": (
+        "Put the key that sealed its password back into IMAP_ENCRYPTION_KEY,"
+        " or give the password again: `mailsync set-password {email}`"
+    ),
+    "uidvalidity_reset_limit": (
+        "When its server no longer renumbers folders, let it go on: `mailsync reset-account {email}`"
+    ),
+    "stuck": (
+        "Look for the error in `mailsync check-account {email}`; when its cause is gone,"
+        " `mailsync reset-account {email}`"
+    ),
+    "throttled": f"{_WAITS}, when its server allows",
+    "unreachable": f"{_WAITS}; if it lasts, check the host and the network of its mail server",
+    "tls": "Have its server's certificate renewed; trust a private authority with IMAP_CA_FILE",
+    "protocol": f"{_WAITS}; if it lasts, look for the answer in `mailsync check-account {{email}}`",
+    "error": f"{_WAITS}; the log of the worker has the traceback",
+    "rows_refused": f"{_WAITS}; the log of the worker has the error",
+    "schema": "Bring the schema up to date: `mailsync migrate`",
+    "database_slow": f"{_WAITS}; look at the load of Postgres, and whether its tables are analysed",
+    "unreadable_messages": (
+        "See which messages its server does not give in `mailsync verify {email}`; they are tried again"
+    ),
+    "folder_error": (
+        "See which folder is refused in `mailsync list-folders {email}`;"
+        " grant the right to read it, or leave it out with `mailsync untrack-folder`"
+    ),
+    "priority_lag": "See whether workers keep up in `mailsync status`; start another one if they do not",
+    "overall_lag": "See whether workers keep up in `mailsync status`; start another one if they do not",
+    "too_many_folders": "Raise FOLDER_MAX_COUNT, or leave folders out with `mailsync untrack-folder`",
+    "folder_backfill": _LOOKS,
+    "unreconciled": _LOOKS,
+    "folder_missing": (
+        "If the folder was deleted on purpose, nothing: its messages leave when FOLDER_MISSING_GRACE is over"
+    ),
+    "stale": "Start a worker, or see why it stands still: `mailsync status` shows them",
+}
+"""Reason → what helps; ``{email}`` stands for the account's address."""
+
+_OTHERWISE = "Look at `mailsync check-account {email}`"
+
+
+def action_for(reason: str | None, email: str) -> str:
+    """What helps an account whose state has this reason."""
+    return ACTIONS.get(reason or "", _OTHERWISE).replace("{email}", email)
