@@ -34,6 +34,7 @@ from mailsync.errors import (
     TurnOver,
 )
 from mailsync.logs import redact
+from mailsync.outage import Outage
 from mailsync.store import db, turns
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ _BUSY_DELAY = 5.0
 _YIELDED_DELAY = 1.0
 _BEAT = 15.0
 _LEAST_WAIT = 0.2
-_RECONNECT_AT_MOST = 30.0
 _EXIT_WITHIN = 9.0
 
 
@@ -62,8 +62,8 @@ class Worker:
         self._last_failure: dict[int, str] = {}
         self._filled: dict[int, float] = {}
         self._met_others = False
-        self._had_database = False
-        self._missed = False
+        self._outage = Outage()
+        self._serving = False
         self._asked: tuple[str, float] | None = None
         self._last_words: queue.SimpleQueue[tuple[str, dict[str, object]] | None] = queue.SimpleQueue()
         self._teller = threading.Thread(target=self._tell, daemon=True)
@@ -79,34 +79,35 @@ class Worker:
         """Serve until SIGTERM or SIGINT; with `once`, a hot pass and one backfill turn per account.
 
         `starting` is called with the first connection that stands, to refuse to start by raising, and `ready`
-        when the poll loop begins. A database that goes away is waited for; with `once` it is raised. One that
-        was never there is told to `unreached`, once. A second signal ends the process at once: nothing is
-        lost by that.
+        when the poll loop begins. A database that goes away, or does not take what is written, is waited for;
+        with `once` it is raised. One that was never there is told to `unreached`, once. A signal ends the
+        process at once while it waits for its database, and so does a second one at any time: nothing is lost
+        by that.
         """
         self._handle_signals()
-        delay = 1.0
         try:
             while not self.stop:
                 try:
                     with db.connect(self.settings, "worker") as conn:
                         starting(conn)
                         db.listen(conn)
+                        engine = self._engine(conn)
+                        # the first heartbeat shows whether anything can be written, before a server is asked
+                        self._beat(engine)
                         ready()
                         starting, ready = _nothing, _nothing
-                        self._say_back()
-                        systemd.notify("READY=1")
-                        delay = 1.0
-                        self._serve(self._engine(conn), once)
+                        self._outage.connected()
+                        systemd.notify("READY=1\nSTATUS=Poll loop running")
+                        self._serving = True
+                        self._serve(engine, once)
                     return
                 except (DatabaseUnavailable, LockLost) as error:
+                    self._serving = False
                     if once:
                         raise
-                    self.sessions.close()
-                    if not self._had_database and not self._missed:
+                    if self._outage.is_first:
                         unreached(error)
-                    self._say_lost(redact(str(error)))
-                    self._sleep(delay)
-                    delay = min(_RECONNECT_AT_MOST, delay * 2)
+                    self._sleep(self._outage.failed(error))
         finally:
             self.sessions.close()
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -150,6 +151,7 @@ class Worker:
         """Rounds of initial-sync turns until an account is due; returns when to come back, in seconds."""
         while not self.stop:
             more, progress = self._backfill_round(engine)
+            self._outage.passed()
             if not more:
                 break
             if not progress:
@@ -202,17 +204,20 @@ class Worker:
         """Take one turn; returns what ended it early. Only a lost database goes further up."""
         try:
             take_turn(engine, account_id, work)
-        except Busy as busy:
-            if work.reschedules:
-                turns.postpone(engine.conn, account_id, _BUSY_DELAY)
-            return busy
-        except (TurnOver, NotFound) as ended:
-            return ended
         except (DatabaseUnavailable, LockLost):
+            self._outage.turn_failed(account_id, work.steps)
+            # what it has asked its server was not stored
+            self.sessions.drop(account_id)
             raise
         except MailsyncError as error:
-            self._say_once(account_id, error)
+            if isinstance(error, TurnOver | NotFound) and not isinstance(error, OutOfTokens):
+                self._outage.turn_went_well(account_id, work.steps)
+            if isinstance(error, Busy) and work.reschedules:
+                turns.postpone(engine.conn, account_id, _BUSY_DELAY)
+            elif not isinstance(error, Busy | TurnOver | NotFound):
+                self._say_once(account_id, error)
             return error
+        self._outage.turn_went_well(account_id, work.steps)
         self._last_failure.pop(account_id, None)
         return None
 
@@ -221,6 +226,7 @@ class Worker:
     def _engine(self, conn: db.Connection) -> Engine:
         # what it was at went with the connection before
         self.retention = Retention()
+        self._beaten_at = -_BEAT
         return Engine(
             conn=conn,
             settings=self.settings,
@@ -233,6 +239,9 @@ class Worker:
 
     def _alive(self, engine: Engine) -> None:
         systemd.notify("WATCHDOG=1")
+        self._beat(engine)
+
+    def _beat(self, engine: Engine) -> None:
         if time.monotonic() - self._beaten_at >= _BEAT:
             turns.worker_beat(engine.conn, self.name, __version__)
             self.counters.store(engine.conn)
@@ -256,7 +265,8 @@ class Worker:
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self.stop and time.monotonic() < until:
-            systemd.notify("WATCHDOG=1")
+            self._outage.waiting()
+            self.sessions.drop_old()
             time.sleep(0.2)
 
     def _say_once(self, account_id: int, error: MailsyncError) -> None:
@@ -267,18 +277,6 @@ class Worker:
                 "Turn failed",
                 extra={"action": "turn", "account_id": account_id, "error_code": error.code, "error": text},
             )
-
-    def _say_lost(self, why: str) -> None:
-        said = "Database lost; reconnecting" if self._had_database else "Database not reached; trying again"
-        # once for each time that it is away, whatever the tries after the first one come to
-        level = logging.DEBUG if self._missed else logging.WARNING
-        log.log(level, said, extra={"action": "reconnect", "error": why})
-        self._missed = True
-
-    def _say_back(self) -> None:
-        if self._had_database and self._missed:
-            log.info("Database connected again", extra={"action": "reconnect"})
-        self._had_database, self._missed = True, False
 
     def _tell(self) -> None:
         # a thread of its own: a signal's handler may have interrupted a line that is half written
@@ -303,6 +301,10 @@ class Worker:
             self._asked = signal.Signals(number).name, time.monotonic()
             self._last_words.put(("Asked to stop", {"signal": self._asked[0]}))
             systemd.notify("STOPPING=1")
+            if not self._serving:
+                # nothing is under way, and a database that does not answer would keep the end waiting
+                self._say_ended()
+                os._exit(0)
             signal.setitimer(signal.ITIMER_REAL, _EXIT_WITHIN)
 
         def give_up(number: int, frame: FrameType | None) -> None:

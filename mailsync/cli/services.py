@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+from contextlib import closing
 
 import click
 
@@ -26,7 +28,8 @@ _SHOWN = ("database", "locks", "accounts")
 def worker(once: bool) -> None:
     """Keep all accounts fresh, until SIGTERM or SIGINT.
 
-    Any number of workers may run against the same database. A database that goes away is waited for.
+    Any number of workers may run against the same database. One that goes away, is full, or does not take
+    what is written is waited for.
 
     \b
     Example:
@@ -64,25 +67,41 @@ def api() -> None:
       PORT=8080 mailsync api
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
-    try:
-        with db.connect(settings, "preflight") as conn:
-            check(conn, settings, "api")
-    except DatabaseUnavailable as error:
-        # it serves all the same: /health/ready says no until the database is back
-        _print("api", f"✗ Database: {logs.redact(str(error))}")
+    # the database may keep the checks waiting; gunicorn puts its own in place of this
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    check_at_start(settings)
     refuse_taken_port(settings)
     from mailsync.web.serving import serve
 
     serve(lambda where: _print("api", f"✓ Ready -> {url_of(where)}"))
 
 
+def check_at_start(settings: Settings) -> None:
+    """Do the API's checks, unless the database fails them.
+
+    The API serves all the same then: ``/health/ready`` says no until the database is back.
+    """
+    try:
+        with closing(db.connect(settings, "preflight")) as conn:
+            check(conn, settings, "api")
+    except DatabaseUnavailable as error:
+        _print("api", f"✗ Database: {logs.redact(str(error))}")
+
+
 def check(conn: Connection, settings: Settings, service: str) -> None:
-    """Do a service's checks, print the lines that people look for; raises the error of the one that fails."""
-    for found in preflight.for_service(conn, settings):
-        if found.error or found.name in _SHOWN:
-            _print(service, found.line)
-        if found.error:
-            raise found.error
+    """Do a service's checks, print the lines that people look for; raises the first error that there is.
+
+    Nothing is printed where the database fails them: that is waited for, and said by whoever waits.
+    """
+    found = list(preflight.for_service(conn, settings))
+    error = next((each.error for each in found if each.error), None)
+    if isinstance(error, DatabaseUnavailable):
+        raise error
+    for each in found:
+        if each.error or each.name in _SHOWN:
+            _print(service, each.line)
+    if error:
+        raise error
 
 
 def refuse_taken_port(settings: Settings) -> None:

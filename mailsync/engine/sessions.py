@@ -56,6 +56,13 @@ class Sessions:
             hidden=self._hidden,
         )
 
+    def drop(self, account_id: int) -> None:
+        """Close the account's kept session, if there is one."""
+        with self._changing:
+            kept = self._kept.pop(account_id, None)
+        if kept is not None:
+            kept.session.close()
+
     def drop_old(self) -> None:
         """Close those that are too old to be used again: their accounts are paused, removed or held back."""
         now = time.monotonic()

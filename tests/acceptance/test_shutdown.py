@@ -207,7 +207,7 @@ def test_systemd_hears_that_it_is_ready_lives_waits_and_stops(
     user.folder("INBOX").add(mail.message(1))
     account = add_account(mailsync, scripted, user)
     worker = start_worker(SYNC_INTERVAL="1s", NOTIFY_SOCKET=notify_socket.getsockname())
-    assert notify_socket.recv(100) == b"READY=1"
+    assert notify_socket.recv(100) == b"READY=1\nSTATUS=Poll loop running"
     worker.wait_for(lambda: is_healthy(database, account))
 
     # it lives while it is idle, and while it waits for a server that says nothing

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 _POLL = 0.02
@@ -22,7 +23,8 @@ class Proxy:
     ``deaf`` True: connections stay up, new ones are accepted, and no byte passes. ``refusing`` True: new
     connections are closed at once, and counted in ``refused``. ``delay``: seconds that each piece of data
     waits, in either direction. ``sent_up`` and ``sent_down`` count the bytes passed on to the target and to
-    the clients.
+    the clients. ``on_piece``: called with the number of the link, from 0, before each piece of data that goes
+    to the target, in the link's own thread; whatever it does is done when the target gets the piece.
     """
 
     host = "127.0.0.1"
@@ -33,6 +35,7 @@ class Proxy:
         self.refusing = False
         self.refused = 0
         self.delay = 0.0
+        self.on_piece: Callable[[int], None] = lambda link: None
         self.sent_up = 0
         self.sent_down = 0
         self._cut_at: int | None = None
@@ -51,6 +54,12 @@ class Proxy:
     def reset(self) -> None:
         """Break all connections with a TCP reset; when it returns, nothing passes through them any more."""
         self._end("reset")
+
+    def reset_link(self, number: int) -> None:
+        """Break the connection of this number, as ``on_piece`` counts them; does not wait."""
+        with self._lock:
+            link = self._links[number]
+        link.end("reset")
 
     def close_connections(self) -> None:
         """End all connections in order: both sides read end of file; returns when that is so."""
@@ -92,8 +101,8 @@ class Proxy:
                 client.close()
                 self.refused += 1
                 continue
-            link = _Link(self, client)
             with self._lock:
+                link = _Link(self, client, len(self._links))
                 self._links.append(link)
             link.thread.start()
 
@@ -115,8 +124,9 @@ class _LinkThread(threading.Thread):
 class _Link:
     """One client and its connection to the target, served by one thread."""
 
-    def __init__(self, proxy: Proxy, client: socket.socket) -> None:
+    def __init__(self, proxy: Proxy, client: socket.socket, number: int) -> None:
         self._proxy = proxy
+        self._number = number
         self._client = client
         # the second of two pieces waits 40 ms else
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -160,6 +170,7 @@ class _Link:
         if self._proxy.delay:
             time.sleep(self._proxy.delay)
         if not down:
+            self._proxy.on_piece(self._number)
             self._proxy.sent_up += len(data)
             sink.sendall(data)
             return True
