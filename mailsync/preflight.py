@@ -197,5 +197,7 @@ _STEPS = (
     _Step("key", "Key", _key, _STORED | {"IMAP_ENCRYPTION_KEY"}),
     _Step("accounts", "Accounts", _accounts, _STORED | {"SYNC_MAX_ACCOUNTS"}),
 )
-_OF_SERVICES = tuple(step._replace(check=_usable_schema) if step.check is _schema else step for step in _STEPS)
+_OF_SERVICES = tuple(
+    step._replace(check=_usable_schema) if step.check is _schema else step for step in _STEPS
+)
 _PRODUCTION = (_Step("account", "At least one account", _account, _STORED | {"accounts"}),)
