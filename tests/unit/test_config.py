@@ -424,3 +424,12 @@ def test_importing_the_configuration_reads_nothing_and_loads_nothing_heavy() -> 
         [sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_all_that_is_wrong_is_named_and_what_is_right_is_read() -> None:
+    environ = {"SYNC_INTERVAL": "0", "PORT": "x", "SYNC_MAX_ACCOUNTS": "7", "LOG_LEVEL": "loud"}
+    settings, wrong = Settings.judge(environ, require=("DATABASE_URL", "API_TOKEN"))
+    assert list(wrong) == ["DATABASE_URL", "API_TOKEN", "PORT", "LOG_LEVEL", "SYNC_INTERVAL"]
+    assert str(wrong["PORT"]) == 'PORT: "x" is not accepted; give a whole number from 1 to 65535'
+    assert (settings.sync_max_accounts, settings.port, settings.sync_interval) == (7, 3000, 60.0)
+    assert Settings.judge({}) == (Settings(), {})
