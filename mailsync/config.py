@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 
 from mailsync import values
 from mailsync.errors import ConfigError
@@ -30,7 +30,8 @@ _DAYS = values.whole(1, 36_500)
 class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """One attribute for each variable, in lower case. Durations are float seconds, sizes are int bytes.
 
-    ``log_format`` None means: text on a terminal, else JSON. The constructor checks values as
+    ``log_format`` None means: text on a terminal, else JSON. ``statement_timeout`` is half of
+    ``lock_stale_after`` where it is not given and that is less. The constructor checks values as
     :meth:`from_env` does, but raises pydantic's ValidationError (a ValueError).
     """
 
@@ -74,6 +75,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     body_max_bytes: Annotated[int, values.size(64 * KIB, GIB)] = 25 * MIB
 
     lock_stale_after: Annotated[float, values.duration(30, HOUR)] = 120.0
+    statement_timeout: Annotated[float, values.duration(1, HOUR)] = 60.0
     body_lock_wait: Annotated[float, values.duration(0, 60)] = 5.0
     uidvalidity_max_resets: Annotated[int, _COUNT] = 2
     folder_missing_grace: Annotated[float, values.duration(0, 365 * DAY)] = 7.0 * DAY
@@ -83,6 +85,19 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     tombstone_retention_days: Annotated[int, _DAYS] = 30
     event_retention_days: Annotated[int, _DAYS] = 90
     run_retention_days: Annotated[int, _DAYS] = 30
+
+    @model_validator(mode="after")
+    def _end_statements_before_locks_are_stale(self) -> Settings:
+        if "statement_timeout" not in self.model_fields_set:
+            # a frozen model takes no assignment
+            self.__dict__["statement_timeout"] = min(self.statement_timeout, self.lock_stale_after / 2)
+        elif self.statement_timeout >= self.lock_stale_after:
+            raise ValueError(
+                f"STATEMENT_TIMEOUT: {self.statement_timeout:g}s is not below LOCK_STALE_AFTER"
+                f" ({self.lock_stale_after:g}s), after which the holder of a lock is ended;"
+                " lower the one or raise the other"
+            )
+        return self
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, require: Iterable[str] = ()) -> Settings:

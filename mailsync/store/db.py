@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable
+from mailsync.store import cancelling, session_settings
 from mailsync.store.queries import run, translated
 
 Connection = psycopg.Connection[Any]
@@ -37,8 +37,9 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
     """Open an autocommit session connection with the mirror's schema first on its ``search_path``.
 
     `role` becomes ``application_name`` ``mailsync-<role>``, by which stale-lock recovery knows its own.
-    `statement_timeout` is in seconds; None is no limit. Raises ConfigError without a usable DATABASE_URL
-    and DatabaseUnavailable when Postgres cannot be reached.
+    `statement_timeout`, in seconds, holds where it is less than ``STATEMENT_TIMEOUT``. Raises ConfigError
+    without a usable DATABASE_URL and for a database of another encoding than UTF8, and DatabaseUnavailable
+    when Postgres cannot be reached.
     """
     if not settings.database_url:
         raise ConfigError(
@@ -49,35 +50,30 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
         given = conninfo_to_dict(url)
         defaults = {name: value for name, value in _KEEPALIVE.items() if name not in given}
         conn: Connection = psycopg.connect(
-            url, autocommit=True, application_name=f"mailsync-{role}", **defaults
+            url, autocommit=True, application_name=f"mailsync-{role}", client_encoding="UTF8", **defaults
         )
     except psycopg.Error as error:
         # libpq's first line says where and why, a second one only asks whether the server runs
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         reason = reason.removeprefix("connection failed: ")
         raise DatabaseUnavailable(f"cannot connect to Postgres: {reason}") from error
+    limit = settings.statement_timeout
     try:
-        _configure(conn, settings, "search_path" in str(given.get("options", "")), statement_timeout)
+        session_settings.refuse_encoding(conn)
+        session_settings.configure(
+            conn,
+            # one in the URL wins
+            schema=None if "search_path" in str(given.get("options", "")) else settings.database_schema,
+            statement_timeout=limit if statement_timeout is None else min(limit, statement_timeout),
+        )
     except psycopg.Error as error:
         conn.close()
         raise translated(error) from error
+    except ConfigError:
+        conn.close()
+        raise
+    cancelling.register(conn)
     return conn
-
-
-def _configure(conn: Connection, settings: Settings, keep_path: bool, timeout: float | None) -> None:
-    # one round trip; a user's open transaction on an account's row must not hold the worker up for ever
-    conn.execute(
-        sql.SQL("""
-            select set_config('lock_timeout', '10s', false),
-                   set_config('idle_in_transaction_session_timeout', '5min', false),
-                   set_config('timezone', 'UTC', false),
-                   set_config('statement_timeout', {timeout}, false),
-                   case when {keep_path} then null else set_config('search_path',
-                       quote_ident({schema}) || ', ' || current_setting('search_path'), false) end
-        """).format(
-            timeout=str(int((timeout or 0) * 1000)), keep_path=keep_path, schema=settings.database_schema
-        )
-    )
 
 
 @contextmanager

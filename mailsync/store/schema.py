@@ -90,13 +90,17 @@ def pending(conn: Connection) -> list[Migration]:
 def migrate(conn: Connection, settings: Settings) -> list[str]:
     """Create the schema if need be, apply what is missing, return the names applied.
 
-    Runs under an advisory lock, so that several starting processes do not collide.
+    Runs under an advisory lock, so that several starting processes do not collide. From then on the session
+    has no limit for statements.
     """
     refuse_old_server(conn.info.server_version)
     lock = "mailsync migrate", settings.database_schema
     try:
-        # others wait their turn however long it takes, but a migration does not wait long for a busy table
-        conn.execute("select set_config('lock_timeout', '0', false)")
+        # others wait their turn however long it takes, and a migration may take its time, but it does not
+        # wait long for a busy table
+        conn.execute(
+            "select set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)"
+        )
         try:
             conn.execute("select pg_advisory_lock(hashtext(%s), hashtext(%s))", lock)
         finally:

@@ -39,6 +39,7 @@ DURATIONS = {
     "IMAP_CONNECT_TIMEOUT": (30, 1, 600),
     "IMAP_READ_TIMEOUT": (60, 1, 600),
     "LOCK_STALE_AFTER": (120, 30, HOUR),
+    "STATEMENT_TIMEOUT": (60, 1, HOUR),
     "BODY_LOCK_WAIT": (5, 0, 60),
     "FOLDER_MISSING_GRACE": (7 * DAY, 0, 365 * DAY),
 }
@@ -128,6 +129,10 @@ def test_every_variable_has_its_documented_default_and_there_are_no_others() -> 
 def test_both_ends_of_a_range_are_accepted(variable: str) -> None:
     _, least, greatest = RANGES[variable]
     assert attribute(variable, str(least)) == least
+    if variable == "STATEMENT_TIMEOUT":
+        # in its own range, but not below what it has to be below
+        assert refusal(STATEMENT_TIMEOUT=str(greatest)).startswith("STATEMENT_TIMEOUT: 3600s is not below")
+        return
     assert attribute(variable, str(greatest)) == greatest
     assert attribute(variable, f" {greatest} ") == greatest
 
@@ -181,6 +186,24 @@ def test_durations_are_read_in_all_documented_forms(text: str, seconds: float) -
     value = attribute("FLAG_SCAN_INTERVAL", text)
     assert value == seconds
     assert isinstance(value, float)
+
+
+def test_statements_end_before_the_lock_that_they_run_under_is_stale() -> None:
+    for environ in ({"STATEMENT_TIMEOUT": "2min"}, {"STATEMENT_TIMEOUT": "60", "LOCK_STALE_AFTER": "60s"}):
+        line = refusal(**environ)
+        assert line.startswith("STATEMENT_TIMEOUT: ")
+        assert "LOCK_STALE_AFTER" in line
+    both = Settings.from_env({"STATEMENT_TIMEOUT": "59min", "LOCK_STALE_AFTER": "1h"})
+    assert both.statement_timeout == 59 * MINUTE
+    with pytest.raises(ValidationError, match="LOCK_STALE_AFTER"):
+        Settings(statement_timeout=120)
+
+
+def test_without_one_a_statement_may_take_half_of_the_time_after_which_a_lock_is_stale() -> None:
+    assert attribute("LOCK_STALE_AFTER", "30s") == 30
+    assert Settings.from_env({"LOCK_STALE_AFTER": "30s"}).statement_timeout == 15
+    assert Settings(lock_stale_after=30).statement_timeout == 15
+    assert Settings(lock_stale_after=3600).statement_timeout == 60
 
 
 def test_a_fraction_is_a_duration_where_the_range_allows_it() -> None:

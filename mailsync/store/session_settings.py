@@ -1,0 +1,81 @@
+"""The settings of a session: all that the statements and the reading of their results depend on (SPEC §8).
+
+A database or a role may have been given others, and libpq takes some from the environment. One statement sets
+them, since poolers refuse startup parameters.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from mailsync.errors import ConfigError
+
+# synchronous_commit, work_mem and the planner's switches are the administrator's choice, and a
+# default_transaction_read_only is how a failover shows
+_ALWAYS = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    # of a double precision no digit may be missing
+    "extra_float_digits": "1",
+    "quote_all_identifiers": "off",
+    # statements that lock, wait and then write count on a fresh snapshot each
+    "default_transaction_isolation": "read committed",
+    # compiling takes longer than the statements do
+    "jit": "off",
+    # a person's open transaction on an account's row must not hold a turn up for ever
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5min",
+}
+# a worker may listen for as long as nothing happens
+_SINCE_14 = {"idle_session_timeout": "0"}
+_SINCE_17 = {"transaction_timeout": "0"}
+# the backend of a client that is gone ends its statement; not every system can look for that
+_CHECK = {"client_connection_check_interval": "5s"}
+
+
+def configure(
+    conn: psycopg.Connection[object], *, schema: str | None, statement_timeout: float | None
+) -> None:
+    """Set everything, in one round trip; `schema` becomes the first of the ``search_path``, None leaves that.
+
+    `statement_timeout` is in seconds, None is no limit.
+    """
+    version = conn.info.server_version
+    settings = _ALWAYS | {"statement_timeout": str(int((statement_timeout or 0) * 1000))}
+    settings |= (_SINCE_14 if version >= 140_000 else {}) | (_SINCE_17 if version >= 170_000 else {})
+    if version < 140_000:
+        conn.execute(_statement(settings, schema))
+        return
+    try:
+        conn.execute(_statement(settings | _CHECK, schema))
+    except psycopg.errors.InvalidParameterValue:
+        # refused where the operating system cannot tell; all others are good anywhere
+        conn.execute(_statement(settings, schema))
+
+
+def refuse_encoding(conn: psycopg.Connection[object]) -> None:
+    """Raise ConfigError for a database that cannot hold all of Unicode, or does not know that it does."""
+    encoding = conn.info.parameter_status("server_encoding")
+    if encoding is not None and encoding != "UTF8":
+        raise ConfigError(
+            f"DATABASE_URL: the encoding of database {conn.info.dbname} is {encoding}, and mail needs UTF8;"
+            " create another one: create database … encoding 'UTF8' template template0"
+        )
+
+
+def _statement(settings: dict[str, str], schema: str | None) -> sql.Composed:
+    calls = [sql.SQL("set_config({}, {}, false)").format(name, setting) for name, setting in settings.items()]
+    if schema is not None:
+        calls.append(
+            sql.SQL(
+                "set_config('search_path',"
+                " quote_ident({schema}) || ', ' || current_setting('search_path'), false)"
+            ).format(schema=schema)
+        )
+    return sql.SQL("select {}").format(sql.SQL(", ").join(calls))
