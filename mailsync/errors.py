@@ -211,10 +211,18 @@ class DatabaseUnavailable(MailsyncError):
     code = "database_unavailable"
 
 
-class QueryTimedOut(DatabaseUnavailable):
-    """A statement took longer than it may (``statement_timeout``)."""
+class DatabaseSlow(DatabaseUnavailable):
+    """A statement took longer than it may (``STATEMENT_TIMEOUT``), or was cancelled by an administrator.
 
-    code = "query_timeout"
+    It is undone, while the connection and the account's lock are kept. It costs its account the turn, and
+    nobody else anything.
+    """
+
+    code = "database_slow"
+
+
+class RowsLocked(DatabaseSlow):
+    """A statement waited too long (``lock_timeout``) for what another transaction keeps locked."""
 
 
 class RowsRefused(MailsyncError):

@@ -15,6 +15,7 @@ broken         ``key_mismatch``            no configured key opens the password
 degraded       ``throttled``,              the turn was ended by this (§13); a rejected password stays
                ``unreachable``, ``tls``,   counted until a login succeeds
                ``protocol``, ``error``,
+               ``database_slow``,
                ``auth_failed``
 ..             ``folder_error``            a tracked folder is refused
 initial_sync                               the folders were never all complete and compared yet

@@ -26,6 +26,7 @@ from mailsync.engine.turn import StopSignal
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     Busy,
+    DatabaseSlow,
     DatabaseUnavailable,
     LockLost,
     MailsyncError,
@@ -36,6 +37,7 @@ from mailsync.errors import (
 from mailsync.logs import redact
 from mailsync.outage import Outage
 from mailsync.store import db, turns
+from mailsync.store.cancelling import Canceller
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ _YIELDED_DELAY = 1.0
 _BEAT = 15.0
 _LEAST_WAIT = 0.2
 _EXIT_WITHIN = 9.0
+_CANCEL_AFTER = 2.0
 
 
 class Worker:
@@ -67,6 +70,7 @@ class Worker:
         self._asked: tuple[str, float] | None = None
         self._last_words: queue.SimpleQueue[tuple[str, dict[str, object]] | None] = queue.SimpleQueue()
         self._teller = threading.Thread(target=self._tell, daemon=True)
+        self._canceller = Canceller(_CANCEL_AFTER)
 
     def run(
         self,
@@ -204,6 +208,10 @@ class Worker:
         """Take one turn; returns what ended it early. Only a lost database goes further up."""
         try:
             take_turn(engine, account_id, work)
+        except DatabaseSlow as error:
+            # its own fault alone, which is judged like a server's
+            self._say_once(account_id, error)
+            return error
         except (DatabaseUnavailable, LockLost):
             self._outage.turn_failed(account_id, work.steps)
             # what it has asked its server was not stored
@@ -305,6 +313,7 @@ class Worker:
                 # nothing is under way, and a database that does not answer would keep the end waiting
                 self._say_ended()
                 os._exit(0)
+            self._canceller.ask()
             signal.setitimer(signal.ITIMER_REAL, _EXIT_WITHIN)
 
         def give_up(number: int, frame: FrameType | None) -> None:
@@ -313,6 +322,7 @@ class Worker:
             os._exit(0)
 
         self._teller.start()
+        self._canceller.start()
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGALRM, give_up)

@@ -21,10 +21,14 @@ from mailsync.engine.turn import StopSignal
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.providers import normalise_email
 from mailsync.store import accounts, db
+from mailsync.store.cancelling import Canceller
 from mailsync.store.db import Connection
 
 LOCK_WAIT = 5.0
 """Seconds that a command stands in the queue for an account's lock before it gives up with exit code 3."""
+
+_CANCEL_AFTER = 1.0
+"""Seconds that the statement in hand may go on after a signal."""
 
 DEV_DIRECTORY = Path(".mailsync")
 
@@ -121,13 +125,18 @@ def stop_signals() -> list[signal.Signals]:
 
 @contextmanager
 def stoppable() -> Iterator[StopSignal]:
-    """Turn the signals into a request to stop at the next batch; a second one interrupts at once."""
-    stop = StopSignal()
+    """Turn the signals into a request to stop at the next batch; a second one interrupts at once.
+
+    A statement that goes on for longer than that is cancelled, and the turn ends by Stopped.
+    """
+    stop, canceller = StopSignal(), Canceller(_CANCEL_AFTER)
+    canceller.start()
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop:
             raise KeyboardInterrupt
         stop.set()
+        canceller.ask()
 
     before = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
@@ -135,6 +144,7 @@ def stoppable() -> Iterator[StopSignal]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+        canceller.close()
 
 
 # -- output -------------------------------------------------------------------------------------------

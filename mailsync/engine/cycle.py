@@ -27,6 +27,7 @@ from mailsync.engine.survey import choose, compared_since, list_status, shows_ot
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
+    DatabaseSlow,
     DatabaseUnavailable,
     FolderError,
     LockLost,
@@ -34,6 +35,7 @@ from mailsync.errors import (
     NotFound,
     OutOfTokens,
     ProtocolError,
+    Stopped,
     TurnOver,
 )
 from mailsync.imap.throttle import Throttle, burst, refill
@@ -60,7 +62,7 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
 
     Raises Busy when the lock is not had, LockLost when it is lost, NotFound without the account. What else
     goes wrong is judged, saved, and raised again, so that a command can report it; TurnOver tells that there
-    is more to do.
+    is more to do. DatabaseSlow is not saved where it is the account's own row that cannot be written.
     """
     settings = engine.settings
     full = burst(settings.imap_max_commands_per_minute)
@@ -129,6 +131,9 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
         _put_away(turn, throttle)
         kept = True
         return None
+    except DatabaseSlow as error:
+        # a process that ends cancels what it has running
+        return Stopped("stopped while the database worked") if engine.stop else error
     except (LockLost, DatabaseUnavailable):
         raise
     except MailsyncError as error:

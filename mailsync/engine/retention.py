@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from mailsync.engine.work import Engine
-from mailsync.errors import Busy, MailsyncError
+from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
 from mailsync.logs import redact
 from mailsync.store import accounts, db, retention
 from mailsync.store.locks import account_lock
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY = 15.0
 _AIM = 0.4
 _LEAST, _FIRST = 100, 1000
+_SLOW_PAUSE, _LONGEST_PAUSE = 30.0, 1800.0
 
 
 class Retention:
@@ -33,6 +34,7 @@ class Retention:
         self._looked_at = float("-inf")
         self._failure = ""
         self._limit = _FIRST
+        self._pause, self._not_before = _SLOW_PAUSE, float("-inf")
 
     def look_soon(self) -> None:
         """Look for work at the next step, rather than in some seconds: an account may have been removed."""
@@ -43,6 +45,8 @@ class Retention:
 
         A failure that leaves the connection usable is logged, and costs only what it happened to.
         """
+        if time.monotonic() < self._not_before:
+            return False
         try:
             if self._work is None and not self._begun(engine):
                 return False
@@ -51,7 +55,7 @@ class Retention:
                 next(self._work)
             return True
         except StopIteration:
-            self._failure = ""
+            self._failure, self._pause = "", _SLOW_PAUSE
         except MailsyncError as error:
             self._skip(engine, error)
         self._work = None
@@ -103,6 +107,7 @@ class Retention:
                     more = accounts.delete_chunk(engine.conn, account_id, self._limit)
             except MailsyncError as error:
                 self._skip(engine, error)
+                yield
                 return
             self._pace(time.monotonic() - began)
             yield
@@ -117,6 +122,7 @@ class Retention:
             except MailsyncError as error:
                 # one account, or one table, does not hold up the others; the next hour will do
                 self._skip(engine, error)
+                yield
                 return
             if op and rows:
                 engine.counters.add("mailsync_messages_total", rows, op=op)
@@ -138,6 +144,11 @@ class Retention:
         """Say once what went wrong, unless the account is merely at work; a lost connection is raised."""
         if db.is_broken(engine.conn):
             raise error
+        if isinstance(error, DatabaseSlow) and not isinstance(error, RowsLocked):
+            # each try keeps fresh mail waiting for as long as a statement may take
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
+            self._limit = max(_LEAST, self._limit // 2)
         text = redact(str(error))
         if not isinstance(error, Busy) and text != self._failure:
             self._failure = text

@@ -15,7 +15,15 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from mailsync.config import Settings
-from mailsync.errors import Busy, ConfigError, DatabaseUnavailable, LockLost, MailsyncError
+from mailsync.errors import (
+    Busy,
+    ConfigError,
+    DatabaseSlow,
+    DatabaseUnavailable,
+    LockLost,
+    MailsyncError,
+    RowsLocked,
+)
 from mailsync.store.db import Connection, connect, is_broken
 from mailsync.store.queries import run, translated
 
@@ -67,12 +75,14 @@ def account_lock(
     """Hold the lock of `account_id` on `conn`: the one way in.
 
     `wait` is None for workers, which only try; others stand in the queue for up to `wait` seconds. Raises
-    Busy when the lock is not had, LockLost when the connection is lost while it is held. A holder that gave
-    no sign of life for ``LOCK_STALE_AFTER`` is ended first.
+    Busy when the lock is not had, LockLost when the connection is lost while it is held: not for a statement
+    that merely took too long. A holder that gave no sign of life for ``LOCK_STALE_AFTER`` is ended first.
     """
     _take(conn, account_id, settings, wait)
     try:
         yield AccountLock(conn, account_id, clock)
+    except DatabaseSlow:
+        raise
     except DatabaseUnavailable as error:
         raise LockLost(f"the lock of account {account_id} was lost: {error}") from error
     finally:
@@ -98,19 +108,22 @@ def _try(conn: Connection, account_id: int) -> bool:
 
 def _queued(conn: Connection, wait: float, ask: Callable[[], object]) -> bool:
     """Run a statement that waits for a lock, for up to `wait` seconds; whether it came back with it."""
-    if wait <= 0:
-        return False
-    run(conn, "set_lock_wait", wait=f"{max(1, int(wait * 1000))}ms")
+    until = time.monotonic() + wait
     try:
-        ask()
-    except DatabaseUnavailable as error:
-        if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
-            return False
-        raise
+        while (left := until - time.monotonic()) > 0:
+            run(conn, "set_lock_wait", wait=f"{max(1, int(left * 1000))}ms")
+            try:
+                ask()
+                return True
+            except RowsLocked:
+                return False
+            except DatabaseSlow:
+                # STATEMENT_TIMEOUT is shorter than the wait
+                continue
+        return False
     finally:
         if not is_broken(conn):
             run(conn, "set_lock_wait", wait="10s")
-    return True
 
 
 def _end_stale_holder(conn: Connection, account_id: int, settings: Settings) -> bool:

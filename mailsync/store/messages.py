@@ -18,6 +18,9 @@ from mailsync.uids import UidSet
 
 CHUNK = 5000
 
+# sent together, so that an error does not tell which of them it is of
+_STORING = "upsert_messages, or what is sent with it,"
+
 
 def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Message], *, announce: bool) -> int:
     """Make rows of a batch, inside the caller's transaction; returns how many are new.
@@ -65,7 +68,7 @@ class SentBatch:
                 self._end_pipeline()
             self._roll_back()
             if isinstance(error, psycopg.Error):
-                raise translated(error) from None
+                raise translated(error, _STORING) from None
             raise
 
     def wait(self) -> int:
@@ -75,7 +78,7 @@ class SentBatch:
             found = self._found.fetchone()
         except psycopg.Error as error:
             self._roll_back()
-            raise translated(error) from error
+            raise translated(error, _STORING) from error
         return int(found[0]) if found else 0
 
     def _end_pipeline(self) -> None:
@@ -254,6 +257,6 @@ def _copy(conn: Connection, table: str, block: str) -> None:
         with conn.cursor() as cursor, cursor.copy(statements()[f"copy_{table}"]) as copy:
             copy.write(block)
     except psycopg.Error as error:
-        raise translated(error) from error
+        raise translated(error, f"copy_{table}") from error
     except UnicodeEncodeError as error:
         raise RowsRefused(f"a text holds what UTF-8 cannot: {error.reason}") from error

@@ -15,7 +15,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from mailsync.errors import DatabaseUnavailable, MailsyncError, QueryTimedOut, RowsRefused, SchemaError
+from mailsync.errors import (
+    DatabaseSlow,
+    DatabaseUnavailable,
+    MailsyncError,
+    RowsLocked,
+    RowsRefused,
+    SchemaError,
+)
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -30,7 +37,7 @@ _UNDEFINED = (
     psycopg.errors.UndefinedFunction,
 )
 # states in which Postgres is up but cannot serve us: read-only after a failover, shut down, full
-_UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03", "53100", "53200", "53300", "55P03", "57014"})
+_UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03", "53100", "53200", "53300"})
 
 
 @cache
@@ -53,17 +60,17 @@ def run(conn: psycopg.Connection[Any], name: str, **params: object) -> psycopg.C
     try:
         return conn.execute(statements()[name], params)
     except psycopg.Error as error:
-        raise translated(error) from error
+        raise translated(error, name) from error
     except UnicodeEncodeError as error:
         raise RowsRefused(f"a text holds what UTF-8 cannot: {error.reason}") from error
 
 
-def translated(error: psycopg.Error) -> MailsyncError:
-    """Class a driver error by what the engine does next.
+def translated(error: psycopg.Error, name: str = "a statement") -> MailsyncError:
+    """Class a driver error by what the engine does next; `name` is what the statement is called.
 
     - the data does not fit, or stands twice in one batch: RowsRefused (the batch is halved);
     - a table, column or function is missing: SchemaError;
-    - the statement took longer than it may: QueryTimedOut, which is a DatabaseUnavailable;
+    - the statement took longer than it may: DatabaseSlow, or RowsLocked if it only waited for a lock;
     - all else: DatabaseUnavailable (reconnect with backoff).
     """
     said = _first_line(error)
@@ -72,7 +79,15 @@ def translated(error: psycopg.Error) -> MailsyncError:
     if isinstance(error, _UNDEFINED):
         return SchemaError(f"{lacking(said)}; `mailsync preflight` names all that is missing")
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return QueryTimedOut(said)
+        return DatabaseSlow(
+            f"Postgres ended {name} ({said}); pg_stat_activity shows what else the database does,"
+            " pg_stat_user_tables whether its tables were analysed"
+        )
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return RowsLocked(
+            f"{name} waited too long for what another transaction keeps locked ({said});"
+            " pg_stat_activity shows which one is idle in transaction"
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or error.sqlstate in _UNAVAILABLE:
         return DatabaseUnavailable(said)
     return MailsyncError(f"Postgres: {said}")

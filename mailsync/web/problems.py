@@ -46,7 +46,8 @@ _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.FolderError: 502,
     errors.KeyMismatch: 503,
     errors.LockLost: 503,
-    errors.QueryTimedOut: 504,
+    errors.DatabaseSlow: 504,
+    errors.RowsLocked: 503,
     errors.DatabaseUnavailable: 503,
     errors.SchemaError: 503,
     errors.MailsyncError: 500,
@@ -182,11 +183,11 @@ def _of_ours(error: errors.MailsyncError) -> Response:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if status == 500:
         return _of_bug(error)
-    if isinstance(error, errors.QueryTimedOut):
+    if status == 504 and isinstance(error, errors.DatabaseSlow):
         detail = (
             "The query took longer than it may. Lists are narrowed down by folder, from, since and until."
         )
-        return problem(status, error.code, detail)
+        return problem(status, "query_timeout", detail)
     if isinstance(error, _INTERNAL):
         extra = {"action": "http", "error": redact(str(error)), "request_id": g.get("request_id")}
         log.warning("The database failed a request", extra=extra)

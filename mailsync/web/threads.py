@@ -18,12 +18,16 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync.logs import redact
+from mailsync.store.cancelling import Canceller
 from mailsync.web.problems import MEDIA, Problem
 
 log = logging.getLogger(__name__)
 
 STALLED = 20
 """Seconds in which a client has to send, or to take, something."""
+
+_CANCEL_BEFORE = 3
+"""Seconds before the end: one to see what does not end by itself, the rest for answers."""
 
 # by name, since not every release of gunicorn has each; all others are 400
 _STATUS = {
@@ -43,7 +47,21 @@ _BUG = (500, "internal", "The server made an error; its log has more under this 
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """``gthread``, but a client that stops halfway keeps no thread, and with words for what is no request."""
+    """``gthread``, but a client that stops halfway keeps no thread, and with words for what is no request.
+
+    What still runs in Postgres when the time for a graceful end is nearly over is cancelled.
+    """
+
+    def init_process(self) -> None:
+        """Gunicorn's, in the new process."""
+        self._canceller = Canceller(max(0.0, self.cfg.graceful_timeout - _CANCEL_BEFORE))
+        self._canceller.start()
+        super().init_process()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Gunicorn's, when it is asked to end in order."""
+        self._canceller.ask()
+        super().handle_exit(sig, frame)
 
     def enqueue_req(self, conn: Any) -> None:
         """Gunicorn's; from now on no read and no write waits for longer than ``STALLED``."""
