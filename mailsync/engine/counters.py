@@ -42,9 +42,13 @@ _OF_SERVERS = (AuthenticationFailed, FolderError, ProtocolError, Throttled, Tran
 
 
 class Counters:
-    """Sums that wait to be stored; several threads may add to them."""
+    """Sums that wait to be stored; several threads may add to them.
+
+    ``rows_written`` is how many messages this process has stored, changed and deleted so far.
+    """
 
     def __init__(self) -> None:
+        self.rows_written = 0.0
         self._sums: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._changing = threading.Lock()
         self._sent: WeakKeyDictionary[Session, Counter[str]] = WeakKeyDictionary()
@@ -54,6 +58,8 @@ class Counters:
         key = name, json.dumps(labels, sort_keys=True)
         with self._changing:
             self._sums[key] += value
+            if name == "mailsync_messages_total":
+                self.rows_written += value
 
     def observe(self, name: str, seconds: float) -> None:
         """Add one observation to a histogram: to its bucket, and to its sum."""

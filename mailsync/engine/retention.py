@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from mailsync.engine.statistics import Statistics
 from mailsync.engine.work import Engine
 from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
 from mailsync.logs import redact
@@ -30,6 +31,7 @@ class Retention:
     """What one worker does of it, on its connection; a new connection begins with a new one."""
 
     def __init__(self) -> None:
+        self._statistics = Statistics()
         self._work: Iterator[None] | None = None
         self._looked_at = float("-inf")
         self._failure = ""
@@ -43,8 +45,12 @@ class Retention:
     def step(self, engine: Engine) -> bool:
         """Do one chunk, which takes well under a second; returns whether there may be more to do.
 
-        A failure that leaves the connection usable is logged, and costs only what it happened to.
+        A failure that leaves the connection usable is logged, and costs only what it happened to. Tables
+        whose statistics are due are analysed here too.
         """
+        return self._statistics.step(engine) or self._retain(engine)
+
+    def _retain(self, engine: Engine) -> bool:
         if time.monotonic() < self._not_before:
             return False
         try:
@@ -91,6 +97,9 @@ class Retention:
         events = partial(retention.purge_events, conn, settings.event_retention_days)
         yield from self._in_chunks(engine, None, events)
         retention.finish(conn)
+        # for those that no worker has written much to
+        self._statistics.look_soon()
+        yield
 
     def _removals(self, engine: Engine) -> Iterator[None]:
         self._looked_at = time.monotonic()

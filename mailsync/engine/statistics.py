@@ -1,0 +1,80 @@
+"""Statistics for the planner, between turns: a plan made for an empty table is ruinous for a full one.
+
+Autovacuum may be off, or come a minute after a first sync is over. What is due stands in Postgres' own
+counters, so several workers need not agree on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+
+from mailsync.engine.work import Engine
+from mailsync.errors import MailsyncError
+from mailsync.logs import redact
+from mailsync.store import db, statistics
+
+log = logging.getLogger(__name__)
+
+_ROWS = 500
+"""Rows that this process has to write before it looks whether any table is due."""
+_LOOK_EVERY = 60.0
+_RETRY_AFTER = 3600.0
+
+
+class Statistics:
+    """What one worker does of it; a look costs one statement."""
+
+    def __init__(self) -> None:
+        self._due: deque[str] = deque()
+        self._looked_at = float("-inf")
+        self._rows_seen = 0.0
+        self._asked = False
+        self._failed_at: dict[str, float] = {}
+        self._not_ours: set[str] = set()
+
+    def look_soon(self) -> None:
+        """Look, however little was written."""
+        self._asked = True
+
+    def step(self, engine: Engine) -> bool:
+        """Analyse one table if any is due; returns whether there may be more to do.
+
+        A failure that leaves the connection usable costs only this table, for an hour.
+        """
+        try:
+            if not self._due and not self._look(engine):
+                return False
+            table = self._due.popleft()
+            began = time.monotonic()
+            try:
+                statistics.analyse(engine.conn, table, engine.settings.statement_timeout)
+            except MailsyncError:
+                self._failed_at[table] = time.monotonic()
+                raise
+        except MailsyncError as error:
+            if db.is_broken(engine.conn):
+                raise
+            log.warning("Analyze failed", extra={"action": "analyze", "error": redact(str(error))})
+            return bool(self._due)
+        took = round(1000 * (time.monotonic() - began))
+        log.debug("Analyzed", extra={"action": "analyze", "table": table, "duration_ms": took})
+        return True
+
+    def _look(self, engine: Engine) -> bool:
+        now, rows = time.monotonic(), engine.counters.rows_written
+        if not self._asked and (rows - self._rows_seen < _ROWS or now - self._looked_at < _LOOK_EVERY):
+            return False
+        self._asked, self._rows_seen, self._looked_at = False, rows, now
+        for table, allowed in statistics.stale(engine.conn):
+            if not allowed:
+                self._say_not_ours(table)
+            elif now - self._failed_at.get(table, float("-inf")) >= _RETRY_AFTER:
+                self._due.append(table)
+        return bool(self._due)
+
+    def _say_not_ours(self, table: str) -> None:
+        if table not in self._not_ours:
+            self._not_ours.add(table)
+            log.debug("Not the owner, so not analyzed", extra={"action": "analyze", "table": table})

@@ -1,0 +1,50 @@
+"""The planner's statistics of our tables, which autovacuum may bring late or never."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from mailsync.store.db import Connection
+from mailsync.store.queries import run, translated
+
+TABLES = (
+    "account_credentials",
+    "accounts",
+    "attachments",
+    "fetch_attempts",
+    "folders",
+    "message_bodies",
+    "messages",
+    "metric_counters",
+    "sync_events",
+    "sync_runs",
+    "upkeep",
+    "workers",
+)
+"""All but ``schema_migrations``, which nobody plans a query over."""
+
+_LONGEST = 10.0
+
+
+def stale(conn: Connection) -> list[tuple[str, bool]]:
+    """The tables whose statistics are too old, each with whether this session's role may analyse it."""
+    return [(row[0], row[1]) for row in run(conn, "tables_to_analyse", tables=list(TABLES))]
+
+
+def analyse(conn: Connection, table: str, limit: float) -> None:
+    """Make the statistics of `table` anew, which reads a sample: under a second for a million rows.
+
+    A table that is being altered, vacuumed or analysed is skipped. Raises DatabaseSlow when it takes longer
+    than `limit` seconds, or than 10.
+    """
+    try:
+        with conn.transaction():
+            conn.execute(
+                sql.SQL("select set_config('statement_timeout', {}, true)").format(
+                    str(int(1000 * min(limit, _LONGEST)))
+                )
+            )
+            conn.execute(sql.SQL("analyze (skip_locked) {}").format(sql.Identifier(table)))
+    except psycopg.Error as error:
+        raise translated(error, f"analyze {table}") from error
