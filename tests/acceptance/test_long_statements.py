@@ -109,6 +109,25 @@ def test_a_worker_that_is_asked_to_stop_cancels_what_it_has_running(
     assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]
 
 
+def test_one_between_turns_is_tried_again_and_does_not_end_the_worker(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    account = add_account(mailsync, scripted, scripted.new_user())
+    database.execute(
+        "create function slow() returns trigger language plpgsql as"
+        " 'begin perform pg_sleep(600); return new; end'"
+    )
+    database.execute(
+        "create trigger slow before insert or update on workers for each row execute function slow()"
+    )
+    worker = start_worker(SYNC_INTERVAL="1s", STATEMENT_TIMEOUT="1s", LOG_FORMAT="json")
+    worker.wait_for(lambda: any("worker_beat" in record.get("error", "") for record in worker.records()))
+    fast(database)
+    worker.wait_for(lambda: is_healthy(database, account))
+    worker.terminate()
+    assert worker.wait() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_interrupted_cancels_what_it_has_running(
     number: signal.Signals, account: int, mailsync: Mailsync, database: Database

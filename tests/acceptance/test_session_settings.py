@@ -8,8 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from mailsync.store import db
 from tests.acceptance.api import StartApi
 from tests.acceptance.mirrors import add_account, mirrored, on_server, value
+from tests.integration.stored import settings_for
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import Mailsync
@@ -37,6 +39,27 @@ ENVIRONMENT: dict[str, str | None] = {
     "PGDATESTYLE": "SQL, DMY",
     "PGTZ": "America/Caracas",
     "PGOPTIONS": "-c intervalstyle=iso_8601 -c bytea_output=escape -c statement_timeout=4s",
+}
+EXPECTED = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "extra_float_digits": "1",
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+    "search_path": 'mailsync, "$user", public',
+    "statement_timeout": "45s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5min",
+    "idle_session_timeout": "0",
+    "client_connection_check_interval": "5s",
+    "default_transaction_read_only": "on",
+    "synchronous_commit": "off",
+    "work_mem": "11MB",
 }
 FOLDERS = {"INBOX": "INBOX", "&TxoBQQ-": "会Ł"}
 SUBJECT = "会 in Łódź: 1 € \\ \\x00"
@@ -103,3 +126,36 @@ def test_hostile_settings_change_nothing(
     worker.terminate()
     assert worker.wait() == 0
     assert not [r for r in worker.records() if r["level"] in ("WARNING", "ERROR")]
+
+
+def test_a_schema_that_is_made_under_hostile_settings_is_the_same(
+    mailsync: Mailsync, empty_database_url: str, database: Database
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        by_the_database(conn)
+    mailsync.environment |= {name: given for name, given in ENVIRONMENT.items() if given}
+    done = mailsync("migrate", env={"DATABASE_URL": empty_database_url})
+    assert done.returncode == 0, done
+    expressions = (
+        "select attname, pg_get_expr(adbin, adrelid) from pg_attrdef join pg_attribute on attrelid = adrelid"
+        " and attnum = adnum where adrelid = 'mailsync.messages'::regclass order by attname"
+    )
+    with psycopg.connect(empty_database_url, options="-c standard_conforming_strings=on") as conn:
+        assert conn.execute(expressions).fetchall() == database.execute(expressions).fetchall()
+
+
+def test_what_a_session_needs_is_set_and_what_is_the_administrators_stays(
+    database: Database, database_url: str
+) -> None:
+    """Whether one may write is how a failover shows, and how a commit is kept is a decision."""
+    name = database.info.dbname
+    for setting in ("default_transaction_read_only = on", "synchronous_commit = off", "work_mem = '11MB'"):
+        database.execute(f"alter database {name} set {setting}".encode())
+    by_the_database(database)
+    newer = {} if database.info.server_version < 170_000 else {"transaction_timeout": "0"}
+    expected = EXPECTED | newer
+    with db.connect(settings_for(database_url, statement_timeout=45), "test", statement_timeout=90) as conn:
+        shown = {name: conn.execute(f"show {name}".encode()).fetchone() for name in expected}  # type: ignore[misc]
+        assert {name: row[0] for name, row in shown.items() if row} == expected
+    with db.connect(settings_for(database_url), "test", statement_timeout=7) as conn:
+        assert conn.execute("show statement_timeout").fetchone() == ("7s",)
