@@ -108,6 +108,8 @@ def _try(conn: Connection, account_id: int) -> bool:
 
 def _queued(conn: Connection, wait: float, ask: Callable[[], object]) -> bool:
     """Run a statement that waits for a lock, for up to `wait` seconds; whether it came back with it."""
+    if wait <= 0:
+        return False
     until = time.monotonic() + wait
     try:
         while (left := until - time.monotonic()) > 0:

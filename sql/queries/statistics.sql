@@ -8,6 +8,6 @@ where c.relnamespace = current_schema()::regnamespace
   and c.relname = any (%(tables)s)
   and (c.reltuples < 0 and pg_relation_size(c.oid) > 0
        or pg_stat_get_mod_since_analyze(c.oid) >= least(50000, greatest(100, 0.1 * c.reltuples)))
-  and greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))
-      > now() - interval '1 minute' is not true
+  and (greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))
+       > now() - interval '1 minute') is not true
 order by c.relname
