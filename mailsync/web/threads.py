@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 STALLED = 20
 """Seconds in which a client has to send, or to take, something."""
 
-_CANCEL_BEFORE = 3
+_CANCEL_BEFORE = 4
 """Seconds before the end: one to see what does not end by itself, the rest for answers."""
 
 # by name, since not every release of gunicorn has each; all others are 400

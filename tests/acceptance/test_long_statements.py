@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +42,13 @@ def fast(database: Database) -> None:
 
 def asleep(database: Database) -> bool:
     return bool(value(database, ASLEEP))
+
+
+def waiting(application: str) -> str:
+    return (
+        f"select count(*) from pg_stat_activity where application_name = '{application}' and"
+        " wait_event_type = 'Lock' and datname = current_database()"
+    )
 
 
 @pytest.fixture
@@ -96,11 +102,9 @@ def test_a_worker_that_is_asked_to_stop_cancels_what_it_has_running(
     worker.wait_for(lambda: asleep(database))
 
     worker.terminate()
-    asked = time.monotonic()
 
     assert worker.wait() == 0
-    assert time.monotonic() - asked < 10
-    wait_until(lambda: not asleep(database), "the end of its backend", timeout=5)
+    wait_until(lambda: not asleep(database), "the end of its backend")
     assert "Stopped without waiting any longer" not in worker.output
     assert value(database, "select count(*) from workers") == 0
     assert value(database, "select count(*) from account_locks") == 0
@@ -139,9 +143,21 @@ def test_a_command_that_is_interrupted_cancels_what_it_has_running(
 
     assert command.wait() == 130
     assert "goes on from here" in command.output
-    wait_until(lambda: not asleep(database), "the end of its backend", timeout=5)
+    wait_until(lambda: not asleep(database), "the end of its backend")
     assert value(database, "select count(*) from account_locks") == 0
     assert value(database, "select sync_state from accounts") == "initial_sync"
+
+
+def test_a_command_that_only_reads_cancels_what_it_has_running_too(
+    account: int, mailsync: Mailsync, database: Database, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as person:
+        person.execute("lock table mailsync.folders")
+        command = mailsync.start("status")
+        command.wait_for(lambda: value(database, waiting("mailsync-cli")))
+        command.send_signal(signal.SIGINT)
+        assert command.wait() == 130
+        wait_until(lambda: not value(database, waiting("mailsync-cli")), "the end of its backend")
 
 
 @pytest.mark.parametrize("way", ["directly", "tcp"])
@@ -166,27 +182,20 @@ def test_the_backend_of_a_client_that_was_killed_ends_within_seconds(
 
 
 def test_an_api_that_ends_cancels_what_it_has_running(
-    account: int, database: Database, start_api: StartApi
+    account: int, database: Database, database_url: str, start_api: StartApi
 ) -> None:
     api = start_api()
-    # a person who reads all accounts waits for a lock that nobody gives back
-    database.execute("begin")
-    database.execute("lock table folders")
-    waiting = (
-        "select count(*) from pg_stat_activity where application_name = 'mailsync-api' and"
-        " wait_event_type = 'Lock' and datname = current_database()"
-    )
     answers: list[int] = []
     request = threading.Thread(
         target=lambda: answers.append(api.call("GET", f"/v1/accounts/{account}/folders").status)
     )
-    request.start()
-    api.process.wait_for(lambda: value(database, waiting))
-    api.process.terminate()
-    asked = time.monotonic()
-    assert api.process.wait() == 0
-    assert time.monotonic() - asked < 10
-    request.join(PATIENCE)
-    assert answers in ([503], [504])
-    assert value(database, waiting) == 0
-    database.execute("rollback")
+    with psycopg.connect(database_url) as person:
+        person.execute("lock table mailsync.folders")
+        request.start()
+        api.process.wait_for(lambda: value(database, waiting("mailsync-api")))
+        api.process.terminate()
+        assert api.process.wait() == 0
+        request.join(PATIENCE)
+        # whoever waits gets an answer, where a process that was killed would have hung up
+        assert answers == [504]
+        wait_until(lambda: not value(database, waiting("mailsync-api")), "the end of its backend")
