@@ -35,8 +35,8 @@ lint: $(STAMP)
 	$(VENV)/mypy --strict mailsync
 	$(VENV)/python -m pytest -q tests/unit/test_layers.py
 
-bench: $(STAMP) programs ## first syncs, scans and quiet ticks, beside server and database alone
-	@$(VENV)/python -m tests.benchmarks.run
+bench: $(STAMP) programs ## first syncs, scans, ticks, databases that have lived (ARGS="--only lived-in")
+	@$(VENV)/python -m tests.benchmarks.run $(ARGS)
 
 clean: ## remove .venv and all that was built (not .mailsync, which holds data of make dev)
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -86,6 +86,7 @@ def test_the_sdist_holds_the_project(sdist: Path) -> None:
         | names("sql", "*.sql")
         | names("sql", "*.json")
         | names("tests", "*.py")
+        | names("tests", "*.mjs")
         | names("docs", "*.service")
         | names("docs", "*.socket")
     )

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from mailsync.config import Settings
 from mailsync.demo_mail import varied_message
@@ -22,6 +23,11 @@ from tests.servers import postgres, run_directory
 from tests.servers.dovecot import Dovecot, User
 
 KEY = "5b" * 32
+MOST_ACCOUNTS = 1000
+
+
+class TooSlow(Exception):
+    """A program did not end within the time that its line has."""
 
 
 @dataclass
@@ -38,6 +44,22 @@ class Bench:
         self.dovecot.seed(user, folder, (varied_message(n, rng) for n in range(count)))
         return user
 
+    def spread_mailbox(self, count: int, folders: int) -> tuple[User, list[str]]:
+        """A new user with `count` varied messages, as many in each folder; the folders' names too."""
+        user = self.dovecot.new_user()
+        names = ["INBOX", "Sent", *(f"Folder {number}" for number in range(folders - 2))]
+        self.dovecot.create(user, *names[1:])
+        for place, name in enumerate(names):
+            self.fill(user, name, count // folders, first=place * (count // folders))
+        return user, names
+
+    def fill(self, user: User, folder: str, count: int, *, first: int = 0, flags: str = "") -> None:
+        """Append `count` varied messages with these flags, numbered from `first`."""
+        rng = random.Random(first)
+        self.dovecot.seed(
+            user, folder, ((varied_message(n, rng), flags) for n in range(first, first + count))
+        )
+
     @contextmanager
     def settings(self) -> Iterator[Settings]:
         """Settings of a fresh, migrated database."""
@@ -48,17 +70,37 @@ class Bench:
                 imap_allow_private_hosts=True,
                 imap_allow_plaintext=True,
                 imap_max_commands_per_minute=1_000_000,
+                sync_max_accounts=MOST_ACCOUNTS,
             )
             with db.connect(settings, "bench") as conn:
                 schema.migrate(conn, settings)
             yield settings
 
-    def add_account(self, settings: Settings, user: User) -> str:
-        """Store the user's account; returns its address."""
+    def add_account(self, settings: Settings, user: User, email: str | None = None) -> str:
+        """Store the user's account, under another address if one is given; returns its address."""
+        email = email or user.name
         endpoint = Endpoint(self.dovecot.host, self.dovecot.port, "plaintext", user.name)
         with db.connect(settings, "bench") as conn:
-            accounts.create(conn, accounts.NewAccount(user.name, endpoint), user.password, settings)
-        return user.name
+            accounts.create(conn, accounts.NewAccount(email, endpoint), user.password, settings)
+        return email
+
+    def execute(self, statement: str, dbname: str = "postgres") -> None:
+        """Run one statement as superuser, outside a transaction."""
+        with psycopg.connect(self.postgres.url(dbname), autocommit=True) as conn:
+            conn.execute(statement.encode())
+
+    def set_autovacuum(self, on: bool) -> None:
+        """Let autovacuum come when it likes, or never, as the server was started."""
+        self.execute(f"alter system set autovacuum = {'on' if on else 'off'}")
+        self.execute("select pg_reload_conf()")
+
+    def end_backends(self, settings: Settings) -> None:
+        """End every program's connection to the database; a statement may outlive the client that sent it."""
+        name = conninfo_to_dict(settings.database_url or "")["dbname"]
+        with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as conn:
+            conn.execute(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = %s", [name]
+            )
 
 
 @contextmanager
@@ -80,29 +122,56 @@ def servers() -> Iterator[Bench]:
 def environment(settings: Settings) -> dict[str, str]:
     """The variables with which a child process sees the same settings."""
     return {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        **_inherited(),
         "DATABASE_URL": str(settings.database_url),
         "IMAP_ENCRYPTION_KEY": KEY,
         "IMAP_ALLOW_PRIVATE_HOSTS": "true",
         "IMAP_ALLOW_PLAINTEXT": "true",
         "IMAP_MAX_COMMANDS_PER_MINUTE": "1000000",
+        "SYNC_MAX_ACCOUNTS": str(MOST_ACCOUNTS),
     }
 
 
-def run_mailsync(settings: Settings, *args: str) -> tuple[float, float]:
-    """Run the command line; returns its seconds and its peak memory in MB."""
+def run_mailsync(settings: Settings, *args: str, at_most: float | None = None) -> tuple[float, float]:
+    """Run the command line; returns its seconds and the peak memory of all children so far in MB.
+
+    Raises TooSlow after `at_most` seconds.
+    """
+    seconds = run_program([sys.executable, "-m", "mailsync", *args], environment(settings), at_most)
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def run_program(command: list[str], variables: dict[str, str], at_most: float | None = None) -> float:
+    """Run a program to its end; returns its seconds.
+
+    `variables` are added to PATH and the like. Raises TooSlow after `at_most` seconds, and RuntimeError with
+    what the program said when it fails.
+    """
     began = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "mailsync", *args],
-        env=environment(settings),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+    child = run_directory.spawn(
+        command, env={**_inherited(), **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    _, said = child.communicate()
+    try:
+        _, said = child.communicate(timeout=at_most)
+    except subprocess.TimeoutExpired:
+        run_directory.end(child.pid)
+        child.communicate()
+        raise TooSlow from None
+    finally:
+        run_directory.forget(child.pid)
     seconds = time.perf_counter() - began
     if child.returncode:
-        raise RuntimeError(f"mailsync {args[0]} failed: {said.decode()}")
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        raise RuntimeError(f"{' '.join(command)} failed: {said.decode(errors='replace')}")
+    return seconds
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+
+def note(text: str) -> None:
+    """Say on stderr what is being measured; the tables on stdout stay clean."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def timed(work: Callable[[], object]) -> float:
