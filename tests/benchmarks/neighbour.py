@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mailsync.config import Settings
@@ -56,8 +56,8 @@ class Neighbour:
         self._bench, self._settings = bench, settings
         self._user = bench.mailbox(10)
         self._uid = 10
-        bench.add_account(settings, self._user)
-        run_mailsync(settings, "sync", self._user.name)
+        self.email = bench.add_account(settings, self._user)
+        run_mailsync(settings, "sync", self.email)
 
     @contextmanager
     def watched(self) -> Iterator[Felt]:
@@ -96,7 +96,7 @@ class Neighbour:
                     self._uid += 1
                     waiting.append((self._uid, time.monotonic()))
                     due += EVERY
-                row = conn.execute(_WATCH, [self._user.name]).fetchone()
+                row = conn.execute(_WATCH, [self.email]).fetchone()
                 assert row
                 felt.lag = max(felt.lag, row[0] or 0.0)
                 if waiting:
@@ -125,7 +125,9 @@ class WorkerAtWork:
             run_directory.VARIABLE: str(run_directory.current()),
         }
         command = [sys.executable, "-m", "mailsync", "worker"]
-        return Running(command, variables, run_directory.current())
+        process = Running(command, variables, run_directory.current())
+        process.wait_for("Ready")
+        return process
 
     def restart(self) -> None:
         """Begin again, with no statement still running, and with statistics as of now."""
@@ -159,6 +161,7 @@ _OF_FOLDERS = (
     "(select sum({}) = {} from folders where account_id = (select id from accounts where email = %s))"
 )
 _SYNCED = "(select overall_synced_at is not null from accounts where email = %s)"
+_JUST_SYNCED = "(select priority_sync_lag_seconds < 1 from account_status where email = %s)"
 _REMOVED = "not exists (select from accounts where email = %s)"
 
 
@@ -236,6 +239,9 @@ class _Work:
 
     def _measure(self, title: str, begin: Callable[[], object], condition: str, email: str) -> None:
         self._bench.execute("checkpoint")
+        # its turn is just over, so every line begins at the same point of a tick
+        with suppress(TooSlow):
+            self._worker.wait_for(_JUST_SYNCED, self._neighbour.email, self._limit)
         note(f"a worker, {title}")
         with self._neighbour.watched() as felt:
             begin()
