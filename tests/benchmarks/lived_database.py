@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mailsync.config import Settings
-from mailsync.store import db
+from mailsync.model import Endpoint
+from mailsync.store import accounts, db
 
 ACCOUNTS = 49
 FOLDERS = 20
@@ -138,6 +139,8 @@ def make(settings: Settings, count: int) -> None:
         with _without_indexes(conn):
             for number, statement in enumerate(_MAKE):
                 conn.execute(statement.encode(), values)
+                if number == 0:
+                    _seal_passwords(conn, settings)
                 if number == 1:
                     conn.execute(_NUMBERED)
                     conn.execute("analyze numbered_folders")
@@ -151,6 +154,15 @@ select account_id, id, uidvalidity, account_id - min(account_id) over () as owne
        row_number() over (partition by account_id order by id) - 1 as place
 from folders
 """
+
+
+def _seal_passwords(conn: db.Connection, settings: Settings) -> None:
+    """Give the accounts passwords; a worker refuses to start where its key opens too few of them."""
+    keys = settings.encryption_keys()
+    for account_id, host, port, username in conn.execute(
+        "select id, imap_host, imap_port, username from accounts"
+    ).fetchall():
+        accounts.store_password(conn, account_id, Endpoint(host, port, "tls", username), "held", keys)
 
 
 @contextmanager
