@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from mailsync.config import Settings
 from mailsync.demo_mail import varied_message
@@ -124,7 +125,7 @@ class WorkerAtWork:
             "SYNC_INTERVAL": f"{INTERVAL:g}s",
             run_directory.VARIABLE: str(run_directory.current()),
         }
-        command = [sys.executable, "-m", "mailsync", "worker"]
+        command = [str(Path(sys.executable).with_name("mailsync")), "worker"]
         process = Running(command, variables, run_directory.current())
         process.wait_for("Ready")
         return process
