@@ -11,7 +11,7 @@ from mailsync.engine import fetching, uidvalidity, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
-from mailsync.store import folders, messages, turns
+from mailsync.store import attempts, folders, messages, turns
 from mailsync.store.db import transaction
 from mailsync.uids import UidSet
 
@@ -70,7 +70,7 @@ def _finish(turn: Turn, folder: FolderState) -> None:
     with transaction(turn.conn):
         folders.finish_initial(turn.conn, folder)
         # what killed processes left, in other cuts than the batches that succeeded
-        messages.forget_attempts(turn.conn, folder, 1, folder.initial_target_uid or 0)
+        attempts.forget_attempts(turn.conn, folder, 1, folder.initial_target_uid or 0)
     done = turn.refresh(folder)
     log.info(
         "Folder complete",

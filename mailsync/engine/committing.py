@@ -7,14 +7,17 @@ when the connection is needed again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
 from mailsync.engine import rescue
 from mailsync.engine.turn import Turn
 from mailsync.errors import MailsyncError, RowsRefused
 from mailsync.model import FolderState, Message
+from mailsync.store import attempts
 from mailsync.store import messages as store
+from mailsync.store.attempts import WITHOUT_CONTENT
 from mailsync.store.db import transaction
 from mailsync.uids import UidSet
 
@@ -51,12 +54,17 @@ class Committer:
         turn, conn = self._turn, self._turn.conn
         turn.tally.fetched += len(messages)
 
-        def move() -> None:
+        def move(stored: Sequence[Message]) -> None:
+            attempts.forget_attempts(conn, self._folder, asked.lowest, asked.highest)
+            if unread := [m.uid for m in stored if not WITHOUT_CONTENT.isdisjoint(m.parse_errors)]:
+                turn.tally.without_content += len(unread)
+                attempts.plan_retries(conn, self._folder, unread)
             advance()
-            store.forget_attempts(conn, self._folder, asked.lowest, asked.highest)
 
         try:
-            sent = store.SentBatch(conn, self._folder, messages, move, announce=self._announce)
+            sent = store.SentBatch(
+                conn, self._folder, messages, partial(move, messages), announce=self._announce
+            )
         except RowsRefused as error:
             self._one_by_one(messages, move, error)
             return
@@ -69,7 +77,9 @@ class Committer:
 
         turn.in_flight = settle
 
-    def _one_by_one(self, messages: list[Message], move: Callable[[], None], error: RowsRefused) -> None:
+    def _one_by_one(
+        self, messages: list[Message], move: Callable[[Sequence[Message]], None], error: RowsRefused
+    ) -> None:
         log.warning(
             "Postgres refused a value; storing the messages apart",
             extra={
@@ -80,10 +90,10 @@ class Committer:
             },
         )
         # the cursor comes last: should this end in the middle, the rows are simply upserted again
-        bare = [rescue.bare(message, "unstorable") for message in self._refused(messages)]
+        bare = [rescue.without_content(message) for message in self._refused(messages)]
         with transaction(self._turn.conn):
             self._store(bare)
-            move()
+            move([*messages, *bare])
 
     def _refused(self, messages: list[Message]) -> list[Message]:
         """Store what can be stored, by halves; returns the messages that Postgres does not take."""

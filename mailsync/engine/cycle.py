@@ -18,6 +18,7 @@ from mailsync.engine import (
     flags,
     incremental,
     outcome,
+    placeholders,
     reach,
     reconcile,
     uidvalidity,
@@ -145,7 +146,7 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
         return MailsyncError(f"internal error: {type(error).__name__}")
     finally:
         if turn.is_connected:
-            if kept:
+            if kept and not turn.needs_new_session:
                 engine.sessions.keep(turn.loaded, turn.session)
             else:
                 turn.session.close()
@@ -209,8 +210,9 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     if done is None and listing is None and turn.overall_at != began:
         # a round of several turns
         folders.note_polled(turn.conn, turn.account.id, compared, began)
-    # last, since it may take long and nobody waits for it
+    # last, since they may take long and nobody waits for them
     emptying.empty(turn)
+    placeholders.ask_again(turn, now=full)
 
 
 def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:

@@ -1,8 +1,9 @@
 """Messages by the batch, whatever a server answers: nothing is lost for one bad message (SPEC §9.5).
 
-A batch is counted in ``fetch_attempts`` before it is fetched. A row that is still there when a turn begins
-tells what an earlier turn died of: those UIDs come in batches half as large, until the message that kills
-is alone and, after three attempts, gets a row without content.
+A batch is noted in ``fetch_attempts`` before it is fetched. A row that is still there when a turn begins says
+what was under way when an earlier turn ended, whoever ended it: those UIDs come in batches half as large,
+until a message is alone. That one is isolated, and only then can it be to blame
+(:mod:`mailsync.engine.rescue`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from contextlib import closing
 
 from mailsync.engine import rescue
 from mailsync.engine.turn import Turn
+from mailsync.errors import TurnOver
 from mailsync.imap import Batch
 from mailsync.model import FolderState, Message
-from mailsync.store import messages as store
+from mailsync.store import attempts
+from mailsync.store.attempts import OpenAttempt
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
@@ -31,37 +34,48 @@ def fetch(
 
     Those that the server leaves out are asked for again, and are gone only if a search agrees. Ends early,
     after one batch at least, when the turn is over. A batch that takes longer than
-    ``BACKFILL_BATCH_TIMEOUT`` ends the session.
+    ``BACKFILL_BATCH_TIMEOUT`` ends the session. Raises TurnOver before a message that only a new session can
+    be asked for.
     """
-    suspects = store.open_attempts(turn.conn, folder)
-    deadly = _deadly(uids, suspects)
-    stubs = _stubs(turn, deadly)
-    if deadly:
-        suspects = [s for s in suspects if not deadly.between(s[0], s[1])]
-        store.forget_batches(turn.conn, folder, deadly)
-    rest = uids.minus(deadly)
-    with closing(_fetch(turn, folder, rest, suspects, newest_first)) as fetched, rescue.blaming(turn, folder):
+    suspects = attempts.open_attempts(turn.conn, folder)
+    rest = uids
+    with (
+        closing(_fetch(turn, folder, uids, suspects, newest_first)) as fetched,
+        rescue.recording_failure(turn, folder),
+    ):
         for asked, found in fetched:
             rest = rest.minus(asked)
-            passed = deadly.between(*((asked.lowest, deadly.highest) if newest_first else (1, asked.highest)))
-            deadly = deadly.minus(passed)
-            yield asked.union(passed), found + [stub for stub in stubs if stub.uid in passed]
-    if deadly and not rest:
-        yield deadly, [stub for stub in stubs if stub.uid in deadly]
+            yield asked, found
     if suspects and not rest:
-        store.forget_batches(turn.conn, folder, uids)
+        attempts.forget_batches(turn.conn, folder, uids)
 
 
 def _fetch(
-    turn: Turn, folder: FolderState, uids: UidSet, suspects: list[tuple[int, int, int]], newest_first: bool
+    turn: Turn, folder: FolderState, uids: UidSet, suspects: list[OpenAttempt], newest_first: bool
 ) -> Generator[tuple[UidSet, list[Message]], None, None]:
     timeout = turn.settings.backfill_batch_timeout
+    isolated = UidSet.of(s.first for s in suspects if s.first == s.last and s.first in uids)
     first = True
     # one batch always: EXAMINE and SEARCH are paid for, and a worker that is late would never get to any
     while uids and not (turn.stop if first else turn.is_over()):
         first = False
+        stretch = _before(isolated, uids, newest_first)
+        if not stretch:
+            uid = uids.highest if newest_first else uids.lowest
+            asked = UidSet([(uid, uid)])
+            with turn.session.deadline(timeout):
+                messages, left = rescue.isolate(turn, folder, uid)
+            if left:
+                raise _on_another_connection()
+            if any("unfetchable" in m.parse_errors for m in messages):
+                # why these batches failed is known now, and nothing else in them is suspected
+                attempts.forget_batches(turn.conn, folder, asked)
+                suspects = [s for s in suspects if not s.first <= uid <= s.last]
+            uids, isolated = uids.minus(asked), isolated.minus(asked)
+            yield asked, messages
+            continue
         held: list[Batch] = []
-        batches = _batches(turn, folder, uids, suspects, newest_first, held)
+        batches = _batches(turn, folder, stretch, suspects, newest_first, held)
         with closing(turn.session.fetch_messages(batches)) as stream:
             while True:
                 with turn.session.deadline(timeout):
@@ -77,19 +91,39 @@ def _fetch(
         # nothing is in flight now, so the server can be asked about what is missing
         for batch in held:
             with turn.session.deadline(timeout):
-                rescued = rescue.rescue(turn, folder, _leftovers(batch))
-            yield batch.asked, batch.messages + rescued
+                messages, left = rescue.refetch(turn, folder, _leftovers(batch))
+            asked = _before(left, batch.asked, newest_first)
+            if asked:
+                yield asked, [m for m in (*batch.messages, *messages) if m.uid in asked]
+            if left:
+                # nothing died of this batch
+                attempts.forget_batches(turn.conn, folder, batch.asked)
+                raise _on_another_connection()
+
+
+def _before(stops: UidSet, uids: UidSet, newest_first: bool) -> UidSet:
+    """Those of `uids` that come before the first of `stops`."""
+    stops = stops.both(uids)
+    if not stops:
+        return uids
+    if newest_first:
+        return uids.between(stops.highest + 1, uids.highest)
+    return uids.between(uids.lowest, stops.lowest - 1)
+
+
+def _on_another_connection() -> TurnOver:
+    return TurnOver("a message that is not given is asked for again on another connection")
 
 
 def _batches(
     turn: Turn,
     folder: FolderState,
     uids: UidSet,
-    suspects: list[tuple[int, int, int]],
+    suspects: list[OpenAttempt],
     newest_first: bool,
     held: list[Batch],
 ) -> Iterator[UidSet]:
-    """Cut `uids` into batches while the turn lasts and nothing is `held` back; each is counted first."""
+    """Cut `uids` into batches while the turn lasts and nothing is `held` back; each is noted first."""
     rest, begun = uids, False
     while rest and (not begun or (not held and not turn.is_over())):
         begun = True
@@ -99,25 +133,14 @@ def _batches(
             batch = batch.newest(size) if newest_first else batch.oldest(size)
         # what is not even asked for must not count as an attempt
         turn.session.check_budget()
-        store.note_attempt(turn.conn, folder, batch)
+        attempts.note_attempt(turn.conn, folder, batch)
         rest = rest.minus(batch)
         yield batch
 
 
-def _deadly(uids: UidSet, suspects: list[tuple[int, int, int]]) -> UidSet:
-    """The messages that ended as many turns as is allowed, each alone."""
-    return UidSet.of(
-        first for first, last, n in suspects if first == last and n >= rescue.MOST_ATTEMPTS and first in uids
-    )
-
-
-def _stubs(turn: Turn, deadly: UidSet) -> list[Message]:
-    return [rescue.stub(uid) for uid in turn.session.search(uids=deadly)] if deadly else []
-
-
-def _careful_size(batch: UidSet, suspects: list[tuple[int, int, int]], size: int) -> int:
-    failures = sum(n for first, last, n in suspects if first <= batch.highest and last >= batch.lowest)
-    return max(1, min(len(batch), size) >> failures)
+def _careful_size(batch: UidSet, suspects: list[OpenAttempt], size: int) -> int:
+    begun = sum(s.attempts for s in suspects if s.first <= batch.highest and s.last >= batch.lowest)
+    return max(1, min(len(batch), size) >> begun)
 
 
 def _adapt(turn: Turn, batch: Batch) -> None:

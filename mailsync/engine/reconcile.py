@@ -10,19 +10,18 @@ import logging
 from contextlib import closing
 from dataclasses import dataclass
 
-from mailsync.engine import deletions, fetching, incremental, rescue, window
+from mailsync.engine import deletions, fetching, incremental, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
 from mailsync.planning import arrivals_explain, next_reconcile
-from mailsync.store import folders
+from mailsync.store import attempts, folders
 from mailsync.store import messages as store
 from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
 
 _BATCHES_AT_ONCE = 2
-_TRIED_AGAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,9 @@ def called_for(
 def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
     """Compare UIDs, tombstone what is gone, fetch what is missing; in an initial sync above its watermark.
 
-    One that is `due`, rather than called for by a difference, tries stubs again too. What is more than two
-    batches is left to the backfill pass. ``clean`` is saved if the two are equal after the repair.
+    One that is `due`, rather than called for by a difference, also checks the kept counts and the plans for
+    rows without content. What is more than two batches is left to the backfill pass. ``clean`` is saved if
+    the two are equal after the repair.
     """
     if turn.session.selected != folder.wire_name:
         turn.session.examine(folder.wire_name)
@@ -70,6 +70,7 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
             folder = incremental.store_new(turn, folder, found.above)
         if due or (folder.is_complete and len(found.live) != folder.live_count):
             folder = _recount(turn, folder)
+            attempts.replan_retries(turn.conn, folder)
         suspect = deletions.take(turn, folder, found.gone) if found.gone and found.agreed else None
         many = len(found.missing) > _BATCHES_AT_ONCE * turn.batch_size
         left = found.missing if many else _fetch_missing(turn, folder, found.missing)
@@ -95,8 +96,6 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
         )
     if many:
         folders.rearm(turn.conn, folder.account_id, folder.id)
-    if due and clean and folder.last_reconciled_at:
-        _try_again(turn, folder)
     return turn.refresh(folder)
 
 
@@ -167,21 +166,3 @@ def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
             committer.commit(asked, window.inside(turn, found), lambda: None)
             left = left.minus(asked)
     return left
-
-
-def _try_again(turn: Turn, folder: FolderState) -> None:
-    """Ask once more for stubs (SPEC §9.5), a few of them, those that never ended a turn first.
-
-    Not in the first reconcile: they were asked for just now. The reconcile is saved by now, so a message that
-    ends the connection costs this turn, not all that follow.
-    """
-    with Committer(turn, folder, announce=True) as committer:
-        for uid in store.unfetchable(turn.conn, folder, _TRIED_AGAIN):
-            if turn.is_over():
-                break
-            only = UidSet([(uid, uid)])
-            turn.session.check_budget()
-            store.note_attempt(turn.conn, folder, only)
-            with rescue.blaming(turn, folder):
-                for batch in turn.session.fetch_messages([only], prefetch=False):
-                    committer.commit(only, batch.messages, lambda: None)

@@ -50,11 +50,15 @@ class Tally:
     folder_errors: int = 0
     error_codes: Counter[str] = field(default_factory=Counter)
     fetched: int = 0
+    without_content: int = 0
 
 
 @dataclass
 class Turn:
-    """The context that every step of a turn is given; made by :func:`mailsync.engine.cycle.take_turn`."""
+    """The context that every step of a turn is given; made by :func:`mailsync.engine.cycle.take_turn`.
+
+    ``needs_new_session`` keeps the session from being used by the next turn.
+    """
 
     lock: AccountLock
     loaded: LoadedTurn
@@ -77,6 +81,7 @@ class Turn:
     overall_at: datetime | None = None
     batch_size: int = 0
     in_flight: Callable[[], None] | None = None
+    needs_new_session: bool = False
     surveyed: dict[int, MailboxStatus] = field(default_factory=dict)
     _session: Session | None = None
     _commands_before: int = 0

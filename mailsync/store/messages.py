@@ -137,11 +137,6 @@ def newest_uid(conn: Connection, folder: FolderState, count: int) -> int:
     return int(found[0]) if found else 1
 
 
-def unfetchable(conn: Connection, folder: FolderState, limit: int) -> list[int]:
-    """The UIDs of live rows that are but a stub: some of them, those that never ended a turn first."""
-    return [row[0] for row in run(conn, "unfetchable_uids", **_key(folder), limit=limit)]
-
-
 def tombstone(
     conn: Connection,
     folder: FolderState,
@@ -191,32 +186,6 @@ def select_states(
         conn, "select_states", **_key(folder), lowest=lowest, highest=highest
     ):
         yield MessageState(uid, modseq, tuple(flags), date, size), frozenset(errors)
-
-
-def note_attempt(conn: Connection, folder: FolderState, uids: UidSet) -> int:
-    """Count an attempt at `uids` before it is made; returns how many there were, this one included."""
-    found = run(conn, "note_attempt", **_key(folder), uid=uids.lowest, through_uid=uids.highest).fetchone()
-    return int(found[0]) if found else 1
-
-
-def blame_attempts(conn: Connection, folder: FolderState, error: str) -> None:
-    """Note by what the open attempts failed."""
-    run(conn, "blame_attempts", **_key(folder), error=error)
-
-
-def open_attempts(conn: Connection, folder: FolderState) -> list[tuple[int, int, int]]:
-    """What earlier turns died of: (first UID, last UID, attempts)."""
-    return [(first, last, n) for first, last, n in run(conn, "open_attempts", **_key(folder))]
-
-
-def forget_attempts(conn: Connection, folder: FolderState, lowest: int, highest: int) -> None:
-    """The attempts that lie within `lowest` … `highest` have succeeded."""
-    run(conn, "forget_attempts", **_key(folder), lowest=lowest, highest=highest)
-
-
-def forget_batches(conn: Connection, folder: FolderState, uids: UidSet) -> None:
-    """Drop the attempts at batches that hold any of `uids`; those at one message alone stay counted."""
-    run(conn, "forget_batches", **_key(folder), uids=uids.to_multirange())
 
 
 def _key(folder: FolderState) -> dict[str, int]:

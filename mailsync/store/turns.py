@@ -21,7 +21,8 @@ class LoadedTurn:
     """An account as of the beginning of a turn.
 
     ``tokens`` are the commands in its bucket, before the reserve. ``now`` is the database's clock. ``sealed``
-    is the password's key_id and ciphertext, which tell nothing.
+    is the password's key_id and ciphertext, which tell nothing. ``without_content`` counts the live rows that
+    only say that there is a message; 1,000 stands for more, too.
     """
 
     account: Account
@@ -29,6 +30,7 @@ class LoadedTurn:
     tokens: float
     now: datetime
     sealed: tuple[str, bytes]
+    without_content: int = 0
 
     def password(self, keys: Sequence[bytes]) -> str:
         """Open the password; raises KeyMismatch."""
@@ -98,7 +100,9 @@ def begin(
     first = dict(zip(names, rows[0], strict=True))
     folders = [] if first["folder_id"] is None else [*map(reader(names), rows)]
     sealed = (first["key_id"] or "", bytes(first["ciphertext"] or b""))
-    return LoadedTurn(_account(first), folders, first["tokens"], first["now"], sealed)
+    return LoadedTurn(
+        _account(first), folders, first["tokens"], first["now"], sealed, first["without_content"]
+    )
 
 
 def end(

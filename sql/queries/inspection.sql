@@ -5,6 +5,8 @@ select a.username, a.imap_host, a.imap_port, a.imap_security, a.sync_since, a.sy
        a.priority_synced_at, a.overall_synced_at, a.next_discovery_at, a.consecutive_successes,
        a.capabilities, a.currently_syncing,
        (select count(*) from account_locks l where l.account_id = a.id and not l.granted),
+       (select count(*) from messages
+        where account_id = a.id and deleted_at is null and parse_errors && '{unfetchable,unstorable}'),
        clock_timestamp()
 from accounts a
 where a.id = %(account_id)s

@@ -228,16 +228,6 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 order by uid desc
 offset %(before)s limit 1
 
--- name: unfetchable_uids
-select m.uid
-from messages m
-left join fetch_attempts a on a.account_id = m.account_id and a.folder_id = m.folder_id
-    and a.uidvalidity = m.uidvalidity and a.uid = m.uid and a.through_uid = m.uid
-where m.account_id = %(account_id)s and m.folder_id = %(folder_id)s and m.uidvalidity = %(uidvalidity)s
-  and m.deleted_at is null and 'unfetchable' = any (m.parse_errors)
-order by coalesce(a.attempts, 0), random()
-limit %(limit)s
-
 -- name: tombstone_uids
 with chosen as (
     -- a walk along the key per range
@@ -318,30 +308,29 @@ order by m.internal_date desc, m.id desc
 limit %(limit)s
 
 -- name: note_attempt
--- Counted before the fetch: a row that outlives its turn names what the turn died of.
+-- Written before the fetch: a row that outlives its turn names what to be careful with.
 insert into fetch_attempts (account_id, folder_id, uidvalidity, uid, through_uid, attempts)
 values (%(account_id)s, %(folder_id)s, %(uidvalidity)s, %(uid)s, %(through_uid)s, 1)
 on conflict (account_id, folder_id, uidvalidity, uid) do update
-set attempts = fetch_attempts.attempts + 1, through_uid = excluded.through_uid, updated_at = now()
-returning attempts
+set attempts = fetch_attempts.attempts + 1, through_uid = excluded.through_uid, retry_at = null, updated_at = now()
 
--- name: blame_attempts
+-- name: explain_attempts
 -- What is open now failed by this error.
 update fetch_attempts
 set last_error = %(error)s
-where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and retry_at is null
 
 -- name: open_attempts
 select uid, through_uid, attempts from fetch_attempts
-where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and retry_at is null
 
 -- name: forget_attempts
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-  and uid >= %(lowest)s and through_uid <= %(highest)s
+  and uid >= %(lowest)s and through_uid <= %(highest)s and retry_at is null
 
 -- name: forget_batches
--- Why these batches failed is known now, or they are all stored in other cuts: nothing in them is suspected.
+-- They are all stored, in other cuts: nothing in them calls for care.
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid < through_uid

@@ -71,7 +71,7 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 
 -- name: revive_unfetchable
 -- Tombstones whose messages are there again and cannot be had: their UID alone says which they are. What is known
--- of them stays, and they are tried again at reconcile.
+-- of them stays, and they are asked for again.
 with chosen as (
     select m.id
     from unnest(%(uids)s::int8multirange) as r

@@ -82,6 +82,10 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities, m.mirrored_since,
        m.failing_since, m.last_sync_finished_at,
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
+       (select count(*) from (
+            select from messages
+            where account_id = %(account_id)s and deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+            limit 1000) bare) as without_content,
        f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
        f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,
        f.server_unseen, f.server_modseq, f.highest_modseq, f.live_count, f.live_unseen, f.initial_target_uid,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mailsync.errors import DatabaseUnavailable, RowsRefused
 from mailsync.model import FolderState, MailboxStatus, Message, MessageState
-from mailsync.store import db, folders, messages
+from mailsync.store import attempts, db, folders, messages
 from mailsync.store.db import Connection
 from mailsync.uids import UidSet
 from tests.integration.stored import (
@@ -130,11 +130,11 @@ def test_a_uidvalidity_that_becomes_known_keeps_the_rows(conn: Connection, folde
     unknown = new_folder(conn, folder.account_id, "Lists", uidvalidity=0)
     store(conn, unknown, message(1))
     before = row(conn, 1)["id"]
-    messages.note_attempt(conn, unknown, UidSet([(2, 5)]))
+    attempts.note_attempt(conn, unknown, UidSet([(2, 5)]))
     folders.adopt_uidvalidity(conn, unknown, 77)
     (known,) = folders.load(conn, unknown.account_id, unknown.id)
     assert (row(conn, 1)["id"], row(conn, 1)["uidvalidity"]) == (before, 77)
-    assert messages.open_attempts(conn, known) == [(2, 5, 1)]
+    assert attempts.open_attempts(conn, known) == [(2, 5, 1)]
     assert_counts_are_true(conn, unknown)
 
 
@@ -327,19 +327,20 @@ def test_a_backend_that_dies_under_a_batch_stores_nothing_of_it(
 
 
 def test_attempts_are_counted_before_and_forgotten_after(conn: Connection, folder: FolderState) -> None:
-    assert [messages.note_attempt(conn, folder, UidSet([(1, 9)])) for _ in range(3)] == [1, 2, 3]
-    messages.note_attempt(conn, folder, UidSet([(5, 5)]))
-    assert sorted(messages.open_attempts(conn, folder)) == [(1, 9, 3), (5, 5, 1)]
-    messages.forget_attempts(conn, folder, 2, 8)
-    assert messages.open_attempts(conn, folder) == [(1, 9, 3)]
-    messages.forget_attempts(conn, folder, 1, 9)
-    assert messages.open_attempts(conn, folder) == []
+    for _ in range(3):
+        attempts.note_attempt(conn, folder, UidSet([(1, 9)]))
+    attempts.note_attempt(conn, folder, UidSet([(5, 5)]))
+    assert sorted(attempts.open_attempts(conn, folder)) == [(1, 9, 3), (5, 5, 1)]
+    attempts.forget_attempts(conn, folder, 2, 8)
+    assert attempts.open_attempts(conn, folder) == [(1, 9, 3)]
+    attempts.forget_attempts(conn, folder, 1, 9)
+    assert attempts.open_attempts(conn, folder) == []
 
 
 def test_attempts_at_batches_are_cleared_and_those_at_one_message_stay(
     conn: Connection, folder: FolderState
 ) -> None:
     for uids in ([(1, 9)], [(10, 19)], [(5, 5)]):
-        messages.note_attempt(conn, folder, UidSet(uids))
-    messages.forget_batches(conn, folder, UidSet([(1, 9)]))
-    assert sorted(messages.open_attempts(conn, folder)) == [(5, 5, 1), (10, 19, 1)]
+        attempts.note_attempt(conn, folder, UidSet(uids))
+    attempts.forget_batches(conn, folder, UidSet([(1, 9)]))
+    assert sorted(attempts.open_attempts(conn, folder)) == [(5, 5, 1), (10, 19, 1)]

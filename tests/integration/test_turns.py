@@ -334,35 +334,6 @@ def test_a_worker_that_is_late_goes_on_with_first_syncs_nevertheless(
             assert len(mirror.rows()) == stored
 
 
-def test_a_message_that_could_not_be_had_is_tried_again_at_reconcile_and_cannot_hold_others_up(
-    database_url: str, scripted: ScriptedServer
-) -> None:
-    user = scripted.new_user()
-    letters(user, 4)
-    with Mirror(database_url, scripted, user) as mirror:
-        scripted.on("UID FETCH", lambda request: request.tagged(b"OK nothing to say"))
-        mirror.settle()
-        assert set(mirror.rows().values()) == {("unfetchable",)}
-
-        # one of them ends the connection now
-        scripted.on(
-            "UID FETCH", lambda request: request.close() if request.text[:2] == b"2 " else request.default()
-        )
-        for _ in range(4):
-            mirror.conn.execute("update folders set next_reconcile_at = now()")
-            mirror.hot()
-            assert isinstance(mirror.hot(), Turn), "the turn after it is a good one"
-        assert mirror.rows() == {1: (), 2: ("unfetchable",), 3: (), 4: ()}
-        assert mirror.value("select last_error from fetch_attempts where uid = 2")
-
-        scripted.off("UID FETCH")
-        mirror.conn.execute("update folders set next_reconcile_at = now()")
-        mirror.hot()
-        assert mirror.rows()[2] == ()
-        assert mirror.value("select count(*) from fetch_attempts") == 0
-        assert mirror.state == ("healthy", None)
-
-
 def test_rejected_logins_are_counted_though_the_server_cannot_be_reached_in_between(
     database_url: str, scripted: ScriptedServer
 ) -> None:

@@ -201,6 +201,9 @@ class Feed:
             assert pk in live or not sure, (kind, pk, data)
             live.discard(pk)
             self._flags.pop(pk, None)
+        elif kind == "message.updated":
+            assert pk in live or not sure, (kind, pk, data)
+            self._flags.pop(pk, None)
         elif kind == "message.flags_changed":
             assert pk in live or not sure, (kind, pk, data)
             assert not sure or self._flags.get(pk, data["old"]) == data["old"], (kind, pk, data)

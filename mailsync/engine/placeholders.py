@@ -1,0 +1,92 @@
+"""Rows without content: asked for again at the next tick, and then ever less often (SPEC §9.5).
+
+This comes last in a hot turn, and whatever the server does to such a message costs the turn nothing but its
+session.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from mailsync.engine import rescue
+from mailsync.engine.committing import Committer
+from mailsync.engine.turn import Turn
+from mailsync.errors import FolderError, OutOfTokens, ProtocolError, Transient
+from mailsync.logs import redact
+from mailsync.model import FolderState
+from mailsync.store import attempts
+from mailsync.store.attempts import WITHOUT_CONTENT, Retry
+from mailsync.uids import UidSet
+
+log = logging.getLogger(__name__)
+
+MOST_A_TURN = 10
+
+
+def ask_again(turn: Turn, *, now: bool = False) -> None:
+    """Ask for the messages that are due, at most :data:`MOST_A_TURN`, each alone; `now` makes all due.
+
+    One that comes whole is announced by ``message.updated``.
+    """
+    if not turn.loaded.without_content:
+        return
+    if now:
+        attempts.retry_now(turn.conn, turn.account.id)
+    due = attempts.due_retries(turn.conn, turn.account.id, MOST_A_TURN)
+    if not due:
+        return
+    turn.working()
+    folders = {(f.id, f.uidvalidity): f for f in turn.folders}
+    tracked = {f.id for f in turn.tracked()}
+    # a folder is opened once
+    for retry in sorted(due):
+        folder = folders.get((retry.folder_id, retry.uidvalidity))
+        if folder is None:
+            continue
+        try:
+            if not retry.is_needed:
+                attempts.cancel_retry(turn.conn, folder, retry.uid)
+            elif folder.id not in tracked:
+                attempts.note_retry(turn.conn, folder, retry.uid, turn.settings.sync_interval)
+            elif turn.is_over():
+                return
+            else:
+                _ask(turn, folder, retry)
+        except OutOfTokens:
+            return
+        except (FolderError, ProtocolError, Transient) as error:
+            _log_failure(folder, retry.uid, redact(str(error)))
+            if turn.session.closed:
+                return
+
+
+def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
+    turn.session.check_budget()
+    # before anything can fail: what always fails must not be first in line for ever
+    attempts.note_retry(turn.conn, folder, retry.uid, turn.settings.sync_interval)
+    with turn.session.deadline(turn.settings.incremental_timeout):
+        if turn.session.selected != folder.wire_name:
+            seen = turn.session.examine(folder.wire_name)
+            if seen.uidvalidity and seen.uidvalidity != folder.uidvalidity:
+                raise FolderError("its UIDVALIDITY has changed")
+        message = rescue.ask(turn, retry.uid)
+    if message is None or not WITHOUT_CONTENT.isdisjoint(message.parse_errors):
+        _log_failure(folder, retry.uid, "no readable answer")
+        return
+    announce = partial(attempts.announce_content, turn.conn, folder, retry.uid)
+    with Committer(turn, folder, announce=True) as committer:
+        committer.commit(UidSet([(retry.uid, retry.uid)]), [message], announce)
+
+
+def _log_failure(folder: FolderState, uid: int, error: str) -> None:
+    log.info(
+        "A message still cannot be fetched",
+        extra={
+            "action": "fetch",
+            "account_id": folder.account_id,
+            "folder_id": folder.id,
+            "uid": uid,
+            "error": error,
+        },
+    )
