@@ -26,6 +26,8 @@ degraded       ``priority_lag``            inbox and sent mail not compared for 
                                            reach all folders, for a round of them + 1 tick + 60 s
 ..             ``unreconciled``            the last reconcile of a priority folder was not clean or is older
                                            than 24 h (7 d: another folder)
+..             ``unreadable_messages``     live rows have no content: the server did not give the
+                                           message, or Postgres did not take it
 ..             ``folder_missing``          a folder that the server lists no more has live rows in its grace
 healthy
 =============  ==========================  ================================================================
@@ -68,7 +70,8 @@ class Outcome:
 
     ``error`` is what ended it, None if it came to its end. ``priority_at`` and ``overall_at`` are when the
     statuses of all priority folders, and of all folders, were taken and worked off; None if not.
-    ``progress`` tells whether it brought anything home.
+    ``progress`` tells whether it brought anything home. ``without_content`` counts the live rows that only
+    say that there is a message.
     """
 
     error: MailsyncError | None
@@ -76,6 +79,7 @@ class Outcome:
     priority_at: datetime | None = None
     overall_at: datetime | None = None
     progress: bool = False
+    without_content: int = 0
 
 
 def judge(account: Account, outcome: Outcome, now: datetime, settings: Settings, chance: float) -> Verdict:
@@ -210,7 +214,7 @@ def _worked(
         state = "degraded", account.sync_state_reason or "unreachable", account.sync_state_message
     else:
         ever = bool(overall_at or account.overall_synced_at)
-        state = _state(account, outcome.folders, priority_at, overall_at, until, ever, now, settings)
+        state = _state(account, outcome, priority_at, overall_at, until, ever, now, settings)
     return Verdict(
         *state,
         failures=failures,
@@ -226,7 +230,7 @@ def _worked(
 
 def _state(
     account: Account,
-    folders: Sequence[FolderState],
+    outcome: Outcome,
     priority_at: datetime | None,
     overall_at: datetime | None,
     until: datetime | None,
@@ -234,6 +238,7 @@ def _state(
     now: datetime,
     settings: Settings,
 ) -> tuple[str, str | None, str | None]:
+    folders = outcome.folders
     tracked = [f for f in folders if f.tracked and not f.missing_since]
     unfinished = [f for f in tracked if not f.is_complete]
     wrong = next((f for f in tracked if f.last_error), None)
@@ -257,12 +262,22 @@ def _state(
         return "degraded", "overall_lag", f"some folder has not been compared for {minutes} minutes"
     if until is None or until < now:
         return "degraded", "unreconciled", "not every folder has been found equal to the server lately"
+    if outcome.without_content:
+        return "degraded", "unreadable_messages", _unreadable(outcome.without_content)
     gone = next((f for f in folders if f.missing_since and f.live_count), None)
     if gone and gone.missing_since:
         ends = gone.missing_since.astimezone(UTC) + timedelta(seconds=settings.folder_missing_grace)
         what = f"{gone.path} is no longer listed; its messages stay until {ends:%Y-%m-%d %H:%M} UTC"
         return "degraded", "folder_missing", what
     return "healthy", None, None
+
+
+def _unreadable(count: int) -> str:
+    many = "1 message has" if count == 1 else f"{count:,} messages have"
+    return (
+        f"{many} no content here; `mailsync verify` names them. They are asked for again by themselves,"
+        " ever less often; `mailsync sync --full` asks now"
+    )
 
 
 def _healthy_until(

@@ -139,6 +139,8 @@ def _account_lines(
     lines += _line("next", _next(a, more))
     lines += _line("lock", _lock(a, more, holder))
     lines += _line("mirrored", _mirrored(a, found))
+    if more.unreadable_messages:
+        lines += _line("", f"{many(more.unreadable_messages, 'message')} without content")
     if more.sync_since or more.sync_window_days:
         since = f"since {more.sync_since:%Y-%m-%d}" if more.sync_since else f"of {more.sync_window_days} days"
         lines += _line("window", f"only mail {since} has rows; the server counts all")

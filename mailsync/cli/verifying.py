@@ -68,7 +68,8 @@ def _advice(report: Report, email: str) -> list[str]:
     kinds = {kind for folder in report.folders.values() for kind in folder.counts}
     gone = any(d.server == NO_SUCH_FOLDER for f in report.folders.values() for d in f.differences)
     said = []
-    if kinds - {"outside_window"} and not (gone and kinds <= {"extra", "outside_window"}):
+    others = kinds - {"outside_window", "placeholder"}
+    if others and not (gone and others <= {"extra"}):
         said.append(
             f"`mailsync sync {email}` brings in what is new since the last sync, and --full looks at all"
         )
@@ -76,6 +77,11 @@ def _advice(report: Report, email: str) -> list[str]:
         said.append(
             "rows of a folder that is gone stay for FOLDER_MISSING_GRACE;"
             f" `mailsync untrack-folder {email} PATH` lets go of them now"
+        )
+    if "placeholder" in kinds:
+        said.append(
+            "messages without content are asked for again by themselves, ever less often;"
+            f" `mailsync sync {email} --full` asks now"
         )
     if "outside_window" in kinds:
         said.append("rows that are older than the window expire within the hour, while a worker runs")
@@ -102,6 +108,7 @@ _SAY = {
     "flags": "with other flags",
     "size_bytes": "with another size",
     "internal_date": "with another date",
+    "placeholder": "without content",
     "uidvalidity": "UIDVALIDITY changed",
     "unreadable": "cannot be compared",
     "unknown_folder": "not known here",

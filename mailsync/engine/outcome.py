@@ -11,7 +11,7 @@ from mailsync.engine.work import Work
 from mailsync.errors import AuthenticationFailed, KeyMismatch, MailsyncError, Throttled, TurnOver
 from mailsync.imap.throttle import Throttle
 from mailsync.model import Verdict
-from mailsync.store import folders, turns
+from mailsync.store import attempts, folders, turns
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,9 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
         return
     done = turn.tally
     progress = bool(done.fetched or done.messages_new or done.flags_changed or done.messages_deleted)
-    outcome = health.Outcome(error, turn.folders, turn.priority_at, turn.overall_at, progress)
+    outcome = health.Outcome(
+        error, turn.folders, turn.priority_at, turn.overall_at, progress, _without_content(turn)
+    )
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
     if not work.reschedules:
         verdict = replace(verdict, next_sync_at=None)
@@ -49,6 +51,14 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
         folder_rr_cursor=turn.folder_rr_cursor,
         capabilities=turn.new_capabilities(),
     )
+
+
+def _without_content(turn: Turn) -> int:
+    """How many live rows have no content now; a turn that did nothing costs no statement for it."""
+    before = turn.loaded.without_content
+    if turn.run_id is None or not (before or turn.tally.without_content):
+        return before
+    return attempts.count_without_content(turn.conn, turn.account.id)
 
 
 def _say(turn: Turn, verdict: Verdict) -> None:

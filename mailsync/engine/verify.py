@@ -19,6 +19,7 @@ from mailsync.folders import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.logs import redact
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
+from mailsync.store.attempts import WITHOUT_CONTENT
 from mailsync.uids import UidSet
 
 STRETCH = 5000
@@ -28,16 +29,15 @@ NO_SUCH_FOLDER = "no such folder"
 _LARGEST = 2**32 - 1
 _EXPIRY = timedelta(hours=2)
 """A rolling window expires rows hourly."""
-_UNREADABLE = frozenset({"unfetchable"})
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One difference; `kind` is ``missing`` (no row), ``extra`` (a live row without message), ``flags``,
-    ``size_bytes``, ``internal_date``, ``uidvalidity`` or ``unreadable`` (the folder could not be compared);
-    of a whole folder ``unknown_folder`` (the server has it, and it would be tracked), ``live_count`` and
-    ``live_unseen`` (the kept counts are not those of the rows), ``outside_window`` and ``stray`` (live rows
-    that are too old, or of another UIDVALIDITY).
+    ``size_bytes``, ``internal_date``, ``placeholder`` (a row without content), ``uidvalidity`` or
+    ``unreadable`` (the folder could not be compared); of a whole folder ``unknown_folder`` (the server has
+    it, and it would be tracked), ``live_count`` and ``live_unseen`` (the kept counts are not those of the
+    rows), ``outside_window`` and ``stray`` (live rows that are too old, or of another UIDVALIDITY).
 
     ``uid`` is None where the whole folder differs; ``server`` and ``mirror`` are the two values as text.
     """
@@ -245,7 +245,9 @@ def _compare_stretch(
 
 
 def _differences(server: MessageState, row: MessageState, errors: frozenset[str]) -> Iterator[Difference]:
-    if errors & _UNREADABLE:
+    if not WITHOUT_CONTENT.isdisjoint(errors):
+        yield Difference("placeholder", row.uid)
+    if "unfetchable" in errors:
         return
     if server.flags is not None and server.flags != row.flags and not _flags_unknown(server, row, errors):
         yield Difference("flags", row.uid, _flags(server.flags), _flags(row.flags))

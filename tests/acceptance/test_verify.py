@@ -89,6 +89,19 @@ SPOILT = [
         f"update messages set internal_date = internal_date + interval '1 second' where uid = 1 and {_WORK}",
     ),
     Spoilt(
+        "a placeholder",
+        {"placeholder": 1},
+        "  uid 2: without content",
+        "update messages set parse_errors = '{unfetchable}', internal_date = now()"
+        f" where uid = 2 and {_WORK}",
+    ),
+    Spoilt(
+        "a row that was stored without content",
+        {"placeholder": 1},
+        "Work: 1 without content",
+        f"update messages set parse_errors = '{{unstorable}}' where uid = 2 and {_WORK}",
+    ),
+    Spoilt(
         "another UIDVALIDITY",
         {"uidvalidity": 1},
         "  uidvalidity 7 on the server, 1700000001 here",

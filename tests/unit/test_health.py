@@ -83,6 +83,7 @@ class Case:
     priority_at: datetime | None = NOW
     overall_at: datetime | None = NOW
     progress: bool = False
+    without_content: int = 0
 
 
 NOTHING: dict[str, Any] = {"priority_at": None, "overall_at": None}
@@ -135,6 +136,13 @@ CASES = [
                   replace(LISTS, tracked=False, excluded_reason="too_many_folders"))),
     Case("a folder in its grace has rows that nothing is compared with", "degraded: folder_missing",
          folders=(INBOX, replace(LISTS, missing_since=ago(hours=1)))),
+    Case("messages without content", "degraded: unreadable_messages", without_content=3),
+    Case("they weigh more than a folder in its grace", "degraded: unreadable_messages", without_content=1,
+         folders=(INBOX, replace(LISTS, missing_since=ago(hours=1)))),
+    Case("a folder that is not complete weighs more", "degraded: folder_backfill", without_content=1,
+         folders=(INBOX, replace(LISTS, status="initial"))),
+    Case("what is late weighs more", "degraded: overall_lag",
+         {"overall_synced_at": ago(minutes=15, seconds=1)}, overall_at=None, without_content=1),
     Case("the inbox was not compared in time", "degraded: priority_lag",
          {"priority_synced_at": ago(seconds=181)}, error=TurnOver("time"), **NOTHING),
     Case("the inbox was compared just in time", "healthy",
@@ -228,8 +236,14 @@ CASES = [
 ]  # fmt: skip
 
 
+def _outcome(case: Case) -> Outcome:
+    return Outcome(
+        case.error, case.folders, case.priority_at, case.overall_at, case.progress, case.without_content
+    )
+
+
 def verdict(case: Case, chance: float = 0.5) -> Verdict:
-    outcome = Outcome(case.error, case.folders, case.priority_at, case.overall_at, case.progress)
+    outcome = _outcome(case)
     return judge(replace(ACCOUNT, **case.before), outcome, NOW, SETTINGS, chance)
 
 
@@ -443,7 +457,7 @@ def _moved(case: Case, by: timedelta, zone: Any) -> tuple[Account, Outcome, date
         times = {name: getattr(record, name) for name in names if isinstance(getattr(record, name), datetime)}
         return replace(record, **{name: _at(at, by, zone) for name, at in times.items()})
 
-    outcome = Outcome(case.error, case.folders, case.priority_at, case.overall_at, case.progress)
+    outcome = _outcome(case)
     outcome = replace(all_times(outcome), folders=tuple(all_times(folder) for folder in case.folders))
     now = _at(NOW, by, zone)
     assert now
@@ -465,7 +479,8 @@ def test_after_a_jump_of_the_clock_one_good_turn_makes_everything_true_again(jum
             replace(f, last_reconciled_at=f.last_reconciled_at and f.last_reconciled_at + jump)
             for f in outcome.folders
         ]
-        said = judge(account, Outcome(None, compared, then, then), then, SETTINGS, 0.5)
+        outcome = Outcome(None, compared, then, then, without_content=case.without_content)
+        said = judge(account, outcome, then, SETTINGS, 0.5)
         assert (said.state, said.reason) == (verdict(case).state, verdict(case).reason), case.name
         assert said.priority_synced_at == then
         if said.healthy_until:
