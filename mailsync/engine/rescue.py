@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mailsync.engine.turn import Turn
-from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, ProtocolError, Transient
+from mailsync.errors import (
+    DatabaseSlow,
+    DatabaseUnavailable,
+    LockLost,
+    MailsyncError,
+    ProtocolError,
+    Transient,
+)
 from mailsync.imap import Detail
 from mailsync.logs import redact
 from mailsync.model import FolderState, Headers, Message
@@ -132,7 +139,10 @@ def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
         turn.needs_new_session = True
         attempts.blame_message(turn.conn, folder, uid, redact(str(error)))
         raise
-    except (DatabaseUnavailable, LockLost):
+    except (DatabaseUnavailable, LockLost) as error:
+        if isinstance(error, DatabaseSlow):
+            # the connection is kept, so that this can be written
+            attempts.take_back_isolation(turn.conn, folder, uid)
         raise
     except MailsyncError:
         attempts.take_back_isolation(turn.conn, folder, uid)

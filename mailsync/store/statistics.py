@@ -33,7 +33,7 @@ def stale(conn: Connection) -> list[tuple[str, bool]]:
 
 
 def analyse(conn: Connection, table: str, limit: float) -> None:
-    """Make the statistics of `table` anew, which reads a sample: under a second for a million rows.
+    """Collect the statistics of `table`, from a sample that does not grow with the table.
 
     A table that is being altered, vacuumed or analysed is skipped. Raises DatabaseSlow when it takes longer
     than `limit` seconds, or than 10.
