@@ -69,11 +69,13 @@ class Readiness:
         failing = "database"
         try:
             with self._pool.connection() as conn:
-                schema.check(conn)
+                # first, since a transaction pooler also loses the search_path
                 if not self._locks_work:
                     failing = "locks"
                     locks.self_test(self._settings)
                     self._locks_work = True
+                failing = "database"
+                schema.check(conn)
                 failing = "writes"
                 self._write(conn)
         except SchemaError as error:

@@ -14,9 +14,11 @@ import pytest
 from mailsync import outage
 from mailsync.cli import services
 from mailsync.config import Settings
+from mailsync.errors import ConfigError
 from mailsync.store import db
 from mailsync.web import create_app, readiness
 from mailsync.worker import Worker
+from tests.integration.pooler import TransactionPooler
 from tests.integration.stored import settings_for
 from tests.servers.programs import API_TOKEN
 from tests.servers.proxy import Proxy
@@ -132,6 +134,19 @@ def test_the_api_starts_whichever_message_its_database_fails_at(
         if not cut.was_made:
             break
     assert 20 < at < MOST - 1, "the messages of the whole start were failed, one after the other"
+
+
+def test_only_a_transaction_pooler_is_configuration(database_url: str) -> None:
+    with TransactionPooler(database_url) as pooler:
+        settings = settings_for(pooler.url, api_token=API_TOKEN)
+        worker = Worker(settings)
+        with pytest.raises(ConfigError, match="transaction pooler"):
+            worker.run(starting=lambda conn: services.check(conn, settings, "worker"))
+        with pytest.raises(ConfigError, match="transaction pooler"):
+            services.check_at_start(settings)
+        app = create_app(settings)
+        assert list(app.extensions["mailsync.readiness"].failures()) == ["locks"]
+        app.extensions["mailsync"].close()
 
 
 @pytest.fixture
