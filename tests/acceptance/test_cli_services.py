@@ -193,7 +193,7 @@ def test_when_one_of_both_dies_the_other_is_ended_and_the_code_says_so(
     running = mailsync.start("dev", "--skip-preflight", PORT=str(run_directory.free_port()))
     wait_for_both(running)
     children = psutil.Process(running.pid).children()
-    (dying,) = [child for child in children if child.cmdline()[-1] == victim]
+    (dying,) = [child for child in children if child.cmdline()[-1:] == [victim]]
     dying.kill()
     assert running.wait() == 1
     assert f"mailsync: {victim} ended with signal 9, so the other was ended too" in running.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 from collections.abc import Iterator
@@ -89,5 +90,9 @@ def killed(running: Running) -> None:
 
 def services_of(running: Running) -> list[psutil.Process]:
     """The processes of its services; Postgres is none of them."""
-    found = psutil.Process(running.pid).children(recursive=True)
-    return [each for each in found if "mailsync" in each.cmdline()]
+    services = []
+    for process in run_directory.family(running.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "mailsync" in process.cmdline():
+                services.append(process)
+    return services

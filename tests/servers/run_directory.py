@@ -86,9 +86,33 @@ def belongs_to(run: Path, pid: int) -> bool:
     """Whether the process carries the run's directory in its command line or environment."""
     try:
         process = psutil.Process(pid)
+        wait_until_laid(process)
         return str(run) in " ".join(process.cmdline()) or process.environ().get(VARIABLE) == str(run)
-    except psutil.Error:
+    except (psutil.Error, TimeoutError):
         return False
+
+
+def wait_until_laid(process: psutil.Process) -> None:
+    """Wait until a process has its command line and environment, or has ended.
+
+    Whoever starts one goes on as soon as it has become another program, while the kernel still lays those:
+    on a busy machine they are empty for a moment. Raises psutil.NoSuchProcess, or TimeoutError for one that
+    never has any, as threads of the kernel.
+    """
+    wait_until(
+        lambda: process.cmdline() or not _lives(process), f"process {process.pid} to be laid", timeout=10
+    )
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The processes below one, those that end meanwhile left out; each can be asked for its command line."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            wait_until_laid(process)
+            if _lives(process):
+                found.append(process)
+    return found
 
 
 def end(pid: int, first: signal.Signals | None = None) -> None:
@@ -123,6 +147,8 @@ def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
     """Start a process that :func:`remove` will find, should nobody end it."""
     process = subprocess.Popen(command, **popen)
     note(process.pid)
+    with contextlib.suppress(psutil.NoSuchProcess, TimeoutError):
+        wait_until_laid(psutil.Process(process.pid))
     return process
 
 

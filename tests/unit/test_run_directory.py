@@ -1,0 +1,39 @@
+"""What reads a process as soon as it was started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.servers import run_directory
+
+
+class Unlaid(psutil.Process):
+    """A process as /proc shows it for a moment after its start on a busy machine."""
+
+    looks = 0
+
+    def cmdline(self) -> list[str]:
+        type(self).looks += 1
+        return [] if self.looks < 3 else super().cmdline()
+
+    def environ(self) -> dict[str, str]:
+        return {} if self.looks < 3 else super().environ()
+
+
+def test_a_process_that_is_not_laid_yet_belongs_to_its_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment = {**os.environ, run_directory.VARIABLE: str(tmp_path)}
+    with subprocess.Popen(["sleep", "600"], env=environment) as process:
+        try:
+            monkeypatch.setattr(psutil, "Process", Unlaid)
+            assert run_directory.belongs_to(tmp_path, process.pid)
+            assert not run_directory.belongs_to(tmp_path / "another", process.pid)
+        finally:
+            process.kill()
+    assert not run_directory.belongs_to(tmp_path, process.pid)
