@@ -3,8 +3,8 @@
 SHELL := /bin/sh
 VENV := .venv/bin
 STAMP := .venv/.made-from-setup.cfg
-# three, since the longest tests wait more than they work
-PYTEST := $(VENV)/python -m pytest -n 3 --maxschedchunk=4
+# six, since most tests wait more than they work; one test at a time, so that no worker gets all the long ones
+PYTEST := $(VENV)/python -m pytest -n 6 --maxschedchunk=1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test torture contract check lint bench clean programs

@@ -37,7 +37,7 @@ class Api:
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: Any = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=run_directory.PATIENCE)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

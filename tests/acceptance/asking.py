@@ -14,6 +14,7 @@ from tests.acceptance.api import AUTHORIZED, Answer, Api, StartApi
 from tests.integration.boxes import Box, boxed
 from tests.integration.stored import KEY
 from tests.integration.turns import Mirror
+from tests.servers import run_directory
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import User
 from tests.servers.scripted import ScriptedServer
@@ -63,7 +64,7 @@ def serve(start_api: StartApi) -> Serve:
 
 def get(api: Api, message_id: int, what: str = "body", method: str = "GET", **headers: str) -> Answer:
     """Ask for ``/v1/messages/<id>/<what>``, with the token, and wait for long."""
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=run_directory.PATIENCE)
     try:
         connection.request(method, f"/v1/messages/{message_id}/{what}", headers=AUTHORIZED | headers)
         response = connection.getresponse()

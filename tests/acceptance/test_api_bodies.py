@@ -16,7 +16,7 @@ from tests.acceptance.asking import Serve, box, get, letterbox, serve, waiting_f
 from tests.acceptance.mirrors import value
 from tests.integration.boxes import ACCOUNT, Box
 from tests.integration.turns import Mirror, letters
-from tests.servers import mail
+from tests.servers import mail, run_directory
 from tests.servers.patience import Stopwatch
 from tests.servers.run_directory import PATIENCE, wait_until
 from tests.servers.scripted import ScriptedServer
@@ -287,7 +287,7 @@ def patient(api: Api, message_id: int) -> urllib3.BaseHTTPResponse:
     """Ask by urllib3, which comes again by itself when it is told to."""
     with urllib3.PoolManager(retries=urllib3.Retry(20)) as client:
         url = f"http://127.0.0.1:{api.port}/v1/messages/{message_id}/body"
-        return client.request("GET", url, headers=AUTHORIZED, timeout=60)
+        return client.request("GET", url, headers=AUTHORIZED, timeout=run_directory.PATIENCE)
 
 
 def refusals(api: Api) -> list[dict[str, Any]]:

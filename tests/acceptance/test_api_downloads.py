@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import random
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 from tests.acceptance.api import API_TOKEN, AUTHORIZED, Api, assert_problem
 from tests.acceptance.asking import Letterbox, Serve, get, letterbox, processes_of, serve
 from tests.integration.test_attachments import ENCODED, with_attachment
-from tests.servers import mail
+from tests.servers import mail, run_directory
 from tests.servers.run_directory import wait_until
 
 __all__ = ["letterbox", "serve"]
@@ -134,7 +136,7 @@ def test_a_range_is_not_honoured(letterbox: Letterbox, serve: Serve) -> None:
 
 def digest(api: Api, path: str) -> tuple[int, str]:
     """Length and digest of what comes, read piece by piece."""
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=run_directory.PATIENCE)
     connection.request("GET", path, headers=AUTHORIZED)
     response = connection.getresponse()
     assert response.status == 200, response.read()
@@ -187,7 +189,7 @@ class SlowClient:
     def __init__(self, api: Api, path: str) -> None:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        self._socket.settimeout(120)
+        self._socket.settimeout(run_directory.PATIENCE)
         self._socket.connect(("127.0.0.1", api.port))
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_TOKEN}\r\n\r\n"
         self._socket.sendall(request.encode())
@@ -198,8 +200,8 @@ class SlowClient:
             pass
 
     def sip(self) -> None:
-        """Take a little: who takes nothing for half a minute is given up."""
-        self._taken += self._file.read(64 * 1024)
+        """Take a little: who takes nothing for some twenty seconds is given up."""
+        self._taken += self._file.read(1024)
 
     def rest(self) -> bytes:
         """Read on, to the end of the file, which is to close the connection; returns all of it."""
@@ -221,6 +223,25 @@ def spools(api: Api, directory: Path) -> int:
             except FileNotFoundError:
                 continue
     return found
+
+
+@contextlib.contextmanager
+def sipping(clients: list[SlowClient]) -> Iterator[None]:
+    """Let all of them take a little again and again; those that come to the list meanwhile too."""
+    done = threading.Event()
+
+    def sip() -> None:
+        while not done.wait(0.5):
+            for client in list(clients):
+                client.sip()
+
+    with ThreadPoolExecutor(1) as pool:
+        sips = pool.submit(sip)
+        try:
+            yield
+        finally:
+            done.set()
+            sips.result()
 
 
 @pytest.fixture
@@ -247,22 +268,22 @@ def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
     letterbox.mirror.hot()
     assert spools(api, spool_directory) == 1
 
-    slow.sip()
-    others = [SlowClient(api, path) for _ in range(24)]
-    slow.sip()
-    statuses = [each.status for each in others]
-    assert set(statuses) == {200, 503}
-    # both processes send as many as they may, this one's among them, and neither more
-    assert statuses.count(200) <= 15
-    assert api.get("/health/live").status == 200
-    assert get(api, message_id).status == 200
-    assert spools(api, spool_directory) == 1 + statuses.count(200)
-    for each in others:
-        each.go_away()
-    slow.sip()
-    wait_until(lambda: spools(api, spool_directory) == 1, "the files to be closed")
-    slow.sip()
-    assert digest(api, path) == (len(raw), hashlib.sha256(raw).hexdigest())
+    clients = [slow]
+    with sipping(clients):
+        for _ in range(24):
+            clients.append(SlowClient(api, path))
+        statuses = [each.status for each in clients[1:]]
+        assert set(statuses) == {200, 503}
+        # both processes send as many as they may, this one's among them, and neither more
+        assert statuses.count(200) <= 15
+        assert api.get("/health/live").status == 200
+        assert get(api, message_id).status == 200
+        assert spools(api, spool_directory) == 1 + statuses.count(200)
+    with sipping([slow]):
+        for each in clients[1:]:
+            each.go_away()
+        wait_until(lambda: spools(api, spool_directory) == 1, "the files to be closed")
+        assert digest(api, path) == (len(raw), hashlib.sha256(raw).hexdigest())
     assert slow.rest() == raw
     slow.go_away()
     wait_until(lambda: spools(api, spool_directory) == 0, "the last file to be closed")

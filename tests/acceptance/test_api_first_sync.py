@@ -13,7 +13,7 @@ import urllib3
 
 from tests.acceptance.api import AUTHORIZED, StartApi
 from tests.acceptance.mirrors import add_account, value
-from tests.servers import mail
+from tests.servers import mail, run_directory
 from tests.servers.dovecot import Dovecot
 from tests.servers.patience import Stopwatch
 from tests.servers.programs import Mailsync, Running
@@ -58,7 +58,7 @@ def test_bodies_are_had_during_the_first_sync_of_100_000_messages_which_goes_on(
             watch = Stopwatch()
             # who is told to come again does so by itself, and that counts
             url = f"http://127.0.0.1:{api.port}/v1/messages/{message_id}/body"
-            answer = http.request("GET", url, headers=AUTHORIZED, timeout=60)
+            answer = http.request("GET", url, headers=AUTHORIZED, timeout=run_directory.PATIENCE)
             took.append(watch.stop())
             assert answer.status == 200, answer.data
             assert json.loads(answer.data)["body_text"] == f"Text of message {uid - 1}.\n"
