@@ -134,9 +134,11 @@ def empty_database_url(postgres: postgres_server.PostgresServer) -> Iterator[str
 
 
 @pytest.fixture(scope="session")
-def debian_postgres() -> postgres_server.PostgresServer:
+def debian_postgres() -> Iterator[postgres_server.PostgresServer]:
     """Debian's Postgres server of this run, older than the embedded one."""
-    return debian_server.server()
+    server = debian_server.server()
+    yield server
+    server.close()
 
 
 @pytest.fixture

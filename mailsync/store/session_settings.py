@@ -11,8 +11,8 @@ from psycopg import sql
 
 from mailsync.errors import ConfigError
 
-# synchronous_commit, work_mem and the planner's switches are the administrator's choice, and a
-# default_transaction_read_only is how a failover shows
+# synchronous_commit and work_mem are the administrator's choice, and a default_transaction_read_only is how a
+# failover shows
 _ALWAYS = {
     "client_encoding": "UTF8",
     "datestyle": "ISO, YMD",
@@ -26,11 +26,23 @@ _ALWAYS = {
     "quote_all_identifiers": "off",
     # statements that lock, wait and then write count on a fresh snapshot each
     "default_transaction_isolation": "read committed",
-    # compiling takes longer than the statements do
+    # Compiling takes longer than the statements do, and is chosen by estimates.
     "jit": "off",
     # a person's open transaction on an account's row must not hold a turn up for ever
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
+}
+# Statistics may be from before an account came, or from when a table was empty. With these settings, whatever
+# has an index in the order that is asked for is read by that index; sorts and scans are left to the rest. Plans
+# are made for any account, those of foreign keys too: an account that statistics do not know counts as one
+# row, which any index seems to serve.
+_PLAN_BY_INDEX = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 # a worker may listen for as long as nothing happens
 _SINCE_14 = {"idle_session_timeout": "0"}
@@ -47,7 +59,7 @@ def configure(
     `statement_timeout` is in seconds, None is no limit.
     """
     version = conn.info.server_version
-    settings = _ALWAYS | {"statement_timeout": str(int((statement_timeout or 0) * 1000))}
+    settings = _ALWAYS | _PLAN_BY_INDEX | {"statement_timeout": str(int((statement_timeout or 0) * 1000))}
     settings |= (_SINCE_14 if version >= 140_000 else {}) | (_SINCE_17 if version >= 170_000 else {})
     if version < 140_000:
         conn.execute(_statement(settings, schema))

@@ -189,22 +189,26 @@ values (%(account_id)s, %(type)s, %(folder_id)s, %(data)s)
 
 -- name: delete_account_messages
 -- One chunk; repeated until nothing is left.
-with chunk as (
-    select id from messages where account_id = %(account_id)s limit %(limit)s
-)
-delete from messages m using chunk where m.account_id = %(account_id)s and m.id = chunk.id
+delete from messages
+where ctid = any (array(
+    select ctid from messages
+    -- an order that the primary key alone has
+    where account_id between %(account_id)s and %(account_id)s
+    order by account_id, id
+    limit %(limit)s))
 
 -- name: delete_account_runs
-with chunk as (
-    select id from sync_runs where account_id = %(account_id)s limit %(limit)s
-)
-delete from sync_runs r using chunk where r.account_id = %(account_id)s and r.id = chunk.id
+delete from sync_runs
+where ctid = any (array(
+    select ctid from sync_runs where account_id = %(account_id)s order by id limit %(limit)s))
 
 -- name: delete_account_events
-with chunk as (
-    select seq from sync_events where account_id = %(account_id)s and type <> 'account.deleted' limit %(limit)s
-)
-delete from sync_events e using chunk where e.account_id = %(account_id)s and e.seq = chunk.seq
+delete from sync_events
+where ctid = any (array(
+    select ctid from sync_events
+    where account_id = %(account_id)s and type <> 'account.deleted'
+    order by seq
+    limit %(limit)s))
 
 -- name: delete_account_folders
 delete from folders where account_id = %(account_id)s

@@ -6,8 +6,10 @@ select b.body_text, b.body_html, b.raw_bytes, b.truncated, b.warnings, b.fetched
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
 from message_bodies b
-join messages m on m.account_id = b.account_id and m.id = b.message_pk
-where b.account_id = %(account_id)s and b.message_pk = %(message_id)s
+cross join lateral (
+    select account_id, id, deleted_at, deleted_reason from messages where id = b.message_pk limit 1
+) m
+where m.account_id = b.account_id and b.account_id = %(account_id)s and b.message_pk = %(message_id)s
 
 -- name: account_of_message
 -- The API's addresses name the message alone; the index messages_id serves this.
@@ -25,10 +27,10 @@ select m.folder_id, m.uidvalidity, m.uid,
        a.paused_at is not null as paused, a.sync_state, a.sync_state_reason, a.sync_state_message,
        case when a.backoff_until between now() and now() + interval '61 minutes'
             then extract(epoch from a.backoff_until - now())::double precision end as backoff
-from messages m
+from (select * from messages where id = %(message_id)s limit 1) m
 join folders f on f.account_id = m.account_id and f.id = m.folder_id
 join accounts a on a.id = m.account_id
-where m.account_id = %(account_id)s and m.id = %(message_id)s and a.deleting_at is null
+where m.account_id = %(account_id)s and a.deleting_at is null
 
 -- name: load_attachment
 -- One attachment, and its part's transfer encoding as BODYSTRUCTURE told it; null if that was not understood.
@@ -39,8 +41,10 @@ select t.part, t.filename, t.content_type, t.size_bytes, t.content_id, t.is_inli
                jsonb_build_object('part', t.part)) #>> '{}', '')
        end as encoding
 from attachments t
-join messages m on m.account_id = t.account_id and m.id = t.message_pk
-where t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
+cross join lateral (
+    select account_id, mime_structure from messages where id = t.message_pk limit 1
+) m
+where m.account_id = t.account_id and t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
 
 -- name: store_body
 -- The body and that there is one. The attachments that the content shows are taken only where BODYSTRUCTURE told none.
@@ -49,7 +53,8 @@ with held as (
     set body_fetched_at = now(), updated_at = now(),
         has_attachments = has_attachments
             or (mime_structure is null and jsonb_array_length(%(attachments)s::jsonb) > 0)
-    where account_id = %(account_id)s and id = %(message_id)s
+    -- not the account alone, which other indexes serve too
+    where id = %(message_id)s and account_id + 0 = %(account_id)s
     returning account_id, id, mime_structure
 ), listed as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
@@ -76,16 +81,22 @@ select imap_host, username from accounts where id = %(account_id)s for share
 -- name: forget_bodies
 -- Those of messages that are on the server, which may be another now. Tombstones keep theirs.
 with forgotten as (
-    delete from message_bodies b
-    using messages m
-    where b.account_id = %(account_id)s and m.account_id = b.account_id and m.id = b.message_pk
-      and m.deleted_at is null
-    returning b.message_pk
+    delete from message_bodies
+    where ctid = any (array(
+        select b.place
+        from (
+            select message_pk, ctid as place from message_bodies
+            where account_id = %(account_id)s
+            order by message_pk
+            offset 0
+        ) b
+        cross join lateral (select deleted_at from messages where id = b.message_pk limit 1) m
+        where m.deleted_at is null))
+    returning message_pk
 )
-update messages m
+update messages
 set body_fetched_at = null
-from forgotten f
-where m.account_id = %(account_id)s and m.id = f.message_pk
+where id = any (array(select message_pk from forgotten))
 
 -- name: try_body_lock
 -- One key of 64 bits: these locks never meet the accounts', which have two of 32, nor are they shown in account_locks.

@@ -219,8 +219,12 @@ update folders f
 set live_count = c.live, live_unseen = c.unseen
 from (
     select count(*) as live, count(*) filter (where not is_seen) as unseen
-    from messages
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
+    from (
+        select is_seen from messages
+        where account_id = %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s and deleted_at is null
+        order by folder_id, internal_date desc, id desc
+        offset 0
+    ) walked
 ) c
 where f.account_id = %(account_id)s and f.id = %(folder_id)s
   and (f.live_count, f.live_unseen) is distinct from (c.live, c.unseen)

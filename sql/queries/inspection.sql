@@ -16,4 +16,4 @@ where a.id = %(account_id)s
 select started_at, finished_at, trigger, status, worker, error_code, error_message
 from sync_runs
 where account_id = %(account_id)s and (error_code is not null or status = 'failed')
-order by started_at desc limit 1
+order by started_at desc, id desc limit 1

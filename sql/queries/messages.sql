@@ -39,7 +39,7 @@ copy incoming from stdin with (format text)
 -- to date; a tombstone lives again: after relink_incoming those that have these keys are of these messages. A live row
 -- may pass to another message where a server keeps UIDVALIDITY and should not: the body that was fetched is not its.
 with existing as (
-    -- the limit keeps this a probe of the key per row: a plan made while messages was small would read it whole
+    -- a probe of the key per row: no other index has this order, and none serves an account that is not told
     select i.uid, m.is_seen, m.live,
            m.live and coalesce(m.message_id <> i.message_id
                                or m.internal_date <> i.internal_date and m.size_bytes <> i.size_bytes, false) as passes
@@ -47,13 +47,15 @@ with existing as (
     cross join lateral (
         select is_seen, deleted_at is null as live, message_id, internal_date, size_bytes
         from messages
-        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid = i.uid
+        where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+          and uidvalidity = %(uidvalidity)s and uid between i.uid and i.uid
+        order by uid
         limit 1
     ) m
     -- in an ordinary first sync and for new mail nothing is there, and that is all that is asked
     where (select true from messages
-           where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+           where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+             and uidvalidity = %(uidvalidity)s
              and uid between (select min(uid) from incoming) and (select max(uid) from incoming)
            order by uid limit 1)
 ), stored as (
@@ -148,36 +150,42 @@ copy incoming_flags from stdin with (format text)
 
 -- name: apply_flags
 -- Only live rows that differ are written; UIDs without a row are not backfilled yet.
-with different as (
+-- The update is an insert that meets each of these rows, so its key finds them whatever is thought of the table.
+with different as materialized (
     -- a probe of the key per row, as above; deleted_at stands outside, or an index of live rows would tempt
-    select m.id, m.flags as old_flags, m.is_seen as was_seen, i.flags, i.modseq
+    select m.id, i.uid, m.internal_date, m.flags as old_flags, m.is_seen as was_seen, i.flags, i.modseq
     from incoming_flags i
     cross join lateral (
-        select id, flags, is_seen, deleted_at
+        select id, flags, is_seen, internal_date, deleted_at
         from messages
-        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid = i.uid
+        where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+          and uidvalidity = %(uidvalidity)s and uid between i.uid and i.uid
+        order by uid
         limit 1
     ) m
     where m.deleted_at is null and m.flags <> i.flags
 ), changed as (
-    update messages m
-    set flags = d.flags, modseq = coalesce(d.modseq, m.modseq), updated_at = now()
-    from different d
-    where m.account_id = %(account_id)s and m.id = d.id
-    returning m.id, m.uid, d.old_flags, m.flags, d.was_seen, m.is_seen
+    insert into messages as m (account_id, id, folder_id, uidvalidity, uid, internal_date, flags, modseq)
+    overriding system value
+    select %(account_id)s, id, %(folder_id)s, %(uidvalidity)s, uid, internal_date, flags, modseq
+    from different
+    on conflict (account_id, folder_id, uidvalidity, uid) do update
+    set flags = excluded.flags, modseq = coalesce(excluded.modseq, m.modseq), updated_at = now()
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.flags_changed', %(folder_id)s, id,
            jsonb_build_object('uid', uid, 'old', old_flags, 'new', flags)
-    from changed
+    from different
 ), counted as (
     update folders f
     set live_unseen = f.live_unseen + d.unseen
-    from (select count(*) filter (where not is_seen) - count(*) filter (where not was_seen) as unseen from changed) d
+    from (
+        select count(*) filter (where not '\Seen' = any (flags)) - count(*) filter (where not was_seen) as unseen
+        from different
+    ) d
     where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.unseen <> 0
 )
-select count(*) from changed
+select count(*) from different
 
 -- name: live_uids
 -- The UIDs of live rows as ranges, 1:4,7:7: neighbours have the same distance to their row's number. Read from
@@ -187,9 +195,16 @@ from (
     select min(uid) as first, max(uid) as last
     from (
         select uid, uid - row_number() over (order by uid) as range_of
-        from messages
-        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid >= %(lowest)s and uid <= %(highest)s and deleted_at is null
+        from (
+            -- deleted_at stands outside, or an index of live rows would tempt
+            select uid, deleted_at
+            from messages
+            where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+              and uid >= %(lowest)s and uid <= %(highest)s
+            order by uid
+            offset 0
+        ) walked
+        where deleted_at is null
     ) numbered
     group by range_of
 ) ranges
@@ -201,9 +216,15 @@ from (
     select min(uid) as first, max(uid) as last
     from (
         select uid, uid - row_number() over (order by uid) as range_of
-        from messages
-        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid >= %(lowest)s and uid <= %(highest)s and deleted_at is null and internal_date >= %(since)s
+        from (
+            select uid, deleted_at, internal_date
+            from messages
+            where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+              and uid >= %(lowest)s and uid <= %(highest)s
+            order by uid
+            offset 0
+        ) walked
+        where deleted_at is null and internal_date >= %(since)s
     ) numbered
     group by range_of
 ) ranges
@@ -211,8 +232,14 @@ from (
 -- name: count_rows
 select count(*), count(*) filter (where not is_seen), count(*) filter (where internal_date < %(since)s::timestamptz),
        count(*) filter (where uidvalidity <> %(uidvalidity)s)
-from messages
-where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
+from (
+    -- only the index of the folder's live rows has this order
+    select is_seen, internal_date, uidvalidity
+    from messages
+    where account_id = %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s and deleted_at is null
+    order by folder_id, internal_date desc, id desc
+    offset 0
+) walked
 
 -- name: lowest_uid
 select uid
@@ -245,8 +272,7 @@ with chosen as (
 ), gone as (
     update messages m
     set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
-    from chosen c
-    where m.account_id = %(account_id)s and m.id = c.id
+    where m.id = any (array(select id from chosen))
     returning m.id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
@@ -264,15 +290,15 @@ select count(*) from gone
 -- name: tombstone_folder_chunk
 -- At most 5,000 live rows of a folder, whatever their UIDVALIDITY; a value to keep is left alone.
 with chunk as (
-    select id, is_seen from messages
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and deleted_at is null
+    select id from messages
+    where account_id = %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s and deleted_at is null
       and uidvalidity is distinct from %(keep_uidvalidity)s::bigint
+    order by folder_id, internal_date desc, id desc
     limit 5000
 ), gone as (
     update messages m
     set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
-    from chunk
-    where m.account_id = %(account_id)s and m.id = chunk.id
+    where m.id = any (array(select id from chunk))
     returning m.id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
@@ -290,9 +316,15 @@ select count(*) from gone
 -- name: select_states
 -- Live rows of a UID range, for comparing with the server.
 select uid, modseq, flags, internal_date, size_bytes, parse_errors
-from messages
-where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-  and deleted_at is null and uid between %(lowest)s and %(highest)s
+from (
+    select uid, modseq, flags, internal_date, size_bytes, parse_errors, deleted_at
+    from messages
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+      and uid between %(lowest)s and %(highest)s
+    order by uid
+    offset 0
+) walked
+where deleted_at is null
 order by uid
 
 -- name: newest_messages

@@ -26,7 +26,7 @@ select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_
        m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at
 from (
     (select * from messages
-     where account_id = %(account_id)s and deleted_at is null
+     where account_id = (select %(account_id)s::bigint) and deleted_at is null
        and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
        and (%(since)s::timestamptz is null or internal_date >= %(since)s)
        and (%(folder_id)s::bigint is null or folder_id = %(folder_id)s)
@@ -41,7 +41,7 @@ from (
      limit %(count)s)
     union all
     (select * from messages
-     where account_id = %(account_id)s and deleted_at is not null and %(include_deleted)s::boolean
+     where account_id = (select %(account_id)s::bigint) and deleted_at is not null and %(include_deleted)s::boolean
        and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
        and (%(since)s::timestamptz is null or internal_date >= %(since)s)
        and (%(folder_id)s::bigint is null or folder_id = %(folder_id)s)
@@ -55,7 +55,7 @@ from (
      order by internal_date desc, id desc
      limit %(count)s)
 ) m
-join folders f on f.account_id = m.account_id and f.id = m.folder_id
+cross join lateral (select path from folders where account_id = m.account_id and id = m.folder_id limit 1) f
 order by m.internal_date desc, m.id desc
 limit %(count)s
 
@@ -71,10 +71,10 @@ select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_
                                   order by string_to_array(part, '.')::int[]), '[]')
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
-from messages m
+from (select * from messages where id = %(message_id)s limit 1) m
 join folders f on f.account_id = m.account_id and f.id = m.folder_id
 join accounts a on a.id = m.account_id
-where m.account_id = %(account_id)s and m.id = %(message_id)s and a.deleting_at is null
+where m.account_id = %(account_id)s and a.deleting_at is null
 
 -- name: list_runs_before
 -- Newest first, before a position.

@@ -8,14 +8,15 @@ with arriving as (
     from incoming
     -- in an ordinary first sync nothing is at or below the batch, and that is all that is asked
     where coalesce((select true from messages
-                    where account_id = %(account_id)s and folder_id = %(folder_id)s
+                    where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
                       and (uidvalidity, uid) <= (%(uidvalidity)s::bigint, (select max(uid) from incoming))
                     order by uidvalidity, uid limit 1),
                    (select true from messages
-                    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity > %(uidvalidity)s
+                    where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+                      and uidvalidity > %(uidvalidity)s
                     order by uidvalidity, uid limit 1))
 ), holding as (
-    -- what has these keys; the limits keep this and what follows a probe per row, as in upsert_messages
+    -- what has these keys, a probe per row, as in upsert_messages
     select a.uid, m.id, m.place, m.live,
            not m.live
            and (a.is_unread or m.parse_errors && '{headers,unstorable,unfetchable}'
@@ -26,8 +27,9 @@ with arriving as (
     cross join lateral (
         select id, ctid as place, deleted_at is null as live, message_id, internal_date, size_bytes, parse_errors
         from messages
-        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid = a.uid
+        where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+          and uidvalidity = %(uidvalidity)s and uid between a.uid and a.uid
+        order by uid
         limit 1
     ) m
 ), wanted as (
@@ -44,30 +46,36 @@ with arriving as (
         select id, folder_id = %(folder_id)s and deleted_at is not null
                    and internal_date = w.internal_date and size_bytes = w.size_bytes as is_same
         from messages
-        where account_id = %(account_id)s and message_id = w.message_id
+        where account_id = (select %(account_id)s::bigint)
+          and message_id between w.message_id and w.message_id
+        order by message_id
         limit 101
     ) m
-    where not exists (select from holding h where h.uid = w.uid and (h.live or h.is_same))
+    where w.uid not in (select uid from holding where live or is_same)
     group by w.uid
     having count(*) <= 100 and count(*) filter (where m.is_same) = 1
 ), taken as (
-    select uid, id from found f where not exists (select from holding h where h.id = f.id and h.is_same)
+    select uid, id from found where id not in (select id from holding where is_same)
 ), displaced as (
     delete from messages
     where ctid = any (array(
         select h.place from holding h
-        where not h.live and not h.is_same and not exists (select from taken t where t.id = h.id)))
+        where not h.live and not h.is_same and h.id not in (select id from taken)))
 )
 update messages m
 set uidvalidity = %(uidvalidity)s,
     -- where the key is still held, by a row that leaves it in this statement, land_relinked follows
-    uid = case when exists (select from holding h where h.uid = t.uid) then -t.uid else t.uid end
+    uid = case when t.uid in (select uid from holding) then -t.uid else t.uid end
 from taken t
-where m.account_id = %(account_id)s and m.id = t.id
+where m.id = t.id and m.id = any (array(select id from taken))
 
 -- name: land_relinked
 update messages set uid = -uid
-where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid < 0
+where id = any (array(
+    select id from messages
+    where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+      and uidvalidity = %(uidvalidity)s and uid < 0
+    order by uid))
 
 -- name: revive_unfetchable
 -- Tombstones whose messages are there again and cannot be had: their UID alone says which they are. What is known
@@ -88,8 +96,7 @@ with chosen as (
     update messages m
     set deleted_at = null, deleted_reason = null, updated_at = now(),
         parse_errors = array_remove(m.parse_errors, 'unfetchable') || '{unfetchable}'
-    from chosen c
-    where m.account_id = %(account_id)s and m.id = c.id
+    where m.id = any (array(select id from chosen))
     returning m.id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
@@ -107,16 +114,30 @@ select uid from back
 -- name: adopt_uidvalidity
 -- Unknown (0) becomes known: rows are re-keyed, nothing is reset. All or nothing, and so not in chunks: readers
 -- and the next turn may not find a folder under two values.
-with displaced as (
-    delete from messages m
-    using messages old
-    where m.account_id = %(account_id)s and m.folder_id = %(folder_id)s and m.uidvalidity = %(uidvalidity)s
-      and m.deleted_at is not null
-      and old.account_id = m.account_id and old.folder_id = m.folder_id and old.uidvalidity = 0 and old.uid = m.uid
-    returning m.id
+with unkeyed as materialized (
+    select id, uid
+    from messages
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
+    order by uid
+    offset 0
+), displaced as (
+    delete from messages
+    where ctid = any (array(
+        select m.place
+        from unkeyed u
+        cross join lateral (
+            select ctid as place, deleted_at
+            from messages
+            where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
+              and uidvalidity = %(uidvalidity)s and uid between u.uid and u.uid
+            order by uid
+            limit 1
+        ) m
+        where m.deleted_at is not null))
+    returning id
 ), rekeyed as (
     update messages set uidvalidity = %(uidvalidity)s
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = 0
+    where id = any (array(select id from unkeyed))
       -- their keys are free first
       and (select count(*) from displaced) >= 0
 ), recounted as (

@@ -62,14 +62,13 @@ with reach as (
     cross join lateral (
         select id from messages
         where account_id = %(account_id)s and deleted_at is null and internal_date < r.begins
-        order by internal_date
+        order by internal_date, id
         limit %(limit)s
     ) m
 ), gone as (
     update messages m
     set deleted_at = now(), deleted_reason = 'expired', updated_at = now()
-    from chunk
-    where m.account_id = %(account_id)s and m.id = chunk.id
+    where m.id = any (array(select id from chunk))
     returning m.id, m.folder_id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
@@ -87,41 +86,38 @@ select count(*) from gone
 
 -- name: purge_tombstones
 -- One chunk; attachments and bodies go with their rows.
-with chunk as (
-    select id from messages
+delete from messages
+where ctid = any (array(
+    select ctid from messages
     where account_id = %(account_id)s and deleted_at < now() - make_interval(secs => 86400.0 * %(days)s)
     order by deleted_at
     limit %(limit)s
-    for update skip locked
-)
-delete from messages m using chunk where m.account_id = %(account_id)s and m.id = chunk.id
+    for update skip locked))
 
 -- name: purge_runs
 -- One chunk of all accounts' finished runs, oldest first of each.
-with chunk as (
-    select r.account_id, r.id
+delete from sync_runs
+where ctid = any (array(
+    select r.place
     from accounts a
     cross join lateral (
-        select account_id, id from sync_runs
+        select ctid as place from sync_runs
         where account_id = a.id and started_at < now() - make_interval(secs => 86400.0 * %(days)s)
           and finished_at < now() - make_interval(secs => 86400.0 * %(days)s)
-        order by started_at
+        order by started_at, id
         limit %(limit)s
     ) r
-    limit %(limit)s
-)
-delete from sync_runs r using chunk where r.account_id = chunk.account_id and r.id = chunk.id
+    limit %(limit)s))
 
 -- name: purge_events
 -- One chunk, those of removed accounts too.
-with chunk as (
-    select account_id, seq from sync_events
+delete from sync_events
+where ctid = any (array(
+    select ctid from sync_events
     where occurred_at < now() - make_interval(secs => 86400.0 * %(days)s)
     order by occurred_at
     limit %(limit)s
-    for update skip locked
-)
-delete from sync_events e using chunk where e.account_id = chunk.account_id and e.seq = chunk.seq
+    for update skip locked))
 
 -- name: move_reach
 update accounts set mirrored_since = %(begins)s where id = %(account_id)s

@@ -4,16 +4,16 @@ select name, checksum from schema_migrations order by name
 -- name: has_tables
 -- Whether this schema has what the first migration makes; accounts alone may be somebody else's.
 select to_regclass(quote_ident(current_schema()) || '.accounts') is not null
-   and to_regclass(quote_ident(current_schema()) || '.account_credentials') is not null;
+   and to_regclass(quote_ident(current_schema()) || '.account_credentials') is not null
 
 -- name: quoted_schema
-select quote_ident(current_schema());
+select quote_ident(current_schema())
 
 -- name: word_alike
 -- For this transaction: all by which Postgres words the same thing in another way.
 select set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
        set_config('datestyle', 'ISO, MDY', true), set_config('intervalstyle', 'postgres', true),
-       set_config('timezone', 'UTC', true), set_config('bytea_output', 'hex', true);
+       set_config('timezone', 'UTC', true), set_config('bytea_output', 'hex', true)
 
 -- name: read_schema
 -- All that is made in this schema, as Postgres words it; names come unqualified, since the schema is first on
@@ -72,7 +72,7 @@ select 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid)
     'definition', coalesce(regexp_replace(pg_get_function_sqlbody(p.oid), '\s+', ' ', 'g'), p.prosrc))
 from pg_proc p
 join pg_language l on l.oid = p.prolang
-where p.pronamespace = (select oid from pg_namespace where nspname = current_schema()) and p.prokind in ('f', 'p');
+where p.pronamespace = (select oid from pg_namespace where nspname = current_schema()) and p.prokind in ('f', 'p')
 
 -- name: read_excess_rights
 -- What everybody, and Supabase's public roles, may do with the tables and views beyond reading. To let them read
@@ -87,7 +87,7 @@ where c.relnamespace = (select oid from pg_namespace where nspname = current_sch
   and (x.grantee = 0 or r.rolname in ('anon', 'authenticated'))
   and (x.privilege_type <> 'SELECT' or c.relname = 'account_credentials')
 group by 1, 2
-order by 1, 2;
+order by 1, 2
 
 -- name: read_identities
 -- Of each identity column the highest number that is in use, as far as an index tells it at once, and the last
@@ -113,4 +113,4 @@ with highest (name, number) as (
 select name, number, sequence
 from given
 where number > coalesce(pg_sequence_last_value(sequence::regclass), 0) and sequence is not null
-order by name;
+order by name

@@ -61,7 +61,7 @@ with abandoned as (
     update sync_runs
     set status = 'failed', error_code = 'abandoned', finished_at = clock_timestamp(),
         error_message = 'the process ended in the middle of this run'
-    where account_id = %(account_id)s and status = 'running'
+    where account_id = (select %(account_id)s::bigint) and status = 'running'
 ), bucket as (
     select a.id,
            least(%(burst)s, coalesce(a.throttle_tokens, %(burst)s)
@@ -157,13 +157,13 @@ update sync_runs
 set status = %(status)s, finished_at = clock_timestamp(), folders = %(folders)s, messages_new = %(messages_new)s,
     flags_changed = %(flags_changed)s, messages_deleted = %(messages_deleted)s, imap_commands = %(imap_commands)s,
     bytes_in = %(bytes_in)s, error_code = %(error_code)s, error_message = %(error_message)s
-where account_id = %(account_id)s and id = %(run_id)s
+where account_id = (select %(account_id)s::bigint) and id = %(run_id)s
 
 -- name: list_runs
 select id, trigger, status, worker, started_at, finished_at, folders, messages_new, flags_changed, messages_deleted,
        imap_commands, bytes_in, error_code, error_message
 from sync_runs where account_id = %(account_id)s
-order by started_at desc limit %(limit)s
+order by started_at desc, id desc limit %(limit)s
 
 -- name: worker_beat
 insert into workers (worker, version) values (%(worker)s, %(version)s)

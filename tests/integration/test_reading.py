@@ -120,4 +120,4 @@ def test_the_horizon_waits_for_who_may_still_write(
 def test_the_api_plans_for_the_values_that_are_given(conn: Connection, settings: Settings) -> None:
     assert conn.execute("show plan_cache_mode").fetchone() == ("force_custom_plan",)
     with db.connect(settings, "worker") as other:
-        assert other.execute("show plan_cache_mode").fetchone() == ("auto",)
+        assert other.execute("show plan_cache_mode").fetchone() == ("force_generic_plan",)

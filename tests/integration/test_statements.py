@@ -159,6 +159,6 @@ def test_what_runs_for_every_batch_finds_rows_by_their_key_before_there_are_stat
     for name, more in calls.items():
         rows = prepared.execute(b"explain (costs off) " + text_of(name).encode(), key | more).fetchall()
         plan = "\n".join(line for (line,) in rows)
-        assert "using messages_account_id_folder_id_uidvalidity_uid" in plan, f"{name}\n{plan}"
+        assert "using messages_folder_id_account_id_uidvalidity_uid_key" in plan, f"{name}\n{plan}"
         assert "Seq Scan on messages" not in plan, f"{name}\n{plan}"
         assert "using messages_folder_newest" not in plan, f"{name}\n{plan}"

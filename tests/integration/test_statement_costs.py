@@ -1,0 +1,246 @@
+"""Every named statement costs what its rows cost, whatever the planner's statistics say (SPEC §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from mailsync.config import Settings
+from mailsync.store import db, schema
+from mailsync.store.queries import statements
+from tests.integration import lived
+from tests.integration.statement_costs import measure, outline
+from tests.integration.statement_samples import common, samples
+from tests.servers.postgres import SCHEMA, PostgresServer
+
+# Blocks of 8 KiB, read or found in memory, with those of temporary tables and of what foreign keys look up: a
+# constant, and so many for each row that the statement is for (some 1.3 times what was measured). No node of
+# a plan may look at more rows than that either.
+LIMITS: dict[str, tuple[int, int]] = {
+    "reserve_account_slot": (10, 0),
+    "count_accounts": (20, 2),
+    "insert_account": (20, 0),
+    "seal_password": (20, 0),
+    "select_credentials": (20, 3),
+    "account_exists": (20, 0),
+    "find_account_to_remove": (20, 0),
+    "forget_rejected_password": (60, 0),
+    "find_account": (20, 0),
+    "wake_worker": (10, 0),
+    "make_due": (40, 0),
+    "pause_account": (40, 0),
+    "resume_account": (40, 0),
+    "lock_account_settings": (20, 0),
+    "save_account_settings": (40, 0),
+    "mark_account_deleting": (40, 0),
+    "reset_account": (60, 5),
+    "reset_folder_cursors": (60, 5),
+    "emit_event": (20, 0),
+    "delete_account_messages": (50, 17),
+    "delete_account_runs": (50, 6),
+    "delete_account_events": (50, 3),
+    "delete_account_folders": (50, 3),
+    "delete_account_credentials": (10, 0),
+    "delete_account": (40, 0),
+    "list_accounts_after": (20, 7),
+    "find_removal": (20, 0),
+    "list_account_status": (50, 2),
+    "load_body": (30, 0),
+    "account_of_message": (40, 0),
+    "locate_message": (30, 0),
+    "load_attachment": (20, 0),
+    "store_body": (80, 0),
+    "hold_mailbox": (20, 0),
+    "forget_bodies": (50, 30),
+    "try_body_lock": (10, 0),
+    "queue_for_body": (10, 0),
+    "unlock_body": (10, 0),
+    "lock_credentials": (20, 2),
+    "reseal_credentials": (20, 0),
+    "release_names": (60, 25),
+    "rename_folders": (60, 25),
+    "upsert_folders": (60, 25),
+    "mark_unlisted_folders": (60, 25),
+    "restart_grace": (60, 0),
+    "newest_states": (50, 2),
+    "select_folders": (60, 5),
+    "note_polled": (60, 25),
+    "choose_folder": (60, 0),
+    "note_sizes": (60, 25),
+    "begin_initial": (60, 0),
+    "rearm_folders": (60, 25),
+    "advance_initial": (60, 0),
+    "note_remaining": (60, 0),
+    "finish_initial": (60, 0),
+    "advance_new": (60, 0),
+    "save_compared": (60, 0),
+    "save_reconciled": (60, 0),
+    "suspect_deletion": (60, 0),
+    "recount_folder": (100, 7),
+    "note_folder_error": (60, 0),
+    "forget_retries": (60, 25),
+    "restart_folder": (60, 5),
+    "clear_folder_cursors": (60, 5),
+    "check_account": (40, 0),
+    "last_failure": (60, 1),
+    "try_lock": (10, 0),
+    "set_lock_wait": (10, 0),
+    "queue_for_lock": (10, 0),
+    "unlock": (10, 0),
+    "beat": (40, 0),
+    "lock_is_wanted": (40, 0),
+    "lock_holder": (40, 0),
+    "end_stale_holder": (50, 0),
+    "backend_is_alive": (20, 0),
+    "upsert_messages": (80, 84),
+    "apply_flags": (50, 51),
+    "live_uids": (50, 3),
+    "live_uids_since": (50, 2),
+    "count_rows": (150, 9),
+    "lowest_uid": (50, 0),
+    "newest_uid": (50, 2),
+    "tombstone_uids": (50, 53),
+    "tombstone_folder_chunk": (50, 61),
+    "select_states": (50, 3),
+    "newest_messages": (50, 40),
+    "note_attempt": (30, 0),
+    "explain_attempts": (20, 9),
+    "open_attempts": (20, 3),
+    "forget_attempts": (20, 2),
+    "forget_batches": (20, 2),
+    "add_to_counters": (20, 0),
+    "read_counters": (20, 1),
+    "read_account_figures": (50, 2),
+    "read_state_figures": (50, 1),
+    "only_read": (10, 0),
+    "plan_for_values": (10, 0),
+    "find_listed_account": (20, 0),
+    "find_listed_folder": (60, 5),
+    "read_message": (30, 0),
+    "list_runs_before": (50, 5),
+    "list_events_after": (50, 2),
+    "list_account_events_after": (50, 2),
+    "feed_horizon": (10, 0),
+    "relink_incoming": (50, 29),
+    "land_relinked": (50, 68),
+    "revive_unfetchable": (50, 62),
+    "adopt_uidvalidity": (50, 45),
+    "look_at_retention": (20, 0),
+    "claim_retention": (10, 0),
+    "release_retention": (10, 0),
+    "begin_retention": (20, 0),
+    "finish_retention": (20, 0),
+    "hasten_retention": (20, 0),
+    "accounts_to_remove": (20, 0),
+    "accounts_to_tidy": (20, 2),
+    "expire_rows": (50, 47),
+    "purge_tombstones": (50, 15),
+    "purge_runs": (50, 6),
+    "purge_events": (50, 4),
+    "move_reach": (40, 0),
+    "reopen_folders": (60, 25),
+    "applied_migrations": (20, 1),
+    "database_now": (10, 0),
+    "claim_account": (20, 2),
+    "seconds_until_due": (20, 2),
+    "accounts_to_backfill": (40, 10),
+    "postpone_account": (40, 0),
+    "begin_turn": (40, 10),
+    "end_turn": (40, 0),
+    "leave_turn": (40, 0),
+    "start_run": (40, 0),
+    "finish_run": (40, 0),
+    "list_runs": (50, 4),
+    "worker_beat": (20, 0),
+    "list_workers": (20, 0),
+    "forget_worker": (20, 0),
+    "list_messages": (700, 4),
+    "count_without_content": (20, 2),
+    "plan_retries": (20, 9),
+    "replan_retries": (50, 9),
+    "due_retries": (20, 8),
+    "note_retry": (20, 0),
+    "cancel_retry": (20, 0),
+    "retry_now": (20, 9),
+    "announce_content": (40, 0),
+    "note_isolation": (20, 0),
+    "take_back_isolation": (20, 0),
+    "blame_message": (20, 0),
+    "tables_to_analyse": (3_000, 0),
+    "has_tables": (20, 0),
+    "quoted_schema": (10, 0),
+    "word_alike": (10, 0),
+    "read_schema": (6_000, 0),
+    "read_excess_rights": (3_000, 0),
+    "read_identities": (200, 0),
+}
+
+# what EXPLAIN does not take; none of them reads a table
+UTILITY = {
+    "create_incoming",
+    "copy_incoming",
+    "create_incoming_flags",
+    "copy_incoming_flags",
+    "listen_for_wake",
+}
+
+# the API's pool alone runs these, and plans them for their values (plan_for_values)
+CUSTOM_ONLY = {"list_messages"}
+
+SERVERS = [
+    pytest.param("postgres", id="18"),
+    pytest.param("debian_postgres", id="debian", marks=pytest.mark.needs("initdb")),
+]
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh database on one of both servers."""
+    server: PostgresServer = request.getfixturevalue(request.param)
+    with server.new_database(template=None) as url:
+        yield url
+
+
+def test_every_statement_has_a_sample_and_a_limit() -> None:
+    known = lived.Lived(1, 2, 3, dict.fromkeys(lived.PATHS, 1), 1)
+    named = set(statements()) - UTILITY
+    assert set(samples(known)) == named
+    assert set(LIMITS) == named
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("state", [*reversed(lived.STATES)])
+@pytest.mark.parametrize("empty_url", SERVERS, indirect=True)
+def test_cost_is_bounded_by_rows(empty_url: str, state: str) -> None:
+    settings = Settings(database_url=empty_url)
+    with db.connect(settings, "test") as conn:
+        schema.migrate(conn, settings)
+    with psycopg.connect(empty_url, autocommit=True) as filling:
+        filling.execute(f"set search_path to {SCHEMA}, public".encode())
+        found = lived.fill(filling, state)
+    with db.connect(settings, "test") as conn:
+        for name in ("create_incoming", "create_incoming_flags"):
+            conn.execute(statements()[name])
+        wrong = [line for mode in ("generic", "custom") for line in objections(conn, found, mode)]
+    assert not wrong, "\n\n".join(wrong)
+
+
+def objections(conn: db.Connection, found: lived.Lived, mode: str) -> Iterator[str]:
+    """Which samples cost more than they may, with their plans."""
+    conn.execute(f"set plan_cache_mode = force_{mode}_plan".encode())
+    for name, of_statement in samples(found).items():
+        if mode == "generic" and name in CUSTOM_ONLY:
+            continue
+        constant, per_row = LIMITS[name]
+        for number, sample in enumerate(of_statement):
+            values = {**common(found), **sample.values}
+            cost = measure(conn, statements()[name].as_string(None), values, before=sample.before)
+            most = constant + per_row * sample.rows
+            if cost.blocks > most or cost.rows > most:
+                yield (
+                    f"{name}, sample {number}, {mode} plan: {cost.blocks} blocks, {cost.rows:.0f} rows seen,"
+                    f" {most:.0f} allowed for {sample.rows} rows\n{cost.by_relation}\n"
+                    + "\n".join(outline(cost.plan))
+                )
