@@ -32,10 +32,10 @@ _ALWAYS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
 }
-# Statistics may be from before an account came, or from when a table was empty. With these settings, whatever
-# has an index in the order that is asked for is read by that index; sorts and scans are left to the rest. Plans
-# are made for any account, those of foreign keys too: an account that statistics do not know counts as one
-# row, which any index seems to serve.
+# Statistics may be from before an account came, or from when a table was empty. With these settings, what
+# has an index in the order that is asked for is read by that index; sorts and scans are left to the rest.
+# Plans are made for any account, those of foreign keys too: an account that statistics do not know counts
+# as one row, which any index seems to serve.
 _PLAN_BY_INDEX = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
