@@ -20,9 +20,16 @@ where a.retry_at is null
 -- What a folder's plans should be, by its rows: whatever made or took a row without content.
 with bare as materialized (
     select uid
-    from messages
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-      and deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+    from (
+        -- an order that the index of these rows alone has
+        select uid, uidvalidity
+        from messages
+        where account_id between %(account_id)s and %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s
+          and deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+        order by account_id, folder_id, uid
+        offset 0
+    ) m
+    where uidvalidity = %(uidvalidity)s
 ), planned as materialized (
     select uid
     from fetch_attempts
@@ -74,8 +81,17 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 
 -- name: cancel_retry
 delete from fetch_attempts
-where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid = %(uid)s
-  and retry_at is not null
+where ctid = any (array(
+    -- retry_at stands outside, or the index of all plans would tempt
+    select place
+    from (
+        select ctid as place, retry_at
+        from fetch_attempts
+        where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+          and uid = %(uid)s
+        limit 1
+    ) a
+    where retry_at is not null))
 
 -- name: retry_now
 -- A person asks for everything.
@@ -96,8 +112,16 @@ with whole as materialized (
     where deleted_at is null and not parse_errors && '{unfetchable,unstorable}'
 ), cancelled as (
     delete from fetch_attempts
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid = %(uid)s
-      and retry_at is not null and (select true from whole)
+    where ctid = any (array(
+        select place
+        from (
+            select ctid as place, retry_at
+            from fetch_attempts
+            where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+              and uid = %(uid)s
+            limit 1
+        ) a
+        where retry_at is not null and (select true from whole)))
 )
 insert into sync_events (account_id, type, folder_id, message_pk, data)
 select %(account_id)s, 'message.updated', %(folder_id)s, id, jsonb_build_object('uid', %(uid)s::bigint) from whole
