@@ -3,8 +3,9 @@
 SHELL := /bin/sh
 VENV := .venv/bin
 STAMP := .venv/.made-from-setup.cfg
-# six, since most tests wait more than they work; one test at a time, so that no worker gets all the long ones
-PYTEST := $(VENV)/python -m pytest -n 6 --maxschedchunk=1
+# Six, since most tests wait more than they work; one test at a time, so that no worker gets all the long ones.
+# With bytecode, since each of the processes compiles all modules without.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m pytest -n 6 --maxschedchunk=1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test torture contract check lint bench clean programs
