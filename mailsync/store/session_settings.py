@@ -86,8 +86,8 @@ def _statement(settings: dict[str, str], schema: str | None) -> sql.Composed:
     if schema is not None:
         calls.append(
             sql.SQL(
-                "set_config('search_path',"
-                " quote_ident({schema}) || ', ' || current_setting('search_path'), false)"
+                "set_config('search_path', concat_ws(', ',"
+                " quote_ident({schema}), nullif(btrim(current_setting('search_path')), '')), false)"
             ).format(schema=schema)
         )
     return sql.SQL("select {}").format(sql.SQL(", ").join(calls))

@@ -159,3 +159,14 @@ def test_what_a_session_needs_is_set_and_what_is_the_administrators_stays(
         assert {name: row[0] for name, row in shown.items() if row} == expected
     with db.connect(settings_for(database_url), "test", statement_timeout=7) as conn:
         assert conn.execute("show statement_timeout").fetchone() == ("7s",)
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_search_path_leaves_the_schema_alone_on_it(
+    path: str, database: Database, database_url: str
+) -> None:
+    database.execute("select set_config('search_path', %s, false)", [path])
+    database.execute(f"alter database {database.info.dbname} set search_path from current".encode())
+    with db.connect(settings_for(database_url), "test") as conn:
+        assert value(conn, "show search_path") == "mailsync"
+        assert value(conn, "select current_schema()") == "mailsync"
