@@ -26,12 +26,14 @@ from mailsync.engine.turn import StopSignal
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     Busy,
+    ConfigError,
     DatabaseSlow,
     DatabaseUnavailable,
     LockLost,
     MailsyncError,
     NotFound,
     OutOfTokens,
+    SchemaError,
     TurnOver,
 )
 from mailsync.logs import redact
@@ -105,9 +107,9 @@ class Worker:
                         self._serving = True
                         self._serve(engine, once)
                     return
-                except (DatabaseUnavailable, LockLost) as error:
-                    self._serving = False
-                    if once:
+                except MailsyncError as error:
+                    waits, self._serving = self._waits_for(error), False
+                    if once or not waits:
                         raise
                     if self._outage.is_first:
                         unreached(error)
@@ -116,6 +118,12 @@ class Worker:
             self.sessions.close()
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._say_ended()
+
+    def _waits_for(self, error: MailsyncError) -> bool:
+        if isinstance(error, DatabaseUnavailable | LockLost):
+            return True
+        # whatever else Postgres refuses to a worker that has served: a right, a damaged index
+        return self._serving and not isinstance(error, SchemaError | ConfigError)
 
     # -- passes ---------------------------------------------------------------------------------------
 

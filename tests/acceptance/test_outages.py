@@ -114,6 +114,30 @@ def test_a_read_only_database_costs_no_login_at_all(
     assert scripted.journal.counts(user.name)["LOGIN"] <= logins + 1
 
 
+@pytest.mark.parametrize("state", ["42501", "XX001"])
+def test_a_database_that_fails_in_an_unforeseen_way_is_waited_for_too(
+    state: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s", LOG_LEVEL="DEBUG", LOG_FORMAT="json")
+    worker.wait_for(lambda: is_healthy(database, account))
+    database.execute(FULL.replace("53100", state).encode())
+    database.execute(
+        "create trigger no_space before update on accounts for each row execute function no_space()"
+    )
+    worker.wait_for(lambda: len(delays(worker)) >= 3)
+    assert delays(worker)[:3] == [1, 2, 4]
+    assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
+
+    make_room(database)
+    user.folder("INBOX").add(mail.message(1))
+    worker.wait_for(lambda: live_uids(database, account) == [1])
+    worker.wait_for("Database connected again")
+    worker.terminate()
+    assert worker.wait() == 0
+
+
 def test_a_worker_that_may_not_write_is_not_ready_and_says_why(
     database: Database, start_worker: StartWorker
 ) -> None:
