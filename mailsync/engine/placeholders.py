@@ -22,10 +22,11 @@ from mailsync.uids import UidSet
 log = logging.getLogger(__name__)
 
 MOST_A_TURN = 10
+_MOST_FOR_A_PERSON = 1_000
 
 
 def ask_again(turn: Turn, *, now: bool = False) -> None:
-    """Ask for the messages that are due, at most :data:`MOST_A_TURN`, each alone; `now` makes all due.
+    """Ask for the messages that are due, at most :data:`MOST_A_TURN`, each alone; `now` asks for all.
 
     One that comes whole is announced by ``message.updated``.
     """
@@ -33,7 +34,7 @@ def ask_again(turn: Turn, *, now: bool = False) -> None:
         return
     if now:
         attempts.retry_now(turn.conn, turn.account.id)
-    due = attempts.due_retries(turn.conn, turn.account.id, MOST_A_TURN)
+    due = attempts.due_retries(turn.conn, turn.account.id, _MOST_FOR_A_PERSON if now else MOST_A_TURN)
     if not due:
         return
     turn.working()

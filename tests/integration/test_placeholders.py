@@ -165,6 +165,20 @@ def test_a_turn_asks_for_a_few_of_them_and_a_quiet_tick_for_none(
         assert tick(mirror, scripted).of_the_work == QUIET
 
 
+def test_a_full_sync_asks_for_all_of_them(database_url: str, scripted: ScriptedServer, user: Account) -> None:
+    count = 2 * placeholders.MOST_A_TURN + 1
+    letters(user, count)
+    scripted.on("UID FETCH", leave_out)
+    with Mirror(database_url, scripted, user) as mirror:
+        for turn in (mirror.hot, mirror.fill, mirror.fill):
+            turn()
+        assert set(mirror.rows().values()) == {BARE}
+        scripted.off("UID FETCH")
+        catch_up(mirror.engine, mirror.account_id, wait=5.0, full=True)
+        assert set(mirror.rows().values()) == {()}
+        assert mirror.state == ("healthy", None)
+
+
 def test_too_few_commands_put_it_off_and_spend_nothing_on_it(
     scripted: ScriptedServer, mirror: Mirror
 ) -> None:
