@@ -22,7 +22,7 @@ from mailsync.engine.counters import Counters
 from mailsync.engine.cycle import fill_work, hot_work, take_turn
 from mailsync.engine.retention import Retention
 from mailsync.engine.sessions import Sessions
-from mailsync.engine.turn import StopSignal
+from mailsync.engine.turn import IsolationKey, StopSignal
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     Busy,
@@ -63,6 +63,7 @@ class Worker:
         self.sessions = Sessions(settings, hidden=hidden)
         self.counters = Counters()
         self.retention = Retention()
+        self._to_take_back: set[IsolationKey] = set()
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
         self._filled: dict[int, float] = {}
@@ -251,6 +252,7 @@ class Worker:
             counters=self.counters,
             stop=self.stop,
             on_alive=lambda: systemd.notify("WATCHDOG=1"),
+            to_take_back=self._to_take_back,
         )
 
     def _alive(self, engine: Engine) -> None:

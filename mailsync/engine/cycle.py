@@ -90,6 +90,7 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
             chance=engine.chance,
             on_progress=engine.on_progress,
             on_alive=engine.on_alive,
+            to_take_back=engine.to_take_back,
         )
         throttle = Throttle(loaded.tokens, settings.imap_max_commands_per_minute, floor)
         if turn.account.paused_at or turn.account.deleting_at:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mailsync.engine.turn import Turn
+from mailsync.engine.turn import IsolationKey, Turn
 from mailsync.errors import (
     DatabaseSlow,
     DatabaseUnavailable,
@@ -114,6 +114,10 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
     """The message, or a placeholder; None if another connection has to prove that it is to blame."""
     # what is not even asked for must not count
     turn.session.check_budget()
+    key = _key(folder, uid)
+    if key in turn.to_take_back:
+        attempts.take_back_isolation(turn.conn, folder, uid)
+        turn.to_take_back.discard(key)
     known = attempts.note_isolation(turn.conn, folder, uid)
     if known.failures >= _CONNECTIONS:
         return _given_up(folder, uid)
@@ -121,9 +125,10 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
     deadly = known.tries - 1 - known.failures >= _MOST_DEATHS
     with _blaming(turn, folder, uid):
         message = ask(turn, uid, least=deadly)
+        if message is not None:
+            # what happens from here on, a refused commit for one, says nothing about the message
+            attempts.forget_attempts(turn.conn, folder, uid, uid)
     if message is not None:
-        # what happens from here on, a refused commit for one, says nothing about the message
-        attempts.forget_attempts(turn.conn, folder, uid, uid)
         return without_content(message, "unfetchable") if deadly else message
     turn.needs_new_session = True
     failures = attempts.blame_message(turn.conn, folder, uid, "no readable answer")
@@ -143,10 +148,16 @@ def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
         if isinstance(error, DatabaseSlow):
             # the connection is kept, so that this can be written
             attempts.take_back_isolation(turn.conn, folder, uid)
+        else:
+            turn.to_take_back.add(_key(folder, uid))
         raise
     except MailsyncError:
         attempts.take_back_isolation(turn.conn, folder, uid)
         raise
+
+
+def _key(folder: FolderState, uid: int) -> IsolationKey:
+    return folder.account_id, folder.id, folder.uidvalidity, uid
 
 
 def _given_up(folder: FolderState, uid: int) -> Message:

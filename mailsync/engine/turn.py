@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _STOP_GRACE = 5.0
 
+IsolationKey = tuple[int, int, int, int]
+"""Account, folder, UIDVALIDITY and UID of a message that is asked for alone."""
+
 
 class StopSignal:
     """Whether, and since when (monotonic seconds), the process is asked to stop."""
@@ -70,6 +73,7 @@ class Turn:
     chance: Callable[[], float]
     on_progress: Callable[[Turn], None]
     on_alive: Callable[[], None]
+    to_take_back: set[IsolationKey] = field(default_factory=set)
     folders: list[FolderState] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     run_id: int | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
 from mailsync.engine.sessions import Sessions
-from mailsync.engine.turn import StopSignal, Turn
+from mailsync.engine.turn import IsolationKey, StopSignal, Turn
 from mailsync.errors import MailsyncError
 from mailsync.store.db import Connection
 
@@ -19,7 +19,8 @@ class Engine:
     """What turns need of the process: its connection, its kept sessions, and how it is told to stop.
 
     `chance` gives numbers in 0 … 1 that spread backoffs and safety nets. `on_progress` is called at every
-    batch, `on_alive` at least once a second, also while a turn waits for its server.
+    batch, `on_alive` at least once a second, also while a turn waits for its server. `to_take_back` are the
+    requests for single messages that a lost database ended, until that can be written.
     """
 
     conn: Connection
@@ -31,6 +32,7 @@ class Engine:
     chance: Callable[[], float] = random.random
     on_progress: Callable[[Turn], None] = lambda turn: None
     on_alive: Callable[[], None] = lambda: None
+    to_take_back: set[IsolationKey] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from mailsync.engine import placeholders
 from mailsync.engine.catch_up import catch_up
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
-from mailsync.store import attempts
+from mailsync.store import attempts, db
 from mailsync.uids import UidSet
 from tests.integration.costs import QUIET, tick
 from tests.integration.stored import assert_counts_are_true
@@ -239,6 +239,30 @@ def test_a_process_that_dies_of_a_message_asks_for_its_size_alone_in_the_end(
 
     mirror.hot()
     assert mirror.rows()[5] == (), "it is asked for again as any other"
+
+
+def test_a_database_that_is_lost_while_a_message_is_asked_for_alone_is_no_death_of_it(
+    scripted: ScriptedServer, user: Account, mirror: Mirror
+) -> None:
+    mirror.settle()
+    letters(user, 1)
+    attempts.note_attempt(mirror.conn, mirror.folder(), UidSet([(5, 5)]))
+
+    def lose(request: Request) -> bytes:
+        with db.connect(mirror.settings, "test") as person:
+            person.execute("select pg_terminate_backend(%s, 60000)", [mirror.conn.info.backend_pid])
+        return request.default()
+
+    for _ in range(4):
+        scripted.on("UID FETCH", at(5, lose), times=1)
+        assert isinstance(mirror.hot(), DatabaseUnavailable | LockLost)
+        mirror.conn = mirror.engine.conn = db.connect(mirror.settings, "test")
+        # a turn that loses its database gives nothing back
+        mirror.conn.execute("update accounts set throttle_tokens = null")
+    scripted.off("UID FETCH")
+    mirror.hot()
+    assert mirror.rows()[5] == ()
+    assert mirror.value("select count(*) from fetch_attempts") == 0
 
 
 def test_what_ends_a_request_for_one_message_and_is_not_its_fault_is_no_blame(
