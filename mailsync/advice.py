@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 _WAITS = "Nothing now: it is tried again by itself"
@@ -51,5 +52,5 @@ _OTHERWISE = "Look at `mailsync check-account {email}`"
 
 
 def action_for(reason: str | None, email: str) -> str:
-    """What helps an account whose state has this reason."""
-    return ACTIONS.get(reason or "", _OTHERWISE).replace("{email}", email)
+    """What helps an account whose state has this reason; a command in it can be pasted into a shell."""
+    return ACTIONS.get(reason or "", _OTHERWISE).replace("{email}", shlex.quote(email))

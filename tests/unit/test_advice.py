@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from mailsync import errors
@@ -27,10 +28,13 @@ def test_what_can_end_a_turn_has_its_sentence() -> None:
 
 
 def test_the_address_stands_in_the_command() -> None:
-    assert "`mailsync reset-account {ann}@example.test`" in action_for("stuck", "{ann}@example.test")
+    assert "`mailsync reset-account %ann@example.test`" in action_for("stuck", "%ann@example.test")
     assert (
         action_for("something new", "ann@example.test") == "Look at `mailsync check-account ann@example.test`"
     )
     assert action_for(None, "ann@example.test")
+    # a shell would read it otherwise
+    for email in ("{ann}@example.test", "ann's@example.test", "$ann|mail@example.test"):
+        assert f"`mailsync reset-account {shlex.quote(email)}`" in action_for("stuck", email)
     for action in ACTIONS.values():
         assert "\n" not in action and not action.endswith(".")
