@@ -104,7 +104,7 @@ class Worker:
                         ready()
                         starting, ready = _nothing, _nothing
                         self._outage.connected()
-                        systemd.notify("READY=1\nSTATUS=Poll loop running")
+                        systemd.notify(f"READY=1\nSTATUS=Poll loop running{self._patience()}")
                         self._serving = True
                         self._serve(engine, once)
                     return
@@ -119,6 +119,11 @@ class Worker:
             self.sessions.close()
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._say_ended()
+
+    def _patience(self) -> str:
+        """What makes systemd's watchdog wait for the longest statement, during which nobody is told anything."""
+        given, needed = systemd.watchdog(), 2 * self.settings.statement_timeout
+        return f"\nWATCHDOG_USEC={int(needed * 1_000_000)}" if given and given < needed else ""
 
     def _waits_for(self, error: MailsyncError) -> bool:
         if isinstance(error, DatabaseUnavailable | LockLost):

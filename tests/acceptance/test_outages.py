@@ -249,6 +249,26 @@ def test_systemd_is_kept_patient_with_a_start_that_waits_and_hears_why(
             assert heard.startswith(("EXTEND_TIMEOUT_USEC", "STATUS=Waiting")), heard
 
 
+@pytest.mark.parametrize(
+    ("limit", "more"), [("60s", ""), ("10min", "\nWATCHDOG_USEC=1200000000")], ids=["default", "long"]
+)
+def test_systemd_does_not_end_a_worker_for_a_statement_that_may_take_so_long(
+    limit: str, more: str, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(run_directory.PATIENCE)
+        start_worker(
+            NOTIFY_SOCKET=str(tmp_path / "notify"),
+            WATCHDOG_USEC="120000000",
+            STATEMENT_TIMEOUT=limit,
+            LOCK_STALE_AFTER="1h",
+        )
+        while not (heard := listener.recv(1000).decode()).startswith("READY=1"):
+            pass
+        assert heard == f"READY=1\nSTATUS=Poll loop running{more}"
+
+
 def test_a_state_is_logged_with_the_account_and_as_loud_as_it_is_bad(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
