@@ -121,7 +121,7 @@ class Worker:
             self._say_ended()
 
     def _patience(self) -> str:
-        """What makes systemd's watchdog wait for the longest statement, during which nobody is told anything."""
+        """What makes systemd's watchdog wait for the longest statement, which is silence."""
         given, needed = systemd.watchdog(), 2 * self.settings.statement_timeout
         return f"\nWATCHDOG_USEC={int(needed * 1_000_000)}" if given and given < needed else ""
 
@@ -195,7 +195,12 @@ class Worker:
             if due is not None and not to_the_end:
                 work = replace(work, limit=min(work.limit, max(0.0, due)))
             began = time.monotonic()
-            ended = self._turn(engine, account_id, work)
+            try:
+                ended = self._turn(engine, account_id, work)
+            except MailsyncError:
+                # the database may fail this account alone: it goes behind all others
+                self._filled[account_id] = max(self._filled.values()) + _SLICE
+                raise
             self._filled[account_id] += time.monotonic() - began
             if ended is None:
                 # complete: let the hot pass compare and say so at once

@@ -89,6 +89,24 @@ def test_a_full_database_is_said_once_and_costs_fewer_logins_the_longer_it_lasts
     assert worker.wait() == 0
 
 
+def test_an_account_that_the_database_always_fails_goes_behind_the_first_syncs_of_others(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    failed, other = scripted.new_user(), scripted.new_user()
+    for user, count in ((failed, 20), (other, 6000)):
+        for n in range(count):
+            user.folder("INBOX").add(mail.message(n))
+    accounts = [add_account(mailsync, scripted, each) for each in (failed, other)]
+    database.execute(FULL.replace("53100", "53200").encode())
+    database.execute(
+        "create trigger no_space before insert on messages for each row"
+        f" when (new.account_id = {accounts[0]}) execute function no_space()".encode()
+    )
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: len(live_uids(database, accounts[1])) == 6000)
+    assert live_uids(database, accounts[0]) == []
+
+
 def test_a_read_only_database_costs_no_login_at_all(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
