@@ -8,7 +8,7 @@ STAMP := .venv/.made-from-setup.cfg
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m pytest -n 6 --maxschedchunk=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test torture contract check lint bench clean programs
+.PHONY: help demo dev test long torture contract check lint bench clean programs
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -19,8 +19,11 @@ demo: $(STAMP) ## a sample mailbox becomes rows, on this machine, in a few secon
 dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own
 	@$(VENV)/mailsync dev
 
-test: $(STAMP) programs ## all tests, against real servers
-	@$(PYTEST)
+test: $(STAMP) programs ## the tests, against real servers; all but the long ones
+	@$(PYTEST) -m "not long"
+
+long: $(STAMP) programs ## the tests that take half a minute or more
+	@$(PYTEST) -m long
 
 torture: $(STAMP) programs ## some minutes of random mail clients against the mirror (ARGS="--seed 7")
 	@$(VENV)/python -m tests.model.torture $(ARGS)
@@ -28,7 +31,7 @@ torture: $(STAMP) programs ## some minutes of random mail clients against the mi
 contract: $(STAMP) programs ## the API against its description, for long (EXAMPLES=100 SEED=1)
 	@CONTRACT_EXAMPLES=$(or $(EXAMPLES),100) CONTRACT_SEED=$(SEED) $(VENV)/python -m pytest -q -rP tests/acceptance/test_api_contract.py
 
-check: lint test ## what CI runs: style, types, layers, all tests
+check: lint test long ## what CI runs: style, types, layers, all tests
 
 lint: $(STAMP)
 	$(VENV)/ruff check .
