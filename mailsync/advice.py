@@ -1,4 +1,4 @@
-"""What a person can do about an account, by the reason of its state (SPEC §12): one sentence for each."""
+"""The step that helps an account, by the reason of its state (SPEC §12): one sentence for each reason."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ ACTIONS: Mapping[str, str] = {
     "protocol": f"{_WAITS}; if it lasts, look for the answer in `mailsync check-account {{email}}`",
     "error": f"{_WAITS}; the log of the worker has the traceback",
     "rows_refused": f"{_WAITS}; the log of the worker has the error",
-    "schema": "Bring the schema up to date: `mailsync migrate`",
-    "database_slow": f"{_WAITS}; look at the load of Postgres, and whether its tables are analysed",
+    "schema": "Bring the schema up to date: `mailsync migrate`; `mailsync preflight` names what is missing",
+    "database_slow": (
+        f"{_WAITS}; pg_stat_activity shows what else Postgres does,"
+        " pg_stat_user_tables when its tables were analysed"
+    ),
     "unreadable_messages": (
-        "See which messages its server does not give in `mailsync verify {email}`; they are tried again"
+        "See which messages have no content in `mailsync verify {email}`; they are asked for again"
     ),
     "folder_error": (
         "See which folder is refused in `mailsync list-folders {email}`;"
@@ -46,11 +49,14 @@ ACTIONS: Mapping[str, str] = {
     ),
     "stale": "Start a worker, or see why it stands still: `mailsync status` shows them",
 }
-"""Reason → what helps; ``{email}`` stands for the account's address."""
+"""Reason → the step that helps; ``{email}`` is replaced by the account's address."""
 
 _OTHERWISE = "Look at `mailsync check-account {email}`"
 
 
 def action_for(reason: str | None, email: str) -> str:
-    """What helps an account whose state has this reason; a command in it can be pasted into a shell."""
+    """Return the step that helps an account whose state has this reason; an unknown reason has one too.
+
+    A command in it can be pasted into a shell.
+    """
     return ACTIONS.get(reason or "", _OTHERWISE).replace("{email}", shlex.quote(email))

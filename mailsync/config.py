@@ -30,8 +30,8 @@ _DAYS = values.whole(1, 36_500)
 class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """One attribute for each variable, in lower case. Durations are float seconds, sizes are int bytes.
 
-    ``log_format`` None means: text on a terminal, else JSON. ``statement_timeout`` is half of
-    ``lock_stale_after`` where it is not given and that is less. The constructor checks values as
+    ``log_format`` None means: text on a terminal, else JSON. ``statement_timeout``, if it
+    is not given, is 60 s or half of ``lock_stale_after``, whichever is less. The constructor checks values as
     :meth:`from_env` does, but raises pydantic's ValidationError (a ValueError).
     """
 
@@ -95,7 +95,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
             raise ValueError(
                 f"STATEMENT_TIMEOUT: {self.statement_timeout:g}s is not below LOCK_STALE_AFTER"
                 f" ({self.lock_stale_after:g}s), after which the holder of a lock is ended;"
-                " lower the one or raise the other"
+                " lower STATEMENT_TIMEOUT or raise LOCK_STALE_AFTER"
             )
         return self
 
@@ -115,9 +115,9 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     def judge(
         cls, environ: Mapping[str, str], *, require: Iterable[str] = ()
     ) -> tuple[Settings, dict[str, ConfigError]]:
-        """As :meth:`from_env`, but returns all that is wrong: variable → its error, missing ones first.
+        """Read the settings as :meth:`from_env` does, but return every error beside them.
 
-        In the settings a wrong variable has its default.
+        The errors are by variable, missing ones first. A variable with an error has its default.
         """
         given = {name: environ.get(name.upper(), "").strip() for name in cls.model_fields}
         wrong = {
@@ -138,6 +138,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
                         _refused(name, given[name], reason) if each["loc"] else ConfigError(reason)
                     )
                     if usable.pop(name, None) is None:
+                        # the same error would come back for ever
                         usable.clear()
 
     def encryption_keys(self) -> tuple[bytes, ...]:

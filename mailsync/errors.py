@@ -214,15 +214,15 @@ class DatabaseUnavailable(MailsyncError):
 class DatabaseSlow(DatabaseUnavailable):
     """A statement took longer than it may (``STATEMENT_TIMEOUT``), or was cancelled by an administrator.
 
-    It is undone, while the connection and the account's lock are kept. It costs its account the turn, and
-    nobody else anything.
+    The statement is rolled back; the connection and the account's lock are kept. The account loses its turn,
+    and no other account loses anything.
     """
 
     code = "database_slow"
 
 
 class RowsLocked(DatabaseSlow):
-    """A statement waited too long (``lock_timeout``) for what another transaction keeps locked."""
+    """A statement waited too long (``lock_timeout``) for what another transaction has locked."""
 
 
 class RowsRefused(MailsyncError):
@@ -238,7 +238,7 @@ class SchemaError(MailsyncError):
 
 
 class SchemaDegraded(SchemaError):
-    """An index, a right or row level security differs: the mirror is true, but slower or less closed."""
+    """An index, a right or row level security differs: the mirror is true, but slower or less protected."""
 
 
 # -- said by ourselves, to end a turn early ------------------------------------------------------------

@@ -70,8 +70,8 @@ class Outcome:
 
     ``error`` is what ended it, None if it came to its end. ``priority_at`` and ``overall_at`` are when the
     statuses of all priority folders, and of all folders, were taken and worked off; None if not.
-    ``progress`` tells whether it brought anything home. ``without_content`` counts the live rows that only
-    say that there is a message.
+    ``progress`` tells whether it brought anything home. ``without_content`` counts the live rows that hold
+    no more than UID, flags, date and size.
     """
 
     error: MailsyncError | None
@@ -263,7 +263,7 @@ def _state(
     if until is None or until < now:
         return "degraded", "unreconciled", "not every folder has been found equal to the server lately"
     if outcome.without_content:
-        return "degraded", "unreadable_messages", _unreadable(outcome.without_content)
+        return "degraded", "unreadable_messages", _unreadable(outcome.without_content, account.email)
     gone = next((f for f in folders if f.missing_since and f.live_count), None)
     if gone and gone.missing_since:
         ends = gone.missing_since.astimezone(UTC) + timedelta(seconds=settings.folder_missing_grace)
@@ -272,11 +272,11 @@ def _state(
     return "healthy", None, None
 
 
-def _unreadable(count: int) -> str:
+def _unreadable(count: int, email: str) -> str:
     many = "1 message has" if count == 1 else f"{count:,} messages have"
     return (
-        f"{many} no content here; `mailsync verify` names them. They are asked for again by themselves,"
-        " ever less often; `mailsync sync --full` asks now"
+        f"{many} no content here; `mailsync verify {email}` names them. They are asked for again by"
+        f" themselves, ever less often; `mailsync sync {email} --full` asks now"
     )
 
 

@@ -23,7 +23,7 @@ NO_ACCOUNT = "No account yet; add one with `mailsync add-account`"
 class Check:
     """One check: its short name, what it found in one line, and the error if it failed.
 
-    A `note` neither passed nor failed: it says what a person may want to do next.
+    A `note` is neither ✓ nor ✗: it suggests what to do next.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Check:
 
 
 class _Note(str):
-    """What a check yields that neither passed nor failed."""
+    """A text that a check yields as a note, neither ✓ nor ✗."""
 
 
 class _Step(NamedTuple):
-    """A check on a connection, and which checks and variables it cannot do without.
+    """A check on a connection, and the checks and variables that it needs.
 
-    It yields a text for each thing that is well and an error for each that is not; one that is raised ends
-    it.
+    It yields a text for each thing that is right and an error for each that is wrong; an error that it raises
+    is its last.
     """
 
     name: str
@@ -65,16 +65,16 @@ class _Step(NamedTuple):
 
 
 def variables(*, production: bool) -> tuple[str, ...]:
-    """The environment variables without which nothing can be checked."""
+    """The environment variables that have to be set."""
     return ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", *(("API_TOKEN",) if production else ()))
 
 
 def run(
     settings: Settings, *, production: bool = False, wrong: Mapping[str, ConfigError] | None = None
 ) -> Iterator[Check]:
-    """All checks, in order; those that need what failed are left out.
+    """All checks, in order; those that need a failed one are left out.
 
-    `wrong` are the variables that are missing or do not fit, as :meth:`Settings.judge` returns them.
+    `wrong` has the errors of the variables, as :meth:`Settings.judge` returns them.
     """
     failed = set(wrong or ())
     for error in (wrong or {}).values():
@@ -94,11 +94,11 @@ def run(
             if failed.isdisjoint(step.needs):
                 found = list(_checks(step, conn, settings))
                 yield from found
-                failed |= {step.name} if any(map(_is_in_the_way, found)) else set()
+                failed |= {step.name} if any(map(_blocks, found)) else set()
 
 
 def for_service(conn: Connection, settings: Settings) -> Iterator[Check]:
-    """What a service checks on its first connection; the one that fails is the last."""
+    """The checks of a service on its first connection; they end with the first that fails."""
     yield Check("database", "Database connected")
     for step in _OF_SERVICES:
         found = list(_checks(step, conn, settings))
@@ -108,11 +108,11 @@ def for_service(conn: Connection, settings: Settings) -> Iterator[Check]:
 
 
 def exit_code(failed: list[MailsyncError]) -> int:
-    """How a command ends whose checks failed so: with 2 if any of them is configuration, else with 1."""
+    """The exit code for these errors: 2 if any of them is configuration, else 1; 0 without an error."""
     return 2 if any(error.exit_code == 2 for error in failed) else 1 if failed else 0
 
 
-def _is_in_the_way(check: Check) -> bool:
+def _blocks(check: Check) -> bool:
     return check.error is not None and not isinstance(check.error, SchemaDegraded)
 
 
@@ -147,7 +147,7 @@ def _schema(conn: Connection, settings: Settings) -> Iterator[str | MailsyncErro
 
 
 def _usable_schema(conn: Connection, settings: Settings) -> Iterator[str]:
-    """Refuse a schema by which the mirror could become untrue, and log what else differs."""
+    """Refuse a schema with which the mirror could become untrue, and log each other difference."""
     schema.check(conn)
     for difference in schema_diff.check(conn):
         log.warning("Schema: %s", difference, extra={"action": "preflight"})

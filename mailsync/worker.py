@@ -86,10 +86,10 @@ class Worker:
         """Serve until SIGTERM or SIGINT; with `once`, a hot pass and one backfill turn per account.
 
         `starting` is called with the first connection that stands, to refuse to start by raising, and `ready`
-        when the poll loop begins. A database that goes away, or does not take what is written, is waited for;
-        with `once` it is raised. One that was never there is told to `unreached`, once. A signal ends the
-        process at once while it waits for its database, and so does a second one at any time: nothing is lost
-        by that.
+        when the poll loop begins. While the database is away, or takes no writes, the worker waits; with
+        `once` the error is raised. `unreached` is called once if the first connection fails. A signal
+        ends the process at once while it waits for its database, and so does a second signal at any time:
+        nothing is lost by that.
         """
         self._handle_signals()
         try:
@@ -228,12 +228,12 @@ class Worker:
         try:
             take_turn(engine, account_id, work)
         except DatabaseSlow as error:
-            # its own fault alone, which is judged like a server's
+            # the account's failure, like one of its server; the connection is still good
             self._say_once(account_id, error)
             return error
         except (DatabaseUnavailable, LockLost):
             self._outage.turn_failed(account_id, work.steps)
-            # what it has asked its server was not stored
+            # the session has seen changes that were not stored
             self.sessions.drop(account_id)
             raise
         except MailsyncError as error:
@@ -330,7 +330,7 @@ class Worker:
             self._last_words.put(("Asked to stop", {"signal": self._asked[0]}))
             systemd.notify("STOPPING=1")
             if not self._serving:
-                # nothing is under way, and a database that does not answer would keep the end waiting
+                # no turn is running, and waiting for a database that does not answer would delay the end
                 self._say_ended()
                 os._exit(0)
             self._canceller.ask()

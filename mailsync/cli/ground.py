@@ -28,7 +28,7 @@ LOCK_WAIT = 5.0
 """Seconds that a command stands in the queue for an account's lock before it gives up with exit code 3."""
 
 _CANCEL_AFTER = 1.0
-"""Seconds that the statement in hand may go on after a signal."""
+"""Seconds after a signal, from which statements that do not end are cancelled."""
 
 DEV_DIRECTORY = Path(".mailsync")
 
@@ -52,11 +52,11 @@ def settings_for(*require: str) -> Settings:
     Log lines below WARNING are left out unless LOG_LEVEL asks for them: a person reads the output.
     """
     found = environment()
-    return quiet(required(found, *require), found)
+    return log_warnings_only(required(found, *require), found)
 
 
-def quiet(settings: Settings, found: Mapping[str, str]) -> Settings:
-    """Set up the log of a command that ends; returns the settings with its level."""
+def log_warnings_only(settings: Settings, found: Mapping[str, str]) -> Settings:
+    """Set up a command's log, from WARNING on unless `found` has a LOG_LEVEL; returns the settings for it."""
     if not found.get("LOG_LEVEL", "").strip():
         settings = settings.model_copy(update={"log_level": "WARNING"})
     logs.configure(settings)
@@ -75,7 +75,7 @@ def required(found: Mapping[str, str], *require: str) -> Settings:
 
 
 def judged(found: Mapping[str, str], *require: str) -> tuple[Settings, dict[str, ConfigError]]:
-    """As :func:`required`, but returns all that is wrong, by variable, beside what could be read."""
+    """Read the settings as :func:`required` does, but return every error, by variable, beside them."""
     settings, wrong = Settings.judge(found, require=require)
     if "DATABASE_URL" in wrong and not found.get("DATABASE_URL", "").strip():
         wrong["DATABASE_URL"] = ConfigError(
@@ -127,7 +127,7 @@ def stop_signals() -> list[signal.Signals]:
 def stoppable() -> Iterator[StopSignal]:
     """Turn the signals into a request to stop at the next batch; a second one interrupts at once.
 
-    A statement that goes on for longer than that is cancelled, and the turn ends by Stopped.
+    A statement that does not end within two seconds is cancelled, and the turn ends with Stopped.
     """
     stop, canceller = StopSignal(), Canceller(_CANCEL_AFTER)
     canceller.start()

@@ -66,7 +66,7 @@ def dev(skip_preflight: bool) -> int:
 def start() -> int:
     """Check everything as for production, then run API and worker until SIGTERM or Ctrl-C.
 
-    A database that is not there yet is waited for.
+    If the database is not there yet, both wait for it.
 
     \b
     Example:
@@ -85,8 +85,8 @@ def start() -> int:
 def check(settings: Settings, *, production: bool, wrong: Mapping[str, ConfigError] | None = None) -> None:
     """Print a line for each check; raises the error that matters most, after all were shown.
 
-    A database that is not there, or busy, is none: the services wait for it. Neither is what of the schema
-    makes the mirror slower, but not untrue.
+    A DatabaseUnavailable is not raised, because the services wait for the database; nor is a SchemaDegraded,
+    because they run with it.
     """
     failed = []
     for found in preflight.run(settings, production=production, wrong=wrong):
@@ -94,6 +94,7 @@ def check(settings: Settings, *, production: bool, wrong: Mapping[str, ConfigErr
         if found.error and not isinstance(found.error, DatabaseUnavailable | SchemaDegraded):
             failed.append(found.error)
     if failed:
+        # configuration first: only exit code 2 keeps a supervisor from trying again
         raise max(failed, key=lambda error: error.exit_code == 2)
 
 

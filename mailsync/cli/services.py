@@ -28,8 +28,7 @@ _SHOWN = ("database", "locks", "accounts")
 def worker(once: bool) -> None:
     """Keep all accounts fresh, until SIGTERM or SIGINT.
 
-    Any number of workers may run against the same database. One that goes away, is full, or does not take
-    what is written is waited for.
+    Any number of workers may run against the same database. They wait while it is away, full or read-only.
 
     \b
     Example:
@@ -67,7 +66,7 @@ def api() -> None:
       PORT=8080 mailsync api
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
-    # the database may keep the checks waiting; gunicorn puts its own in place of this
+    # the checks may wait for the database, and there is nothing to finish yet; gunicorn sets its own handler
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     check_at_start(settings)
     refuse_taken_port(settings)
@@ -77,9 +76,9 @@ def api() -> None:
 
 
 def check_at_start(settings: Settings) -> None:
-    """Do the API's checks, unless the database fails them.
+    """Do the API's checks; print the error, and return, if the database cannot be used.
 
-    The API serves all the same then: ``/health/ready`` says no until the database is back.
+    The API starts in that case too, and ``/health/ready`` answers 503 until the database is back.
     """
     try:
         with closing(db.connect(settings, "preflight")) as conn:
@@ -89,9 +88,9 @@ def check_at_start(settings: Settings) -> None:
 
 
 def check(conn: Connection, settings: Settings, service: str) -> None:
-    """Do a service's checks, print the lines that people look for; raises the first error that there is.
+    """Do a service's checks and print the lines that people look for; raises the first error.
 
-    Nothing is printed where the database fails them: that is waited for, and said by whoever waits.
+    A DatabaseUnavailable is raised before anything is printed: the caller waits for the database and says so.
     """
     found = list(preflight.for_service(conn, settings))
     error = next((each.error for each in found if each.error), None)

@@ -14,8 +14,8 @@ from mailsync.cli.ground import (
     environment,
     json_option,
     judged,
+    log_warnings_only,
     note,
-    quiet,
     say,
     settings_for,
 )
@@ -77,7 +77,7 @@ def rotate_key(as_json: bool) -> None:
 @click.option(
     "--status",
     is_flag=True,
-    help="Only show what is applied, what is missing and what was changed since; exit 1 if anything is.",
+    help="Only show what is applied, missing or changed by hand; exit 1 if anything is missing or changed.",
 )
 @json_option
 def migrate(status: bool, as_json: bool) -> int:
@@ -95,7 +95,7 @@ def migrate(status: bool, as_json: bool) -> int:
         if status:
             missing = [migration.name for migration in schema.pending(conn)]
             done = [migration.name for migration in schema.migrations() if migration.name not in missing]
-            # what is pending makes objects that would only be said to be missing
+            # each object of a pending migration would be listed as missing
             changed = [] if missing else schema_diff.differences(conn)
             if as_json:
                 emit(
@@ -123,9 +123,10 @@ def migrate(status: bool, as_json: bool) -> int:
 @click.option("--production", is_flag=True, help="Also ask for an API token, and look for an account.")
 @json_option
 def preflight(production: bool, as_json: bool) -> int:
-    """Check everything that the services need, one line for each thing that is well or is not.
+    """Check everything that the services need: one line for each thing, ✓ or ✗.
 
-    What needs something that failed is left out. Exit 2 if any of it is a setting, else 1.
+    A check that depends on a failed one is left out. Exit 2 if a setting is missing or wrong, 1 if only other
+    checks failed.
 
     \b
     Example:
@@ -134,7 +135,7 @@ def preflight(production: bool, as_json: bool) -> int:
     found = environment()
     settings, wrong = judged(found, *checks.variables(production=production))
     results = []
-    for check in checks.run(quiet(settings, found), production=production, wrong=wrong):
+    for check in checks.run(log_warnings_only(settings, found), production=production, wrong=wrong):
         results.append(check)
         if not as_json:
             say(check.line)

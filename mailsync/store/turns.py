@@ -21,8 +21,8 @@ class LoadedTurn:
     """An account as of the beginning of a turn.
 
     ``tokens`` are the commands in its bucket, before the reserve. ``now`` is the database's clock. ``sealed``
-    is the password's key_id and ciphertext, which tell nothing. ``without_content`` counts the live rows that
-    only say that there is a message; 1,000 stands for more, too.
+    is the password's key_id and ciphertext, which tell nothing. ``without_content`` counts the live rows
+    without content, up to 1,000.
     """
 
     account: Account
