@@ -82,7 +82,7 @@ def _document(status: AccountStatus, more: AccountDetails) -> dict[str, object]:
 
 
 def _action(status: AccountStatus) -> str | None:
-    """What a person can do; None where nothing is wrong."""
+    """The step that helps; None unless the account is broken or degraded."""
     if status.sync_state not in ("broken", "degraded"):
         return None
     return action_for(status.sync_state_reason, status.email)

@@ -63,7 +63,7 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
 
     Raises Busy when the lock is not had, LockLost when it is lost, NotFound without the account. What else
     goes wrong is judged, saved, and raised again, so that a command can report it; TurnOver tells that there
-    is more to do. DatabaseSlow is not saved where it is the account's own row that cannot be written.
+    is more to do. A DatabaseSlow is not saved when the account's own row is what cannot be written.
     """
     settings = engine.settings
     full = burst(settings.imap_max_commands_per_minute)
@@ -134,7 +134,7 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
         kept = True
         return None
     except DatabaseSlow as error:
-        # a process that ends cancels what it has running
+        # a process that is asked to stop cancels its statements: no failure of the account
         return Stopped("stopped while the database worked") if engine.stop else error
     except (LockLost, DatabaseUnavailable):
         raise

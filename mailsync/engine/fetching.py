@@ -1,8 +1,8 @@
 """Messages by the batch, whatever a server answers: nothing is lost for one bad message (SPEC §9.5).
 
 A batch is noted in ``fetch_attempts`` before it is fetched. A row that is still there when a turn begins says
-what was under way when an earlier turn ended, whoever ended it: those UIDs come in batches half as large,
-until a message is alone. That one is isolated, and only then can it be to blame
+what was being fetched when an earlier turn ended, for whatever reason: those UIDs are fetched in batches half
+as large, until a message is alone. That one is isolated, and only then can it be to blame
 (:mod:`mailsync.engine.rescue`).
 """
 
@@ -34,8 +34,8 @@ def fetch(
 
     Those that the server leaves out are asked for again, and are gone only if a search agrees. Ends early,
     after one batch at least, when the turn is over. A batch that takes longer than
-    ``BACKFILL_BATCH_TIMEOUT`` ends the session. Raises TurnOver before a message that only a new session can
-    be asked for.
+    ``BACKFILL_BATCH_TIMEOUT`` ends the session. Raises TurnOver when a message has to be asked for on
+    another connection first.
     """
     suspects = attempts.open_attempts(turn.conn, folder)
     rest = uids
@@ -68,7 +68,7 @@ def _fetch(
             if left:
                 raise _on_another_connection()
             if any("unfetchable" in m.parse_errors for m in messages):
-                # why these batches failed is known now, and nothing else in them is suspected
+                # the cause of the failed batches is known now: no other message in them is suspected
                 attempts.forget_batches(turn.conn, folder, asked)
                 suspects = [s for s in suspects if not s.first <= uid <= s.last]
             uids, isolated = uids.minus(asked), isolated.minus(asked)
@@ -96,13 +96,13 @@ def _fetch(
             if asked:
                 yield asked, [m for m in (*batch.messages, *messages) if m.uid in asked]
             if left:
-                # nothing died of this batch
+                # the batch as a whole ended no turn
                 attempts.forget_batches(turn.conn, folder, batch.asked)
                 raise _on_another_connection()
 
 
 def _before(stops: UidSet, uids: UidSet, newest_first: bool) -> UidSet:
-    """Those of `uids` that come before the first of `stops`."""
+    """Those of `uids` that are fetched before the first of `stops` is."""
     stops = stops.both(uids)
     if not stops:
         return uids
@@ -112,7 +112,7 @@ def _before(stops: UidSet, uids: UidSet, newest_first: bool) -> UidSet:
 
 
 def _on_another_connection() -> TurnOver:
-    return TurnOver("a message that is not given is asked for again on another connection")
+    return TurnOver("a message that the server did not give is asked for again on another connection")
 
 
 def _batches(

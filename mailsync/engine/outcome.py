@@ -54,7 +54,7 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
 
 
 def _without_content(turn: Turn) -> int:
-    """How many live rows have no content now; a turn that did nothing costs no statement for it."""
+    """Count the live rows without content; a turn that did nothing spends no statement on it."""
     before = turn.loaded.without_content
     if turn.run_id is None or not (before or turn.tally.without_content):
         return before

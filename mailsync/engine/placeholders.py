@@ -1,7 +1,7 @@
 """Rows without content: asked for again at the next tick, and then ever less often (SPEC §9.5).
 
-This comes last in a hot turn, and whatever the server does to such a message costs the turn nothing but its
-session.
+This comes last in a hot turn: if the server fails at such a message, the turn loses its session and nothing
+else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_FOR_A_PERSON = 1_000
 def ask_again(turn: Turn, *, now: bool = False) -> None:
     """Ask for the messages that are due, at most :data:`MOST_A_TURN`, each alone; `now` asks for all.
 
-    One that comes whole is announced by ``message.updated``.
+    A message that comes whole is announced by ``message.updated``.
     """
     if not turn.loaded.without_content:
         return
@@ -40,7 +40,7 @@ def ask_again(turn: Turn, *, now: bool = False) -> None:
     turn.working()
     folders = {(f.id, f.uidvalidity): f for f in turn.folders}
     tracked = {f.id for f in turn.tracked()}
-    # a folder is opened once
+    # sorted by folder, so that each is opened once
     for retry in sorted(due):
         folder = folders.get((retry.folder_id, retry.uidvalidity))
         if folder is None:
@@ -64,7 +64,7 @@ def ask_again(turn: Turn, *, now: bool = False) -> None:
 
 def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
     turn.session.check_budget()
-    # before anything can fail: what always fails must not be first in line for ever
+    # before anything can fail, or a message that always fails would always come first
     attempts.note_retry(turn.conn, folder, retry.uid, turn.settings.sync_interval)
     with turn.session.deadline(turn.settings.incremental_timeout):
         if turn.session.selected != folder.wire_name:

@@ -1,7 +1,7 @@
 """Single messages that a batch did not bring: asked for again, alone, for less and less (SPEC §9.5).
 
-A message is blamed for nothing but what happens while it is the only one that is asked for. One that the
-server fails to give on two connections gets a placeholder.
+A message is blamed only for what happens while nothing else is asked for. If the server fails to give it on
+two connections, it gets a placeholder.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from mailsync.uids import UidSet
 log = logging.getLogger(__name__)
 
 _CONNECTIONS = 2
-_MOST_DEATHS = 3
+_MOST_CRASHES = 3
 _LADDER = (Detail.FULL, Detail.NO_STRUCTURE, Detail.BASIC)
 
 NO_HEADERS = Headers(None, None, None, (), None, None, None, None, (), (), (), (), (), (), None, False, ())
 
 
 def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message], UidSet]:
-    """Get what can be had of `uids`, which were asked for and not answered, or not readably.
+    """Fetch `uids` again, which were asked for and not answered, or not readably.
 
     Those that a SEARCH no longer shows are gone and left out. Returns the messages, at worst placeholders,
-    and the UIDs that have to be asked for on another connection first. Nothing may be in flight.
+    and the UIDs that have to be asked for again on another connection. Nothing may be in flight.
     """
     if not uids:
         return [], UidSet()
@@ -58,9 +58,9 @@ def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message
 
 
 def isolate(turn: Turn, folder: FolderState, uid: int) -> tuple[list[Message], UidSet]:
-    """Get the message that was alone in a request that did not end; returns as :func:`refetch` does.
+    """Fetch the message whose request, for it alone, ended an earlier turn; returns as :func:`refetch` does.
 
-    The search before it shows that the connection is good, and that the message is there at all.
+    A SEARCH comes first: it shows that the connection works, and whether the message still exists.
     """
     only = UidSet([(uid, uid)])
     if not turn.session.search(uids=only):
@@ -70,7 +70,10 @@ def isolate(turn: Turn, folder: FolderState, uid: int) -> tuple[list[Message], U
 
 
 def ask(turn: Turn, uid: int, *, least: bool = False) -> Message | None:
-    """Ask for one message, for less and less, or for the `least` at once; None without a readable answer."""
+    """Ask for one message, for less and less of it; None if no answer is readable.
+
+    `least` asks for flags, date and size at once.
+    """
     for detail in _LADDER[-1:] if least else _LADDER:
         for batch in turn.session.fetch_messages([UidSet([(uid, uid)])], detail=detail, prefetch=False):
             if batch.messages:
@@ -80,7 +83,7 @@ def ask(turn: Turn, uid: int, *, least: bool = False) -> Message | None:
 
 @contextmanager
 def recording_failure(turn: Turn, folder: FolderState) -> Iterator[None]:
-    """Note in ``fetch_attempts`` what the server's failure is that ends a fetch; this is no blame."""
+    """Note in ``fetch_attempts`` the server's error that ends a fetch, without blaming any message."""
     try:
         yield
     except (Transient, ProtocolError) as error:
@@ -89,7 +92,7 @@ def recording_failure(turn: Turn, folder: FolderState) -> Iterator[None]:
 
 
 def placeholder(uid: int) -> Message:
-    """The row of a live message that cannot be had; it is asked for again (§9.5)."""
+    """The row of a live message that the server does not give; it is asked for again (§9.5)."""
     return Message(
         uid, None, None, None, None, None, None, None, False, None, (), NO_HEADERS, ("unfetchable",)
     )
@@ -111,8 +114,8 @@ def without_content(message: Message, why: str = "unstorable") -> Message:
 
 
 def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
-    """The message, or a placeholder; None if another connection has to prove that it is to blame."""
-    # what is not even asked for must not count
+    """The message, or a placeholder; None if it has to be asked for on another connection first."""
+    # before the attempt is noted: a message that is not asked for must not count one
     turn.session.check_budget()
     key = _key(folder, uid)
     if key in turn.to_take_back:
@@ -121,15 +124,17 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
     known = attempts.note_isolation(turn.conn, folder, uid)
     if known.failures >= _CONNECTIONS:
         return _given_up(folder, uid)
-    # a process that dies of its size would do so for ever: this asks for a few bytes
-    deadly = known.tries - 1 - known.failures >= _MOST_DEATHS
+    # a try that neither failed nor was taken back ended with its process; if the message killed it, the full
+    # request would kill the next ones too
+    crashes = known.tries - 1 - known.failures
+    least = crashes >= _MOST_CRASHES
     with _blaming(turn, folder, uid):
-        message = ask(turn, uid, least=deadly)
+        message = ask(turn, uid, least=least)
         if message is not None:
-            # what happens from here on, a refused commit for one, says nothing about the message
+            # a later failure, such as a refused commit, says nothing about the message
             attempts.forget_attempts(turn.conn, folder, uid, uid)
     if message is not None:
-        return without_content(message, "unfetchable") if deadly else message
+        return without_content(message, "unfetchable") if least else message
     turn.needs_new_session = True
     failures = attempts.blame_message(turn.conn, folder, uid, "no readable answer")
     return _given_up(folder, uid) if failures >= _CONNECTIONS else None
@@ -140,13 +145,13 @@ def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
     try:
         yield
     except (Transient, ProtocolError) as error:
-        # a refusal leaves the connection open, and the second proof needs another one
+        # the server may have refused and kept the connection; the second try needs another one
         turn.needs_new_session = True
         attempts.blame_message(turn.conn, folder, uid, redact(str(error)))
         raise
     except (DatabaseUnavailable, LockLost) as error:
         if isinstance(error, DatabaseSlow):
-            # the connection is kept, so that this can be written
+            # only then is the connection still there to write on
             attempts.take_back_isolation(turn.conn, folder, uid)
         else:
             turn.to_take_back.add(_key(folder, uid))

@@ -97,7 +97,7 @@ class Retention:
         events = partial(retention.purge_events, conn, settings.event_retention_days)
         yield from self._in_chunks(engine, None, events)
         retention.finish(conn)
-        # for those that no worker has written much to
+        # tables that no worker has written much to are due too
         self._statistics.look_soon()
         yield
 
@@ -154,7 +154,7 @@ class Retention:
         if db.is_broken(engine.conn):
             raise error
         if isinstance(error, DatabaseSlow) and not isinstance(error, RowsLocked):
-            # each try keeps fresh mail waiting for as long as a statement may take
+            # new mail waits while a slow statement runs, so try rarely
             self._not_before = time.monotonic() + self._pause
             self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
             self._limit = max(_LEAST, self._limit // 2)

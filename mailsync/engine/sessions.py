@@ -57,7 +57,7 @@ class Sessions:
         )
 
     def drop(self, account_id: int) -> None:
-        """Close the account's kept session, if there is one."""
+        """Close the account's kept session, if it has one."""
         with self._changing:
             kept = self._kept.pop(account_id, None)
         if kept is not None:

@@ -1,7 +1,7 @@
-"""Statistics for the planner, between turns: a plan made for an empty table is ruinous for a full one.
+"""The planner's statistics, collected between turns: a plan for an empty table is ruinous for a full one.
 
-Autovacuum may be off, or come a minute after a first sync is over. What is due stands in Postgres' own
-counters, so several workers need not agree on it.
+Autovacuum may be off, or come a minute after a first sync is over. Postgres' own counters tell which tables
+are due, so several workers need no agreement.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RETRY_AFTER = 3600.0
 
 
 class Statistics:
-    """What one worker does of it; a look costs one statement."""
+    """Analyses the tables that are due, for one worker; finding them costs one statement."""
 
     def __init__(self) -> None:
         self._due: deque[str] = deque()
@@ -35,7 +35,7 @@ class Statistics:
         self._not_ours: set[str] = set()
 
     def look_soon(self) -> None:
-        """Look, however little was written."""
+        """Look for tables that are due at the next step, however little was written."""
         self._asked = True
 
     def step(self, engine: Engine) -> bool:

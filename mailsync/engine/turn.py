@@ -60,7 +60,7 @@ class Tally:
 class Turn:
     """The context that every step of a turn is given; made by :func:`mailsync.engine.cycle.take_turn`.
 
-    ``needs_new_session`` keeps the session from being used by the next turn.
+    ``needs_new_session`` is set when the next turn must not reuse this turn's session.
     """
 
     lock: AccountLock

@@ -1,4 +1,4 @@
-"""Rows of ``fetch_attempts``: what is being fetched, what is to blame, what is asked for again and when."""
+"""Rows of ``fetch_attempts``: fetches under way, messages to blame, and when to ask for messages again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WITHOUT_CONTENT = frozenset({"unfetchable", "unstorable"})
 
 
 class OpenAttempt(NamedTuple):
-    """A batch, or one message where both UIDs are the same, that ``attempts`` turns began and did not end."""
+    """A batch (one message if both UIDs are equal) that was begun ``attempts`` times and never finished."""
 
     first: int
     last: int
@@ -23,14 +23,14 @@ class OpenAttempt(NamedTuple):
 
 
 class Isolation(NamedTuple):
-    """How often a message was asked for alone, and how often of these the server failed to give it."""
+    """How often a message was asked for alone, and how many of these tries the server failed."""
 
     tries: int
     failures: int
 
 
 class Retry(NamedTuple):
-    """A message whose row has no content and is due; not ``is_needed`` if that is no longer so."""
+    """A message that is due; ``is_needed`` is False if its row is gone or has content by now."""
 
     folder_id: int
     uidvalidity: int
@@ -47,17 +47,17 @@ def note_attempt(conn: Connection, folder: FolderState, uids: UidSet) -> None:
 
 
 def explain_attempts(conn: Connection, folder: FolderState, error: str) -> None:
-    """Note by what the open attempts failed."""
+    """Note the error by which the open attempts failed."""
     run(conn, "explain_attempts", **_key(folder), error=error)
 
 
 def open_attempts(conn: Connection, folder: FolderState) -> list[OpenAttempt]:
-    """What earlier turns began and did not end."""
+    """The attempts that earlier turns began and did not finish."""
     return [OpenAttempt(*row) for row in run(conn, "open_attempts", **_key(folder))]
 
 
 def forget_attempts(conn: Connection, folder: FolderState, lowest: int, highest: int) -> None:
-    """The attempts that lie within `lowest` … `highest` have succeeded."""
+    """Drop the attempts that lie within `lowest` … `highest`, which have succeeded."""
     run(conn, "forget_attempts", **_key(folder), lowest=lowest, highest=highest)
 
 
@@ -70,18 +70,18 @@ def forget_batches(conn: Connection, folder: FolderState, uids: UidSet) -> None:
 
 
 def note_isolation(conn: Connection, folder: FolderState, uid: int) -> Isolation:
-    """Note that the message is about to be asked for alone; this time is among the tries returned."""
+    """Note that the message is about to be asked for alone; the tries returned include this one."""
     row = run(conn, "note_isolation", **_key(folder), uid=uid).fetchone()
     return Isolation(*row) if row else Isolation(1, 0)
 
 
 def take_back_isolation(conn: Connection, folder: FolderState, uid: int) -> None:
-    """That request ended for a reason that is not the message's."""
+    """Do not count the last try: it ended for a reason that has nothing to do with the message."""
     run(conn, "take_back_isolation", **_key(folder), uid=uid)
 
 
 def blame_message(conn: Connection, folder: FolderState, uid: int, error: str) -> int:
-    """The server failed at the message, which was asked for alone; returns how often that was so."""
+    """Count a failure of the server to give the message, asked for alone; returns how many there were."""
     row = run(conn, "blame_message", **_key(folder), uid=uid, error=error).fetchone()
     return int(row[0]) if row else 1
 
@@ -90,43 +90,43 @@ def blame_message(conn: Connection, folder: FolderState, uid: int, error: str) -
 
 
 def count_without_content(conn: Connection, account_id: int) -> int:
-    """How many live rows of the account have no content; 1,000 stands for more, too."""
+    """Count the live rows of the account without content, up to 1,000."""
     row = run(conn, "count_without_content", account_id=account_id).fetchone()
     return int(row[0]) if row else 0
 
 
 def plan_retries(conn: Connection, folder: FolderState, uids: Iterable[int]) -> None:
-    """The rows of `uids` were stored without content: they are due at the next tick."""
+    """Plan to ask again for `uids`, which were stored without content, at the next tick."""
     run(conn, "plan_retries", **_key(folder), uids=list(uids))
 
 
 def replan_retries(conn: Connection, folder: FolderState) -> None:
-    """Bring the folder's plans in line with its rows."""
+    """Make the folder's plans agree with its rows: one for each row without content."""
     run(conn, "replan_retries", **_key(folder))
 
 
 def due_retries(conn: Connection, account_id: int, limit: int) -> list[Retry]:
-    """What is due in the account, at most `limit` of it."""
+    """The messages of the account that are due, at most `limit`."""
     return [Retry(*row) for row in run(conn, "due_retries", account_id=account_id, limit=limit)]
 
 
 def note_retry(conn: Connection, folder: FolderState, uid: int, interval: float) -> None:
-    """The message is about to be asked for again, and the next time is planned; `interval` is the tick."""
+    """Plan the next time before the message is asked for again; `interval` is a tick in seconds."""
     run(conn, "note_retry", **_key(folder), uid=uid, interval=interval)
 
 
 def cancel_retry(conn: Connection, folder: FolderState, uid: int) -> None:
-    """There is nothing to ask for again."""
+    """Drop the plan of a message that need not be asked for again."""
     run(conn, "cancel_retry", **_key(folder), uid=uid)
 
 
 def retry_now(conn: Connection, account_id: int) -> None:
-    """Everything that is planned in the account is due."""
+    """Make all plans of the account due now."""
     run(conn, "retry_now", account_id=account_id)
 
 
 def announce_content(conn: Connection, folder: FolderState, uid: int) -> None:
-    """Emit ``message.updated`` and end the plan, if the row has its content now."""
+    """If the row has its content now, emit ``message.updated`` and drop the plan."""
     run(conn, "announce_content", **_key(folder), uid=uid)
 
 

@@ -1,7 +1,7 @@
-"""Ending what a process has running in Postgres when it is asked to stop.
+"""Cancel the statements that a process has running in Postgres when it is asked to stop.
 
-A client that merely goes away leaves its statement running until the backend looks for it, which is seconds
-later, or never where the operating system does not tell.
+The backend of a client that merely disappears goes on until it checks the connection, seconds later, or to
+the end of its statement where the operating system cannot tell.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ _connections: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
 _changing = threading.Lock()
 
 _LOOK_EVERY = 0.1
-_LONG = 1.0
+_SPARED = 1.0
+"""Seconds within which a statement may still end by itself."""
 _ANSWER_WITHIN = 2.0
 
 
 def register(conn: psycopg.Connection[Any]) -> None:
-    """Let the statements of this connection be cancelled when its process is asked to stop."""
+    """Make this connection one whose statements are cancelled when the process is asked to stop."""
     with _changing:
         _connections.add(conn)
 
 
 class Canceller:
-    """Cancels the statements of all connections of this process, some time after it was asked to.
+    """Cancels the statements of all connections of this process, some time after it is asked to stop.
 
-    A statement that ends by itself within a second is left alone. It goes on until the process ends or it is
-    closed, since the end of a turn has statements too.
+    A statement that ends by itself within a second is left alone. Later statements, such as those that end a
+    turn, are treated alike, until the process ends or :meth:`close` is called.
     """
 
     def __init__(self, after: float) -> None:
-        """`after` is how many seconds statements may go on for."""
+        """`after` is how many seconds after :meth:`ask` cancelling begins."""
         self._after = after
-        self._words: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # True: asked to stop; False: closed
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="canceller", daemon=True)
 
     def start(self) -> None:
@@ -49,34 +51,34 @@ class Canceller:
 
     def ask(self) -> None:
         """The process is asked to stop. Safe in a signal's handler."""
-        self._words.put(True)
+        self._requests.put(True)
 
     def close(self) -> None:
-        """It is over; nothing is cancelled from now on."""
-        self._words.put(False)
+        """End the thread; nothing is cancelled from now on."""
+        self._requests.put(False)
 
     def _run(self) -> None:
-        while self._words.get():
+        while self._requests.get():
             wait = self._after
             while not self._is_closed(wait):
                 wait = 0.0
-                for conn in _running_for(_LONG):
+                for conn in _running_for(_SPARED):
                     with suppress(Exception):
                         conn.cancel_safe(timeout=_ANSWER_WITHIN)
 
     def _is_closed(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         with suppress(queue.Empty):
-            while (left := until - time.monotonic()) > 0 or not self._words.empty():
-                if not self._words.get(timeout=max(0.0, left)):
-                    # for the outer loop, too
-                    self._words.put(False)
+            while (left := until - time.monotonic()) > 0 or not self._requests.empty():
+                if not self._requests.get(timeout=max(0.0, left)):
+                    # put it back: the outer loop has to end too
+                    self._requests.put(False)
                     return True
         return False
 
 
 def _running_for(seconds: float) -> list[psycopg.Connection[Any]]:
-    """The connections that a statement runs on whenever one looks, for so long."""
+    """Watch for so many seconds; returns the connections that were busy at every look."""
     with _changing:
         running = list(_connections)
     until = time.monotonic() + seconds
@@ -84,7 +86,7 @@ def _running_for(seconds: float) -> list[psycopg.Connection[Any]]:
         running = [conn for conn in running if _runs(conn)]
         time.sleep(_LOOK_EVERY)
     if not running:
-        # whoever has nothing to cancel looks again before long
+        # the caller looks again at once, and must not spin
         time.sleep(_LOOK_EVERY)
     return running
 

@@ -1,7 +1,7 @@
-"""The schema that the migrations make, as it was read from a database where they ran: ``sql/schema.json``.
+"""The schema that the migrations make, read from a database where they ran: ``sql/schema.json``.
 
-A test makes the file and compares it on every run, on two releases of Postgres. Releases word views and the
-bodies of functions differently, so ``definitions`` has them by release.
+A test writes the file, and compares it on every run, on two releases of Postgres. Each release prints views
+and the bodies of functions in its own way, so ``definitions`` has them by release.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WORDED_BY_RELEASE = ("view", "function")
 
 @cache
 def expected() -> Mapping[str, Mapping[str, Details]]:
-    """What the migrations make."""
+    """The catalogue of the migrations, from the file."""
     found: Catalogue = json.loads(files("mailsync.sql").joinpath("schema.json").read_text("utf-8"))
     return found
 
@@ -36,7 +36,7 @@ def newest_release() -> int:
 
 
 def read(conn: Connection) -> Catalogue:
-    """All that is in the schema of this connection, in the form of :func:`expected`.
+    """Read the catalogue of the schema that is first on the connection's ``search_path``.
 
     Raises DatabaseUnavailable.
     """
@@ -82,7 +82,7 @@ def written(catalogues: Iterable[Catalogue]) -> str:
 
 @cache
 def made_in(kind: str, name: str) -> str:
-    """The file of the migration that last makes a table, view or function, as people find it."""
+    """The path of the migration that makes a table, view or function last; empty if none does."""
     wanted = re.compile(rf"^create (or replace )?{kind} {re.escape(name.partition('(')[0])}\b", re.MULTILINE)
     found = ""
     for file in sorted(files("mailsync.sql").joinpath("migrations").iterdir(), key=lambda f: f.name):

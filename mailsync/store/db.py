@@ -37,7 +37,7 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
     """Open an autocommit session connection with the mirror's schema first on its ``search_path``.
 
     `role` becomes ``application_name`` ``mailsync-<role>``, by which stale-lock recovery knows its own.
-    `statement_timeout`, in seconds, holds where it is less than ``STATEMENT_TIMEOUT``. Raises ConfigError
+    `statement_timeout`, in seconds, replaces a ``STATEMENT_TIMEOUT`` that is longer. Raises ConfigError
     without a usable DATABASE_URL and for a database of another encoding than UTF8, and DatabaseUnavailable
     when Postgres cannot be reached.
     """
@@ -62,7 +62,7 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
         session_settings.refuse_encoding(conn)
         session_settings.configure(
             conn,
-            # one in the URL wins
+            # a search_path in the URL wins
             schema=None if "search_path" in str(given.get("options", "")) else settings.database_schema,
             statement_timeout=limit if statement_timeout is None else min(limit, statement_timeout),
         )

@@ -15,8 +15,8 @@ class AccountDetails:
     """What the view ``account_status`` leaves out.
 
     ``healthy_until`` is None unless the account is healthy now. ``marked_syncing`` is what the last turn
-    wrote (true after a crash); ``lock_waiters`` counts who queues for the lock. ``unreadable_messages`` are
-    the live rows without content. ``now`` is the database's clock.
+    wrote (true after a crash); ``lock_waiters`` counts who queues for the lock, ``unreadable_messages`` the
+    live rows without content. ``now`` is the database's clock.
     """
 
     username: str

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_INTERVAL = 10.0
 _WANTED_INTERVAL = 0.5
-_OUTLIVES_FOR = 5.0
+_RELEASED_WITHIN = 5.0
 
 
 class AccountLock:
@@ -75,8 +75,9 @@ def account_lock(
     """Hold the lock of `account_id` on `conn`: the one way in.
 
     `wait` is None for workers, which only try; others stand in the queue for up to `wait` seconds. Raises
-    Busy when the lock is not had, LockLost when the connection is lost while it is held: not for a statement
-    that merely took too long. A holder that gave no sign of life for ``LOCK_STALE_AFTER`` is ended first.
+    Busy when another holds the lock, and LockLost when the connection is lost meanwhile; a DatabaseSlow from
+    within passes as it is, since the lock was kept. A holder that gave no sign of life for
+    ``LOCK_STALE_AFTER`` is ended first.
     """
     _take(conn, account_id, settings, wait)
     try:
@@ -120,7 +121,7 @@ def _queued(conn: Connection, wait: float, ask: Callable[[], object]) -> bool:
             except RowsLocked:
                 return False
             except DatabaseSlow:
-                # STATEMENT_TIMEOUT is shorter than the wait
+                # STATEMENT_TIMEOUT is shorter than the wait: queue again
                 continue
         return False
     finally:
@@ -192,7 +193,8 @@ def self_test(settings: Settings) -> None:
 
     Two connections: the lock excludes the other, survives a commit and a rollback, dies with its session,
     and the backend's pid does not change between transactions. A transaction pooler fails this. A connection
-    that fails meanwhile proves nothing: it raises DatabaseUnavailable, as any other does.
+    that fails meanwhile proves nothing, nor does a lock that a closed connection keeps for some seconds: both
+    raise DatabaseUnavailable.
     """
     # account ids begin at 1, so a negative key disturbs nobody, and a random one no other self-test
     probe = -1 - secrets.randbelow(2**31 - 1)
@@ -212,16 +214,16 @@ def _prove(first: Connection, second: Connection, probe: int) -> None:
             first.execute(statement)
         if _pid(first) != pid:
             raise _no_session_locks("the backend changes between transactions")
-        # a backend that was ended meanwhile lost its lock with good reason, and does not answer
+        # unless its backend was ended meanwhile, which frees the lock: then this raises
         if _try(second, probe) and _pid(first) == pid:
             raise _no_session_locks(f"a lock does not survive a {end}")
     first.close()
-    until = time.monotonic() + _OUTLIVES_FOR
+    until = time.monotonic() + _RELEASED_WITHIN
     while not _try(second, probe):
         if time.monotonic() > until:
-            # a backend on a busy machine may be as slow, so this is no proof
+            # no proof: on a busy machine a backend may take as long to end
             raise DatabaseUnavailable(
-                f"the lock self-test did not end: a lock is still held {_OUTLIVES_FOR:g} s after the"
+                f"the lock self-test did not end: a lock is still held {_RELEASED_WITHIN:g} s after the"
                 " connection that took it was closed"
             )
         time.sleep(0.05)

@@ -18,7 +18,7 @@ from mailsync.uids import UidSet
 
 CHUNK = 5000
 
-# sent together, so that an error does not tell which of them it is of
+# one pipeline: an error does not tell which of its statements failed
 _STORING = "upsert_messages, or what is sent with it,"
 
 

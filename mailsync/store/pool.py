@@ -48,7 +48,7 @@ class Pool:
             with self._opened().connection(self._wait) as conn:
                 yield conn
         except PoolTimeout as error:
-            # why none could be opened says more than that there was none in time
+            # the error of the last connection says more than a timeout does
             why = self._opener.failure
             raise DatabaseUnavailable(str(why)) if why else translated(error) from error
         except psycopg.Error as error:

@@ -69,7 +69,7 @@ def pending(conn: Connection) -> list[Migration]:
     """What is not applied yet, in order.
 
     Raises SchemaError, by name, when an applied migration was edited or is unknown to this program, and when
-    none is recorded though their tables are there.
+    the tables exist but no migration is recorded.
     """
     known, done = migrations(), applied(conn)
     if not done and _has_tables(conn):
@@ -90,8 +90,8 @@ def pending(conn: Connection) -> list[Migration]:
 def migrate(conn: Connection, settings: Settings) -> list[str]:
     """Create the schema if need be, apply what is missing, return the names applied.
 
-    Runs under an advisory lock, so that several starting processes do not collide. From then on the session
-    has no limit for statements.
+    Runs under an advisory lock, so that several starting processes do not collide. Afterwards the
+    session has no statement_timeout.
     """
     refuse_old_server(conn.info.server_version)
     lock = "mailsync migrate", settings.database_schema

@@ -1,7 +1,7 @@
-"""The schema that is there, compared with the one that the migrations make: one line for each difference.
+"""Compare the database's schema with the one that the migrations make: one line for each difference.
 
-Columns, indexes, policies, triggers, views, functions and rights to read that people add are no difference;
-only what is missing or was changed is one.
+Only a thing that is missing or was changed is a difference, not columns, indexes, policies, triggers, views,
+functions and rights to read that people added.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Difference:
     """One thing that is missing or was changed.
 
     ``what`` names it (``index messages_newest is missing``) and ``remedy`` says what to do. ``is_harmful`` is
-    whether the mirror could become untrue by it; what is not only makes it slower, or less closed to others.
+    True if the mirror could become untrue; other differences only make it slower or less protected.
     """
 
     what: str
@@ -59,16 +59,15 @@ def differences(conn: Connection) -> list[Difference]:
     for name, grantee, rights in run(conn, "read_excess_rights"):
         if name in wanted["table"] or name in wanted["view"]:
             result.append(_excess(_Place(schema, name), grantee, rights))
-    if not any(difference.is_harmful for difference in result):  # else it may name what is not there
+    if not any(difference.is_harmful for difference in result):  # the query names tables, which have to exist
         result += [_behind(*row) for row in run(conn, "read_identities")]
     return tolerant(result, conn.info.server_version // 10_000)
 
 
 def tolerant(found: list[Difference], release: int) -> list[Difference]:
-    """The differences as they count on this release of Postgres.
+    """The differences, less harmful on a release that is newer than those of the catalogue.
 
-    One that is newer than those of the catalogue may only word what is there in another way, and no service
-    ends for that.
+    Such a release may print the same definition in another way, and no service may end for that.
     """
     if release <= catalogue.newest_release():
         return found
@@ -76,7 +75,7 @@ def tolerant(found: list[Difference], release: int) -> list[Difference]:
 
 
 def check(conn: Connection) -> list[Difference]:
-    """What a service may live with; raises SchemaError, in one line, when the mirror could become untrue."""
+    """Raise SchemaError, in one line, if the mirror could become untrue; returns the harmless differences."""
     found = differences(conn)
     harmful = [difference for difference in found if difference.is_harmful]
     if harmful:
@@ -215,7 +214,7 @@ def _indexes(at: _Place, wanted: Details, found: Details | None) -> Iterator[Dif
         f" using {wanted['definition']}"
     )
     drop = f"drop index concurrently {at.schema}.{at.name}; "
-    # one that is unique refuses what the server has
+    # a unique index that should not be unique refuses rows; a missing one admits duplicates
     harmful = wanted["unique"] or (found is not None and found["unique"])
     if found is None:
         yield Difference(f"index {at.name} is missing", create, harmful)
@@ -232,12 +231,12 @@ def _views(at: _Place, wanted: Details, found: Details | None) -> Iterator[Diffe
         return
     columns, there = wanted["columns"], found["columns"]
     lacking = [f"{name} {kind}" for name, kind in columns.items() if there.get(name) != kind]
-    # columns cannot be taken out of a view, nor put in between
+    # `create or replace` cannot remove or reorder columns
     again = _make_again(at, "view", drop=columns != there, replace=columns == there)
     if lacking:
         yield Difference(f"view {at.name} lacks {', '.join(lacking)}", again)
     elif not _is_worded(wanted, found):
-        yield Difference(f"view {at.name} is defined otherwise", again)
+        yield Difference(f"view {at.name} has another definition", again)
     if wanted["security_invoker"] and not found["security_invoker"]:
         yield Difference(
             f"view {at.name} is not security_invoker: it shows its owner's rows to everybody",
@@ -253,7 +252,7 @@ def _functions(at: _Place, wanted: Details, found: Details | None) -> Iterator[D
     aspects = ("returns", "language", "volatility", "security_definer")
     if any(wanted[aspect] != found[aspect] for aspect in aspects) or not _is_worded(wanted, found):
         yield Difference(
-            f"function {at.name} is defined otherwise", _make_again(at, "function", replace=True)
+            f"function {at.name} has another definition", _make_again(at, "function", replace=True)
         )
     if found["public"] and not wanted["public"]:
         yield Difference(
@@ -268,7 +267,7 @@ def _is_worded(wanted: Details, found: Details) -> bool:
     known = wanted["definitions"]
     if release in known:
         return bool(known[release] == text)
-    # a release in between words it as both of its neighbours do, if they agree; else nobody knows
+    # a release in between prints it as both of its neighbours do, if they agree; else it cannot be judged
     is_between = int(min(known, key=int)) < int(release) < int(max(known, key=int))
     return not is_between or len(set(known.values())) > 1 or text in known.values()
 
@@ -291,7 +290,7 @@ def _excess(at: _Place, grantee: str, rights: list[str]) -> Difference:
 
 def _behind(name: str, number: int, sequence: str) -> Difference:
     return Difference(
-        f"{name} has given out fewer numbers than {number}, which is in use",
+        f"{name} is behind: its sequence has not reached {number}, which is in use",
         f"select setval('{sequence}', {number})",
         is_harmful=False,
     )

@@ -1,6 +1,6 @@
-"""The settings of a session: all that the statements and the reading of their results depend on (SPEC §8).
+"""The settings of a session: all that statements, and the reading of their results, depend on (SPEC §8).
 
-A database or a role may have been given others, and libpq takes some from the environment. One statement sets
+A database or a role may have other defaults, and libpq takes some from the environment. A statement sets
 them, since poolers refuse startup parameters.
 """
 
@@ -21,10 +21,10 @@ _ALWAYS = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
-    # of a double precision no digit may be missing
+    # no digit of a double precision may be lost
     "extra_float_digits": "1",
     "quote_all_identifiers": "off",
-    # statements that lock, wait and then write count on a fresh snapshot each
+    # code that waits for a lock and then reads needs a new snapshot for each statement
     "default_transaction_isolation": "read committed",
     # Compiling takes longer than the statements do, and is chosen by estimates.
     "jit": "off",
@@ -47,16 +47,16 @@ _PLAN_BY_INDEX = {
 # a worker may listen for as long as nothing happens
 _SINCE_14 = {"idle_session_timeout": "0"}
 _SINCE_17 = {"transaction_timeout": "0"}
-# the backend of a client that is gone ends its statement; not every system can look for that
+# ends the statement of a client that is gone; not every operating system can check that
 _CHECK = {"client_connection_check_interval": "5s"}
 
 
 def configure(
     conn: psycopg.Connection[object], *, schema: str | None, statement_timeout: float | None
 ) -> None:
-    """Set everything, in one round trip; `schema` becomes the first of the ``search_path``, None leaves that.
+    """Set everything, in one round trip; `schema` comes first on the ``search_path``, None changes no path.
 
-    `statement_timeout` is in seconds, None is no limit.
+    `statement_timeout` is in seconds; None means no limit.
     """
     version = conn.info.server_version
     settings = _ALWAYS | _PLAN_BY_INDEX | {"statement_timeout": str(int((statement_timeout or 0) * 1000))}
@@ -67,12 +67,12 @@ def configure(
     try:
         conn.execute(_statement(settings | _CHECK, schema))
     except psycopg.errors.InvalidParameterValue:
-        # refused where the operating system cannot tell; all others are good anywhere
+        # the operating system cannot check connections; no other setting can be refused
         conn.execute(_statement(settings, schema))
 
 
 def refuse_encoding(conn: psycopg.Connection[object]) -> None:
-    """Raise ConfigError for a database that cannot hold all of Unicode, or does not know that it does."""
+    """Raise ConfigError for a database with another encoding than UTF8."""
     encoding = conn.info.parameter_status("server_encoding")
     if encoding is not None and encoding != "UTF8":
         raise ConfigError(

@@ -22,7 +22,7 @@ TABLES = (
     "upkeep",
     "workers",
 )
-"""All but ``schema_migrations``, which nobody plans a query over."""
+"""All tables but ``schema_migrations``, whose plans do not matter."""
 
 _LONGEST = 10.0
 
@@ -35,8 +35,8 @@ def stale(conn: Connection) -> list[tuple[str, bool]]:
 def analyse(conn: Connection, table: str, limit: float) -> None:
     """Collect the statistics of `table`, from a sample that does not grow with the table.
 
-    A table that is being altered, vacuumed or analysed is skipped. Raises DatabaseSlow when it takes longer
-    than `limit` seconds, or than 10.
+    A table that is being altered, vacuumed or analysed is skipped. Raises DatabaseSlow after `limit` seconds,
+    or after 10 if that is less.
     """
     try:
         with conn.transaction():

@@ -1,6 +1,6 @@
 """Is the process alive, can it serve, and how are the accounts?
 
-The first two are asked without a token, so neither says more than yes or no.
+The first two need no token, so they say no more than which check fails and, if it is harmless, why.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class WorkerHealth(Answer):
 
 
 class UnhealthyAccount(Answer):
-    """An account whose mirror cannot be trusted now, and what a person can do."""
+    """An account that is broken or degraded, and the step that helps."""
 
     id: int
     email: str
@@ -162,8 +162,7 @@ def show_live() -> Live:
 def show_ready() -> Ready | Response:
     """Whether requests can be served: database, schema, session locks, and that writes are taken.
 
-    503 names the checks that fail, with the reason if it is one that anybody may know; the log of the service
-    says more.
+    503 names the checks that fail, with the reason if that reveals nothing; the log of the service says more.
     """
     failing = cast(Readiness, current_app.extensions["mailsync.readiness"]).failures()
     if failing:

@@ -17,13 +17,14 @@ from mailsync.store.pool import Pool
 log = logging.getLogger(__name__)
 
 FRESH_FOR = 1.0
-"""Seconds for which an answer holds."""
+"""Seconds for which an answer is reused."""
 
 WRITTEN_FOR = 10.0
-"""Seconds for which a write that was taken shows that others will be."""
+"""Seconds after a successful write until the next one is tried."""
 
 _PROBE = ("mailsync_readiness_writes_total", "{}", 1.0)
 
+# what anybody may read, in place of the error, which may name hosts and roles
 _REASONS = tuple(
     (re.compile(pattern, re.IGNORECASE), said)
     for pattern, said in (
@@ -38,12 +39,12 @@ _REASONS = tuple(
 
 
 class Readiness:
-    """The checks of ``/health/ready``, each of them by its name with the reason why it fails.
+    """The checks of ``/health/ready``: database, schema, locks, writes.
 
     The self-test of the locks runs until it has passed once. A row is written and committed at most once in
     :data:`WRITTEN_FOR` seconds while that works; only a commit shows a full disk or a server that has become
     a read-only one. The other checks are done at most once in :data:`FRESH_FOR` seconds, since anybody may
-    ask. What changed is logged once.
+    ask. A change is logged once.
     """
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
@@ -56,7 +57,7 @@ class Readiness:
         self._checked_at: float | None = None
 
     def failures(self) -> dict[str, str]:
-        """Which checks fail, with the reason for the log; empty when all is well."""
+        """The checks that fail, each with its reason, for the log; empty when all pass."""
         with self._lock:
             if self._checked_at is None or time.monotonic() - self._checked_at >= FRESH_FOR:
                 before, self._failures = self._failures, self._check()
@@ -98,6 +99,6 @@ class Readiness:
 
 
 def in_public(name: str, reason: str) -> str:
-    """A failing check as anybody may read it: what is known to be harmless of its reason, else its name."""
+    """A failing check as anybody may read it: its name, with its reason only if that is a harmless one."""
     said = next((said for pattern, said in _REASONS if pattern.search(reason)), None)
     return f"{name} ({said})" if said and name in ("database", "locks", "writes") else name

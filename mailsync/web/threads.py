@@ -27,7 +27,7 @@ STALLED = 20
 """Seconds in which a client has to send, or to take, something."""
 
 _CANCEL_BEFORE = 4
-"""Seconds before the end: one to see what does not end by itself, the rest for answers."""
+"""Seconds before the end of the grace: one to see which statements do not end, the rest to send answers."""
 
 # by name, since not every release of gunicorn has each; all others are 400
 _STATUS = {
@@ -49,7 +49,7 @@ _BUG = (500, "internal", "The server made an error; its log has more under this 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """``gthread``, but a client that stops halfway keeps no thread, and with words for what is no request.
 
-    What still runs in Postgres when the time for a graceful end is nearly over is cancelled.
+    Statements that still run in Postgres when the time for a graceful end is nearly over are cancelled.
     """
 
     def init_process(self) -> None:

@@ -100,7 +100,7 @@ DAMAGES = (
     Damage(
         "create or replace view sync_events_settled with (security_invoker = true) as"
         " select * from sync_events",
-        "view sync_events_settled is defined otherwise",
+        "view sync_events_settled has another definition",
     ),
     Damage(
         "alter view account_status reset (security_invoker)",
@@ -109,7 +109,7 @@ DAMAGES = (
     ),
     Damage(
         "create or replace function account_lock_class() returns integer stable language sql return 1",
-        "function account_lock_class() is defined otherwise",
+        "function account_lock_class() has another definition",
     ),
     Damage(
         "grant execute on function account_lock_class() to public",
@@ -229,7 +229,9 @@ def test_rows_that_were_copied_without_their_numbers_being_taken_are_found(url: 
         found = schema_diff.check(conn)
         assert sorted(each.what.split()[0] for each in found) == sorted(identities)
         for difference in found:
-            assert re.fullmatch(r"\S+ has given out fewer numbers than \d+, which is in use", difference.what)
+            assert re.fullmatch(
+                r"\S+ is behind: its sequence has not reached \d+, which is in use", difference.what
+            )
             put_right(conn, difference.remedy)
         assert schema_diff.differences(conn) == []
 
