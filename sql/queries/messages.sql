@@ -362,7 +362,7 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
   and uid >= %(lowest)s and through_uid <= %(highest)s and retry_at is null
 
 -- name: forget_batches
--- They are all stored, in other cuts: nothing in them calls for care.
+-- Their messages are all stored, in batches cut otherwise: nothing in them calls for care.
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid < through_uid

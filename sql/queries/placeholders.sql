@@ -8,7 +8,7 @@ from (
 ) m
 
 -- name: plan_retries
--- Rows that were stored without content just now: asked for again at the next tick. A plan that exists goes on.
+-- Plan rows that were stored without content just now, for the next tick. An existing plan is kept.
 insert into fetch_attempts as a (account_id, folder_id, uidvalidity, uid, through_uid, retry_at)
 select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, uid, now() from unnest(%(uids)s::bigint[]) as uid
 on conflict (account_id, folder_id, uidvalidity, uid) do update
@@ -17,7 +17,7 @@ set through_uid = excluded.through_uid, attempts = 0, tries = 0, failures = 0, r
 where a.retry_at is null
 
 -- name: replan_retries
--- What a folder's plans should be, by its rows: whatever made or took a row without content.
+-- Give each row without content a plan and no other row, since rows change in other ways too.
 with bare as materialized (
     select uid
     from (
@@ -47,8 +47,8 @@ from (select uid from bare except select uid from planned) lacking
 on conflict (account_id, folder_id, uidvalidity, uid) do nothing
 
 -- name: due_retries
--- Those that have waited longest. What is planned for later than anybody plans was planned before the clock was
--- corrected: it is due. A plan whose row is gone, or has content by now, says so.
+-- The plans that have waited longest. One that lies further ahead than any is made was made before the clock was
+-- corrected: it is due. is_needed is false for a row that is gone or has content by now.
 select p.folder_id, p.uidvalidity, p.uid,
        coalesce((
            select deleted_at is null and parse_errors && '{unfetchable,unstorable}'
@@ -72,7 +72,7 @@ from (
 limit %(limit)s
 
 -- name: note_retry
--- Written before the message is asked for: once a tick, and then ever less often, at most once a day.
+-- Written before the message is asked for. The waits double, up to a day; half a tick less, so that a tick meets them.
 update fetch_attempts
 set tries = tries + 1,
     retry_at = now() + make_interval(secs => least(86400, %(interval)s * (2 ^ least(tries, 20) - 0.5))),
@@ -94,11 +94,11 @@ where ctid = any (array(
     where retry_at is not null))
 
 -- name: retry_now
--- A person asks for everything.
+-- For sync --full.
 update fetch_attempts set retry_at = now() where account_id = %(account_id)s and retry_at > now()
 
 -- name: announce_content
--- After a row was stored that was without content: if it has it now, the feed says so, and the plan is done.
+-- After a row without content was stored again: if it has content now, announce that and drop the plan.
 with whole as materialized (
     -- a probe of the key: what is asked of the row stands outside, or an index of live rows would tempt
     select id
@@ -137,7 +137,7 @@ set tries = case when a.retry_at is null then a.tries + 1 else 1 end,
 returning tries, failures
 
 -- name: take_back_isolation
--- It ended for a reason that is not the message's.
+-- The try ended for a reason that has nothing to do with the message.
 update fetch_attempts set tries = greatest(0, tries - 1)
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid = %(uid)s
   and retry_at is null

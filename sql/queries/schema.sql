@@ -10,7 +10,7 @@ select to_regclass(quote_ident(current_schema()) || '.accounts') is not null
 select quote_ident(current_schema())
 
 -- name: word_alike
--- For this transaction: all by which Postgres words the same thing in another way.
+-- For this transaction: every setting that changes how Postgres prints a definition.
 select set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
        set_config('datestyle', 'ISO, MDY', true), set_config('intervalstyle', 'postgres', true),
        set_config('timezone', 'UTC', true), set_config('bytea_output', 'hex', true)
@@ -75,8 +75,8 @@ join pg_language l on l.oid = p.prolang
 where p.pronamespace = (select oid from pg_namespace where nspname = current_schema()) and p.prokind in ('f', 'p')
 
 -- name: read_excess_rights
--- What everybody, and Supabase's public roles, may do with the tables and views beyond reading. To let them read
--- is a person's choice, which row level security guards, but for the passwords.
+-- Rights of everybody, and of Supabase's public roles, on tables and views, other than to read. Letting them read is
+-- a person's choice, and row level security guards it; only the passwords must not be readable.
 select c.relname::text as name, coalesce(r.rolname::text, 'public') as grantee,
        array_agg(distinct lower(x.privilege_type) order by lower(x.privilege_type)) as rights
 from pg_class c
@@ -90,8 +90,7 @@ group by 1, 2
 order by 1, 2
 
 -- name: read_identities
--- Of each identity column the highest number that is in use, as far as an index tells it at once, and the last
--- one that was given out.
+-- Identity columns whose sequence is behind the highest number in use, as far as an index finds that number at once.
 with highest (name, number) as (
     select 'accounts.id', (select max(id) from accounts)
     union all
