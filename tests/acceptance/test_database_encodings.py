@@ -1,4 +1,4 @@
-"""A database that cannot hold all of Unicode, or does not know that it does, is refused in one line."""
+"""A database with another encoding than UTF8 is refused, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of Postgres about rows without content: refusals, costs, and the upgrade that plans them."""
+"""The statements about rows without content: errors they tell apart, their costs, and the upgrade."""
 
 from __future__ import annotations
 

@@ -189,7 +189,11 @@ def test_too_few_commands_put_it_off_and_spend_nothing_on_it(
     mirror.configure(imap_max_commands_per_minute=10)
     # above the reserve of two: LIST-STATUS, and EXAMINE for it
     mirror.conn.execute("update accounts set throttle_tokens = 4.1, throttle_at = now()")
+    fetches_before = len(scripted.journal.commands("UID FETCH"))
+    tries = mirror.value("select tries from fetch_attempts")
     assert isinstance(mirror.hot(), Turn)
+    assert len(scripted.journal.commands("UID FETCH")) == fetches_before
+    assert mirror.value("select tries from fetch_attempts") == tries
 
 
 @pytest.mark.parametrize("kind", ["new mail", "first sync"])

@@ -1,6 +1,6 @@
 """``sql/schema.json`` is what the migrations make, on the oldest and the newest Postgres.
 
-``REFRESH_SCHEMA=1`` writes the file anew.
+``REFRESH_SCHEMA=1`` rewrites the file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def test_the_migrations_make_nothing_that_is_not_compared(database: psycopg.Conn
 def test_a_dump_of_an_older_postgres_is_the_same_schema_in_a_newer_one(
     debian_database_url: str, empty_database_url: str
 ) -> None:
-    """Restoring parses anew what the other release has worded."""
+    """A restore parses the definitions that the other release has printed."""
     programs = newest_programs()
     dump = subprocess.run(
         [programs / "pg_dump", "--schema=mailsync", debian_database_url], capture_output=True, check=True

@@ -1,6 +1,6 @@
 """The start of both services while Postgres fails: at each message, for want of connections, for a restart.
 
-Both run in this process. What leaves a service is what would end it; nothing may, but for configuration.
+Both run in this process. An exception that leaves a service would end it; only a ConfigError may.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.run_directory import wait_until
 
 MOST = 300
-"""Messages that no start comes near."""
+"""An upper limit for the messages of one start, far above what it takes."""
 
 
 class Cut:

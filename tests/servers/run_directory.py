@@ -86,21 +86,22 @@ def belongs_to(run: Path, pid: int) -> bool:
     """Whether the process carries the run's directory in its command line or environment."""
     try:
         process = psutil.Process(pid)
-        wait_until_laid(process)
+        wait_until_readable(process)
         return str(run) in " ".join(process.cmdline()) or process.environ().get(VARIABLE) == str(run)
     except (psutil.Error, TimeoutError):
         return False
 
 
-def wait_until_laid(process: psutil.Process) -> None:
-    """Wait until a process has its command line and environment, or has ended.
+def wait_until_readable(process: psutil.Process) -> None:
+    """Wait until /proc shows a process's command line and environment, or it has ended.
 
-    Whoever starts one goes on as soon as it has become another program, while the kernel still lays those:
-    on a busy machine they are empty for a moment. Raises psutil.NoSuchProcess, or TimeoutError for one that
-    never has any, as threads of the kernel.
+    A caller of Popen may go on before the kernel has set both, and on a busy machine they are empty for a
+    moment. Raises psutil.NoSuchProcess, or TimeoutError for a process that has none, such as a kernel thread.
     """
     wait_until(
-        lambda: process.cmdline() or not _lives(process), f"process {process.pid} to be laid", timeout=10
+        lambda: process.cmdline() or not _lives(process),
+        f"the command line of process {process.pid}",
+        timeout=10,
     )
 
 
@@ -109,7 +110,7 @@ def family(pid: int) -> list[psutil.Process]:
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            wait_until_laid(process)
+            wait_until_readable(process)
             if _lives(process):
                 found.append(process)
     return found
@@ -148,7 +149,7 @@ def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, **popen)
     note(process.pid)
     with contextlib.suppress(psutil.NoSuchProcess, TimeoutError):
-        wait_until_laid(psutil.Process(process.pid))
+        wait_until_readable(psutil.Process(process.pid))
     return process
 
 

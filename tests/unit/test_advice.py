@@ -1,4 +1,4 @@
-"""What helps: a sentence for every reason that an account's state can have."""
+"""Every reason that an account's state can have has a sentence that says which step helps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def test_every_reason_of_the_specification_has_its_sentence() -> None:
 def test_what_can_end_a_turn_has_its_sentence() -> None:
     for error in (errors.Throttled, errors.Transient, errors.CertificateRejected, errors.ProtocolError,
                   errors.AuthenticationFailed, errors.FolderError, errors.ResetLimit, errors.KeyMismatch,
-                  errors.RowsRefused, errors.SchemaError, errors.MailsyncError):  # fmt: skip
+                  errors.RowsRefused, errors.SchemaError, errors.DatabaseSlow,
+                  errors.MailsyncError):  # fmt: skip
         assert error.code in ACTIONS
 
 

@@ -1,4 +1,4 @@
-"""What reads a process as soon as it was started."""
+"""A process is found as soon as it was started, also while /proc shows nothing of it yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.servers import run_directory
 
 
-class Unlaid(psutil.Process):
+class NotReadableYet(psutil.Process):
     """A process as /proc shows it for a moment after its start on a busy machine."""
 
     looks = 0
@@ -25,13 +25,13 @@ class Unlaid(psutil.Process):
         return {} if self.looks < 3 else super().environ()
 
 
-def test_a_process_that_is_not_laid_yet_belongs_to_its_run(
+def test_a_process_whose_command_line_is_not_readable_yet_belongs_to_its_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment = {**os.environ, run_directory.VARIABLE: str(tmp_path)}
     with subprocess.Popen(["sleep", "600"], env=environment) as process:
         try:
-            monkeypatch.setattr(psutil, "Process", Unlaid)
+            monkeypatch.setattr(psutil, "Process", NotReadableYet)
             assert run_directory.belongs_to(tmp_path, process.pid)
             assert not run_directory.belongs_to(tmp_path / "another", process.pid)
         finally:
