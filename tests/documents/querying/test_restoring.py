@@ -238,7 +238,7 @@ def named_in(conn: Database, query: str) -> set[str]:
 
 
 @pytest.mark.long
-def test_of_a_restore_that_ended_half_way_each_thing_that_is_missing_is_named(
+def test_each_thing_that_half_a_restore_lacks_is_named(
     old: tuple[str, Box, str], new_url: str, restored: Mailsync, shell: Shell
 ) -> None:
     shell.run(f"pg_dump --format=custom --schema=mailsync --file=mailsync.dump '{old[0]}'")
