@@ -273,7 +273,9 @@ def _state(
 
 
 def _unreadable(count: int, email: str) -> str:
-    many = "1 message has" if count == 1 else f"{count:,} messages have"
+    # the count stops at 1,000
+    shown = f"{count:,} or more" if count >= 1000 else str(count)
+    many = "1 message has" if count == 1 else f"{shown} messages have"
     return (
         f"{many} no content here; `mailsync verify {email}` names them. They are asked for again by"
         f" themselves, ever less often; `mailsync sync {email} --full` asks now"
