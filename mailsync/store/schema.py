@@ -20,6 +20,14 @@ from mailsync.store.queries import lacking, run, translated
 
 _RECORD = "insert into schema_migrations"
 _OLDEST_POSTGRES = 15
+# the role, whether it may not use the schema, and whether it is kept from rows
+_HIDDEN = """
+    select current_user::text,
+           coalesce((select not has_schema_privilege(oid, 'usage')
+                     from pg_namespace where nspname = %(schema)s), false),
+           coalesce(row_security_active(
+               to_regclass(quote_ident(current_schema()) || '.schema_migrations')::oid), false)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +76,12 @@ def _has_tables(conn: Connection) -> bool:
 def pending(conn: Connection) -> list[Migration]:
     """What is not applied yet, in order.
 
-    Raises SchemaError, by name, when an applied migration was edited or is unknown to this program, and when
-    the tables exist but no migration is recorded.
+    Raises SchemaError, by name, when an applied migration was edited or is unknown to this program, when the
+    tables exist but no migration is recorded, and when this role may not see what is there.
     """
     known, done = migrations(), applied(conn)
+    if not done:
+        _refuse_hidden(conn)
     if not done and _has_tables(conn):
         raise SchemaError(
             "the tables are there, but schema_migrations is missing or empty, as after half a restore;"
@@ -140,11 +150,37 @@ def refuse_old_server(version: int) -> None:
         )
 
 
+def _refuse_hidden(conn: Connection) -> None:
+    """Tell a schema that this role may not see from one that is not there."""
+    first = _first_schema(conn)
+    try:
+        row = conn.execute(_HIDDEN, {"schema": first}).fetchone()
+    except psycopg.Error as error:
+        raise translated(error) from error
+    role, is_closed, has_hidden_rows = row or ("", False, False)
+    if is_closed:
+        raise SchemaError(
+            f"schema {first} is there, but role {role} may not use it; connect as its owner, or"
+            f" grant usage on schema {first} to {role}"
+        )
+    if has_hidden_rows:
+        raise SchemaError(
+            f"row level security hides the rows of schema {first} from role {role}; connect as the owner of"
+            " its tables, or as a role with bypassrls"
+        )
+
+
+def _first_schema(conn: Connection) -> str:
+    # a search_path in the URL wins, so the schema that is meant is the first that search_path names
+    try:
+        path = conn.execute("select current_setting('search_path')").fetchone()
+    except psycopg.Error as error:
+        raise translated(error) from error
+    return str(path[0]).split(",")[0].strip().strip('"') if path else ""
+
+
 def _create_schema(conn: Connection, schema: str) -> None:
-    # a search_path in the URL wins, so the schema to make is the first that search_path names
-    path = conn.execute("select current_setting('search_path')").fetchone()
-    first = str(path[0]).split(",")[0].strip().strip('"') if path else ""
-    wanted = first or schema
+    wanted = _first_schema(conn) or schema
     # not "if not exists": that asks for the right to create even where nothing is to be made
     there = conn.execute("select 1 from pg_namespace where nspname = %s", [wanted]).fetchone()
     if there is None:

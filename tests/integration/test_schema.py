@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -449,3 +449,39 @@ def test_a_postgres_that_is_too_old_is_refused_by_its_version() -> None:
         schema.refuse_old_server(140_011)
     schema.refuse_old_server(150_000)
     schema.refuse_old_server(180_001)
+
+
+@pytest.fixture
+def stranger(database_url: str) -> Iterator[tuple[str, psycopg.Connection]]:
+    """The URL of a role that owns nothing and may do nothing, and a connection of the owner's."""
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        role = f"stranger_{owner.info.backend_pid}"
+        owner.execute(f"create role {role} login".encode())
+        yield database_url.replace(f"//{owner.info.user}@", f"//{role}@", 1), owner
+        owner.execute(f"drop owned by {role}; drop role {role}".encode())
+
+
+@pytest.mark.parametrize("what", ["check", "migrate"])
+def test_a_schema_that_the_role_may_not_use_is_not_taken_for_one_that_is_missing(
+    what: str, stranger: tuple[str, psycopg.Connection]
+) -> None:
+    url, _ = stranger
+    settings = settings_for(url)
+    with db.connect(settings, "test") as conn, pytest.raises(SchemaError, match="grant usage on schema"):
+        schema.migrate(conn, settings) if what == "migrate" else schema.check(conn)
+
+
+def test_rows_that_the_role_may_not_see_are_not_taken_for_half_a_restore(
+    stranger: tuple[str, psycopg.Connection],
+) -> None:
+    url, owner = stranger
+    role = url.partition("//")[2].partition("@")[0]
+    owner.execute(
+        f"grant usage on schema mailsync to {role};"
+        f" grant select on all tables in schema mailsync to {role}".encode()
+    )
+    with (
+        db.connect(settings_for(url), "test") as conn,
+        pytest.raises(SchemaError, match="row level security hides"),
+    ):
+        schema.check(conn)
