@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from mailsync.engine import rescue
+from mailsync.engine import rescue, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError, Transient
 from mailsync.logs import redact
 from mailsync.model import FolderState
-from mailsync.store import attempts
+from mailsync.store import attempts, retention
 from mailsync.store.attempts import WITHOUT_CONTENT, Retry
 from mailsync.uids import UidSet
 
@@ -78,6 +78,9 @@ def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
     announce = partial(attempts.announce_content, turn.conn, folder, retry.uid)
     with Committer(turn, folder, announce=True) as committer:
         committer.commit(UidSet([(retry.uid, retry.uid)]), [message], announce)
+    if not window.inside(turn, [message]):
+        # its date is known only now: it expires as after a window was narrowed
+        retention.hasten(turn.conn)
 
 
 def _log_failure(folder: FolderState, uid: int, error: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mailsync.engine import placeholders
 from mailsync.engine.catch_up import catch_up
+from mailsync.engine.retention import Retention
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.store import attempts, db
@@ -177,6 +178,32 @@ def test_a_full_sync_asks_for_all_of_them(database_url: str, scripted: ScriptedS
         catch_up(mirror.engine, mirror.account_id, wait=5.0, full=True)
         assert set(mirror.rows().values()) == {()}
         assert mirror.state == ("healthy", None)
+
+
+def test_one_that_proves_to_be_older_than_the_window_leaves_the_mirror_soon(
+    scripted: ScriptedServer, user: Account, mirror: Mirror
+) -> None:
+    mirror.conn.execute("update accounts set sync_since = '2000-01-01'")
+    mirror.settle()
+    scripted.on("UID FETCH", at(5, leave_out))
+    user.folder("INBOX").add(mail.message(5), date=b"01-Jan-1999 00:00:00 +0000")
+    for _ in range(3):
+        mirror.hot()
+    assert mirror.rows()[5] == BARE
+    work = Retention()
+    while work.step(mirror.engine):
+        pass
+    assert mirror.rows()[5] == BARE
+
+    scripted.off("UID FETCH")
+    pass_ticks(mirror)
+    mirror.hot()
+    assert updated(mirror) == [5]
+    work.look_soon()
+    while work.step(mirror.engine):
+        pass
+    assert 5 not in mirror.rows()
+    assert_counts_are_true(mirror.conn, mirror.folder())
 
 
 def test_too_few_commands_put_it_off_and_fail_no_turn(scripted: ScriptedServer, mirror: Mirror) -> None:
