@@ -65,7 +65,8 @@ def _say(turn: Turn, verdict: Verdict) -> None:
     # a state is said once, when it begins
     if (verdict.state, verdict.reason) == (turn.account.sync_state, turn.account.sync_state_reason):
         return
-    level = _LEVELS.get(verdict.state, logging.INFO)
+    # whoever started a command reads there what went wrong
+    level = _LEVELS.get(verdict.state, logging.INFO) if turn.trigger == "schedule" else logging.INFO
     log.log(
         level,
         "Account is %s: %s",

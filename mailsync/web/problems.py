@@ -186,12 +186,19 @@ def _of_ours(error: errors.MailsyncError) -> Response:
     if status == 504 and isinstance(error, errors.DatabaseSlow):
         detail = (
             "The query took longer than it may. Lists are narrowed down by folder, from, since and until."
+            if request.method in ("GET", "HEAD")
+            else "Postgres took longer than it may, and nothing was changed. Try again."
         )
         return problem(status, "query_timeout", detail)
     if isinstance(error, _INTERNAL):
         extra = {"action": "http", "error": redact(str(error)), "request_id": g.get("request_id")}
         log.warning("The database failed a request", extra=extra)
-        detail = "The database is not ready; the service's log has more under this request_id."
+        what = (
+            "Another transaction keeps a row locked"
+            if isinstance(error, errors.RowsLocked)
+            else "The database is not ready"
+        )
+        detail = f"{what}; the service's log has more under this request_id."
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
     if isinstance(error, errors.ForbiddenHost) and request.method in ("GET", "HEAD"):
         # who only reads has not named the host

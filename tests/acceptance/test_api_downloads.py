@@ -200,8 +200,9 @@ class SlowClient:
             pass
 
     def sip(self) -> None:
-        """Take a little: who takes nothing for some twenty seconds is given up."""
-        self._taken += self._file.read(1024)
+        """Take a little of the file, if there is one: who takes nothing for long is given up."""
+        if self.status == 200:
+            self._taken += self._file.read(1024)
 
     def rest(self) -> bytes:
         """Read on, to the end of the file, which is to close the connection; returns all of it."""

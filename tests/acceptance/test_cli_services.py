@@ -84,9 +84,9 @@ def test_no_service_starts_without_the_schema(mailsync: Mailsync, empty_database
 def test_no_service_starts_on_a_schema_by_which_the_mirror_becomes_untrue(
     mailsync: Mailsync, database: psycopg.Connection
 ) -> None:
-    database.execute("alter table folders drop constraint folders_account_id_wire_name_key")
+    database.execute("alter table folders drop constraint folders_wire_name_account_id_key")
     said = "the database's schema is not the one that the migrations make"
-    what = "constraint folders_account_id_wire_name_key of folders is missing"
+    what = "constraint folders_wire_name_account_id_key of folders is missing"
     for name in ("worker", "api"):
         done = mailsync(name)
         assert done.returncode == 1

@@ -14,7 +14,7 @@ import pytest
 from mailsync.config import Settings
 from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Verdict
-from mailsync.store import accounts, db, folders, messages, turns
+from mailsync.store import accounts, attempts, db, folders, messages, turns
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
@@ -233,7 +233,7 @@ def test_removal_hides_at_once_and_deletes_in_chunks(conn: Connection, settings:
         with db.transaction(conn):
             batch = [message(uid, attachments=(ATTACHMENT,)) for uid in range(1, 6)]
             messages.store_batch(conn, folder, batch, announce=True)
-        messages.note_attempt(conn, folder, messages.UidSet([(9, 9)]))
+        attempts.note_attempt(conn, folder, messages.UidSet([(9, 9)]))
         turns.start_run(conn, each, "cli", "x")
         pk = conn.execute("select min(id) from messages where account_id = %s", [each]).fetchone()
         conn.execute(
