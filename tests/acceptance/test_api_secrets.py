@@ -126,6 +126,7 @@ def _reads(session: Session, account: int) -> None:
         assert session.ask("GET", path).status == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_no_secret_comes_out_of_a_long_and_mixed_session(
     start_api: StartApi,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value, wake
 from tests.servers import mail
@@ -26,6 +27,7 @@ _BAD_TURNS = 5
 _ABANDONED = "select count(*) from sync_runs where error_code = 'abandoned'"
 
 
+@pytest.mark.long
 def test_a_full_disk_empties_no_row(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
@@ -43,6 +45,7 @@ def test_a_full_disk_empties_no_row(
     _assert_whole(mailsync, database, user)
 
 
+@pytest.mark.long
 def test_backends_that_end_in_the_middle_of_commits_empty_no_row(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:

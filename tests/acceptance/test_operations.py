@@ -104,8 +104,9 @@ def test_a_request_that_does_not_end_holds_the_end_up_for_less_than_ten_seconds(
     assert api.process.wait() == 0
     assert begun.stop() < 10
     held.let_go()
-    with pytest.raises(OSError):
-        held.answer.result(PATIENCE)
+    # its statement was cancelled, which leaves time for an answer unless the machine is busy
+    with contextlib.suppress(OSError):
+        assert held.answer.result(PATIENCE).status == 504
 
 
 def test_the_grace_leaves_time_for_the_end_within_ten_seconds(mailsync: Mailsync) -> None:

@@ -50,6 +50,7 @@ def said(worker: Running, message: str) -> list[str]:
     return [each["level"] for each in worker.records() if each["message"] == message]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["new mail", "first sync"])
 def test_a_full_database_is_said_once_and_costs_fewer_logins_the_longer_it_lasts(
     when: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
@@ -177,6 +178,7 @@ def read_only(database: Database, on: bool, application: str) -> None:
     database.execute(f"{END} and datname = %s", [f"{application}%", name])
 
 
+@pytest.mark.long
 def test_the_api_is_not_ready_while_nothing_can_be_written(start_api: StartApi, database: Database) -> None:
     api = start_api()
     assert api.get("/health/ready").status == 200

@@ -172,6 +172,7 @@ def world(tmp_path: Path, database_url: str, tls_dovecot: Dovecot, authority: Au
         world.stop()
 
 
+@pytest.mark.long
 @pytest.mark.needs("curl", "jq")
 def test_every_command_answers_as_the_document_shows(world: World) -> None:
     mismatches = {}

@@ -87,6 +87,7 @@ def failures(proxy: Proxy, database: psycopg.Connection) -> dict[str, Callable[[
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("failure", ["cut", "terminated", "older terminated"])
 def test_the_worker_starts_whichever_message_its_database_fails_at(
     failure: str,
@@ -112,6 +113,7 @@ def test_the_worker_starts_whichever_message_its_database_fails_at(
     assert 20 < at < MOST - 1, "the messages of the whole start were failed, one after the other"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("failure", ["cut", "terminated", "older terminated"])
 def test_the_api_starts_whichever_message_its_database_fails_at(
     failure: str,
