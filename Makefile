@@ -40,7 +40,7 @@ lint: $(STAMP)
 	$(VENV)/python -m pytest -q tests/unit/test_layers.py
 
 bench: $(STAMP) programs ## first syncs, scans, ticks, databases that have lived (ARGS="--only lived-in")
-	@$(VENV)/python -m tests.benchmarks.run $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m tests.benchmarks.run $(ARGS)
 
 clean: ## remove .venv and all that was built (not .mailsync, which holds data of make dev)
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
