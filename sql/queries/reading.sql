@@ -29,7 +29,7 @@ from (
      where account_id = (select %(account_id)s::bigint) and deleted_at is null
        and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
        and (%(since)s::timestamptz is null or internal_date >= %(since)s)
-       and (%(folder_id)s::bigint is null or folder_id = %(folder_id)s)
+       and (%(folder_id)s::bigint is null or folder_id between %(folder_id)s and %(folder_id)s)
        and (%(sender)s::text is null or from_email = %(sender)s)
        and (%(recipient)s::text is null
             or %(recipient)s = any (to_emails) or %(recipient)s = any (cc_emails) or %(recipient)s = any (bcc_emails))
@@ -37,7 +37,9 @@ from (
        and (%(seen)s::boolean is null or is_seen = %(seen)s)
        and (%(flagged)s::boolean is null or is_flagged = %(flagged)s)
        and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
-     order by internal_date desc, id desc
+     -- a folder's list comes in an order that only the folder's index has, unless a sender narrows it down further
+     order by case when %(folder_id)s::bigint is null or %(sender)s::text is not null then 0::bigint else folder_id end,
+              internal_date desc, id desc
      limit %(count)s)
     union all
     (select * from messages

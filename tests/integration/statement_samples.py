@@ -263,9 +263,10 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "find_listed_folder": [_of(len(folder), folder_id=None, path="inbox"), _of(1)],
         "list_messages": [
             Sample(51, "", list_filters),
-            # before there are statistics these may be read from the whole of the account
-            Sample(20_000, "", list_filters | {"folder_id": folder["INBOX"]}),
-            Sample(20_000, "", list_filters | {"folder_id": folder["Deleted"], "include_deleted": True}),
+            Sample(51, "", list_filters | {"folder_id": folder["INBOX"]}),
+            Sample(51, "", list_filters | {"folder_id": ids[0]}),
+            # before there are statistics these may be read from all tombstones of the account
+            Sample(5_000, "", list_filters | {"folder_id": folder["Deleted"], "include_deleted": True}),
             Sample(51, "", list_filters | {"sender": "s5@example.com"}),
         ],
         "read_message": [_of(3)],
