@@ -248,7 +248,7 @@ def _print_rates(sizes: Sizes, times: Times) -> None:
             [
                 ("mailsync sync", *(times.shown(_FIRST, kind, sizes.first) for kind in kinds)),
                 ("imapflow + pg, by 500", *(times.shown(_NODE, kind, sizes.first) for kind in kinds)),
-                ("mailsync ÷ it", *(_ratio(ours, theirs) for ours, theirs in pairs)),
+                ("mailsync ÷ imapflow", *(_ratio(ours, theirs) for ours, theirs in pairs)),
             ],
         )
 
