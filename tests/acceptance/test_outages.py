@@ -103,7 +103,8 @@ def test_an_account_that_the_database_always_fails_goes_behind_the_first_syncs_o
         "create trigger no_space before insert on messages for each row"
         f" when (new.account_id = {accounts[0]}) execute function no_space()".encode()
     )
-    worker = start_worker(SYNC_INTERVAL="1s")
+    # one turn is enough for the other: between two tries of the one that fails the worker waits ever longer
+    worker = start_worker(SYNC_INTERVAL="60s", BACKFILL_TURN_MAX="60s")
     worker.wait_for(lambda: len(live_uids(database, accounts[1])) == 6000)
     assert live_uids(database, accounts[0]) == []
 
