@@ -15,7 +15,7 @@ ACTIONS: Mapping[str, str] = {
         " or give the password again: `mailsync set-password {email}`"
     ),
     "uidvalidity_reset_limit": (
-        "When its server no longer renumbers folders, let it go on: `mailsync reset-account {email}`"
+        "When its server no longer renumbers folders, resume syncing: `mailsync reset-account {email}`"
     ),
     "stuck": (
         "Look for the error in `mailsync check-account {email}`; when its cause is gone,"

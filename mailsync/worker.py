@@ -121,7 +121,7 @@ class Worker:
             self._say_ended()
 
     def _patience(self) -> str:
-        """What makes systemd's watchdog wait for the longest statement, which is silence."""
+        """Lengthen systemd's watchdog if need be: the worker says nothing while a statement runs."""
         given, needed = systemd.watchdog(), 2 * self.settings.statement_timeout
         return f"\nWATCHDOG_USEC={int(needed * 1_000_000)}" if given and given < needed else ""
 

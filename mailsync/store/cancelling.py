@@ -1,7 +1,7 @@
 """Cancel the statements that a process has running in Postgres when it is asked to stop.
 
-The backend of a client that merely disappears goes on until it checks the connection, seconds later, or to
-the end of its statement where the operating system cannot tell.
+If a client only disappears, its backend keeps running the statement until it next checks the connection,
+seconds later. Where the operating system cannot detect a closed connection, the statement runs to its end.
 """
 
 from __future__ import annotations

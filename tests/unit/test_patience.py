@@ -85,7 +85,6 @@ def test_a_stopwatch_divides_by_those_who_share_a_processor(monkeypatch: pytest.
     assert watch.clock >= 0.3
 
 
-@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="needs Linux")
 def test_those_who_want_to_run_are_seen() -> None:
     busy = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(4)]
     for each in busy:
