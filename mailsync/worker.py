@@ -7,14 +7,9 @@ coordinator, so any number of workers may run.
 from __future__ import annotations
 
 import logging
-import os
-import queue
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType
 
 from mailsync import __version__, systemd
 from mailsync.config import Settings
@@ -38,8 +33,8 @@ from mailsync.errors import (
 )
 from mailsync.logs import redact
 from mailsync.outage import Outage
+from mailsync.stopping import Stopping
 from mailsync.store import db, turns
-from mailsync.store.cancelling import Canceller
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +43,6 @@ _BUSY_DELAY = 5.0
 _YIELDED_DELAY = 1.0
 _BEAT = 15.0
 _LEAST_WAIT = 0.2
-_EXIT_WITHIN = 9.0
-_CANCEL_AFTER = 2.0
 
 
 class Worker:
@@ -70,10 +63,7 @@ class Worker:
         self._met_others = False
         self._outage = Outage()
         self._serving = False
-        self._asked: tuple[str, float] | None = None
-        self._last_words: queue.SimpleQueue[tuple[str, dict[str, object]] | None] = queue.SimpleQueue()
-        self._teller = threading.Thread(target=self._tell, daemon=True)
-        self._canceller = Canceller(_CANCEL_AFTER)
+        self._stopping = Stopping(self.stop)
 
     def run(
         self,
@@ -91,7 +81,7 @@ class Worker:
         ends the process at once while it waits for its database, and so does a second signal at any time:
         nothing is lost by that.
         """
-        self._handle_signals()
+        self._stopping.handle(lambda: self._serving)
         try:
             while not self.stop:
                 try:
@@ -117,8 +107,7 @@ class Worker:
                     self._sleep(self._outage.failed(error))
         finally:
             self.sessions.close()
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._say_ended()
+            self._stopping.ended()
 
     def _patience(self) -> str:
         """Lengthen systemd's watchdog if need be: the worker says nothing while a statement runs."""
@@ -305,48 +294,6 @@ class Worker:
                 "Turn failed",
                 extra={"action": "turn", "account_id": account_id, "error_code": error.code, "error": text},
             )
-
-    def _tell(self) -> None:
-        # a thread of its own: a signal's handler may have interrupted a line that is half written
-        while words := self._last_words.get():
-            said, fields = words
-            log.info(said, extra={"action": "stop", **fields})
-
-    def _say_ended(self, said: str = "Stopped") -> None:
-        if self._asked:
-            name, at = self._asked
-            took = round(1000 * (time.monotonic() - at))
-            self._last_words.put((said, {"signal": name, "duration_ms": took}))
-            self._last_words.put(None)
-            self._teller.join(0.5)
-
-    def _handle_signals(self) -> None:
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self.stop:
-                # unwinding would wait for servers once more
-                os._exit(128 + number)
-            self.stop.set()
-            self._asked = signal.Signals(number).name, time.monotonic()
-            self._last_words.put(("Asked to stop", {"signal": self._asked[0]}))
-            systemd.notify("STOPPING=1")
-            if not self._serving:
-                # no turn is running, and waiting for a database that does not answer would delay the end
-                self._say_ended()
-                os._exit(0)
-            self._canceller.ask()
-            signal.setitimer(signal.ITIMER_REAL, _EXIT_WITHIN)
-
-        def give_up(number: int, frame: FrameType | None) -> None:
-            # somebody keeps a row locked that the end waits for; nothing is lost by not waiting
-            self._say_ended("Stopped without waiting any longer")
-            os._exit(0)
-
-        self._teller.start()
-        self._canceller.start()
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGALRM, give_up)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _nothing(*_: object) -> None:
