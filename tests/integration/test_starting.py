@@ -57,6 +57,17 @@ class Cut:
         return self.messages >= self._at
 
 
+def starts(proxy: Proxy, fail: Callable[[int], None]) -> Iterator[str]:
+    """Yield a name for each start to make: one for each message to fail at, and one that nothing fails."""
+    for at in range(1, MOST):
+        cut = Cut(proxy, fail, at)
+        yield f"message {at}"
+        cut.end()
+        if not cut.was_made:
+            break
+    assert 20 < at < MOST - 1, "the messages of the whole start were failed, one after the other"
+
+
 @pytest.fixture
 def settings(postgres_proxy: tuple[Proxy, str], database: psycopg.Connection) -> Settings:
     _, url = postgres_proxy
@@ -106,8 +117,7 @@ def test_the_worker_starts_whichever_message_its_database_fails_at(
 ) -> None:
     proxy, _ = postgres_proxy
     fail = failures(proxy, database)[failure]
-    for at in range(1, MOST):
-        cut = Cut(proxy, fail, at)
+    for which in starts(proxy, fail):
         worker = Worker(settings)
         started: list[str] = []
 
@@ -116,11 +126,7 @@ def test_the_worker_starts_whichever_message_its_database_fails_at(
             worker.stop.set()
 
         worker.run(starting=lambda conn: services.check(conn, settings, "worker"), ready=ready)
-        assert started == ["ready"], f"message {at}"
-        cut.end()
-        if not cut.was_made:
-            break
-    assert 20 < at < MOST - 1, "the messages of the whole start were failed, one after the other"
+        assert started == ["ready"], which
 
 
 @pytest.mark.long
@@ -133,20 +139,15 @@ def test_the_api_starts_whichever_message_its_database_fails_at(
 ) -> None:
     proxy, _ = postgres_proxy
     fail = failures(proxy, database)[failure]
-    for at in range(1, MOST):
-        cut = Cut(proxy, fail, at)
+    for which in starts(proxy, fail):
         services.check_at_start(settings)
         app = create_app(settings)
         # what gunicorn's hook does in each new process
         app.extensions["mailsync.readiness"].failures()
         client = app.test_client()
         assert client.get("/health/live").status_code == 200
-        wait_until(lambda client=client: client.get("/health/ready").status_code == 200, f"message {at}")
+        wait_until(lambda client=client: client.get("/health/ready").status_code == 200, which)
         app.extensions["mailsync"].close()
-        cut.end()
-        if not cut.was_made:
-            break
-    assert 20 < at < MOST - 1, "the messages of the whole start were failed, one after the other"
 
 
 def test_only_a_transaction_pooler_is_configuration(database_url: str) -> None:
