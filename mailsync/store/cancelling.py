@@ -63,7 +63,8 @@ class Canceller:
             while not self._is_closed(wait):
                 wait = 0.0
                 for conn in _running_for(_SPARED):
-                    with suppress(Exception):
+                    # it may end, or its server may go away, at this very moment
+                    with suppress(psycopg.Error):
                         conn.cancel_safe(timeout=_ANSWER_WITHIN)
 
     def _is_closed(self, seconds: float) -> bool:
