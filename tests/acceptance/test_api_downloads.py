@@ -155,6 +155,7 @@ def peak(process: psutil.Process) -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.long
 def test_64_megabytes_are_streamed_in_little_memory(letterbox: Letterbox, serve: Serve) -> None:
     data = random.Random(64).randbytes(1_000_000) * (LARGE // 1_000_000)
     lines = (b"Zeile \xff \t" + b"x" * 68 + b"\r\n") * (LARGE // 80)

@@ -66,6 +66,7 @@ def test_backends_that_end_in_the_middle_of_commits_empty_no_row(
     _assert_whole(mailsync, database, user)
 
 
+@pytest.mark.long
 def test_signals_in_the_middle_of_a_turn_empty_no_row(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:

@@ -163,6 +163,7 @@ def test_full_looks_at_everything_even_when_nothing_seems_to_have_changed(
     assert mailsync("verify", EMAIL).returncode == 0
 
 
+@pytest.mark.long
 def test_a_server_without_extensions_is_synced_to_the_end_too(
     mailsync: Mailsync, pymap: Pymap, database: psycopg.Connection[Any]
 ) -> None:

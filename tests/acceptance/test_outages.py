@@ -109,6 +109,7 @@ def test_an_account_that_the_database_always_fails_goes_behind_the_first_syncs_o
     assert live_uids(database, accounts[0]) == []
 
 
+@pytest.mark.long
 def test_a_read_only_database_costs_no_login_at_all(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
@@ -225,6 +226,7 @@ def test_a_service_that_waits_for_a_silent_database_ends_at_once(
         assert process.records()[-1]["duration_ms"] < 5000
 
 
+@pytest.mark.long
 def test_start_waits_for_a_postgres_that_comes_later_and_outlives_its_restart(
     mailsync: Mailsync, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import psycopg
+import pytest
 
 from mailsync.errors import DatabaseUnavailable, LockLost, TurnOver
 from mailsync.store import db
@@ -47,6 +48,7 @@ def test_a_reset_that_outlasts_its_turn_goes_on_in_the_next(
         assert_true(mirror)
 
 
+@pytest.mark.long
 def test_a_backend_that_dies_anywhere_in_a_reset_costs_no_id(
     database_url: str, scripted: ScriptedServer, database: psycopg.Connection
 ) -> None:

@@ -28,18 +28,29 @@ PREFIX = "mailsync-tests-"
 PATIENCE = 90.0
 """Seconds to wait for what surely comes: a busy machine may stand still for long."""
 
+_MEMORY = Path("/dev/shm")
+_ROOMY = 8 << 30
+
 VARIABLE = "MAILSYNC_TEST_RUN"  # tells pytest's workers, and every process we start, which run they belong to
 
 
 def create() -> Path:
     """Make the directory of this run and name it in the environment; first clean up after dead runs."""
     sweep()
-    run = Path(tempfile.mkdtemp(prefix=PREFIX))
+    run = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_place()))
     run.chmod(0o755)  # Postgres and Dovecot run as users of their own when the tests run as root
     (run / "owner").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
     (run / "pids").mkdir()
     os.environ[VARIABLE] = str(run)
     return run
+
+
+def _place() -> Path:
+    """Choose memory where there is room: Postgres makes and drops a database in half the time there."""
+    with contextlib.suppress(OSError):
+        if os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free >= _ROOMY:
+            return _MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def current() -> Path:
@@ -49,7 +60,7 @@ def current() -> Path:
 
 def sweep() -> None:
     """End the servers of runs whose process is gone, and remove their directories."""
-    for run in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+    for run in [run for place in (_MEMORY, Path(tempfile.gettempdir())) for run in place.glob(PREFIX + "*")]:
         with contextlib.suppress(OSError):
             if run.stat().st_uid == os.getuid() and not _has_owner(run):
                 remove(run)
