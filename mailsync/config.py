@@ -141,6 +141,11 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
                         # the same error would come back for ever
                         usable.clear()
 
+    @property
+    def longest_silence(self) -> float:
+        """Seconds without a sign of life of its loop after which a worker ends itself."""
+        return 2 * max(self.statement_timeout, self.imap_read_timeout)
+
     def encryption_keys(self) -> tuple[bytes, ...]:
         """The keys of ``IMAP_ENCRYPTION_KEY``, 32 bytes each: the first seals, all open."""
         words = values.split(self.imap_encryption_key.get_secret_value()) if self.imap_encryption_key else ()

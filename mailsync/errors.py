@@ -128,6 +128,21 @@ class Throttled(MailsyncError):
         self.retry_after = retry_after
 
 
+class PoisonousServer(MailsyncError):
+    """Turns of the account ended with their process, again and again: its server is left alone for longer.
+
+    ``turns`` is how many did, one after the other; ``retry_after`` are the seconds until it is tried again,
+    None where that is not known yet.
+    """
+
+    code = "poisonous_server"
+
+    def __init__(self, message: str, *, turns: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.turns = turns
+        self.retry_after = retry_after
+
+
 class Transient(MailsyncError):
     """Timeouts, resets, BYE, overload: the connection is closed and tried again after a backoff."""
 

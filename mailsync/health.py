@@ -17,6 +17,7 @@ degraded       ``throttled``,              the turn was ended by this (§13); a 
                ``protocol``, ``error``,
                ``database_slow``,
                ``auth_failed``
+..             ``poisonous_server``        turns of one kind, three in a row or more, ended with their process
 ..             ``folder_error``            a tracked folder is refused
 initial_sync                               the folders were never all complete and compared yet
 degraded       ``priority_lag``            inbox and sent mail not compared for 2 ticks + 60 s
@@ -45,12 +46,16 @@ from mailsync.errors import (
     KeyMismatch,
     MailsyncError,
     OutOfTokens,
+    PoisonousServer,
     ResetLimit,
     Stopped,
     Throttled,
     TurnOver,
 )
 from mailsync.model import Account, FolderState, Verdict
+
+MOST_LOST_TURNS = 3
+"""Turns of one kind that end with their process, one after the other, before their account is held back."""
 
 _RECONCILE_PRIORITY = timedelta(hours=24)
 _RECONCILE_OTHERS = timedelta(days=7)
@@ -136,9 +141,13 @@ def _failed(
     if isinstance(error, AuthenticationFailed):
         return _rejected(account, error, now)
     failures = account.consecutive_failures + (0 if isinstance(error, Throttled) else 1)
-    until = now + (
-        _patience(account, error, now, chance) if isinstance(error, Throttled) else backoff(failures, chance)
-    )
+    if isinstance(error, Throttled):
+        until = now + _patience(account, error, now, chance)
+    elif isinstance(error, PoisonousServer):
+        # other kinds of turns may go well in between, and would make each wait the first one
+        until = now + backoff(error.turns - MOST_LOST_TURNS + 1, chance)
+    else:
+        until = now + backoff(failures, chance)
     before, reason = account.consecutive_failures, account.sync_state_reason
     if outcome.priority_at is None:
         if account.sync_state == "broken" and reason != "stuck":

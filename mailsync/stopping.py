@@ -35,14 +35,18 @@ class Stopping:
         self._lines: queue.SimpleQueue[tuple[str, dict[str, object]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, daemon=True)
 
-    def handle(self, is_serving: Callable[[], bool]) -> None:
-        """Install the handlers; a signal ends the process at once while the worker is not serving."""
+    def handle(self, is_serving: Callable[[], bool], on_stop: Callable[[], None] = lambda: None) -> None:
+        """Install the handlers; a signal ends the process at once while the worker is not serving.
+
+        `on_stop` is called first: it has to leave the timer and its signal to this.
+        """
 
         def stop(number: int, frame: FrameType | None) -> None:
             if self._stop:
                 # unwinding would wait for servers once more
                 os._exit(128 + number)
             self._stop.set()
+            on_stop()
             self._asked = signal.Signals(number).name, time.monotonic()
             self._lines.put(("Asked to stop", {"signal": self._asked[0]}))
             systemd.notify("STOPPING=1")
@@ -51,6 +55,7 @@ class Stopping:
                 self.log_end()
                 os._exit(0)
             self._canceller.ask()
+            signal.signal(signal.SIGALRM, give_up)
             signal.setitimer(signal.ITIMER_REAL, _EXIT_WITHIN)
 
         def give_up(number: int, frame: FrameType | None) -> None:
@@ -62,7 +67,6 @@ class Stopping:
         self._canceller.start()
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGALRM, give_up)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def ended(self) -> None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from mailsync import __version__, systemd
 from mailsync.config import Settings
@@ -35,6 +36,7 @@ from mailsync.logs import redact
 from mailsync.outage import Outage
 from mailsync.stopping import Stopping
 from mailsync.store import db, turns
+from mailsync.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Worker:
         self.counters = Counters()
         self.retention = Retention()
         self._to_take_back: set[IsolationKey] = set()
+        self._survived: dict[int, datetime] = {}
         self._beaten_at = -_BEAT
         self._last_failure: dict[int, str] = {}
         self._filled: dict[int, float] = {}
@@ -64,6 +67,7 @@ class Worker:
         self._outage = Outage()
         self._serving = False
         self._stopping = Stopping(self.stop)
+        self._watchdog = Watchdog(settings.longest_silence)
 
     def run(
         self,
@@ -81,7 +85,8 @@ class Worker:
         ends the process at once while it waits for its database, and so does a second signal at any time:
         nothing is lost by that.
         """
-        self._stopping.handle(lambda: self._serving)
+        self._watchdog.install()
+        self._stopping.handle(lambda: self._serving, self._watchdog.release)
         try:
             while not self.stop:
                 try:
@@ -108,6 +113,7 @@ class Worker:
         finally:
             self.sessions.close()
             self._stopping.ended()
+            self._watchdog.remove()
 
     def _patience(self) -> str:
         """Lengthen systemd's watchdog if need be: the worker says nothing while a statement runs."""
@@ -124,6 +130,7 @@ class Worker:
 
     def _serve(self, engine: Engine, once: bool) -> None:
         try:
+            self._watchdog.begin()
             while not self.stop:
                 self._alive(engine)
                 busy = self._hot_pass(engine)
@@ -138,6 +145,7 @@ class Worker:
                 # an account may be due and not to be had: its row is locked
                 self._wait(engine, at_least=0.0 if busy else _LEAST_WAIT, at_most=at_most)
         finally:
+            self._watchdog.pause()
             if not db.is_broken(engine.conn):
                 self.counters.store(engine.conn)
                 turns.forget_worker(engine.conn, self.name)
@@ -250,12 +258,17 @@ class Worker:
             sessions=self.sessions,
             counters=self.counters,
             stop=self.stop,
-            on_alive=lambda: systemd.notify("WATCHDOG=1"),
+            on_alive=self._tick,
             to_take_back=self._to_take_back,
+            survived=self._survived,
         )
 
-    def _alive(self, engine: Engine) -> None:
+    def _tick(self) -> None:
+        self._watchdog.alive()
         systemd.notify("WATCHDOG=1")
+
+    def _alive(self, engine: Engine) -> None:
+        self._tick()
         self._beat(engine)
 
     def _beat(self, engine: Engine) -> None:

@@ -61,13 +61,15 @@ def catch_up(
 
     engine = replace(engine, on_progress=on_progress)
     settings = engine.settings
-    fill_turn = replace(fill_work(settings), trigger="cli", limit=max(5.0, settings.sync_interval), wait=wait)
+    fill_turn = replace(
+        fill_work(settings), trigger="cli", limit=max(5.0, settings.sync_interval), wait=wait, insists=True
+    )
 
     def hot_turns(full: bool = False) -> Turn:
         # a turn of the full pass is long on purpose: it yields to waiters all the same
         limit = settings.backfill_batch_timeout if full else settings.hot_turn_max
         steps = partial(hot, full=full, done={})
-        work = replace(hot_work(settings), steps=steps, trigger="cli", limit=limit, wait=wait)
+        work = replace(hot_work(settings), steps=steps, trigger="cli", limit=limit, wait=wait, insists=True)
         return take_turns(engine, account_id, work, on_pause)
 
     folders.forget_retries(engine.conn, account_id)

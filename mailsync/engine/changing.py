@@ -215,7 +215,16 @@ def _test(
     """Log in as it would be from now on; its commands count as the account's."""
     conn, account_id = lock.conn, lock.account_id
     limit = settings.imap_max_commands_per_minute
-    loaded = turns.begin(conn, account_id, started_by, burst=burst(limit), refill=refill(limit), floor=0.0)
+    loaded = turns.begin(
+        conn,
+        account_id,
+        started_by,
+        burst=burst(limit),
+        refill=refill(limit),
+        floor=0.0,
+        kind="change",
+        silent_for=min(settings.longest_silence, settings.lock_stale_after),
+    )
     if loaded is None:
         raise NotFound(f"there is no account {account_id}")
     throttle = Throttle(loaded.tokens, limit, 0)

@@ -19,6 +19,7 @@ from mailsync.engine import (
     incremental,
     outcome,
     placeholders,
+    poison,
     reach,
     reconcile,
     uidvalidity,
@@ -76,9 +77,15 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
             burst=full,
             refill=refill(settings.imap_max_commands_per_minute),
             floor=floor,
+            kind=work.kind,
+            survived=engine.survived.get(account_id),
+            silent_for=min(settings.longest_silence, settings.lock_stale_after),
         )
         if loaded is None:
             raise NotFound(f"account {account_id} is gone")
+        if loaded.started_at is not None:
+            # until its end is written: whatever else ends the turn, this process goes on
+            engine.survived[account_id] = loaded.started_at
         turn = Turn(
             lock=lock,
             loaded=loaded,
@@ -94,13 +101,15 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
         )
         throttle = Throttle(loaded.tokens, settings.imap_max_commands_per_minute, floor)
         if turn.account.paused_at or turn.account.deleting_at:
-            turns.leave(lock.conn, account_id, tokens=throttle.tokens)
+            _leave(engine, turn, throttle)
             return None
-        if refusal := work.refusal(turn):
-            turns.leave(lock.conn, account_id, tokens=throttle.tokens)
+        error: MailsyncError | None = poison.found(turn, work)
+        if error is None and (refusal := work.refusal(turn)):
+            _leave(engine, turn, throttle)
             raise refusal
-        error = _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
+        error = error or _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
         outcome.save(turn, throttle, error, work)
+        engine.survived.pop(account_id, None)
     engine.counters.turn(turn, error)
     if turn.run_id is not None or work.trigger != "schedule":
         # a quiet turn of the worker waits for the worker's next heartbeat, since it costs five statements
@@ -108,6 +117,11 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
     if error is not None:
         raise error
     return turn
+
+
+def _leave(engine: Engine, turn: Turn, throttle: Throttle) -> None:
+    turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens, asked=False)
+    engine.survived.pop(turn.account.id, None)
 
 
 def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> OutOfTokens | None:
@@ -122,8 +136,10 @@ def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Out
 def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:
     """Connect, do the steps, put the session away; returns what ended the turn early, if anything did."""
     kept = False
+    turn.asked = True
     try:
-        turn.connected(engine.sessions.open(turn.loaded, throttle, turn.alive))
+        turn.begins("connecting")
+        turn.connected(engine.sessions.open(turn.loaded, throttle, turn.alive, turn.begins))
         try:
             work.steps(turn)
         except TurnOver as over:
@@ -319,4 +335,5 @@ def fill_work(settings: Settings) -> Work:
     """The worker's turn of the backfill pass; EXAMINE and SEARCH should not be most of what it does."""
     floor, full = 0.5, burst(settings.imap_max_commands_per_minute)
     least = max(3.0, min(12.0, full * (1 - floor) / 2))
-    return Work(fill, "schedule", settings.backfill_turn_max, floor, reschedules=False, least=least)
+    limit = settings.backfill_turn_max
+    return Work(fill, "schedule", limit, floor, reschedules=False, least=least, kind="backfill")

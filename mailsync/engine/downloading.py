@@ -23,6 +23,7 @@ from mailsync.errors import (
     NotFound,
     OutOfTokens,
     Paused,
+    PoisonousServer,
     ProtocolError,
     Stopped,
     Throttled,
@@ -203,7 +204,8 @@ def run(engine: Engine, download: Download) -> None:
 
     Raises Busy when the lock is not had in ``BODY_LOCK_WAIT``, or no commands are left for the account;
     Paused, NotFound, Gone (its row is a tombstone then), UidValidityMoved, TimedOut, Stopped, and what turns
-    raise: Transient, Throttled, AuthenticationFailed, ProtocolError, FolderError, KeyMismatch, LockLost.
+    raise: Transient, Throttled, PoisonousServer, AuthenticationFailed, ProtocolError, FolderError,
+    KeyMismatch, LockLost.
     """
     settings = engine.settings
     account_id = download.located.account_id
@@ -224,6 +226,7 @@ def run(engine: Engine, download: Download) -> None:
             least=_LEAST_COMMANDS,
             told=False,
             refusal=_held_back,
+            kind="body",
         )
         try:
             turn = take_turn(engine, account_id, work)
@@ -267,15 +270,18 @@ def another_mailbox(message_id: int) -> UidValidityMoved:
 
 def held_back(
     state: str, reason: str | None, message: str | None, backoff: float | None
-) -> AuthenticationFailed | Throttled | None:
+) -> AuthenticationFailed | PoisonousServer | Throttled | None:
     """Why a server may not be asked now on a reader's behalf; `backoff` is for how many seconds, if any.
 
-    A rejected password is not tried more often because somebody reads, nor a server that asks for patience.
+    A rejected password is not tried more often because somebody reads, nor a server that asks for patience,
+    nor one whose answers end processes.
     """
     if reason == "auth_failed" and (state == "broken" or backoff):
         return AuthenticationFailed(message or "the server rejected the password", retry_after=backoff)
     if reason == "throttled" and backoff:
         return Throttled(message or "the server asks us to slow down", retry_after=backoff)
+    if reason == "poisonous_server" and backoff:
+        return PoisonousServer(message or "turns ended with their process", retry_after=backoff)
     return None
 
 

@@ -8,7 +8,14 @@ from dataclasses import replace
 from mailsync import health
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Work
-from mailsync.errors import AuthenticationFailed, KeyMismatch, MailsyncError, Throttled, TurnOver
+from mailsync.errors import (
+    AuthenticationFailed,
+    KeyMismatch,
+    MailsyncError,
+    PoisonousServer,
+    Throttled,
+    TurnOver,
+)
 from mailsync.imap.throttle import Throttle
 from mailsync.model import Verdict
 from mailsync.store import attempts, folders, turns
@@ -21,7 +28,7 @@ _LEVELS = {"broken": logging.ERROR, "degraded": logging.WARNING}
 def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
     """Save how the turn ended; `error` is what ended it early, if anything did."""
     # were these not noted, each reader would be rejected once more
-    told = work.told or isinstance(error, AuthenticationFailed | Throttled)
+    told = work.told or isinstance(error, AuthenticationFailed | PoisonousServer | Throttled)
     failed = error is not None and not isinstance(error, TurnOver) and told
     if failed:
         turn.working()
@@ -31,16 +38,21 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
     # a command that was given another key says nothing of the account
     foreign_key = isinstance(error, KeyMismatch) and work.trigger != "schedule"
     if foreign_key or (not work.judged and not failed):
-        turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens)
+        turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens, asked=turn.asked)
         return
-    done = turn.tally
-    progress = bool(done.fetched or done.messages_new or done.flags_changed or done.messages_deleted)
     outcome = health.Outcome(
-        error, turn.folders, turn.priority_at, turn.overall_at, progress, _without_content(turn)
+        error,
+        turn.folders,
+        turn.priority_at,
+        turn.overall_at,
+        turn.tally.has_progress,
+        _without_content(turn),
     )
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
     if not work.reschedules:
         verdict = replace(verdict, next_sync_at=None)
+    if isinstance(error, PoisonousServer) and verdict.backoff_until:
+        error.retry_after = (verdict.backoff_until - turn.now()).total_seconds()
     _say(turn, verdict)
     turns.end(
         turn.conn,
@@ -50,6 +62,7 @@ def save(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work
         next_discovery_at=turn.next_discovery_at,
         folder_rr_cursor=turn.folder_rr_cursor,
         capabilities=turn.new_capabilities(),
+        asked=turn.asked,
     )
 
 

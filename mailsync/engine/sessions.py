@@ -37,13 +37,19 @@ class Sessions:
         """Whether a session of the account is kept."""
         return account_id in self._kept
 
-    def open(self, loaded: LoadedTurn, throttle: Throttle, on_wait: Callable[[], None]) -> Session:
+    def open(
+        self,
+        loaded: LoadedTurn,
+        throttle: Throttle,
+        on_wait: Callable[[], None],
+        on_begin: Callable[[str], None] = lambda doing: None,
+    ) -> Session:
         """The account's kept session if it is still good, else a new one; raises as ``open_session`` does."""
         with self._changing:
             kept = self._kept.pop(loaded.account.id, None)
         if kept is not None:
             if self._is_good(kept, loaded):
-                kept.session.resume(throttle, on_wait)
+                kept.session.resume(throttle, on_wait, on_begin)
                 return kept.session
             kept.session.close()
         password = loaded.password(self._settings.encryption_keys())
@@ -53,6 +59,7 @@ class Sessions:
             self._settings,
             throttle=throttle,
             on_wait=on_wait,
+            on_begin=on_begin,
             hidden=self._hidden,
         )
 

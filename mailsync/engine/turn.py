@@ -22,6 +22,7 @@ from mailsync.store.turns import LoadedTurn
 log = logging.getLogger(__name__)
 
 _STOP_GRACE = 5.0
+_LONGEST_PATH = 150
 
 IsolationKey = tuple[int, int, int, int]
 """Account, folder, UIDVALIDITY and UID of a message that is asked for alone."""
@@ -55,12 +56,18 @@ class Tally:
     fetched: int = 0
     without_content: int = 0
 
+    @property
+    def has_progress(self) -> bool:
+        """Whether anything was brought home."""
+        return bool(self.fetched or self.messages_new or self.flags_changed or self.messages_deleted)
+
 
 @dataclass
 class Turn:
     """The context that every step of a turn is given; made by :func:`mailsync.engine.cycle.take_turn`.
 
-    ``needs_new_session`` is set when the next turn must not reuse this turn's session.
+    ``needs_new_session`` is set when the next turn must not reuse this turn's session, ``asked`` as soon as
+    its server may be asked anything.
     """
 
     lock: AccountLock
@@ -86,6 +93,7 @@ class Turn:
     batch_size: int = 0
     in_flight: Callable[[], None] | None = None
     needs_new_session: bool = False
+    asked: bool = False
     surveyed: dict[int, MailboxStatus] = field(default_factory=dict)
     _session: Session | None = None
     _commands_before: int = 0
@@ -177,6 +185,19 @@ class Turn:
         if self.stop.since is not None and time.monotonic() - self.stop.since > _STOP_GRACE:
             raise Stopped("stopped while waiting for the server")
 
+    def begins(self, command: str) -> None:
+        """Note the command that is sent now, for whoever finds this turn without its end.
+
+        At once if earlier turns of its kind ended with their process, else with the next heartbeat. Raises
+        what :meth:`alive` does.
+        """
+        opening = self._session.opening if self._session else None
+        path = next((f.path for f in self.folders if f.wire_name == opening), None)
+        self.lock.step = f"{command} in folder {path:.{_LONGEST_PATH}}" if path else command
+        if self.loaded.is_suspect:
+            self.settle()
+            self.lock.beat(now=True)
+
     def is_over(self) -> str | None:
         """Why the turn should end at this batch boundary, or None."""
         if self.stop:
@@ -192,7 +213,9 @@ class Turn:
         """Between two pieces of work: beat, and raise TurnOver when the turn should end."""
         self.on_alive()
         self.settle()
-        self.lock.beat()
+        progressed = self.loaded.is_suspect and not self.lock.progressed and self.tally.has_progress
+        self.lock.progressed = self.lock.progressed or progressed
+        self.lock.beat(now=progressed)
         self.on_progress(self)
         if why := self.is_over():
             raise Stopped(why) if self.stop else TurnOver(why)

@@ -115,6 +115,8 @@ def verify(
         wait=wait,
         judged=False,
         reschedules=False,
+        kind="verify",
+        insists=True,
     )
     take_turns(engine, account_id, work, on_pause)
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
@@ -20,7 +21,8 @@ class Engine:
 
     `chance` gives numbers in 0 … 1 that spread backoffs and safety nets. `on_progress` is called at every
     batch, `on_alive` at least once a second, also while a turn waits for its server. `to_take_back` are the
-    requests for single messages that a lost database ended, until that can be written.
+    requests for single messages that a lost database ended, until that can be written. ``survived`` are, by
+    account, the beginnings of turns whose end could not be written: no process ended with them.
     """
 
     conn: Connection
@@ -33,6 +35,7 @@ class Engine:
     on_progress: Callable[[Turn], None] = lambda turn: None
     on_alive: Callable[[], None] = lambda: None
     to_take_back: set[IsolationKey] = field(default_factory=set)
+    survived: dict[int, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Work:
     without those of a login. ``told`` False keeps even a failure from the account's state and from its runs:
     who asked is told of it, and the next tick finds out for itself; but for a rejected login and a plea for
     patience, which hold whoever meets them. ``refusal`` is asked once the lock is held, before a login.
+    ``kind`` is what lost turns are counted by, and ``insists`` tells that a person asks, whatever was lost.
     """
 
     steps: Callable[[Turn], None]
@@ -57,3 +61,5 @@ class Work:
     least: float = 1.0
     told: bool = True
     refusal: Callable[[Turn], MailsyncError | None] = lambda turn: None
+    kind: str = "sync"
+    insists: bool = False

@@ -29,20 +29,21 @@ def open_session(
     *,
     throttle: Throttle,
     on_wait: Callable[[], None],
+    on_begin: Callable[[str], None] = lambda doing: None,
     hidden: frozenset[str] = frozenset(),
 ) -> Session:
     """Connect and log in.
 
-    `on_wait` is called at least once a second while waiting. `hidden` are capabilities, in upper case, to
-    take for not offered. The password is secret meanwhile, and as long as the session lives. Raises
-    InvalidInput, ForbiddenHost, Transient, CertificateRejected, Throttled, AuthenticationFailed or
-    ProtocolError, each with ``step`` set, and OutOfTokens.
+    `on_wait` is called at least once a second while waiting, `on_begin` with the name of each command.
+    `hidden` are capabilities, in upper case, to take for not offered. The password is secret meanwhile, and
+    as long as the session lives. Raises InvalidInput, ForbiddenHost, Transient, CertificateRejected,
+    Throttled, AuthenticationFailed or ProtocolError, each with ``step`` set, and OutOfTokens.
     """
     check_endpoint(endpoint, settings)
     refuse_control("password", password)
     with ExitStack() as held:
         held.enter_context(kept_secret(password))
-        session = _open(endpoint, password, settings, throttle, on_wait, hidden)
+        session = _open(endpoint, password, settings, throttle, on_wait, on_begin, hidden)
         # for as long as anybody may show what the server says; nobody is told when a session is given up
         weakref.finalize(session, held.pop_all().close).atexit = False
     return session
@@ -54,10 +55,11 @@ def _open(
     settings: Settings,
     throttle: Throttle,
     on_wait: Callable[[], None],
+    on_begin: Callable[[str], None],
     hidden: frozenset[str],
 ) -> Session:
     addresses = resolve(endpoint, settings, on_wait)
-    patience = Patience(on_wait, settings.imap_read_timeout)
+    patience = Patience(on_wait, settings.imap_read_timeout, on_begin)
     sock = connect(endpoint, addresses, settings, patience)
     if endpoint.security == "tls":
         sock = secure(sock, endpoint, settings, patience)

@@ -48,6 +48,8 @@ class Session:
         self._mailbox = Mailbox()
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
+        self.opening: bytes | None = None
+        """The folder that is selected, or was asked for last; None once it was left."""
         self.listed: object = None
         wire.unasked = self._mailbox.take
 
@@ -88,10 +90,16 @@ class Session:
         """The messages in the EXAMINEd mailbox, as of the last response."""
         return self._mailbox.exists
 
-    def resume(self, throttle: Throttle, on_wait: Callable[[], None]) -> None:
-        """Arm a kept session for another turn."""
+    def resume(
+        self,
+        throttle: Throttle,
+        on_wait: Callable[[], None],
+        on_begin: Callable[[str], None] = lambda doing: None,
+    ) -> None:
+        """Arm a kept session for another turn, with callbacks as :func:`mailsync.imap.open_session` has."""
         self._wire.throttle = throttle
         self._wire.patience.on_wait = on_wait
+        self._wire.patience.on_begin = on_begin
 
     def alive(self) -> bool:
         """Whether the peer has neither closed the connection nor said BYE meanwhile; costs no command."""
@@ -188,6 +196,7 @@ class Session:
             self._wire.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if condstore else []))
 
         self.selected = None
+        self.opening = wire_name
         self._unless_a_lie(ask, *(() if self._enabled else ("CONDSTORE",)))
         self.selected = wire_name
         self._client.opened()
@@ -197,7 +206,7 @@ class Session:
         """Leave the folder by UNSELECT (RFC 3691), or CLOSE, which after EXAMINE removes nothing either."""
         if self.selected is None:
             return
-        self.selected = None
+        self.selected = self.opening = None
         self._client.leave("UNSELECT" in self.capabilities)
         self._mailbox.restart()
 

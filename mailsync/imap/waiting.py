@@ -19,16 +19,28 @@ class Patience:
 
     ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats
     and may raise, which ends the wait. ``timeout`` is the number of seconds without any byte after which
-    the server counts as gone. ``doing`` names what is waited for, in messages to people.
+    the server counts as gone. ``doing`` names what is waited for, in messages to people; ``on_begin`` is told
+    it when that begins, and may raise too.
     """
 
-    def __init__(self, on_wait: Callable[[], None], timeout: float) -> None:
+    def __init__(
+        self,
+        on_wait: Callable[[], None],
+        timeout: float,
+        on_begin: Callable[[str], None] = lambda doing: None,
+    ) -> None:
         self.on_wait = on_wait
+        self.on_begin = on_begin
         self.timeout = timeout
         self.doing = "connecting"
         self._deadline: float | None = None
         self._allowed = 0.0
         self._called = time.monotonic()
+
+    def begin(self, doing: str) -> None:
+        """Note what is waited for from now on."""
+        self.doing = doing
+        self.on_begin(doing)
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:

@@ -107,6 +107,8 @@ class Wire(imaplib.IMAP4):
     def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[bytes]]:
         """Read the answer to a command that imaplib or IMAPClient sent, and file it as they expect."""
         self._sent(tag, name)
+        with self._trusted():
+            self.patience.begin(name)
         self.untagged_responses.clear()
         for parts in self.answer(LONGEST_ANSWER):
             word, _, rest = parts[0][2:].partition(b" ")
@@ -199,8 +201,8 @@ class Wire(imaplib.IMAP4):
         An answer that is still in flight is read and forgotten first.
         """
         tag = self._new_tag()
-        self.patience.doing = name
         with self._trusted():
+            self.patience.begin(name)
             line = b"%s %s" % (tag, name.encode("ascii"))
             for arg in args:
                 if isinstance(arg, LiteralArgument):

@@ -44,11 +44,23 @@ class AccountLock:
         self._beaten_at = clock()
         self._looked_at = clock()
         self._wanted = False
+        self.step: str | None = None
+        """What the holder does, for the next heartbeat; None is nothing worth a note."""
+        self.progressed = False
 
-    def beat(self) -> None:
-        """Write the heartbeat when it is due; raises LockLost when the connection no longer answers."""
-        if self._clock() - self._beaten_at >= HEARTBEAT_INTERVAL:
-            run(self.conn, "beat", account_id=self.account_id)
+    def beat(self, *, now: bool = False) -> None:
+        """Write the heartbeat and the step when that is due, or `now`.
+
+        Raises LockLost when the connection no longer answers.
+        """
+        if now or self._clock() - self._beaten_at >= HEARTBEAT_INTERVAL:
+            run(
+                self.conn,
+                "beat",
+                account_id=self.account_id,
+                step=self.step,
+                progressed=self.progressed,
+            )
             self._beaten_at = self._clock()
 
     def is_wanted(self) -> bool:

@@ -17,12 +17,25 @@ from mailsync.store.queries import run, translated
 
 
 @dataclass(frozen=True, slots=True)
+class LostTurn:
+    """A turn that ended with its process.
+
+    It is the ``count``-th of its ``kind`` in a row; ``step`` is the last thing that is known of it.
+    """
+
+    kind: str
+    count: int
+    step: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedTurn:
     """An account as of the beginning of a turn.
 
     ``tokens`` are the commands in its bucket, before the reserve. ``now`` is the database's clock. ``sealed``
     is the password's key_id and ciphertext, which tell nothing. ``without_content`` counts the live rows
-    without content, up to 1,000.
+    without content, up to 1,000. ``started_at`` names the turn. ``lost`` is the turn before this one if that
+    ended with its process; ``is_suspect`` tells that the last turns of this one's kind did.
     """
 
     account: Account
@@ -31,6 +44,9 @@ class LoadedTurn:
     now: datetime
     sealed: tuple[str, bytes]
     without_content: int = 0
+    started_at: datetime | None = None
+    lost: LostTurn | None = None
+    is_suspect: bool = False
 
     def password(self, keys: Sequence[bytes]) -> str:
         """Open the password; raises KeyMismatch."""
@@ -74,11 +90,22 @@ def postpone(conn: Connection, account_id: int, delay: float) -> None:
 
 
 def begin(
-    conn: Connection, account_id: int, started_by: str, *, burst: float, refill: float, floor: float
+    conn: Connection,
+    account_id: int,
+    started_by: str,
+    *,
+    burst: float,
+    refill: float,
+    floor: float,
+    kind: str = "sync",
+    survived: datetime | None = None,
+    silent_for: float = 120.0,
 ) -> LoadedTurn | None:
     """Mark the account as being synced, reserve its commands down to `floor`, load it; None if it is gone.
 
-    `refill` is commands a second. Runs that a dead process left are closed.
+    `refill` is commands a second. Runs that a dead process left are closed. A turn of the account whose end
+    was not written counts as lost, but for the one that began at `survived`: this process has survived it.
+    Nor does it count if it stored something and gave a sign of life less than `silent_for` seconds ago.
     """
     cursor = run(
         conn,
@@ -88,20 +115,33 @@ def begin(
         burst=burst,
         refill=refill,
         floor=floor,
+        kind=kind,
+        survived=survived,
+        silent_for=silent_for,
     )
     names = [column.name for column in cursor.description or ()]
     try:
         rows = cursor.fetchall()
     except psycopg.Error as error:
         # a time that Python has no date for, which somebody wrote into a row
+        leave(conn, account_id, tokens=floor, asked=False)
         raise translated(error) from error
     if not rows:
         return None
     first = dict(zip(names, rows[0], strict=True))
     folders = [] if first["folder_id"] is None else [*map(reader(names), rows)]
     sealed = (first["key_id"] or "", bytes(first["ciphertext"] or b""))
+    count = first["lost_count"]
     return LoadedTurn(
-        _account(first), folders, first["tokens"], first["now"], sealed, first["without_content"]
+        _account(first),
+        folders,
+        first["tokens"],
+        first["now"],
+        sealed,
+        first["without_content"],
+        started_at=first["last_sync_started_at"],
+        lost=LostTurn(first["lost_kind"], count, first["lost_step"]) if count else None,
+        is_suspect=first["is_suspect"],
     )
 
 
@@ -114,8 +154,12 @@ def end(
     next_discovery_at: datetime | None = None,
     folder_rr_cursor: int | None = None,
     capabilities: Sequence[str] | None = None,
+    asked: bool = True,
 ) -> None:
-    """Save the verdict and give the unused commands back; a changed state is an event."""
+    """Save the verdict and give the unused commands back; a changed state is an event.
+
+    `asked` tells that the server was asked something, which clears the lost turns of this kind.
+    """
     run(
         conn,
         "end_turn",
@@ -136,12 +180,16 @@ def end(
         folder_rr_cursor=folder_rr_cursor,
         capabilities=None if capabilities is None else list(capabilities),
         tokens=tokens,
+        asked=asked,
     )
 
 
-def leave(conn: Connection, account_id: int, *, tokens: float) -> None:
-    """End a turn that proves nothing of the mirror: the state stays, the unused commands go back."""
-    run(conn, "leave_turn", account_id=account_id, tokens=tokens)
+def leave(conn: Connection, account_id: int, *, tokens: float, asked: bool = True) -> None:
+    """End a turn that proves nothing of the mirror: the state stays, the unused commands go back.
+
+    `asked` is that of :func:`end`.
+    """
+    run(conn, "leave_turn", account_id=account_id, tokens=tokens, asked=asked)
 
 
 def start_run(conn: Connection, account_id: int, trigger: str, worker: str) -> int:

@@ -37,6 +37,7 @@ _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.Gone: 410,
     errors.Busy: 503,
     errors.Throttled: 503,
+    errors.PoisonousServer: 503,
     errors.TimedOut: 504,
     errors.Transient: 502,
     errors.ProtocolError: 502,

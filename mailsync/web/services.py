@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import cast
 
 from flask import current_app
@@ -44,6 +45,7 @@ class Services:
         self.pool = Pool(settings, "api", size=POOL_SIZE, statement_timeout=STATEMENT_TIMEOUT)
         self.sessions = Sessions(settings)
         self.counters = Counters()
+        self.survived: dict[int, datetime] = {}
         self._engines = threading.BoundedSemaphore(MAX_ENGINES)
         self._searches = threading.BoundedSemaphore(MAX_SEARCHES)
         self._downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
@@ -83,7 +85,14 @@ class Services:
             self.sessions.drop_old()
             conn = db.connect(self.settings, "api")
             try:
-                yield Engine(conn, self.settings, db.started_by("api"), self.sessions, self.counters)
+                yield Engine(
+                    conn,
+                    self.settings,
+                    db.started_by("api"),
+                    self.sessions,
+                    self.counters,
+                    survived=self.survived,
+                )
             finally:
                 self._store_counters(conn)
                 conn.close()

@@ -16,7 +16,8 @@ select pg_advisory_unlock(hashtext(current_schema()), %(account_id)s::int)
 -- The heartbeat of a turn. The reserved commands stay frozen until the next one is overdue, so that a crash
 -- can only lose tokens.
 update accounts
-set heartbeat_at = clock_timestamp(), throttle_at = clock_timestamp() + interval '20 seconds'
+set heartbeat_at = clock_timestamp(), throttle_at = clock_timestamp() + interval '20 seconds',
+    turn_step = coalesce(%(step)s::text, turn_step), turn_progressed = turn_progressed or %(progressed)s::boolean
 where id = %(account_id)s
 
 -- name: lock_is_wanted

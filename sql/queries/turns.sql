@@ -57,13 +57,19 @@ where id = %(account_id)s
 -- name: begin_turn
 -- Marks the account and loads it with its folders. Runs after the lock is held, so its snapshot is fresh.
 -- The command budget is reserved down to its floor and frozen; what is left is given back by end_turn.
+-- A turn whose end was never written is lost, unless this process says that it survived it. One that stored something
+-- and was not silent for long before this one does not count, and neither do those before it: it was killed.
 with abandoned as (
     update sync_runs
     set status = 'failed', error_code = 'abandoned', finished_at = clock_timestamp(),
         error_message = 'the process ended in the middle of this run'
     where account_id = (select %(account_id)s::bigint) and status = 'running'
-), bucket as (
-    select a.id,
+), before as (
+    select a.id, a.turn_kind as lost_kind, a.turn_step as lost_step,
+           a.currently_syncing and a.turn_kind is not null
+               and a.last_sync_started_at is distinct from %(survived)s::timestamptz as is_lost,
+           a.turn_progressed
+               and a.heartbeat_at > clock_timestamp() - make_interval(secs => %(silent_for)s) as is_killed,
            least(%(burst)s, coalesce(a.throttle_tokens, %(burst)s)
                + greatest(0, extract(epoch from clock_timestamp() - a.throttle_at)) * %(refill)s)::double precision as tokens
     from accounts a where a.id = %(account_id)s
@@ -71,16 +77,23 @@ with abandoned as (
     update accounts a
     set currently_syncing = true, sync_started_by = %(started_by)s,
         heartbeat_at = clock_timestamp(), last_sync_started_at = clock_timestamp(),
-        throttle_tokens = least(bucket.tokens, %(floor)s), throttle_at = clock_timestamp() + interval '20 seconds'
-    from bucket
-    where a.id = bucket.id
-    returning a.*, bucket.tokens
+        throttle_tokens = least(before.tokens, %(floor)s), throttle_at = clock_timestamp() + interval '20 seconds',
+        turn_kind = %(kind)s, turn_step = null, turn_progressed = false,
+        lost_turns = case when not before.is_lost then a.lost_turns
+                          when before.is_killed then a.lost_turns - before.lost_kind
+                          else a.lost_turns || jsonb_build_object(
+                                   before.lost_kind, coalesce((a.lost_turns ->> before.lost_kind)::integer, 0) + 1) end
+    from before
+    where a.id = before.id
+    returning a.*, before.tokens, before.is_lost, before.lost_kind, before.lost_step
 )
 select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.sync_since, m.sync_window_days,
        m.paused_at, m.deleting_at, m.sync_state, m.sync_state_reason, m.sync_state_message, m.sync_state_since,
        m.consecutive_failures, m.consecutive_successes, m.backoff_until, m.priority_synced_at, m.overall_synced_at,
        m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities, m.mirrored_since,
        m.failing_since, m.last_sync_finished_at,
+       m.last_sync_started_at, m.lost_turns -> m.turn_kind is not null as is_suspect, m.lost_kind, m.lost_step,
+       case when m.is_lost then (m.lost_turns ->> m.lost_kind)::integer end as lost_count,
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
        (select count(*) from (
             select from messages
@@ -100,6 +113,7 @@ order by f.sync_priority, f.id
 -- name: end_turn
 -- The verdict, the unused commands, and the event of a changed state, in one statement. What changes is what
 -- account_status shows: health that was not renewed in time has gone stale, and a pause hides everything else.
+-- Where the server was asked, lost turns of this kind are forgotten.
 -- The row is locked first, so that a pause at the same moment is seen, and one of both tells the whole change.
 with before as (
     select id, paused_at,
@@ -137,14 +151,16 @@ set currently_syncing = false,
     folder_rr_cursor = coalesce(%(folder_rr_cursor)s, a.folder_rr_cursor),
     capabilities = coalesce(%(capabilities)s, a.capabilities),
     throttle_tokens = %(tokens)s,
-    throttle_at = clock_timestamp()
+    throttle_at = clock_timestamp(),
+    lost_turns = case when %(asked)s::boolean then a.lost_turns - coalesce(a.turn_kind, '') else a.lost_turns end
 from before b
 where a.id = b.id
 
 -- name: leave_turn
 update accounts
 set currently_syncing = false, heartbeat_at = clock_timestamp(), throttle_tokens = %(tokens)s,
-    throttle_at = clock_timestamp()
+    throttle_at = clock_timestamp(),
+    lost_turns = case when %(asked)s::boolean then lost_turns - coalesce(turn_kind, '') else lost_turns end
 where id = %(account_id)s
 
 -- name: start_run

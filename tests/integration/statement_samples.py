@@ -198,7 +198,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "set_lock_wait": [_of()],
         "queue_for_lock": [_of()],
         "unlock": [_of()],
-        "beat": [_of(1)],
+        "beat": [_of(1, step="FETCH in folder INBOX", progressed=False)],
         "lock_is_wanted": [_of(1)],
         "lock_holder": [_of(1)],
         "end_stale_holder": [_of(1, stale_after=600.0)],
@@ -320,15 +320,18 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "seconds_until_due": [_of(all_accounts)],
         "accounts_to_backfill": [_of(all_accounts)],
         "postpone_account": [_of(1)],
-        "begin_turn": [_of(1 + len(folder), burst=10.0, refill=1.0, floor=1.0, started_by="h:1:worker")],
+        "begin_turn": [
+            _of(1 + len(folder), burst=10.0, refill=1.0, floor=1.0, started_by="h:1:worker", kind="sync",
+                survived=None, silent_for=120.0)
+        ],
         "end_turn": [
             _of(1, state="degraded", message=None, healthy_until=NOW, failures=0, successes=1,
                 backoff_until=None,
                 next_sync_at=None, last_success_at=NOW, priority_synced_at=NOW, overall_synced_at=NOW,
                 failing_since=None, next_discovery_at=None, folder_rr_cursor=None, capabilities=None,
-                tokens=5.0)
+                tokens=5.0, asked=True)
         ],
-        "leave_turn": [_of(1, tokens=5.0)],
+        "leave_turn": [_of(1, tokens=5.0, asked=True)],
         "start_run": [_of(1)],
         "finish_run": [_of(1, **runs)],
         "list_runs": [_of(50)],

@@ -40,7 +40,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "protocol": frozenset({"imap"}),
     "store": frozenset({"store", "sql"}),
     "engine": frozenset({"engine", "metrics"}),
-    "worker": frozenset({"worker", "outage", "stopping", "preflight", "scraping"}),
+    "worker": frozenset({"worker", "outage", "stopping", "watchdog", "preflight", "scraping"}),
     "web": frozenset({"web"}),
     "cli": frozenset({"cli", "demo", "__main__"}),
 }
