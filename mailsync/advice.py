@@ -24,6 +24,10 @@ ACTIONS: Mapping[str, str] = {
     "throttled": f"{_WAITS}, when its server allows",
     "unreachable": f"{_WAITS}; if it lasts, check the host and the network of its mail server",
     "tls": "Have its server's certificate renewed; trust a private authority with IMAP_CA_FILE",
+    "poisonous_server": (
+        "Look in the log of the process that ended for its stack, which shows what reads the answer;"
+        " `mailsync pause-account {email}` leaves the server alone, `mailsync sync {email}` tries it now"
+    ),
     "protocol": f"{_WAITS}; if it lasts, look for the answer in `mailsync check-account {{email}}`",
     "error": f"{_WAITS}; the log of the worker has the traceback",
     "rows_refused": f"{_WAITS}; the log of the worker has the error",

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from mailsync.engine.turn import StopSignal
+from mailsync.watchdog import ENDED_BY
 
 GRACE = 9.0
 """Seconds from the request to end until what still runs is killed."""
@@ -100,12 +101,13 @@ def _watch_parent(parent: int) -> None:
 def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSignal) -> int:
     """Run the services until `stop`, or until one of them ends; returns the exit code.
 
-    It is 0 after a request to stop that all obeyed, else that of the one that ended by itself (1 if it ended
-    with 0 or by a signal).
+    A worker that was ended by its own watchdog is started again, and the others go on. The exit code is 0
+    after a request to stop that all obeyed, else that of the one that ended by itself (1 if it ended with 0
+    or by a signal).
     """
     services = [_Service(name, environment) for name in names]
     try:
-        died = _watch(services, stop)
+        died = _watch(services, environment, stop)
         clean = _end(services)
     except BaseException:
         for service in services:
@@ -125,11 +127,22 @@ def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSi
     return 0 if clean else 1
 
 
-def _watch(services: list[_Service], stop: StopSignal) -> _Service | None:
+def _watch(services: list[_Service], environment: Mapping[str, str], stop: StopSignal) -> _Service | None:
     while not stop:
-        for service in services:
-            if service.process.poll() is not None:
+        for place, service in enumerate(services):
+            if (code := service.process.poll()) is None:
+                continue
+            if code != -ENDED_BY:
                 return service
+            # it was silent for minutes, so this is no loop that would need a pause
+            service.kill()
+            service.finish()
+            click.echo(
+                f"mailsync: the {service.name}'s loop stood still, so its watchdog ended it;"
+                " it is started again",
+                err=True,
+            )
+            services[place] = _Service(service.name, environment)
         time.sleep(0.1)
     return None
 

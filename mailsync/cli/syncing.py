@@ -18,7 +18,7 @@ from mailsync.engine.catch_up import Progress, catch_up
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal
 from mailsync.engine.work import Engine
-from mailsync.errors import Stopped
+from mailsync.errors import PoisonousServer, Stopped
 from mailsync.store import accounts, db, folders
 from mailsync.store.db import Connection
 
@@ -51,7 +51,8 @@ def sync(email: str, full: bool, as_json: bool) -> int:
 
     It may be interrupted at any moment and goes on from there. While it runs it lets a worker, the API and
     others in at every batch; it waits up to 10 s for its own turn (then exit code 3). A backoff after errors
-    is ignored, the limit of commands a minute is kept.
+    is ignored, the limit of commands a minute is kept. A server whose answers end the process that reads them
+    is tried too; what is known of it is said first.
 
     \b
     Example:
@@ -61,6 +62,9 @@ def sync(email: str, full: bool, as_json: bool) -> int:
         ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
         ground.stoppable() as stop,
     ):
+        status = accounts.statuses(conn, account_id)[0]
+        if status.sync_state_reason == PoisonousServer.code:
+            note(f"mailsync: {printable(status.sync_state_message or '')}; trying it all the same")
         try:
             with sync_progress() as progress:
                 done = run_sync(conn, settings, account_id, progress, stop, full=full)

@@ -59,6 +59,7 @@ class Committer:
             if unread := [m.uid for m in stored if not WITHOUT_CONTENT.isdisjoint(m.parse_errors)]:
                 turn.tally.without_content += len(unread)
                 attempts.plan_retries(conn, self._folder, unread)
+            turn.stores()
             advance()
 
         try:

@@ -59,7 +59,12 @@ class Tally:
     @property
     def has_progress(self) -> bool:
         """Whether anything was brought home."""
-        return bool(self.fetched or self.messages_new or self.flags_changed or self.messages_deleted)
+        return bool(self.fetched) or self.has_stored
+
+    @property
+    def has_stored(self) -> bool:
+        """Whether any row was changed by what was brought home."""
+        return bool(self.messages_new or self.flags_changed or self.messages_deleted)
 
 
 @dataclass
@@ -196,6 +201,13 @@ class Turn:
         self.lock.step = f"{command} in folder {path:.{_LONGEST_PATH}}" if path else command
         if self.loaded.is_suspect:
             self.settle()
+            self.lock.progressed = self.lock.progressed or self.tally.has_stored
+            self.lock.beat(now=True)
+
+    def stores(self) -> None:
+        """Note that rows are stored, in their transaction, if earlier turns of this kind were lost."""
+        if self.loaded.is_suspect and not self.lock.progressed:
+            self.lock.progressed = True
             self.lock.beat(now=True)
 
     def is_over(self) -> str | None:
@@ -213,9 +225,7 @@ class Turn:
         """Between two pieces of work: beat, and raise TurnOver when the turn should end."""
         self.on_alive()
         self.settle()
-        progressed = self.loaded.is_suspect and not self.lock.progressed and self.tally.has_progress
-        self.lock.progressed = self.lock.progressed or progressed
-        self.lock.beat(now=progressed)
+        self.lock.beat()
         self.on_progress(self)
         if why := self.is_over():
             raise Stopped(why) if self.stop else TurnOver(why)

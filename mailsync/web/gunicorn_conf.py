@@ -8,6 +8,7 @@ worker is forked. ``WEB_CONCURRENCY`` adds workers (one is plenty, for what the 
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -92,6 +93,8 @@ def post_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """In each new worker, with its application: run the checks once, so that the log tells what is wrong."""
     memory.give_back_large_blocks()
+    # the master ends a process that hangs by SIGABRT, and Python could not show where that was
+    faulthandler.enable()
     # Ctrl-C reaches the workers as well; what they do then, the master says
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     readiness = worker.wsgi.extensions["mailsync.readiness"]
