@@ -50,7 +50,8 @@ class Watchdog:
 
     def release(self) -> None:
         """Leave the timer and its signal to somebody else, for good; safe in a signal handler."""
-        self._watches, self._released = False, True
+        self.pause()
+        self._released = True
 
     def remove(self) -> None:
         """Give the signal back."""
