@@ -165,7 +165,7 @@ update accounts a
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
     healthy_until = null, failing_since = null, consecutive_failures = 0, consecutive_successes = 0, backoff_until = null,
     currently_syncing = false, sync_started_by = null, next_sync_at = now(), next_discovery_at = now(),
-    lost_turns = '{}', updated_at = now()
+    turn_kind = null, turn_step = null, lost_turns = '{}', updated_at = now()
 from before b
 where a.id = b.id
 

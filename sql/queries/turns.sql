@@ -152,6 +152,7 @@ set currently_syncing = false,
     capabilities = coalesce(%(capabilities)s, a.capabilities),
     throttle_tokens = %(tokens)s,
     throttle_at = clock_timestamp(),
+    turn_kind = null, turn_step = null,
     lost_turns = case when %(asked)s::boolean then a.lost_turns - coalesce(a.turn_kind, '') else a.lost_turns end
 from before b
 where a.id = b.id
@@ -160,6 +161,7 @@ where a.id = b.id
 update accounts
 set currently_syncing = false, heartbeat_at = clock_timestamp(), throttle_tokens = %(tokens)s,
     throttle_at = clock_timestamp(),
+    turn_kind = null, turn_step = null,
     lost_turns = case when %(asked)s::boolean then lost_turns - coalesce(turn_kind, '') else lost_turns end
 where id = %(account_id)s
 

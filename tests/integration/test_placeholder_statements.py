@@ -81,7 +81,8 @@ def test_what_a_turn_asks_about_rows_without_content_reads_those_alone(analysed:
     mirror.conn.execute("update folders set uidvalidity = %s", [uidvalidity])
     attempts.plan_retries(mirror.conn, mirror.folder(), range(1, 6))
     key = {"account_id": mirror.account_id, "folder_id": folder.id, "uidvalidity": uidvalidity}
-    turn = {"account_id": mirror.account_id, "started_by": "test", "burst": 9.0, "refill": 1.0, "floor": 1.0}
+    turn = {"account_id": mirror.account_id, "started_by": "test", "burst": 9.0, "refill": 1.0, "floor": 1.0,
+            "kind": "sync", "survived": None, "silent_for": 120.0}  # fmt: skip
     costs = {
         name: _buffers(mirror, name, given)
         for name, given in {
