@@ -62,9 +62,9 @@ def sync(email: str, full: bool, as_json: bool) -> int:
         ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
         ground.stoppable() as stop,
     ):
-        status = accounts.statuses(conn, account_id)[0]
-        if status.sync_state_reason == PoisonousServer.code:
-            note(f"mailsync: {printable(status.sync_state_message or '')}; trying it all the same")
+        for status in accounts.statuses(conn, account_id):
+            if status.sync_state_reason == PoisonousServer.code:
+                note(f"mailsync: {printable(status.sync_state_message or '')}; trying it all the same")
         try:
             with sync_progress() as progress:
                 done = run_sync(conn, settings, account_id, progress, stop, full=full)

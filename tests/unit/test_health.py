@@ -16,6 +16,7 @@ from mailsync.errors import (
     KeyMismatch,
     MailsyncError,
     OutOfTokens,
+    PoisonousServer,
     ProtocolError,
     ResetLimit,
     Stopped,
@@ -207,6 +208,11 @@ CASES = [
          Throttled("slow"), **NOTHING),
     Case("a turn that compares nothing mends nothing", "broken: auth_failed",
          rejected(3) | {"sync_state": "broken", "sync_state_message": "wrong"}, **NOTHING),
+    Case("turns that ended with their process", "degraded: poisonous_server",
+         error=PoisonousServer("the last 3", turns=3), **NOTHING),
+    Case("a day of turns that ended with their process", "broken: stuck",
+         FAILED_TWICE | {"failing_since": ago(hours=24)}, PoisonousServer("the last 48", turns=48),
+         **NOTHING),
     Case("a day of failures", "broken: stuck",
          FAILED_TWICE | {"failing_since": ago(hours=24)}, Transient("refused"), **NOTHING),
     Case("not quite a day", "degraded: unreachable",
@@ -336,6 +342,13 @@ def test_a_rejection_that_names_a_time_is_left_alone_for_so_long(hint: float | N
 def test_a_stuck_account_is_tried_hourly(error: MailsyncError) -> None:
     said = verdict(Case("", "", STUCK, error, **NOTHING))
     assert said.backoff_until == ahead(hours=1)
+
+
+@pytest.mark.parametrize(("turns", "seconds"), [(3, 30), (4, 60), (8, 960), (9, 1800), (200, 1800)])
+def test_lost_turns_double_the_wait_whatever_went_well_in_between(turns: int, seconds: int) -> None:
+    said = verdict(Case("", "", {}, PoisonousServer("the last ones", turns=turns), **NOTHING))
+    assert said.backoff_until == ahead(seconds=seconds)
+    assert said.failures == 1
 
 
 @pytest.mark.parametrize(
