@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
 
 MASK = "***"
+Mask = Callable[[str], str]
 
 _HEAD = 4
 
@@ -162,24 +163,49 @@ def kept_secret(value: str) -> Iterator[None]:
 
 def _cleanse(error: BaseException, value: str) -> None:
     """Mask ``value`` in the texts of an error and of those that it came of."""
-    alone, seen = _Secrets(), set[int]()
-    alone.add(value)
+    mask, seen = _only(value), set[int]()
     chain: list[BaseException | None] = [error]
     while chain:
         each = chain.pop()
         if each is not None and id(each) not in seen:
             seen.add(id(each))
-            each.args = tuple(alone.mask(arg) if isinstance(arg, str) else arg for arg in each.args)
+            each.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in each.args)
             chain += [each.__cause__, each.__context__]
 
 
 def redact(text: str) -> str:
-    """``text`` with ``***`` in place of secrets.
+    """``text`` with ``***`` in place of secrets, for logs and for the people who run the service.
 
     These are what :func:`keep_secret` and :func:`kept_secret` were told, in plain, escaped, percent-encoded
-    and base64 form, and what stands as ``scheme://user:password@`` or in a LOGIN or AUTHENTICATE command.
+    and base64 form, and what :func:`mask_credentials` masks. Clients of the API get no text that went through
+    this: those who can make a server say a text would see whether it is a secret.
     """
-    text = _USERINFO.sub(rf"\1{MASK}@", _secrets.mask(text))
+    return mask_credentials(_secrets.mask(text))
+
+
+def masking(value: str) -> Mask:
+    """Return a function that masks ``value``, in all of its forms, and what :func:`mask_credentials` masks.
+
+    It knows no other secret, so a text tells nothing of others by how it comes out.
+    """
+    if not value:
+        return mask_credentials
+    mask = _only(value)
+    return lambda text: mask_credentials(mask(text))
+
+
+def _only(value: str) -> Mask:
+    alone = _Secrets()
+    alone.add(value)
+    return alone.mask
+
+
+def mask_credentials(text: str) -> str:
+    """``text`` with ``***`` for what stands as ``scheme://user:password@`` or in LOGIN and AUTHENTICATE.
+
+    The place alone counts, not whether it is a secret of this process.
+    """
+    text = _USERINFO.sub(rf"\1{MASK}@", text)
     if "LOGIN " in text:
         text = _LOGIN.sub(f"LOGIN {MASK}", text)
     return _AUTHENTICATE.sub(rf"\1 {MASK}", text) if "AUTHENTICATE " in text else text

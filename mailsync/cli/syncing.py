@@ -19,6 +19,7 @@ from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal
 from mailsync.engine.work import Engine
 from mailsync.errors import PoisonousServer, Stopped
+from mailsync.logs import redact
 from mailsync.store import accounts, db, folders
 from mailsync.store.db import Connection
 
@@ -64,7 +65,7 @@ def sync(email: str, full: bool, as_json: bool) -> int:
     ):
         for status in accounts.statuses(conn, account_id):
             if status.sync_state_reason == PoisonousServer.code:
-                note(f"mailsync: {printable(status.sync_state_message or '')}; trying it all the same")
+                note(f"mailsync: {printable(redact(status.sync_state_message or ''))}; trying it all the same")
         try:
             with sync_progress() as progress:
                 done = run_sync(conn, settings, account_id, progress, stop, full=full)
@@ -76,7 +77,7 @@ def sync(email: str, full: bool, as_json: bool) -> int:
     else:
         say(summary(done))
     for path, error in done.folder_errors.items():
-        note(f"mailsync: {printable(path)}: {error}")
+        note(f"mailsync: {printable(path)}: {printable(redact(error))}")
     return 1 if done.folder_errors else 0
 
 

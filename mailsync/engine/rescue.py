@@ -20,7 +20,6 @@ from mailsync.errors import (
     Transient,
 )
 from mailsync.imap import Detail
-from mailsync.logs import redact
 from mailsync.model import FolderState, Headers, Message
 from mailsync.store import attempts
 from mailsync.uids import UidSet
@@ -87,7 +86,7 @@ def recording_failure(turn: Turn, folder: FolderState) -> Iterator[None]:
     try:
         yield
     except (Transient, ProtocolError) as error:
-        attempts.explain_attempts(turn.conn, folder, redact(str(error)))
+        attempts.explain_attempts(turn.conn, folder, str(error))
         raise
 
 
@@ -147,7 +146,7 @@ def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
     except (Transient, ProtocolError) as error:
         # the server may have refused and kept the connection; the second try needs another one
         turn.needs_new_session = True
-        attempts.blame_message(turn.conn, folder, uid, redact(str(error)))
+        attempts.blame_message(turn.conn, folder, uid, str(error))
         raise
     except (DatabaseUnavailable, LockLost) as error:
         if isinstance(error, DatabaseSlow):

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from mailsync.config import Settings
 from mailsync.errors import FolderError, MailsyncError, Stopped, TurnOver
 from mailsync.imap import Session
-from mailsync.logs import redact
 from mailsync.model import Account, FolderState, MailboxStatus, RunResult
 from mailsync.store import folders, turns
 from mailsync.store.db import Connection
@@ -243,7 +242,7 @@ class Turn:
         self.working()
         self.tally.folder_errors += 1
         self.tally.error_codes[error.code] += 1
-        text = redact(str(error))
+        text = str(error)
         retry_at = self.now() + timedelta(seconds=self.settings.sync_interval)
         folders.note_error(self.conn, folder, text, retry_at)
         if isinstance(error, FolderError):

@@ -16,7 +16,6 @@ from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.folders import HOLDS_NONE, assign_roles, is_inbox
-from mailsync.logs import redact
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
 from mailsync.store.attempts import WITHOUT_CONTENT
@@ -135,7 +134,7 @@ def _compare(turn: Turn, report: Report) -> None:
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
                 raise
-            known.add(Difference("unreadable", server=redact(str(error))))
+            known.add(Difference("unreadable", server=str(error)))
         _compare_counts(turn, folder, known)
         report.done.add(folder.id)
         turn.checkpoint()

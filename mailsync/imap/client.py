@@ -20,6 +20,7 @@ from mailsync.imap.replies import error_for
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
 from mailsync.imap.wire import Wire
+from mailsync.logs import Mask
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -42,10 +43,11 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         settings: Settings,
         throttle: Throttle,
         patience: Patience,
+        mask: Mask,
     ) -> None:
         """Take over a connected socket, with TLS on it where the endpoint says so, and read the greeting."""
         self._settings = settings
-        self._make_wire: Callable[[], Wire] = lambda: Wire(sock, endpoint, settings, throttle, patience)
+        self._make_wire: Callable[[], Wire] = lambda: Wire(sock, endpoint, settings, throttle, patience, mask)
         self._cached_capabilities: tuple[bytes, ...] | None = None
         super().__init__(endpoint.host, endpoint.port, ssl=endpoint.security == "tls")
         del self._imap._mesg

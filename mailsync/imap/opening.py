@@ -15,7 +15,7 @@ from mailsync.imap.connecting import connect, secure
 from mailsync.imap.session import Session
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.logs import kept_secret
+from mailsync.logs import kept_secret, masking
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -64,7 +64,7 @@ def _open(
     if endpoint.security == "tls":
         sock = secure(sock, endpoint, settings, patience)
     with _step("connect"), patience.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
-        client = Client(sock, endpoint, settings, throttle, patience)
+        client = Client(sock, endpoint, settings, throttle, patience, masking(password))
     try:
         # A server that drips would otherwise hold us for ever: one silence and one handshake are allowed.
         with patience.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):

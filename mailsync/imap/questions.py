@@ -38,7 +38,7 @@ def ask_list(wire: Wire, options: bytes) -> list[ListedFolder]:
             return False
         row = None if wire.reader.oversized else parse_list(parts)
         if row is None:
-            log.warning("A LIST row is dropped: %s", quoted(parts[0]), extra={"action": "list"})
+            log.warning("A LIST row is dropped: %s", quoted(parts[0], wire.mask), extra={"action": "list"})
         else:
             found.setdefault(row.wire_name, row)
         return True

@@ -17,7 +17,7 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.logs import redact
+from mailsync.logs import Mask, mask_credentials
 
 LONGEST_QUOTE = 300
 
@@ -78,10 +78,14 @@ _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: +|$)(.*)", re.IGNORECASE | re
 
 
 class Completion(NamedTuple):
-    """A status response: ``status`` is OK, NO, BAD, BYE or PREAUTH, ``text`` what follows it."""
+    """A status response: ``status`` is OK, NO, BAD, BYE or PREAUTH, ``text`` what follows it.
+
+    ``mask`` takes the password in hand out of the words that are shown.
+    """
 
     status: str
     text: bytes
+    mask: Mask = mask_credentials
 
     @property
     def code(self) -> str:
@@ -98,18 +102,21 @@ class Completion(NamedTuple):
     @property
     def words(self) -> str:
         """The server's words, fit for a message to people."""
-        return quoted(self.text)
+        return quoted(self.text, self.mask)
 
 
-def parse_completion(line: bytes) -> Completion | None:
+def parse_completion(line: bytes, mask: Mask = mask_credentials) -> Completion | None:
     """Read ``OK [READ-ONLY] done``, as it follows a tag or ``* ``; None if it is no status response."""
     match = _STATUS.match(line)
-    return Completion(match[1].decode("ascii").upper(), match[2]) if match else None
+    return Completion(match[1].decode("ascii").upper(), match[2], mask) if match else None
 
 
-def quoted(text: bytes) -> str:
-    """Return a server's words fit for a message to people: one line, without secrets, not too long."""
-    words = redact(" ".join(text.decode("utf-8", "replace").split()))
+def quoted(text: bytes, mask: Mask) -> str:
+    """Return a server's words fit for a message to people: one line, not too long.
+
+    `mask` takes out the password in hand, and no other secret: answers of the API show these words.
+    """
+    words = mask(" ".join(text.decode("utf-8", "replace").split()))
     words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
     return words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
 
@@ -137,7 +144,7 @@ def error_for(reply: Completion, command: str, *, step: str | None = None) -> Ma
     what rejects a login before what asks for patience. `step` is ``login`` for LOGIN alone: nothing else
     can reject a password, and a BYE never does.
     """
-    said = f"{command}: the server said {reply.status} {quoted(reply.text)}".rstrip()
+    said = f"{command}: the server said {reply.status} {reply.words}".rstrip()
     code = reply.code
     text = _CODE.sub(b"", reply.text, count=1).decode("utf-8", "replace")
     seconds = hint(text)

@@ -25,6 +25,7 @@ from mailsync.imap.reader import Reader
 from mailsync.imap.replies import Completion, error_for, parse_completion
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
+from mailsync.logs import Mask
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -46,6 +47,7 @@ class Wire(imaplib.IMAP4):
 
     It is made of a connected socket and reads the greeting at once; the errors are our own, with the ``step``
     that failed. ``unasked`` is called with every untagged response that the command in hand did not claim.
+    ``mask`` takes the password in hand out of whatever the server says to people.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Wire(imaplib.IMAP4):
         settings: Settings,
         throttle: Throttle,
         patience: Patience,
+        mask: Mask,
     ) -> None:
         self.throttle = throttle
         self.patience = patience
@@ -62,6 +65,7 @@ class Wire(imaplib.IMAP4):
         self.reader = Reader(sock, patience, settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
         self.closed = False
+        self.mask = mask
         self.reply = Completion("OK", b"")
         self._endpoint = endpoint
         self._settings = settings
@@ -82,7 +86,7 @@ class Wire(imaplib.IMAP4):
         self._prefix = b"M%05d." % secrets.randbelow(100_000)
         with self._trusted():
             line = self.reader.response()[0]
-            reply = parse_completion(line[2:]) if line.startswith(b"* ") else None
+            reply = parse_completion(line[2:], self.mask) if line.startswith(b"* ") else None
             if reply is None or reply.status in ("NO", "BAD"):
                 raise ProtocolError("the other side does not greet as an IMAP server", step="connect")
             if reply.status == "BYE":
@@ -229,7 +233,8 @@ class Wire(imaplib.IMAP4):
             if parts[0].startswith(b"+"):
                 return True
             if parts[0].startswith(tag + b" "):
-                self._refused = parse_completion(parts[0][len(tag) + 1 :]) or Completion("BAD", b"")
+                reply = parse_completion(parts[0][len(tag) + 1 :], self.mask)
+                self._refused = reply or Completion("BAD", b"")
                 return False
             self._watch(parts)
             self.unasked(parts)
@@ -280,7 +285,7 @@ class Wire(imaplib.IMAP4):
             yield parts
         reply, self._refused = self._refused, None
         if reply is None:
-            reply = parse_completion(head[len(mark) :])
+            reply = parse_completion(head[len(mark) :], self.mask)
         if reply is None or reply.status not in ("OK", "NO", "BAD"):
             self.shutdown()
             raise ProtocolError(f"{name}: the completion cannot be understood")
@@ -289,7 +294,7 @@ class Wire(imaplib.IMAP4):
             self._in_flight.popleft()
 
     def _watch(self, parts: list[bytes]) -> None:
-        reply = parse_completion(parts[0][2:])
+        reply = parse_completion(parts[0][2:], self.mask)
         if reply is not None and reply.status == "BYE":
             raise error_for(reply, self._in_flight[0][1] if self._in_flight else "connection")
 

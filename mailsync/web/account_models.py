@@ -13,13 +13,13 @@ from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 from mailsync.engine.administration import LONGEST_REASON
 from mailsync.engine.enrolment import LONGEST, LONGEST_NAME
 from mailsync.errors import InvalidInput
-from mailsync.logs import redact
+from mailsync.logs import mask_credentials
 from mailsync.providers import normalise_email
 from mailsync.web.fields import Answer, Body, Moment, Paged, Text, Timestamp
 
 State = Literal["initial_sync", "healthy", "degraded", "broken", "paused"]
 Security = Literal["tls", "starttls", "plaintext"]
-Redacted = Annotated[str, AfterValidator(redact)]
+Redacted = Annotated[str, AfterValidator(mask_credentials)]
 
 
 def _email(text: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from mailsync.engine import administration
 from mailsync.errors import NotFound
 from mailsync.folders import percent
-from mailsync.logs import redact
+from mailsync.logs import mask_credentials
 from mailsync.model import FolderState
 from mailsync.store import folders, reading
 from mailsync.store.db import Connection
@@ -50,7 +50,7 @@ class Folder(Answer):
     last_reconciled_at: Timestamp | None
     last_reconcile_clean: bool | None
     missing_since: Timestamp | None = Field(description="Since when the server does not list it.")
-    last_error: Annotated[str, AfterValidator(redact)] | None
+    last_error: Annotated[str, AfterValidator(mask_credentials)] | None
     retry_at: Timestamp | None
 
 

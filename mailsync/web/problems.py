@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync import errors
-from mailsync.logs import redact
+from mailsync.logs import mask_credentials
 from mailsync.web.fields import MAX_ID, Answer
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def _of_ours(error: errors.MailsyncError) -> Response:
         )
         return problem(status, "query_timeout", detail)
     if isinstance(error, _INTERNAL):
-        extra = {"action": "http", "error": redact(str(error)), "request_id": g.get("request_id")}
+        extra = {"action": "http", "error": str(error), "request_id": g.get("request_id")}
         log.warning("The database failed a request", extra=extra)
         what = (
             "Another transaction keeps a row locked"
@@ -203,11 +203,12 @@ def _of_ours(error: errors.MailsyncError) -> Response:
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
     if isinstance(error, errors.ForbiddenHost) and request.method in ("GET", "HEAD"):
         # who only reads has not named the host
-        return problem(502, error.code, redact(str(error)))
+        return problem(502, error.code, mask_credentials(str(error)))
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None
-    detail = redact(str(error))
+    # never through logs.redact: a client may have chosen these words, or own the server that did
+    detail = mask_credentials(str(error))
     found = [FieldError(detail=detail, pointer=f"#/{field}")] if field else None
     return problem(status, error.code, detail, headers=headers, step=error.step, found=found)
 

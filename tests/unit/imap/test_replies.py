@@ -14,8 +14,8 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.imap.replies import Completion, error_for, hint, parse_completion
-from mailsync.logs import keep_secret
+from mailsync.imap.replies import LONGEST_QUOTE, Completion, error_for, hint, parse_completion
+from mailsync.logs import keep_secret, masking
 
 A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError
 
@@ -216,20 +216,30 @@ def test_hints_in_words_are_honoured_up_to_an_hour(text: str, seconds: float | N
         assert error.retry_after == seconds
 
 
-def test_quoted_words_are_one_short_line_without_secrets() -> None:
-    keep_secret("hunter2-hunter2")
-    error = error_for(
-        Completion("NO", b"no hunter2-hunter2\x1b[2J\r\nat all " + b"x" * 1000), "LOGIN", step="login"
-    )
+def test_quoted_words_are_one_short_line_without_the_password_in_hand() -> None:
+    text = b"no hunter2-hunter2\x1b[2J\r\nat all " + b"x" * 1000
+    error = error_for(Completion("NO", text, masking("hunter2-hunter2")), "LOGIN", step="login")
     assert "hunter2" not in str(error)
     assert str(error).isprintable()
     assert len(str(error)) < 400
 
 
+def test_quoted_words_tell_nothing_of_secrets_that_a_server_can_only_guess() -> None:
+    keep_secret("a-token-that-is-guessed")
+    reply = Completion("NO", b"is it a-token-that-is-guessed or my-own-password?", masking("my-own-password"))
+    assert reply.words == "is it a-token-that-is-guessed or ***?"
+
+
+def test_the_password_in_hand_is_masked_where_the_quote_is_cut_too() -> None:
+    for length in range(LONGEST_QUOTE - 20, LONGEST_QUOTE):
+        words = Completion("NO", b"x" * length + b" hunter2-hunter2", masking("hunter2-hunter2")).words
+        assert "h" not in words, words
+
+
 def test_a_completion_knows_its_code() -> None:
     reply = parse_completion(b"OK [CAPABILITY IMAP4rev1 ID] ready")
-    assert reply == ("OK", b"[CAPABILITY IMAP4rev1 ID] ready")
     assert reply is not None
+    assert reply[:2] == ("OK", b"[CAPABILITY IMAP4rev1 ID] ready")
     assert (reply.code, reply.argument) == ("CAPABILITY", b"IMAP4rev1 ID")
     assert parse_completion(b"OKAY then") is None
     assert parse_completion(b"LIST () a b") is None
