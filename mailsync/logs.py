@@ -25,6 +25,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from mailsync import postgres_url
+from mailsync.unprintable import escaped
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -40,7 +41,6 @@ _ASTRING = r"""(?:\\?"(?:[^"\\]|\\.)*"|[^\s"]+)"""
 # Servers and people write "LOGIN failed for …" too; that is prose, not a command.
 _LOGIN = re.compile(rf"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b){_ASTRING} {_ASTRING}")
 _AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S+) {_ASTRING}")
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
 class _Secrets:
@@ -259,17 +259,22 @@ class TextLines(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO  Folder complete  action=backfill account_id=1``, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one line; only a traceback adds lines of its own."""
+        """Write one line; only a traceback adds lines of its own, which are indented."""
         extra = {k: v for k, v in vars(record).items() if k not in RESERVED_ATTRS and not k.startswith("_")}
         fields = " ".join(f"{key}={_clean(value)}" for key, value in extra.items() if value is not None)
         line = f"{_moment(record)} {record.levelname:<7} {redact(record.getMessage())}"
         # A server's words may hold line breaks; they must not look like lines of ours.
-        line = (f"{line}  {fields}" if fields else line).translate(_CONTROLS)
+        lines = [escaped(f"{line}  {fields}" if fields else line)]
         if record.exc_info:
-            line = f"{line}\n{redact(self.formatException(record.exc_info))}"
+            lines += indented(self.formatException(record.exc_info))
         if record.stack_info:
-            line = f"{line}\n{redact(self.formatStack(record.stack_info))}"
-        return line
+            lines += indented(self.formatStack(record.stack_info))
+        return "\n".join(lines)
+
+
+def indented(trace: str) -> list[str]:
+    """The lines of a traceback for people: redacted, escaped, and none that looks like a line of the log."""
+    return [f"    {escaped(line)}" for line in redact(trace).split("\n")]
 
 
 class _Handler(logging.StreamHandler[TextIO]):

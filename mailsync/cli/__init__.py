@@ -175,7 +175,7 @@ def _show_traceback() -> bool:
         return False
     import traceback
 
-    from mailsync.logs import redact
+    from mailsync.logs import indented
 
-    click.echo(redact(traceback.format_exc()), err=True)
+    click.echo("\n".join(indented(traceback.format_exc())), err=True)
     return True

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import click
 
 from mailsync import logs
-from mailsync.cli.texts import BIDI
 from mailsync.config import Settings, read_environment
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import ConfigError, DatabaseUnavailable
@@ -23,6 +22,7 @@ from mailsync.providers import normalise_email
 from mailsync.store import accounts, db
 from mailsync.store.cancelling import Canceller
 from mailsync.store.db import Connection
+from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE
 
 LOCK_WAIT = 5.0
 """Seconds that a command stands in the queue for an account's lock before it gives up with exit code 3."""
@@ -35,7 +35,7 @@ DEV_DIRECTORY = Path(".mailsync")
 F = TypeVar("F", bound=Callable[..., Any])
 
 # those below 32 JSON escapes itself
-_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), 0x2028, 0x2029, *map(ord, BIDI))}
+_ESCAPED = {ord(char): json.dumps(char)[1:-1] for char in CONTROLS | DIRECTIONS | INVISIBLE if char >= "\x7f"}
 
 
 def environment(*, with_dev: bool = True) -> dict[str, str]:

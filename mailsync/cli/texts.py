@@ -7,17 +7,19 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE
+
 GAP = "  "
 LRM = "\u200e"
 _LEAST_FLEXIBLE = 16
-BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that change the direction of the text around them."""
+# names in Persian and in Indic scripts are not readable without joiners
+_HIDDEN = CONTROLS | DIRECTIONS | INVISIBLE
 
 
 def printable(text: str) -> str:
-    """`text` as one line that cannot steer the terminal: controls and direction marks become U+FFFD."""
+    """`text` as one line that is what it looks like: U+FFFD stands for what steers or hides."""
     return "".join(
-        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in BIDI else c
+        "\ufffd" if c in _HIDDEN or unicodedata.category(c) == "Cs" else c
         for c in text.replace("\n", " ").replace("\t", " ")
     )
 

@@ -205,12 +205,12 @@ def test_in_a_window_only_what_is_inside_has_to_be_there(database_url: str, scri
 
 
 def test_what_a_server_says_cannot_steer_the_terminal() -> None:
-    folder = FolderReport(1, "a\x1b[31m\u202eb\n" + "x" * 300, True)
+    folder = FolderReport(1, "a\x1b[31m\u202eb\u061c\ufeff\n" + "x" * 300, True)
     folder.add(Difference("unreadable", server="NO \x1b]0;title\x07 \r\n gone"))
     folder.add(Difference("flags", 7, "\\Seen \x1b[2J", "none"))
     text = describe(Report(folders={1: folder}))
     assert all(line.isprintable() or "�" in line for line in text.splitlines())
-    assert not {"\x1b", "\x07", "\r", "\u202e"} & set(text)
+    assert not {"\x1b", "\x07", "\r", "\u202e", "\u061c", "\ufeff"} & set(text)
     assert len(text.splitlines()[0]) < 140
 
 

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 # layer: its parts, from the bottom; a part is a module or a package of mailsync
 LAYERS: dict[str, frozenset[str]] = {
-    "ground": frozenset({"errors", "uids", "model", "postgres_url", "values", "config", "logs", "systemd"}),
+    "ground": frozenset(
+        {"errors", "uids", "model", "postgres_url", "values", "config", "logs", "systemd", "unprintable"}
+    ),
     "core": frozenset(
         {
             "planning",

@@ -85,6 +85,34 @@ def test_a_text_line_names_its_fields_and_lets_no_server_forge_a_second_line(lin
     assert line.endswith(r"INFO    NO [X] bad\r\n2026 INFO forged  account_id=7 folder=a\nb")
 
 
+def test_a_text_line_looks_like_what_it_says(lines: io.StringIO) -> None:
+    as_text(lines)
+    said = "NO \u202eexe.fdp \u2066\u200f\u061c \ufeff\u200b\u00ad \x1b[2J\x9b \U000e0041 \u200d"
+    log.info("%s", said, extra={"folder": said, "names": [said], said: 1})
+    (line,) = lines.getvalue().splitlines()
+    assert line.isascii()
+    assert r"NO \u202eexe.fdp \u2066\u200f\u061c \ufeff\u200b\xad \x1b[2J\x9b \U000e0041 \u200d" in line
+
+
+def test_what_people_write_stays_readable_in_a_text_line(lines: io.StringIO) -> None:
+    as_text(lines)
+    log.info("%s", "Größe ОТПРАВЛЕНО 送信済み نامه‌ها")
+    assert "Größe ОТПРАВЛЕНО 送信済み نامه" in lines.getvalue()
+
+
+def test_no_line_of_a_traceback_looks_like_a_line_of_the_log(lines: io.StringIO) -> None:
+    as_text(lines)
+    try:
+        raise ValueError("bad\n2026-01-31T12:00:00.000Z INFO    forged \u202e\x1b[2J")
+    except ValueError:
+        log.exception("Failed", stack_info=True)
+    first, *rest = lines.getvalue().splitlines()
+    assert first.endswith("ERROR   Failed")
+    assert len(rest) > 4
+    assert all(line.startswith("    ") and line.isascii() for line in rest)
+    assert r"    2026-01-31T12:00:00.000Z INFO    forged \u202e\x1b[2J" in rest
+
+
 @pytest.mark.parametrize(("stream", "expected"), [("terminal", "text"), ("pipe", "json")])
 def test_the_format_is_text_on_a_terminal_and_json_elsewhere(
     lines: io.StringIO, stream: str, expected: str
