@@ -16,7 +16,7 @@ from typing import TextIO
 
 import click
 
-from mailsync import __version__
+from mailsync import __version__, core_dumps
 from mailsync.errors import MailsyncError
 
 INTERRUPTED = 130
@@ -96,6 +96,7 @@ def commands() -> None:
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
+    core_dumps.forbid()
     # closed by who started us: what is opened next would get its number, and what is printed
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")

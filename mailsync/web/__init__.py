@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from mailsync import logs
+from mailsync import core_dumps, logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.web import accounts, bodies, folders, guard, health, history, messages, meta, problems
@@ -18,10 +18,11 @@ MAX_BODY = 1 << 20
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application; nothing is connected to before the first request that needs it.
 
-    Without `settings` the environment is read and logging is set up by it, as a WSGI server needs. Raises
-    ConfigError with one line, also when there is no ``API_TOKEN``.
+    Without `settings` the environment is read and logging is set up by it, as a WSGI server needs; from
+    then on the process leaves no core dump. Raises ConfigError with one line, also without ``API_TOKEN``.
     """
     if settings is None:
+        core_dumps.forbid()
         settings = Settings.from_env(
             read_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
         )

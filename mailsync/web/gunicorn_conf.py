@@ -17,13 +17,15 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from mailsync import logs
+from mailsync import core_dumps, logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.web import memory
 from mailsync.web.alive import Watch
 from mailsync.web.threads import is_news
 
+# here, so that the workers are forked with it; before anything secret is read
+core_dumps.forbid()
 try:
     _settings = Settings.from_env(
         read_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")

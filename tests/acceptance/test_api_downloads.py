@@ -263,7 +263,7 @@ def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
     raw = with_attachment(encoding, encoded)
     message_id = letterbox.add(raw)
     path = f"/v1/messages/{message_id}/raw"
-    api = serve(TMPDIR=str(spool_directory), BODY_LOCK_WAIT="60s")
+    api = serve(MAILSYNC_TEST_VISIBLE="1", TMPDIR=str(spool_directory), BODY_LOCK_WAIT="60s")
     slow = SlowClient(api, path)
     assert slow.status == 200
     assert letterbox.mirror.value("select count(*) from account_locks") == 0
@@ -299,7 +299,7 @@ def test_a_client_that_takes_nothing_for_half_a_minute_is_given_up(
 ) -> None:
     raw = with_attachment(*_base64(random.Random(2).randbytes(16_000_000)))
     path = f"/v1/messages/{letterbox.add(raw)}/raw"
-    api = serve(TMPDIR=str(spool_directory))
+    api = serve(MAILSYNC_TEST_VISIBLE="1", TMPDIR=str(spool_directory))
     slow = SlowClient(api, path)
     assert spools(api, spool_directory) == 1
     wait_until(lambda: spools(api, spool_directory) == 0, "the file to be closed")

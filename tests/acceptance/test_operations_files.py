@@ -68,6 +68,26 @@ def test_a_service_is_told_to_end_in_more_time_than_it_takes(unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", SERVICES)
+def test_no_end_of_a_service_leaves_its_memory_on_the_disk(unit: str) -> None:
+    settings = read(unit)
+    # the default signal of the watchdog, SIGABRT, asks for a core dump
+    signals = settings["WatchdogSignal"], settings["FinalKillSignal"]
+    assert signals == ("SIGTERM", "SIGKILL")
+    assert int(settings["TimeoutAbortSec"]) > 10
+    assert (settings["LimitCORE"], settings["MemorySwapMax"]) == ("0", "0")
+
+
+@pytest.mark.parametrize(
+    ("unit", "promised"), [("mailsync-worker.service", 300), ("mailsync-api.service", 400 + 72)]
+)
+def test_a_service_may_use_what_it_promises_and_not_all_of_a_machine(unit: str, promised: int) -> None:
+    settings = read(unit)
+    most = settings["MemoryMax"]
+    assert promised * 1.5 < int(most[:-1]) * {"M": 1, "G": 1024}[most[-1]] < promised * 2.5
+    assert 24 + 18 < int(settings["TasksMax"]) <= 256
+
+
+@pytest.mark.parametrize("unit", SERVICES)
 def test_what_a_unit_starts_exists(unit: str, mailsync: Mailsync) -> None:
     program, command = read(unit)["ExecStart"].split()
     assert program == "/opt/mailsync/bin/mailsync"

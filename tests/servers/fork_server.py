@@ -16,6 +16,8 @@ import sys
 import threading
 from typing import Any
 
+from mailsync import core_dumps
+
 # a program, and what reads the environment when it is imported: gunicorn, with those that import it
 _LEFT_OUT = (
     "mailsync.__main__",
@@ -23,6 +25,9 @@ _LEFT_OUT = (
     "mailsync.web.serving",
     "mailsync.web.threads",
 )
+
+VISIBLE = "MAILSYNC_TEST_VISIBLE"
+"""A program with this variable shows all of its ``/proc`` to an ordinary user, who counts its files there."""
 
 
 def exactly(connection: socket.socket, size: int) -> bytes:
@@ -117,6 +122,8 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.path[0] = request["cwd"]
+    if VISIBLE in request["env"]:
+        core_dumps.forbid = lambda: None
     sys.argv = ["-m", *request["args"]]
     sys.orig_argv = [sys.executable, "-m", request["module"], *request["args"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)

@@ -94,12 +94,21 @@ def _pids(run: Path, *patterns: str) -> Iterator[int]:
 
 
 def belongs_to(run: Path, pid: int) -> bool:
-    """Whether the process carries the run's directory in its command line or environment."""
+    """Whether the process carries the run's directory in its command line or environment.
+
+    A process of ours that shows its environment to nobody but root was noted with the time of its start.
+    """
     try:
         process = psutil.Process(pid)
         wait_until_readable(process)
-        return str(run) in " ".join(process.cmdline()) or process.environ().get(VARIABLE) == str(run)
-    except (psutil.Error, TimeoutError):
+        if str(run) in " ".join(process.cmdline()):
+            return True
+        try:
+            return process.environ().get(VARIABLE) == str(run)
+        except psutil.AccessDenied:
+            _, _, created = (run / "pids" / str(pid)).read_text().partition(" ")
+            return abs(process.create_time() - float(created)) < 1
+    except (psutil.Error, TimeoutError, OSError, ValueError):
         return False
 
 
@@ -166,7 +175,10 @@ def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
 
 def note(pid: int) -> None:
     """Put a process on the list of those that :func:`remove` ends."""
-    (current() / "pids" / str(pid)).write_text(str(pid))
+    created = ""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        created = str(psutil.Process(pid).create_time())
+    (current() / "pids" / str(pid)).write_text(f"{pid} {created}")
 
 
 def forget(pid: int) -> None:

@@ -19,7 +19,18 @@ ROOT = Path(__file__).parents[2]
 # layer: its parts, from the bottom; a part is a module or a package of mailsync
 LAYERS: dict[str, frozenset[str]] = {
     "ground": frozenset(
-        {"errors", "uids", "model", "postgres_url", "values", "config", "logs", "systemd", "unprintable"}
+        {
+            "errors",
+            "uids",
+            "model",
+            "postgres_url",
+            "values",
+            "config",
+            "logs",
+            "systemd",
+            "unprintable",
+            "core_dumps",
+        }
     ),
     "core": frozenset(
         {
