@@ -84,6 +84,7 @@ class Shell:
         self.directory = directory
         self._answer = directory.parent / f"{directory.name}.answer"
         self._script = directory.parent / f"{directory.name}.command"
+        self._typed = directory.parent / f"{directory.name}.typed"
         self._process = run_directory.spawn(
             ["bash", "--noprofile", "--norc"],
             stdin=subprocess.PIPE,
@@ -94,13 +95,17 @@ class Shell:
             start_new_session=True,
         )
 
-    def run(self, text: str) -> list[str]:
-        """Run a command to its end; returns what it printed. Raises TimeoutError when it takes too long."""
+    def run(self, text: str, *, typed: str = "") -> list[str]:
+        """Run a command to its end; returns what it printed. Raises TimeoutError when it takes too long.
+
+        It reads the line that is `typed`, and nothing else.
+        """
         self._script.write_text(f"{text}\n")
+        self._typed.write_text(f"{typed}\n" if typed else "")
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin
         assert stdout
-        stdin.write(f". '{self._script}' </dev/null >'{self._answer}' 2>&1; echo done\n".encode())
+        stdin.write(f". '{self._script}' <'{self._typed}' >'{self._answer}' 2>&1; echo done\n".encode())
         stdin.flush()
         ready, _, _ = select.select([stdout], [], [], TIMEOUT)
         if not ready or stdout.readline() != b"done\n":

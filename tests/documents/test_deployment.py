@@ -67,11 +67,12 @@ def names(
     dovecot.seed(user, "INBOX", [message(n) for n in range(20)])
     (host / "root/password").write_text(f"{user.password}\n")
     port = str(run_directory.free_port())
-    postgres = "postgresql://mailsync:password@{}.example.com:5432/mailsync"
+    postgres = "postgresql://mailsync@{}.example.com:5432/mailsync"
+    passfile = "?passfile=/etc/mailsync/pgpass"
     with TransactionPooler(database_url) as pooler:
         real = {
-            postgres.format("db") + "_new": empty_database_url,
-            postgres.format("db"): database_url,
+            f"{postgres.format('db')}_new{passfile}": empty_database_url,
+            f"{postgres.format('db')}{passfile}": database_url,
             postgres.format("pooler"): pooler.url,
             "--host imap.example.com": (
                 f"--host 127.0.0.1 --port {dovecot.port} --security plaintext --username {user.name}"
@@ -132,17 +133,22 @@ def _release(programs: Path) -> int:
 
 @pytest.mark.long
 @pytest.mark.needs("curl", "jq")
-def test_every_command_of_the_page_does_what_it_says(shell: Shell, names: tuple[dict[str, str], str]) -> None:
+def test_every_command_of_the_page_does_what_it_says(
+    shell: Shell, host: Path, names: tuple[dict[str, str], str]
+) -> None:
     mismatches = []
     for block in blocks(DOCUMENT, "console"):
         for command in console.commands(block):
-            said = shell.run(_replaced(command.text, names[0].items()))
+            typed = PASSWORD if command.text.startswith("read ") else ""
+            said = shell.run(_replaced(command.text, names[0].items()), typed=typed)
             said = [_replaced(line, ((real, name) for name, real in names[0].items())) for line in said]
             if not console.matches(command.answer, said):
                 mismatches.append(Mismatch(command, said))
     if os.environ.get("REFRESH_DOCUMENTS"):
         console.refresh(DOCUMENT, mismatches)
     assert not mismatches, "\n" + "\n".join(each.describe(DOCUMENT) for each in mismatches)
+    passfile = host / "etc/mailsync/pgpass"
+    assert passfile.read_text() == f"db.example.com:5432:*:mailsync:{PASSWORD}\n"
 
 
 def _replaced(text: str, pairs: Iterable[tuple[str, str]]) -> str:

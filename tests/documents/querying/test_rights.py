@@ -42,6 +42,8 @@ def test_a_role_that_only_reads(recipe: Recipe, conn: Database, database_url: st
         conn.execute("create index on mailsync.messages using gin (reference_ids)")
         sample.in_bulk(conn)
         login = {"user": role, "password": "a long random password"}
+        # as \password does
+        conn.execute(f"alter role {role} password 'a long random password'".encode())
         with psycopg.connect(database_url, autocommit=True, row_factory=dict_row, **login) as reader:
             everything = one(conn, "select count(*) from mailsync.messages")
             assert one(reader, "select count(*) from messages") == everything
