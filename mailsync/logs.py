@@ -231,6 +231,9 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     for name in ("imapclient", "psycopg", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    # Python would write the traceback to stderr as it is, with whatever a text in it holds.
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_uncaught
 
 
 class JsonLines(JsonFormatter):
@@ -275,6 +278,14 @@ class TextLines(logging.Formatter):
 def indented(trace: str) -> list[str]:
     """The lines of a traceback for people: redacted, escaped, and none that looks like a line of the log."""
     return [f"    {escaped(line)}" for line in redact(trace).split("\n")]
+
+
+def _log_uncaught(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is None or isinstance(args.exc_value, SystemExit):
+        return
+    name = args.thread.name if args.thread else "that is gone"
+    info = (args.exc_type, args.exc_value, args.exc_traceback)
+    logging.getLogger(__name__).error("Thread %s failed", name, exc_info=info, extra={"action": "thread"})
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -9,6 +9,8 @@ import logging
 import math
 import re
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -92,6 +94,21 @@ def test_a_text_line_looks_like_what_it_says(lines: io.StringIO) -> None:
     (line,) = lines.getvalue().splitlines()
     assert line.isascii()
     assert r"NO \u202eexe.fdp \u2066\u200f\u061c \ufeff\u200b\xad \x1b[2J\x9b \U000e0041 \u200d" in line
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_a_thread_that_fails_is_logged_without_secrets(format: str) -> None:
+    # in a process of its own, since pytest looks after threads itself
+    code = (
+        "import threading; from mailsync import logs; from mailsync.config import Settings\n"
+        f"logs.configure(Settings(log_format={format!r}, api_token='a-token-of-threads'))\n"
+        "def fail(): raise ValueError('with a-token-of-threads')\n"
+        "thread = threading.Thread(target=fail, name='looker'); thread.start(); thread.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Thread looker failed" in done.stderr
+    assert "ValueError: with ***" in done.stderr
+    assert "a-token-of-threads" not in done.stderr
 
 
 def test_what_people_write_stays_readable_in_a_text_line(lines: io.StringIO) -> None:
