@@ -6,6 +6,7 @@ What is spoken here is the handful of commands that put mail in; mailsync itself
 from __future__ import annotations
 
 import binascii
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from mailsync.cli.embedded import undisturbed
+from mailsync.config import SECRETS
 from mailsync.demo_mail import SampleMessage, sample_mailbox
 from mailsync.errors import ConfigError, Transient
 
@@ -57,8 +59,14 @@ def sample_server(directory: Path) -> Iterator[SampleServer]:
     try:
         with (directory / "imap.log").open("wb") as log, undisturbed():
             # a session of its own: Ctrl-C is for us, who then end it in order
+            environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         client = _Client(_connect(process, port))
         try:

@@ -24,6 +24,9 @@ _PARENT = "MAILSYNC_SUPERVISED_BY"
 _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY = 0.5
 
+_UNUSED = {"api": {"IMAP_PASSWORD"}, "worker": {"API_TOKEN", "IMAP_PASSWORD"}}
+"""Secrets that a service has no use for."""
+
 _COLORS = {"api": "cyan", "worker": "green"}
 _print_lock = threading.Lock()
 
@@ -33,10 +36,12 @@ class _Service:
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
+        # empty is not set, whatever a file .env says
+        withheld = dict.fromkeys(_UNUSED.get(name, ()), "")
         # a session of its own: Ctrl-C is for the parent, which then ends both in order
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mailsync", name],
-            env={**environment, _PARENT: str(os.getpid())},
+            env={**environment, **withheld, _PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

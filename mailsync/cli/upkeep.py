@@ -32,7 +32,7 @@ def generate_key(as_json: bool) -> None:
 
     \b
     Example:
-      echo "IMAP_ENCRYPTION_KEY=$(mailsync generate-key)" >> .env
+      (umask 077; echo "IMAP_ENCRYPTION_KEY=$(mailsync generate-key)" >> .env)
     """
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 from mailsync.cli.texts import width
 from tests.servers import planted, run_directory
 from tests.servers.patience import Stopwatch
-from tests.servers.programs import Mailsync, Running
+from tests.servers.programs import API_TOKEN, Mailsync, Running
 
 
 @pytest.fixture
@@ -73,6 +74,24 @@ def test_the_demo_goes_on_serving_until_ctrl_c(stranger: Mailsync) -> None:
     assert "[worker] ✓ Accounts: 1/20" in running.output
     end(running, signal.SIGINT, 0)
     assert left_behind(stranger) == []
+
+
+def test_no_process_of_the_demo_has_a_secret_that_it_does_not_use(stranger: Mailsync) -> None:
+    secrets = {"IMAP_PASSWORD": planted.keep("a-password-that-nobody-needs"), "API_TOKEN": API_TOKEN}
+    running = stranger.start("demo", "--serve", PORT=str(run_directory.free_port()), **secrets)
+    running.wait_for("[worker] ✓ Ready -> ")
+    found: dict[str, dict[str, str]] = {}
+    for process in run_directory.family(running.pid):
+        # what the services have, nobody but root can see
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            found[" ".join(process.cmdline())] = process.environ()
+    (server,) = [given for command, given in found.items() if "pymap" in command]
+    assert not {"IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD", "DATABASE_URL"} & set(server)
+    for command, given in found.items():
+        assert not given.get("IMAP_PASSWORD") or "postgres" in command, command
+        assert not given.get("API_TOKEN") or not command.endswith("mailsync worker"), command
+        assert not planted.found_in(command)
+    end(running, signal.SIGINT, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -21,7 +21,7 @@ _TYPED = re.compile(r"://[^\s/:@'\"]+:[^\s@'\"]+@|\bpassword '[^']+'")
 _GIVEN = re.compile(
     r"Bearer |generate-key\)|token_urlsafe|\$\{?(?:TOKEN|PASSWORD|KEY|PGPASSWORD)\b|PGPASSWORD="
 )
-_WRITTEN = re.compile(r">{1,2} ?\S*(?:env|pgpass|auth|token|reports|password\.json|account\.json)\b")
+_WRITTEN = re.compile(r"(?<!>)> ?\S*(?:env|pgpass|auth|token|reports|password\.json|account\.json)\b")
 # a platform's own command takes the value of a variable in no other way; the page says what that means
 _ONLY_WAY = re.compile(r"heroku config:set ")
 
