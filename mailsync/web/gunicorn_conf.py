@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -22,11 +23,13 @@ from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.web import memory
 from mailsync.web.alive import Watch
-from mailsync.web.threads import is_news
+from mailsync.web.connections import check_hooks
+from mailsync.web.threads import Worker
 
 # here, so that the workers are forked with it; before anything secret is read
 core_dumps.forbid()
 try:
+    check_hooks(Worker)
     _settings = Settings.from_env(
         read_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
     )
@@ -48,9 +51,18 @@ timeout = 60
 graceful_timeout = 8
 # longer than proxies keep idle connections, so that they never send into one that is being closed
 keepalive = 75
+# A connection is a file descriptor; the rest is for the database, for mail servers and for files. The oldest
+# that wait for their client are closed before there are so many.
+_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+worker_connections = 1000 if _files == resource.RLIM_INFINITY else max(100, min(1000, _files - 200))
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
+# No client names our paths, a proxy in front no more than others; a name that holds an underscore is dropped.
+forwarder_headers = ""
+header_map = "drop"
+# the parser that the tests are about; another one is taken where it happens to be installed
+http_parser = "python"
 proc_name = "mailsync-api"
 # Everything is logged through mailsync.logs, the line for each request by mailsync.web.guard.
 errorlog = None
@@ -76,7 +88,6 @@ def on_reload(server: Any) -> None:
     logs.configure(_settings)
     log = logging.getLogger("gunicorn.error")
     log.propagate = True
-    log.addFilter(is_news)
 
 
 def when_ready(server: Any) -> None:

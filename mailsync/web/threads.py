@@ -1,38 +1,35 @@
-"""gunicorn's threaded worker: time limits for clients, and problem documents for what is no HTTP request.
-
-Against many clients that send a byte now and then it needs a proxy in front, as gunicorn itself does.
-"""
+"""gunicorn's threaded worker: problem documents for what is no request, and an end to slow statements."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
-import struct
 import uuid
 from contextlib import suppress
 from typing import Any
 
 from gunicorn.http import errors  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync.logs import redact
 from mailsync.store.cancelling import Canceller
+from mailsync.web.connections import HEAD, PatientWorker
 from mailsync.web.problems import MEDIA, Problem
 
 log = logging.getLogger(__name__)
-
-STALLED = 20
-"""Seconds in which a client has to send, or to take, something."""
 
 _CANCEL_BEFORE = 4
 """Seconds before the end of the grace: one to see which statements do not end, the rest to send answers."""
 
 # by name, since not every release of gunicorn has each; all others are 400
 _STATUS = {
+    "HeadTimeout": (
+        408,
+        "request_timeout",
+        f"The request line and its headers were not whole within {HEAD:g} s.",
+    ),
     "LimitRequestLine": (414, "uri_too_long", "The request line is too long."),
-    "LimitRequestHeaders": (431, "headers_too_large", "The headers are too many, or one is too long."),
+    "LimitRequestHeaders": (431, "headers_too_large", "The headers are too many or too long."),
     "UnsupportedTransferCoding": (501, "not_implemented", "This transfer coding is not supported."),
     "ExpectationFailed": (417, "expectation_failed", "The header Expect asks for what is not supported."),
 }
@@ -46,8 +43,8 @@ _NOT_ASCII = (
 _BUG = (500, "internal", "The server made an error; its log has more under this request_id.")
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """``gthread``, but a client that stops halfway keeps no thread, and with words for what is no request.
+class Worker(PatientWorker):
+    """Ours; what is no request is answered with words.
 
     Statements that still run in Postgres when the time for a graceful end is nearly over are cancelled.
     """
@@ -62,21 +59,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Gunicorn's, when it is asked to end in order."""
         self._canceller.ask()
         super().handle_exit(sig, frame)
-
-    def enqueue_req(self, conn: Any) -> None:
-        """Gunicorn's; from now on no read and no write waits for longer than ``STALLED``."""
-        stalled = struct.pack("ll", STALLED, 0)
-        # by the kernel, since gunicorn sets the timeout that Python knows of back to none
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stalled)
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stalled)
-        super().enqueue_req(conn)
-
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Gunicorn's; a client that took nothing for so long is gone, which is no error of ours."""
-        try:
-            return super().handle_request(req, conn)
-        except (TimeoutError, BlockingIOError) as error:
-            raise ConnectionResetError(errno.ECONNRESET, "it took nothing of its answer") from error
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer with a problem document, log one line, and let gunicorn close the connection."""
@@ -93,11 +75,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             log.error("Request failed", exc_info=exc, extra=extra)
         with suppress(OSError):
             client.sendall(_answer(status, code, detail, request_id))
-
-
-def is_news(record: logging.LogRecord) -> bool:
-    """A filter for gunicorn's log: that a client stalled is no error, and needs no traceback."""
-    return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 
 def _answer(status: int, code: str, detail: str, request_id: str) -> bytes:

@@ -21,6 +21,7 @@ from mailsync import core_dumps
 # a program, and what reads the environment when it is imported: gunicorn, with those that import it
 _LEFT_OUT = (
     "mailsync.__main__",
+    "mailsync.web.connections",
     "mailsync.web.gunicorn_conf",
     "mailsync.web.serving",
     "mailsync.web.threads",
