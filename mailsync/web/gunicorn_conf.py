@@ -75,6 +75,9 @@ _watch: Watch | None = None
 def on_starting(server: Any) -> None:
     """Before the first worker: speak to systemd in gunicorn's place, and log as mailsync does."""
     global _watch
+    if server.cfg.is_ssl:
+        print("gunicorn: certfile and keyfile are not possible here; let a proxy speak TLS", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
     _watch = Watch.from_environment()
     on_reload(server)
 

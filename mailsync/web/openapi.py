@@ -136,7 +136,7 @@ def _operation(rule: Rule, method: str, contract: Contract, names: Names) -> dic
         }
     schema = names[contract.answer, "serialization"] if contract.answer else None
     more = {404} if rule.arguments else set()
-    more |= {413, 415} if method in _TAKES_DOCUMENT else set()
+    more |= {408, 413, 415} if method in _TAKES_DOCUMENT else set()
     operation["responses"] = responses(contract, schema, more)
     return operation
 

@@ -16,6 +16,7 @@ _PROBLEMS = {
     400: "The request is not well-formed: its document is no JSON, or its query no UTF-8.",
     401: "No token, or one that is not known.",
     404: "There is no such thing.",
+    408: "The document was not whole in time.",
     409: "It does not go with how things are; `code` says why.",
     410: "The message is no longer on the server, and its body was never fetched.",
     413: "The document is larger than 1 MiB.",

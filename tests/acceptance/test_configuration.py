@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mailsync.config import Settings
 from tests.servers import planted
-from tests.servers.programs import Mailsync
+from tests.servers.programs import ROOT, Mailsync
+from tests.servers.run_directory import free_port
 
 DURATIONS = (
     "SYNC_INTERVAL HOT_TURN_MAX BACKFILL_TURN_MAX DISCOVERY_INTERVAL FLAG_SCAN_PRIORITY_INTERVAL "
@@ -102,3 +105,29 @@ def test_the_directory_of_the_command_does_not_matter(mailsync: Mailsync, tmp_pa
     elsewhere.mkdir()
     mailsync.directory = elsewhere
     assert mailsync("migrate", "--status").returncode == 0
+
+
+def test_a_gunicorn_that_would_not_call_our_limits_is_one_line_and_exit_code_2(mailsync: Mailsync) -> None:
+    without = (
+        "from gunicorn.workers.gthread import ThreadWorker as worker\n"
+        "worker.close_pending = worker.murder_pending\n"
+        "del worker.murder_pending\n"
+        "import mailsync.web.gunicorn_conf"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", without], env=mailsync.environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "its threaded worker has no method murder_pending(self), by which mailsync limits clients" in line
+    assert "install" in line
+
+
+def test_tls_is_left_to_a_proxy(mailsync: Mailsync, tmp_path: Path) -> None:
+    for name in ("cert", "key"):
+        (tmp_path / name).touch()
+    options = f"--certfile {tmp_path / 'cert'} --keyfile {tmp_path / 'key'}"
+    done = mailsync("api", env={"GUNICORN_CMD_ARGS": options, "PORT": str(free_port())})
+    assert done.returncode == 2
+    assert "let a proxy speak TLS" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,49 @@
+"""That gunicorn's worker has the methods by which ours limits clients."""
+
+from __future__ import annotations
+
+import pytest
+from gunicorn.workers.gthread import ThreadWorker
+
+from mailsync.errors import ConfigError
+from mailsync.web.connections import check_hooks
+from mailsync.web.threads import Worker
+
+
+class Base:
+    def accept(self, listener: object) -> None: ...
+
+    def finish_request(self, conn: object, fs: object) -> None: ...
+
+
+class Ours(Base):
+    def accept(self, listener: object) -> None: ...
+
+    def finish_request(self, conn: object, fs: object) -> None: ...
+
+    def _helper(self) -> None: ...
+
+
+class Renamed:
+    def accept(self, listener: object) -> None: ...
+
+    def end_request(self, conn: object, fs: object) -> None: ...
+
+
+class Changed(Base):
+    def finish_request(self, fs: object) -> None: ...  # type: ignore[override]
+
+
+def test_the_installed_gunicorn_has_each_of_our_hooks() -> None:
+    check_hooks(Worker)
+    assert {"accept", "enqueue_req", "handle_error", "murder_pending"} <= {
+        name for kind in Worker.__mro__[:2] for name in vars(kind)
+    }
+    assert issubclass(Worker, ThreadWorker)
+
+
+def test_a_hook_that_is_missing_or_takes_something_else_is_named() -> None:
+    check_hooks(Ours, Base)
+    for base in (Renamed, Changed):
+        with pytest.raises(ConfigError, match=r"has no method finish_request\(self, conn, fs\), by which"):
+            check_hooks(Ours, base)
