@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RD, socket
+from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any
 
 from mailsync import metrics
@@ -99,30 +99,57 @@ class _Source:
 
 
 class _Server(ThreadingHTTPServer):
-    """A few requests at once; what comes on top of them is told to come again."""
+    """A few requests at once: the next takes the place of a client that keeps us waiting, or is refused."""
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, port: int, source: _Source) -> None:
         self.source = source
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._lock = threading.Lock()
+        self._awaited: dict[Any, None] = {}
         super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, if one is free."""
-        if self._slots.acquire(blocking=False):
+        """Answer in a thread, if one is free or waits for a client."""
+        if self._slots.acquire(blocking=False) or (self._hang_up() and self._slots.acquire(timeout=1.0)):
+            self.await_client(request)
             super().process_request(request, client_address)
             return
         with suppress(OSError):
             request.send(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
         self.shutdown_request(request)
 
+    def await_client(self, request: Any) -> None:
+        """From now on its client has to do something: send its request, or take the answer."""
+        with self._lock:
+            self._awaited[request] = None
+
+    def heard_client(self, request: Any) -> None:
+        """From now on its client waits for us."""
+        with self._lock:
+            self._awaited.pop(request, None)
+
+    def _hang_up(self) -> bool:
+        """Cut off the client that has kept us waiting the longest; returns whether there was one."""
+        with self._lock:
+            request = next(iter(self._awaited), None)
+            if request is None:
+                return False
+            del self._awaited[request]
+            # its thread notices at once, and closes it after this
+            with suppress(OSError):
+                request.shutdown(SHUT_RDWR)
+            return True
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and give the slot back whatever happens."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.heard_client(request)
             self._slots.release()
 
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
@@ -147,6 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             return super().parse_request()
         finally:
             self._late.cancel()
+            self.server.heard_client(self.connection)
 
     def finish(self) -> None:
         """Close, of a request that never came in too."""
@@ -176,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse
 
     def _answer(self, status: int, text: bytes, **headers: str) -> None:
+        self.server.await_client(self.connection)
         self.send_response(status)
         named = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
         for name, value in (named | {key.replace("_", "-"): v for key, v in headers.items()}).items():

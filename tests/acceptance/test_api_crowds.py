@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import resource
-import socket
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psutil
 import pytest
 
 from tests.acceptance.api import Api, StartApi
+from tests.acceptance.crowds import crowd, slowest
 from tests.acceptance.raw import AUTHORIZATION, Said, assert_civil, connected, lines, parse
-from tests.servers.patience import PATIENCE, Stopwatch
+from tests.servers.patience import Stopwatch
 
 HOST = "Host: localhost"
 LIVE = "GET /health/live HTTP/1.1"
-SILENT, DRIPPING = 1000, 100
 
 # what each of a crowd sends before it says nothing more, or one byte now and then
 SHAPES = {
@@ -34,72 +30,15 @@ SHAPES = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def many_files() -> Iterator[None]:
-    """Let this process, and the API below it, hold a crowd's connections."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextmanager
-def crowd(port: int, said: bytes) -> Iterator[None]:
-    """Clients that have said so much; some of them send a byte twice a second, and come back when cut off."""
-    done = threading.Event()
-
-    def join() -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        with suppress(ConnectionError):
-            sock.sendall(said)
-        sock.setblocking(False)
-        return sock
-
-    def drip() -> None:
-        dripping = [join() for _ in range(DRIPPING)]
-        begun.set()
-        while not done.wait(0.5):
-            for n, sock in enumerate(dripping):
-                try:
-                    sock.send(b"a")
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    sock.close()
-                    dripping[n] = join()
-        for sock in dripping:
-            sock.close()
-
-    begun = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        silent = [join() for _ in range(SILENT)]
-        drips = pool.submit(drip)
-        begun.wait(PATIENCE)
-        try:
-            yield
-        finally:
-            done.set()
-            drips.result()
-            for sock in silent:
-                sock.close()
-
-
-def slowest(api: Api, times: int) -> float:
-    """Seconds that the slowest of so many answers took, each on a connection of its own."""
-    took = []
-    for _ in range(times):
-        watch = Stopwatch()
-        assert api.get("/health/live").status == 200
-        took.append(watch.stop())
-    return max(took)
+def is_alive(api: Api) -> None:
+    assert api.get("/health/live").status == 200
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nobody_waits_for_a_crowd(start_api: StartApi, shape: str) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     with crowd(api.port, SHAPES[shape]):
-        assert slowest(api, 20) < 1
+        assert slowest(lambda: is_alive(api)) < 1
         # what the issue of memory is about: each of them has said as much as it may
         assert sum(process.memory_info().rss for process in gunicorn_workers(api)) < 400 << 20
     assert "Traceback" not in api.process.output
@@ -111,7 +50,7 @@ def test_nobody_waits_where_files_are_few(start_api: StartApi) -> None:
     few = worker.num_fds() + 60
     worker.rlimit(psutil.RLIMIT_NOFILE, (few, few))
     with crowd(api.port, SHAPES["nothing"]):
-        assert slowest(api, 20) < 1
+        assert slowest(lambda: is_alive(api)) < 1
         assert api.call("GET", "/v1/accounts").status == 200, "a file is left for the database"
     assert api.process.output.count("Too many open files") == 1
     assert "Traceback" not in api.process.output

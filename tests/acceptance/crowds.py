@@ -1,0 +1,69 @@
+"""Many clients at once that say nothing, or a byte now and then."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+from tests.servers.patience import PATIENCE, Stopwatch
+
+SILENT, DRIPPING = 1000, 100
+
+
+@contextmanager
+def crowd(port: int, said: bytes) -> Iterator[None]:
+    """Clients that have said so much; some of them send a byte twice a second, and come back when cut off."""
+    done = threading.Event()
+
+    def join() -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        with suppress(ConnectionError):
+            sock.sendall(said)
+        sock.setblocking(False)
+        return sock
+
+    def drip() -> None:
+        dripping = [join() for _ in range(DRIPPING)]
+        begun.set()
+        while not done.wait(0.5):
+            for n, sock in enumerate(dripping):
+                try:
+                    sock.send(b"a")
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    sock.close()
+                    dripping[n] = join()
+        for sock in dripping:
+            sock.close()
+
+    begun = threading.Event()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
+    with ThreadPoolExecutor(1) as pool:
+        silent = [join() for _ in range(SILENT)]
+        drips = pool.submit(drip)
+        begun.wait(PATIENCE)
+        try:
+            yield
+        finally:
+            done.set()
+            drips.result()
+            for sock in silent:
+                sock.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def slowest(ask: Callable[[], object], times: int = 20) -> float:
+    """Seconds that the slowest of so many answers took."""
+    took = []
+    for _ in range(times):
+        watch = Stopwatch()
+        ask()
+        took.append(watch.stop())
+    return max(took)
