@@ -41,10 +41,12 @@ STALLED = 20
 MAX_HEAD = 64 << 10
 """Bytes of a request line and all its headers."""
 
+_AT_ONCE = 8
 _LINGER = 2.0
 _MAX_DISCARDED = 64 << 10
-# gunicorn refuses a line that ends with LF alone as soon as it sees it
-_END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+# An empty line, or a line that ends with LF alone, which gunicorn refuses as soon as it sees it. Python looks
+# for a pattern that begins with one byte many times as fast as for two that begin differently.
+_END_OF_HEAD = re.compile(rb"\n(?:\r\n|(?<!\r\n))")
 
 
 class HeadTimeout(ParseException):  # type: ignore[misc]
@@ -62,9 +64,9 @@ class _Source:
         self.deadline: float | None = None
 
     def recv(self, size: int) -> bytes:
-        """Read at most `size` bytes; raises RequestTimeout when it is too late for a body."""
+        """Read `size` bytes of a body at most, or what is there of a head; raises RequestTimeout when late."""
         if self.deadline is None:
-            return self._sock.recv(size)
+            return self._sock.recv(MAX_HEAD)
         left = self.deadline - time.monotonic()
         try:
             if left <= 0:
@@ -97,9 +99,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._room = max(self.max_keepalived, self.worker_connections // 2)
 
     def accept(self, listener: Any) -> None:
-        """Gunicorn's; without a free file descriptor fewer connections are held from now on."""
+        """Gunicorn's, some times in a row: between two rounds many others may be read.
+
+        Without a free file descriptor fewer connections are held from now on.
+        """
         try:
-            super().accept(listener)
+            for _ in range(_AT_ONCE):
+                before = self.nr_conns
+                super().accept(listener)
+                if self.nr_conns in (before, self.worker_connections):
+                    break
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
