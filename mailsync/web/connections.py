@@ -64,7 +64,7 @@ class _Source:
         self.deadline: float | None = None
 
     def recv(self, size: int) -> bytes:
-        """Read `size` bytes of a body at most, or what is there of a head; raises RequestTimeout when late."""
+        """Read `size` bytes of a body at most, or what is there of a head. Raises RequestTimeout if late."""
         if self.deadline is None:
             return self._sock.recv(MAX_HEAD)
         left = self.deadline - time.monotonic()

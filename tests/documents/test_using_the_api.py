@@ -21,7 +21,7 @@ from mailsync.engine.administration import LONGEST_REASON
 from mailsync.engine.enrolment import LONGEST_NAME, MAX_METADATA
 from mailsync.store import db
 from mailsync.store.locks import account_lock
-from mailsync.web import MAX_BODY, create_app, downloads, problems, services, threads
+from mailsync.web import MAX_BODY, connections, create_app, downloads, problems, services, threads
 from mailsync.web.fields import MAX_LIMIT
 from tests.documents import console, recipes
 from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
@@ -241,7 +241,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     for limit in (
         f"``SYNC_MAX_ACCOUNTS`` ({default.sync_max_accounts})\n",
         f" {MAX_BODY >> 20} MiB, {gunicorn_limit('line') >> 10} KiB, {gunicorn_limit('fields')} of ",
-        f" {gunicorn_limit('field_size') >> 10} KiB each\n",
+        f" {gunicorn_limit('field_size') >> 10} KiB each and {connections.MAX_HEAD >> 10} KiB together\n",
         f" {MAX_LIMIT}; 50 if you say nothing\n",
         f" {services.STATEMENT_TIMEOUT:g} s\n",
         f"``BODY_LOCK_WAIT`` ({default.body_lock_wait:g} s)\n",
@@ -250,7 +250,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         f" {services.MAX_ENGINES} in each process",
         f" {services.MAX_DOWNLOADS} in each process",
         f"``BODY_MAX_BYTES`` ({default.body_max_bytes >> 20} MiB)",
-        f" for {threads.STALLED} s, ",
+        f" not whole after {connections.HEAD:g} s, or the document after\n",
+        f" {connections.BODY:g} s; cut off ",
+        f" for {connections.STALLED} s, ",
         f" for {downloads.STALLED:g} s\n",
         f" {MAX_METADATA >> 10} KiB, {LONGEST_NAME} and {LONGEST_REASON} characters\n",
         f"``EVENT_RETENTION_DAYS`` ({default.event_retention_days})",
