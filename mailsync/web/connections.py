@@ -112,7 +112,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            self._room = max(1, self.nr_conns - self.cfg.threads)
+            self._room = max(self.cfg.threads, self.nr_conns - self.cfg.threads)
             log.warning("Too many open files: at most %d connections are held from now on", self._room)
 
     def enqueue_req(self, conn: Any) -> None:
@@ -227,8 +227,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         while self.nr_conns > self._room:
             # from the largest crowd, so that clients of another kind do not suffer from it
             crowd: Any = max(self._heads, self.keepalived_conns, self._closing, key=len)
-            if not crowd:
-                break
+            if len(crowd) <= self.cfg.threads:
+                break  # those who wait for a thread are too many: new ones wait to be accepted
             conn = next(iter(crowd))
             crowd.popleft() if crowd is self.keepalived_conns else crowd.pop(conn)
             self._drop(conn)
