@@ -34,7 +34,7 @@ def started_by(role: str) -> str:
 
 
 def connect(settings: Settings, role: str, *, statement_timeout: float | None = None) -> Connection:
-    """Open an autocommit session connection with the mirror's schema first on its ``search_path``.
+    """Open an autocommit session connection with the mirror's schema and ``pg_temp`` alone on its path.
 
     `role` becomes ``application_name`` ``mailsync-<role>``, by which stale-lock recovery knows its own.
     `statement_timeout`, in seconds, replaces a ``STATEMENT_TIMEOUT`` that is longer. Raises ConfigError
@@ -62,8 +62,10 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
         session_settings.refuse_encoding(conn)
         session_settings.configure(
             conn,
-            # a search_path in the URL wins
-            schema=None if "search_path" in str(given.get("options", "")) else settings.database_schema,
+            name=f"mailsync-{role}",
+            schema=settings.database_schema,
+            # the first schema of a search_path in the URL wins
+            path_is_given="search_path" in str(given.get("options", "")),
             statement_timeout=limit if statement_timeout is None else min(limit, statement_timeout),
         )
     except psycopg.Error as error:

@@ -212,6 +212,9 @@ def self_test(settings: Settings) -> None:
     probe = -1 - secrets.randbelow(2**31 - 1)
     try:
         with connect(settings, "self-test") as first, connect(settings, "self-test") as second:
+            for conn in (first, second):
+                # where the schema is still to be made, temporary tables' would be the current one
+                run(conn, "leave_schema")
             _prove(first, second, probe)
     except psycopg.Error as error:
         raise translated(error) from error
@@ -242,7 +245,7 @@ def _prove(first: Connection, second: Connection, probe: int) -> None:
 
 
 def _pid(conn: Connection) -> int:
-    row = conn.execute("select pg_backend_pid()").fetchone()
+    row = conn.execute("select pg_catalog.pg_backend_pid()").fetchone()
     return int(row[0]) if row else 0
 
 

@@ -20,14 +20,11 @@ from mailsync.store.queries import lacking, run, translated
 
 _RECORD = "insert into schema_migrations"
 _OLDEST_POSTGRES = 15
-# the role, whether it may not use the schema, and whether it is kept from rows
-_HIDDEN = """
-    select current_user::text,
-           coalesce((select not has_schema_privilege(oid, 'usage')
-                     from pg_namespace where nspname = %(schema)s), false),
-           coalesce(row_security_active(
-               to_regclass(quote_ident(current_schema()) || '.schema_migrations')::oid), false)
-"""
+_RECORDS = "schema_migrations"
+_ACCOUNTS = ("accounts", "account_credentials")
+_LIMIT = "select pg_catalog.set_config(%s, %s, false)"
+_LOCK = "select pg_catalog.pg_advisory_lock(pg_catalog.hashtext(%s), pg_catalog.hashtext(%s))"
+_UNLOCK = "select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(%s), pg_catalog.hashtext(%s))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +53,14 @@ def checksum(text: str) -> str:
 
 def applied(conn: Connection) -> dict[str, str]:
     """Name → checksum of what is recorded in this schema; empty before the first migration."""
-    try:
-        # only in this schema: a table of that name further down the search_path is somebody else's
-        exists = conn.execute(
-            "select to_regclass(quote_ident(current_schema()) || '.schema_migrations')"
-        ).fetchone()
-    except psycopg.Error as error:
-        raise translated(error) from error
-    if exists is None or exists[0] is None:
+    if not _has_tables(conn, _RECORDS):
         return {}
     return {row[0]: row[1] for row in run(conn, "applied_migrations")}
 
 
-def _has_tables(conn: Connection) -> bool:
-    row = run(conn, "has_tables").fetchone()
-    return bool(row and row[0])
+def _has_tables(conn: Connection, *tables: str) -> bool:
+    found = run(conn, "find_tables", schema=_first_schema(conn), tables=list(tables)).fetchall()
+    return len(found) == len(tables)
 
 
 def pending(conn: Connection) -> list[Migration]:
@@ -82,7 +72,8 @@ def pending(conn: Connection) -> list[Migration]:
     known, done = migrations(), applied(conn)
     if not done:
         _refuse_hidden(conn)
-    if not done and _has_tables(conn):
+    # accounts alone may be somebody else's
+    if not done and _has_tables(conn, *_ACCOUNTS):
         raise SchemaError(
             "the tables are there, but schema_migrations is missing or empty, as after half a restore;"
             " restore its rows, or the whole dump into an empty database"
@@ -101,28 +92,30 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
     """Create the schema if need be, apply what is missing, return the names applied.
 
     Runs under an advisory lock, so that several starting processes do not collide. Afterwards the
-    session has no statement_timeout.
+    session has no statement_timeout. Raises SchemaError as :func:`pending`, and where others may create in
+    the schema: their functions could run in the migration, and its views would keep them.
     """
     refuse_old_server(conn.info.server_version)
     lock = "mailsync migrate", settings.database_schema
     try:
         # others wait their turn however long it takes, and a migration may take its time, but it does not
         # wait long for a busy table
-        conn.execute(
-            "select set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)"
-        )
+        conn.execute(_LIMIT, ["lock_timeout", "0"])
+        conn.execute(_LIMIT, ["statement_timeout", "0"])
         try:
-            conn.execute("select pg_advisory_lock(hashtext(%s), hashtext(%s))", lock)
+            conn.execute(_LOCK, lock)
         finally:
-            conn.execute("select set_config('lock_timeout', '10s', false)")
+            conn.execute(_LIMIT, ["lock_timeout", "10s"])
         try:
             _create_schema(conn, settings.database_schema)
             todo = pending(conn)
+            if todo:
+                _refuse_creators(conn)
             for migration in todo:
                 with conn.transaction():
                     conn.execute(migration.text.encode())
         finally:
-            conn.execute("select pg_advisory_unlock(hashtext(%s), hashtext(%s))", lock)
+            conn.execute(_UNLOCK, lock)
     except psycopg.errors.LockNotAvailable as error:
         raise DatabaseUnavailable(
             "a migration waited 10 s for a table that another transaction keeps locked, and was undone;"
@@ -153,10 +146,7 @@ def refuse_old_server(version: int) -> None:
 def _refuse_hidden(conn: Connection) -> None:
     """Tell a schema that this role may not see from one that is not there."""
     first = _first_schema(conn)
-    try:
-        row = conn.execute(_HIDDEN, {"schema": first}).fetchone()
-    except psycopg.Error as error:
-        raise translated(error) from error
+    row = run(conn, "find_hidden", schema=first).fetchone()
     role, is_closed, has_hidden_rows = row or ("", False, False)
     if is_closed:
         raise SchemaError(
@@ -170,10 +160,25 @@ def _refuse_hidden(conn: Connection) -> None:
         )
 
 
+def creators(conn: Connection) -> list[str]:
+    """Who may create in the schema beside its owner, superusers and this role, as SQL names them."""
+    return [str(row[0]) for row in run(conn, "find_creators", schema=_first_schema(conn))]
+
+
+def _refuse_creators(conn: Connection) -> None:
+    others = ", ".join(creators(conn))
+    if others:
+        schema = sql.Identifier(_first_schema(conn)).as_string(conn)
+        raise SchemaError(
+            f"{others} may create in schema {schema}, so that a migration could run functions of others;"
+            f" revoke create on schema {schema} from {others}; then run `mailsync migrate` again"
+        )
+
+
 def _first_schema(conn: Connection) -> str:
     # a search_path in the URL wins, so the schema that is meant is the first that search_path names
     try:
-        path = conn.execute("select current_setting('search_path')").fetchone()
+        path = conn.execute("select pg_catalog.current_setting('search_path')").fetchone()
     except psycopg.Error as error:
         raise translated(error) from error
     return str(path[0]).split(",")[0].strip().strip('"') if path else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from mailsync.errors import SchemaError
 from mailsync.store import catalogue
+from mailsync.store import schema as migrations
 from mailsync.store.catalogue import Details
 from mailsync.store.db import Connection
 from mailsync.store.queries import run
@@ -59,6 +60,7 @@ def differences(conn: Connection) -> list[Difference]:
     for name, grantee, rights in run(conn, "read_excess_rights"):
         if name in wanted["table"] or name in wanted["view"]:
             result.append(_excess(_Place(schema, name), grantee, rights))
+    result += [_creator(schema, role) for role in migrations.creators(conn)]
     if not any(difference.is_harmful for difference in result):  # the query names tables, which have to exist
         result += [_behind(*row) for row in run(conn, "read_identities")]
     return tolerant(result, conn.info.server_version // 10_000)
@@ -284,6 +286,14 @@ def _excess(at: _Place, grantee: str, rights: list[str]) -> Difference:
     return Difference(
         f"{grantee} may {named} on {at.name}",
         f"revoke {named} on {at.schema}.{at.name} from {grantee}",
+        is_harmful=False,
+    )
+
+
+def _creator(schema: str, role: str) -> Difference:
+    return Difference(
+        f"{role} may create in schema {schema}, where statements of mailsync look for functions",
+        f"revoke create on schema {schema} from {role}",
         is_harmful=False,
     )
 

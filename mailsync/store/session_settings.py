@@ -50,25 +50,42 @@ _SINCE_17 = {"transaction_timeout": "0"}
 # ends the statement of a client that is gone; not every operating system can check that
 _CHECK = {"client_connection_check_interval": "5s"}
 
+_PATH = sql.SQL("pg_catalog.concat(pg_catalog.quote_ident({schema}), ', pg_temp')")
+_PATH_OF_THE_SESSION = sql.SQL(
+    "pg_catalog.concat(coalesce("
+    "nullif(pg_catalog.btrim(pg_catalog.split_part(pg_catalog.current_setting('search_path'), ',', 1)), ''),"
+    " pg_catalog.quote_ident({schema})), ', pg_temp')"
+)
+
 
 def configure(
-    conn: psycopg.Connection[object], *, schema: str | None, statement_timeout: float | None
+    conn: psycopg.Connection[object],
+    *,
+    name: str,
+    schema: str,
+    path_is_given: bool,
+    statement_timeout: float | None,
 ) -> None:
-    """Set everything, in one round trip; `schema` comes first on the ``search_path``, None changes no path.
+    """Set everything, in one round trip.
 
+    The ``search_path`` becomes `schema` and ``pg_temp`` alone, so that no name of ours ever means what
+    somebody made in another schema. With `path_is_given`, the first schema of the session's path takes the
+    place of `schema`. `name` becomes the ``application_name``, also where a pooler has set its own.
     `statement_timeout` is in seconds; None means no limit.
     """
     version = conn.info.server_version
-    settings = _ALWAYS | _PLAN_BY_INDEX | {"statement_timeout": str(int((statement_timeout or 0) * 1000))}
+    settings = _ALWAYS | _PLAN_BY_INDEX
+    settings |= {"application_name": name, "statement_timeout": str(int((statement_timeout or 0) * 1000))}
     settings |= (_SINCE_14 if version >= 140_000 else {}) | (_SINCE_17 if version >= 170_000 else {})
+    path = (_PATH_OF_THE_SESSION if path_is_given else _PATH).format(schema=schema)
     if version < 140_000:
-        conn.execute(_statement(settings, schema))
+        conn.execute(_statement(settings, path))
         return
     try:
-        conn.execute(_statement(settings | _CHECK, schema))
+        conn.execute(_statement(settings | _CHECK, path))
     except psycopg.errors.InvalidParameterValue:
         # the operating system cannot check connections; no other setting can be refused
-        conn.execute(_statement(settings, schema))
+        conn.execute(_statement(settings, path))
 
 
 def refuse_encoding(conn: psycopg.Connection[object]) -> None:
@@ -81,13 +98,8 @@ def refuse_encoding(conn: psycopg.Connection[object]) -> None:
         )
 
 
-def _statement(settings: dict[str, str], schema: str | None) -> sql.Composed:
-    calls = [sql.SQL("set_config({}, {}, false)").format(name, setting) for name, setting in settings.items()]
-    if schema is not None:
-        calls.append(
-            sql.SQL(
-                "set_config('search_path', concat_ws(', ',"
-                " quote_ident({schema}), nullif(btrim(current_setting('search_path')), '')), false)"
-            ).format(schema=schema)
-        )
-    return sql.SQL("select {}").format(sql.SQL(", ").join(calls))
+def _statement(settings: dict[str, str], path: sql.Composed) -> sql.Composed:
+    # until this has run, names may mean what somebody made in a schema of the role's own path
+    call = sql.SQL("pg_catalog.set_config({}, {}, false)")
+    calls = [call.format(name, setting) for name, setting in settings.items()]
+    return sql.SQL("select {}").format(sql.SQL(", ").join([*calls, call.format("search_path", path)]))

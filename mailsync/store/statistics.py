@@ -41,7 +41,7 @@ def analyse(conn: Connection, table: str, limit: float) -> None:
     try:
         with conn.transaction():
             conn.execute(
-                sql.SQL("select set_config('statement_timeout', {}, true)").format(
+                sql.SQL("select pg_catalog.set_config('statement_timeout', {}, true)").format(
                     str(int(1000 * min(limit, _LONGEST)))
                 )
             )

@@ -1,6 +1,6 @@
 -- name: reserve_account_slot
 -- Makes the count and the insert that follows race-free: account creations queue here.
-select pg_advisory_xact_lock(hashtext(current_schema()), 0)
+select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(current_schema()::text), 0)
 
 -- name: count_accounts
 select count(*) from accounts where deleting_at is null
@@ -11,7 +11,7 @@ insert into accounts (email, display_name, provider, imap_host, imap_port, imap_
                       sync_since, sync_window_days, mirrored_since, capabilities, metadata)
 values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
         %(sync_since)s::timestamptz, %(sync_window_days)s::integer,
-        coalesce(%(sync_since)s::timestamptz, now() - make_interval(secs => 86400.0 * %(sync_window_days)s::integer)), %(capabilities)s,
+        coalesce(%(sync_since)s::timestamptz, now() - interval '24 hours' * %(sync_window_days)s::double precision), %(capabilities)s,
         %(metadata)s::jsonb)
 on conflict (email) do nothing
 returning id
@@ -46,7 +46,7 @@ with before as (
 ), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
+           pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
     from before where paused_at is null
 )
 update accounts a
@@ -59,7 +59,7 @@ where a.id = b.id
 select id from accounts where email = %(email)s and deleting_at is null
 
 -- name: wake_worker
-select pg_notify('mailsync_wake', %(account_id)s::text)
+select pg_catalog.pg_notify('mailsync_wake', %(account_id)s::text)
 
 -- name: make_due
 -- Due now; a person asked, so timers do not hold it back, except after rejected passwords.
@@ -83,7 +83,7 @@ with before as (
 ), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', state, 'old_reason', reason, 'new', 'paused', 'new_reason', nullif(%(reason)s::text, ''))
+           pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'paused', 'new_reason', nullif(%(reason)s::text, ''))
     from before where paused_at is null
 )
 update accounts a
@@ -105,7 +105,7 @@ with before as (
 ), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', 'paused', 'old_reason', paused_reason, 'new', state, 'new_reason', reason)
+           pg_catalog.jsonb_build_object('old', 'paused', 'old_reason', paused_reason, 'new', state, 'new_reason', reason)
     from before where paused_at is not null
 )
 update accounts a
@@ -154,12 +154,12 @@ with before as (
 ), told as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
+           pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
     from before
     where paused_at is null and (state, reason) is distinct from ('initial_sync', null)
 ), pardoned as (
     update folders set uidvalidity_resets = '{}'
-    where account_id = %(account_id)s and uidvalidity_resets <> '{}'
+    where account_id = %(account_id)s and pg_catalog.cardinality(uidvalidity_resets) > 0
 )
 update accounts a
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),

@@ -1,8 +1,8 @@
 -- name: load_body
 -- A body that was fetched, of a tombstone too, with the message's attachments in the order of their parts.
 select b.body_text, b.body_html, b.raw_bytes, b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
-       (select coalesce(jsonb_agg(jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
-                                  order by string_to_array(part, '.')::int[]), '[]')
+       (select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
+                                  order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
 from message_bodies b
@@ -22,7 +22,7 @@ where m.id = %(message_id)s and a.deleting_at is null
 -- Where a message is on its server, and what of its account stands against asking there. A time further ahead than
 -- any backoff reaches was set before the clock was corrected.
 select m.folder_id, m.uidvalidity, m.uid,
-       case when not m.parse_errors && '{internal_date,unfetchable}' then m.internal_date end as internal_date,
+       case when not m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}' then m.internal_date end as internal_date,
        m.size_bytes, m.deleted_reason, f.path, a.email,
        a.paused_at is not null as paused, a.sync_state, a.sync_state_reason, a.sync_state_message,
        case when a.backoff_until between now() and now() + interval '61 minutes'
@@ -36,9 +36,9 @@ where m.account_id = %(account_id)s and a.deleting_at is null
 -- One attachment, and its part's transfer encoding as BODYSTRUCTURE told it; null if that was not understood.
 select t.part, t.filename, t.content_type, t.size_bytes, t.content_id, t.is_inline,
        case when m.mime_structure is not null then
-           coalesce(jsonb_path_query_first(
+           coalesce(pg_catalog.jsonb_path_query_first(
                m.mime_structure, '$.** ? (@.part == $part && exists(@.encoding)).encoding',
-               jsonb_build_object('part', t.part)) #>> '{}', '')
+               pg_catalog.jsonb_build_object('part', t.part)) #>> '{}'::text[], '')
        end as encoding
 from attachments t
 cross join lateral (
@@ -52,7 +52,7 @@ with held as (
     update messages
     set body_fetched_at = now(), updated_at = now(),
         has_attachments = has_attachments
-            or (mime_structure is null and jsonb_array_length(%(attachments)s::jsonb) > 0)
+            or (mime_structure is null and pg_catalog.jsonb_array_length(%(attachments)s::jsonb) > 0)
     -- not the account alone, which other indexes serve too
     where id = %(message_id)s and account_id + 0 = %(account_id)s
     returning account_id, id, mime_structure
@@ -60,7 +60,7 @@ with held as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
     select h.account_id, h.id, p.part, p.filename, p.content_type, p.size_bytes, p.content_id, p.is_inline
     from held h
-    cross join lateral jsonb_to_recordset(%(attachments)s::jsonb) as p(
+    cross join lateral pg_catalog.jsonb_to_recordset(%(attachments)s::jsonb) as p(
         part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
     where h.mime_structure is null
     on conflict (account_id, message_pk, part) do nothing
@@ -100,10 +100,10 @@ where id = any (array(select message_pk from forgotten))
 
 -- name: try_body_lock
 -- One key of 64 bits: these locks never meet the accounts', which have two of 32, nor are they shown in account_locks.
-select pg_try_advisory_lock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
 
 -- name: queue_for_body
-select pg_advisory_lock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended(pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
 
 -- name: unlock_body
-select pg_advisory_unlock(hashtextextended(concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))

@@ -2,18 +2,18 @@
 -- First half of renames, and what becomes of a row whose name another mailbox has taken: no mailbox can be
 -- called so, since names hold no NUL.
 update folders
-set wire_name = wire_name || '\x00'::bytea || convert_to(id::text, 'UTF8')
+set wire_name = wire_name || '\x00'::bytea || pg_catalog.convert_to(id::text, 'UTF8')
 where account_id = %(account_id)s and id = any(%(ids)s::bigint[])
 
 -- name: rename_folders
 -- Second half: the names are free by now, whoever had them. Role and the like follow with upsert_folders.
 with renamed as (
-    select f.id, f.path as old_path, r.path, decode(r.wire_name, 'hex') as wire_name
-    from jsonb_to_recordset(%(renamed)s) as r(id bigint, wire_name text, path text)
+    select f.id, f.path as old_path, r.path, pg_catalog.decode(r.wire_name, 'hex') as wire_name
+    from pg_catalog.jsonb_to_recordset(%(renamed)s) as r(id bigint, wire_name text, path text)
     join folders f on f.account_id = %(account_id)s and f.id = r.id
 ), told as (
     insert into sync_events (account_id, type, folder_id, data)
-    select %(account_id)s, 'folder.renamed', id, jsonb_build_object('old', old_path, 'new', path) from renamed
+    select %(account_id)s, 'folder.renamed', id, pg_catalog.jsonb_build_object('old', old_path, 'new', path) from renamed
 )
 update folders f
 set wire_name = r.wire_name, path = r.path, missing_since = null,
@@ -26,9 +26,9 @@ where f.account_id = %(account_id)s and f.id = r.id
 -- What LIST showed, set-wise; only rows that differ are written. A user's choice wins over any rule, but INBOX is
 -- always tracked, and what holds no messages never. A mailbox of which only the name is left is as good as not listed.
 with listed as (
-    select decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason,
+    select pg_catalog.decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason,
            l.mailbox_id
-    from jsonb_to_recordset(%(listed)s) as l(
+    from pg_catalog.jsonb_to_recordset(%(listed)s) as l(
         wire_name text, path text, delimiter text, role text, sync_priority integer, excluded_reason text,
         mailbox_id text)
 ), before as (
@@ -69,7 +69,7 @@ with listed as (
 insert into sync_events (account_id, type, folder_id, data)
 select %(account_id)s,
        case when s.created then 'folder.discovered' when s.missing then 'folder.missing' else 'folder.restored' end,
-       s.id, jsonb_build_object('path', s.path, 'role', s.role, 'tracked', s.tracked)
+       s.id, pg_catalog.jsonb_build_object('path', s.path, 'role', s.role, 'tracked', s.tracked)
 from stored s left join before b on b.id = s.id
 where s.created or s.missing <> b.missing
 
@@ -83,12 +83,12 @@ with gone as (
         excluded_reason = nullif(excluded_reason, 'too_many_folders')
     where account_id = %(account_id)s
       and missing_since is null
-      and upper(encode(wire_name, 'escape')) <> 'INBOX'
-      and wire_name <> all (select decode(name, 'hex') from jsonb_array_elements_text(%(listed)s) as name)
+      and pg_catalog.upper(pg_catalog.encode(wire_name, 'escape')) <> 'INBOX'
+      and wire_name <> all (select pg_catalog.decode(name, 'hex') from pg_catalog.jsonb_array_elements_text(%(listed)s) as name)
     returning id, path, role, tracked
 )
 insert into sync_events (account_id, type, folder_id, data)
-select %(account_id)s, 'folder.missing', id, jsonb_build_object('path', path, 'role', role, 'tracked', tracked)
+select %(account_id)s, 'folder.missing', id, pg_catalog.jsonb_build_object('path', path, 'role', role, 'tracked', tracked)
 from gone
 
 -- name: restart_grace
@@ -104,7 +104,7 @@ cross join lateral (
     select folder_id, uid, internal_date, size_bytes
     from messages
     where account_id = f.account_id and folder_id = f.id and uidvalidity = f.uidvalidity
-      and deleted_at is null and not parse_errors && '{unfetchable,unstorable}'
+      and deleted_at is null and not parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
     order by uid desc
     limit %(count)s
 ) m
@@ -137,7 +137,7 @@ returning id, role
 -- How much the folders hold whose first sync has not begun, so that what remains can be told.
 update folders f
 set server_messages = s.messages
-from jsonb_to_recordset(%(sizes)s) as s(id bigint, messages bigint)
+from pg_catalog.jsonb_to_recordset(%(sizes)s) as s(id bigint, messages bigint)
 where f.account_id = %(account_id)s and f.id = s.id and f.status = 'pending'
 
 -- name: begin_initial
@@ -195,7 +195,7 @@ where account_id = %(account_id)s and id = %(folder_id)s
 with told as (
     insert into sync_events (account_id, type, folder_id, data)
     select account_id, 'folder.reconciled', id,
-           jsonb_build_object('clean', %(clean)s::boolean, 'missing', %(missing)s::bigint, 'gone', %(gone)s::bigint)
+           pg_catalog.jsonb_build_object('clean', %(clean)s::boolean, 'missing', %(missing)s::bigint, 'gone', %(gone)s::bigint)
     from folders
     where account_id = %(account_id)s and id = %(folder_id)s
       and (%(missing)s::bigint + %(gone)s::bigint > 0 or last_reconcile_clean is distinct from %(clean)s::boolean)
@@ -244,14 +244,15 @@ with forgotten as (
     delete from fetch_attempts where account_id = %(account_id)s and folder_id = %(folder_id)s
 ), told as (
     insert into sync_events (account_id, type, folder_id, data)
-    select account_id, 'folder.uidvalidity_reset', id, jsonb_build_object('old', uidvalidity, 'new', %(uidvalidity)s::bigint)
+    select account_id, 'folder.uidvalidity_reset', id, pg_catalog.jsonb_build_object('old', uidvalidity, 'new', %(uidvalidity)s::bigint)
     from folders where account_id = %(account_id)s and id = %(folder_id)s
 )
 update folders
 set status = 'pending', uidvalidity = %(uidvalidity)s, last_uid = 0, highest_modseq = 0, uidnext = null,
     server_messages = null, server_unseen = null, server_modseq = null, initial_target_uid = null,
     initial_oldest_uid = null, initial_remaining = null, initial_done_at = null, suspect_deletion = null, suspect_deletion_at = null,
-    uidvalidity_resets = array(select r from unnest(uidvalidity_resets) r where r > now() - interval '24 hours') || now(),
+    uidvalidity_resets = pg_catalog.array_append(
+        array(select r from pg_catalog.unnest(uidvalidity_resets) r where r > now() - interval '24 hours'), now()),
     updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 

@@ -6,7 +6,7 @@ select a.username, a.imap_host, a.imap_port, a.imap_security, a.sync_since, a.sy
        a.capabilities, a.currently_syncing,
        (select count(*) from account_locks l where l.account_id = a.id and not l.granted),
        (select count(*) from messages
-        where account_id = a.id and deleted_at is null and parse_errors && '{unfetchable,unstorable}'),
+        where account_id = a.id and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'),
        clock_timestamp()
 from accounts a
 where a.id = %(account_id)s

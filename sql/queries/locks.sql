@@ -1,16 +1,20 @@
 -- name: try_lock
-select pg_try_advisory_lock(hashtext(current_schema()), %(account_id)s::int)
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext(current_schema()::text), %(account_id)s::int)
+
+-- name: leave_schema
+-- For the self-test, whose locks belong to no schema.
+select pg_catalog.set_config('search_path', 'pg_catalog', false)
 
 -- name: set_lock_wait
 -- How long the session waits in a lock's queue; an empty setting would mean for ever.
-select set_config('lock_timeout', %(wait)s, false)
+select pg_catalog.set_config('lock_timeout', %(wait)s, false)
 
 -- name: queue_for_lock
 -- Stands in Postgres' own queue, first come first served, visible in account_locks as not granted.
-select pg_advisory_lock(hashtext(current_schema()), %(account_id)s::int)
+select pg_catalog.pg_advisory_lock(pg_catalog.hashtext(current_schema()::text), %(account_id)s::int)
 
 -- name: unlock
-select pg_advisory_unlock(hashtext(current_schema()), %(account_id)s::int)
+select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(current_schema()::text), %(account_id)s::int)
 
 -- name: beat
 -- The heartbeat of a turn. The reserved commands stay frozen until the next one is overdue, so that a crash
@@ -43,7 +47,7 @@ with corrected as (
     update accounts set heartbeat_at = clock_timestamp()
     where id = %(account_id)s and heartbeat_at > clock_timestamp() + interval '1 minute'
 )
-select l.pid, pg_terminate_backend(l.pid)
+select l.pid, pg_catalog.pg_terminate_backend(l.pid)
 from account_locks l
 join accounts a on a.id = l.account_id
 join pg_stat_activity s on s.pid = l.pid and s.datname = current_database()
@@ -54,7 +58,7 @@ where l.account_id = %(account_id)s
   and greatest(case when a.heartbeat_at is not null then least(a.heartbeat_at, clock_timestamp()) end,
                case when s.query_start <= clock_timestamp() then s.query_start end,
                case when s.backend_start <= clock_timestamp() then s.backend_start end)
-      < clock_timestamp() - make_interval(secs => %(stale_after)s)
+      < clock_timestamp() - pg_catalog.make_interval(secs => %(stale_after)s)
 
 -- name: backend_is_alive
 select exists (select from pg_stat_activity where pid = %(pid)s)

@@ -1,6 +1,6 @@
 -- name: create_incoming
 -- Where a batch lands by COPY before one statement makes rows of it; a table of this session alone.
-create temporary table if not exists incoming (
+create temporary table if not exists pg_temp.incoming (
     uid bigint not null,
     modseq bigint,
     flags text[],
@@ -32,7 +32,7 @@ create temporary table if not exists incoming (
 ) on commit delete rows
 
 -- name: copy_incoming
-copy incoming from stdin with (format text)
+copy pg_temp.incoming from stdin with (format text)
 
 -- name: upsert_messages
 -- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
@@ -43,7 +43,7 @@ with existing as (
     select i.uid, m.is_seen, m.live,
            m.live and coalesce(m.message_id <> i.message_id
                                or m.internal_date <> i.internal_date and m.size_bytes <> i.size_bytes, false) as passes
-    from incoming i
+    from pg_temp.incoming i
     cross join lateral (
         select is_seen, deleted_at is null as live, message_id, internal_date, size_bytes
         from messages
@@ -56,7 +56,8 @@ with existing as (
     where (select true from messages
            where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
              and uidvalidity = %(uidvalidity)s
-             and uid between (select min(uid) from incoming) and (select max(uid) from incoming)
+             and uid between (select pg_catalog.min(uid) from pg_temp.incoming)
+                         and (select pg_catalog.max(uid) from pg_temp.incoming)
            order by uid limit 1)
 ), stored as (
     insert into messages as m (
@@ -69,10 +70,10 @@ with existing as (
         has_attachments, mime_structure, message_id, in_reply_to, references_header, reference_ids, sent_at, subject,
         from_email, from_name, reply_to_emails, to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id,
         is_automated, parse_errors
-    from incoming
+    from pg_temp.incoming
     on conflict (account_id, folder_id, uidvalidity, uid) do update
     set modseq = excluded.modseq,
-        flags = case when excluded.parse_errors && '{flags,unfetchable}' then m.flags else excluded.flags end,
+        flags = case when excluded.parse_errors operator(pg_catalog.&&) '{flags,unfetchable}' then m.flags else excluded.flags end,
         internal_date = excluded.internal_date, size_bytes = excluded.size_bytes,
         provider_message_id = excluded.provider_message_id, provider_thread_id = excluded.provider_thread_id,
         labels = excluded.labels,
@@ -103,18 +104,18 @@ with existing as (
     where (select exists (select from existing)) and ctid = any (array(
         select a.ctid
         from stored s
-        join incoming i on i.uid = s.uid
+        join pg_temp.incoming i on i.uid = s.uid
         cross join lateral (
             select ctid, part from attachments where account_id = %(account_id)s and message_pk = s.id offset 0
         ) a
         where not s.created and i.mime_structure is not null
-          and not coalesce(i.attachments, '[]') @> jsonb_build_array(jsonb_build_object('part', a.part))))
+          and not coalesce(i.attachments, '[]') @> pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('part', a.part))))
 ), attached as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
     select %(account_id)s, s.id, a.part, a.filename, a.content_type, a.size_bytes, a.content_id, a.is_inline
-    from incoming i
+    from pg_temp.incoming i
     join stored s on s.uid = i.uid
-    cross join lateral jsonb_to_recordset(i.attachments) as a(
+    cross join lateral pg_catalog.jsonb_to_recordset(i.attachments) as a(
         part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
     where i.attachments is not null
     on conflict (account_id, message_pk, part) do update
@@ -123,7 +124,7 @@ with existing as (
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, case when s.created then 'message.created' else 'message.restored' end,
-           %(folder_id)s, s.id, jsonb_build_object('uid', s.uid)
+           %(folder_id)s, s.id, pg_catalog.jsonb_build_object('uid', s.uid)
     from stored s left join existing e on e.uid = s.uid
     where %(announce)s and (s.created or not e.live)
 ), counted as (
@@ -139,14 +140,14 @@ with existing as (
 select count(*) filter (where created) from stored
 
 -- name: create_incoming_flags
-create temporary table if not exists incoming_flags (
+create temporary table if not exists pg_temp.incoming_flags (
     uid bigint not null,
     modseq bigint,
     flags text[] not null
 ) on commit delete rows
 
 -- name: copy_incoming_flags
-copy incoming_flags from stdin with (format text)
+copy pg_temp.incoming_flags from stdin with (format text)
 
 -- name: apply_flags
 -- Only live rows that differ are written; UIDs without a row are not backfilled yet.
@@ -154,7 +155,7 @@ copy incoming_flags from stdin with (format text)
 with different as materialized (
     -- a probe of the key per row, as above; deleted_at stands outside, or an index of live rows would tempt
     select m.id, i.uid, m.internal_date, m.flags as old_flags, m.is_seen as was_seen, i.flags, i.modseq
-    from incoming_flags i
+    from pg_temp.incoming_flags i
     cross join lateral (
         select id, flags, is_seen, internal_date, deleted_at
         from messages
@@ -163,7 +164,7 @@ with different as materialized (
         order by uid
         limit 1
     ) m
-    where m.deleted_at is null and m.flags <> i.flags
+    where m.deleted_at is null and m.flags operator(pg_catalog.<>) i.flags
 ), changed as (
     insert into messages as m (account_id, id, folder_id, uidvalidity, uid, internal_date, flags, modseq)
     overriding system value
@@ -174,7 +175,7 @@ with different as materialized (
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.flags_changed', %(folder_id)s, id,
-           jsonb_build_object('uid', uid, 'old', old_flags, 'new', flags)
+           pg_catalog.jsonb_build_object('uid', uid, 'old', old_flags, 'new', flags)
     from different
 ), counted as (
     update folders f
@@ -190,9 +191,9 @@ select count(*) from different
 -- name: live_uids
 -- The UIDs of live rows as ranges, 1:4,7:7: neighbours have the same distance to their row's number. Read from
 -- the key's index alone where the visibility map allows.
-select string_agg(first || ':' || last, ',')
+select pg_catalog.string_agg(pg_catalog.concat(first, ':', last), ',')
 from (
-    select min(uid) as first, max(uid) as last
+    select pg_catalog.min(uid) as first, pg_catalog.max(uid) as last
     from (
         select uid, uid - row_number() over (order by uid) as range_of
         from (
@@ -211,9 +212,9 @@ from (
 
 -- name: live_uids_since
 -- As live_uids, of the messages that are inside a window; where a message has no date of its own, its row's counts.
-select string_agg(first || ':' || last, ',')
+select pg_catalog.string_agg(pg_catalog.concat(first, ':', last), ',')
 from (
-    select min(uid) as first, max(uid) as last
+    select pg_catalog.min(uid) as first, pg_catalog.max(uid) as last
     from (
         select uid, uid - row_number() over (order by uid) as range_of
         from (
@@ -259,12 +260,12 @@ offset %(before)s limit 1
 with chosen as (
     -- a walk along the key per range
     select m.id
-    from unnest(%(uids)s::int8multirange) as r
+    from pg_catalog.unnest(%(uids)s::int8multirange) as r
     cross join lateral (
         select id, deleted_at
         from messages
         where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid >= lower(r) and uid < upper(r)
+          and uid >= pg_catalog.lower(r) and uid < pg_catalog.upper(r)
         order by uid
         offset 0
     ) m
@@ -277,7 +278,7 @@ with chosen as (
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.deleted', %(folder_id)s, id,
-           jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
+           pg_catalog.jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
     from gone
 ), counted as (
     update folders f
@@ -303,7 +304,7 @@ with chunk as (
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.deleted', %(folder_id)s, id,
-           jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
+           pg_catalog.jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
     from gone
 ), counted as (
     update folders f
@@ -366,4 +367,4 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid < through_uid
-  and %(uids)s::int8multirange && int8range(uid, through_uid, '[]')
+  and %(uids)s::int8multirange operator(pg_catalog.&&) pg_catalog.int8range(uid, through_uid, '[]')

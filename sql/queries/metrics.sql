@@ -2,7 +2,7 @@
 -- In the order of the key, so that two processes do not wait for each other crosswise.
 insert into metric_counters as c (name, labels, value)
 select name, labels, value
-from jsonb_to_recordset(%(sums)s) as s(name text, labels jsonb, value double precision)
+from pg_catalog.jsonb_to_recordset(%(sums)s) as s(name text, labels jsonb, value double precision)
 order by name, labels
 on conflict (name, labels) do update set value = c.value + excluded.value
 
@@ -17,8 +17,8 @@ order by account_id
 
 -- name: read_state_figures
 select sync_state, count(*)::integer as accounts,
-       max(priority_sync_lag_seconds) filter (where sync_state <> 'paused') as priority_lag,
-       max(overall_sync_lag_seconds) filter (where sync_state <> 'paused') as overall_lag
+       pg_catalog.max(priority_sync_lag_seconds) filter (where sync_state <> 'paused') as priority_lag,
+       pg_catalog.max(overall_sync_lag_seconds) filter (where sync_state <> 'paused') as overall_lag
 from account_status
 where deleting_at is null
 group by sync_state
@@ -26,4 +26,4 @@ order by sync_state
 
 -- name: only_read
 -- The connection of those who only look; a statement that writes is refused from now on.
-select set_config('default_transaction_read_only', 'on', false)
+select pg_catalog.set_config('default_transaction_read_only', 'on', false)

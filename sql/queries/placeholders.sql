@@ -3,14 +3,14 @@
 select count(*)
 from (
     select from messages
-    where account_id = %(account_id)s and deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+    where account_id = %(account_id)s and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
     limit 1000
 ) m
 
 -- name: plan_retries
 -- Plan rows that were stored without content just now, for the next tick. An existing plan is kept.
 insert into fetch_attempts as a (account_id, folder_id, uidvalidity, uid, through_uid, retry_at)
-select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, uid, now() from unnest(%(uids)s::bigint[]) as uid
+select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, uid, now() from pg_catalog.unnest(%(uids)s::bigint[]) as uid
 on conflict (account_id, folder_id, uidvalidity, uid) do update
 set through_uid = excluded.through_uid, attempts = 0, tries = 0, failures = 0, retry_at = excluded.retry_at,
     updated_at = now()
@@ -25,7 +25,7 @@ with bare as materialized (
         select uid, uidvalidity
         from messages
         where account_id between %(account_id)s and %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s
-          and deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+          and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
         order by account_id, folder_id, uid
         offset 0
     ) m
@@ -51,7 +51,7 @@ on conflict (account_id, folder_id, uidvalidity, uid) do nothing
 -- corrected: it is due. is_needed is false for a row that is gone or has content by now.
 select p.folder_id, p.uidvalidity, p.uid,
        coalesce((
-           select deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+           select deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
            from messages
            where account_id = %(account_id)s and folder_id = p.folder_id and uidvalidity = p.uidvalidity and uid = p.uid
            limit 1
@@ -75,7 +75,8 @@ limit %(limit)s
 -- Written before the message is asked for. The waits double, up to a day; half a tick less, so that a tick meets them.
 update fetch_attempts
 set tries = tries + 1,
-    retry_at = now() + make_interval(secs => least(86400, %(interval)s * (2 ^ least(tries, 20) - 0.5))),
+    retry_at = now() + pg_catalog.make_interval(secs => least(
+        86400, %(interval)s::float8 * (2::float8 ^ least(tries, 20)::float8 - 0.5::float8))),
     updated_at = now()
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid = %(uid)s
 
@@ -109,7 +110,7 @@ with whole as materialized (
           and uid = %(uid)s
         limit 1
     ) m
-    where deleted_at is null and not parse_errors && '{unfetchable,unstorable}'
+    where deleted_at is null and not parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
 ), cancelled as (
     delete from fetch_attempts
     where ctid = any (array(
@@ -124,7 +125,7 @@ with whole as materialized (
         where retry_at is not null and (select true from whole)))
 )
 insert into sync_events (account_id, type, folder_id, message_pk, data)
-select %(account_id)s, 'message.updated', %(folder_id)s, id, jsonb_build_object('uid', %(uid)s::bigint) from whole
+select %(account_id)s, 'message.updated', %(folder_id)s, id, pg_catalog.jsonb_build_object('uid', %(uid)s::bigint) from whole
 
 -- name: note_isolation
 -- Written before a message is asked for alone; returns what is known of such requests, this one included.

@@ -1,6 +1,6 @@
 -- name: plan_for_values
 -- The lists are one statement each for all their filters: a plan has to know which of them are given.
-select set_config('plan_cache_mode', 'force_custom_plan', false), set_config('jit', 'off', false)
+select pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', false), pg_catalog.set_config('jit', 'off', false)
 
 -- name: find_listed_account
 -- An account that is being removed is gone for those who read.
@@ -12,7 +12,7 @@ select id
 from folders
 where account_id = %(account_id)s
   and (id = %(folder_id)s::bigint or path = %(path)s::text
-       or upper(%(path)s::text) = 'INBOX' and upper(path) = 'INBOX')
+       or pg_catalog.upper(%(path)s::text) = 'INBOX' and pg_catalog.upper(path) = 'INBOX')
 order by tracked desc, id
 limit 1
 
@@ -69,8 +69,8 @@ select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_
        m.bcc_emails, m.list_id, m.is_automated, m.flags, m.is_seen, m.is_flagged, m.is_answered, m.is_draft, m.modseq,
        m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at,
        m.mime_structure,
-       (select coalesce(jsonb_agg(jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
-                                  order by string_to_array(part, '.')::int[]), '[]')
+       (select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
+                                  order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
 from (select * from messages where id = %(message_id)s limit 1) m
@@ -108,4 +108,4 @@ limit %(count)s
 
 -- name: feed_horizon
 -- What has a smaller xid is settled; what has a greater one than the second was never written in this cluster.
-select pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text
+select pg_catalog.pg_snapshot_xmin(pg_current_snapshot())::text, pg_catalog.pg_snapshot_xmax(pg_current_snapshot())::text

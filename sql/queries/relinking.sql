@@ -4,12 +4,12 @@
 -- was not read, proves nothing: under one key it is not held against a row, and it finds no row of another key.
 with arriving as (
     select uid, message_id, coalesce(internal_date, sent_at) as internal_date, internal_date is not null as is_dated,
-           size_bytes, parse_errors && '{headers,unstorable,unfetchable}' as is_unread
-    from incoming
+           size_bytes, parse_errors operator(pg_catalog.&&) '{headers,unstorable,unfetchable}' as is_unread
+    from pg_temp.incoming
     -- in an ordinary first sync nothing is at or below the batch, and that is all that is asked
     where coalesce((select true from messages
                     where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
-                      and (uidvalidity, uid) <= (%(uidvalidity)s::bigint, (select max(uid) from incoming))
+                      and (uidvalidity, uid) <= (%(uidvalidity)s::bigint, (select pg_catalog.max(uid) from pg_temp.incoming))
                     order by uidvalidity, uid limit 1),
                    (select true from messages
                     where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
@@ -19,9 +19,9 @@ with arriving as (
     -- what has these keys, a probe per row, as in upsert_messages
     select a.uid, m.id, m.place, m.live,
            not m.live
-           and (a.is_unread or m.parse_errors && '{headers,unstorable,unfetchable}'
+           and (a.is_unread or m.parse_errors operator(pg_catalog.&&) '{headers,unstorable,unfetchable}'
                 or m.message_id is not distinct from a.message_id)
-           and (not a.is_dated or m.parse_errors && '{internal_date,unfetchable}' or m.internal_date = a.internal_date)
+           and (not a.is_dated or m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}' or m.internal_date = a.internal_date)
            and coalesce(m.size_bytes = a.size_bytes, true) as is_same
     from arriving a
     cross join lateral (
@@ -33,13 +33,13 @@ with arriving as (
         limit 1
     ) m
 ), wanted as (
-    select min(uid) as uid, message_id, internal_date, size_bytes
+    select pg_catalog.min(uid) as uid, message_id, internal_date, size_bytes
     from arriving
     where message_id is not null and internal_date is not null and size_bytes is not null
     group by message_id, internal_date, size_bytes
     having count(*) = 1
 ), found as (
-    select w.uid, min(m.id) filter (where m.is_same) as id
+    select w.uid, pg_catalog.min(m.id) filter (where m.is_same) as id
     from wanted w
     cross join lateral (
         -- a Message-ID that stands in a hundred rows names nothing
@@ -82,12 +82,12 @@ where id = any (array(
 -- of them stays, and they are asked for again.
 with chosen as (
     select m.id
-    from unnest(%(uids)s::int8multirange) as r
+    from pg_catalog.unnest(%(uids)s::int8multirange) as r
     cross join lateral (
         select id, deleted_at
         from messages
         where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-          and uid >= lower(r) and uid < upper(r)
+          and uid >= pg_catalog.lower(r) and uid < pg_catalog.upper(r)
         order by uid
         offset 0
     ) m
@@ -95,12 +95,13 @@ with chosen as (
 ), back as (
     update messages m
     set deleted_at = null, deleted_reason = null, updated_at = now(),
-        parse_errors = array_remove(m.parse_errors, 'unfetchable') || '{unfetchable}'
+        parse_errors = pg_catalog.array_append(
+            pg_catalog.array_remove(m.parse_errors, 'unfetchable'), 'unfetchable')
     where m.id = any (array(select id from chosen))
     returning m.id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
-    select %(account_id)s, 'message.restored', %(folder_id)s, id, jsonb_build_object('uid', uid)
+    select %(account_id)s, 'message.restored', %(folder_id)s, id, pg_catalog.jsonb_build_object('uid', uid)
     from back
     where %(announce)s
 ), counted as (

@@ -6,10 +6,10 @@ select coalesce((select next_at <= now() or next_at > now() + interval '61 minut
 
 -- name: claim_retention
 -- One process at a time: it ends with the connection.
-select pg_try_advisory_lock(hashtext('mailsync retention'), hashtext(current_schema()))
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('mailsync retention'), pg_catalog.hashtext(current_schema()::text))
 
 -- name: release_retention
-select pg_advisory_unlock(hashtext('mailsync retention'), hashtext(current_schema()))
+select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('mailsync retention'), pg_catalog.hashtext(current_schema()::text))
 
 -- name: begin_retention
 update upkeep set started_at = clock_timestamp() where name = 'retention'
@@ -33,7 +33,7 @@ select a.id
 from accounts a
 cross join lateral (
     select case when a.paused_at is null
-                then coalesce(a.sync_since, now() - make_interval(secs => 86400.0 * a.sync_window_days)) end as begins
+                then coalesce(a.sync_since, now() - interval '24 hours' * a.sync_window_days::double precision) end as begins
 ) w
 where a.deleting_at is null
   and (a.mirrored_since < w.begins
@@ -42,14 +42,14 @@ where a.deleting_at is null
           and (select internal_date from messages where account_id = a.id and deleted_at is null
                order by internal_date limit 1) < w.begins
        or (select deleted_at from messages where account_id = a.id and deleted_at is not null
-           order by deleted_at limit 1) < now() - make_interval(secs => 86400.0 * %(days)s))
+           order by deleted_at limit 1) < now() - interval '24 hours' * %(days)s::double precision)
 order by a.id
 
 -- name: expire_rows
 -- One chunk of the live rows that are older than the account's window, and how far back the mirror reaches now.
 -- A paused account's rows stay.
 with reach as (
-    select id, coalesce(sync_since, now() - make_interval(secs => 86400.0 * sync_window_days)) as begins
+    select id, coalesce(sync_since, now() - interval '24 hours' * sync_window_days::double precision) as begins
     from accounts
     where id = %(account_id)s and paused_at is null and deleting_at is null
 ), moved as (
@@ -72,7 +72,7 @@ with reach as (
     returning m.id, m.folder_id, m.uid, m.is_seen
 ), told as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
-    select %(account_id)s, 'message.deleted', folder_id, id, jsonb_build_object('uid', uid, 'reason', 'expired')
+    select %(account_id)s, 'message.deleted', folder_id, id, pg_catalog.jsonb_build_object('uid', uid, 'reason', 'expired')
     from gone
 ), counted as (
     update folders f
@@ -89,7 +89,7 @@ select count(*) from gone
 delete from messages
 where ctid = any (array(
     select ctid from messages
-    where account_id = %(account_id)s and deleted_at < now() - make_interval(secs => 86400.0 * %(days)s)
+    where account_id = %(account_id)s and deleted_at < now() - interval '24 hours' * %(days)s::double precision
     order by deleted_at
     limit %(limit)s
     for update skip locked))
@@ -102,8 +102,8 @@ where ctid = any (array(
     from accounts a
     cross join lateral (
         select ctid as place from sync_runs
-        where account_id = a.id and started_at < now() - make_interval(secs => 86400.0 * %(days)s)
-          and finished_at < now() - make_interval(secs => 86400.0 * %(days)s)
+        where account_id = a.id and started_at < now() - interval '24 hours' * %(days)s::double precision
+          and finished_at < now() - interval '24 hours' * %(days)s::double precision
         order by started_at, id
         limit %(limit)s
     ) r
@@ -114,7 +114,7 @@ where ctid = any (array(
 delete from sync_events
 where ctid = any (array(
     select ctid from sync_events
-    where occurred_at < now() - make_interval(secs => 86400.0 * %(days)s)
+    where occurred_at < now() - interval '24 hours' * %(days)s::double precision
     order by occurred_at
     limit %(limit)s
     for update skip locked))

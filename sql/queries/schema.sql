@@ -1,19 +1,44 @@
 -- name: applied_migrations
 select name, checksum from schema_migrations order by name
 
--- name: has_tables
--- Whether this schema has what the first migration makes; accounts alone may be somebody else's.
-select to_regclass(quote_ident(current_schema()) || '.accounts') is not null
-   and to_regclass(quote_ident(current_schema()) || '.account_credentials') is not null
+-- name: find_tables
+-- Which of these tables are in the schema, if it is there and this role may use it. current_schema() would name the
+-- schema of temporary tables in its place.
+select c.relname::text
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %(schema)s and pg_catalog.has_schema_privilege(n.oid, 'usage') and c.relname = any (%(tables)s::text[])
+
+-- name: find_hidden
+-- This role, whether it may not use the schema, and whether row level security keeps it from rows.
+select current_user::text,
+       coalesce((select not pg_catalog.has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s),
+                false),
+       coalesce((select pg_catalog.row_security_active(c.oid)
+                 from pg_class c
+                 join pg_namespace n on n.oid = c.relnamespace
+                 where n.nspname = %(schema)s and c.relname = 'schema_migrations'), false)
+
+-- name: find_creators
+-- Who may create in this schema beside its owner, superusers and this role, as a statement names them.
+select case when x.grantee = 0::oid then 'public' else pg_catalog.quote_ident(r.rolname::text) end
+from pg_namespace n
+cross join lateral pg_catalog.aclexplode(n.nspacl) x
+left join pg_roles r on r.oid = x.grantee
+where n.nspname = %(schema)s
+  and x.privilege_type = 'CREATE'
+  and x.grantee <> n.nspowner
+  and (r.rolsuper or r.rolname = current_user) is not true
+order by 1
 
 -- name: quoted_schema
-select quote_ident(current_schema())
+select pg_catalog.quote_ident(current_schema()::text)
 
 -- name: word_alike
 -- For this transaction: every setting that changes how Postgres prints a definition.
-select set_config('quote_all_identifiers', 'off', true), set_config('standard_conforming_strings', 'on', true),
-       set_config('datestyle', 'ISO, MDY', true), set_config('intervalstyle', 'postgres', true),
-       set_config('timezone', 'UTC', true), set_config('bytea_output', 'hex', true)
+select pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('standard_conforming_strings', 'on', true),
+       pg_catalog.set_config('datestyle', 'ISO, MDY', true), pg_catalog.set_config('intervalstyle', 'postgres', true),
+       pg_catalog.set_config('timezone', 'UTC', true), pg_catalog.set_config('bytea_output', 'hex', true)
 
 -- name: read_schema
 -- All that is made in this schema, as Postgres words it; names come unqualified, since the schema is first on
@@ -24,52 +49,52 @@ with relations as materialized (
     where c.relnamespace = (select oid from pg_namespace where nspname = current_schema())
       and c.relkind in ('r', 'p', 'v')
 )
-select 'table' as kind, name, jsonb_build_object('row_level_security', relrowsecurity) as details
+select 'table' as kind, name, pg_catalog.jsonb_build_object('row_level_security', relrowsecurity) as details
 from relations where kind <> 'v'
 union all
-select 'column', r.name || '.' || a.attname, jsonb_strip_nulls(jsonb_build_object(
-    'type', format_type(a.atttypid, a.atttypmod),
+select 'column', r.name || '.' || a.attname::text, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+    'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
     'not_null', a.attnotnull,
     'identity', case a.attidentity when 'a' then 'always' when 'd' then 'by default' end,
-    'default', case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end,
-    'generated', case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid)
+    'default', case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
+    'generated', case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid)
                       || case a.attgenerated when 's' then ' stored' else ' virtual' end end))
 from relations r
 join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where r.kind <> 'v'
 union all
-select 'constraint', r.name || '.' || k.conname, jsonb_build_object('definition', pg_get_constraintdef(k.oid))
+select 'constraint', r.name || '.' || k.conname::text, pg_catalog.jsonb_build_object('definition', pg_catalog.pg_get_constraintdef(k.oid))
 from relations r
 join pg_constraint k on k.conrelid = r.oid and k.contype in ('p', 'u', 'f', 'c', 'x')
 union all
-select 'index', c.relname, jsonb_build_object(
+select 'index', c.relname, pg_catalog.jsonb_build_object(
     'table', r.name,
     'unique', i.indisunique,
     'valid', i.indisvalid,
     -- how full its pages are is for the database's owner to choose
-    'definition', regexp_replace(substring(pg_get_indexdef(i.indexrelid) from '^.*? USING (.*)$'), ' WITH \([^)]*\)', ''))
+    'definition', pg_catalog.regexp_replace(substring(pg_catalog.pg_get_indexdef(i.indexrelid) from '^.*? USING (.*)$'), ' WITH \([^)]*\)', ''))
 from relations r
 join pg_index i on i.indrelid = r.oid
 join pg_class c on c.oid = i.indexrelid
 where not exists (select from pg_constraint k where k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))
 union all
-select 'view', r.name, jsonb_build_object(
-    'columns', (select jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))
+select 'view', r.name, pg_catalog.jsonb_build_object(
+    'columns', (select pg_catalog.jsonb_object_agg(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))
                 from pg_attribute a where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped),
-    'security_invoker', coalesce((select option_value::boolean from pg_options_to_table(r.reloptions)
+    'security_invoker', coalesce((select option_value::boolean from pg_catalog.pg_options_to_table(r.reloptions)
                                   where option_name = 'security_invoker'), false),
-    'definition', regexp_replace(pg_get_viewdef(r.oid), '\s+', ' ', 'g'))
+    'definition', pg_catalog.regexp_replace(pg_catalog.pg_get_viewdef(r.oid), '\s+', ' ', 'g'))
 from relations r where r.kind = 'v'
 union all
-select 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', jsonb_build_object(
-    'returns', pg_get_function_result(p.oid),
+select 'function', p.proname::text || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', pg_catalog.jsonb_build_object(
+    'returns', pg_catalog.pg_get_function_result(p.oid),
     'language', l.lanname,
     'volatility', case p.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
     'security_definer', p.prosecdef,
-    'public', exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
-                      where x.grantee = 0 and x.privilege_type = 'EXECUTE'),
-    'definition', coalesce(regexp_replace(pg_get_function_sqlbody(p.oid), '\s+', ' ', 'g'), p.prosrc))
+    'public', exists (select from pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) x
+                      where x.grantee = 0::oid and x.privilege_type = 'EXECUTE'),
+    'definition', coalesce(pg_catalog.regexp_replace(pg_catalog.pg_get_function_sqlbody(p.oid), '\s+', ' ', 'g'), p.prosrc))
 from pg_proc p
 join pg_language l on l.oid = p.prolang
 where p.pronamespace = (select oid from pg_namespace where nspname = current_schema()) and p.prokind in ('f', 'p')
@@ -78,13 +103,13 @@ where p.pronamespace = (select oid from pg_namespace where nspname = current_sch
 -- Rights of everybody, and of Supabase's public roles, on tables and views, other than to read. Letting them read is
 -- a person's choice, and row level security guards it; only the passwords must not be readable.
 select c.relname::text as name, coalesce(r.rolname::text, 'public') as grantee,
-       array_agg(distinct lower(x.privilege_type) order by lower(x.privilege_type)) as rights
+       pg_catalog.array_agg(distinct pg_catalog.lower(x.privilege_type) order by pg_catalog.lower(x.privilege_type)) as rights
 from pg_class c
-cross join lateral aclexplode(c.relacl) x
+cross join lateral pg_catalog.aclexplode(c.relacl) x
 left join pg_roles r on r.oid = x.grantee
 where c.relnamespace = (select oid from pg_namespace where nspname = current_schema())
   and c.relkind in ('r', 'p', 'v')
-  and (x.grantee = 0 or r.rolname in ('anon', 'authenticated'))
+  and (x.grantee = 0::oid or r.rolname in ('anon', 'authenticated'))
   and (x.privilege_type <> 'SELECT' or c.relname = 'account_credentials')
 group by 1, 2
 order by 1, 2
@@ -92,24 +117,24 @@ order by 1, 2
 -- name: read_identities
 -- Identity columns whose sequence is behind the highest number in use, as far as an index finds that number at once.
 with highest (name, number) as (
-    select 'accounts.id', (select max(id) from accounts)
+    select 'accounts.id', (select pg_catalog.max(id) from accounts)
     union all
-    select 'messages.id', (select max(id) from messages)
+    select 'messages.id', (select pg_catalog.max(id) from messages)
     union all
     select 'sync_events.seq', (select seq from sync_events order by xid desc, seq desc limit 1)
     union all
-    select 'folders.id', max(f.id)
+    select 'folders.id', pg_catalog.max(f.id)
     from accounts a
     cross join lateral (select id from folders where account_id = a.id order by id desc limit 1) f
     union all
-    select 'sync_runs.id', max(r.id)
+    select 'sync_runs.id', pg_catalog.max(r.id)
     from accounts a
     cross join lateral (select id from sync_runs where account_id = a.id order by started_at desc limit 1) r
 ), given as materialized (
-    select name, number, pg_get_serial_sequence(split_part(name, '.', 1), split_part(name, '.', 2)) as sequence
+    select name, number, pg_catalog.pg_get_serial_sequence(pg_catalog.split_part(name, '.', 1), pg_catalog.split_part(name, '.', 2)) as sequence
     from highest
 )
 select name, number, sequence
 from given
-where number > coalesce(pg_sequence_last_value(sequence::regclass), 0) and sequence is not null
+where number > coalesce(pg_catalog.pg_sequence_last_value(sequence::regclass), 0) and sequence is not null
 order by name

@@ -1,13 +1,14 @@
 -- name: tables_to_analyse
 -- The tables whose statistics are too old: never made, or a tenth of the rows has changed since, or 50,000; and not in
 -- the last minute. Only the owners of a table and of the database may analyse it.
-select c.relname, pg_has_role(c.relowner, 'usage') or pg_has_role(d.datdba, 'usage') as allowed
+select c.relname, pg_catalog.pg_has_role(c.relowner, 'usage') or pg_catalog.pg_has_role(d.datdba, 'usage') as allowed
 from pg_class c
 join pg_database d on d.datname = current_database()
-where c.relnamespace = current_schema()::regnamespace
+where c.relnamespace = current_schema()::regnamespace::oid
   and c.relname = any (%(tables)s)
-  and (c.reltuples < 0 and pg_relation_size(c.oid) > 0
-       or pg_stat_get_mod_since_analyze(c.oid) >= least(50000, greatest(100, 0.1 * c.reltuples)))
-  and (greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))
+  and (c.reltuples < 0::real and pg_catalog.pg_relation_size(c.oid) > 0
+       or pg_catalog.pg_stat_get_mod_since_analyze(c.oid)::float8
+          >= least(50000, greatest(100, 0.1::float8 * c.reltuples::float8)))
+  and (greatest(pg_catalog.pg_stat_get_last_analyze_time(c.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid))
        > now() - interval '1 minute') is not true
 order by c.relname

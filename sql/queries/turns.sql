@@ -6,11 +6,11 @@ select clock_timestamp()
 -- A broken account waits for a person; a stuck one is tried for 7 days. A time further ahead than anybody sets
 -- it (two ticks, or the wait for commands; an hour of backoff) was set before the clock was corrected: it is due.
 update accounts
-set next_sync_at = now() + make_interval(secs => %(interval)s)
+set next_sync_at = now() + pg_catalog.make_interval(secs => %(interval)s)
 where id = (
     select id from accounts
     where (next_sync_at <= least(%(pass_started)s, now())
-           or next_sync_at > now() + make_interval(secs => 2 * %(interval)s + 600))
+           or next_sync_at > now() + interval '2 seconds' * %(interval)s::float8 + interval '10 minutes')
       and (backoff_until is null or backoff_until <= now() or backoff_until > now() + interval '61 minutes')
       and paused_at is null
       and deleting_at is null
@@ -24,8 +24,8 @@ returning id
 
 -- name: seconds_until_due
 -- Until the next account is due; null without any. Times that claim_account does not believe are due.
-select extract(epoch from min(greatest(
-           case when next_sync_at <= now() + make_interval(secs => 2 * %(interval)s + 600) then next_sync_at else now() end,
+select extract(epoch from pg_catalog.min(greatest(
+           case when next_sync_at <= now() + interval '2 seconds' * %(interval)s::float8 + interval '10 minutes' then next_sync_at else now() end,
            case when backoff_until <= now() + interval '61 minutes' then backoff_until end
        )) - clock_timestamp())::double precision
 from accounts
@@ -51,7 +51,7 @@ order by a.id
 for share of a skip locked
 
 -- name: postpone_account
-update accounts set next_sync_at = now() + make_interval(secs => %(delay)s)
+update accounts set next_sync_at = now() + pg_catalog.make_interval(secs => %(delay)s)
 where id = %(account_id)s
 
 -- name: begin_turn
@@ -71,7 +71,7 @@ with abandoned as (
            a.turn_progressed
                and a.heartbeat_at > clock_timestamp() - make_interval(secs => %(silent_for)s) as is_killed,
            least(%(burst)s, coalesce(a.throttle_tokens, %(burst)s)
-               + greatest(0, extract(epoch from clock_timestamp() - a.throttle_at)) * %(refill)s)::double precision as tokens
+               + greatest(0, extract(epoch from clock_timestamp() - a.throttle_at)::float8) * %(refill)s::float8) as tokens
     from accounts a where a.id = %(account_id)s
 ), marked as (
     update accounts a
@@ -97,7 +97,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
        (select count(*) from (
             select from messages
-            where account_id = %(account_id)s and deleted_at is null and parse_errors && '{unfetchable,unstorable}'
+            where account_id = %(account_id)s and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
             limit 1000) bare) as without_content,
        f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
        f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,
@@ -124,7 +124,7 @@ with before as (
 ), told as (
     insert into sync_events (account_id, type, data)
     select b.id, 'account.state_changed',
-           jsonb_build_object('old', b.state, 'old_reason', b.reason,
+           pg_catalog.jsonb_build_object('old', b.state, 'old_reason', b.reason,
                               'new', %(state)s::text, 'new_reason', %(reason)s::text)
     from before b
     where b.paused_at is null and (b.state, b.reason) is distinct from (%(state)s::text, %(reason)s::text)

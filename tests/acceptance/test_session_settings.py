@@ -51,7 +51,8 @@ EXPECTED = {
     "extra_float_digits": "1",
     "default_transaction_isolation": "read committed",
     "jit": "off",
-    "search_path": 'mailsync, "$user", public',
+    "search_path": "mailsync, pg_temp",
+    "application_name": "mailsync-test",
     "statement_timeout": "45s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
@@ -161,12 +162,12 @@ def test_what_a_session_needs_is_set_and_what_is_the_administrators_stays(
         assert conn.execute("show statement_timeout").fetchone() == ("7s",)
 
 
-@pytest.mark.parametrize("path", ["", " "])
-def test_an_empty_search_path_leaves_the_schema_alone_on_it(
+@pytest.mark.parametrize("path", ["", " ", "public, other"])
+def test_the_schema_and_temporary_tables_alone_are_on_the_search_path(
     path: str, database: Database, database_url: str
 ) -> None:
     database.execute("select set_config('search_path', %s, false)", [path])
     database.execute(f"alter database {database.info.dbname} set search_path from current".encode())
     with db.connect(settings_for(database_url), "test") as conn:
-        assert value(conn, "show search_path") == "mailsync"
+        assert value(conn, "show search_path") == "mailsync, pg_temp"
         assert value(conn, "select current_schema()") == "mailsync"

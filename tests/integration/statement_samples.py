@@ -195,6 +195,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
             _of(3), _of(before=f"update sync_runs set error_code = null where account_id = {account}")],
         # locks
         "try_lock": [_of()],
+        "leave_schema": [_of()],
         "set_lock_wait": [_of()],
         "queue_for_lock": [_of()],
         "unlock": [_of()],
@@ -307,7 +308,9 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "reopen_folders": [_of(len(folder))],
         # statistics and the schema
         "tables_to_analyse": [_of(tables=["messages", "folders"])],
-        "has_tables": [_of(tables=["messages", "folders"])],
+        "find_tables": [_of(schema="mailsync", tables=["messages", "folders"])],
+        "find_hidden": [_of(schema="mailsync")],
+        "find_creators": [_of(schema="mailsync")],
         "quoted_schema": [_of()],
         "word_alike": [_of()],
         "read_schema": [_of()],

@@ -120,7 +120,8 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         # of the connection, and of the feed as a whole
         "feed_horizon", "list_events_after", "plan_for_values",
         # the schema, not what is in it
-        "has_tables", "quoted_schema", "read_excess_rights", "read_identities", "read_schema", "word_alike",
+        "find_creators", "find_hidden", "find_tables", "leave_schema",
+        "quoted_schema", "read_excess_rights", "read_identities", "read_schema", "word_alike",
         # retention, metrics and the rotation of keys go over all of them
         "accounts_to_remove", "accounts_to_tidy", "add_to_counters", "begin_retention", "claim_retention",
         "finish_retention", "hasten_retention", "look_at_retention", "only_read", "purge_events",

@@ -1,0 +1,96 @@
+"""Every name in a statement of ours means Postgres' own function and operator, and our own tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from mailsync.store import catalogue, db
+from mailsync.store.queries import statements
+from tests.integration import lived, overloads
+from tests.integration.statement_samples import common, samples
+from tests.integration.stored import settings_for
+
+ROOT = Path(__file__).parents[2]
+KNOWN = lived.Lived(1, 2, 3, dict.fromkeys(lived.PATHS, 1), 1)
+
+# what the grammar calls so, or what is made by the statement
+NO_FUNCTIONS = {
+    "all", "and", "any", "array", "as", "coalesce", "count", "exists", "extract", "filter", "from", "in",
+    "greatest", "incoming", "incoming_flags", "least", "not", "nullif", "operator", "or", "over", "select",
+    "substring", "values", "with",
+}  # fmt: skip
+CALL = re.compile(r"(?<![\w.])([a-z_]\w*)\((?!\))")
+
+
+@pytest.mark.parametrize("made", [overloads.add_operators, overloads.add_functions])
+@pytest.mark.parametrize("server", ["database_url", "debian_database_url"])
+def test_no_statement_calls_what_others_have_made_in_our_own_schema(
+    server: str, made: Callable[[psycopg.Connection[Any], str], None], request: pytest.FixtureRequest
+) -> None:
+    url = str(request.getfixturevalue(server))
+    with psycopg.connect(url, autocommit=True) as other:
+        made(other, "mailsync")
+    calls, types = {}, {str(column["type"]) for column in catalogue.expected()["column"].values()}
+    with db.connect(settings_for(url), "test") as conn:
+        for name in ("create_incoming", "create_incoming_flags"):
+            conn.execute(statements()[name])
+        overloads.explain_to(conn)
+        for name, of_statement in samples(KNOWN).items():
+            text = statements()[name].as_string(None)
+            for sample in of_statement:
+                called, used = overloads.understood(conn, text, {**common(KNOWN), **sample.values})
+                types |= used
+                if called:
+                    calls[name] = sorted(called)
+    assert calls == {}
+    assert types - _known_types() == set()
+
+
+def _known_types() -> set[str]:
+    longer = {
+        "timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone",
+        "varchar": "character varying",
+    }  # fmt: skip
+    known = {
+        longer.get(name.removesuffix("[]"), name.removesuffix("[]")) + "[]" * name.endswith("[]")
+        for name in overloads.TYPES
+    }
+    # nothing is computed with these
+    return known | {"unknown", "record", "void", "aclitem"}
+
+
+def test_every_function_that_takes_arguments_is_named_with_its_schema() -> None:
+    """Even where every argument has the right type today: a changed type would show nowhere."""
+    bare = {
+        f"{name}: {called}"
+        for name, statement in statements().items()
+        for line in re.sub(r"'[^']*'|\bas \w+(?=\()", "''", statement.as_string(None)).splitlines()
+        if not line.lstrip().startswith("--")
+        for called in CALL.findall(line)
+        if called not in NO_FUNCTIONS
+    }
+    assert bare == set()
+
+
+def test_so_is_every_function_in_a_statement_that_stands_in_the_code() -> None:
+    bare = {
+        f"{path.name}: {called}"
+        for path in sorted((ROOT / "mailsync" / "store").glob("*.py"))
+        # what that one says is for people to run
+        if path.name != "schema_diff.py"
+        for text in re.findall(r'"(select [^"]*)"', path.read_text("utf-8"))
+        for called in CALL.findall(text)
+    }
+    assert bare == set()
+
+
+def test_every_statement_names_its_own_temporary_tables() -> None:
+    """``pg_temp`` is searched last, so a table ``incoming`` in the schema would come first."""
+    bare = re.compile(r"\b(?:from|join|copy|into|exists) incoming", re.IGNORECASE)
+    assert not [name for name, statement in statements().items() if bare.search(statement.as_string(None))]
