@@ -51,6 +51,10 @@ ACTIONS: Mapping[str, str] = {
     "folder_missing": (
         "If the folder was deleted on purpose, nothing: its messages leave when FOLDER_MISSING_GRACE is over"
     ),
+    "lock_held": (
+        "See which session holds its lock in `mailsync check-account {email}`; when you know what it is for,"
+        " end it with the statement that stands there"
+    ),
     "stale": "Start a worker, or see why it stands still: `mailsync status` shows them",
 }
 """Reason → the step that helps; ``{email}`` is replaced by the account's address."""

@@ -112,6 +112,10 @@ class Busy(MailsyncError):
         self.retry_after = retry_after
 
 
+class LockHeld(Busy):
+    """A session that is no mailsync holds the account's lock; a person has to end it."""
+
+
 # -- said by a server ----------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from mailsync.errors import (
     ConfigError,
     DatabaseSlow,
     DatabaseUnavailable,
+    LockHeld,
     LockLost,
     MailsyncError,
     NotFound,
@@ -238,7 +239,7 @@ class Worker:
                 self._outage.turn_went_well(account_id, work.steps)
             if isinstance(error, Busy) and work.reschedules:
                 turns.postpone(engine.conn, account_id, _BUSY_DELAY)
-            elif not isinstance(error, Busy | TurnOver | NotFound):
+            if isinstance(error, LockHeld) or not isinstance(error, Busy | TurnOver | NotFound):
                 self._say_once(account_id, error)
             return error
         self._outage.turn_went_well(account_id, work.steps)

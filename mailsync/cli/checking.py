@@ -18,15 +18,13 @@ from mailsync.errors import NotFound
 from mailsync.logs import redact
 from mailsync.model import FolderState
 from mailsync.store import accounts, folders
-from mailsync.store.accounts import AccountStatus
+from mailsync.store.accounts import AccountStatus, LockHolder
 from mailsync.store.inspection import AccountDetails, details, last_failure
 
 _RUNS = 5
 _STUCK_TRIES = timedelta(days=7)
 _MATTERS = ("LIST-STATUS", "CONDSTORE", "QRESYNC", "ESEARCH", "SPECIAL-USE", "OBJECTID", "X-GM-EXT-1")
 _LABEL = 10
-
-LockHolder = tuple[int, str | None, str | None, float | None]
 
 
 @click.command("check-account")
@@ -91,11 +89,14 @@ def _action(status: AccountStatus) -> str | None:
 def _lock_document(holder: LockHolder, status: AccountStatus, more: AccountDetails) -> dict[str, object]:
     held = _held_for(status, more)
     return {
-        "pid": holder[0],
-        "application_name": holder[1],
-        "started_by": holder[2],
-        "heartbeat_age_seconds": holder[3],
-        "held_seconds": held,
+        "pid": holder.pid,
+        "role": holder.role,
+        "application_name": holder.application_name,
+        "connected_at": holder.connected_at,
+        "is_mailsync": holder.is_mailsync,
+        "started_by": holder.started_by if holder.is_mailsync else None,
+        "heartbeat_age_seconds": holder.heartbeat_age if holder.is_mailsync else None,
+        "held_seconds": held if holder.is_mailsync else None,
         "waiters": more.lock_waiters,
     }
 
@@ -200,10 +201,15 @@ def _next(a: AccountStatus, more: AccountDetails) -> str:
 def _lock(a: AccountStatus, more: AccountDetails, holder: LockHolder | None) -> str:
     if holder is None:
         return "free"
-    held = _held_for(a, more)
-    said = f"held by {printable(holder[2] or holder[1] or 'somebody')}"
-    said += f" for {span(held)}" if held is not None else ""
-    said += f", heartbeat {span(holder[3])} ago" if holder[3] is not None else ""
+    if holder.is_mailsync:
+        held = _held_for(a, more)
+        said = f"held by {printable(holder.started_by or holder.application_name)}"
+        said += f" for {span(held)}" if held is not None else ""
+        said += f", heartbeat {span(holder.heartbeat_age)} ago" if holder.heartbeat_age is not None else ""
+    else:
+        since = f", connected {ago(holder.connected_at, more.now)}" if holder.connected_at else ""
+        said = f"held by {printable(holder.session)}{since}, which is no mailsync process;"
+        said += f" end it with: select pg_terminate_backend({holder.pid})"
     return said + (f"; {more.lock_waiters} waiting for it" if more.lock_waiters else "")
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailsync.config import Settings
 from mailsync.errors import Conflict, LimitReached, NotFound
@@ -185,10 +185,33 @@ def newest_messages(conn: Connection, account_id: int, limit: int = 10) -> list[
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def lock_holder(conn: Connection, account_id: int) -> tuple[int, str | None, str | None, float | None] | None:
-    """Who holds the account's lock: (backend pid, application name, host:pid:role, heartbeat's age in s)."""
+class LockHolder(NamedTuple):
+    """The session that holds an account's lock.
+
+    ``started_by`` (host:pid:role) and ``heartbeat_age`` (seconds) are those of the account's last turn, so of
+    this session only if it ``is_mailsync``. ``role`` is its Postgres role. ``connected_at`` is None where our
+    role may not see it.
+    """
+
+    pid: int
+    application_name: str
+    started_by: str | None
+    heartbeat_age: float | None
+    role: str | None
+    connected_at: datetime | None
+    is_mailsync: bool
+
+    @property
+    def session(self) -> str:
+        """``pid 123 (role joe, psql)``."""
+        named = f", {self.application_name}" if self.application_name else ""
+        return f"pid {self.pid} (role {self.role}{named})"
+
+
+def lock_holder(conn: Connection, account_id: int) -> LockHolder | None:
+    """The session that holds the account's lock; None if it is free."""
     row = run(conn, "lock_holder", account_id=account_id).fetchone()
-    return (row[0], row[1], row[2], row[3]) if row else None
+    return LockHolder(*row) if row else None
 
 
 def wake_worker(conn: Connection, account_id: int) -> None:

@@ -20,10 +20,12 @@ from mailsync.errors import (
     ConfigError,
     DatabaseSlow,
     DatabaseUnavailable,
+    LockHeld,
     LockLost,
     MailsyncError,
     RowsLocked,
 )
+from mailsync.store.accounts import lock_holder
 from mailsync.store.db import Connection, connect, is_broken
 from mailsync.store.queries import run, translated
 
@@ -87,9 +89,9 @@ def account_lock(
     """Hold the lock of `account_id` on `conn`: the one way in.
 
     `wait` is None for workers, which only try; others stand in the queue for up to `wait` seconds. Raises
-    Busy when another holds the lock, and LockLost when the connection is lost meanwhile; a DatabaseSlow from
-    within passes as it is, since the lock was kept. A holder that gave no sign of life for
-    ``LOCK_STALE_AFTER`` is ended first.
+    Busy when another holds the lock, LockHeld if that is no mailsync, and LockLost when the connection is
+    lost meanwhile; a DatabaseSlow from within passes as it is, since the lock was kept. A holder that gave no
+    sign of life for ``LOCK_STALE_AFTER`` is ended first.
     """
     _take(conn, account_id, settings, wait)
     try:
@@ -109,8 +111,13 @@ def _take(conn: Connection, account_id: int, settings: Settings, wait: float | N
         return
     if wait is not None and _queued(conn, wait, lambda: run(conn, "queue_for_lock", account_id=account_id)):
         return
-    holder = run(conn, "lock_holder", account_id=account_id).fetchone()
-    by = f" by {holder[2] or holder[1]}" if holder else ""
+    holder = lock_holder(conn, account_id)
+    if holder and not holder.is_mailsync:
+        raise LockHeld(
+            f"the lock of account {account_id} is held by {holder.session}, which is no mailsync process;"
+            f" end it with: select pg_terminate_backend({holder.pid})"
+        )
+    by = f" by {holder.started_by or holder.application_name}" if holder else ""
     raise Busy(f"account {account_id} is being synced{by}; try again in a few seconds")
 
 

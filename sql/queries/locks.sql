@@ -30,13 +30,17 @@ select exists (select from account_locks where account_id = %(account_id)s and n
     or exists (select from accounts where id = %(account_id)s and (paused_at is not null or deleting_at is not null))
 
 -- name: lock_holder
--- Who holds the lock, and how long ago it last gave a sign of life.
+-- Who holds the lock, how long ago it last gave a sign of life, and whether it is a mailsync, as account_status tells.
 select l.pid, s.application_name, a.sync_started_by,
-       extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision
+       extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision, s.usename::text, s.backend_start,
+       s.application_name like 'mailsync%%'
+           and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')
 from account_locks l
 join accounts a on a.id = l.account_id
-left join pg_stat_activity s on s.pid = l.pid
+join pg_stat_activity s on s.pid = l.pid
 where l.account_id = %(account_id)s and l.granted
+order by l.pid
+limit 1
 
 -- name: end_stale_holder
 -- Checks everything again and ends the holder's backend, in one statement: only a mailsync, only if silent
@@ -55,6 +59,7 @@ where l.account_id = %(account_id)s
   and l.granted
   and l.pid <> pg_backend_pid()
   and s.application_name like 'mailsync%%'
+  and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')
   and greatest(case when a.heartbeat_at is not null then least(a.heartbeat_at, clock_timestamp()) end,
                case when s.query_start <= clock_timestamp() then s.query_start end,
                case when s.backend_start <= clock_timestamp() then s.backend_start end)

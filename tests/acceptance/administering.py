@@ -68,6 +68,7 @@ def closed_port() -> int:
 @contextmanager
 def lock_held(database: psycopg.Connection[Any], account_id: int) -> Iterator[None]:
     """Somebody else holds the account's lock."""
+    database.execute("set application_name = 'mailsync-worker'")
     database.execute("select pg_advisory_lock(hashtext(current_schema()), %s::int)", [account_id])
     yield
     database.execute("select pg_advisory_unlock(hashtext(current_schema()), %s::int)", [account_id])

@@ -40,6 +40,7 @@ def add(mailsync: Mailsync, server: Any, user: Any, *args: str, email: str = EMA
 
 @contextlib.contextmanager
 def lock_held(database: psycopg.Connection[Any], account_id: int = 1) -> Iterator[None]:
+    database.execute("set application_name = 'mailsync-worker'")
     database.execute("select pg_advisory_lock(hashtext(current_schema()), %s)", [account_id])
     yield
     database.execute("select pg_advisory_unlock(hashtext(current_schema()), %s)", [account_id])

@@ -206,6 +206,7 @@ def test_who_holds_the_lock_and_who_waits_is_told(
         "update accounts set currently_syncing = true, sync_started_by = 'far:7:worker',"
         " last_sync_started_at = now() - interval '12 s', heartbeat_at = now() - interval '3 s'"
     )
+    database.execute("set application_name = 'mailsync-worker'")
     database.execute("select pg_advisory_lock(hashtext(current_schema()), 1)")
     text = checked(mailsync)
     assert "lock      held by far:7:worker for " in text

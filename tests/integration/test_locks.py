@@ -328,7 +328,7 @@ def test_who_holds_it_is_told_to_people(opened: Opener, settings: Settings, acco
         turns.begin(holder, account, "host:1:worker", burst=50.0, refill=2.5, floor=10.0)
         found = accounts.lock_holder(other, account)
         assert found is not None
-        pid, application, by, age = found
+        pid, application, by, age, *_ = found
         assert (pid, application, by) == (holder.info.backend_pid, "mailsync-worker", "host:1:worker")
         assert age is not None
         assert age < 5

@@ -1,0 +1,41 @@
+"""Roles of Postgres beside our own: what somebody who may connect can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+
+class Role(NamedTuple):
+    """A role's name, and how it connects to the test's database."""
+
+    name: str
+    url: str
+
+
+@contextmanager
+def new_role(database: psycopg.Connection[Any], url: str, kind: str = "joe") -> Iterator[Role]:
+    """Create a role that may connect to the database of `url` and nothing else; it is dropped afterwards.
+
+    Roles belong to the whole server, so its name holds the database's.
+    """
+    name = f"{kind}_{database.info.dbname}"
+    database.execute(f"create role {name} login".encode())
+    try:
+        given = conninfo_to_dict(url) | {"user": name}
+        yield Role(name, _url(given))
+    finally:
+        database.execute(
+            "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = %s", [name]
+        )
+        database.execute(f"drop owned by {name} cascade; drop role {name}".encode())
+
+
+def _url(given: dict[str, Any]) -> str:
+    place = {name: value for name, value in given.items() if name not in ("user", "dbname")}
+    return f"postgresql://{given['user']}@/{given['dbname']}?{urlencode(place)}"
