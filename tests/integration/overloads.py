@@ -102,6 +102,23 @@ def add_functions(conn: psycopg.Connection[Any], schema: str) -> None:
     conn.execute(body.format(schema=schema, names=names, types=list(TYPES), common=list(_COMMON)))
 
 
+def remove(conn: psycopg.Connection[Any], schema: str) -> None:
+    """Drop them all, some at a time: each object that a transaction drops needs room in the table of locks."""
+    some = sql.SQL("""
+        do $do$
+        declare
+            f regprocedure;
+        begin
+            for f in select oid from pg_proc where pronamespace = {schema}::regnamespace limit 200 loop
+                execute format('drop function %s cascade', f);
+            end loop;
+        end
+        $do$""").format(schema=schema)
+    left = sql.SQL("select from pg_proc where pronamespace = {}::regnamespace limit 1").format(schema)
+    while conn.execute(left).rowcount:
+        conn.execute(some)
+
+
 def called_functions() -> set[str]:
     """The names of the functions of Postgres that the named statements call with arguments."""
     return {

@@ -195,7 +195,6 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
             _of(3), _of(before=f"update sync_runs set error_code = null where account_id = {account}")],
         # locks
         "try_lock": [_of()],
-        "leave_schema": [_of()],
         "set_lock_wait": [_of()],
         "queue_for_lock": [_of()],
         "unlock": [_of()],

@@ -86,7 +86,6 @@ LIMITS: dict[str, tuple[int, int]] = {
     "check_account": (120, 0),
     "last_failure": (120, 1),
     "try_lock": (20, 0),
-    "leave_schema": (20, 0),
     "set_lock_wait": (20, 0),
     "queue_for_lock": (20, 0),
     "unlock": (20, 0),
@@ -188,6 +187,8 @@ UTILITY = {
     "create_incoming_flags",
     "copy_incoming_flags",
     "listen_for_wake",
+    # after it, relations have other names
+    "leave_schema",
 }
 
 # the API's pool alone runs these, and plans them for their values (plan_for_values)
