@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, KeyMismatch, MailsyncError, SchemaDegraded, SchemaError
 from mailsync.logs import redact
-from mailsync.store import accounts, crypto, db, locks, schema, schema_diff
+from mailsync.store import accounts, crypto, db, locks, schema, schema_diff, transport
 from mailsync.store.db import Connection
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,14 @@ def _failed(name: str, title: str, error: MailsyncError) -> Check:
     return Check(name, f"{title}: {redact(str(error))}", error)
 
 
+def _transport(conn: Connection, settings: Settings) -> Iterator[str]:
+    found = transport.of_connection(conn)
+    if found.warning:
+        yield _Note(found.warning)
+    elif found.proof:
+        yield found.proof
+
+
 def _locks(conn: Connection, settings: Settings) -> Iterator[str]:
     locks.self_test(settings)
     yield "Lock self-test passed"
@@ -192,6 +200,7 @@ def _account(conn: Connection, settings: Settings) -> Iterator[str]:
 
 _STORED = frozenset({"schema", "DATABASE_SCHEMA"})
 _STEPS = (
+    _Step("transport", "Transport", _transport),
     _Step("locks", "Lock self-test", _locks),
     _Step("schema", "Schema", _schema, frozenset({"DATABASE_SCHEMA"})),
     _Step("key", "Key", _key, _STORED | {"IMAP_ENCRYPTION_KEY"}),

@@ -168,7 +168,8 @@ def creators(conn: Connection) -> list[str]:
 def _refuse_creators(conn: Connection) -> None:
     others = ", ".join(creators(conn))
     if others:
-        schema = sql.Identifier(_first_schema(conn)).as_string(conn)
+        row = run(conn, "quoted_schema").fetchone()
+        schema = row[0] if row else ""
         raise SchemaError(
             f"{others} may create in schema {schema}, so that a migration could run functions of others;"
             f" revoke create on schema {schema} from {others}; then run `mailsync migrate` again"

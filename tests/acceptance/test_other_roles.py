@@ -1,21 +1,20 @@
-"""A role that may connect to the database, and has no right on our schema, runs nothing as us and hides nothing."""
+"""A role that may connect to the database, without any right on our schema, runs nothing as us."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.acceptance.api import StartApi
-from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
+from tests.acceptance.mirrors import add_account, is_healthy, live_uids
 from tests.integration import overloads
 from tests.servers import mail
 from tests.servers.dovecot import Dovecot
 from tests.servers.programs import Mailsync
 from tests.servers.roles import Role, new_role
-from tests.servers.run_directory import wait_until
 
 Database = psycopg.Connection[Any]
 

@@ -103,7 +103,7 @@ def add_functions(conn: psycopg.Connection[Any], schema: str) -> None:
 
 
 def remove(conn: psycopg.Connection[Any], schema: str) -> None:
-    """Drop them all, some at a time: each object that a transaction drops needs room in the table of locks."""
+    """Drop them all, some at a time, since each dropped object needs room in the table of locks."""
     some = sql.SQL("""
         do $do$
         declare

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.model import MessageState
 from mailsync.store import db, messages, schema
 from tests.integration.stored import message, new_account, new_folder, settings_for
+from tests.servers.roles import new_role
 from tests.servers.run_directory import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +187,43 @@ def test_a_role_that_may_not_create_schemas_can_use_one_that_is_there(empty_data
                 assert schema.migrate(plain, settings)
         finally:
             conn.execute(f"drop owned by {role}; drop role {role}")
+
+
+@pytest.mark.parametrize("what", ["create", "all"])
+def test_a_schema_in_which_others_may_create_is_not_migrated(empty_database_url: str, what: str) -> None:
+    """public is so in a database that was upgraded from Postgres 14."""
+    settings = settings_for(empty_database_url, database_schema="public")
+    with db.connect(settings, "test") as conn:
+        conn.execute(f"grant {what} on schema public to public".encode())
+        with pytest.raises(SchemaError, match="; revoke create on schema public from public; then") as caught:
+            schema.migrate(conn, settings)
+        assert in_schema("public", conn) == set()
+        conn.execute(str(caught.value).split("; ")[1].encode())
+        assert schema.migrate(conn, settings)
+        # nothing is left to run: nothing to refuse
+        conn.execute("grant create on schema public to public")
+        assert schema.migrate(conn, settings) == []
+
+
+def test_the_owner_of_a_schema_superusers_and_our_own_role_may_create_in_it(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as database, ExitStack() as stack:
+        owner, ours, other, boss = (
+            stack.enter_context(new_role(database, empty_database_url, kind))
+            for kind in ("owner", "ours", "other", "boss")
+        )
+        database.execute(
+            f"""
+            alter role {boss.name} superuser;
+            create schema mailsync authorization {owner.name};
+            grant usage, create on schema mailsync to {ours.name}, {boss.name};
+        """.encode()
+        )
+        settings = settings_for(ours.url)
+        with db.connect(settings, "test") as conn:
+            assert schema.creators(conn) == []
+            assert schema.migrate(conn, settings)
+            database.execute(f"grant create on schema mailsync to {other.name}".encode())
+            assert schema.creators(conn) == [other.name]
 
 
 def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:

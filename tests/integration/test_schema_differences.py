@@ -119,6 +119,16 @@ DAMAGES = (
     Damage("alter table folders disable row level security", "row level security of folders is off", False),
     Damage("grant insert, truncate on messages to public", "public may insert, truncate on messages", False),
     Damage("grant select on account_credentials to anon", "anon may select on account_credentials", False),
+    Damage(
+        "grant create on schema mailsync to public",
+        "public may create in schema mailsync, where statements of mailsync look for functions",
+        False,
+    ),
+    Damage(
+        "grant usage, create on schema mailsync to anon",
+        "anon may create in schema mailsync, where statements of mailsync look for functions",
+        False,
+    ),
     Damage("drop table upkeep", "table upkeep is missing", repaired=False),
 )
 

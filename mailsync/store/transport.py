@@ -1,0 +1,69 @@
+"""Who can listen between us and Postgres: whether the connection is encrypted, and to a verified server."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+from mailsync.store.db import Connection
+
+
+class Transport(NamedTuple):
+    """How a connection reaches its server: libpq's parameters, and what came of them.
+
+    ``host`` is a name, an address or the directory of a socket; ``address`` is empty for a socket.
+    """
+
+    host: str
+    address: str
+    sslmode: str
+    has_root_certificate: bool
+    is_encrypted: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nothing leaves this machine: a socket, or a loopback address."""
+        if not self.address:
+            return self.host[:1] in ("", "/", "@")
+        return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
+
+    @property
+    def warning(self) -> str | None:
+        """What could be read on the way, and what to set; None where nothing can."""
+        if self.is_local:
+            return None
+        if not self.is_encrypted:
+            return (
+                f"The connection to {self.host} is not encrypted: whoever listens on the way reads the mail;"
+                " set sslmode=verify-full in DATABASE_URL"
+            )
+        if self.sslmode in ("allow", "prefer"):
+            return (
+                f"The connection to {self.host} is encrypted, but sslmode={self.sslmode} also takes one that"
+                " is not; set sslmode=verify-full in DATABASE_URL, or at least sslmode=require"
+            )
+        return None
+
+    @property
+    def proof(self) -> str | None:
+        """What is safe about a connection to another machine, and how far the server was verified."""
+        if self.is_local or self.warning:
+            return None
+        if self.sslmode == "verify-full":
+            return "Database connection encrypted, server verified"
+        if self.sslmode == "verify-ca" or self.has_root_certificate:
+            return "Database connection encrypted; sslmode=verify-full would verify the server's name too"
+        return f"Database connection encrypted; sslmode={self.sslmode} does not verify the server"
+
+
+def of_connection(conn: Connection) -> Transport:
+    """How this connection reaches its server."""
+    given = conn.info.get_parameters()
+    is_gss = given.get("gssencmode") == "require"
+    return Transport(
+        host=conn.info.host,
+        address=conn.info.hostaddr,
+        sslmode="require" if is_gss else given.get("sslmode", "prefer"),
+        has_root_certificate=bool(given.get("sslrootcert")),
+        is_encrypted=is_gss or bool(conn.pgconn.ssl_in_use),
+    )
