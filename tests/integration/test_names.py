@@ -94,3 +94,30 @@ def test_every_statement_names_its_own_temporary_tables() -> None:
     """``pg_temp`` is searched last, so a table ``incoming`` in the schema would come first."""
     bare = re.compile(r"\b(?:from|join|copy|into|exists) incoming", re.IGNORECASE)
     assert not [name for name, statement in statements().items() if bare.search(statement.as_string(None))]
+
+
+def test_no_function_of_ours_looks_for_names_on_the_path_of_its_caller(
+    database: psycopg.Connection[Any],
+) -> None:
+    """A body that is bound when it is created means the same for everybody; any other has to set its path."""
+    unbound = database.execute("""
+        select proname from pg_proc
+        where pronamespace = 'mailsync'::regnamespace and prosqlbody is null
+          and not coalesce(proconfig::text like '%search_path=%', false)
+    """).fetchall()
+    assert unbound == []
+
+
+def test_views_constraints_and_indexes_are_bound_to_functions_of_postgres_and_ours(
+    database: psycopg.Connection[Any],
+) -> None:
+    """Postgres' own are pinned, so they are not among what an object depends on."""
+    bound = database.execute("""
+        select distinct d.refclassid::regclass::text,
+               coalesce(p.oid::regprocedure::text, o.oid::regoperator::text)
+        from pg_depend d
+        left join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid
+        left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
+        where d.deptype = 'n' and coalesce(p.oid, o.oid) >= 16384
+    """).fetchall()
+    assert bound == [("pg_proc", "account_lock_class()")]
