@@ -11,8 +11,8 @@ insert into accounts (email, display_name, provider, imap_host, imap_port, imap_
                       sync_since, sync_window_days, mirrored_since, capabilities, metadata)
 values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
         %(sync_since)s::timestamptz, %(sync_window_days)s::integer,
-        coalesce(%(sync_since)s::timestamptz, now() - interval '24 hours' * %(sync_window_days)s::double precision), %(capabilities)s,
-        %(metadata)s::jsonb)
+        coalesce(%(sync_since)s::timestamptz, now() - interval '24 hours' * %(sync_window_days)s::double precision),
+        %(capabilities)s, %(metadata)s::jsonb)
 on conflict (email) do nothing
 returning id
 

@@ -1,8 +1,9 @@
 -- name: load_body
 -- A body that was fetched, of a tombstone too, with the message's attachments in the order of their parts.
 select b.body_text, b.body_html, b.raw_bytes, b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
-       (select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
-                                  order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
+       (select coalesce(pg_catalog.jsonb_agg(
+                    pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
+                    order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
 from message_bodies b
@@ -100,10 +101,13 @@ where id = any (array(select message_pk from forgotten))
 
 -- name: try_body_lock
 -- One key of 64 bits: these locks never meet the accounts', which have two of 32, nor are they shown in account_locks.
-select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(
+    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
 
 -- name: queue_for_body
-select pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended(pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended(
+    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
 
 -- name: unlock_body
-select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(
+    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))

@@ -33,8 +33,8 @@ select exists (select from account_locks where account_id = %(account_id)s and n
 -- Who holds the lock, how long ago it last gave a sign of life, and whether it is a mailsync, as account_status tells.
 select l.pid, s.application_name, a.sync_started_by,
        extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision, s.usename::text, s.backend_start,
-       s.application_name like 'mailsync%%'
-           and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')
+       (s.application_name like 'mailsync%%'
+        and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')) is true
 from account_locks l
 join accounts a on a.id = l.account_id
 join pg_stat_activity s on s.pid = l.pid

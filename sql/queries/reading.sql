@@ -69,8 +69,9 @@ select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_
        m.bcc_emails, m.list_id, m.is_automated, m.flags, m.is_seen, m.is_flagged, m.is_answered, m.is_draft, m.modseq,
        m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at,
        m.mime_structure,
-       (select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
-                                  order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
+       (select coalesce(pg_catalog.jsonb_agg(
+                    pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
+                    order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
 from (select * from messages where id = %(message_id)s limit 1) m

@@ -21,7 +21,8 @@ with arriving as (
            not m.live
            and (a.is_unread or m.parse_errors operator(pg_catalog.&&) '{headers,unstorable,unfetchable}'
                 or m.message_id is not distinct from a.message_id)
-           and (not a.is_dated or m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}' or m.internal_date = a.internal_date)
+           and (not a.is_dated or m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}'
+                or m.internal_date = a.internal_date)
            and coalesce(m.size_bytes = a.size_bytes, true) as is_same
     from arriving a
     cross join lateral (

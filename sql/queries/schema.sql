@@ -73,7 +73,8 @@ select 'index', c.relname, pg_catalog.jsonb_build_object(
     'unique', i.indisunique,
     'valid', i.indisvalid,
     -- how full its pages are is for the database's owner to choose
-    'definition', pg_catalog.regexp_replace(substring(pg_catalog.pg_get_indexdef(i.indexrelid) from '^.*? USING (.*)$'), ' WITH \([^)]*\)', ''))
+    'definition', pg_catalog.regexp_replace(
+        substring(pg_catalog.pg_get_indexdef(i.indexrelid) from '^.*? USING (.*)$'), ' WITH \([^)]*\)', ''))
 from relations r
 join pg_index i on i.indrelid = r.oid
 join pg_class c on c.oid = i.indexrelid
@@ -131,7 +132,9 @@ with highest (name, number) as (
     from accounts a
     cross join lateral (select id from sync_runs where account_id = a.id order by started_at desc limit 1) r
 ), given as materialized (
-    select name, number, pg_catalog.pg_get_serial_sequence(pg_catalog.split_part(name, '.', 1), pg_catalog.split_part(name, '.', 2)) as sequence
+    select name, number,
+           pg_catalog.pg_get_serial_sequence(
+               pg_catalog.split_part(name, '.', 1), pg_catalog.split_part(name, '.', 2)) as sequence
     from highest
 )
 select name, number, sequence
