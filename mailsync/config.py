@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 
 from mailsync import values
+from mailsync.env_file import read_env_file
 from mailsync.errors import ConfigError
 from mailsync.values import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 
@@ -167,26 +168,10 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
 def read_environment(path: Path | None = None) -> dict[str, str]:
     """The process's environment, with what the file ``path`` adds to it; the environment wins.
 
-    The file (``.env``) holds lines ``NAME=value``; one that is not there adds nothing. Raises ConfigError.
+    The file (``.env``) holds lines ``NAME=value``; one that is not there adds nothing. Raises ConfigError,
+    also for a file that another user could have written.
     """
-    return (_read_file(path) if path else {}) | dict(os.environ)
-
-
-def _read_file(path: Path) -> dict[str, str]:
-    from dotenv.parser import parse_stream  # here, since most programs have no such file
-
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    for binding in bindings:
-        if binding.error:
-            raise ConfigError(f"{path}, line {binding.original.line}: not accepted; give NAME=value")
-    return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
+    return (read_env_file(path) if path else {}) | dict(os.environ)
 
 
 def _refused(name: str, value: str, reason: str) -> ConfigError:

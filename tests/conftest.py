@@ -43,6 +43,8 @@ _missing = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's directory, once: pytest's workers find it by the environment."""
     config.stash[_left_out], config.stash[_missing] = 0, []
+    # a file of settings that the user's group can write is not read
+    os.umask(0o022)
     # nohup and a shell's & have signals ignored, which programs inherit; one that is handled they do not
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:

@@ -96,6 +96,21 @@ def test_a_broken_dot_env_is_one_line_with_its_place(mailsync: Mailsync) -> None
     assert ".env, line 2: not accepted; give NAME=value" in line
 
 
+@pytest.mark.parametrize("name", [".env", ".mailsync/env"])
+def test_a_file_that_others_can_write_is_one_line_with_what_to_type(mailsync: Mailsync, name: str) -> None:
+    file = mailsync.directory / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("SYNC_INTERVAL=5s\n")
+    file.chmod(0o666)
+    for command in (["list-accounts"], ["preflight"], ["worker", "--once"], ["api"]):
+        done = mailsync(*command, env={"DATABASE_URL": None})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"mailsync: {name}: not read, because other users can write it (mode 0666);"
+            f" if you trust what is in it: chmod go-w {name}\n"
+        )
+
+
 def test_unknown_variables_are_ignored(mailsync: Mailsync) -> None:
     assert mailsync("migrate", "--status", env={"SYNC_INTERVALL": "0", "MAILSYNC": "x"}).returncode == 0
 

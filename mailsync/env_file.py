@@ -1,0 +1,76 @@
+"""Files of settings (``.env``): read only if no other user of this machine can have written them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+
+from mailsync.errors import ConfigError
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables in the file's lines ``NAME=value``; a file that is not there has none.
+
+    The file has to belong to the user of this process or to root, and nobody else may be able to write it:
+    the one who writes it chooses the database that gets the mail. The directory's mode does not matter,
+    because a file that another user puts there belongs to that user. Raises ConfigError with one line,
+    without the file's content.
+    """
+    from dotenv.parser import parse_stream  # here, since most programs have no such file
+
+    try:
+        with open(_open_trusted(path), encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    for binding in bindings:
+        if binding.error:
+            raise ConfigError(f"{path}, line {binding.original.line}: not accepted; give NAME=value")
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
+
+
+def user_name(uid: int) -> str:
+    """The name of a user of this machine, or ``user 1234`` for one without."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _open_trusted(path: Path) -> int:
+    """Open the file and judge what is open, because the name may lead elsewhere a moment later."""
+    # without waiting: a pipe that another user made would block the program for ever
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _refuse_foreign(path, os.fstat(descriptor))
+        os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse_foreign(path: Path, status: os.stat_result) -> None:
+    """Raise ConfigError for a file that another user owns or can write, with the command that changes it."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    name, user = shlex.quote(str(path)), user_name(os.geteuid())
+    if status.st_uid not in (os.geteuid(), 0):
+        owner = user_name(status.st_uid)
+        raise ConfigError(
+            f"{path}: not read, because it belongs to {owner}; run this as {owner},"
+            f" or if you trust what is in it: chown {user} {name}"
+        )
+    # a device such as /dev/null may be writable by all, since nobody reads what was written to it
+    if not stat.S_ISCHR(status.st_mode) and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"{path}: not read, because other users can write it (mode {stat.S_IMODE(status.st_mode):04o});"
+            f" if you trust what is in it: chmod go-w {name}"
+        )
