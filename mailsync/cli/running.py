@@ -16,6 +16,7 @@ from mailsync import logs, preflight
 from mailsync.cli import ground
 from mailsync.cli.embedded import Embedded, embedded_postgres
 from mailsync.cli.ground import DEV_DIRECTORY, say
+from mailsync.cli.private_directory import private_directory
 from mailsync.cli.services import address, refuse_taken_port
 from mailsync.cli.supervising import supervise
 from mailsync.config import Settings
@@ -116,7 +117,7 @@ def for_children(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _make_secrets(found: Mapping[str, str]) -> dict[str, str]:
     """The key and the token where they are missing: from files of an earlier time, else new ones."""
-    DEV_DIRECTORY.mkdir(mode=0o755, exist_ok=True)
+    private_directory(DEV_DIRECTORY, otherwise="remove it, or run this in another directory")
     fresh = {
         "IMAP_ENCRYPTION_KEY": ("key", base64.b64encode(secrets.token_bytes(32)).decode()),
         "API_TOKEN": ("token", secrets.token_urlsafe(32)),

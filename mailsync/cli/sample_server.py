@@ -57,6 +57,7 @@ def sample_server(directory: Path) -> Iterator[SampleServer]:
     ]
     process = None
     try:
+        (directory / "imap.log").touch(mode=0o600)
         with (directory / "imap.log").open("wb") as log, undisturbed():
             # a session of its own: Ctrl-C is for us, who then end it in order
             environment = {name: value for name, value in os.environ.items() if name not in SECRETS}

@@ -21,11 +21,14 @@ PACKAGES = {
 }
 """Program → the Debian package that brings it."""
 
+ROOT = "root"
+"""What a test needs that becomes other users of this machine."""
+
 
 def missing_for(item: pytest.Item) -> list[str]:
     """The programs that this test needs and this machine lacks."""
     wanted = [name for marker in item.iter_markers("needs") for name in marker.args]
-    unknown = sorted(set(wanted) - set(PACKAGES))
+    unknown = sorted(set(wanted) - set(PACKAGES) - {ROOT})
     if unknown:
         raise pytest.UsageError(f"{item.nodeid} needs {unknown}, which tests/servers/tools.py does not know")
     if not {"dovecot_with", "new_dovecot"}.isdisjoint(getattr(item, "fixturenames", ())):
@@ -36,12 +39,16 @@ def missing_for(item: pytest.Item) -> list[str]:
 
 
 def install(programs: Iterable[str]) -> str:
-    """The command that brings them."""
-    packages = sorted({PACKAGES[program] for program in programs})
+    """The command that brings them; who only has to be root runs the tests by sudo."""
+    packages = sorted({PACKAGES[program] for program in programs if program != ROOT})
+    if not packages:
+        return ".venv/bin/python -m pytest"
     return f"apt-get install --no-install-recommends {' '.join(packages)}"
 
 
 def _find(program: str) -> str | None:
+    if program == ROOT:
+        return ROOT if os.geteuid() == 0 else None
     if program == "dovecot":
         return dovecot.find()
     if program == "initdb":

@@ -1,46 +1,60 @@
-"""The embedded Postgres of ``demo`` and ``dev`` on a machine that is slow to start it."""
+"""The embedded Postgres: where its socket is, and what is said when it does not start."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
+import os
+import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from mailsync.cli import embedded
-from mailsync.errors import DatabaseUnavailable
-
-DATA = Path("/nowhere")
-
-
-def package(*ends: Exception | str) -> SimpleNamespace:
-    """A package whose attempts to start the server end so."""
-    attempts = iter(ends)
-
-    def get_server(data: Path, cleanup_mode: str) -> str:
-        end = next(attempts)
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-    return SimpleNamespace(get_server=get_server, PostgresServer=SimpleNamespace(_instances={}))
+from mailsync.cli.embedded import runtime_directory
+from mailsync.cli.embedded_server import _failed
+from mailsync.cli.embedded_user import HOME
+from mailsync.errors import ConfigError
 
 
-def too_late() -> Exception:
-    return subprocess.TimeoutExpired("pg_ctl", 10)
-
-
-def test_a_server_that_takes_longer_to_start_than_its_package_waits_is_waited_for() -> None:
-    slow = package(too_late(), AssertionError(), "the server")
-    assert embedded._start(slow, DATA) == "the server"
-
-
-@pytest.mark.parametrize("error", [too_late, lambda: OSError("no space left")], ids=["never", "at once"])
-def test_a_server_that_does_not_start_is_said_with_the_reason(
-    error: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("directory", "inside"),
+    [
+        ("/home/ann/project/.mailsync", True),
+        (f"/home/{'x' * 100}/.mailsync", False),
+        ("/home/ann/my project/.mailsync", False),
+        ("/home/ann/a,b/.mailsync", False),
+    ],
+)
+def test_a_socket_is_in_the_directory_unless_its_path_is_too_long_or_odd(
+    directory: str, inside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_START_WITHIN", 0.0)
-    with pytest.raises(DatabaseUnavailable, match=r"does not start: .*(pg_ctl|no space left)"):
-        embedded._start(package(error(), "too late"), DATA)
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    found = runtime_directory(Path(directory))
+    assert (found == Path(directory) / "run") is inside
+    assert inside or found.parent == Path(tempfile.gettempdir())
+    assert len(str(found / ".s.PGSQL.5432")) < 104
+
+
+def test_a_socket_of_root_is_in_no_directory_of_anybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    first, second = (runtime_directory(Path(f"/root/{name}/.mailsync")) for name in "ab")
+    assert first.parent == second.parent == HOME
+    assert first != second
+
+
+def test_a_missing_package_is_said_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'mailsync\[embedded\]'"):
+        embedded._programs()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("LOG:  starting\nFATAL:  no space\nLOG:  database system is shut down\n", "FATAL: no space"),
+        ("ok\ninitdb: error: could not\nremoving data directory\n", "initdb: error: could not"),
+        ("one line\n", "one line"),
+        ("\n", "it has ended without a word"),
+    ],
+)
+def test_a_server_that_does_not_start_is_said_with_the_reason(said: str, reason: str) -> None:
+    assert str(_failed(said)) == f"the embedded Postgres does not start: {reason}"

@@ -1,0 +1,287 @@
+"""Starting and stopping the embedded Postgres: one server of one data directory."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from mailsync.cli import processes
+from mailsync.cli.embedded_user import (
+    FORMER_NAME,
+    HOME,
+    ServerUser,
+    hand_over,
+    passable_directory,
+    reachable_programs,
+)
+from mailsync.cli.private_directory import private_directory
+from mailsync.config import Settings
+from mailsync.env_file import user_name
+from mailsync.errors import ConfigError, DatabaseUnavailable
+from mailsync.store import db
+
+_START_WITHIN = 60.0
+_LOOK_EVERY = 0.05
+_STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+_WITHIN = "/proc/self/cwd"
+_MARK = "mailsync.directory"
+"""A setting by which a server is known, also to those who look at the list of processes."""
+
+
+class Server:
+    """A Postgres with its data in ``directory/postgres``; ``runtime`` holds its socket and its rules.
+
+    Both directories are for one server alone. The caller sees to it that only one process starts or stops it.
+    """
+
+    def __init__(self, directory: Path, runtime: Path, package: Path, user: ServerUser) -> None:
+        self.directory, self.runtime, self.package, self.user = directory, runtime, package, user
+        self.data = directory / "postgres"
+        self._log = directory / "postgres.log"
+        self.socket = runtime / "socket" if user.is_other else runtime
+        self.url = f"postgresql://postgres@/postgres?host={quote(str(self.socket))}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_taken = False
+
+    def start(self, *, is_shared: bool) -> None:
+        """Start it, unless it runs; `is_shared` says whether other processes use it.
+
+        Raises ConfigError for data that is not ours to use, and DatabaseUnavailable.
+        """
+        try:
+            self._make_room()
+            self._take_data(is_shared=is_shared)
+            self._is_taken = True
+            until = time.monotonic() + _START_WITHIN
+            while not self._answers():
+                if self._process is None and not self._postmaster():
+                    self._launch()
+                elif self._process is not None and self._process.poll() is not None:
+                    raise _failed(self._log.read_text(errors="replace"))
+                elif time.monotonic() > until:
+                    raise _failed(f"it is not ready after {_START_WITHIN:g} s, see {self._log}")
+                time.sleep(_LOOK_EVERY)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise _failed(str(error)) from error
+
+    def stop(self) -> None:
+        """Stop it, if it runs, and remove what it needed to run; nothing if it was not ours to start."""
+        if not self._is_taken:
+            return
+        self._end()
+        # within the directory it stays, as the data does; elsewhere one would be left for each directory
+        if self.runtime.parent != self.directory:
+            shutil.rmtree(self.runtime, ignore_errors=True)
+
+    # -- before the start ------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        if self.user.is_other:
+            for path in (HOME, self.runtime):
+                passable_directory(path, self.user)
+            self.socket.mkdir(mode=0o700, exist_ok=True)
+            os.chown(self.socket, self.user.uid, self.user.gid, follow_symlinks=False)
+        else:
+            private_directory(self.runtime, otherwise="remove it, or set TMPDIR to a directory of your own")
+
+    def _take_data(self, *, is_shared: bool) -> None:
+        """Make sure that the data is the user's and of this release, and that no other server has it."""
+        try:
+            owner = self.data.lstat().st_uid
+        except FileNotFoundError:
+            return
+        former = _former_owner() if self.user.is_other else None
+        if owner != self.user.uid and (former is None or owner not in (former, 0)):
+            raise ConfigError(
+                f"{self.data}: not used, because it belongs to {user_name(owner)}; remove it,"
+                " or run this in another directory"
+            )
+        running = self._postmaster()
+        if running and not self._is_ours():
+            if is_shared:
+                raise ConfigError(
+                    f"{self.data}: a Postgres with another socket runs here (process {running}), which an"
+                    " earlier release or another TMPDIR has; end the `mailsync dev` that uses it"
+                )
+            self._end()
+        if owner != self.user.uid and former is not None:
+            hand_over(self.data, former, self.user)
+        self._refuse_other_release()
+
+    def _refuse_other_release(self) -> None:
+        try:
+            its = (self.data / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{self.data}: is not whole, as when it was being made and that was cut short; remove it"
+            ) from None
+        said = subprocess.run(
+            [self.package / "postgres", "--version"], capture_output=True, text=True, check=True
+        )
+        ours = re.search(r"\d+", said.stdout)
+        if ours and its != ours[0]:
+            raise ConfigError(
+                f"{self.data}: is of Postgres {its}, and the embedded one is {ours[0]}; move it away,"
+                " or set DATABASE_URL"
+            )
+
+    def _write_rules(self) -> None:
+        """Let the user of this process in, under any role's name, and nobody else."""
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        for path, rule in (
+            (self.runtime / "pg_hba.conf", "local all all peer map=owner\n"),
+            (self.runtime / "pg_ident.conf", f'owner "{name}" all\n'),
+        ):
+            path.unlink(missing_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(rule)
+            if self.user.is_other:
+                os.chown(path, 0, self.user.gid)
+                path.chmod(0o640)
+
+    def _make_data(self, programs: Path) -> None:
+        """Make the data beside its place, so that what is in its place is whole."""
+        new = self.directory / "postgres.new"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+        if self.user.is_other:
+            os.chown(new, self.user.uid, self.user.gid)
+        command = [str(programs / "initdb"), "--username=postgres", "--auth-local=peer", "--auth-host=reject",
+                   "--encoding=UTF8", "--no-instructions", "-D", self._seen(new)]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=new, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=False, **self.user.popen,
+        )  # fmt: skip
+        if done.returncode:
+            raise _failed(done.stdout.decode(errors="replace"))
+        new.rename(self.data)
+
+    # -- the process -----------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        programs = reachable_programs(self.package, self.user, self.runtime)
+        self._write_rules()
+        if not self.data.exists():
+            self._make_data(programs)
+        self._forget_the_dead()
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": self.socket,
+            "unix_socket_permissions": "0700",
+            "hba_file": self.runtime / "pg_hba.conf",
+            "ident_file": self.runtime / "pg_ident.conf",
+            _MARK: self.directory,
+        }
+        command = [str(programs / "postgres"), "-D", self._seen(self.data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self._log.unlink(missing_ok=True)
+        self._log.touch(mode=0o600)
+        with self._log.open("wb") as log:
+            # a session of its own: Ctrl-C is for us, who then end it in order
+            self._process = subprocess.Popen(
+                command, cwd=self.data, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, **self.user.popen,
+            )  # fmt: skip
+
+    def _seen(self, data: Path) -> str:
+        """The path by which a process of the server's user that starts inside of `data` knows it."""
+        return _WITHIN if self.user.is_other else str(data)
+
+    def _answers(self) -> bool:
+        try:
+            db.connect(Settings(database_url=self.url), "dev").close()
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    def _end(self) -> None:
+        """End what runs on the data: in order, else at once."""
+        pid = self._postmaster()
+        if pid is None and self._process is not None and self._process.poll() is None:
+            pid = self._process.pid
+        if pid is not None:
+            _end(pid)
+        if self._process is not None:
+            self._process.wait()
+
+    def _postmaster(self) -> int | None:
+        """The process id of the server that runs on the data, whoever started it."""
+        pid = self._noted_process()
+        if pid is None:
+            return None
+        text = processes.command_line(pid)
+        # earlier releases name the data
+        is_here = f"{_MARK}={self.directory} " in text or (
+            f" {self.data} " in text and f" {_MARK}=" not in text
+        )
+        return pid if is_here and processes.owner(pid) == self.data.stat().st_uid else None
+
+    def _forget_the_dead(self) -> None:
+        """Remove the lock files of a server that was killed, if its number is another process's by now.
+
+        Postgres itself does so only where that process is another user's, and not for one that has ended
+        and that nobody has asked for its exit code. A server that may be of this data is left alone.
+        """
+        pid = self._noted_process()
+        text = processes.command_line(pid) if pid else ""
+        if pid and not self._postmaster() and (f" {_MARK}=" in text or "postgres" not in text):
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        if not (self.data / "postmaster.pid").exists():
+            for socket in self.socket.glob(".s.PGSQL.*"):
+                socket.unlink(missing_ok=True)
+
+    def _noted_process(self) -> int | None:
+        lines = self._lock_file()
+        return int(lines[0]) if lines and lines[0].isdecimal() and int(lines[0]) > 1 else None
+
+    def _is_ours(self) -> bool:
+        """Whether what runs has the socket that we look for."""
+        return self._lock_file()[4:5] == [str(self.socket)]
+
+    def _lock_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+
+def _end(pid: int) -> None:
+    for number, patience in _STOP:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        until = time.monotonic() + patience
+        while processes.lives(pid):
+            if time.monotonic() > until:
+                break
+            time.sleep(_LOOK_EVERY)
+        else:
+            return
+
+
+def _former_owner() -> int | None:
+    try:
+        return pwd.getpwnam(FORMER_NAME).pw_uid
+    except KeyError:
+        return None
+
+
+def _environment() -> dict[str, str]:
+    """What the server's programs get of our environment: no secrets."""
+    return {name: os.environ[name] for name in ("PATH", "LC_ALL", "TZ") if name in os.environ}
+
+
+def _failed(said: str) -> DatabaseUnavailable:
+    """The error that says why, by the last line of what a program said that is about an error."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    wanted = [line for line in lines if re.search(r"\b(FATAL|PANIC|error|ERROR):", line)] or lines
+    reason = " ".join(wanted[-1].split())[:200] if wanted else "it has ended without a word"
+    return DatabaseUnavailable(f"the embedded Postgres does not start: {reason}")
