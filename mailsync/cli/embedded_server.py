@@ -236,8 +236,10 @@ class Server:
         if pid and not self._postmaster() and (f" {_MARK}=" in text or "postgres" not in text):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
         if not (self.data / "postmaster.pid").exists():
-            for socket in self.socket.glob(".s.PGSQL.*"):
-                socket.unlink(missing_ok=True)
+            # earlier releases had it among the data
+            for place in (self.socket, self.data):
+                for socket in place.glob(".s.PGSQL.*"):
+                    socket.unlink(missing_ok=True)
 
     def _noted_process(self) -> int | None:
         lines = self._lock_file()
