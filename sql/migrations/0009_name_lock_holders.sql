@@ -81,4 +81,4 @@ create or replace view account_status with (security_invoker = true) as
     ) f;
 
 insert into schema_migrations (name, checksum) values
-    ('0008_name_lock_holders', '1309a801ac04574ad80030fd19bd0d4387f7c4d016b70134c11ebaeb6806bbcc');
+    ('0009_name_lock_holders', '1309a801ac04574ad80030fd19bd0d4387f7c4d016b70134c11ebaeb6806bbcc');
