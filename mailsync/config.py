@@ -19,14 +19,14 @@ from mailsync.env_file import read_env_file
 from mailsync.errors import ConfigError
 from mailsync.values import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 
+SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
+"""Variables that hold secrets: no process gets one that it has no use for."""
+
 _SCHEMA = values.text(
     r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
 )
 _HOST = values.text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", "a host name or an IP address to listen on")
 _PORT = values.whole(1, 65535)
-SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
-"""Variables that hold secrets: no process gets one that it has no use for."""
-
 _COUNT = values.whole(1, 1000)
 _DAYS = values.whole(1, 36_500)
 

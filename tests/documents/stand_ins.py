@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 HOST = Path(os.environ.get("MAILSYNC_TEST_HOST", "/nowhere"))
 PATHS = ("/opt/mailsync", "/etc/mailsync", "/etc/systemd/system", "/usr/local/bin", "/root/password")
@@ -119,7 +121,9 @@ def _start(unit: str) -> None:
             start_new_session=True,
         )  # fmt: skip
         # here the run's cleaning finds it
-        (Path(os.environ["MAILSYNC_TEST_RUN"]) / "pids" / str(process.pid)).write_text(str(process.pid))
+        created = psutil.Process(process.pid).create_time()
+        noted = Path(os.environ["MAILSYNC_TEST_RUN"]) / "pids" / str(process.pid)
+        noted.write_text(f"{process.pid} {created}")
         _file(unit, "pid").write_text(str(process.pid))
         said = b""
         listener.settimeout(0.1)
