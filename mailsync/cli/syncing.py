@@ -65,7 +65,8 @@ def sync(email: str, full: bool, as_json: bool) -> int:
     ):
         for status in accounts.statuses(conn, account_id):
             if status.sync_state_reason == PoisonousServer.code:
-                note(f"mailsync: {printable(redact(status.sync_state_message or ''))}; trying it all the same")
+                known = printable(redact(status.sync_state_message or ""))
+                note(f"mailsync: {known}; trying it all the same")
         try:
             with sync_progress() as progress:
                 done = run_sync(conn, settings, account_id, progress, stop, full=full)
