@@ -20,7 +20,8 @@ _HEADER_DATE = re.compile(
     re.ASCII,
 )
 _INTERNAL_DATE = re.compile(
-    rb'\s*"?\s*(\d{1,2})[- ]([A-Za-z]{3})[- ](\d{4})\s+(\d\d?):(\d\d)(?::(\d\d))?(?:\s*([+-]\d\d):?(\d\d))?'
+    rb'\s*+"?+\s*+(\d{1,2})[- ]([A-Za-z]{3})[- ](\d{4})\s+(\d\d?):(\d\d)(?::(\d\d))?'
+    rb"(?:\s*([+-]\d\d):?(\d\d))?"
 )
 
 

@@ -110,7 +110,8 @@ def _decode(text: str) -> tuple[str, bool]:
     end = text.rfind("?=") + 2
     out: list[str] = []
     fits = True
-    held, held_charset = b"", ""
+    held: list[bytes] = []
+    held_charset = ""
     at = 0
     for match in _WORD.finditer(text, 0, end):
         between = text[at : match.start()]
@@ -122,18 +123,18 @@ def _decode(text: str) -> tuple[str, bool]:
             blank = not between or between.isspace()
             if blank and charset == held_charset:
                 # A character may be split between words, against the RFC's rule.
-                held += data
+                held.append(data)
                 continue
-            piece, good = _decode_bytes(held, held_charset)
+            piece, good = _decode_bytes(b"".join(held), held_charset)
             out.append(piece)
             fits = fits and good
             if not blank:
                 out.append(between)
         elif between:
             out.append(between)
-        held, held_charset = data, charset or "?"
+        held, held_charset = [data], charset or "?"
     if held_charset:
-        piece, good = _decode_bytes(held, held_charset)
+        piece, good = _decode_bytes(b"".join(held), held_charset)
         out.append(piece)
         fits = fits and good
     out.append(text[at:])

@@ -12,7 +12,8 @@ LONGEST_KEYWORD = 500
 MOST_FLAGS = 500
 
 _SYSTEM = {name.lower(): name for name in ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")}
-_WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^\s()"]+)', re.DOTALL)
+_WORD = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|(\\?\Z))|([^\s()"]++)', re.DOTALL)
+_ATOM = re.compile(rb'[^\s()"]++')
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 _known: dict[bytes, tuple[str, ...]] = {}
@@ -45,7 +46,11 @@ def _parse(raw: bytes) -> tuple[str, ...]:
 
 def _words(raw: bytes) -> Iterator[bytes]:
     for match in _WORD.finditer(raw):
-        word = _ESCAPE.sub(rb"\1", match[1]) if match[1] is not None else match[2]
+        if match[2] is not None:
+            # A quote without an end costs no other word; no quote after it has an end either.
+            yield from _ATOM.findall(raw, match.start() + 1)
+            return
+        word = _ESCAPE.sub(rb"\1", match[1]) if match[1] is not None else match[3]
         if word:
             yield word
 

@@ -11,11 +11,12 @@ from mailsync.words import clean_text, decode_raw
 _LIST = re.compile(rb"\* (?:LIST|XLIST|LSUB) +\(([^()]*)\) *", re.IGNORECASE)
 _DELIMITER = re.compile(rb'(?:NIL|"(\\?.)"|([^\s"()]))(?: +|\Z)', re.IGNORECASE)
 _STATUS = re.compile(rb"\* STATUS +", re.IGNORECASE)
-_STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+_STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ITEMS = re.compile(rb"\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*\Z")
-_ITEM = re.compile(rb"([A-Za-z-]+) +(?:\(([^()]*)\)|\"([^\"]*)\"|([^\s()]+))")
-_EXTENDED = re.compile(rb" +\((?:[^()]|\([^()]*\))*\)\s*\Z")
+# Each of these begins only where a run begins, and gives nothing back, so that its time is linear.
+_ITEMS = re.compile(rb"\(([^()]*+(?:\([^()]*+\)[^()]*+)*+)\)\s*+\Z")
+_ITEM = re.compile(rb"(?<![A-Za-z-])([A-Za-z-]++) ++(?:\(([^()]*+)\)|\"([^\"]*+)\"|([^\s()]++))")
+_EXTENDED = re.compile(rb"(?<! ) ++\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)\s*+\Z")
 
 BIGGEST = 2**63 - 1
 LONGEST_NAME = 2000

@@ -10,15 +10,18 @@ Fields = dict[bytes, Value]
 UNREADABLE = b"\0unreadable"
 """The key under which the names of fields stand that were there but could not be read, space-separated."""
 
+MOST_UNREADABLE = 8
+"""Places in a response at which reading is taken up again. Each may have looked at all the rest, in vain."""
+
 _HEAD = re.compile(rb"\* \d+ FETCH +\(", re.IGNORECASE)
 _ITEM = re.compile(
-    rb" *([A-Za-z0-9.\-]+)(\[[^\]]*\](?:<\d+>)?)? "  # the name, and the section of BODY[…]
-    rb'(?:\(([^()"{}]*)\)|"([^"\\]*)"|([^ ()"{}]+)(?=[ )]|\Z))?'  # the common values
+    rb" *+([A-Za-z0-9.\-]++)(\[[^\]]*+\](?:<\d+>)?)? "  # the name, and the section of BODY[…]
+    rb'(?:\(([^()"{}]*+)\)|"([^"\\]*+)"|([^ ()"{}]++)(?=[ )]|\Z))?'  # the common values
 )
-_QUOTED = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+_QUOTED = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 # A string that never ends takes all that follows, so that the search is linear in any case.
-_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[()]', re.DOTALL)
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[()]', re.DOTALL)
 _NEXT = re.compile(
     rb"[ )](?=(?:UID \d|FLAGS \(|INTERNALDATE \"|RFC822\.SIZE -?\d|MODSEQ \(|EMAILID \(|THREADID [(N]"
     rb"|X-GM-[A-Z]+ |BODY\[HEADER|BODYSTRUCTURE \())",
@@ -39,7 +42,8 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
     b"BODY[]": b"…"}``: numbers and strings as their bytes, flat lists as what stands between the
     parentheses, nested ones as text, literal, text, …; sections of BODY without what they name; NIL as None.
 
-    A field that cannot be read is skipped up to the next that is known, and named under UNREADABLE.
+    A field that cannot be read is skipped up to the next that is known, and named under UNREADABLE. What
+    comes after :data:`MOST_UNREADABLE` of these is left unread.
     """
     fields: Fields = {}
     head = _HEAD.match(parts[0])
@@ -47,6 +51,7 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
         return fields
     part, text, at = 0, parts[0], head.end()
     last = len(parts) - 1
+    resumed = 0
     while True:
         item = _ITEM.match(text, at)
         if item is None:
@@ -56,8 +61,9 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
             # Out of step inside this response; perhaps the cheap search for the end of a list was wrong.
             if not careful:
                 return parse_fetch(parts, careful=True)
+            resumed += 1
             part, text, at = _resume(parts, part, at)
-            if at < 0:
+            if at < 0 or resumed > MOST_UNREADABLE:
                 return fields
             continue
         name = item[1].upper() if item[2] is None else b"BODY[]"
@@ -73,11 +79,14 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
             part += 2
             text, at = parts[part], 0
         else:
-            found = _complex(parts, part, at, careful)
+            # The cheap search looks at all the rest, and so is made once.
+            cheap = not careful and name == b"BODYSTRUCTURE" and name not in fields
+            found = _complex(parts, part, at, cheap)
             if found is None:
                 fields[UNREADABLE] = b" ".join(filter(None, (_bytes(fields.get(UNREADABLE)), name)))
+                resumed += 1
                 part, text, at = _resume(parts, part, at)
-                if at < 0:
+                if at < 0 or resumed > MOST_UNREADABLE:
                     return fields
             else:
                 value, part, at = found
@@ -89,7 +98,7 @@ def _bytes(value: Value) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _complex(parts: list[bytes], part: int, at: int, careful: bool) -> tuple[Value, int, int] | None:
+def _complex(parts: list[bytes], part: int, at: int, cheap: bool) -> tuple[Value, int, int] | None:
     """Read a value that is a quoted string with escapes or a list; None if it has no end."""
     text = parts[part]
     quoted = _QUOTED.match(text, at)
@@ -97,7 +106,7 @@ def _complex(parts: list[bytes], part: int, at: int, careful: bool) -> tuple[Val
         return _ESCAPE.sub(rb"\1", quoted[1]), part, quoted.end()
     if text[at : at + 1] != b"(":
         return None
-    if not careful:
+    if cheap:
         # The usual neighbour of a structure; counting says whether it was found inside a string.
         end = text.find(b") BODY[", at) + 1
         if end:
