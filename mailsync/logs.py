@@ -31,16 +31,21 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
 
 MASK = "***"
-Mask = Callable[[str], str]
 
 _HEAD = 4
 
-# the exception is the example that our own messages give
-_USERINFO = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?!user:password@host\b)[^\s\"']*@", re.IGNORECASE)
-_ASTRING = r"""(?:\\?"(?:[^"\\]|\\.)*"|[^\s"]+)"""
+# Each of these takes what it has looked at, and gives nothing back, so that its time is linear.
+# The exception is the example that our own messages give.
+_AFTER_SCHEME = re.compile(r"://(?<=[a-z0-9+.-]://)(?!user:password@host\b)([^\s\"']++)", re.IGNORECASE)
+# A string without an end is one, too: it was cut.
+_STRING = r"""\\?"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)"""
+_ATOM = r"""[^\s"]++"""
 # Servers and people write "LOGIN failed for …" too; that is prose, not a command.
-_LOGIN = re.compile(rf"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b){_ASTRING} {_ASTRING}")
-_AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S+) {_ASTRING}")
+_LOGIN = re.compile(
+    r"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b)"
+    rf"(?:{_STRING}(?: (?:{_STRING}|{_ATOM}))?|{_ATOM} (?:{_STRING}|{_ATOM}))"
+)
+_AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S++) (?:{_STRING}|{_ATOM})")
 
 
 class _Secrets:
@@ -57,6 +62,8 @@ class _Secrets:
         self._keepers: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._leaving: deque[str] = deque()
+        self.longest = 0
+        """The most characters that a form of a secret has had."""
 
     def add(self, value: str) -> None:
         with self._lock:
@@ -94,6 +101,7 @@ class _Secrets:
                 self._take(form)
 
     def _put(self, form: str) -> None:
+        self.longest = max(self.longest, len(form))
         if len(form) < _HEAD:
             self._short |= {form}
             return
@@ -163,7 +171,7 @@ def kept_secret(value: str) -> Iterator[None]:
 
 def _cleanse(error: BaseException, value: str) -> None:
     """Mask ``value`` in the texts of an error and of those that it came of."""
-    mask, seen = _only(value), set[int]()
+    mask, seen = masking(value), set[int]()
     chain: list[BaseException | None] = [error]
     while chain:
         each = chain.pop()
@@ -180,24 +188,20 @@ def redact(text: str) -> str:
     and base64 form, and what :func:`mask_credentials` masks. Clients of the API get no text that went through
     this: those who can make a server say a text would see whether it is a secret.
     """
-    return mask_credentials(_secrets.mask(text))
+    return _all_secrets(text)
+
+
+def redact_beginning(text: str, limit: int) -> tuple[str, bool]:
+    """As :meth:`Mask.beginning`, for what :func:`redact` masks."""
+    return _all_secrets.beginning(text, limit)
 
 
 def masking(value: str) -> Mask:
-    """Return a function that masks ``value``, in all of its forms, and what :func:`mask_credentials` masks.
-
-    It knows no other secret, so a text tells nothing of others by how it comes out.
-    """
-    if not value:
-        return mask_credentials
-    mask = _only(value)
-    return lambda text: mask_credentials(mask(text))
-
-
-def _only(value: str) -> Mask:
+    """Return what masks ``value``, in all of its forms, and credentials; it knows no other secret."""
     alone = _Secrets()
-    alone.add(value)
-    return alone.mask
+    if value:
+        alone.add(value)
+    return Mask(alone)
 
 
 def mask_credentials(text: str) -> str:
@@ -205,10 +209,57 @@ def mask_credentials(text: str) -> str:
 
     The place alone counts, not whether it is a secret of this process.
     """
-    text = _USERINFO.sub(rf"\1{MASK}@", text)
-    if "LOGIN " in text:
-        text = _LOGIN.sub(f"LOGIN {MASK}", text)
-    return _AUTHENTICATE.sub(rf"\1 {MASK}", text) if "AUTHENTICATE " in text else text
+    return _no_secret(text)
+
+
+class Mask:
+    """Puts ``***`` in place of credentials, by where they stand, and of the secrets that it was given.
+
+    ``mask(text)`` takes a whole text, :meth:`beginning` no more of it than is shown.
+    """
+
+    def __init__(self, secrets: _Secrets) -> None:
+        self._secrets = secrets
+
+    def __call__(self, text: str) -> str:
+        """All of ``text``, masked."""
+        return self._masked(text, _without_userinfo)
+
+    def beginning(self, text: str, limit: int) -> tuple[str, bool]:
+        """The first `limit` characters of the masked text, perhaps fewer, and whether they are all of it.
+
+        No more of `text` is looked at than they need, so that a long one costs no more than a short one. A
+        secret at the edge is masked or left out; no part of it is shown.
+        """
+        # A very short secret inside of a longer one makes it longer when it is masked.
+        room = 2 * self._secrets.longest
+        if len(text) <= limit + 2 * room:
+            masked = self(text)
+            return masked[:limit], len(masked) <= limit
+        masked = self._masked(text[: limit + 2 * room], _without_open_userinfo)
+        return masked[: max(0, min(limit, len(masked) - room))], False
+
+    def _masked(self, text: str, without_userinfo: Callable[[re.Match[str]], str]) -> str:
+        text = self._secrets.mask(text)
+        if "://" in text:
+            text = _AFTER_SCHEME.sub(without_userinfo, text)
+        if "LOGIN " in text:
+            text = _LOGIN.sub(f"LOGIN {MASK}", text)
+        return _AUTHENTICATE.sub(rf"\1 {MASK}", text) if "AUTHENTICATE " in text else text
+
+
+def _without_userinfo(found: re.Match[str]) -> str:
+    _, at, after = found[1].rpartition("@")
+    return f"://{MASK}@{after}" if at else found[0]
+
+
+def _without_open_userinfo(found: re.Match[str]) -> str:
+    """As :func:`_without_userinfo`, but at the end of the text the ``@`` may be what was cut off."""
+    return f"://{MASK}" if found.end() == len(found.string) else _without_userinfo(found)
+
+
+_all_secrets = Mask(_secrets)
+_no_secret = Mask(_Secrets())
 
 
 def configure(settings: Settings, *, stream: TextIO | None = None) -> None:

@@ -17,9 +17,15 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.logs import Mask, mask_credentials
+from mailsync.logs import Mask, masking
+
+_CREDENTIALS = masking("")
 
 LONGEST_QUOTE = 300
+"""Characters of a server's words that are shown to people."""
+
+LONGEST_UNDERSTOOD = 1000
+"""Characters of a server's words that are looked at for their meaning."""
 
 LONGEST_HINT = 3600.0
 """Seconds: nobody is left alone for longer than this because a server said so."""
@@ -46,8 +52,8 @@ _HINTS = (
 _SLOW_DOWN = re.compile(
     r"too many(?! (?:invalid|bad) (?:imap )?command)|too much|too (?:fast|often|frequent)|throttl|rate.?limit"
     r"|limit (?:reached|exceeded)|(?:attempts|connections) exceeded"
-    r"|exceeded .*(?:limit|maximum|bandwidth|quota|attempts)"
-    r"|maximum number|max\w* .*connection|slow down|back\s?-?off|bandwidth|lock ?out",
+    r"|exceeded .{0,100}?(?:limit|maximum|bandwidth|quota|attempts)"
+    r"|maximum number|max\w{0,10} .{0,100}?connection|slow down|back\s?-?off|bandwidth|lock ?out",
     re.IGNORECASE,
 )
 _LATER = re.compile(
@@ -71,9 +77,7 @@ _NO_SUCH = re.compile(
     r"(?:does ?n.?t|does not|no longer) exist|no such|not found|unknown (?:mailbox|folder)|nonexistent",
     re.IGNORECASE,
 )
-_CODE = re.compile(rb"\s*\[([A-Za-z0-9_.-]+)([^\]]*)\]")
-
-
+_CODE = re.compile(rb"\s*+\[([A-Za-z0-9_.-]++)([^\]]*+)\]")
 _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: +|$)(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -85,7 +89,7 @@ class Completion(NamedTuple):
 
     status: str
     text: bytes
-    mask: Mask = mask_credentials
+    mask: Mask = _CREDENTIALS
 
     @property
     def code(self) -> str:
@@ -105,7 +109,7 @@ class Completion(NamedTuple):
         return quoted(self.text, self.mask)
 
 
-def parse_completion(line: bytes, mask: Mask = mask_credentials) -> Completion | None:
+def parse_completion(line: bytes, mask: Mask = _CREDENTIALS) -> Completion | None:
     """Read ``OK [READ-ONLY] done``, as it follows a tag or ``* ``; None if it is no status response."""
     match = _STATUS.match(line)
     return Completion(match[1].decode("ascii").upper(), match[2], mask) if match else None
@@ -116,9 +120,11 @@ def quoted(text: bytes, mask: Mask) -> str:
 
     `mask` takes out the password in hand, and no other secret: answers of the API show these words.
     """
-    words = mask(" ".join(text.decode("utf-8", "replace").split()))
+    # room for the blanks of a table, of which one each is left
+    shown, is_whole = mask.beginning(text.decode("utf-8", "replace"), 4 * LONGEST_QUOTE)
+    words = " ".join(shown.split())
     words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
-    return words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
+    return words if is_whole and len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
 
 
 def hint(text: str) -> float | None:
@@ -146,7 +152,7 @@ def error_for(reply: Completion, command: str, *, step: str | None = None) -> Ma
     """
     said = f"{command}: the server said {reply.status} {reply.words}".rstrip()
     code = reply.code
-    text = _CODE.sub(b"", reply.text, count=1).decode("utf-8", "replace")
+    text = _without_code(reply.text).decode("utf-8", "replace")[:LONGEST_UNDERSTOOD]
     seconds = hint(text)
     if step == "login" and reply.status != "BYE":
         if code in _REJECTED or (code not in _THROTTLED | _TRANSIENT and _rejects(text)):
@@ -168,6 +174,11 @@ def error_for(reply: Completion, command: str, *, step: str | None = None) -> Ma
     if command in _OPENING or code == "NONEXISTENT":
         return FolderError(said, step=step)
     return ProtocolError(said, step=step)
+
+
+def _without_code(text: bytes) -> bytes:
+    code = _CODE.match(text)
+    return text[code.end() :] if code else text
 
 
 def _rejects(text: str) -> bool:
