@@ -14,7 +14,7 @@ from mailsync.imap.arguments import astring
 from mailsync.imap.listing import is_list, listed_name, parse_list, parse_status
 from mailsync.imap.messages import build_state
 from mailsync.imap.replies import quoted
-from mailsync.imap.searching import parse_search
+from mailsync.imap.searching import is_search, parse_search
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
@@ -22,7 +22,7 @@ from mailsync.uids import UidSet
 
 log = logging.getLogger(__name__)
 
-_PART = re.compile(rb"BODY\[[^\]]*\](?:<(\d{1,18})>)?", re.IGNORECASE)
+_PART = re.compile(rb"BODY\[[^\[\]]*+\](?:<(\d{1,18})>)?", re.IGNORECASE)
 
 
 def ask_list(wire: Wire, options: bytes) -> list[ListedFolder]:
@@ -60,7 +60,7 @@ def ask_list_status(wire: Wire, items: bytes) -> Listing:
             if name:
                 names.add(name)
             return True
-        row = parse_status(parts)
+        row = None if wire.reader.oversized else parse_status(parts)
         if row is not None:
             statuses[row[0]] = row[1]
         return row is not None
@@ -78,7 +78,7 @@ def ask_status(wire: Wire, wire_name: bytes, items: bytes) -> MailboxStatus:
     last: list[MailboxStatus] = []
 
     def claim(parts: list[bytes]) -> bool:
-        row = parse_status(parts)
+        row = None if wire.reader.oversized else parse_status(parts)
         if row is not None:
             found[row[0]] = row[1]
             last[:] = [row[1]]
@@ -98,7 +98,7 @@ def ask_search(wire: Wire, criteria: bytes, *, extended: bool) -> UidSet | None:
     found: list[UidSet] = []
 
     def claim(parts: list[bytes]) -> bool:
-        if wire.reader.oversized:
+        if wire.reader.oversized and is_search(parts):
             raise ProtocolError(f"SEARCH: the answer holds {wire.reader.oversized}")
         try:
             uids = parse_search(parts)

@@ -10,17 +10,23 @@ from mailsync.errors import Transient
 from mailsync.imap.waiting import Patience
 
 CHUNK = 256 * 1024
-KEPT_OF_A_LONG_LINE = 8192
+LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192
+"""Bytes of a line that says how things are: OK, NO, BAD, BYE, tagged or not, ``+``, and what is not known."""
+LONGEST_ROW = 64 * 1024
+"""Bytes of a line that lists something small: LIST, STATUS, CAPABILITY, FLAGS."""
 
 _LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
+_DATA = re.compile(rb"\* (?:\d{1,18} FETCH|E?SEARCH|VANISHED)\b", re.IGNORECASE)
+_ROW = re.compile(rb"\* (?:X?LIST|LSUB|STATUS|CAPABILITY|ENABLED|FLAGS|NAMESPACE)\b", re.IGNORECASE)
 
 
 class Reader:
     """Reads responses from a non-blocking socket.
 
-    ``limit`` bounds a line and a literal, twice of it a whole response, in bytes. What goes beyond is read
-    and thrown away, so that the session stays in step, and named in :attr:`oversized`.
+    ``limit`` bounds a literal and a line of data (FETCH, SEARCH, VANISHED), twice of it a whole response, in
+    bytes; other lines have limits of their own. What goes beyond is read and thrown away, so that the session
+    stays in step, and named in :attr:`oversized`.
     """
 
     def __init__(self, sock: socket.socket, patience: Patience, limit: int) -> None:
@@ -48,7 +54,9 @@ class Reader:
             line = buffer[self._at : end + 1]
             self._at = end + 1
         else:
-            line = self._long_line()
+            line = self._long_line(first=True)
+        if len(line) > LONGEST_LINE and len(line) > (limit := self._limit_of(line)):
+            line = self._cut(line, limit)
         if b"}" not in line[-3:] or not line.startswith(b"* ") or _STATUS.match(line):
             return [line.rstrip(b"\r\n")]
         return self._with_literals(line)
@@ -85,24 +93,40 @@ class Reader:
         self._at = end + 1
         return line
 
-    def _long_line(self) -> bytes:
-        """Read a line that is not whole in the buffer; of one above the limit keep begin and end."""
-        pieces = [self._buffer[self._at :]]
-        length = len(pieces[0])
+    def _long_line(self, *, first: bool = False) -> bytes:
+        """Read a line that is not whole in the buffer; of one above its limit keep begin and end.
+
+        `first` says that it begins a response, and so tells what kind it is.
+        """
+        line = bytearray(self._buffer[self._at :])
         self._buffer, self._at = b"", 0
+        limit = self.limit
         while True:
             chunk = self._receive()
             end = chunk.find(b"\n") + 1
-            pieces.append(chunk[:end] if end else chunk)
-            length += len(pieces[-1])
-            if length > self.limit:
-                self.oversized = f"a line of more than {self.limit} bytes"
-                line = b"".join(pieces)
-                pieces = [line[:KEPT_OF_A_LONG_LINE], line[KEPT_OF_A_LONG_LINE:][-64:]]
-                length = self.limit if not end else 0
+            line += chunk[:end] if end else chunk
+            if first and len(line) > LONGEST_LINE:
+                limit, first = self._limit_of(line), False
+            if len(line) > limit:
+                line = bytearray(self._cut(line, limit))
+                limit = 0
             if end:
                 self._buffer, self._at = chunk, end
-                return b"".join(pieces)
+                return bytes(line)
+
+    def _limit_of(self, line: bytes | bytearray) -> int:
+        """The most bytes of a line that begins a response in this way."""
+        if _DATA.match(line):
+            return self.limit
+        return min(self.limit, LONGEST_ROW if _ROW.match(line) else LONGEST_LINE)
+
+    def _cut(self, line: bytes | bytearray, limit: int) -> bytes:
+        """Keep the begin, and the end too where a literal may follow; joined to it, a status would lie."""
+        self.oversized = self.oversized or f"a line of more than {limit} bytes"
+        begin = bytes(line[:KEPT_OF_A_LONG_LINE])
+        if not begin.startswith(b"* ") or _STATUS.match(begin):
+            return begin
+        return begin + line[KEPT_OF_A_LONG_LINE:][-64:]
 
     def _exactly(self, size: int) -> bytes:
         at, buffer = self._at, self._buffer

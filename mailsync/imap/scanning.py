@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mailsync.errors import Throttled, Transient
+from mailsync.errors import ProtocolError, Throttled, Transient
 from mailsync.imap.messages import build_state, quick_state, uid_of
 from mailsync.imap.replies import error_for
 from mailsync.imap.searching import BIGGEST
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
 from mailsync.model import MessageState
-from mailsync.uids import UidSet
+from mailsync.uids import Range, UidSet
 
 MOST_AT_ONCE = 5000
 
@@ -48,21 +48,27 @@ def read_states(
     Raises the error of a completion other than OK, unless it is a NO after data.
     """
     states: dict[int, MessageState] = {}
+    reader = wire.reader
+    gone: list[Range] = []
     any_data = False
     everything = len(asked.ranges) == 1
     lowest, highest = asked.lowest, asked.highest
     for parts in wire.answer():
-        state = quick_state(parts[0]) if len(parts) == 1 else None
+        cut = reader.oversized
+        state = quick_state(parts[0]) if len(parts) == 1 and cut is None else None
         if state is None:
             if not is_fetch(parts):
+                if cut is not None and _VANISHED.match(parts[0]):
+                    raise ProtocolError(f"FETCH: the answer holds {cut}")
                 vanished = parse_vanished(parts)
                 if vanished and vanished[0] and changes is not None:
-                    changes.vanished = changes.vanished.union(vanished[1])
+                    gone += vanished[1].ranges
                 else:
                     wire.unasked(parts)
                 continue
             fields = parse_fetch(parts)
-            state = build_state(uid_of(fields), fields)
+            uid = uid_of(fields)
+            state = build_state(uid, fields) if cut is None else MessageState(uid, None, None, None, None)
         uid = state.uid
         if uid < lowest or uid > highest or not (everything or uid in asked) or not uid:
             continue
@@ -71,6 +77,9 @@ def read_states(
             any_data = True
             yield list(states.values())
             states = {}
+    if gone and changes is not None:
+        # All at once: each union takes time by what is there already.
+        changes.vanished = changes.vanished.union(UidSet(gone))
     if wire.reply.status != "OK":
         error = error_for(wire.reply, "FETCH")
         used = (

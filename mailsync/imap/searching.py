@@ -15,6 +15,11 @@ _NUMBER = re.compile(rb"\d{1,18}")
 BIGGEST = 2**63 - 1
 
 
+def is_search(parts: list[bytes]) -> bool:
+    """Whether the response is one of SEARCH or ESEARCH."""
+    return bool(_SEARCH.match(parts[0]) or _ESEARCH.match(parts[0]))
+
+
 def parse_search(parts: list[bytes]) -> UidSet | None:
     """Read ``* SEARCH 2 3 6`` or ``* ESEARCH (TAG "a1") UID ALL 2:3,6``; None for other responses.
 

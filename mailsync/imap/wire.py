@@ -39,7 +39,7 @@ MOST_UNREAD = 1024 * 1024
 """Bytes that a server may send to an idle session."""
 
 _BYE = re.compile(rb"(?:\A|\n)\* BYE\b", re.IGNORECASE)
-_SMALL = frozenset({b"CAPABILITY", b"ID", b"ENABLED"})
+_SMALL = frozenset({b"CAPABILITY", b"ENABLED"})
 
 
 class Wire(imaplib.IMAP4):
