@@ -52,11 +52,17 @@ _ATTRIBUTES: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+_LONGEST_KEY = 200
+
+
 def _key(name: str) -> str:
     """Names are compared without regard to case, composition of accents, and spacing.
 
-    Twice normalised, since case folding can take composed letters apart (Unicode D146).
+    Twice normalised, since case folding can take composed letters apart (Unicode D146). That takes more than
+    linear time; a long name is none that mail programs give, and stays as it is.
     """
+    if len(name) > _LONGEST_KEY:
+        return name
     folded = unicodedata.normalize("NFC", name).casefold()
     # Upper case loses whether a Turkish i had a dot.
     folded = unicodedata.normalize("NFC", folded.replace("ı", "i").replace("i\u0307", "i"))

@@ -231,9 +231,12 @@ _BY_HOST |= {
 }
 
 
+_LONGEST_DOMAIN = 253
+
+
 def provider_for(email: str) -> Provider | None:
     """The provider whose domain `email` has, or None: then host and port must be asked for."""
-    domain = email.rpartition("@")[2].strip().lower().rstrip(".")
+    domain = email.rpartition("@")[2].strip().lower().rstrip(".")[-_LONGEST_DOMAIN:]
     while domain:
         if found := _BY_DOMAIN.get(domain):
             return found
@@ -246,6 +249,7 @@ def provider_at(host: str) -> Provider | None:
     return _BY_HOST.get(host.strip().lower().rstrip("."))
 
 
+_LOOKED_AT = 1000
 _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\"(),:;<>@\[\\\]]+")
 _LABEL = re.compile(r"(?!-)[a-z0-9\-\x80-\U0010ffff]+(?<!-)")
 
@@ -257,7 +261,8 @@ def normalise_email(text: str) -> str:
     stays too. A domain of one label is accepted, for servers in private networks. Raises
     :class:`~mailsync.errors.InvalidInput` if it is no address.
     """
-    address = unicodedata.normalize("NFC", text.strip()).lower()
+    # Composing and encoding take more than linear time; no address is longer, however it is composed.
+    address = unicodedata.normalize("NFC", text.strip()[:_LOOKED_AT]).lower()
     local, at, domain = address.rpartition("@")
     if (
         not at
@@ -280,7 +285,10 @@ def _bytes(text: str) -> int:
 
 
 def _is_domain(domain: str) -> bool:
-    return all(_LABEL.fullmatch(label) and _label_length(label) <= 63 for label in domain.split("."))
+    return all(
+        len(label) <= 63 and _LABEL.fullmatch(label) and _label_length(label) <= 63
+        for label in domain.split(".")
+    )
 
 
 def _label_length(label: str) -> int:

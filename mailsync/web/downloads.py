@@ -27,6 +27,7 @@ STALLED = 30.0
 """Seconds in which a client has to take something; one that does not is taken for gone."""
 
 _LONGEST = 200
+_LOOKED_AT = 1000
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OPEN = "application/vnd.oasis.opendocument"
 # what no browser runs, and the ending of a file that has the type but no name
@@ -68,7 +69,8 @@ def safe_name(filename: str | None, otherwise: str) -> str:
     """
     seen = "".join(
         " " if c.isspace() else "" if unicodedata.category(c)[0] == "C" else c
-        for c in unicodedata.normalize("NFC", filename or "")
+        # composing takes more than linear time
+        for c in unicodedata.normalize("NFC", (filename or "")[:_LOOKED_AT])
     )
     name = _ODD.sub("_", seen).strip(" .")
     name = name if name.strip("_ .") else otherwise

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, abort, current_app, g, request
 
+from mailsync.logs import redact_beginning
 from mailsync.web.problems import problem
 
 log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/health/live", "/health/ready"})
+LONGEST_PATH = 300
+"""Characters of a path that are logged; ours have less than 100."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -47,12 +50,13 @@ def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
         # load balancers ask all day long; only what they are not told "yes" to is worth a line
+        path, is_whole = redact_beginning(request.path, LONGEST_PATH)
         quiet = request.path in OPEN and response.status_code == 200
         log.log(
             logging.DEBUG if quiet else logging.INFO,
             "%s %s %d",
             request.method,
-            request.path,
+            path if is_whole else f"{path}…",
             response.status_code,
             extra={
                 "action": "http",

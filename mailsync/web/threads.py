@@ -11,7 +11,7 @@ from typing import Any
 from gunicorn.http import errors  # type: ignore[import-untyped]
 from werkzeug.http import HTTP_STATUS_CODES
 
-from mailsync.logs import redact
+from mailsync.logs import redact_beginning
 from mailsync.store.cancelling import Canceller
 from mailsync.web.connections import HEAD, PatientWorker
 from mailsync.web.problems import MEDIA, Problem
@@ -70,7 +70,7 @@ class Worker(PatientWorker):
         remote = addr[0] if isinstance(addr, tuple) and addr else None
         extra = {"action": "http", "request_id": request_id, "remote": remote}
         if refused:
-            log.info("Refused %d: %s", status, redact(str(exc)), extra=extra)
+            log.info("Refused %d: %s", status, redact_beginning(str(exc), 300)[0], extra=extra)
         else:
             log.error("Request failed", exc_info=exc, extra=extra)
         with suppress(OSError):

@@ -1,0 +1,75 @@
+"""A line of the tables: a function that reads strangers' bytes, and the texts that are worst for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.unit.growing.measuring import Read, Worst
+
+Pair = tuple[bytes, bytes] | tuple[bytes, bytes, bytes]
+
+# what grammars of mail and HTTP are written with; random texts are made of it, too
+MARKS = (
+    *b"( ) [ ] { } < > \" \\ ' , ; : . - _ = ? @ & % / * + ~ # ! | a A 0 1".split(),
+    b" ", b"\t", b"\r", b"\n", b"\0", b"\xff", "é".encode(),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """A function that reads what strangers send.
+
+    `read` calls it with bytes, in whatever form it takes them. `worst` are texts that would cost a careless
+    version of it the most; random ones are put together from their words and from the marks of grammars.
+    """
+
+    name: str
+    read: Read
+    worst: tuple[Worst, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def words(self) -> list[bytes]:
+        """The words of the worst texts, whole and split at their marks."""
+        parts = {part for each in self.worst for part in each if part}
+        split = {word for part in parts for word in re.findall(rb"[\w.+-]+ ?|[^\w.+-]", part)}
+        return sorted(parts | split)
+
+
+def reads(name: str, read: Read, *worst: Pair) -> Reads:
+    """A line of a table; each of `worst` is a prefix, a unit that is repeated, and perhaps a suffix."""
+    return Reads(name, read, tuple(Worst(*each) for each in worst))
+
+
+def as_text(read: Callable[[str], object]) -> Read:
+    """For a function that takes text: a byte becomes a character."""
+    return lambda raw: read(raw.decode("latin-1"))
+
+
+def as_line(read: Callable[[list[bytes]], object]) -> Read:
+    """For a function that takes a response: the bytes are one line without a literal."""
+    return lambda raw: read([raw])
+
+
+def as_response(read: Callable[[list[bytes]], object]) -> Read:
+    """For a function that takes a response: each NUL ends a text or a literal, in turns."""
+
+    def call(raw: bytes) -> object:
+        parts = raw.split(b"\0")
+        return read(parts if len(parts) % 2 else [*parts, b""])
+
+    return call
+
+
+def as_utf8(read: Callable[[str], object]) -> Read:
+    """For a function that takes text: the bytes are UTF-8."""
+    return lambda raw: read(raw.decode("utf-8", "replace"))
+
+
+def as_distinct(read: Callable[[str], object]) -> Read:
+    """For a function that takes text: each byte becomes another character."""
+    return lambda raw: read("".join(chr(0x4E00 + at % 50_000) for at in range(len(raw))))

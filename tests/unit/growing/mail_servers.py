@@ -1,0 +1,414 @@
+"""The functions that read what a mail server sends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+from mailsync.errors import Transient
+from mailsync.folders import assign_roles, inbox_alias
+from mailsync.imap import wire
+from mailsync.imap.arguments import astring
+from mailsync.imap.bodystructure import parse_structure
+from mailsync.imap.flags import parse_flags, parse_labels
+from mailsync.imap.listing import (
+    is_list,
+    listed_name,
+    number,
+    object_id,
+    parse_list,
+    parse_status,
+)
+from mailsync.imap.mailbox import Mailbox
+from mailsync.imap.messages import Detail, build_message, build_state, quick_state
+from mailsync.imap.names import decode_name
+from mailsync.imap.questions import _from
+from mailsync.imap.reader import Reader
+from mailsync.imap.replies import Completion, error_for, hint, parse_completion, quoted
+from mailsync.imap.scanning import parse_vanished
+from mailsync.imap.searching import is_search, parse_search
+from mailsync.imap.shapes import parse_shape
+from mailsync.imap.tokenizer import is_fetch, parse_fetch
+from mailsync.imap.waiting import Patience
+from mailsync.model import ListedFolder
+from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
+
+_LIMIT = 16 * 1024 * 1024
+
+
+def _responses(raw: bytes) -> None:
+    """Read all responses from a real connection; only the time of the reader counts."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    def send() -> None:
+        with suppress(OSError):
+            theirs.sendall(raw)
+        theirs.close()
+
+    with ours:
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        reader = Reader(ours, Patience(lambda: None, 60), _LIMIT)
+        with suppress(Transient):
+            while True:
+                reader.response()
+        ours.close()
+        sender.join()
+
+
+def _completion(raw: bytes) -> None:
+    reply = parse_completion(raw)
+    if reply is not None:
+        assert reply.code is not None
+        assert reply.argument is not None
+        assert reply.words is not None
+
+
+def _error(step: str | None, command: str) -> object:
+    return lambda raw: error_for(Completion("NO", raw), command, step=step)
+
+
+def _message(raw: bytes) -> None:
+    fields = parse_fetch([raw])
+    build_message(1, fields, Detail.FULL)
+    build_state(1, fields)
+
+
+def _lines(raw: bytes) -> None:
+    mailbox = Mailbox()
+    for line in raw.split(b"\n"):
+        mailbox.take([line])
+    mailbox.status()
+
+
+def _folders(raw: bytes) -> None:
+    rows = [ListedFolder(name, name.decode("latin-1"), "/", frozenset()) for name in raw.split(b"\n")]
+    assign_roles(rows)
+    inbox_alias(rows)
+
+
+_FETCH = b"* 1 FETCH ("
+_STATUS = b'* STATUS "a" '
+
+MAIL_SERVERS: list[Reads] = [
+    reads(
+        "responses",
+        _responses,
+        (b"", b"* OK hello\r\n"),
+        (b"", b"\n"),
+        (b"* OK ", b"a"),
+        (b"a1 OK ", b"a"),
+        (b"+ ", b"a"),
+        (b"* 1 FETCH (", b"a {1}\r\nx"),
+        (b"* 1 FETCH (", b"a {0}\r\n"),
+        (b"* 1 FETCH (", b"{"),
+        (b"* SEARCH ", b"1 "),
+        (b"* LIST ", b"( "),
+        (b"* 1 FETCH (X ", b"{9}\r\n123456789"),
+        (b"* 1 FETCH (", b"{", b"{1}\r\na)\r\n"),
+        (b"* 1 FETCH (", b"{1", b"}\r\n"),
+        (b"* OK ", b"a", b"{1}\r\n"),
+        (b"* LIST ", b"(", b" {1}\r\na\r\n"),
+        (b"* ", b"1", b"\r\n"),
+    ),
+    reads(
+        "completion",
+        _completion,
+        (b"OK ", b" "),
+        (b"OK [", b"a"),
+        (b"OK [a", b" "),
+        (b"OK ", b"[a"),
+        (b"OK [A ", b"["),
+        (b"OK [A [", b"]"),
+        (b"NO ", b"a://"),
+        (b"BAD [a.", b"a."),
+    ),
+    reads(
+        "quoted",
+        quoted,
+        (b"", b"a"),
+        (b"", b" "),
+        (b"", b"a."),
+        (b"", b"a://"),
+        (b"", b"a://b@ "),
+        (b"LOGIN ", b'"\\'),
+        (b"", b"LOGIN "),
+        (b"", b'LOGIN "'),
+        (b"", b'LOGIN \\"'),
+        (b"", b'LOGIN a \\"'),
+        (b"", b"AUTHENTICATE "),
+        (b"AUTHENTICATE a ", b'\\"'),
+        (b"", b'AUTHENTICATE a \\"'),
+        (b"", b"\x00"),
+    ),
+    *(
+        reads(
+            name,
+            _error(step, command),
+            (b"", b"["),
+            (b"", b"[a"),
+            (b"", b" "),
+            (b"[", b"a"),
+            (b"[a", b" "),
+            (b"", b"exceeded "),
+            (b"", b"max"),
+            (b"", b"max connectio "),
+            (b"max", b"a"),
+            (b"", b"bad "),
+            (b"", b"bad a "),
+            (b"bad", b" "),
+            (b"invalid ", b"a"),
+            (b"invalid", b"-"),
+            (b"", b"retry "),
+            (b"", b"again 5"),
+            (b"retry 5", b" "),
+            (b"retry 5millis", b"a"),
+            (b"", b"backoff"),
+            (b"", b"time"),
+            (b"time", b"d"),
+            (b"", b"internal "),
+            (b"internal ", b"a"),
+            (b"", b"requires "),
+            (b"", b"unknown "),
+            (b"", b"password is "),
+            (b"", b"too many "),
+        )
+        for name, step, command in (
+            ("refusal of LOGIN", "login", "LOGIN"),
+            ("refusal of EXAMINE", None, "EXAMINE"),
+            ("refusal of FETCH", None, "FETCH"),
+        )
+    ),
+    reads("hint", as_text(hint), (b"", b"retry "), (b"retry ", b"5"), (b"retry 5", b" "), (b"", b"again5")),
+    reads(
+        "list row",
+        as_response(parse_list),
+        (b"* LIST (", b"a "),
+        (b"* LIST (", b"a"),
+        (b"* LIST ", b" "),
+        (b"* LIST ", b"("),
+        (b'* LIST () "/" ', b" "),
+        (b'* LIST () "/" ', b'"'),
+        (b'* LIST () "/" ', b'\\"'),
+        (b'* LIST () "/" "', b'\\"'),
+        (b'* LIST () "/" a("', b" "),
+        (b'* LIST () "/" a("', b" ("),
+        (b'* LIST () "/" a("', b" ()"),
+        (b'* LIST () "/" a (("', b"()"),
+        (b'* LIST () "/" a("', b" (a"),
+        (b'* LIST () "/" a("', b")"),
+        (b'* LIST () "/" a("', b" (()"),
+        (b'* LIST () "/" ', b"&a"),
+        (b'* LIST () "/" a (', b'"(")'),
+        (b'* LIST () "/" a(" (', b"a", b"x"),
+        (b"* LIST () NIL \0", b"a"),
+    ),
+    reads("is list row", as_line(is_list), (b"* LIST ", b" "), (b"* LIST (", b"a ")),
+    reads("list row's name", as_response(listed_name), (b'* LIST () "/" a("', b" "), (b"* LIST (", b"a ")),
+    reads(
+        "status row",
+        as_response(parse_status),
+        (_STATUS + b"(", b"a", b")"),
+        (_STATUS + b"(", b"a ", b")"),
+        (_STATUS + b"(", b'a "', b")"),
+        (_STATUS + b"(", b"a ("),
+        (_STATUS + b"(", b"a (b) ", b")"),
+        (_STATUS, b"("),
+        (_STATUS, b"(("),
+        (_STATUS + b"(", b"()"),
+        (_STATUS, b"()"),
+        (_STATUS + b"(", b"a", b" 1)"),
+        (_STATUS, b") "),
+        (_STATUS + b"()", b" ", b"x"),
+        (b"* STATUS ", b" "),
+        (_STATUS + b"(", b"a-", b")"),
+        (b"* STATUS \0", b"a", b"\0 (MESSAGES 1)"),
+        (_STATUS + b"(", b"MESSAGES 1 ", b")"),
+    ),
+    reads("number", number, (b"", b"1")),
+    reads("object id", object_id, (b"", b"("), (b"", b"a"), (b"", b"\xff")),
+    reads(
+        "mailbox name", decode_name, (b"", b"&"), (b"&", b"A"), (b"", b"&A"), (b"", b"&AA-"), (b"", b"\xff")
+    ),
+    reads(
+        "folders",
+        _folders,
+        (b"Trash/", b"/"),
+        (b"", b"a/b\n"),
+        (b"Trash\n", b"Trash/a\n"),
+        (b"Trash\n", b"/"),
+        (b"", b"\n"),
+    ),
+    reads(
+        "folder, decomposed",
+        as_utf8(lambda text: assign_roles([ListedFolder(b"a", text, "/", frozenset())])),
+        (b"a", "\u0301\u0316".encode()),
+        (b"Ent", "u\u0308".encode()),
+    ),
+    reads("argument", astring, (b"", b"a"), (b"", b'"'), (b"", b"\\"), (b"", b"\n")),
+    reads(
+        "flags",
+        parse_flags,
+        (b"", b"a "),
+        (b"", b'"'),
+        (b"", b'\\"'),
+        (b"", b'"\\'),
+        (b'"', b'\\"'),
+        (b"", b"\\"),
+        (b"", b'a"'),
+        (b"", b"(a"),
+        (b"", b'"a" '),
+        (b'"', b"\\a"),
+    ),
+    reads("labels", parse_labels, (b"", b"a "), (b"", b'\\"'), (b'"', b"&A"), (b"", b'"&AA-" ')),
+    reads("is FETCH", as_line(is_fetch), (b"* ", b"1"), (b"* 1 FETCH", b" ")),
+    reads(
+        "FETCH",
+        as_response(parse_fetch),
+        (_FETCH, b"a 1 "),
+        (_FETCH, b"a ("),
+        (_FETCH, b"a (( "),
+        (_FETCH, b"FLAGS (("),
+        (_FETCH, b"FLAGS ("),
+        (_FETCH, b" FLAGS (("),
+        (_FETCH, b" BODYSTRUCTURE ("),
+        (_FETCH, b'INTERNALDATE "a\\"'),
+        (_FETCH, b' INTERNALDATE "\\"'),
+        (_FETCH, b"a ((b)) "),
+        (_FETCH, b"a ((b)) ", b"a (( )) BODY["),
+        (_FETCH, b'a ((")")) ', b"a (()) BODY["),
+        (_FETCH, b"BODY["),
+        (_FETCH, b"BODY[] "),
+        (_FETCH, b"a"),
+        (_FETCH, b" "),
+        (_FETCH, b"a."),
+        (_FETCH, b"[ "),
+        (_FETCH, b' X "'),
+        (_FETCH, b" UID 1"),
+        (_FETCH, b" UID 1{"),
+        (_FETCH, b") UID 1"),
+        (_FETCH, b") UID 1 ? "),
+        (_FETCH, b"a {\0b\0 "),
+        (_FETCH, b"a \0b\0 "),
+        (_FETCH, b"FLAGS (\0a\0 "),
+        (_FETCH, b" FLAGS ((\0a\0"),
+        (_FETCH, b"(\0"),
+        (_FETCH + b"BODYSTRUCTURE ", b"("),
+        (_FETCH + b"BODYSTRUCTURE ", b'"\\'),
+        (_FETCH, b'a "b\\"c" '),
+        (_FETCH + b"BODYSTRUCTURE ", b"(", b" RFC822.SIZE 3)"),
+        (_FETCH, b'X-GM-LABELS ("\\\\" '),
+        (_FETCH, b"THREADID N"),
+        (_FETCH, b"MODSEQ ( "),
+        (_FETCH, b"a <1> "),
+        (_FETCH, b"BODY[]<1"),
+    ),
+    reads(
+        "message",
+        _message,
+        (_FETCH + b'UID 1 INTERNALDATE "', b" ", b'")'),
+        (_FETCH + b'UID 1 INTERNALDATE "', b"1", b'")'),
+        (_FETCH + b"FLAGS (", b"a ", b")"),
+        (_FETCH + b"MODSEQ (", b" ", b")"),
+        (_FETCH + b"MODSEQ (", b"1 ", b")"),
+        (_FETCH + b"X-GM-LABELS (", b'"a" ', b")"),
+        (_FETCH + b"X-GM-LABELS (", b'"\\"" ', b")"),
+        (_FETCH + b"BODYSTRUCTURE (", b'"a" ', b")"),
+        (_FETCH + b"RFC822.SIZE ", b"1", b")"),
+        (_FETCH + b'EMAILID "', b"a", b'")'),
+        (_FETCH + b'BODY[HEADER] "', b"a", b'")'),
+    ),
+    reads(
+        "flags of a message",
+        quick_state,
+        (b"* 1 FETCH (UID 1 FLAGS (", b"a ", b"))"),
+        (b"* ", b"1"),
+        (b"* 1 FETCH (UID 1 FLAGS (", b"a "),
+        (b"* 1 FETCH (UID 1 FLAGS () MODSEQ (", b"1"),
+    ),
+    reads(
+        "part",
+        lambda raw: _from(raw, b"", 0, 1),
+        (b"", b"BODY["),
+        (b"BODY[", b"a"),
+        (b"", b"BODY[]"),
+        (b"", b"BODY[]<1"),
+    ),
+    reads(
+        "structure",
+        as_response(lambda parts: parse_structure(list(parts))),
+        (b"", b"("),
+        (b"", b")"),
+        (b"", b"()"),
+        (b"", b'"'),
+        (b"", b'"a" '),
+        (b"", b'"\\'),
+        (b"", b"0"),
+        (b"(", b'("text" "plain" NIL NIL NIL "7bit" 1 1)', b' "mixed")'),
+        (b"(", b"NIL ", b")"),
+        (b'("a" "b" (', b'"filename*0" "x" ', b") NIL NIL NIL 1)"),
+        (b"", b'("message" "rfc822" NIL '),
+        (b'("a" "b" ("name" "', b"=?u?q?a?= ", b'") NIL NIL NIL 1)'),
+        (b"", b"a"),
+        (b"", b"\\"),
+        (b"", b"\0"),
+        (b'("a" "b" ("name" "', b"'", b'") NIL NIL NIL 1)'),
+        (b'("a" "b" ("name" "', b"%", b'") NIL NIL NIL 1)'),
+    ),
+    reads(
+        "structure with escapes",
+        as_line(parse_structure),
+        (b'("a" "b" ("name" "', b"\\a", b'") NIL NIL NIL 1)'),
+    ),
+    reads("is SEARCH", as_line(is_search), (b"* SEARCH", b" "), (b"* ", b"E")),
+    reads("shape", as_text(parse_shape), (b"", b"("), (b"(", b'"" ', b")"), (b"", b"()"), (b"", b"0 ")),
+    reads(
+        "SEARCH",
+        as_line(parse_search),
+        (b"* SEARCH ", b"1 "),
+        (b"* SEARCH ", b"1"),
+        (b"* SEARCH ", b"(MODSEQ "),
+        (b"* SEARCH ", b"(MODSEQ 1"),
+        (b"* SEARCH ", b"9,7,5,3 "),
+        (b"* ESEARCH ", b"ALL "),
+        (b"* ESEARCH ALL ", b"1:2,"),
+        (b"* ESEARCH ALL ", b"9,7:3,"),
+        (b"* ESEARCH ALL ", b"1"),
+        (b"* ESEARCH ALL ", b","),
+        (b"* ESEARCH ALL ", b" "),
+        (b"* ESEARCH ALL ", b"1:"),
+    ),
+    reads(
+        "VANISHED",
+        as_line(parse_vanished),
+        (b"* VANISHED ", b"1,"),
+        (b"* VANISHED ", b"9:3,5,"),
+        (b"* VANISHED", b" "),
+        (b"* VANISHED ", b"1"),
+        (b"* VANISHED (EARLIER) ", b","),
+        (b"* VANISHED (EARLIER)", b" "),
+    ),
+    reads(
+        "untagged responses",
+        _lines,
+        (b"", b"* 1 EXISTS\n"),
+        (b"", b"* OK [A a]\n"),
+        (b"", b"* VANISHED 1,3,5\n"),
+        (b"* ", b"1"),
+        (b"* OK [", b"a"),
+        (b"* OK [a", b" "),
+        (b"* OK [A ", b"["),
+        (b"* VANISHED ", b"1,"),
+        (b"* OK [HIGHESTMODSEQ ", b"1", b"]"),
+        (b"* OK [MAILBOXID (", b"a", b")]"),
+    ),
+    reads(
+        "BYE among what came meanwhile",
+        lambda raw: wire._BYE.search(raw),
+        (b"", b"\n"),
+        (b"", b"* BY"),
+        (b"", b"\n* "),
+    ),
+]

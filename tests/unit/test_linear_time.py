@@ -1,0 +1,174 @@
+"""Whatever a mail server, a message or a client says: reading it takes time that grows with its length only.
+
+A regular expression cannot be interrupted, and a line may have 16 MiB. So each function that reads strangers'
+bytes stands in a table with the texts that are worst for it (``growing/``), and nothing that reads them is
+missing there: a new pattern or function without a line fails here.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.growing import discovery
+from tests.unit.growing.clients import CLIENTS
+from tests.unit.growing.entries import MARKS, Reads
+from tests.unit.growing.mail_servers import MAIL_SERVERS
+from tests.unit.growing.measuring import Worst, growth
+from tests.unit.growing.messages import MESSAGES
+
+TABLE = [*MAIL_SERVERS, *MESSAGES, *CLIENTS]
+
+# modules that read nothing of a stranger's, by their last names
+TRUSTED = {
+    "adding": "the command line",
+    "catalogue": "our own statements",
+    "openapi": "our own routes",
+    "openapi_answers": "our own routes",
+    "postgres_url": "the settings",
+    "queries": "our own statements",
+    "readiness": "the words of Postgres",
+    "schema_diff": "the catalogue of Postgres",
+    "session": "sections that our own modules ask for",
+    "values": "the settings",
+}
+# patterns that are given no more than so much
+BOUNDED = {
+    "enrolment._STEERING": "a name of 200 characters",
+    "providers._LABEL": "a label of 63 characters",
+    "words._NOT_NAME": "64 characters of a charset",
+}
+TRUSTED_FUNCTIONS = {
+    "crypto.key_id": "the settings",
+    "folders.is_inbox": "it compares",
+}
+# for their secrets' sake: these search what `keep_secret` was given
+TRUSTED_CALLS = {"logs": "secrets of our own"}
+
+LARGE = 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("entry", TABLE, ids=str)
+def test_the_worst_texts_take_linear_time(entry: Reads) -> None:
+    for worst in entry.worst:
+        found = growth(entry.read, worst)
+        assert found.is_linear, f"{entry}: {worst}: {found}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("entry", TABLE, ids=str)
+def test_the_worst_texts_take_linear_time_where_they_are_very_long(entry: Reads) -> None:
+    # what copies the rest again and again is fast enough to hide in a short text
+    for worst in entry.worst:
+        found = growth(entry.read, worst, least=0.05, largest=LARGE)
+        assert found.is_linear, f"{entry}: {worst}: {found}"
+
+
+def _random(entry: Reads) -> st.SearchStrategy[Worst]:
+    pieces = st.sampled_from([*entry.words, *MARKS])
+    around = st.lists(pieces, max_size=3).map(b"".join)
+    return st.builds(Worst, around, st.lists(pieces, min_size=1, max_size=4).map(b"".join), around)
+
+
+def _try_random(entry: Reads, examples: int) -> None:
+    @settings(
+        derandomize=True, deadline=None, max_examples=examples, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(_random(entry))
+    def takes_linear_time(worst: Worst) -> None:
+        found = growth(entry.read, worst, least=0.0002)
+        assert found.is_linear, f"{entry}: {worst}: {found}"
+
+    takes_linear_time()
+
+
+@pytest.mark.parametrize("entry", TABLE, ids=str)
+def test_random_texts_take_linear_time(entry: Reads) -> None:
+    _try_random(entry, 2 if entry in CLIENTS else 5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("entry", TABLE, ids=str)
+def test_many_random_texts_take_linear_time(entry: Reads) -> None:
+    _try_random(entry, 100)
+
+
+# -- nothing is missing ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seen() -> discovery.Seen:
+    """What the whole table uses when each of its texts is read once."""
+    with discovery.watching() as found:
+        for entry in TABLE:
+            for worst in entry.worst:
+                discovery.forget()
+                with suppress(Exception):
+                    entry.read(worst.of(discovery.LONG))
+            with discovery.noting_calls(found), suppress(Exception):
+                entry.read(entry.worst[0].of(1))
+    return found
+
+
+def test_every_pattern_is_given_a_long_text_by_a_line_of_the_table(seen: discovery.Seen) -> None:
+    missing = [
+        name
+        for name, pattern in discovery.patterns().items()
+        if name.partition(".")[0] not in TRUSTED and name not in BOUNDED
+        if seen.lengths.get(id(pattern), 0) < discovery.MUCH
+    ]
+    assert not missing, f"Which line of the tables in tests/unit/growing reads by these? {missing}"
+
+
+def test_every_function_that_takes_bytes_is_called_by_a_line_of_the_table(seen: discovery.Seen) -> None:
+    missing = [
+        name
+        for name, function in discovery.functions().items()
+        if function.__code__ not in seen.codes and name not in TRUSTED_FUNCTIONS
+    ]
+    assert not missing, f"Which line of the tables in tests/unit/growing calls these? {missing}"
+
+
+def test_patterns_of_what_strangers_send_are_module_level_and_so_found() -> None:
+    hidden = discovery.patterns_in_functions() - TRUSTED.keys() - TRUSTED_CALLS.keys()
+    assert not hidden, f"Compile these patterns at module level: {hidden}"
+
+
+def test_the_exceptions_are_still_there() -> None:
+    names = {each.__name__.rpartition(".")[2] for each in discovery.modules()}
+    assert names >= TRUSTED.keys() | TRUSTED_CALLS.keys()
+    assert discovery.functions().keys() >= TRUSTED_FUNCTIONS.keys()
+    assert discovery.patterns().keys() >= BOUNDED.keys()
+
+
+# -- the measuring --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "worst"),
+    [
+        (rb"\s*\[(\w+)([^\]]*)\]", Worst(b"[", b"a")),
+        (rb"\s*x", Worst(b"", b" ")),
+        (rb"(a|aa)+b", Worst(b"", b"a")),
+    ],
+)
+def test_more_than_linear_time_is_seen_at_once(pattern: bytes, worst: Worst) -> None:
+    assert not growth(re.compile(pattern).search, worst).is_linear
+
+
+def test_copying_the_rest_again_and_again_is_seen_in_a_long_text() -> None:
+    def read(raw: bytes) -> None:
+        while raw:
+            raw = raw[16:]
+
+    assert not growth(read, Worst(b"", b"a"), least=0.005, largest=LARGE).is_linear
+
+
+@pytest.mark.parametrize("worst", [Worst(b"", b"a"), Worst(b"x", b" y")])
+def test_linear_time_is_none_to_complain_of(worst: Worst) -> None:
+    assert growth(lambda raw: [each for each in raw if each], worst).is_linear
