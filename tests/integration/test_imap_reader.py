@@ -123,3 +123,44 @@ def test_peeking_leaves_the_bytes_to_be_read(pair: tuple[socket.socket, Reader])
     assert reader.response() == [b"* 5 EXISTS"]
     theirs.shutdown(socket.SHUT_WR)
     assert reader.peek() is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kept", "said"),
+    [
+        (b"* OK [UIDNEXT 7] " + b"a" * 20_000, 8192, "a line of more than 8192 bytes"),
+        (b"a1 OK " + b"a" * 20_000, 8192, "a line of more than 8192 bytes"),
+        (b"+ " + b"a" * 20_000, 8192, "a line of more than 8192 bytes"),
+        (b"* X " + b"a" * 20_000, 8254, "a line of more than 8192 bytes"),
+        (b"* CAPABILITY " + b"A " * 10_000 + b"B", 20_014, None),
+        (b"* LIST () NIL " + b"a" * 65_536, 8254, "a line of more than 65536 bytes"),
+        (b"* 1 FETCH (X " + b"a" * 50_000, 50_013, None),
+        (b"* ESEARCH UID ALL " + b"1,3," * 10_000, 40_018, None),
+        (b"* VANISHED (EARLIER) " + b"1,3," * 10_000, 40_021, None),
+    ],
+)
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_a_line_is_cut_by_what_it_is(
+    pair: tuple[socket.socket, Reader], line: bytes, kept: int, said: str | None, size: int
+) -> None:
+    theirs, reader = pair
+    stream = line + b"\r\n* 5 EXISTS\r\n"
+    feed(theirs, [stream[at : at + size] for at in range(0, len(stream), size)])
+    response = reader.response()
+    assert len(response) == 1
+    assert line.startswith(response[0][:8192])
+    assert (len(response[0]), reader.oversized) == (kept, said)
+    assert reader.response() == [b"* 5 EXISTS"]
+    assert reader.oversized is None
+    with pytest.raises(Transient, match="closed the connection"):
+        reader.response()
+
+
+def test_a_literal_after_a_line_that_was_cut_is_passed_over(pair: tuple[socket.socket, Reader]) -> None:
+    theirs, reader = pair
+    feed(theirs, [b"* X " + b"a" * 20_000 + b" {5}\r\na\r\nb\n tail\r\n* 5 EXISTS\r\n"])
+    assert len(reader.response()) == 3
+    assert reader.oversized == "a line of more than 8192 bytes"
+    assert reader.response() == [b"* 5 EXISTS"]
+    with pytest.raises(Transient, match="closed the connection"):
+        reader.response()

@@ -341,3 +341,42 @@ def test_a_broken_log_call_is_told_without_its_arguments(lines: io.StringIO) -> 
     log.info("%d accounts", "not-to-be-shown")
     assert "A log line could not be written: TypeError at" in lines.getvalue()
     assert "not-to-be-shown" not in lines.getvalue()
+
+
+SECRET = 'pa55-Wört "q\\uote 0123456789'
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SECRET,
+        "imap://anna:0123456789abcdef0123456789@mail.example.org/",
+        'LOGIN anna "0123456789abcdef0123456789"',
+        "LOGIN anna 0123456789abcdef0123456789",
+        'AUTHENTICATE PLAIN "0123456789abcdef0123456789"',
+        "AUTHENTICATE PLAIN 0123456789abcdef0123456789",
+    ],
+)
+def test_a_secret_at_the_edge_of_what_is_looked_at_is_never_half_shown(shown: str) -> None:
+    with logs.kept_secret(SECRET), logs.kept_secret("x"):
+        for filler, step in (("a", 3), ("x ", 17)):
+            for before in range(0, 900, step):
+                text = (filler * before)[:before] + " " + shown + " b" * 2000
+                found, is_whole = logs.redact_beginning(text, 100)
+                assert len(found) <= 100
+                assert not is_whole
+                assert not any(part in found for part in ("pa5", "012", "0123", "a55"))
+
+
+@pytest.mark.parametrize("secret", [SECRET, "z" * 500])
+def test_secrets_that_are_masked_pull_none_into_view(secret: str) -> None:
+    with logs.kept_secret(secret):
+        for before in range(0, 600, 13):
+            found, _ = logs.redact_beginning("a" * before + f" {secret}" * 1000, 300)
+            assert not any(part in found for part in ("pa5", "zz"))
+
+
+def test_the_beginning_of_a_short_text_is_all_of_it() -> None:
+    assert logs.redact_beginning("imap://anna:secret@example.org", 100) == ("imap://***@example.org", True)
+    assert logs.redact_beginning("a" * 101, 100) == ("a" * 100, False)
+    assert logs.redact_beginning("a" * 100_000, 100) == ("a" * 100, False)
