@@ -36,7 +36,7 @@ from mailsync.errors import (
 from mailsync.logs import redact
 from mailsync.outage import Outage
 from mailsync.stopping import Stopping
-from mailsync.store import db, turns
+from mailsync.store import db, turns, waking
 from mailsync.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Worker:
                 try:
                     with db.connect(self.settings, "worker") as conn:
                         starting(conn)
-                        db.listen(conn)
+                        waking.listen(conn)
                         engine = self._engine(conn)
                         # the first heartbeat shows whether anything can be written, before a server is asked
                         self._beat(engine)
@@ -288,7 +288,7 @@ class Worker:
         until = time.monotonic() + max(at_least, min(at_most, at_most if due is None else due))
         while not self.stop and (left := until - time.monotonic()) > 0:
             more = self.retention.step(engine)
-            if db.wait_for_wake(engine.conn, 0.0 if more else min(left, _SLICE)):
+            if waking.wait_for_wake(engine.conn, 0.0 if more else min(left, _SLICE)):
                 self.retention.look_soon()
                 return
             self._alive(engine)

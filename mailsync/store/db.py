@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import cancelling, session_settings
-from mailsync.store.queries import run, translated
+from mailsync.store.queries import translated
+from mailsync.store.waking import WakeableConnection
 
 Connection = psycopg.Connection[Any]
 
@@ -49,7 +50,7 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
     try:
         given = conninfo_to_dict(url)
         defaults = {name: value for name, value in _KEEPALIVE.items() if name not in given}
-        conn: Connection = psycopg.connect(
+        conn: Connection = WakeableConnection.connect(
             url, autocommit=True, application_name=f"mailsync-{role}", client_encoding="UTF8", **defaults
         )
     except psycopg.Error as error:
@@ -91,16 +92,3 @@ def transaction(conn: Connection) -> Iterator[None]:
 def is_broken(conn: Connection) -> bool:
     """Whether the connection is known to be unusable (a killed backend shows only at its next use)."""
     return conn.closed or conn.broken
-
-
-def listen(conn: Connection) -> None:
-    """Hear ``NOTIFY mailsync_wake`` on this connection from now on."""
-    run(conn, "listen_for_wake")
-
-
-def wait_for_wake(conn: Connection, seconds: float) -> bool:
-    """Wait up to `seconds` for a wake-up; whether there was one. Several at once count as one."""
-    try:
-        return any(True for _ in conn.notifies(timeout=seconds, stop_after=1))
-    except psycopg.Error as error:
-        raise translated(error) from error

@@ -14,7 +14,7 @@ import pytest
 from mailsync.config import Settings
 from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Verdict
-from mailsync.store import accounts, attempts, db, folders, messages, turns
+from mailsync.store import accounts, attempts, db, folders, messages, turns, waking
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
@@ -58,9 +58,9 @@ def healthy(now: datetime, **changes: Any) -> Verdict:
 
 
 def test_a_new_account_is_due_at_once_and_told(conn: Connection, settings: Settings) -> None:
-    db.listen(conn)
+    waking.listen(conn)
     account = new_account(conn, settings)
-    assert db.wait_for_wake(conn, 5)
+    assert waking.wait_for_wake(conn, 5)
     assert turns.claim(conn, turns.now(conn), 60) == account
     assert told(conn) == [("account.created", {"email": "a@example.com"})]
     said = status(conn, account)

@@ -10,7 +10,7 @@ from mailsync.engine import administration
 from mailsync.engine.retention import Retention
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.work import Engine
-from mailsync.store import db, messages
+from mailsync.store import db, messages, waking
 from mailsync.uids import UidSet
 from tests.acceptance.mirrors import value
 from tests.integration.stored import message, new_account, new_folder, settings_for, store
@@ -53,6 +53,6 @@ def test_a_removal_does_not_wait_for_the_end_of_an_hourly_round(engine: Engine) 
 
 def test_a_removal_wakes_the_worker(engine: Engine) -> None:
     account = mailbox(engine, "a@example.test")
-    db.listen(engine.conn)
+    waking.listen(engine.conn)
     administration.request_removal(engine.conn, account)
-    assert db.wait_for_wake(engine.conn, 5)
+    assert waking.wait_for_wake(engine.conn, 5)

@@ -1,0 +1,61 @@
+"""NOTIFY wakes a worker; how many there are, and what they say, takes neither memory nor time."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import psycopg
+import pytest
+
+from mailsync.errors import DatabaseUnavailable
+from mailsync.store import db, waking
+from tests.integration.stored import settings_for
+from tests.servers.patience import PATIENCE, Stopwatch
+
+_MANY = "select count(pg_notify('mailsync_wake', rpad(n::text, 7900, 'x'))) from generate_series(1, 4000) n"
+
+
+def test_one_that_came_at_any_time_wakes_once(database_url: str, database: psycopg.Connection) -> None:
+    with db.connect(settings_for(database_url), "test") as conn:
+        waking.listen(conn)
+        assert not waking.wait_for_wake(conn, 0)
+        database.execute("notify mailsync_wake")
+        conn.execute("select 1")
+        watch = Stopwatch()
+        assert waking.wait_for_wake(conn, PATIENCE)
+        assert not waking.wait_for_wake(conn, 0)
+        database.execute("notify mailsync_wake")
+        assert waking.wait_for_wake(conn, PATIENCE)
+        assert watch.clock > 0.9, "a second after the first at the earliest"
+        watch.stop()
+
+
+def test_many_of_them_take_no_memory_and_wake_once_a_second(
+    database_url: str, database: psycopg.Connection
+) -> None:
+    with db.connect(settings_for(database_url), "test") as conn:
+        waking.listen(conn)
+        tracemalloc.start()
+        try:
+            for _ in range(3):
+                database.execute(_MANY)
+                conn.execute("select pg_sleep(0.1)")
+            assert waking.wait_for_wake(conn, PATIENCE)
+            watch, woken = Stopwatch(), 1
+            for _ in range(20):
+                database.execute("select pg_notify('mailsync_wake', random()::text)")
+                woken += waking.wait_for_wake(conn, 0.1)
+            assert woken <= 2 + watch.clock
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            watch.stop()
+    assert peak < 4_000_000
+
+
+def test_a_connection_that_is_gone_is_said(database_url: str, database: psycopg.Connection) -> None:
+    with db.connect(settings_for(database_url), "test") as conn:
+        waking.listen(conn)
+        database.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])
+        with pytest.raises(DatabaseUnavailable):
+            waking.wait_for_wake(conn, PATIENCE)
