@@ -8,9 +8,9 @@ Both take time that grows with the length of the text and no faster.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
+from .bounded_cache import BoundedCache
 from .words import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
 
 #: The most entries of one list that are kept.
@@ -56,13 +56,21 @@ class AddressList(NamedTuple):
     problems: frozenset[str] = frozenset()
 
 
+_known: BoundedCache[str, AddressList] = BoundedCache(8 * 1024 * 1024)
+
+
 def parse_addresses(text: str) -> AddressList:
     """Read the unfolded value of an address field.
 
     >>> parse_addresses('"Doe, Jo" <Jo@Example.com>, team: a@example.org (Ann);')[:2]
     (('jo@example.com', 'a@example.org'), ('Doe, Jo', 'Ann'))
     """
-    return _cached(text) if len(text) <= _CACHED_LIST else _parse(text)
+    found = _known.get(text)
+    if found is None:
+        found = _parse(text)
+        if len(text) <= _CACHED_LIST:
+            _known.remember(text, found, 500 + 4 * len(text) + 120 * len(found.emails))
+    return found
 
 
 def _parse(text: str) -> AddressList:
@@ -95,9 +103,6 @@ def _parse(text: str) -> AddressList:
         emails.append(email.lower())
         names.append(" ".join(name.split()) or None if name else None)
     return found.as_list()
-
-
-_cached = lru_cache(maxsize=8192)(_parse)
 
 
 class _Found:

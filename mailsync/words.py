@@ -15,9 +15,11 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
+from .bounded_cache import BoundedCache
+
 #: The most bytes of UTF-8 that an indexed text may have. A btree row holds about 2,700.
 MAX_INDEXED_BYTES = 1_000
-#: Texts longer than this are decoded but not remembered, which bounds what the caches hold.
+#: Texts longer than this are decoded but not remembered: they hardly come again.
 CACHED_TEXT = 512
 
 _WORD = re.compile(r"=\?([^?\s]*)\?([bBqQ])\?(.*?)\?=", re.DOTALL)
@@ -89,6 +91,9 @@ def decode_raw(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
+_known: BoundedCache[str, tuple[str, bool]] = BoundedCache(4 * 1024 * 1024)
+
+
 def decode_words(text: str) -> str:
     """Decode the RFC 2047 encoded words in `text`; what is none stays as it is.
 
@@ -102,7 +107,12 @@ def decode_words_checked(text: str) -> tuple[str, bool]:
     """Decode as :func:`decode_words` and say whether all charsets were known and fitted their bytes."""
     if "=?" not in text:
         return clean_text(text), True
-    return _cached_words(text) if len(text) <= CACHED_TEXT else _decode(text)
+    found = _known.get(text)
+    if found is None:
+        found = _decode(text)
+        if len(text) <= CACHED_TEXT:
+            _known.remember(text, found, 300 + 8 * len(text))
+    return found
 
 
 def _decode(text: str) -> tuple[str, bool]:
@@ -139,9 +149,6 @@ def _decode(text: str) -> tuple[str, bool]:
         fits = fits and good
     out.append(text[at:])
     return clean_text("".join(out)), fits
-
-
-_cached_words = lru_cache(maxsize=4096)(_decode)
 
 
 def _payload(encoding: str, payload: str) -> bytes:

@@ -10,6 +10,7 @@ import re
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
+from mailsync.bounded_cache import BoundedCache
 from mailsync.headers import clean_text, decode_filename
 from mailsync.imap.shapes import BadStructure, Leaf, Shape, parse_shape
 from mailsync.model import Attachment
@@ -18,8 +19,6 @@ from mailsync.words import MAX_INDEXED_BYTES, cut, decode_raw
 __all__ = ["BadStructure", "Structure", "parse_structure"]
 
 LONGEST = 256 * 1024
-MOST_SHAPES = 2000
-LONGEST_REMEMBERED = 4000
 
 _DIGITS = re.compile(r"[0-9]+")
 _UNSAFE = re.compile(r"[\\\x00-\x1f\ud800-\udfff]")
@@ -30,7 +29,7 @@ _REPORTS = frozenset(
     {"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status"}
 )
 
-_shapes: dict[str, Shape | None] = {}
+_shapes: BoundedCache[str, Shape | None] = BoundedCache(8 * 1024 * 1024)
 
 
 class Structure(NamedTuple):
@@ -77,10 +76,7 @@ def _shape(skeleton: str) -> Shape | None:
         shape = parse_shape(skeleton)
     except BadStructure:
         shape = None
-    if len(skeleton) <= LONGEST_REMEMBERED:
-        if len(_shapes) >= MOST_SHAPES:
-            _shapes.clear()
-        _shapes[skeleton] = shape
+    _shapes.remember(skeleton, shape, 200 + len(skeleton) + (shape.size if shape else 0))
     return shape
 
 

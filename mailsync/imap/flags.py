@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.names import decode_name
 from mailsync.words import clean_text, decode_raw
 
 LONGEST_KEYWORD = 500
+LONGEST_LABEL = 2000
 MOST_FLAGS = 500
 
 _SYSTEM = {name.lower(): name for name in ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")}
@@ -16,7 +18,7 @@ _WORD = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|(\\?\Z))|([^\s()"]++)', r
 _ATOM = re.compile(rb'[^\s()"]++')
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
-_known: dict[bytes, tuple[str, ...]] = {}
+_known: BoundedCache[bytes, tuple[str, ...]] = BoundedCache(4 * 1024 * 1024)
 
 
 def parse_flags(raw: bytes) -> tuple[str, ...]:
@@ -28,10 +30,7 @@ def parse_flags(raw: bytes) -> tuple[str, ...]:
     flags = _known.get(raw)
     if flags is None:
         flags = _parse(raw)
-        if len(_known) >= 10_000:
-            _known.clear()
-        if len(raw) <= 1000:
-            _known[raw] = flags
+        _known.remember(raw, flags, 300 + 3 * len(raw) + 60 * len(flags))
     return flags
 
 
@@ -58,6 +57,9 @@ def _words(raw: bytes) -> Iterator[bytes]:
 def parse_labels(raw: bytes) -> tuple[str, ...]:
     r"""Return Gmail's labels of ``\Inbox "My label"``, the inside of an X-GM-LABELS list.
 
-    They are mailbox names, so they come in modified UTF-7.
+    They are mailbox names, so they come in modified UTF-7. One that is longer than such a name can be is
+    dropped.
     """
-    return tuple(sorted({decode_name(word) for word in _words(raw)})[:MOST_FLAGS])
+    return tuple(
+        sorted({decode_name(word) for word in _words(raw) if len(word) <= LONGEST_LABEL})[:MOST_FLAGS]
+    )

@@ -53,6 +53,11 @@ class Shape:
     leaves: tuple[Leaf, ...]
     truncated: bool
 
+    @property
+    def size(self) -> int:
+        """An estimate of the memory that it takes, in bytes."""
+        return 500 + 2 * len(self.template) + 500 * len(self.leaves) + 50 * len(self.lower)
+
 
 def parse_shape(skeleton: str) -> Shape:
     r"""Make the template of a skeleton, in which ``""`` stands for a string and ``0`` for a number.

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
+from mailsync.bounded_cache import BoundedCache
 from mailsync.model import Attachment, Message, MessageState
 
 NULL = "\\N"
+
+_known_flags: BoundedCache[tuple[str, ...], str] = BoundedCache(4 * 1024 * 1024)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -72,9 +74,12 @@ def _number(value: int | None) -> str:
     return NULL if value is None else str(value)
 
 
-@lru_cache(maxsize=4096)
-def _flags(flags: tuple[str, ...] | None) -> str:
-    return _array(flags or ()).translate(_ESCAPES)
+def _flags(flags: tuple[str, ...]) -> str:
+    text = _known_flags.get(flags)
+    if text is None:
+        text = _array(flags).translate(_ESCAPES)
+        _known_flags.remember(flags, text, 300 + 60 * len(flags) + 6 * len(text))
+    return text
 
 
 def _array(values: Sequence[str | None]) -> str:

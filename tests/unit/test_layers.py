@@ -31,6 +31,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "systemd",
             "unprintable",
             "core_dumps",
+            "bounded_cache",
         }
     ),
     "core": frozenset(
