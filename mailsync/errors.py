@@ -203,6 +203,10 @@ class ProtocolError(MailsyncError):
     code = "protocol"
 
 
+class SentTooMuch(ProtocolError):
+    """The server sends far more than was asked for; the session is closed."""
+
+
 class ResetLimit(MailsyncError):
     """A folder's UIDVALIDITY changed too often in 24 hours; a person must look."""
 

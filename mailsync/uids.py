@@ -5,8 +5,22 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import AnyStr
 
 Range = tuple[int, int]
+
+
+class TooManyRanges(ValueError):
+    """There are more ranges than may be held."""
+
+
+def slices(text: AnyStr, separator: AnyStr, size: int = 64 * 1024) -> Iterator[AnyStr]:
+    """Cut a long text at separators; to split all of it at once would take ten times its length."""
+    at = 0
+    while (end := text.find(separator, at + size)) >= 0:
+        yield text[at:end]
+        at = end + len(separator)
+    yield text[at:]
 
 
 class UidSet:
@@ -24,12 +38,13 @@ class UidSet:
     def __init__(self, ranges: Iterable[Range] = ()) -> None:
         """Take inclusive ranges in any order; overlapping and adjacent ones are joined."""
         merged: list[Range] = []
-        for first, last in sorted((a, b) if a <= b else (b, a) for a, b in ranges):
-            if merged and first <= merged[-1][1] + 1:
-                if last > merged[-1][1]:
-                    merged[-1] = (merged[-1][0], last)
+        for each in sorted(each if each[0] <= each[1] else (each[1], each[0]) for each in ranges):
+            if merged and each[0] <= merged[-1][1] + 1:
+                if each[1] > merged[-1][1]:
+                    merged[-1] = (merged[-1][0], each[1])
             else:
-                merged.append((first, last))
+                # the same object: sets of many ranges share them
+                merged.append(each)
         self.ranges: tuple[Range, ...] = tuple(merged)
         self._length = _count(merged)
 
@@ -52,13 +67,42 @@ class UidSet:
         return cls._made(ranges, _count(ranges))
 
     @classmethod
-    def parse(cls, text: str) -> UidSet:
-        """Read RFC 9051's ``sequence-set`` (``1:3,7``; no ``*``); raises ValueError."""
-        ranges = []
-        for part in text.split(",") if text else ():
-            first, _, last = part.partition(":")
-            ranges.append((int(first), int(last or first)))
-        return cls(ranges)
+    def collect(cls, ranges: Iterable[Range], most: int) -> UidSet:
+        """Build from ranges in any order, however many, and hold no more than `most` of them at once.
+
+        Raises TooManyRanges if they are more when they are joined.
+        """
+        held: list[Range] = []
+        ascending = True
+        for first, last in ranges:
+            if first > last:
+                first, last = last, first
+            if held:
+                before = held[-1]
+                if before[0] <= first <= before[1] + 1:
+                    held[-1] = (before[0], max(last, before[1]))
+                    continue
+                if first < before[0]:
+                    ascending = False
+                    if last >= before[0] - 1:
+                        held[-1] = (first, max(last, before[1]))
+                        continue
+            if len(held) >= most:
+                if not ascending:
+                    held, ascending = list(cls(held).ranges), True
+                if len(held) > most * 3 // 4:
+                    raise TooManyRanges(f"more than {most} ranges")
+            held.append((first, last))
+        return cls._made(held, _count(held)) if ascending else cls(held)
+
+    @classmethod
+    def parse(cls, text: str, most: int = 1_000_000, within: Range = (0, 2**63 - 1)) -> UidSet:
+        """Read RFC 9051's ``sequence-set`` (``1:3,7``; no ``*``), or what of it lies `within` a range.
+
+        Raises ValueError, and TooManyRanges, which is one, for more than `most` ranges.
+        """
+        pieces = (piece for part in slices(text, ",") for piece in part.split(",")) if text else ()
+        return cls.collect(_clipped(map(_range, pieces), *within), most)
 
     def __len__(self) -> int:
         return self._length
@@ -125,6 +169,8 @@ class UidSet:
 
     def union(self, other: UidSet) -> UidSet:
         """The members of either."""
+        if not self.ranges or not other.ranges:
+            return self if self.ranges else other
         return UidSet(self.ranges + other.ranges)
 
     def both(self, other: UidSet) -> UidSet:
@@ -157,6 +203,21 @@ class UidSet:
         return "{" + ",".join(f"[{a},{b}]" for a, b in self.ranges) + "}"
 
 
+def _range(text: str) -> Range:
+    first, _, last = text.partition(":")
+    uid = int(first)
+    # of a million single UIDs each is one object, not two
+    return uid, int(last) if last else uid
+
+
+def _clipped(ranges: Iterable[Range], lowest: int, highest: int) -> Iterator[Range]:
+    for first, last in ranges:
+        if first > last:
+            first, last = last, first
+        if last >= lowest and first <= highest:
+            yield max(lowest, first), min(highest, last)
+
+
 def _count(ranges: Iterable[Range]) -> int:
     return sum(last - first + 1 for first, last in ranges)
 
@@ -165,9 +226,13 @@ def _without(ranges: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
     kept: list[Range] = []
     ahead = iter(holes)
     hole = next(ahead, None)
-    for first, last in ranges:
+    for whole in ranges:
+        first, last = whole
         while hole and hole[1] < first:
             hole = next(ahead, None)
+        if not hole or hole[0] > last:
+            kept.append(whole)
+            continue
         while hole and hole[0] <= last:
             if hole[0] > first:
                 kept.append((first, hole[0] - 1))

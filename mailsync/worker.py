@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -241,6 +242,8 @@ class Worker:
                 turns.postpone(engine.conn, account_id, _BUSY_DELAY)
             if isinstance(error, LockHeld) or not isinstance(error, Busy | TurnOver | NotFound):
                 self._say_once(account_id, error)
+            # what the turn had in hand may be large, and is not needed while others have theirs
+            traceback.clear_frames(error.__traceback__)
             return error
         self._outage.turn_went_well(account_id, work.steps)
         self._last_failure.pop(account_id, None)

@@ -128,6 +128,8 @@ def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
     since = window.search_since(turn)
     # what arrives or goes while the server searches makes the two differ, once
     for _ in range(2):
+        # the first answer may be large, and goes before the second one comes
+        server = UidSet()
         server = turn.session.search(since=since)
         if since is not None or len(server) == turn.session.exists:
             return server, True

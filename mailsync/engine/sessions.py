@@ -81,6 +81,7 @@ class Sessions:
 
     def keep(self, loaded: LoadedTurn, session: Session) -> None:
         """Keep an idle session for the next turn; above ``IMAP_SESSION_CAP`` the oldest is closed."""
+        session.rest()
         if session.closed:
             return
         surplus = []

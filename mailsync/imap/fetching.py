@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
+from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, LARGEST_BATCH, weight
 from mailsync.imap.messages import Detail, build_message, build_state, extras, is_answer, items, uid_of
 from mailsync.imap.replies import error_for
 from mailsync.imap.tokenizer import Fields, is_fetch, parse_fetch
@@ -26,7 +27,8 @@ class Batch:
     """What became of one set of UIDs.
 
     ``messages`` holds those that were asked for and answered; ``unparsable`` says of a UID why its answer
-    could not be used; ``unanswered`` are the rest. ``bytes_in`` and ``seconds`` measure reading and parsing.
+    could not be used; ``unanswered`` are the rest. ``bytes_in`` and ``seconds`` measure reading and parsing,
+    ``weight`` estimates the bytes of memory that the answers take.
     """
 
     asked: UidSet
@@ -34,6 +36,7 @@ class Batch:
     unparsable: dict[int, str] = field(default_factory=dict)
     unanswered: UidSet = field(default_factory=UidSet)
     bytes_in: int = 0
+    weight: int = 0
     seconds: float = 0.0
 
 
@@ -139,7 +142,7 @@ class Fetcher:
         self, asked: UidSet, found: dict[int, Message], partial: dict[int, Fields], batch: Batch
     ) -> None:
         wire, detail = self._wire, self._detail
-        for parts in wire.answer():
+        for parts in wire.answer(len(asked), BYTES_OF_A_MESSAGE):
             if not is_fetch(parts):
                 wire.unasked(parts)
                 continue
@@ -152,15 +155,32 @@ class Fetcher:
                 batch.unparsable[uid] = cut
             elif uid in found:
                 found[uid] = _updated(found[uid], fields)
+                batch.weight += sum(map(len, parts))
+                self._bound(batch)
             elif is_answer(fields, detail):
-                self._build(uid, {**partial.pop(uid, {}), **fields}, found, batch)
+                answered = sum(map(len, parts))
+                self._build(uid, {**partial.pop(uid, {}), **fields}, found, batch, answered)
+                self._bound(batch)
             else:
                 # Flags that changed meanwhile, or an answer that comes in pieces.
                 partial[uid] = {**partial.get(uid, {}), **fields}
+                batch.weight += 512 + sum(map(len, parts))
+                self._bound(batch)
 
-    def _build(self, uid: int, fields: Fields, found: dict[int, Message], batch: Batch) -> None:
+    def _bound(self, batch: Batch) -> None:
+        """Refuse more than fits the memory for a batch; the engine asks for half as many then (SPEC §9.5)."""
+        if batch.weight > LARGEST_BATCH:
+            size, count = LARGEST_BATCH // 2**20, len(batch.asked)
+            raise self._wire.too_much(
+                f"{size} MiB of data on {count} {'messages' if count > 1 else 'message'}"
+            )
+
+    def _build(
+        self, uid: int, fields: Fields, found: dict[int, Message], batch: Batch, answered: int = 0
+    ) -> None:
         try:
             found[uid] = build_message(uid, fields, self._detail)
+            batch.weight += weight(found[uid], answered)
         except Exception as error:
             # Whatever a message holds, it never costs the others (SPEC §0.6); the engine asks for less of it.
             log.exception("A message cannot be parsed", extra={"action": "fetch", "uid": uid})

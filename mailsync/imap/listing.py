@@ -19,6 +19,8 @@ _ITEM = re.compile(rb"(?<![A-Za-z-])([A-Za-z-]++) ++(?:\(([^()]*+)\)|\"([^\"]*+)
 _EXTENDED = re.compile(rb"(?<! ) ++\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)\s*+\Z")
 
 BIGGEST = 2**63 - 1
+LONGEST_ITEMS = 4096
+"""Bytes of a row's attributes or items that are looked at."""
 LONGEST_NAME = 2000
 """Bytes of a mailbox name; Postgres cannot index much more, and no person has typed it."""
 
@@ -67,7 +69,7 @@ def _row(parts: list[bytes]) -> tuple[bytes, bytes | None, bytes] | None:
         delimiter = found[1][-1:] if found[1] else found[2]
         at = found.end()
     name = _name(parts, at, extended=True)
-    return (head[1], delimiter, name) if name and len(name) <= LONGEST_NAME else None
+    return (head[1][:LONGEST_ITEMS], delimiter, name) if name and len(name) <= LONGEST_NAME else None
 
 
 def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:
@@ -82,7 +84,7 @@ def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:
     name = _name(rest, head.end(), extended=False)
     if not name:
         return None
-    values = {key.upper(): a or b or c for key, a, b, c in _ITEM.findall(items[1])}
+    values = {key.upper(): a or b or c for key, a, b, c in _ITEM.findall(items[1], 0, LONGEST_ITEMS)}
     mailbox_id = values.get(b"MAILBOXID")
     return name, MailboxStatus(
         messages=number(values.get(b"MESSAGES")),

@@ -9,6 +9,8 @@ from mailsync.imap.replies import parse_completion
 from mailsync.imap.scanning import parse_vanished
 from mailsync.model import MailboxStatus
 
+_CODES = frozenset({"UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ", "NOMODSEQ", "MAILBOXID"})
+_LONGEST = 500
 _COUNT = re.compile(rb"\* (\d{1,18}) (EXISTS|EXPUNGE)\b", re.IGNORECASE)
 
 
@@ -45,8 +47,8 @@ class Mailbox:
             return
         if reply.code == "CLOSED":
             self.restart()
-        elif reply.code:
-            self._codes[reply.code] = reply.argument
+        elif reply.code in _CODES:
+            self._codes[reply.code] = reply.argument[:_LONGEST]
 
     def status(self) -> MailboxStatus:
         """Return what was said since :meth:`restart`."""

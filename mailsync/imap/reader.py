@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 
-from mailsync.errors import Transient
+from mailsync.errors import SentTooMuch, Transient
 from mailsync.imap.waiting import Patience
 
 CHUNK = 256 * 1024
@@ -14,6 +14,10 @@ LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192
 """Bytes of a line that says how things are: OK, NO, BAD, BYE, tagged or not, ``+``, and what is not known."""
 LONGEST_ROW = 64 * 1024
 """Bytes of a line that lists something small: LIST, STATUS, CAPABILITY, FLAGS."""
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes in answer to one command, beside what its messages may take; beyond is an attack or a fault."""
+MOST_LITERALS = 5000
+"""Literals of one response that are kept; an empty one takes a hundred bytes here, and seven of the line."""
 
 _LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
@@ -26,7 +30,8 @@ class Reader:
 
     ``limit`` bounds a literal and a line of data (FETCH, SEARCH, VANISHED), twice of it a whole response, in
     bytes; other lines have limits of their own. What goes beyond is read and thrown away, so that the session
-    stays in step, and named in :attr:`oversized`.
+    stays in step, and named in :attr:`oversized`. How much may come at all, whatever it is, is said by
+    :meth:`allow`.
     """
 
     def __init__(self, sock: socket.socket, patience: Patience, limit: int) -> None:
@@ -37,6 +42,12 @@ class Reader:
         self.oversized: str | None = None
         self._buffer = b""
         self._at = 0
+        self._allowed = self._ceiling = 0
+        self.allow(max(LONGEST_ANSWER, 4 * limit))
+
+    def allow(self, size: int) -> None:
+        """Let this many more bytes come; for the one after them, reading raises SentTooMuch."""
+        self._allowed, self._ceiling = size, self.bytes_in + size
 
     def response(self) -> list[bytes]:
         """Return the next response: text, literal, text, …, text; always an odd number of parts.
@@ -45,7 +56,7 @@ class Reader:
         ``[b"* 1 FETCH (BODY[] ", b"abc", b" FLAGS ())"]``.
 
         :attr:`oversized` then says what was cut from it, if anything. Raises Transient on EOF, reset,
-        silence or deadline.
+        silence or deadline, and SentTooMuch.
         """
         self.oversized = None
         buffer = self._buffer
@@ -63,9 +74,10 @@ class Reader:
 
     def _with_literals(self, line: bytes) -> list[bytes]:
         parts: list[bytes] = []
-        total = 0
+        total = literals = 0
         while True:
             total += len(line)
+            literals += 1
             marker = _LITERAL.search(line)
             if total > 2 * self.limit and parts:
                 self.oversized = self.oversized or f"a response of more than {2 * self.limit} bytes"
@@ -76,6 +88,10 @@ class Reader:
                 return parts
             size = int(marker[1])
             total += size
+            if literals > MOST_LITERALS:
+                self.oversized = self.oversized or f"a response of more than {MOST_LITERALS} literals"
+                if literals > 20 * MOST_LITERALS:
+                    raise self.too_much(f"{literals - 1:,} literals in one response")
             if self.oversized is None and size <= self.limit and total <= 2 * self.limit:
                 parts += line[: marker.start()], self._exactly(size)
             else:
@@ -167,7 +183,19 @@ class Reader:
                 if not chunk:
                     raise Transient("the server closed the connection")
                 self.bytes_in += len(chunk)
+                if self.bytes_in > self._ceiling:
+                    raise self.too_much(f"{self._allowed:,} bytes in one answer")
                 return chunk
+
+    def too_much(self, what: str) -> SentTooMuch:
+        """The error that says what the server sends more of than can have been asked for."""
+        name = self.patience.doing.rpartition(" ")[2]
+        return SentTooMuch(f"{name}: the server sends more than {what}")
+
+    def rest(self, most: int) -> bool:
+        """Keep no memory for bytes that were read; whether at most so many wait to be read."""
+        self._buffer, self._at = self._buffer[self._at :], 0
+        return len(self._buffer) <= most
 
     def peek(self) -> bytes | None:
         """Return what has come without being asked for, without waiting; None if the peer is gone.

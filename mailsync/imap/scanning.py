@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mailsync.errors import ProtocolError, Throttled, Transient
+from mailsync.imap.bounds import BYTES_OF_A_STATE, LARGEST_SCAN, MOST_RANGES
 from mailsync.imap.messages import build_state, quick_state, uid_of
 from mailsync.imap.replies import error_for
 from mailsync.imap.searching import BIGGEST
@@ -16,6 +17,8 @@ from mailsync.model import MessageState
 from mailsync.uids import Range, UidSet
 
 MOST_AT_ONCE = 5000
+MOST_UNASKED = 100_000
+"""Ranges of messages that vanished from the open mailbox while something else was asked for."""
 
 _VANISHED = re.compile(rb"\* VANISHED +(\(EARLIER\) +)?([0-9:,]+)", re.IGNORECASE)
 
@@ -28,41 +31,50 @@ class FlagChanges:
     vanished: UidSet = field(default_factory=UidSet)
 
 
-def parse_vanished(parts: list[bytes]) -> tuple[bool, UidSet] | None:
-    """Read ``* VANISHED (EARLIER) 3:5,9`` (RFC 7162 §3.2.10): whether earlier, and which; else None."""
+def parse_vanished(
+    parts: list[bytes], within: Range = (1, BIGGEST), most: int = MOST_UNASKED
+) -> tuple[bool, UidSet] | None:
+    """Read ``* VANISHED (EARLIER) 3:5,9`` (RFC 7162 §3.2.10): whether earlier, and which `within` a range.
+
+    Returns None for other responses, and for more than `most` ranges.
+    """
     found = _VANISHED.match(parts[0])
     if found is None:
         return None
     try:
-        uids = UidSet.parse(found[2].decode("ascii").strip(",")).between(1, BIGGEST)
+        uids = UidSet.parse(found[2].decode("ascii").strip(","), most, within)
     except ValueError:
         return None
     return bool(found[1]), uids
 
 
 def read_states(
-    wire: Wire, asked: UidSet, changes: FlagChanges | None = None
+    wire: Wire, asked: UidSet, expected: int, changes: FlagChanges | None = None
 ) -> Iterator[list[MessageState]]:
     """Yield what the FETCH in flight answers, in lists of at most 5,000; collect VANISHED in `changes`.
 
-    Raises the error of a completion other than OK, unless it is a NO after data.
+    `expected` is how many messages there can be. Raises the error of a completion other than OK, unless it is
+    a NO after data, and SentTooMuch.
     """
     states: dict[int, MessageState] = {}
     reader = wire.reader
-    gone: list[Range] = []
+    vanished: list[Range] = []
+    size = 0
     any_data = False
     everything = len(asked.ranges) == 1
     lowest, highest = asked.lowest, asked.highest
-    for parts in wire.answer():
+    for parts in wire.answer(expected, BYTES_OF_A_STATE):
         cut = reader.oversized
         state = quick_state(parts[0]) if len(parts) == 1 and cut is None else None
         if state is None:
             if not is_fetch(parts):
                 if cut is not None and _VANISHED.match(parts[0]):
                     raise ProtocolError(f"FETCH: the answer holds {cut}")
-                vanished = parse_vanished(parts)
-                if vanished and vanished[0] and changes is not None:
-                    gone += vanished[1].ranges
+                told = parse_vanished(parts, (lowest, highest), MOST_RANGES)
+                if told and told[0] and changes is not None:
+                    vanished += told[1].ranges
+                    if len(vanished) > MOST_RANGES:
+                        raise wire.too_much(f"{MOST_RANGES:,} ranges of vanished messages")
                 else:
                     wire.unasked(parts)
                 continue
@@ -73,13 +85,14 @@ def read_states(
         if uid < lowest or uid > highest or not (everything or uid in asked) or not uid:
             continue
         states[uid] = _merged(states[uid], state) if uid in states else state
-        if len(states) >= MOST_AT_ONCE:
+        size += len(parts[0])
+        if len(states) >= MOST_AT_ONCE or size > LARGEST_SCAN:
             any_data = True
             yield list(states.values())
-            states = {}
-    if gone and changes is not None:
+            states, size = {}, 0
+    if vanished and changes is not None:
         # All at once: each union takes time by what is there already.
-        changes.vanished = changes.vanished.union(UidSet(gone))
+        changes.vanished = changes.vanished.union(UidSet(vanished).both(asked))
     if wire.reply.status != "OK":
         error = error_for(wire.reply, "FETCH")
         used = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mailsync.uids import UidSet
+from mailsync.imap.bounds import MOST_RANGES
+from mailsync.uids import Range, UidSet, slices
 
 _SEARCH = re.compile(rb"\* SEARCH\b", re.IGNORECASE)
 _ESEARCH = re.compile(rb"\* ESEARCH\b", re.IGNORECASE)
@@ -20,18 +21,19 @@ def is_search(parts: list[bytes]) -> bool:
     return bool(_SEARCH.match(parts[0]) or _ESEARCH.match(parts[0]))
 
 
-def parse_search(parts: list[bytes]) -> UidSet | None:
+def parse_search(parts: list[bytes], most: int = MOST_RANGES, within: Range = (1, BIGGEST)) -> UidSet | None:
     """Read ``* SEARCH 2 3 6`` or ``* ESEARCH (TAG "a1") UID ALL 2:3,6``; None for other responses.
 
-    Commas between numbers are understood too, and UID 0, which no message has, is left out. Raises
-    ValueError for an ESEARCH set that is none.
+    Commas between numbers are understood too. UID 0, which no message has, and what is not `within` the range
+    that was asked for are left out. Raises
+    ValueError for an ESEARCH set that is none, and TooManyRanges, which is one, for more than `most` ranges.
     """
     text = parts[0]
     if _ESEARCH.match(text):
         found = _ALL.search(text)
-        uids = UidSet.parse(found[1].decode("ascii").strip(",")) if found else UidSet()
-        return uids.between(1, BIGGEST)
+        return UidSet.parse(found[1].decode("ascii").strip(","), most, within) if found else UidSet()
     if _SEARCH.match(text):
-        numbers = _NUMBER.findall(_MODSEQ.sub(b"", text))
-        return UidSet.of(uid for uid in map(int, numbers) if uid)
+        pieces = slices(_MODSEQ.sub(b"", text), b" ")
+        sets = (UidSet.of(map(int, _NUMBER.findall(piece))).between(*within) for piece in pieces)
+        return UidSet.collect((each for uids in sets for each in uids.ranges), most)
     return None

@@ -15,19 +15,24 @@ from typing import TypeVar
 
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring, day
+from mailsync.imap.bounds import MOST_RANGES
 from mailsync.imap.client import Client
 from mailsync.imap.fetching import LONGEST_SET, Batch, Fetcher
 from mailsync.imap.mailbox import Mailbox
 from mailsync.imap.messages import Detail
 from mailsync.imap.questions import ask_list, ask_list_status, ask_part, ask_search, ask_status
 from mailsync.imap.scanning import FlagChanges, read_states
+from mailsync.imap.searching import BIGGEST
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
-from mailsync.uids import UidSet
+from mailsync.uids import Range, UidSet
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_ARRIVALS = 10_000
+"""How many messages a folder may have gained since it said how many it has."""
 
 _SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 
@@ -100,6 +105,10 @@ class Session:
         self._wire.throttle = throttle
         self._wire.patience.on_wait = on_wait
         self._wire.patience.on_begin = on_begin
+
+    def rest(self) -> None:
+        """Hold next to no memory until the next turn; closes if the server has said much unasked."""
+        self._wire.rest()
 
     def alive(self) -> bool:
         """Whether the peer has neither closed the connection nor said BYE meanwhile; costs no command."""
@@ -217,19 +226,31 @@ class Session:
 
         ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
         Raises ProtocolError if the answer is missing though the folder holds messages: that is no proof
-        of their absence.
+        of their absence; also for far more than the folder holds.
         """
         window = b"SINCE " + day(since) if since else b""
         if uids is None:
-            return self._search(window or b"ALL")
+            return self._believable(self._search(window or b"ALL"))
         found = UidSet()
         for part in uids.to_commands(LONGEST_SET):
-            found = found.union(self._search((b"UID %s " % part.encode("ascii") + window).strip()))
-        return found.minus(found.minus(uids))
+            criteria = (b"UID %s " % part.encode("ascii") + window).strip()
+            found = found.union(self._search(criteria, (uids.lowest, uids.highest)))
+        return self._believable(found.both(uids) if len(uids.ranges) > 1 else found)
 
-    def _search(self, criteria: bytes) -> UidSet:
+    def _believable(self, found: UidSet) -> UidSet:
+        if self.exists and len(found) > 2 * self.exists + _ARRIVALS:
+            raise ProtocolError(
+                f"SEARCH: the answer names {len(found)} messages; the folder has {self.exists}"
+            )
+        return found
+
+    def _search(self, criteria: bytes, within: Range = (1, BIGGEST)) -> UidSet:
+        # no folder has more ranges than messages; what arrives or goes meanwhile is little
+        most = min(MOST_RANGES, 2 * self.exists + _ARRIVALS) if self.exists else MOST_RANGES
+
         def ask() -> UidSet | None:
-            return ask_search(self._wire, criteria, extended="ESEARCH" in self.capabilities)
+            extended = "ESEARCH" in self.capabilities
+            return ask_search(self._wire, criteria, extended=extended, within=within, most=most)
 
         found = self._unless_a_lie(ask, "ESEARCH")
         if found is None and self.exists:
@@ -273,10 +294,11 @@ class Session:
     def _states(
         self, uids: UidSet, items: bytes, modifier: list[bytes], changes: FlagChanges | None
     ) -> Iterator[list[MessageState]]:
+        expected = min(len(uids), 2 * self.exists + _ARRIVALS) if self.exists else len(uids)
         try:
             for part in uids.to_commands(LONGEST_SET):
                 self._wire.start("UID FETCH", part.encode("ascii"), items, *modifier)
-                yield from read_states(self._wire, uids, changes)
+                yield from read_states(self._wire, uids, expected, changes)
         except ProtocolError:
             if modifier and self._wire.reply.status == "BAD":
                 self._hide(frozenset({"QRESYNC"} if b"VANISHED" in modifier[0] else {"QRESYNC", "CONDSTORE"}))

@@ -10,6 +10,12 @@ Fields = dict[bytes, Value]
 UNREADABLE = b"\0unreadable"
 """The key under which the names of fields stand that were there but could not be read, space-separated."""
 
+KNOWN = frozenset(
+    b"UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ BODYSTRUCTURE BODY[] EMAILID THREADID"
+    b" X-GM-MSGID X-GM-THRID X-GM-LABELS".split()
+)
+"""The fields that are asked for; no other is kept."""
+
 MOST_UNREADABLE = 8
 """Places in a response at which reading is taken up again. Each may have looked at all the rest, in vain."""
 
@@ -42,8 +48,8 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
     b"BODY[]": b"…"}``: numbers and strings as their bytes, flat lists as what stands between the
     parentheses, nested ones as text, literal, text, …; sections of BODY without what they name; NIL as None.
 
-    A field that cannot be read is skipped up to the next that is known, and named under UNREADABLE. What
-    comes after :data:`MOST_UNREADABLE` of these is left unread.
+    Fields that nobody asks for are left out. A field that cannot be read is skipped up to the next that is
+    known, and named under UNREADABLE. What comes after :data:`MOST_UNREADABLE` of these is left unread.
     """
     fields: Fields = {}
     head = _HEAD.match(parts[0])
@@ -73,9 +79,11 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
             value: Value = item[group]
             if group == 5 and value in (b"NIL", b"nil"):
                 value = None
-            fields.setdefault(name, value)
+            if name in KNOWN:
+                fields.setdefault(name, value)
         elif at == len(text) and part < last:
-            fields.setdefault(name, parts[part + 1])
+            if name in KNOWN:
+                fields.setdefault(name, parts[part + 1])
             part += 2
             text, at = parts[part], 0
         else:
@@ -83,15 +91,18 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
             cheap = not careful and name == b"BODYSTRUCTURE" and name not in fields
             found = _complex(parts, part, at, cheap)
             if found is None:
-                fields[UNREADABLE] = b" ".join(filter(None, (_bytes(fields.get(UNREADABLE)), name)))
                 resumed += 1
+                before = _bytes(fields.get(UNREADABLE)).split()
+                if name in KNOWN and name not in before:
+                    fields[UNREADABLE] = b" ".join((*before, name))
                 part, text, at = _resume(parts, part, at)
                 if at < 0 or resumed > MOST_UNREADABLE:
                     return fields
             else:
                 value, part, at = found
                 text = parts[part]
-                fields.setdefault(name, value)
+                if name in KNOWN:
+                    fields.setdefault(name, value)
 
 
 def _bytes(value: Value) -> bytes:

@@ -15,13 +15,12 @@ import socket
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from mailsync.errors import CertificateRejected, ProtocolError, Throttled, Transient
+from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import LiteralArgument, astring
 from mailsync.imap.connecting import secure
-from mailsync.imap.reader import Reader
+from mailsync.imap.reader import LONGEST_ANSWER, Reader
 from mailsync.imap.replies import Completion, error_for, parse_completion
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
@@ -31,11 +30,13 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
     from mailsync.model import Endpoint
 
-LONGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes in answer to one command other than FETCH of many; what is longer is an attack or a fault."""
-MOST_TO_DRAIN = 64 * 1024 * 1024
+MOST_RESPONSES = 200_000
+"""Responses in one answer, beside those of its messages."""
+LONGEST_GREETING = 1024 * 1024
+LONGEST_WORDS = 16 * 1024
+"""Bytes of CAPABILITY, ID and ENABLED that are looked at."""
 SECONDS_TO_DRAIN = 2.0
-MOST_UNREAD = 1024 * 1024
+MOST_UNREAD = 64 * 1024
 """Bytes that a server may send to an idle session."""
 
 _BYE = re.compile(rb"(?:\A|\n)\* BYE\b", re.IGNORECASE)
@@ -63,6 +64,8 @@ class Wire(imaplib.IMAP4):
         self.patience = patience
         self.unasked: Callable[[list[bytes]], None] = _ignore
         self.reader = Reader(sock, patience, settings.imap_max_literal_bytes)
+        # a response of several literals has to fit whatever a literal may have
+        self._longest_answer = max(LONGEST_ANSWER, 4 * settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
         self.closed = False
         self.mask = mask
@@ -85,6 +88,7 @@ class Wire(imaplib.IMAP4):
         """Read the greeting, ``* OK …`` or ``* PREAUTH …``; no command is sent yet."""
         self._prefix = b"M%05d." % secrets.randbelow(100_000)
         with self._trusted():
+            self.reader.allow(LONGEST_GREETING)
             line = self.reader.response()[0]
             reply = parse_completion(line[2:], self.mask) if line.startswith(b"* ") else None
             if reply is None or reply.status in ("NO", "BAD"):
@@ -114,8 +118,8 @@ class Wire(imaplib.IMAP4):
         with self._trusted():
             self.patience.begin(name)
         self.untagged_responses.clear()
-        for parts in self.answer(LONGEST_ANSWER):
-            word, _, rest = parts[0][2:].partition(b" ")
+        for parts in self.answer():
+            word, _, rest = parts[0][2 : LONGEST_WORDS + 2].partition(b" ")
             if word.upper() in _SMALL and len(self.untagged_responses) < len(_SMALL):
                 self.untagged_responses[word.decode("ascii").upper()] = [rest]
             else:
@@ -138,7 +142,7 @@ class Wire(imaplib.IMAP4):
         return "OK", [reply.text]
 
     def _volunteered(self, parts: list[bytes]) -> bool:
-        word, _, rest = parts[0][2:].partition(b" ")
+        word, _, rest = parts[0][2 : LONGEST_WORDS + 2].partition(b" ")
         if word.upper() == b"CAPABILITY":
             self.untagged_responses["CAPABILITY"] = [rest]
         return word.upper() == b"CAPABILITY"
@@ -192,7 +196,7 @@ class Wire(imaplib.IMAP4):
         is sent.
         """
         self.start(name, *args)
-        for parts in self.answer(LONGEST_ANSWER):
+        for parts in self.answer():
             if claim is None or not claim(parts):
                 self.unasked(parts)
         if check and self.reply.status != "OK":
@@ -205,6 +209,7 @@ class Wire(imaplib.IMAP4):
         An answer that is still in flight is read and forgotten first.
         """
         tag = self._new_tag()
+        self.reader.allow(self._longest_answer)
         with self._trusted():
             self.patience.begin(name)
             line = b"%s %s" % (tag, name.encode("ascii"))
@@ -224,6 +229,7 @@ class Wire(imaplib.IMAP4):
     def _sent(self, tag: bytes, name: str) -> None:
         plain = name.rpartition(" ")[2].upper()
         self.commands[plain] += 1
+        self.patience.doing = name
         self._in_flight.append((tag, plain))
 
     def _may_continue(self, tag: bytes) -> bool:
@@ -254,31 +260,33 @@ class Wire(imaplib.IMAP4):
 
     # -- answers -----------------------------------------------------------------------------------
 
-    def answer(self, limit: float = inf) -> Iterator[list[bytes]]:
+    def answer(self, messages: int = 0, each: int = 0) -> Iterator[list[bytes]]:
         """Yield the untagged responses up to the completion of the oldest command in flight.
 
-        An answer of more than `limit` bytes closes the connection and raises ProtocolError. The completion
-        is then in :attr:`reply`; NO and BAD are not raised here. A generator that is left early leaves the
-        rest of the answer to :meth:`drain`.
+        `messages` is how many were asked for, `each` the bytes that one of them may take on average; what is
+        far longer closes the connection and raises SentTooMuch. The completion is in :attr:`reply`
+        at the end; NO and BAD are not raised here. A generator that is left early leaves the rest of the
+        answer to :meth:`drain`.
         """
         tag, name = self._in_flight[0]
         mark = tag + b" "
-        reader = self.reader
-        response = reader.response
-        end = reader.bytes_in + limit
+        response = self.reader.response
+        self.reader.allow(self._longest_answer + messages * each)
+        left = MOST_RESPONSES + 4 * messages
         while self._refused is None:
             try:
                 parts = response()
                 head = parts[0]
                 if head.startswith(mark):
                     break
+                left -= 1
+                if left < 0:
+                    raise self.too_much(f"{MOST_RESPONSES + 4 * messages:,} responses")
                 if not head.startswith(b"* "):
                     self._strange(head)
                     continue
                 if head[2:5].upper() == b"BYE":
                     self._watch(parts)
-                if reader.bytes_in > end:
-                    raise ProtocolError(f"{name}: the answer does not end")
             except BaseException:
                 self.shutdown()
                 raise
@@ -292,6 +300,12 @@ class Wire(imaplib.IMAP4):
         self.reply = reply
         if self._in_flight:
             self._in_flight.popleft()
+
+    def too_much(self, what: str) -> SentTooMuch:
+        """Close the connection; returns the error that says what the server sends more of than asked for."""
+        name = self._in_flight[0][1] if self._in_flight else "connection"
+        self.shutdown()
+        return SentTooMuch(f"{name}: the server sends more than {what}")
 
     def _watch(self, parts: list[bytes]) -> None:
         reply = parse_completion(parts[0][2:], self.mask)
@@ -317,8 +331,13 @@ class Wire(imaplib.IMAP4):
             self.patience.deadline(SECONDS_TO_DRAIN),
         ):
             while self._in_flight:
-                for parts in self.answer(MOST_TO_DRAIN):
+                for parts in self.answer():
                     self.unasked(parts)
+
+    def rest(self) -> None:
+        """Keep next to no memory until the next command; closes if the server has said much unasked."""
+        if not self.closed and not self.reader.rest(MOST_UNREAD):
+            self.shutdown()
 
     def alive(self) -> bool:
         """Whether the peer has neither closed the connection nor said BYE; costs no command."""

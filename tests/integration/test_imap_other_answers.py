@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from mailsync.errors import FolderError, ProtocolError
+from mailsync.errors import FolderError, ProtocolError, SentTooMuch
 from mailsync.imap import Session
 from mailsync.model import MailboxStatus
 from mailsync.uids import UidSet
@@ -79,7 +79,8 @@ def test_an_esearch_answer_that_is_none_is_refused(scripted: ScriptedServer, ses
 
 
 def test_a_search_of_a_million_uids_is_read(scripted: ScriptedServer, user: Account) -> None:
-    line = b"* SEARCH " + b" ".join(b"%d" % uid for uid in range(1, 2_000_000, 2)) + b"\r\n"
+    line = b"* SEARCH " + b" ".join(b"%d" % uid for uid in range(1, 1_250_000) if uid % 5) + b"\r\n"
+    scripted.on("EXAMINE", lambda request: request.default().replace(b"* 5 EXISTS", b"* 1000000 EXISTS"))
     with connect(scripted, user, hidden=frozenset({"ESEARCH"})) as session:
         session.examine(b"INBOX")
         scripted.on("UID SEARCH", lambda request: line + request.tagged(b"OK done"), times=1)
@@ -219,7 +220,10 @@ def test_an_answer_without_end_is_not_read_for_ever(scripted: ScriptedServer, se
             request.send(line * 16)
 
     scripted.on("LIST", flood)
-    with pytest.raises(ProtocolError, match="does not end"), session.deadline(120):
+    with (
+        pytest.raises(ProtocolError, match="LIST: the server sends more than 67,108,864 bytes"),
+        session.deadline(120),
+    ):
         session.list_folders()
     assert session.closed
 
@@ -227,13 +231,13 @@ def test_an_answer_without_end_is_not_read_for_ever(scripted: ScriptedServer, se
 def test_flag_scans_survive_what_is_in_between(scripted: ScriptedServer, session: Session) -> None:
     strange = (
         b'* 6 EXISTS\r\n* 1 FETCH (FLAGS (\\Deleted))\r\n* 1 FETCH (FLAGS (\\Flagged "odd key") UID 1)\r\n'
-        b"* 9 FETCH (UID 99 FLAGS ())\r\n* VANISHED 4\r\n* VANISHED (EARLIER) 7:9\r\n"
+        b"* 9 FETCH (UID 99 FLAGS ())\r\n* VANISHED 4\r\n* VANISHED (EARLIER) 5:4294967295\r\n"
     )
     scripted.inject("UID FETCH", strange)
     changes = session.fetch_flags(FIVE, changed_since=1, vanished=True)
     states = [state for chunk in changes.states for state in chunk]
     assert [(state.uid, state.flags) for state in states] == [(n, ("\\Seen",)) for n in range(1, 6)]
-    assert str(changes.vanished) == "7:9"
+    assert str(changes.vanished) == "5"
     assert session.exists == 5
 
 
@@ -281,3 +285,29 @@ def test_a_part_that_is_not_answered_is_a_protocol_error(scripted: ScriptedServe
     with pytest.raises(ProtocolError):
         session.fetch_part(1, "", 0, 10)
     assert session.fetch_part(1, "HEADER", 0, 10) == mail.message(1)[:10]
+
+
+def test_a_status_that_nobody_asked_for_is_dropped(scripted: ScriptedServer, session: Session) -> None:
+    scripted.inject("LIST", b"".join(b"* STATUS f%d (MESSAGES 1)\r\n" % n for n in range(100)), times=None)
+    assert set(session.list_status().statuses) == {b"INBOX"}
+    scripted.inject("STATUS", b"".join(b"* STATUS f%d (MESSAGES 1)\r\n" % n for n in range(100)), times=1)
+    assert session.status(b"INBOX").messages == 5
+
+
+def test_more_folders_than_there_can_be_close_the_session(scripted: ScriptedServer, session: Session) -> None:
+    scripted.inject("LIST", b"".join(b'* LIST () "/" f%d\r\n' % n for n in range(60_000)), times=None)
+    with pytest.raises(SentTooMuch, match="LIST: the server sends more than 50,000 folders"):
+        session.list_folders()
+    assert session.closed
+
+
+def test_a_search_of_more_messages_than_there_are_is_not_believed(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    scripted.on(
+        "UID SEARCH", lambda request: b"* ESEARCH UID ALL 1:4294967295\r\n" + request.tagged(b"OK done")
+    )
+    with pytest.raises(ProtocolError, match="SEARCH: the answer names 4294967295 messages; the folder has 5"):
+        session.search()
+    assert not session.closed
+    assert session.search(uids=UidSet([(2, 3)])) == UidSet([(2, 3)])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsync.uids import UidSet
+from mailsync.uids import TooManyRanges, UidSet
 
 members = st.frozensets(st.integers(1, 60))
 
@@ -102,3 +104,32 @@ def test_what_is_no_set_is_refused(text: str) -> None:
 def test_the_literal_of_postgres() -> None:
     assert UidSet.parse("1:3,7").to_multirange() == "{[1,3],[7,7]}"
     assert repr(UidSet.parse("1:3,7")) == "UidSet.parse('1:3,7')"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "joined"),
+    [
+        ([(n, n) for n in range(1, 1000)], "1:999"),
+        ([(n, n) for n in range(999, 0, -1)], "1:999"),
+        ([(1, 3), (5, 4294967295)], "1:3,5:4294967295"),
+        ([(9, 7), (1, 1), (8, 12)], "1,7:12"),
+        ([(1, 1), (5, 5), (1, 6)], "1:6"),
+        ([(n * 7 % 1000, n * 7 % 1000) for n in range(1000)], "0:999"),
+        ([], ""),
+    ],
+)
+def test_ranges_are_collected_in_any_order(ranges: list[tuple[int, int]], joined: str) -> None:
+    assert UidSet.collect(ranges, 500) == UidSet.parse(joined) == UidSet(ranges)
+
+
+def test_no_more_ranges_are_held_than_may_be() -> None:
+    def without_end() -> Iterator[tuple[int, int]]:
+        for n in count(1, 2):
+            assert n < 10_000, "it does not stop"
+            yield n, n
+
+    with pytest.raises(TooManyRanges):
+        UidSet.collect(without_end(), 1000)
+    with pytest.raises(TooManyRanges):
+        UidSet.parse(",".join(str(n) for n in range(1, 5000, 2)), 1000)
+    assert len(UidSet.parse(",".join(str(n) for n in range(1, 1001)), 10)) == 1000

@@ -1,0 +1,31 @@
+"""How much one answer may hold: more than any mailbox says, and far less than a process has."""
+
+from __future__ import annotations
+
+from mailsync.model import Message
+
+MOST_FOLDERS = 50_000
+LONGEST_LIST = 8 * 1024 * 1024
+"""Bytes of the names in one list of folders."""
+MOST_RANGES = 500_000
+"""Ranges of UIDs in one answer; contiguous UIDs are one range, whatever their number."""
+LARGEST_BATCH = 32 * 1024 * 1024
+"""Bytes of memory that the messages of one batch may take; larger batches are asked for by halves."""
+LARGEST_SCAN = 4 * 1024 * 1024
+"""Bytes of flags that are kept before they are handed on."""
+BYTES_OF_A_MESSAGE = 64 * 1024
+"""What a message takes of an answer, on average over a batch; one alone may have much more."""
+BYTES_OF_A_STATE = 512
+
+_LONGEST_LOOKED_AT = 1536 * 1024
+"""Of headers and structure; what a longer answer holds beyond is cut."""
+
+
+def weight(message: Message, answered: int) -> int:
+    """Estimate the bytes of memory of a message whose answer had so many bytes."""
+    h = message.headers
+    pieces = len(h.to_emails) + len(h.cc_emails) + len(h.bcc_emails) + len(h.reply_to_emails)
+    pieces += len(h.reference_ids) + len(message.flags or ()) + len(message.labels or ())
+    # a text takes 50 bytes beside its characters; an attachment has a row's JSON and several texts
+    texts = 2 * min(answered, _LONGEST_LOOKED_AT) + len(message.mime_structure or "")
+    return 2048 + texts + 150 * pieces + 600 * len(message.attachments)
