@@ -21,12 +21,16 @@ class BoundedCache(dict[K, V]):
         self.limit = limit
         self.size = 0
 
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self.size = 0
+
     def remember(self, key: K, value: V, size: int) -> None:
         """Keep `value`; `size` is what key and value take, in bytes. A very large one is not kept."""
         if size > self.limit // _LARGEST_SHARE:
             return
         if self.size + size > self.limit:
             self.clear()
-            self.size = 0
         self.size += size
         self[key] = value

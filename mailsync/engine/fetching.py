@@ -16,6 +16,7 @@ from mailsync.engine import rescue
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.imap import Batch
+from mailsync.imap.bounds import largest_batch
 from mailsync.model import FolderState, Message
 from mailsync.store import attempts
 from mailsync.store.attempts import OpenAttempt
@@ -146,6 +147,8 @@ def _careful_size(batch: UidSet, suspects: list[OpenAttempt], size: int) -> int:
 def _adapt(turn: Turn, batch: Batch) -> None:
     if batch.seconds > 0 and batch.messages:
         fits = int(len(batch.messages) / batch.seconds * _BATCH_SECONDS)
+        # well below what ends the session
+        fits = min(fits, len(batch.messages) * largest_batch(len(batch.asked)) // max(1, 2 * batch.weight))
         turn.batch_size = max(min(_SMALLEST, turn.settings.fetch_batch), min(fits, turn.settings.fetch_batch))
 
 

@@ -17,9 +17,11 @@ from mailsync.errors import (
     LockLost,
     MailsyncError,
     ProtocolError,
+    SentTooMuch,
     Transient,
 )
 from mailsync.imap import Detail
+from mailsync.imap.bounds import LARGEST_BATCH, weight
 from mailsync.model import FolderState, Headers, Message
 from mailsync.store import attempts
 from mailsync.uids import UidSet
@@ -43,8 +45,10 @@ def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message
         return [], UidSet()
     alive = turn.session.search(uids=uids)
     found: list[Message] = []
+    size = 0
     for batch in turn.session.fetch_messages([alive] if alive else [], prefetch=False):
         found += batch.messages
+        size += batch.weight
     left = []
     for uid in alive.minus(UidSet.of(m.uid for m in found)):
         message = _ask_alone(turn, folder, uid)
@@ -52,6 +56,13 @@ def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message
             left.append(uid)
         else:
             found.append(message)
+            size += weight(message, len(repr(message)))
+            if size > 2 * LARGEST_BATCH:
+                # as a batch that is too large: the next turn asks for half as many
+                turn.session.close()
+                raise SentTooMuch(
+                    f"FETCH: the server sends more than {size // 2**20} MiB of data on {len(found)} messages"
+                )
         turn.alive()
     return found, UidSet.of(left)
 

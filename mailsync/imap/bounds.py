@@ -10,7 +10,7 @@ LONGEST_LIST = 8 * 1024 * 1024
 MOST_RANGES = 500_000
 """Ranges of UIDs in one answer; contiguous UIDs are one range, whatever their number."""
 LARGEST_BATCH = 32 * 1024 * 1024
-"""Bytes of memory that the messages of one batch may take; larger batches are asked for by halves."""
+"""Bytes of memory that the messages of one batch may take; a batch with more is asked for by halves."""
 LARGEST_SCAN = 4 * 1024 * 1024
 """Bytes of flags that are kept before they are handed on."""
 BYTES_OF_A_MESSAGE = 64 * 1024
@@ -19,6 +19,11 @@ BYTES_OF_A_STATE = 512
 
 _LONGEST_LOOKED_AT = 1536 * 1024
 """Of headers and structure; what a longer answer holds beyond is cut."""
+
+
+def largest_batch(messages: int) -> int:
+    """The bytes of memory that so many messages may take; FETCH_BATCH may ask for very many."""
+    return max(LARGEST_BATCH, 32 * 1024 * messages)
 
 
 def weight(message: Message, answered: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
-from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, LARGEST_BATCH, weight
+from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, largest_batch, weight
 from mailsync.imap.messages import Detail, build_message, build_state, extras, is_answer, items, uid_of
 from mailsync.imap.replies import error_for
 from mailsync.imap.tokenizer import Fields, is_fetch, parse_fetch
@@ -169,10 +169,11 @@ class Fetcher:
 
     def _bound(self, batch: Batch) -> None:
         """Refuse more than fits the memory for a batch; the engine asks for half as many then (SPEC §9.5)."""
-        if batch.weight > LARGEST_BATCH:
-            size, count = LARGEST_BATCH // 2**20, len(batch.asked)
+        count = len(batch.asked)
+        most = largest_batch(count)
+        if batch.weight > most:
             raise self._wire.too_much(
-                f"{size} MiB of data on {count} {'messages' if count > 1 else 'message'}"
+                f"{most // 2**20} MiB of data on {count} {'messages' if count > 1 else 'message'}"
             )
 
     def _build(
