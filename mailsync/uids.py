@@ -15,11 +15,19 @@ class TooManyRanges(ValueError):
 
 
 def slices(text: AnyStr, separator: AnyStr, size: int = 64 * 1024) -> Iterator[AnyStr]:
-    """Cut a long text at separators; to split all of it at once would take ten times its length."""
+    """Cut a long text at separators; to split all of it at once would take ten times its length.
+
+    Where none comes for long, it is cut anywhere: that is no set of numbers.
+    """
     at = 0
-    while (end := text.find(separator, at + size)) >= 0:
-        yield text[at:end]
-        at = end + len(separator)
+    while len(text) - at > 2 * size:
+        end = text.find(separator, at + size, at + 2 * size)
+        if end < 0:
+            yield text[at : at + 2 * size]
+            at += 2 * size
+        else:
+            yield text[at:end]
+            at = end + len(separator)
     yield text[at:]
 
 

@@ -19,7 +19,7 @@ from mailsync.imap.connecting import trust
 from mailsync.imap.replies import error_for
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.imap.wire import Wire
+from mailsync.imap.wire import LONGEST_WORDS, Wire
 from mailsync.logs import Mask
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         """Keep the capabilities of ``OK [CAPABILITY …]`` or ``* CAPABILITY …``; those of before are void."""
         said = self.wire.untagged_responses.pop("CAPABILITY", None)
         if self.wire.reply.code == "CAPABILITY":
-            self._cached_capabilities = self._normalise_capabilites(self.wire.reply.argument)
+            self._cached_capabilities = self._normalise_capabilites(self.wire.reply.argument[:LONGEST_WORDS])
         else:
             self._cached_capabilities = self._normalise_capabilites(said[0]) if said else None
 

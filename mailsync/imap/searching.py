@@ -25,15 +25,15 @@ def parse_search(parts: list[bytes], most: int = MOST_RANGES, within: Range = (1
     """Read ``* SEARCH 2 3 6`` or ``* ESEARCH (TAG "a1") UID ALL 2:3,6``; None for other responses.
 
     Commas between numbers are understood too. UID 0, which no message has, and what is not `within` the range
-    that was asked for are left out. Raises
-    ValueError for an ESEARCH set that is none, and TooManyRanges, which is one, for more than `most` ranges.
+    that was asked for are left out. Raises ValueError for an ESEARCH set that is none, and TooManyRanges, a
+    ValueError too, for more than `most` ranges.
     """
     text = parts[0]
     if _ESEARCH.match(text):
         found = _ALL.search(text)
         return UidSet.parse(found[1].decode("ascii").strip(","), most, within) if found else UidSet()
     if _SEARCH.match(text):
-        pieces = slices(_MODSEQ.sub(b"", text), b" ")
+        pieces = slices(_MODSEQ.sub(b"", text).replace(b",", b" "), b" ")
         sets = (UidSet.of(map(int, _NUMBER.findall(piece))).between(*within) for piece in pieces)
         return UidSet.collect((each for uids in sets for each in uids.ranges), most)
     return None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsync.uids import TooManyRanges, UidSet
+from mailsync.uids import TooManyRanges, UidSet, slices
 
 members = st.frozensets(st.integers(1, 60))
 
@@ -120,6 +120,15 @@ def test_the_literal_of_postgres() -> None:
 )
 def test_ranges_are_collected_in_any_order(ranges: list[tuple[int, int]], joined: str) -> None:
     assert UidSet.collect(ranges, 500) == UidSet.parse(joined) == UidSet(ranges)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", ",".join("1234"), "12," * 30 + "1", "1" * 50, "1," + "2" * 40 + ",3"]
+)
+def test_a_text_is_cut_at_separators(text: str) -> None:
+    pieces = list(slices(text, ",", 5))
+    assert all(len(piece) <= 10 for piece in pieces)
+    assert "".join(pieces).replace(",", "") == text.replace(",", "")
 
 
 def test_no_more_ranges_are_held_than_may_be() -> None:
