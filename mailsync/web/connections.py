@@ -228,7 +228,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             # from the largest crowd, so that clients of another kind do not suffer from it
             crowd: Any = max(self._heads, self.keepalived_conns, self._closing, key=len)
             if len(crowd) <= self.cfg.threads:
-                break  # those who wait for a thread are too many: new ones wait to be accepted
+                break  # most of them wait for a thread: the next one waits to be accepted
             conn = next(iter(crowd))
             crowd.popleft() if crowd is self.keepalived_conns else crowd.pop(conn)
             self._drop(conn)

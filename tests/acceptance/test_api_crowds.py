@@ -44,6 +44,21 @@ def test_nobody_waits_for_a_crowd(start_api: StartApi, shape: str) -> None:
     assert "Traceback" not in api.process.output
 
 
+@pytest.mark.long
+def test_a_crowd_that_is_late_all_at_once_holds_up_neither_others_nor_the_end(start_api: StartApi) -> None:
+    api = start_api(WEB_CONCURRENCY="1")
+    with crowd(api.port, SHAPES["half a request line"]):
+        watch = Stopwatch()
+        while watch.clock < 15:
+            assert slowest(lambda: is_alive(api), 5) < 1
+        assert api.process.output.count("Refused 408") > 500
+        began = Stopwatch()
+        api.process.terminate()
+        assert api.process.wait() == 0
+        assert began.stop() < 6
+    assert "Traceback" not in api.process.output
+
+
 def test_nobody_waits_where_files_are_few(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     (worker,) = gunicorn_workers(api)
