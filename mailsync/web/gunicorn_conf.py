@@ -51,15 +51,15 @@ timeout = 60
 graceful_timeout = 8
 # longer than proxies keep idle connections, so that they never send into one that is being closed
 keepalive = 75
-# Each connection is a file descriptor, and others are for the database, mail servers and files. Before there are
-# so many connections, mailsync.web.connections closes those that have waited the longest for their client.
+# Each connection is a file descriptor, and others are for the database, mail servers and files. Before there
+# are so many connections, mailsync.web.connections closes those that have waited longest for their client.
 _files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 worker_connections = 1000 if _files == resource.RLIM_INFINITY else max(100, min(1000, _files - 200))
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
-# A header whose name holds an underscore is dropped, also from a proxy: gunicorn's default takes SCRIPT_NAME and
-# PATH_INFO from each client on this host.
+# A header whose name holds an underscore is dropped, also from a proxy: by default gunicorn takes SCRIPT_NAME
+# and PATH_INFO from each client on this host.
 forwarder_headers = ""
 header_map = "drop"
 # The parser that we test. By default gunicorn takes another one wherever that is installed.
