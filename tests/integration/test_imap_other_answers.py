@@ -260,6 +260,27 @@ def test_a_hundred_thousand_flags_pass_through_in_small_lists(
     assert peak < 15_000_000 + len(lines)  # the server's own answer, made in this process, is in it
 
 
+def test_flags_that_were_cut_are_not_known(scripted: ScriptedServer, session: Session) -> None:
+    long = b"* 2 FETCH (UID 2 FLAGS (" + b"a" * 40_000 + b" " + b"b" * 40_000 + b"))\r\n"
+    scripted.on("UID FETCH", lambda request: long + request.tagged(b"OK done"))
+    changes = session.fetch_flags(FIVE)
+    assert [(state.uid, state.flags) for chunk in changes.states for state in chunk] == [(2, None)]
+
+
+def test_deletions_that_were_cut_are_refused(scripted: ScriptedServer, session: Session) -> None:
+    long = b"* VANISHED (EARLIER) " + b"1,3," * 30_000 + b"5\r\n"
+    scripted.on("UID FETCH", lambda request: long + request.tagged(b"OK done"))
+    changes = session.fetch_flags(FIVE, changed_since=1, vanished=True)
+    with pytest.raises(ProtocolError, match="a line of more than 65536 bytes"):
+        list(changes.states)
+    assert not changes.vanished
+
+
+def test_a_status_that_was_cut_does_not_spoil_a_search(scripted: ScriptedServer, session: Session) -> None:
+    scripted.inject("UID SEARCH", b"* OK " + b"a" * 100_000 + b"\r\n* OK [ALERT] (MESSAGES 1)\r\n")
+    assert str(session.search()) == "1:5"
+
+
 def test_changedsince_that_is_a_lie_is_hidden(scripted: ScriptedServer, session: Session) -> None:
     scripted.on("UID FETCH", b"BAD no", times=2)
     with pytest.raises(ProtocolError):
