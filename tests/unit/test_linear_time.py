@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from tests.unit.growing import discovery
 from tests.unit.growing.clients import CLIENTS
 from tests.unit.growing.entries import MARKS, Reads
+from tests.unit.growing.fetch_answers import FETCH_ANSWERS
 from tests.unit.growing.mail_servers import MAIL_SERVERS
 from tests.unit.growing.measuring import Worst, growth
 from tests.unit.growing.messages import MESSAGES
 
-TABLE = [*MAIL_SERVERS, *MESSAGES, *CLIENTS]
+TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS]
 
 # modules that read nothing of a stranger's, by their last names
 TRUSTED = {
