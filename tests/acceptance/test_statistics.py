@@ -30,6 +30,11 @@ def test_after_a_first_sync_the_planner_knows_the_tables(
     )
     worker.wait_for(lambda: value(database, analysed) == 3)
     assert value(database, "select reltuples from pg_class where oid = 'messages'::regclass") >= 500
-    said = [record for record in worker.records() if record.get("action") == "analyze"]
-    assert len([record for record in said if record["table"] == "messages"]) == 1
+
+    def said() -> list[dict[str, Any]]:
+        return [r for r in worker.records() if r.get("action") == "analyze" and r["table"] == "messages"]
+
+    # the statistics are there before the worker says so
+    worker.wait_for(said)
+    assert len(said()) == 1
     assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]
