@@ -61,9 +61,11 @@ def _refuse_foreign(path: Path, status: os.stat_result) -> None:
     """Raise ConfigError for a file that another user owns or can write, with the command that changes it."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    name, user = shlex.quote(str(path)), user_name(os.geteuid())
+    name = shlex.quote(str(path))
     if status.st_uid not in (os.geteuid(), 0):
         owner = user_name(status.st_uid)
+        # a number, for a user without a name
+        user = user_name(os.geteuid()).rpartition(" ")[2]
         raise ConfigError(
             f"{path}: not read, because it belongs to {owner}; run this as {owner},"
             f" or if you trust what is in it: chown {user} {name}"
