@@ -49,7 +49,7 @@ class Server:
         self.socket = runtime / "socket" if user.is_other else runtime
         self.url = f"postgresql://postgres@/postgres?host={quote(str(self.socket))}"
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_taken = False
+        self._has_room = self._is_taken = False
 
     def start(self, *, is_shared: bool) -> None:
         """Start it, unless it runs; `is_shared` says whether other processes use it.
@@ -58,6 +58,7 @@ class Server:
         """
         try:
             self._make_room()
+            self._has_room = True
             self._take_data(is_shared=is_shared)
             self._is_taken = True
             until = time.monotonic() + _START_WITHIN
@@ -73,12 +74,11 @@ class Server:
             raise _failed(str(error)) from error
 
     def stop(self) -> None:
-        """Stop it, if it runs, and remove what it needed to run; nothing if it was not ours to start."""
-        if not self._is_taken:
-            return
-        self._end()
+        """Stop it, if it runs, and remove what it needed to run; what was not ours to use stays as it is."""
+        if self._is_taken:
+            self._end()
         # within the directory it stays, as the data does; elsewhere one would be left for each directory
-        if self.runtime.parent != self.directory:
+        if self._has_room and self.runtime.parent != self.directory:
             shutil.rmtree(self.runtime, ignore_errors=True)
 
     # -- before the start ------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ def test_data_that_is_half_made_or_of_another_release_is_refused_and_stays(tmp_p
     with pytest.raises(ConfigError, match="is not whole"), embedded_postgres(tmp_path / "home"):
         pass
     assert (tmp_path / "home" / "postgres" / "base").exists()
+    runtime = runtime_directory(tmp_path / "home")
+    assert runtime.parent == tmp_path / "home" or not runtime.exists()
 
 
 def test_what_a_killed_start_left_is_made_again(tmp_path: Path) -> None:
