@@ -68,11 +68,12 @@ def safe_name(filename: str | None, otherwise: str) -> str:
     either end. `otherwise` is the name if nothing is left; the ending outlives a cut.
     """
     seen = "".join(
-        " " if c.isspace() else "" if unicodedata.category(c)[0] == "C" else c
-        # composing takes more than linear time
-        for c in unicodedata.normalize("NFC", (filename or "")[:_LOOKED_AT])
-    )
-    name = _ODD.sub("_", seen).strip(" .")
+        " " if c.isspace() else "" if unicodedata.category(c)[0] == "C" else c for c in filename or ""
+    ).strip(" .")
+    if len(seen) > _LOOKED_AT + _LONGEST:
+        # composing takes more than linear time; begin and ending are all that outlives the cut below
+        seen = seen[:_LOOKED_AT] + seen[-_LONGEST:]
+    name = _ODD.sub("_", unicodedata.normalize("NFC", seen)).strip(" .")
     name = name if name.strip("_ .") else otherwise
     stem, dot, ending = name.rpartition(".")
     if len(name.encode()) <= _LONGEST:

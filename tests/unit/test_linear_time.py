@@ -28,6 +28,8 @@ TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS]
 TRUSTED = {
     "adding": "the command line",
     "catalogue": "our own statements",
+    "embedded": "a path of our own",
+    "embedded_server": "the words of our own Postgres",
     "openapi": "our own routes",
     "openapi_answers": "our own routes",
     "postgres_url": "the settings",

@@ -19,7 +19,7 @@ from mailsync.imap.address import check_endpoint
 from mailsync.logs import JsonLines, TextLines, redact, redact_beginning
 from mailsync.model import Endpoint
 from mailsync.providers import normalise_email, provider_at, provider_for
-from mailsync.web import bodies, create_app
+from mailsync.web import bodies, connections, create_app
 from mailsync.web.cursors import Cursors
 from mailsync.web.fields import _read_flag, _read_when, _read_whole, _text, read_moment
 from tests.unit.growing.entries import Reads, as_distinct, as_text, as_utf8, reads
@@ -109,6 +109,14 @@ def _given(text: str) -> None:
 
 
 CLIENTS: list[Reads] = [
+    reads(
+        "end of a head",
+        lambda raw: connections._END_OF_HEAD.search(raw),
+        (b"", b"a"),
+        (b"", b"\r"),
+        (b"", b"\r\na"),
+        (b"", b"\n\r"),
+    ),
     reads(
         "redaction",
         as_text(redact),
