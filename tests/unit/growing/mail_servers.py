@@ -11,6 +11,7 @@ from mailsync.folders import assign_roles, inbox_alias
 from mailsync.imap import wire
 from mailsync.imap.arguments import astring
 from mailsync.imap.listing import (
+    LONGEST_NAME,
     is_list,
     listed_name,
     number,
@@ -72,7 +73,9 @@ def _lines(raw: bytes) -> None:
 
 
 def _folders(raw: bytes) -> None:
-    rows = [ListedFolder(name, name.decode("latin-1"), "/", frozenset()) for name in raw.split(b"\n")]
+    # a longer name is dropped with its row
+    names = [name[:LONGEST_NAME] for name in raw.split(b"\n")]
+    rows = [ListedFolder(name, name.decode("latin-1"), "/", frozenset()) for name in names]
     assign_roles(rows)
     inbox_alias(rows)
 
