@@ -69,7 +69,7 @@ with abandoned as (
            a.currently_syncing and a.turn_kind is not null
                and a.last_sync_started_at is distinct from %(survived)s::timestamptz as is_lost,
            a.turn_progressed
-               and a.heartbeat_at > clock_timestamp() - make_interval(secs => %(silent_for)s) as is_killed,
+               and a.heartbeat_at > clock_timestamp() - pg_catalog.make_interval(secs => %(silent_for)s) as is_killed,
            least(%(burst)s, coalesce(a.throttle_tokens, %(burst)s)
                + greatest(0, extract(epoch from clock_timestamp() - a.throttle_at)::float8) * %(refill)s::float8) as tokens
     from accounts a where a.id = %(account_id)s
@@ -81,7 +81,7 @@ with abandoned as (
         turn_kind = %(kind)s, turn_step = null, turn_progressed = false,
         lost_turns = case when not before.is_lost then a.lost_turns
                           when before.is_killed then a.lost_turns - before.lost_kind
-                          else a.lost_turns || jsonb_build_object(
+                          else a.lost_turns || pg_catalog.jsonb_build_object(
                                    before.lost_kind, coalesce((a.lost_turns ->> before.lost_kind)::integer, 0) + 1) end
     from before
     where a.id = before.id
