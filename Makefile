@@ -22,7 +22,7 @@ dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own
 test: $(STAMP) programs ## the tests, against real servers; all but the long ones
 	@$(PYTEST) -m "not long"
 
-long: $(STAMP) programs ## the tests that take a quarter of a minute or more
+long: $(STAMP) programs ## the tests that take ten seconds or more
 	@$(PYTEST) -m long
 
 torture: $(STAMP) programs ## some minutes of random mail clients against the mirror (ARGS="--seed 7")

@@ -255,6 +255,7 @@ def spool_directory(tmp_path: Path) -> Iterator[Path]:
     assert not list(directory.iterdir())
 
 
+@pytest.mark.long
 def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
     letterbox: Letterbox, serve: Serve, spool_directory: Path
 ) -> None:

@@ -37,6 +37,7 @@ def slow_subjects(database_url: str) -> int:
     return account
 
 
+@pytest.mark.long
 def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
     start_api: StartApi, slow_subjects: int, database: psycopg.Connection[Any]
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
     assert database.execute(backends).fetchall() == before
 
 
+@pytest.mark.long
 def test_slow_searches_leave_connections_to_all_others(start_api: StartApi, slow_subjects: int) -> None:
     api = start_api(IMAP_ENCRYPTION_KEY=KEY, WEB_CONCURRENCY="1")
     path = f"/v1/accounts/{slow_subjects}/messages"

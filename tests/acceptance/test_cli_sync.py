@@ -184,6 +184,7 @@ def test_a_server_without_extensions_is_synced_to_the_end_too(
     assert versions(database) == before
 
 
+@pytest.mark.long
 def test_a_busy_account_is_waited_for_and_then_left_with_code_3(
     mailsync: Mailsync, scripted: ScriptedServer, database: psycopg.Connection[Any]
 ) -> None:
@@ -239,6 +240,7 @@ def test_an_interrupted_sync_commits_ends_in_order_and_goes_on_later(
     assert mailsync("verify", EMAIL).returncode == 0
 
 
+@pytest.mark.long
 def test_a_sync_waits_for_the_throttle_without_the_lock(
     mailsync: Mailsync, scripted: ScriptedServer, database: psycopg.Connection[Any]
 ) -> None:

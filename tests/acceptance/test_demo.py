@@ -64,6 +64,7 @@ def test_the_demo_shows_a_mailbox_become_rows_and_cleans_up(
         database.execute(statement)  # type: ignore[call-overload]
 
 
+@pytest.mark.long
 def test_the_demo_goes_on_serving_until_ctrl_c(stranger: Mailsync) -> None:
     running = stranger.start("demo", "--serve", PORT=str(run_directory.free_port()))
     running.wait_for("[worker] ✓ Ready -> ")
@@ -76,6 +77,7 @@ def test_the_demo_goes_on_serving_until_ctrl_c(stranger: Mailsync) -> None:
     assert left_behind(stranger) == []
 
 
+@pytest.mark.long
 def test_no_process_of_the_demo_has_a_secret_that_it_does_not_use(stranger: Mailsync) -> None:
     secrets = {"IMAP_PASSWORD": planted.keep("a-password-that-nobody-needs"), "API_TOKEN": API_TOKEN}
     running = stranger.start("demo", "--serve", PORT=str(run_directory.free_port()), **secrets)

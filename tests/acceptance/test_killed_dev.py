@@ -41,6 +41,7 @@ def test_services_end_when_the_command_that_runs_them_is_killed(mailsync: Mailsy
     assert again.wait() == 0
 
 
+@pytest.mark.long
 def test_the_postgres_of_a_killed_dev_is_ended_by_the_last_that_uses_it(
     mailsync: Mailsync, made: Path
 ) -> None:

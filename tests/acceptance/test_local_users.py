@@ -111,6 +111,7 @@ def test_dev_of_root_opens_no_directory_and_lets_nobody_in(mailsync: Mailsync, p
     assert not runtime_directory(made).exists()
 
 
+@pytest.mark.long
 def test_the_demo_of_root_opens_no_directory_and_lets_nobody_in(mailsync: Mailsync, project: Path) -> None:
     looked_at = (project, _programs(), HOME.parent)
     before = modes(*looked_at)
@@ -143,6 +144,7 @@ def test_a_package_that_only_root_reaches_is_copied_and_stays_closed(
     assert not runtime.exists()
 
 
+@pytest.mark.long
 def test_two_of_root_in_different_directories_have_a_server_each(mailsync: Mailsync, project: Path) -> None:
     first = dev(mailsync)
     other = project.parent / "other"
@@ -156,6 +158,7 @@ def test_two_of_root_in_different_directories_have_a_server_each(mailsync: Mails
     end(second)
 
 
+@pytest.mark.long
 def test_a_killed_dev_and_its_killed_server_are_in_nobodys_way(mailsync: Mailsync, project: Path) -> None:
     running = dev(mailsync)
     server = postmaster(project / ".mailsync")

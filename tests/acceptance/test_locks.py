@@ -25,6 +25,7 @@ Database = psycopg.Connection[Any]
 StartWorker = Callable[..., Running]
 
 
+@pytest.mark.long
 def test_two_workers_and_a_command_never_hold_two_conversations_with_one_account(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:

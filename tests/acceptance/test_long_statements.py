@@ -62,6 +62,7 @@ def account(mailsync: Mailsync, scripted: ScriptedServer, database: Database) ->
     return account
 
 
+@pytest.mark.long
 def test_one_that_takes_too_long_costs_its_own_account_the_turn_and_nobody_else_anything(
     account: int, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:

@@ -147,6 +147,7 @@ def test_the_listener_answers_only_what_it_is_there_for(
         each.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nX-A: "])
 def test_neither_a_scrape_nor_the_worker_waits_for_a_crowd(
     scripted: ScriptedServer, mailsync: Mailsync, database: Database, start_worker: StartWorker, said: bytes

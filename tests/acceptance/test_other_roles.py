@@ -88,6 +88,7 @@ def test_what_a_role_makes_in_public_is_neither_called_nor_read(
     assert "an overload" not in api.process.output
 
 
+@pytest.mark.long
 def test_a_role_that_holds_an_accounts_lock_is_named_everywhere(
     mailsync: Mailsync, dovecot: Dovecot, database: Database, start_api: StartApi, joe: Role
 ) -> None:

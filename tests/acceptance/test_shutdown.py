@@ -197,6 +197,7 @@ def notify_socket(tmp_path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
+@pytest.mark.long
 def test_systemd_hears_that_it_is_ready_lives_waits_and_stops(
     mailsync: Mailsync,
     scripted: ScriptedServer,

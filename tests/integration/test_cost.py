@@ -120,6 +120,7 @@ def test_one_new_message_costs_a_handful_of_commands_and_statements(
 # -- flags ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_ten_flag_changes_among_100_000_cost_as_many_statements_as_a_thousand(
     database_url: str, scripted: ScriptedServer
 ) -> None:

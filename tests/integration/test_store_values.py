@@ -95,6 +95,7 @@ MESSAGES = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @FIXED
 @given(batch=st.lists(MESSAGES, min_size=1, max_size=20))
 def test_what_goes_in_comes_back(conn: Connection, folder: FolderState, batch: list[Message]) -> None:
