@@ -52,7 +52,7 @@ TRUSTED_FUNCTIONS = {
 # for their secrets' sake: these search what `keep_secret` was given
 TRUSTED_CALLS = {"logs": "secrets of our own"}
 
-LARGE = 4 * 1024 * 1024
+LARGE = 1024 * 1024
 
 
 @pytest.mark.parametrize("entry", TABLE, ids=str)
@@ -67,7 +67,7 @@ def test_the_worst_texts_take_linear_time(entry: Reads) -> None:
 def test_the_worst_texts_take_linear_time_where_they_are_very_long(entry: Reads) -> None:
     # what copies the rest again and again is fast enough to hide in a short text
     for worst in entry.worst:
-        found = growth(entry.read, worst, least=0.05, largest=LARGE)
+        found = growth(entry.read, worst, least=0.01, largest=LARGE)
         assert found.is_linear, f"{entry}: {worst}: {found}"
 
 
@@ -98,7 +98,7 @@ def test_random_texts_take_linear_time(entry: Reads) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("entry", TABLE, ids=str)
 def test_many_random_texts_take_linear_time(entry: Reads) -> None:
-    _try_random(entry, 100)
+    _try_random(entry, 20)
 
 
 # -- nothing is missing ---------------------------------------------------------------------------------
