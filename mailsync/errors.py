@@ -2,7 +2,7 @@
 
 Each class says in ``code`` what stands in ``sync_runs.error_code`` and in the API's problem documents,
 and in ``exit_code`` how a command that fails with it ends. The text of an error is meant for a person:
-one line that names the thing, without secrets (see :func:`mailsync.logs.redact`).
+one line that names the thing, without secrets (see :func:`mailsync.redaction.redact`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import time
 
 from mailsync import systemd
 from mailsync.errors import MailsyncError
-from mailsync.logs import redact
+from mailsync.redaction import redact
 
 log = logging.getLogger(__name__)
 

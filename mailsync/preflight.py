@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, KeyMismatch, MailsyncError, SchemaDegraded, SchemaError
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import accounts, crypto, db, locks, schema, schema_diff, transport
 from mailsync.store.db import Connection
 

@@ -18,7 +18,7 @@ from typing import Any
 from mailsync import metrics
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, MailsyncError
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import db
 from mailsync.store import metrics as figures
 

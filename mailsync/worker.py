@@ -34,8 +34,8 @@ from mailsync.errors import (
     SchemaError,
     TurnOver,
 )
-from mailsync.logs import redact
 from mailsync.outage import Outage
+from mailsync.redaction import redact
 from mailsync.stopping import Stopping
 from mailsync.store import db, turns, waking
 from mailsync.watchdog import Watchdog

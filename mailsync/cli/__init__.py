@@ -155,7 +155,7 @@ def _unexpected(error: Exception) -> int:
 
 def _fail(text: str, code: int) -> int:
     from mailsync.cli.texts import printable
-    from mailsync.logs import redact
+    from mailsync.redaction import redact
 
     with contextlib.suppress(OSError):
         click.echo(f"mailsync: {printable(redact(' '.join(text.split())))}", err=True)

@@ -15,8 +15,8 @@ from mailsync.engine import changing, enrolment
 from mailsync.engine.enrolment import AccountRequest, Added
 from mailsync.errors import InvalidInput
 from mailsync.imap.address import SECURITIES
-from mailsync.logs import keep_secret
 from mailsync.providers import normalise_email
+from mailsync.redaction import keep_secret
 from mailsync.store import db
 
 

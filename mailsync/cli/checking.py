@@ -15,8 +15,8 @@ from mailsync.cli.ground import email_argument, emit, json_option, say
 from mailsync.cli.showing import state
 from mailsync.cli.texts import ago, due, many, moment, printable, screen, span, table, wrap
 from mailsync.errors import NotFound
-from mailsync.logs import redact
 from mailsync.model import FolderState
+from mailsync.redaction import redact
 from mailsync.store import accounts, folders
 from mailsync.store.accounts import AccountStatus, LockHolder
 from mailsync.store.inspection import AccountDetails, details, last_failure

@@ -13,8 +13,8 @@ from mailsync.config import Settings
 from mailsync.engine import administration
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.folders import TOO_MANY, count_note, percent
-from mailsync.logs import redact
 from mailsync.model import FolderState
+from mailsync.redaction import redact
 from mailsync.store import folders, turns
 from mailsync.store.db import Connection
 

@@ -19,6 +19,7 @@ from mailsync.config import Settings, read_environment
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.providers import normalise_email
+from mailsync.redaction import redact
 from mailsync.store import accounts, db
 from mailsync.store.cancelling import Canceller
 from mailsync.store.db import Connection
@@ -199,4 +200,4 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    return value if value is None or isinstance(value, bool | int | float) else logs.redact(str(value))
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))

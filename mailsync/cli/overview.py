@@ -22,7 +22,7 @@ from mailsync.cli.showing import NO_ACCOUNT, message, state
 from mailsync.cli.texts import cut, fit, many, moment, printable, screen, span, table
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, InvalidInput, LockLost
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import accounts, turns
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection, is_broken

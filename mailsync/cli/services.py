@@ -15,6 +15,7 @@ from mailsync.cli.ground import environment, required
 from mailsync.cli.supervising import end_with_parent
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable, MailsyncError
+from mailsync.redaction import redact
 from mailsync.store import db
 from mailsync.store.db import Connection
 
@@ -46,7 +47,7 @@ def worker(once: bool) -> None:
         _print("worker", f"✓ Ready -> Poll loop running ({settings.sync_interval:g}s interval)")
 
     def unreached(error: MailsyncError) -> None:
-        _print("worker", f"✗ Database: {logs.redact(str(error))}")
+        _print("worker", f"✗ Database: {redact(str(error))}")
 
     # a pass from cron is over before anybody looks, and may run beside a worker that has the port
     with listening(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
@@ -84,7 +85,7 @@ def check_at_start(settings: Settings) -> None:
         with closing(db.connect(settings, "preflight")) as conn:
             check(conn, settings, "api")
     except DatabaseUnavailable as error:
-        _print("api", f"✗ Database: {logs.redact(str(error))}")
+        _print("api", f"✗ Database: {redact(str(error))}")
 
 
 def check(conn: Connection, settings: Settings, service: str) -> None:

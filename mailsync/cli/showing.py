@@ -7,7 +7,7 @@ import click
 from mailsync.cli import ground
 from mailsync.cli.ground import emit, json_option, say
 from mailsync.cli.texts import printable, screen, table
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import accounts
 from mailsync.store.accounts import AccountStatus
 

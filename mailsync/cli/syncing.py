@@ -19,7 +19,7 @@ from mailsync.engine.sessions import Sessions
 from mailsync.engine.turn import StopSignal
 from mailsync.engine.work import Engine
 from mailsync.errors import PoisonousServer, Stopped
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import accounts, db, folders
 from mailsync.store.db import Connection
 

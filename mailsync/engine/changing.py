@@ -28,8 +28,8 @@ from mailsync.engine.enrolment import (
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.throttle import refill
-from mailsync.logs import kept_secret
 from mailsync.model import Endpoint
+from mailsync.redaction import kept_secret
 from mailsync.store import account_settings, accounts, bodies, turns
 from mailsync.store.account_settings import AccountSettings
 from mailsync.store.db import Connection, transaction

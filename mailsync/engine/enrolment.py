@@ -19,9 +19,9 @@ from mailsync.engine.connection_test import Tested, try_connection
 from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.address import resolve
-from mailsync.logs import kept_secret
 from mailsync.model import Endpoint
 from mailsync.providers import Provider, normalise_email, provider_at, provider_for
+from mailsync.redaction import kept_secret
 from mailsync.store import accounts
 from mailsync.store.accounts import NewAccount
 from mailsync.store.db import Connection

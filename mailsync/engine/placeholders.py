@@ -13,8 +13,8 @@ from mailsync.engine import rescue, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError, Transient
-from mailsync.logs import redact
 from mailsync.model import FolderState
+from mailsync.redaction import redact
 from mailsync.store import attempts, retention
 from mailsync.store.attempts import WITHOUT_CONTENT, Retry
 from mailsync.uids import UidSet

@@ -15,7 +15,7 @@ from functools import partial
 from mailsync.engine.statistics import Statistics
 from mailsync.engine.work import Engine
 from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import accounts, db, retention
 from mailsync.store.locks import account_lock
 

@@ -12,7 +12,7 @@ from collections import deque
 
 from mailsync.engine.work import Engine
 from mailsync.errors import MailsyncError
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import db, statistics
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from mailsync.imap.replies import error_for
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
 from mailsync.imap.wire import LONGEST_WORDS, Wire
-from mailsync.logs import Mask
+from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
     from mailsync.config import Settings

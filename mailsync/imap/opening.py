@@ -15,7 +15,7 @@ from mailsync.imap.connecting import connect, secure
 from mailsync.imap.session import Session
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.logs import kept_secret, masking
+from mailsync.redaction import kept_secret, masking
 
 if TYPE_CHECKING:
     from mailsync.config import Settings

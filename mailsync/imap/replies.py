@@ -17,7 +17,7 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.logs import Mask, masking
+from mailsync.redaction import Mask, masking
 
 _CREDENTIALS = masking("")
 

@@ -24,7 +24,7 @@ from mailsync.imap.reader import LONGEST_ANSWER, Reader
 from mailsync.imap.replies import Completion, error_for, parse_completion
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
-from mailsync.logs import Mask
+from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
     from mailsync.config import Settings

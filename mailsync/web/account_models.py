@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 from mailsync.engine.administration import LONGEST_REASON
 from mailsync.engine.enrolment import LONGEST, LONGEST_NAME
 from mailsync.errors import InvalidInput
-from mailsync.logs import mask_credentials
 from mailsync.providers import normalise_email
+from mailsync.redaction import mask_credentials
 from mailsync.web.fields import Answer, Body, Moment, Paged, Text, Timestamp
 
 State = Literal["initial_sync", "healthy", "degraded", "broken", "paused"]

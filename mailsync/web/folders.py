@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 from mailsync.engine import administration
 from mailsync.errors import NotFound
 from mailsync.folders import percent
-from mailsync.logs import mask_credentials
 from mailsync.model import FolderState
+from mailsync.redaction import mask_credentials
 from mailsync.store import folders, reading
 from mailsync.store.db import Connection
 from mailsync.web.cursors import Cursors

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, abort, current_app, g, request
 
-from mailsync.logs import redact_beginning
+from mailsync.redaction import redact_beginning
 from mailsync.web.problems import problem
 
 log = logging.getLogger(__name__)

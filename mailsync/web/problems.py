@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync import errors
-from mailsync.logs import mask_credentials
+from mailsync.redaction import mask_credentials
 from mailsync.web.fields import MAX_ID, Answer
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def _of_ours(error: errors.MailsyncError) -> Response:
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None
-    # never through logs.redact: a client may have chosen these words, or own the server that did
+    # never through redact(): a client may have chosen these words, or own the server that did
     detail = mask_credentials(str(error))
     found = [FieldError(detail=detail, pointer=f"#/{field}")] if field else None
     return problem(status, error.code, detail, headers=headers, step=error.step, found=found)

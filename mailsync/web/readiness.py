@@ -9,7 +9,7 @@ import time
 
 from mailsync.config import Settings
 from mailsync.errors import MailsyncError, SchemaError
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from mailsync.store import locks, metrics, schema
 from mailsync.store.db import Connection
 from mailsync.store.pool import Pool

@@ -11,7 +11,7 @@ from typing import Any
 from gunicorn.http import errors  # type: ignore[import-untyped]
 from werkzeug.http import HTTP_STATUS_CODES
 
-from mailsync.logs import redact_beginning
+from mailsync.redaction import redact_beginning
 from mailsync.store.cancelling import Canceller
 from mailsync.web.connections import HEAD, PatientWorker
 from mailsync.web.problems import MEDIA, Problem

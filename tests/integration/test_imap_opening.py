@@ -21,7 +21,7 @@ from mailsync.errors import (
     Transient,
 )
 from mailsync.imap import Throttle
-from mailsync.logs import redact
+from mailsync.redaction import redact
 from tests.integration.imap_sessions import connect
 from tests.servers import mail, run_directory
 from tests.servers.certificates import Authority

@@ -28,6 +28,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "env_file",
             "config",
             "logs",
+            "redaction",
             "systemd",
             "unprintable",
             "core_dumps",

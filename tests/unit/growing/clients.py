@@ -10,15 +10,15 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from mailsync import logs
 from mailsync.cli.texts import printable, wrap
 from mailsync.config import Settings
 from mailsync.engine import enrolment
 from mailsync.errors import MailsyncError
 from mailsync.imap.address import check_endpoint
-from mailsync.logs import JsonLines, TextLines, redact, redact_beginning
+from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
 from mailsync.providers import normalise_email, provider_at, provider_for
+from mailsync.redaction import kept_secret, redact, redact_beginning
 from mailsync.web import bodies, connections, create_app
 from mailsync.web.cursors import Cursors
 from mailsync.web.fields import _read_flag, _read_when, _read_whole, _text, read_moment
@@ -90,7 +90,7 @@ def _log_line(formatter: logging.Formatter) -> Any:
 
 
 def _masked(text: str) -> None:
-    with logs.kept_secret("aaaaaaab"), logs.kept_secret("a a"), logs.kept_secret("x"):
+    with kept_secret("aaaaaaab"), kept_secret("a a"), kept_secret("x"):
         redact(text)
         redact_beginning(text, 300)
 

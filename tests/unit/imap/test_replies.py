@@ -15,7 +15,7 @@ from mailsync.errors import (
     Transient,
 )
 from mailsync.imap.replies import LONGEST_QUOTE, Completion, error_for, hint, parse_completion
-from mailsync.logs import keep_secret, masking
+from mailsync.redaction import keep_secret, masking
 
 A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError
 

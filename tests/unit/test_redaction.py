@@ -1,0 +1,195 @@
+"""Secrets are masked in whatever form and place they come by, and nothing else is."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from mailsync import redaction
+from mailsync.redaction import keep_secret, kept_secret, redact, redact_beginning
+
+SECRETS = [
+    "p\"a\\ss'wörd §1",
+    "hunter2!",
+    "a b&c=d/e?f#g",
+    "ключ-от-почты",
+    "tab\tand\x7f",
+    "~~~???>>>",
+    "Zx9",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_is_redacted_in_every_form_in_which_it_may_come_by(secret: str) -> None:
+    keep_secret(secret)
+    raw = secret.encode()
+    imap_quoted = secret.replace("\\", "\\\\").replace('"', '\\"')
+    forms = [
+        secret, quote(secret), quote(secret, safe=""), quote_plus(secret), imap_quoted, raw.hex(),
+        json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1],
+        repr(raw)[2:-1], base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode(),
+    ]  # fmt: skip
+    for form in forms:
+        text = redact(f"before {form} after")
+        assert form not in text, form
+        assert text.startswith("before ***"), text
+        assert text.endswith("after"), text
+
+
+@pytest.mark.parametrize("user", ["", "a", "ab", "abc", "abcd@example.org"])
+def test_a_password_inside_of_sasl_plain_is_redacted(user: str) -> None:
+    secret = "correct horse battery"
+    keep_secret(secret)
+    line = base64.b64encode(f"\0{user}\0{secret}".encode()).decode()
+    hidden = redact(f"sent {line}")
+    assert "***" in hidden
+    assert base64.b64encode(secret.encode()).decode()[4:-4] not in hidden
+
+
+def test_a_very_short_secret_is_redacted_alone_and_leaves_words_readable() -> None:
+    keep_secret("q7")
+    assert redact("q7 in q7x and (q7), aq7") == "*** in q7x and (***), aq7"
+
+
+def test_secrets_that_contain_each_other_are_redacted_whole() -> None:
+    keep_secret("open-sesame")
+    keep_secret("open-sesame-and-close")
+    assert redact("open-sesame-and-close open-sesame") == "*** ***"
+
+
+def test_an_empty_secret_hides_nothing() -> None:
+    keep_secret("")
+    assert redact("plain text") == "plain text"
+
+
+def test_what_is_tried_is_secret_only_meanwhile_and_an_error_takes_none_of_it_along() -> None:
+    tried = "Tried-and-rejected"
+    cause = OSError(f"cause {tried}")
+    with pytest.raises(ValueError, match=r"^the server says \*\*\*$") as raised, kept_secret(tried):
+        assert redact(f"now {tried}") == "now ***"
+        raise ValueError(f"the server says {tried}") from cause
+    assert "rejected" not in f"{raised.value!r} {cause!r}"
+    assert redact(f"later {tried}") == f"later {tried}"
+
+
+def test_a_secret_that_several_keep_is_forgotten_with_the_last_of_them() -> None:
+    with kept_secret("tried-by-two"):
+        with kept_secret("tried-by-two"), kept_secret("q8"):
+            assert redact("tried-by-two q8") == "*** ***"
+        assert redact("tried-by-two q8") == "*** q8"
+    assert redact("tried-by-two") == "tried-by-two"
+    keep_secret("tried-and-stored")
+    with kept_secret("tried-and-stored"):
+        pass
+    assert redact("tried-and-stored") == "***"
+
+
+def test_a_form_that_two_secrets_share_stays_until_both_are_gone() -> None:
+    with kept_secret("a shared form"):
+        with kept_secret("a%20shared%20form"):
+            assert redact("a%20shared%20form") == "***"
+        assert redact("a%20shared%20form") == "***"
+    assert redact("a%20shared%20form") == "a%20shared%20form"
+
+
+def _sizes() -> tuple[int, int, int]:
+    """How much the process keeps of all secrets that it knows."""
+    known = redaction._secrets
+    return len(known._users), len(known._by_head), len(known._short)
+
+
+def test_secrets_of_many_threads_come_and_go_without_a_trace() -> None:
+    before = _sizes()
+    seen = []
+
+    def try_some(thread: int) -> None:
+        for number in range(100):
+            with kept_secret(f"common-{number % 3}"), kept_secret(f"pass-{thread}-{number}"):
+                seen.append(redact(f"common-{number % 3} pass-{thread}-{number}"))
+
+    threads = [threading.Thread(target=try_some, args=(thread,)) for thread in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert seen == ["*** ***"] * 400
+    assert (
+        len(redaction._secrets._users),
+        len(redaction._secrets._by_head),
+        len(redaction._secrets._short),
+    ) == before
+    assert not redaction._secrets._leaving
+
+
+def test_thousands_of_secrets_are_found_and_leave_nothing_behind() -> None:
+    known = redaction._Secrets()
+    words = [f"{number * 7919:05x}-{number:x}-secret" for number in range(5000)]
+    for word in words:
+        known.add(word)
+    assert known.mask(f"a {words[5]} b {words[-5]} c") == "a *** b *** c"
+    for word in words:
+        known.remove(word)
+    assert not known._by_head
+    assert not known._users
+    assert not known._keepers
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://bob:pw@host:5432/db?x=1", "postgresql://***@host:5432/db?x=1"),
+        ("see imaps://me@x:p/w@host.", "see imaps://***@host."),
+        ("A1 LOGIN bob pw123", "A1 LOGIN ***"),
+        ('A1 LOGIN "bob" "p w\\"1"', "A1 LOGIN ***"),
+        ('b\'A1 LOGIN "bob" "pw"\'', "b'A1 LOGIN ***'"),
+        ("A1 AUTHENTICATE PLAIN AGJvYgBwdw==", "A1 AUTHENTICATE PLAIN ***"),
+        ("NO [AUTHENTICATIONFAILED] LOGIN failed for bob", "NO [AUTHENTICATIONFAILED] LOGIN failed for bob"),
+        ("http://localhost:3000/health", "http://localhost:3000/health"),
+        ("give postgresql://user:password@host/db", "give postgresql://user:password@host/db"),
+    ],
+)
+def test_credentials_are_redacted_by_their_place_too(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+SECRET = 'pa55-Wört "q\\uote 0123456789'
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SECRET,
+        "imap://anna:0123456789abcdef0123456789@mail.example.org/",
+        'LOGIN anna "0123456789abcdef0123456789"',
+        "LOGIN anna 0123456789abcdef0123456789",
+        'AUTHENTICATE PLAIN "0123456789abcdef0123456789"',
+        "AUTHENTICATE PLAIN 0123456789abcdef0123456789",
+    ],
+)
+def test_a_secret_at_the_edge_of_what_is_looked_at_is_never_half_shown(shown: str) -> None:
+    with kept_secret(SECRET), kept_secret("x"):
+        for filler, step in (("a", 3), ("x ", 17)):
+            for before in range(0, 900, step):
+                text = (filler * before)[:before] + " " + shown + " b" * 2000
+                found, is_whole = redact_beginning(text, 100)
+                assert len(found) <= 100
+                assert not is_whole
+                assert not any(part in found for part in ("pa5", "012", "0123", "a55"))
+
+
+@pytest.mark.parametrize("secret", [SECRET, "z" * 500])
+def test_secrets_that_are_masked_pull_none_into_view(secret: str) -> None:
+    with kept_secret(secret):
+        for before in range(0, 600, 13):
+            found, _ = redact_beginning("a" * before + f" {secret}" * 1000, 300)
+            assert not any(part in found for part in ("pa5", "zz"))
+
+
+def test_the_beginning_of_a_short_text_is_all_of_it() -> None:
+    assert redact_beginning("imap://anna:secret@example.org", 100) == ("imap://***@example.org", True)
+    assert redact_beginning("a" * 101, 100) == ("a" * 100, False)
+    assert redact_beginning("a" * 100_000, 100) == ("a" * 100, False)
