@@ -20,7 +20,7 @@ from mailsync.errors import ConfigError
 from mailsync.values import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
-"""Variables that hold secrets: no process gets one that it has no use for."""
+"""Variables that hold secrets: no process gets one that it does not use."""
 
 _SCHEMA = values.text(
     r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
@@ -168,7 +168,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
 def read_environment(path: Path | None = None) -> dict[str, str]:
     """The process's environment, with what the file ``path`` adds to it; the environment wins.
 
-    The file (``.env``) holds lines ``NAME=value``; one that is not there adds nothing. Raises ConfigError,
+    The file (``.env``) holds lines ``NAME=value``; a missing file adds nothing. Raises ConfigError,
     also for a file that another user could have written.
     """
     return (read_env_file(path) if path else {}) | dict(os.environ)

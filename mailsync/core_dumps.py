@@ -10,14 +10,14 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid() -> None:
-    """Never let this process, and what it forks, be written to a core file or be read by its own user.
+    """Keep the memory of this process and its forks out of core files, and from its user's other processes.
 
-    On Linux the kernel refuses ptrace and ``/proc/PID/mem``, ``environ`` and ``fd`` to everybody but root
-    as well; what the process executes is as any other. Elsewhere the limit of core files becomes 0, which
-    programs inherit.
+    On Linux the kernel then refuses ptrace and ``/proc/PID/mem``, ``environ`` and ``fd`` to everybody but
+    root; programs that the process executes do not inherit this. Elsewhere the limit of core files becomes 0,
+    which programs do inherit.
     """
     if not _undumpable():
-        # a limit does not hold where the kernel pipes core dumps to a program, so it is the second choice
+        # the second choice: a kernel that pipes core dumps to a program ignores the limit
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

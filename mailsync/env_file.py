@@ -13,10 +13,10 @@ from mailsync.errors import ConfigError
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables in the file's lines ``NAME=value``; a file that is not there has none.
+    """The variables in the file's lines ``NAME=value``; a missing file has none.
 
     The file has to belong to the user of this process or to root, and nobody else may be able to write it:
-    the one who writes it chooses the database that gets the mail. The directory's mode does not matter,
+    whoever can write it chooses the database that gets the mail. The directory's mode does not matter,
     because a file that another user puts there belongs to that user. Raises ConfigError with one line,
     without the file's content.
     """
@@ -45,8 +45,8 @@ def user_name(uid: int) -> str:
 
 
 def _open_trusted(path: Path) -> int:
-    """Open the file and judge what is open, because the name may lead elsewhere a moment later."""
-    # without waiting: a pipe that another user made would block the program for ever
+    """Open the file and check the descriptor, because the name may lead elsewhere a moment later."""
+    # O_NONBLOCK: opening a pipe that another user made would block for ever
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _refuse_foreign(path, os.fstat(descriptor))
@@ -64,7 +64,7 @@ def _refuse_foreign(path: Path, status: os.stat_result) -> None:
     name = shlex.quote(str(path))
     if status.st_uid not in (os.geteuid(), 0):
         owner = user_name(status.st_uid)
-        # a number, for a user without a name
+        # chown takes the bare number of a user without a name
         user = user_name(os.geteuid()).rpartition(" ")[2]
         raise ConfigError(
             f"{path}: not read, because it belongs to {owner}; run this as {owner},"

@@ -113,7 +113,7 @@ class Busy(MailsyncError):
 
 
 class LockHeld(Busy):
-    """A session that is no mailsync holds the account's lock; a person has to end it."""
+    """A session of another program holds the account's lock; a person has to end it."""
 
 
 # -- said by a server ----------------------------------------------------------------------------------
@@ -133,10 +133,10 @@ class Throttled(MailsyncError):
 
 
 class PoisonousServer(MailsyncError):
-    """Turns of the account ended with their process, again and again: its server is left alone for longer.
+    """Several turns of the account in a row ended with their process, so it is backed off.
 
-    ``turns`` is how many did, one after the other; ``retry_after`` are the seconds until it is tried again,
-    None where that is not known yet.
+    ``turns`` is their number; ``retry_after`` is the seconds until the next try, None if that is not known
+    yet.
     """
 
     code = "poisonous_server"

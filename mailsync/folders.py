@@ -59,7 +59,7 @@ def _key(name: str) -> str:
     """Names are compared without regard to case, composition of accents, and spacing.
 
     Twice normalised, since case folding can take composed letters apart (Unicode D146). That takes more than
-    linear time; a long name is none that mail programs give, and stays as it is.
+    linear time, so a name that is longer than any mail program gives stays as it is.
     """
     if len(name) > _LONGEST_KEY:
         return name

@@ -55,7 +55,7 @@ from mailsync.errors import (
 from mailsync.model import Account, FolderState, Verdict
 
 MOST_LOST_TURNS = 3
-"""Turns of one kind that end with their process, one after the other, before their account is held back."""
+"""Turns of one kind in a row that end with their process before their account is backed off."""
 
 _RECONCILE_PRIORITY = timedelta(hours=24)
 _RECONCILE_OTHERS = timedelta(days=7)
@@ -144,7 +144,7 @@ def _failed(
     if isinstance(error, Throttled):
         until = now + _patience(account, error, now, chance)
     elif isinstance(error, PoisonousServer):
-        # other kinds of turns may go well in between, and would make each wait the first one
+        # not by `failures`: turns of other kinds that succeed in between reset it
         until = now + backoff(error.turns - MOST_LOST_TURNS + 1, chance)
     else:
         until = now + backoff(failures, chance)

@@ -261,7 +261,7 @@ def normalise_email(text: str) -> str:
     stays too. A domain of one label is accepted, for servers in private networks. Raises
     :class:`~mailsync.errors.InvalidInput` if it is no address.
     """
-    # Composing and encoding take more than linear time; no address is longer, however it is composed.
+    # Normalising and encoding take more than linear time; no address is longer, however it is composed.
     address = unicodedata.normalize("NFC", text.strip()[:_LOOKED_AT]).lower()
     local, at, domain = address.rpartition("@")
     if (

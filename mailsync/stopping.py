@@ -38,7 +38,7 @@ class Stopping:
     def handle(self, is_serving: Callable[[], bool], on_stop: Callable[[], None] = lambda: None) -> None:
         """Install the handlers; a signal ends the process at once while the worker is not serving.
 
-        `on_stop` is called first: it has to leave the timer and its signal to this.
+        `on_stop` is called first, and has to give up the timer and SIGALRM, which this uses.
         """
 
         def stop(number: int, frame: FrameType | None) -> None:

@@ -15,9 +15,9 @@ class TooManyRanges(ValueError):
 
 
 def slices(text: AnyStr, separator: AnyStr, size: int = 64 * 1024) -> Iterator[AnyStr]:
-    """Cut a long text at separators; to split all of it at once would take ten times its length.
+    """Cut a long text at separators; splitting all of it at once would take ten times its memory.
 
-    Where none comes for long, it is cut anywhere: that is no set of numbers.
+    Where no separator comes for long, it is cut anywhere: such a text is no set of numbers.
     """
     at = 0
     while len(text) - at > 2 * size:
@@ -51,7 +51,7 @@ class UidSet:
                 if each[1] > merged[-1][1]:
                     merged[-1] = (merged[-1][0], each[1])
             else:
-                # the same object: sets of many ranges share them
+                # not a copy, so that sets share their ranges
                 merged.append(each)
         self.ranges: tuple[Range, ...] = tuple(merged)
         self._length = _count(merged)
@@ -105,7 +105,7 @@ class UidSet:
 
     @classmethod
     def parse(cls, text: str, most: int = 1_000_000, within: Range = (0, 2**63 - 1)) -> UidSet:
-        """Read RFC 9051's ``sequence-set`` (``1:3,7``; no ``*``), or what of it lies `within` a range.
+        """Read RFC 9051's ``sequence-set`` (``1:3,7``; no ``*``), or the part that lies `within` a range.
 
         Raises ValueError, and TooManyRanges, which is one, for more than `most` ranges.
         """
@@ -214,7 +214,7 @@ class UidSet:
 def _range(text: str) -> Range:
     first, _, last = text.partition(":")
     uid = int(first)
-    # of a million single UIDs each is one object, not two
+    # one int serves as both ends: a million single UIDs would take two million
     return uid, int(last) if last else uid
 
 

@@ -25,7 +25,7 @@ INVISIBLE = frozenset(
 """Characters of no width: blanks, hyphens, marks and tags that nobody sees."""
 
 JOINERS = frozenset("\u200c\u200d")
-"""Of no width either, but part of words in Persian and Indic scripts, and of emoji."""
+"""Characters of no width that are part of words in Persian and Indic scripts, and of emoji."""
 
 _ESCAPES = {ord(char): repr(char)[1:-1] for char in CONTROLS | DIRECTIONS | INVISIBLE | JOINERS}
 

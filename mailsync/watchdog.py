@@ -1,8 +1,8 @@
 """A worker's own watchdog: it ends the process when the loop has been silent for too long (SPEC §17).
 
-Not every platform has one. The kernel's timer keeps the time and the handler is C code, so it also ends a
-process in which no Python code can run, such as in the midst of a regular expression, which holds the GIL: a
-thread could not.
+Not every platform supervises the worker. The kernel keeps the time and the handler is C code, so this also
+ends a process in which no Python code can run: a regular expression holds the GIL, and no thread could
+interrupt it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import faulthandler
 import signal
 
 ENDED_BY = signal.SIGALRM
-"""The signal by which a process ends whose watchdog has ended it."""
+"""The signal that ends the process, by which its supervisor knows that the watchdog ended it."""
 
 _STDERR = 2
 
@@ -28,7 +28,7 @@ class Watchdog:
 
     def install(self) -> None:
         """Take the signal; nothing is watched yet."""
-        # what the dump is chained to: the end of the process
+        # the dump is chained to the default action, which ends the process
         signal.signal(ENDED_BY, signal.SIG_DFL)
         faulthandler.register(ENDED_BY, file=_STDERR, all_threads=True, chain=True)
 
@@ -38,7 +38,7 @@ class Watchdog:
         self.alive()
 
     def alive(self) -> None:
-        """The loop goes on. This is a system call, so call it as often as you like."""
+        """Reset the timer, because the loop runs. This costs one system call, so it may be called often."""
         if self._watches:
             signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
@@ -49,7 +49,7 @@ class Watchdog:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def release(self) -> None:
-        """Leave the timer and its signal to somebody else, for good; safe in a signal handler."""
+        """Leave the timer and its signal to another handler, for good; safe in a signal handler."""
         self.pause()
         self._released = True
 

@@ -242,7 +242,7 @@ class Worker:
                 turns.postpone(engine.conn, account_id, _BUSY_DELAY)
             if isinstance(error, LockHeld) or not isinstance(error, Busy | TurnOver | NotFound):
                 self._say_once(account_id, error)
-            # what the turn had in hand may be large, and is not needed while others have theirs
+            # the frames hold the turn's data, which may be large, while the turns of other accounts run
             traceback.clear_frames(error.__traceback__)
             return error
         self._outage.turn_went_well(account_id, work.steps)

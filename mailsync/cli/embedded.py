@@ -85,7 +85,8 @@ def _open(file: Path) -> int:
 def _use(file: Path) -> int:
     """Mark this process as a user of the server, for as long as it lives and the descriptor is open.
 
-    The mark is a lock on the byte whose number is the process's: the kernel takes it back after ``kill -9``.
+    The mark is a lock on the byte whose number is the process id: the kernel releases it even after ``kill
+    -9``.
     """
     users = _open(file)
     fcntl.lockf(users, fcntl.LOCK_EX, 1, os.getpid())
@@ -95,7 +96,7 @@ def _use(file: Path) -> int:
 def _is_shared(users: int) -> bool:
     """Whether another process uses the server too."""
     try:
-        # one's own lock is in nobody's way
+        # a process's own lock does not conflict with this one
         fcntl.lockf(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True
@@ -106,10 +107,10 @@ def _is_shared(users: int) -> bool:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold back what asks us to end, from the server's programs too: one half started would be left behind.
+    """Block signals that ask us to end, in the server's programs too: half a start would leave it behind.
 
-    A locale of the user that this machine does not have is no reason not to start either. A data directory
-    is made for the one that stands here.
+    Also set a locale that this machine has: initdb takes the data directory's from the environment, and fails
+    with one that is not installed.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     theirs = os.environ.get("LC_ALL")

@@ -33,13 +33,13 @@ _LOOK_EVERY = 0.05
 _STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 _WITHIN = "/proc/self/cwd"
 _MARK = "mailsync.directory"
-"""A setting by which a server is known, also to those who look at the list of processes."""
+"""A setting in the server's command line, by which the list of processes shows whose data it runs on."""
 
 
 class Server:
     """A Postgres with its data in ``directory/postgres``; ``runtime`` holds its socket and its rules.
 
-    Both directories are for one server alone. The caller sees to it that only one process starts or stops it.
+    Both directories belong to one server alone. The caller ensures that only one process starts or stops it.
     """
 
     def __init__(self, directory: Path, runtime: Path, package: Path, user: ServerUser) -> None:
@@ -74,10 +74,10 @@ class Server:
             raise _failed(str(error)) from error
 
     def stop(self) -> None:
-        """Stop it, if it runs, and remove what it needed to run; what was not ours to use stays as it is."""
+        """Stop it, if it runs, and remove its runtime files; data that is not ours to use stays as it is."""
         if self._is_taken:
             self._end()
-        # within the directory it stays, as the data does; elsewhere one would be left for each directory
+        # a runtime directory beside the data stays; elsewhere they would pile up, one for each data directory
         if self._has_room and self.runtime.parent != self.directory:
             shutil.rmtree(self.runtime, ignore_errors=True)
 
@@ -148,7 +148,7 @@ class Server:
                 path.chmod(0o640)
 
     def _make_data(self, programs: Path) -> None:
-        """Make the data beside its place, so that what is in its place is whole."""
+        """Make the data beside its place and rename it, so that the data in its place is always whole."""
         new = self.directory / "postgres.new"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -186,14 +186,14 @@ class Server:
         self._log.unlink(missing_ok=True)
         self._log.touch(mode=0o600)
         with self._log.open("wb") as log:
-            # a session of its own: Ctrl-C is for us, who then end it in order
+            # a session of its own: Ctrl-C reaches only us, and we stop the server in order
             self._process = subprocess.Popen(
                 command, cwd=self.data, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **self.user.popen,
             )  # fmt: skip
 
     def _seen(self, data: Path) -> str:
-        """The path by which a process of the server's user that starts inside of `data` knows it."""
+        """The path that the server's user can take to `data`, for a process that starts inside it."""
         return _WITHIN if self.user.is_other else str(data)
 
     def _answers(self) -> bool:
@@ -219,7 +219,7 @@ class Server:
         if pid is None:
             return None
         text = processes.command_line(pid)
-        # earlier releases name the data
+        # earlier releases set no mark, and name the data directory
         is_here = f"{_MARK}={self.directory} " in text or (
             f" {self.data} " in text and f" {_MARK}=" not in text
         )
@@ -228,15 +228,15 @@ class Server:
     def _forget_the_dead(self) -> None:
         """Remove the lock files of a server that was killed, if its number is another process's by now.
 
-        Postgres itself does so only where that process is another user's, and not for one that has ended
-        and that nobody has asked for its exit code. A server that may be of this data is left alone.
+        Postgres itself does so only if that process belongs to another user, and it takes a zombie for alive.
+        A server that may run on this data is left alone.
         """
         pid = self._noted_process()
         text = processes.command_line(pid) if pid else ""
         if pid and not self._postmaster() and (f" {_MARK}=" in text or "postgres" not in text):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
         if not (self.data / "postmaster.pid").exists():
-            # earlier releases had it among the data
+            # earlier releases had the socket in the data directory
             for place in (self.socket, self.data):
                 for socket in place.glob(".s.PGSQL.*"):
                     socket.unlink(missing_ok=True)
@@ -246,7 +246,7 @@ class Server:
         return int(lines[0]) if lines and lines[0].isdecimal() and int(lines[0]) > 1 else None
 
     def _is_ours(self) -> bool:
-        """Whether what runs has the socket that we look for."""
+        """Whether the running server has the socket that we connect to."""
         return self._lock_file()[4:5] == [str(self.socket)]
 
     def _lock_file(self) -> list[str]:
@@ -277,12 +277,12 @@ def _former_owner() -> int | None:
 
 
 def _environment() -> dict[str, str]:
-    """What the server's programs get of our environment: no secrets."""
+    """The part of our environment that the server's programs get: no secrets."""
     return {name: os.environ[name] for name in ("PATH", "LC_ALL", "TZ") if name in os.environ}
 
 
 def _failed(said: str) -> DatabaseUnavailable:
-    """The error that says why, by the last line of what a program said that is about an error."""
+    """The error with the reason: the last line of a program's output that reports an error."""
     lines = [line for line in said.splitlines() if line.strip()]
     wanted = [line for line in lines if re.search(r"\b(FATAL|PANIC|error|ERROR):", line)] or lines
     reason = " ".join(wanted[-1].split())[:200] if wanted else "it has ended without a word"

@@ -1,8 +1,8 @@
 """The user that the embedded Postgres runs as: oneself, or a system user in place of root.
 
-Postgres refuses to run as root. The system user is never let into the directories above the data, so these
-keep their modes: the server is started inside of its data directory, and knows it as ``/proc/self/cwd``. Only
-what it cannot be handed in this way is below :data:`HOME`: its programs, its socket, and who may connect.
+Postgres refuses to run as root. The system user cannot enter the directories above the data, which keep their
+modes: the server starts inside its data directory, and knows it as ``/proc/self/cwd``. The files that it
+cannot reach in this way are below :data:`HOME`: its programs, its socket, and the rules of who may connect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mailsync.errors import ConfigError
 
 NAME = "mailsync-postgres"
 HOME = Path("/var/lib") / NAME
-"""Root's; its group, in which the system user is alone, can pass through it."""
+"""Belongs to root; its group, whose only member is the system user, can pass through it."""
 
 FORMER_NAME = "pgserver"
 """The system user of earlier releases, which other programs on this machine use too."""
@@ -133,7 +133,7 @@ def _within_site(package: Path) -> Path:
 
 
 def _libraries(package: Path) -> Path:
-    """Where the wheel has the libraries that its programs share, beside the package itself."""
+    """The directory, beside the package itself, in which the wheel keeps the libraries of its programs."""
     return package.parents[2] / f"{package.parts[-3]}.libs"
 
 
@@ -146,7 +146,7 @@ def _can_run(program: Path, user: ServerUser) -> bool:
 
 
 def _copy_readable(source: str, target: str) -> None:
-    """Copy a file, or a link as such; whatever the mode of the original is, its copy is for all to run."""
+    """Copy a file, or a link as a link; all users may read and run the copy, whatever the original's mode."""
     copied = Path(shutil.copyfile(source, target, follow_symlinks=False))
     if not copied.is_symlink():
         copied.chmod(0o755)
@@ -155,7 +155,7 @@ def _copy_readable(source: str, target: str) -> None:
 def hand_over(directory: Path, former: int, user: ServerUser) -> None:
     """Give the data of the user with id `former` to `user`; nothing that belongs to anybody else changes.
 
-    Each file is judged and given by its descriptor, because until the end its former owner can rename it.
+    Each file is checked and given by its descriptor, because its former owner can rename it until the end.
     """
     # from here on the former owner no longer finds the way in
     os.chown(directory, 0, 0, follow_symlinks=False)

@@ -14,7 +14,7 @@ from mailsync.errors import ConfigError
 def private_directory(path: Path, *, otherwise: str) -> Path:
     """Make the directory if it is missing, and close it to all other users; returns its absolute path.
 
-    Raises ConfigError if it belongs to another user, which ends with `otherwise`: what else one can do.
+    Raises ConfigError if it belongs to another user. `otherwise` is the end of the message: another way out.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -32,7 +32,8 @@ def private_directory(path: Path, *, otherwise: str) -> Path:
 def _open(path: Path, otherwise: str) -> int:
     link = path.lstat()
     _refuse_foreign(path, link, otherwise)
-    # root follows no link: the owner of the directory above could turn it to one of root's own at any moment
+    # root follows no link: the owner of the directory above could point it at a directory of root's at any
+    # moment
     may_follow = stat.S_ISLNK(link.st_mode) and os.geteuid() != 0
     try:
         return os.open(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def command_line(pid: int) -> str:
-    """The words of a process's command, each with a blank around it; empty if it has ended."""
+    """The words of a process's command, each between blanks; empty if it has ended."""
     if sys.platform != "linux":
         done = subprocess.run(
             ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
@@ -36,7 +36,7 @@ def owner(pid: int) -> int | None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has asked for its exit code has."""
+    """Whether a process has not ended; a zombie has."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY = 0.5
 
 _UNUSED = {"api": {"IMAP_PASSWORD"}, "worker": {"API_TOKEN", "IMAP_PASSWORD"}}
-"""Secrets that a service has no use for."""
+"""Secrets that a service does not use."""
 
 _COLORS = {"api": "cyan", "worker": "green"}
 _print_lock = threading.Lock()
@@ -36,7 +36,7 @@ class _Service:
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
-        # empty is not set, whatever a file .env says
+        # an empty variable counts as not set, and wins over .env
         withheld = dict.fromkeys(_UNUSED.get(name, ()), "")
         # a session of its own: Ctrl-C is for the parent, which then ends both in order
         self.process = subprocess.Popen(
@@ -139,7 +139,7 @@ def _watch(services: list[_Service], environment: Mapping[str, str], stop: StopS
                 continue
             if code != -ENDED_BY:
                 return service
-            # it was silent for minutes, so this is no loop that would need a pause
+            # no pause is needed: the worker was silent for minutes before, so this cannot become a fast loop
             service.kill()
             service.finish()
             click.echo(

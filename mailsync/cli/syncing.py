@@ -52,8 +52,8 @@ def sync(email: str, full: bool, as_json: bool) -> int:
 
     It may be interrupted at any moment and goes on from there. While it runs it lets a worker, the API and
     others in at every batch; it waits up to 10 s for its own turn (then exit code 3). A backoff after errors
-    is ignored, the limit of commands a minute is kept. A server whose answers end the process that reads them
-    is tried too; what is known of it is said first.
+    is ignored, the limit of commands a minute is kept. A server whose answers ended earlier processes is
+    tried too, after a line that says so.
 
     \b
     Example:

@@ -12,12 +12,12 @@ from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE
 GAP = "  "
 LRM = "\u200e"
 _LEAST_FLEXIBLE = 16
-# names in Persian and in Indic scripts are not readable without joiners
+# without joiners, which names in Persian and in Indic scripts need to be readable
 _HIDDEN = CONTROLS | DIRECTIONS | INVISIBLE
 
 
 def printable(text: str) -> str:
-    """`text` as one line that is what it looks like: U+FFFD stands for what steers or hides."""
+    """`text` as one line that is what it looks like: U+FFFD replaces characters that steer or hide."""
     return "".join(
         "\ufffd" if c in _HIDDEN or unicodedata.category(c) == "Cs" else c
         for c in text.replace("\n", " ").replace("\t", " ")

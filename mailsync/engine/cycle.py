@@ -84,7 +84,8 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
         if loaded is None:
             raise NotFound(f"account {account_id} is gone")
         if loaded.started_at is not None:
-            # until its end is written: whatever else ends the turn, this process goes on
+            # kept until the turn's end is written: an error that ends the turn before that has not ended this
+            # process
             engine.survived[account_id] = loaded.started_at
         turn = Turn(
             lock=lock,

@@ -147,7 +147,7 @@ def _careful_size(batch: UidSet, suspects: list[OpenAttempt], size: int) -> int:
 def _adapt(turn: Turn, batch: Batch) -> None:
     if batch.seconds > 0 and batch.messages:
         fits = int(len(batch.messages) / batch.seconds * _BATCH_SECONDS)
-        # well below what ends the session
+        # half of the size that ends the session
         fits = min(fits, len(batch.messages) * largest_batch(len(batch.asked)) // max(1, 2 * batch.weight))
         turn.batch_size = max(min(_SMALLEST, turn.settings.fetch_batch), min(fits, turn.settings.fetch_batch))
 

@@ -1,7 +1,7 @@
-"""Turns that ended with their process: when an account's server is left alone for that (SPEC §8, §12).
+"""Turns that ended with their process, and when an account is backed off because of them (SPEC §8, §12).
 
-A turn's begin counts until its end is written. After one such turn nobody can tell a server whose answers
-end processes from `kill -9` by an operator or from a lack of memory; several in a row are no chance.
+A turn is open until its end is written. After one lost turn nobody can tell a server whose answers end
+processes from an operator's `kill -9` or a lack of memory; several in a row are no coincidence.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def found(turn: Turn, work: Work) -> PoisonousServer | None:
-    """Log that the turn before this one was lost; the error that ends this one if it was one too many.
+    """Log that the turn before this one was lost; returns the error that ends this one if it was too many.
 
-    Then nothing is asked of the server. A person who insists gets no error.
+    The server is then asked nothing. A turn that a person insists on gets no error.
     """
     lost = turn.loaded.lost
     if lost is None:

@@ -57,12 +57,12 @@ class Tally:
 
     @property
     def has_progress(self) -> bool:
-        """Whether anything was brought home."""
+        """Whether anything was fetched."""
         return bool(self.fetched) or self.has_stored
 
     @property
     def has_stored(self) -> bool:
-        """Whether any row was changed by what was brought home."""
+        """Whether any row was changed."""
         return bool(self.messages_new or self.flags_changed or self.messages_deleted)
 
 
@@ -190,10 +190,10 @@ class Turn:
             raise Stopped("stopped while waiting for the server")
 
     def begins(self, command: str) -> None:
-        """Note the command that is sent now, for whoever finds this turn without its end.
+        """Record the command that is sent now, for the process that finds this turn without its end.
 
-        At once if earlier turns of its kind ended with their process, else with the next heartbeat. Raises
-        what :meth:`alive` does.
+        This is written at once if earlier turns of its kind ended with their process, else with the next
+        heartbeat. Raises as :meth:`alive` does.
         """
         opening = self._session.opening if self._session else None
         path = next((f.path for f in self.folders if f.wire_name == opening), None)
@@ -204,7 +204,7 @@ class Turn:
             self.lock.beat(now=True)
 
     def stores(self) -> None:
-        """Note that rows are stored, in their transaction, if earlier turns of this kind were lost."""
+        """Record that rows are stored, in their transaction, if earlier turns of this kind were lost."""
         if self.loaded.is_suspect and not self.lock.progressed:
             self.lock.progressed = True
             self.lock.beat(now=True)

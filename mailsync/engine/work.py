@@ -21,8 +21,8 @@ class Engine:
 
     `chance` gives numbers in 0 … 1 that spread backoffs and safety nets. `on_progress` is called at every
     batch, `on_alive` at least once a second, also while a turn waits for its server. `to_take_back` are the
-    requests for single messages that a lost database ended, until that can be written. ``survived`` are, by
-    account, the beginnings of turns whose end could not be written: no process ended with them.
+    requests for single messages that a lost database ended, until that can be written. ``survived`` has, by
+    account, the beginning of a turn whose end could not be written although this process lives.
     """
 
     conn: Connection
@@ -42,13 +42,13 @@ class Engine:
 class Work:
     """A kind of turn: what it does, who asks for it, how long it may take, what it leaves of the budget.
 
-    ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only
-    try the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the
-    turn, ``reschedules`` whether its next tick does. ``least`` is how many commands it needs to get anywhere,
+    ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only try
+    the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the turn,
+    ``reschedules`` whether its next tick does. ``least`` is how many commands it needs to get anywhere,
     without those of a login. ``told`` False keeps even a failure from the account's state and from its runs:
     who asked is told of it, and the next tick finds out for itself; but for a rejected login and a plea for
-    patience, which hold whoever meets them. ``refusal`` is asked once the lock is held, before a login.
-    ``kind`` is what lost turns are counted by, and ``insists`` tells that a person asks, whatever was lost.
+    patience, which hold whoever meets them. ``refusal`` is asked once the lock is held, before a login. Lost
+    turns are counted by ``kind``. With ``insists`` a person asks, so lost turns do not hold this one back.
     """
 
     steps: Callable[[Turn], None]

@@ -1,4 +1,4 @@
-"""How much one answer may hold: more than any mailbox says, and far less than a process has."""
+"""Limits of one answer: more than any mailbox needs, and far less than the memory of a process."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ LARGEST_BATCH = 32 * 1024 * 1024
 LARGEST_SCAN = 4 * 1024 * 1024
 """Bytes of flags that are kept before they are handed on."""
 BYTES_OF_A_MESSAGE = 64 * 1024
-"""What a message takes of an answer, on average over a batch; one alone may have much more."""
+"""Bytes of an answer for each message, on average over a batch; a single one may take much more."""
 BYTES_OF_A_STATE = 512
+"""As BYTES_OF_A_MESSAGE, in an answer with flags alone."""
 
 _LONGEST_LOOKED_AT = 1536 * 1024
-"""Of headers and structure; what a longer answer holds beyond is cut."""
+"""Bytes of headers and structure that are parsed; the rest of a longer answer is cut."""
 
 
 def largest_batch(messages: int) -> int:
-    """The bytes of memory that so many messages may take; FETCH_BATCH may ask for very many."""
+    """The bytes of memory for a batch of so many messages; FETCH_BATCH may ask for very many."""
     return max(LARGEST_BATCH, 32 * 1024 * messages)
 
 
 def weight(message: Message, answered: int) -> int:
-    """Estimate the bytes of memory of a message whose answer had so many bytes."""
+    """Estimate the bytes of memory that a message takes, from `answered`, the bytes of its answer."""
     h = message.headers
     pieces = len(h.to_emails) + len(h.cc_emails) + len(h.bcc_emails) + len(h.reply_to_emails)
     pieces += len(h.reference_ids) + len(message.flags or ()) + len(message.labels or ())

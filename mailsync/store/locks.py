@@ -47,7 +47,7 @@ class AccountLock:
         self._looked_at = clock()
         self._wanted = False
         self.step: str | None = None
-        """What the holder does, for the next heartbeat; None is nothing worth a note."""
+        """The holder's current step, for the next heartbeat; None if there is none."""
         self.progressed = False
 
     def beat(self, *, now: bool = False) -> None:
@@ -89,9 +89,9 @@ def account_lock(
     """Hold the lock of `account_id` on `conn`: the one way in.
 
     `wait` is None for workers, which only try; others stand in the queue for up to `wait` seconds. Raises
-    Busy when another holds the lock, LockHeld if that is no mailsync, and LockLost when the connection is
-    lost meanwhile; a DatabaseSlow from within passes as it is, since the lock was kept. A holder that gave no
-    sign of life for ``LOCK_STALE_AFTER`` is ended first.
+    Busy when another session holds the lock, LockHeld if that session is not mailsync's, LockLost when the
+    connection is lost meanwhile; a DatabaseSlow from within passes as it is, since the lock was kept. A
+    holder that gave no sign of life for ``LOCK_STALE_AFTER`` is ended first.
     """
     _take(conn, account_id, settings, wait)
     try:
@@ -220,7 +220,7 @@ def self_test(settings: Settings) -> None:
     try:
         with connect(settings, "self-test") as first, connect(settings, "self-test") as second:
             for conn in (first, second):
-                # where the schema is still to be made, temporary tables' would be the current one
+                # before the schema is made, that of temporary tables would be the current one
                 run(conn, "leave_schema")
             _prove(first, second, probe)
     except psycopg.Error as error:

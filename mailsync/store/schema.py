@@ -72,7 +72,7 @@ def pending(conn: Connection) -> list[Migration]:
     known, done = migrations(), applied(conn)
     if not done:
         _refuse_hidden(conn)
-    # accounts alone may be somebody else's
+    # a table `accounts` alone may belong to another program
     if not done and _has_tables(conn, *_ACCOUNTS):
         raise SchemaError(
             "the tables are there, but schema_migrations is missing or empty, as after half a restore;"
@@ -92,8 +92,8 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
     """Create the schema if need be, apply what is missing, return the names applied.
 
     Runs under an advisory lock, so that several starting processes do not collide. Afterwards the
-    session has no statement_timeout. Raises SchemaError as :func:`pending`, and where others may create in
-    the schema: their functions could run in the migration, and its views would keep them.
+    session has no statement_timeout. Raises SchemaError as :func:`pending`, and if others may create in
+    the schema: a migration could call their functions, and its views would keep them.
     """
     refuse_old_server(conn.info.server_version)
     lock = "mailsync migrate", settings.database_schema
@@ -161,7 +161,7 @@ def _refuse_hidden(conn: Connection) -> None:
 
 
 def creators(conn: Connection) -> list[str]:
-    """Who may create in the schema beside its owner, superusers and this role, as SQL names them."""
+    """The roles, quoted for SQL, that may create in the schema beside its owner, superusers and this role."""
     return [str(row[0]) for row in run(conn, "find_creators", schema=_first_schema(conn))]
 
 

@@ -99,7 +99,8 @@ def refuse_encoding(conn: psycopg.Connection[object]) -> None:
 
 
 def _statement(settings: dict[str, str], path: sql.Composed) -> sql.Composed:
-    # until this has run, names may mean what somebody made in a schema of the role's own path
+    # qualified: until this has run, a name may mean an object that somebody made in a schema of the role's
+    # path
     call = sql.SQL("pg_catalog.set_config({}, {}, false)")
     calls = [call.format(name, setting) for name, setting in settings.items()]
     return sql.SQL("select {}").format(sql.SQL(", ").join([*calls, call.format("search_path", path)]))

@@ -1,4 +1,4 @@
-"""Who can listen between us and Postgres: whether the connection is encrypted, and to a verified server."""
+"""Whether the connection to Postgres is encrypted and its server verified, or others could read along."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mailsync.store.db import Connection
 
 
 class Transport(NamedTuple):
-    """How a connection reaches its server: libpq's parameters, and what came of them.
+    """How a connection reaches its server: libpq's parameters, and their result.
 
     ``host`` is a name, an address or the directory of a socket; ``address`` is empty for a socket.
     """
@@ -29,7 +29,7 @@ class Transport(NamedTuple):
 
     @property
     def warning(self) -> str | None:
-        """What could be read on the way, and what to set; None where nothing can."""
+        """The risk of this connection and the setting that removes it; None if there is no risk."""
         if self.is_local:
             return None
         if not self.is_encrypted:
@@ -46,7 +46,7 @@ class Transport(NamedTuple):
 
     @property
     def proof(self) -> str | None:
-        """What is safe about a connection to another machine, and how far the server was verified."""
+        """How a connection to another machine is protected; None if it is local or has a :attr:`warning`."""
         if self.is_local or self.warning:
             return None
         if self.sslmode == "verify-full":

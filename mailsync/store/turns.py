@@ -20,7 +20,7 @@ from mailsync.store.queries import run, translated
 class LostTurn:
     """A turn that ended with its process.
 
-    It is the ``count``-th of its ``kind`` in a row; ``step`` is the last thing that is known of it.
+    It is the ``count``-th of its ``kind`` in a row; ``step`` is the last step that was recorded.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class LoadedTurn:
     ``tokens`` are the commands in its bucket, before the reserve. ``now`` is the database's clock. ``sealed``
     is the password's key_id and ciphertext, which tell nothing. ``without_content`` counts the live rows
     without content, up to 1,000. ``started_at`` names the turn. ``lost`` is the turn before this one if that
-    ended with its process; ``is_suspect`` tells that the last turns of this one's kind did.
+    ended with its process; ``is_suspect`` says whether the last turns of this one's kind did.
     """
 
     account: Account
@@ -158,7 +158,7 @@ def end(
 ) -> None:
     """Save the verdict and give the unused commands back; a changed state is an event.
 
-    `asked` tells that the server was asked something, which clears the lost turns of this kind.
+    `asked` says whether the server was asked anything, which clears the lost turns of this kind.
     """
     run(
         conn,
@@ -185,9 +185,9 @@ def end(
 
 
 def leave(conn: Connection, account_id: int, *, tokens: float, asked: bool = True) -> None:
-    """End a turn that proves nothing of the mirror: the state stays, the unused commands go back.
+    """End a turn that proves nothing about the mirror: the state stays, the unused commands go back.
 
-    `asked` is that of :func:`end`.
+    `asked` means the same as in :func:`end`.
     """
     run(conn, "leave_turn", account_id=account_id, tokens=tokens, asked=asked)
 

@@ -1,7 +1,7 @@
-"""Being woken by NOTIFY, whoever sends it and however much: that it came is kept, never what it says.
+"""Waking by NOTIFY in bounded memory: a flag records that one came, and its content is dropped.
 
-Any role that may connect can notify on any channel. psycopg keeps each notification until somebody asks for
-it, and libpq keeps those that come in front of the result of a statement.
+Any role that may connect can notify on any channel, as often as it likes. psycopg would keep each
+notification until somebody asks for it, and libpq those that arrive before the result of a statement.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import psycopg
 from mailsync.store.queries import run, translated
 
 _LOOK_EVERY = 1.0
-"""Seconds: more often nobody is woken, so that a flood of notifications costs a look a second."""
+"""Seconds between two wake-ups, so that a flood of notifications costs one look a second."""
 
 
 class WakeableConnection(psycopg.Connection[Any]):
-    """A connection that can listen; what it hears takes no memory, also while a statement runs."""
+    """A connection that can listen; notifications take no memory, even while a statement runs."""
 
     _listens = False
     _was_notified = False
@@ -28,13 +28,13 @@ class WakeableConnection(psycopg.Connection[Any]):
 
     def listen(self) -> None:
         """Hear ``NOTIFY mailsync_wake`` from now on."""
-        # without a handler psycopg keeps what it is told
+        # without a handler psycopg keeps every notification
         self.add_notify_handler(self._note)
         self._listens = True
         run(self, "listen_for_wake")
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what psycopg does; called for all that goes over the connection."""
+        """As psycopg's, which calls it for everything that goes over the connection."""
         return super().wait(self._hearing(gen) if self._listens else gen, *args, **kwargs)
 
     def wait_for_wake(self, seconds: float) -> bool:
@@ -48,7 +48,7 @@ class WakeableConnection(psycopg.Connection[Any]):
             left = max(0.0, until - now)
             if self._was_notified:
                 too_early = self._woken_at + _LOOK_EVERY - now
-                # what else may come says nothing new, and can wait in Postgres
+                # further notifications say nothing new, and can wait in Postgres
                 time.sleep(min(left, max(0.0, too_early)))
                 if too_early > left:
                     return False
@@ -59,7 +59,7 @@ class WakeableConnection(psycopg.Connection[Any]):
             self.pgconn.consume_input()
 
     def _hearing(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """The same, with what was heard taken in at every step: a statement may be behind gigabytes."""
+        """The same generator, taking in notifications at every step: gigabytes may precede a result."""
         try:
             waits_for = next(gen)
             while True:

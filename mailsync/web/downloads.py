@@ -71,7 +71,7 @@ def safe_name(filename: str | None, otherwise: str) -> str:
         " " if c.isspace() else "" if unicodedata.category(c)[0] == "C" else c for c in filename or ""
     ).strip(" .")
     if len(seen) > _LOOKED_AT + _LONGEST:
-        # composing takes more than linear time; begin and ending are all that outlives the cut below
+        # normalising takes more than linear time, and the cut below keeps only beginning and end anyway
         seen = seen[:_LOOKED_AT] + seen[-_LONGEST:]
     name = _ODD.sub("_", unicodedata.normalize("NFC", seen)).strip(" .")
     name = name if name.strip("_ .") else otherwise
