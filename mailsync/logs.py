@@ -42,11 +42,11 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
-    # What these do is told by our own lines; theirs would drown them.
+    # Our own lines report what these do; theirs would drown them.
     for name in ("imapclient", "psycopg", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    # Python would write the traceback to stderr as it is, with whatever a text in it holds.
+    # Python would write the traceback to stderr unmasked.
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_uncaught
 
@@ -104,7 +104,7 @@ def _log_uncaught(args: threading.ExceptHookArgs) -> None:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A stream handler whose own failures are told without the arguments, which may be secret."""
+    """A stream handler that reports its own failures without the arguments, which may be secret."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         kind = sys.exc_info()[0]

@@ -1,4 +1,4 @@
-"""The secrets of this process, and what puts ``***`` in their place before a text is logged or shown."""
+"""Masking: ``***`` in place of the secrets of this process, before a text is logged or shown."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MASK = "***"
 
 _HEAD = 4
 
-# Each of these takes what it has looked at, and gives nothing back, so that its time is linear.
-# The exception is the example that our own messages give.
+# These patterns are possessive over all that may be long, so that their time is linear. `user:password@host`
+# is no secret: our own messages give it as an example.
 _AFTER_SCHEME = re.compile(r"://(?<=[a-z0-9+.-]://)(?!user:password@host\b)([^\s\"']++)", re.IGNORECASE)
-# A string without an end is one, too: it was cut.
+# An unterminated string counts: the text may have been cut there.
 _STRING = r"""\\?"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)"""
 _ATOM = r"""[^\s"]++"""
 # Servers and people write "LOGIN failed for …" too; that is prose, not a command.
@@ -30,9 +30,9 @@ _AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S++) (?:{_STRING}|{_ATOM})")
 
 
 class _Secrets:
-    """The secrets of this process, in all the forms in which they may come by.
+    """A set of secrets, each in all the forms that a text may hold.
 
-    They are found by their first characters, so that a line costs the same with two accounts or with
+    A secret is looked up by its first characters, so that a line costs the same with two accounts or with
     thousands.
     """
 
@@ -44,7 +44,7 @@ class _Secrets:
         self._users: dict[str, int] = {}
         self._leaving: deque[str] = deque()
         self.longest = 0
-        """The most characters that a form of a secret has had."""
+        """The length of the longest form that a secret has had."""
 
     def add(self, value: str) -> None:
         with self._lock:
@@ -62,7 +62,7 @@ class _Secrets:
         self._settle()
 
     def _settle(self) -> None:
-        # whoever holds the lock comes here too when done
+        # no wait for the lock: its holder settles too when it is done
         while self._leaving and self._lock.acquire(blocking=False):
             try:
                 while self._leaving:
@@ -115,7 +115,7 @@ class _Secrets:
         for form in self._by_head.get(text[at : at + _HEAD], ()):
             if text.startswith(form, at):
                 return len(form)
-        # A very short one is taken only where it stands alone, else logs could not be read.
+        # A very short secret is masked only as a whole word; logs would be unreadable otherwise.
         for form in self._short:
             if text.startswith(form, at) and not _inside_word(text, at, at + len(form)):
                 return len(form)
@@ -133,9 +133,9 @@ def keep_secret(value: str) -> None:
 
 @contextmanager
 def kept_secret(value: str) -> Iterator[None]:
-    """Let ``value`` be a secret inside, and from then on only if somebody else keeps it.
+    """Let ``value`` be a secret inside the context, and afterwards only if somebody else keeps it.
 
-    An error that leaves is rid of it, so that it may be shown or logged later.
+    It is masked in an error that leaves the context, so that the error may be shown or logged later.
     """
     if not value:
         yield
@@ -151,7 +151,7 @@ def kept_secret(value: str) -> Iterator[None]:
 
 
 def _cleanse(error: BaseException, value: str) -> None:
-    """Mask ``value`` in the texts of an error and of those that it came of."""
+    """Mask ``value`` in the texts of an error and of its causes and contexts."""
     mask, seen = masking(value), set[int]()
     chain: list[BaseException | None] = [error]
     while chain:
@@ -165,9 +165,9 @@ def _cleanse(error: BaseException, value: str) -> None:
 def redact(text: str) -> str:
     """``text`` with ``***`` in place of secrets, for logs and for the people who run the service.
 
-    These are what :func:`keep_secret` and :func:`kept_secret` were told, in plain, escaped, percent-encoded
-    and base64 form, and what :func:`mask_credentials` masks. Clients of the API get no text that went through
-    this: those who can make a server say a text would see whether it is a secret.
+    Secrets are the values given to :func:`keep_secret` and :func:`kept_secret`, in plain, escaped,
+    percent-encoded and base64 form, and credentials as :func:`mask_credentials` finds them. Texts for clients
+    of the API never go through this: a client that chose the text would see whether it is a secret.
     """
     return _all_secrets(text)
 
@@ -178,7 +178,7 @@ def redact_beginning(text: str, limit: int) -> tuple[str, bool]:
 
 
 def masking(value: str) -> Mask:
-    """Return what masks ``value``, in all of its forms, and credentials; it knows no other secret."""
+    """Return a mask for ``value``, in all of its forms, and for credentials, but for no other secret."""
     alone = _Secrets()
     if value:
         alone.add(value)
@@ -186,9 +186,9 @@ def masking(value: str) -> Mask:
 
 
 def mask_credentials(text: str) -> str:
-    """``text`` with ``***`` for what stands as ``scheme://user:password@`` or in LOGIN and AUTHENTICATE.
+    """``text`` with ``***`` for the credentials in ``scheme://user:password@``, LOGIN and AUTHENTICATE.
 
-    The place alone counts, not whether it is a secret of this process.
+    Only their place counts, not whether they are secrets of this process.
     """
     return _no_secret(text)
 
@@ -212,7 +212,7 @@ class Mask:
         No more of `text` is looked at than they need, so that a long one costs no more than a short one. A
         secret at the edge is masked or left out; no part of it is shown.
         """
-        # A very short secret inside of a longer one makes it longer when it is masked.
+        # A very short secret inside a longer one makes the longer one grow when it is masked.
         room = 2 * self._secrets.longest
         if len(text) <= limit + 2 * room:
             masked = self(text)
@@ -235,7 +235,7 @@ def _without_userinfo(found: re.Match[str]) -> str:
 
 
 def _without_open_userinfo(found: re.Match[str]) -> str:
-    """As :func:`_without_userinfo`, but at the end of the text the ``@`` may be what was cut off."""
+    """As :func:`_without_userinfo`, but at the end of the text, where the ``@`` may have been cut off."""
     return f"://{MASK}" if found.end() == len(found.string) else _without_userinfo(found)
 
 
@@ -244,7 +244,7 @@ _no_secret = Mask(_Secrets())
 
 
 def _forms(value: str) -> set[str]:
-    """What ``value`` looks like in URLs, IMAP strings, JSON, Python reprs and base64."""
+    """The forms of ``value`` in URLs, IMAP strings, JSON, Python reprs and base64."""
     raw = value.encode("utf-8", "surrogatepass")
     forms = {value, quote_plus(raw), quote(raw), quote(raw, safe="")}
     forms |= {re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in forms}

@@ -99,7 +99,7 @@ class _Source:
 
 
 class _Server(ThreadingHTTPServer):
-    """A few requests at once: the next takes the place of a client that keeps us waiting, or is refused."""
+    """A few requests at once; another takes the place of a client that keeps us waiting, or is refused."""
 
     daemon_threads = True
     block_on_close = False
@@ -123,12 +123,12 @@ class _Server(ThreadingHTTPServer):
         self.shutdown_request(request)
 
     def await_client(self, request: Any) -> None:
-        """From now on its client has to do something: send its request, or take the answer."""
+        """Note that its client is to act now: to send its request, or to take the answer."""
         with self._lock:
             self._awaited[request] = None
 
     def heard_client(self, request: Any) -> None:
-        """From now on its client waits for us."""
+        """Note that its client waits for us now."""
         with self._lock:
             self._awaited.pop(request, None)
 
@@ -162,14 +162,14 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE
 
     def setup(self) -> None:
-        """Give the request a time to come in: byte by byte it would never be late."""
+        """Limit the time of the whole request: one that comes byte by byte never meets a read timeout."""
         super().setup()
         self._late = threading.Timer(_PATIENCE, self._stop_reading)
         self._late.daemon = True
         self._late.start()
 
     def parse_request(self) -> bool:
-        """Read the headers too; from then on nothing is read any more."""
+        """Read the headers too; nothing is read after them."""
         try:
             return super().parse_request()
         finally:
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.heard_client(self.connection)
 
     def finish(self) -> None:
-        """Close, of a request that never came in too."""
+        """Close, also after a request that never became whole."""
         self._late.cancel()
         super().finish()
 
@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def version_string(self) -> str:
-        """Tell nothing of the interpreter."""
+        """Hide the version of the interpreter."""
         return "mailsync"
 
     def log_message(self, format: str, *args: Any) -> None:

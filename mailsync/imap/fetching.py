@@ -168,7 +168,7 @@ class Fetcher:
                 self._bound(batch)
 
     def _bound(self, batch: Batch) -> None:
-        """Refuse more than fits the memory for a batch; the engine asks for half as many then (SPEC §9.5)."""
+        """Refuse a batch that takes too much memory; the engine then asks for half as many (SPEC §9.5)."""
         count = len(batch.asked)
         most = largest_batch(count)
         if batch.weight > most:

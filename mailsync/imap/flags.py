@@ -46,7 +46,7 @@ def _parse(raw: bytes) -> tuple[str, ...]:
 def _words(raw: bytes) -> Iterator[bytes]:
     for match in _WORD.finditer(raw):
         if match[2] is not None:
-            # A quote without an end costs no other word; no quote after it has an end either.
+            # An unterminated quote costs only itself: read the words after it, none of which can be quoted.
             yield from _ATOM.findall(raw, match.start() + 1)
             return
         word = _ESCAPE.sub(rb"\1", match[1]) if match[1] is not None else match[3]
@@ -57,7 +57,7 @@ def _words(raw: bytes) -> Iterator[bytes]:
 def parse_labels(raw: bytes) -> tuple[str, ...]:
     r"""Return Gmail's labels of ``\Inbox "My label"``, the inside of an X-GM-LABELS list.
 
-    They are mailbox names, so they come in modified UTF-7. One that is longer than such a name can be is
+    They are mailbox names, so they come in modified UTF-7. A label that is longer than a name can be is
     dropped.
     """
     return tuple(

@@ -13,7 +13,7 @@ _DELIMITER = re.compile(rb'(?:NIL|"(\\?.)"|([^\s"()]))(?: +|\Z)', re.IGNORECASE)
 _STATUS = re.compile(rb"\* STATUS +", re.IGNORECASE)
 _STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-# Each of these begins only where a run begins, and gives nothing back, so that its time is linear.
+# Each of these is possessive and matches only from the start of a run, so that its time is linear.
 _ITEMS = re.compile(rb"\(([^()]*+(?:\([^()]*+\)[^()]*+)*+)\)\s*+\Z")
 _ITEM = re.compile(rb"(?<![A-Za-z-])([A-Za-z-]++) ++(?:\(([^()]*+)\)|\"([^\"]*+)\"|([^\s()]++))")
 _EXTENDED = re.compile(rb"(?<! ) ++\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)\s*+\Z")

@@ -36,7 +36,7 @@ class _Names:
         self._left = LONGEST_LIST
 
     def note(self, name: bytes) -> bool:
-        """Add a name; whether it is new."""
+        """Add a name; returns whether it is new."""
         if name in self.known:
             return False
         if len(self.known) >= MOST_FOLDERS:
@@ -132,7 +132,8 @@ def ask_search(
     """Ask ``UID SEARCH RETURN (ALL) …`` (RFC 4731), or plain UID SEARCH; None if the answer is missing.
 
     The answer may come in several lines. Raises ProtocolError for one that is too long or none, and
-    SentTooMuch for more than `most` ranges. What is not `within` the range that was asked for is left out.
+    SentTooMuch for more than `most` ranges. UIDs that are not `within` the range that was asked for are left
+    out.
     """
     found: list[UidSet] = []
     left = most

@@ -11,13 +11,13 @@ from mailsync.imap.waiting import Patience
 
 CHUNK = 256 * 1024
 LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192
-"""Bytes of a line that says how things are: OK, NO, BAD, BYE, tagged or not, ``+``, and what is not known."""
+"""Bytes of a line that carries no data: OK, NO, BAD, BYE, tagged or not, ``+``, and unknown responses."""
 LONGEST_ROW = 64 * 1024
-"""Bytes of a line that lists something small: LIST, STATUS, CAPABILITY, FLAGS."""
+"""Bytes of a line that is one row of a list: LIST, STATUS, CAPABILITY, FLAGS."""
 LONGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes in answer to one command, beside what its messages may take; beyond is an attack or a fault."""
+"""Bytes of the answer to one command, beside those of its messages; more is an attack or a fault."""
 MOST_LITERALS = 5000
-"""Literals of one response that are kept; an empty one takes a hundred bytes here, and seven of the line."""
+"""Literals of one response that are kept. An empty one takes seven bytes to send, and a hundred here."""
 
 _LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
@@ -30,8 +30,7 @@ class Reader:
 
     ``limit`` bounds a literal and a line of data (FETCH, SEARCH, VANISHED), twice of it a whole response, in
     bytes; other lines have limits of their own. What goes beyond is read and thrown away, so that the session
-    stays in step, and named in :attr:`oversized`. How much may come at all, whatever it is, is said by
-    :meth:`allow`.
+    stays in step, and named in :attr:`oversized`. The bytes of a whole answer are bounded by :meth:`allow`.
     """
 
     def __init__(self, sock: socket.socket, patience: Patience, limit: int) -> None:
@@ -46,7 +45,7 @@ class Reader:
         self.allow(max(LONGEST_ANSWER, 4 * limit))
 
     def allow(self, size: int) -> None:
-        """Let this many more bytes come; for the one after them, reading raises SentTooMuch."""
+        """Accept this many more bytes; reading more than these raises SentTooMuch."""
         self._allowed, self._ceiling = size, self.bytes_in + size
 
     def response(self) -> list[bytes]:
@@ -110,9 +109,9 @@ class Reader:
         return line
 
     def _long_line(self, *, first: bool = False) -> bytes:
-        """Read a line that is not whole in the buffer; of one above its limit keep begin and end.
+        """Read a line that is not whole in the buffer; keep the beginning and end of one above its limit.
 
-        `first` says that it begins a response, and so tells what kind it is.
+        `first` says that the line begins a response, so that its limit depends on its kind.
         """
         line = bytearray(self._buffer[self._at :])
         self._buffer, self._at = b"", 0
@@ -137,7 +136,7 @@ class Reader:
         return min(self.limit, LONGEST_ROW if _ROW.match(line) else LONGEST_LINE)
 
     def _cut(self, line: bytes | bytearray, limit: int) -> bytes:
-        """Keep the begin, and the end too where a literal may follow; joined to it, a status would lie."""
+        """Keep the beginning, and the end too if a literal may follow, which a status never has."""
         self.oversized = self.oversized or f"a line of more than {limit} bytes"
         begin = bytes(line[:KEPT_OF_A_LONG_LINE])
         if not begin.startswith(b"* ") or _STATUS.match(begin):
@@ -188,12 +187,12 @@ class Reader:
                 return chunk
 
     def too_much(self, what: str) -> SentTooMuch:
-        """The error that says what the server sends more of than can have been asked for."""
+        """The error for a server that sends more than `what`, which is more than can have been asked for."""
         name = self.patience.doing.rpartition(" ")[2]
         return SentTooMuch(f"{name}: the server sends more than {what}")
 
     def rest(self, most: int) -> bool:
-        """Keep no memory for bytes that were read; whether at most so many wait to be read."""
+        """Free the memory of bytes that were read; returns whether at most `most` bytes wait to be read."""
         self._buffer, self._at = self._buffer[self._at :], 0
         return len(self._buffer) <= most
 

@@ -84,7 +84,7 @@ _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: +|$)(.*)", re.IGNORECASE | re
 class Completion(NamedTuple):
     """A status response: ``status`` is OK, NO, BAD, BYE or PREAUTH, ``text`` what follows it.
 
-    ``mask`` takes the password in hand out of the words that are shown.
+    ``mask`` hides the password in hand in the words that are shown.
     """
 
     status: str
@@ -118,9 +118,9 @@ def parse_completion(line: bytes, mask: Mask = _CREDENTIALS) -> Completion | Non
 def quoted(text: bytes, mask: Mask) -> str:
     """Return a server's words fit for a message to people: one line, not too long.
 
-    `mask` takes out the password in hand, and no other secret: answers of the API show these words.
+    `mask` hides the password in hand and no other secret, because answers of the API show these words.
     """
-    # room for the blanks of a table, of which one each is left
+    # some servers pad their words: there is room for runs of blanks, which become one blank each
     shown, is_whole = mask.beginning(text.decode("utf-8", "replace"), 4 * LONGEST_QUOTE)
     words = " ".join(shown.split())
     words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)

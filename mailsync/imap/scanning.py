@@ -18,7 +18,7 @@ from mailsync.uids import Range, UidSet
 
 MOST_AT_ONCE = 5000
 MOST_UNASKED = 100_000
-"""Ranges of messages that vanished from the open mailbox while something else was asked for."""
+"""Ranges in a VANISHED that comes unasked, for messages that others delete from the open mailbox."""
 
 _VANISHED = re.compile(rb"\* VANISHED +(\(EARLIER\) +)?([0-9:,]+)", re.IGNORECASE)
 
@@ -91,7 +91,7 @@ def read_states(
             yield list(states.values())
             states, size = {}, 0
     if vanished and changes is not None:
-        # All at once: each union takes time by what is there already.
+        # Once, not for each response: the time of a union grows with all that it joins.
         changes.vanished = changes.vanished.union(UidSet(vanished).both(asked))
     if wire.reply.status != "OK":
         error = error_for(wire.reply, "FETCH")

@@ -24,9 +24,9 @@ def is_search(parts: list[bytes]) -> bool:
 def parse_search(parts: list[bytes], most: int = MOST_RANGES, within: Range = (1, BIGGEST)) -> UidSet | None:
     """Read ``* SEARCH 2 3 6`` or ``* ESEARCH (TAG "a1") UID ALL 2:3,6``; None for other responses.
 
-    Commas between numbers are understood too. UID 0, which no message has, and what is not `within` the range
-    that was asked for are left out. Raises ValueError for an ESEARCH set that is none, and TooManyRanges, a
-    ValueError too, for more than `most` ranges.
+    Commas between numbers are understood too. UID 0, which no message has, and UIDs that are not `within`
+    the range that was asked for are left out. Raises ValueError for an ESEARCH set that cannot be read, and
+    TooManyRanges, a ValueError too, for more than `most` ranges.
     """
     text = parts[0]
     if _ESEARCH.match(text):

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ARRIVALS = 10_000
-"""How many messages a folder may have gained since it said how many it has."""
+"""Messages that may arrive in a folder after the server said how many it holds."""
 
 _SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 
@@ -54,7 +54,7 @@ class Session:
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
         self.opening: bytes | None = None
-        """The folder that is selected, or was asked for last; None once it was left."""
+        """The folder of the last EXAMINE, even if the server refused it; None after UNSELECT."""
         self.listed: object = None
         wire.unasked = self._mailbox.take
 
@@ -107,7 +107,7 @@ class Session:
         self._wire.patience.on_begin = on_begin
 
     def rest(self) -> None:
-        """Hold next to no memory until the next turn; closes if the server has said much unasked."""
+        """Keep next to no memory until the next turn; closes if the server has sent much unasked."""
         self._wire.rest()
 
     def alive(self) -> bool:
@@ -245,7 +245,7 @@ class Session:
         return found
 
     def _search(self, criteria: bytes, within: Range = (1, BIGGEST)) -> UidSet:
-        # no folder has more ranges than messages; what arrives or goes meanwhile is little
+        # no folder has more ranges than messages, and few arrive or go meanwhile
         most = min(MOST_RANGES, 2 * self.exists + _ARRIVALS) if self.exists else MOST_RANGES
 
         def ask() -> UidSet | None:

@@ -14,10 +14,10 @@ KNOWN = frozenset(
     b"UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ BODYSTRUCTURE BODY[] EMAILID THREADID"
     b" X-GM-MSGID X-GM-THRID X-GM-LABELS".split()
 )
-"""The fields that are asked for; no other is kept."""
+"""The fields that we ask for; no other is kept."""
 
 MOST_UNREADABLE = 8
-"""Places in a response at which reading is taken up again. Each may have looked at all the rest, in vain."""
+"""How often reading resumes in one response. Each attempt may look at all the rest in vain."""
 
 _HEAD = re.compile(rb"\* \d+ FETCH +\(", re.IGNORECASE)
 _ITEM = re.compile(
@@ -26,7 +26,7 @@ _ITEM = re.compile(
 )
 _QUOTED = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-# A string that never ends takes all that follows, so that the search is linear in any case.
+# An unterminated string matches to the end, so that the search is linear even then.
 _BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[()]', re.DOTALL)
 _NEXT = re.compile(
     rb"[ )](?=(?:UID \d|FLAGS \(|INTERNALDATE \"|RFC822\.SIZE -?\d|MODSEQ \(|EMAILID \(|THREADID [(N]"
@@ -49,7 +49,7 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
     parentheses, nested ones as text, literal, text, …; sections of BODY without what they name; NIL as None.
 
     Fields that nobody asks for are left out. A field that cannot be read is skipped up to the next that is
-    known, and named under UNREADABLE. What comes after :data:`MOST_UNREADABLE` of these is left unread.
+    known, and named under UNREADABLE. After :data:`MOST_UNREADABLE` of these the rest is left unread.
     """
     fields: Fields = {}
     head = _HEAD.match(parts[0])
@@ -87,7 +87,7 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
             part += 2
             text, at = parts[part], 0
         else:
-            # The cheap search looks at all the rest, and so is made once.
+            # The cheap search looks at all the rest, so it is tried only once.
             cheap = not careful and name == b"BODYSTRUCTURE" and name not in fields
             found = _complex(parts, part, at, cheap)
             if found is None:

@@ -19,8 +19,8 @@ class Patience:
 
     ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats
     and may raise, which ends the wait. ``timeout`` is the number of seconds without any byte after which
-    the server counts as gone. ``doing`` names what is waited for, in messages to people; ``on_begin`` is told
-    it when that begins, and may raise too.
+    the server counts as gone. ``doing`` names the step that is waited for, in messages to people;
+    ``on_begin`` is called with it when the step begins, and may raise too.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Patience:
         self._called = time.monotonic()
 
     def begin(self, doing: str) -> None:
-        """Note what is waited for from now on."""
+        """Begin the step `doing`, which is waited for from now on."""
         self.doing = doing
         self.on_begin(doing)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mailsync.model import Endpoint
 
 MOST_RESPONSES = 200_000
-"""Responses in one answer, beside those of its messages."""
+"""Responses in one answer, not counting those of its messages."""
 LONGEST_GREETING = 1024 * 1024
 LONGEST_WORDS = 16 * 1024
 """Bytes of CAPABILITY, ID and ENABLED that are looked at."""
@@ -48,7 +48,7 @@ class Wire(imaplib.IMAP4):
 
     It is made of a connected socket and reads the greeting at once; the errors are our own, with the ``step``
     that failed. ``unasked`` is called with every untagged response that the command in hand did not claim.
-    ``mask`` takes the password in hand out of whatever the server says to people.
+    ``mask`` hides the password in hand in the server's words that people see.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Wire(imaplib.IMAP4):
         self.patience = patience
         self.unasked: Callable[[list[bytes]], None] = _ignore
         self.reader = Reader(sock, patience, settings.imap_max_literal_bytes)
-        # a response of several literals has to fit whatever a literal may have
+        # the longest response has several literals of the longest kind
         self._longest_answer = max(LONGEST_ANSWER, 4 * settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
         self.closed = False
@@ -263,10 +263,10 @@ class Wire(imaplib.IMAP4):
     def answer(self, messages: int = 0, each: int = 0) -> Iterator[list[bytes]]:
         """Yield the untagged responses up to the completion of the oldest command in flight.
 
-        `messages` is how many were asked for, `each` the bytes that one of them may take on average; what is
-        far longer closes the connection and raises SentTooMuch. The completion is in :attr:`reply`
-        at the end; NO and BAD are not raised here. A generator that is left early leaves the rest of the
-        answer to :meth:`drain`.
+        `messages` is how many were asked for, `each` the bytes that one of them may take on average; an
+        answer that is far longer closes the connection and raises SentTooMuch. The completion is in
+        :attr:`reply` at the end; NO and BAD are not raised here. A generator that is left early leaves the
+        rest of the answer to :meth:`drain`.
         """
         tag, name = self._in_flight[0]
         mark = tag + b" "
@@ -302,7 +302,7 @@ class Wire(imaplib.IMAP4):
             self._in_flight.popleft()
 
     def too_much(self, what: str) -> SentTooMuch:
-        """Close the connection; returns the error that says what the server sends more of than asked for."""
+        """Close the connection; returns the error for a server that sends more than `what`."""
         name = self._in_flight[0][1] if self._in_flight else "connection"
         self.shutdown()
         return SentTooMuch(f"{name}: the server sends more than {what}")
@@ -335,7 +335,7 @@ class Wire(imaplib.IMAP4):
                     self.unasked(parts)
 
     def rest(self) -> None:
-        """Keep next to no memory until the next command; closes if the server has said much unasked."""
+        """Keep next to no memory until the next command; closes if the server has sent much unasked."""
         if not self.closed and not self.reader.rest(MOST_UNREAD):
             self.shutdown()
 

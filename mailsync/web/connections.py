@@ -50,7 +50,7 @@ _END_OF_HEAD = re.compile(rb"\n(?:\r\n|(?<!\r\n))")
 
 
 class HeadTimeout(ParseException):  # type: ignore[misc]
-    """The head of a request was begun and is not whole after ``HEAD`` seconds."""
+    """The head of a request has begun but is not whole after ``HEAD`` seconds."""
 
     def __str__(self) -> str:
         return f"the head was not whole after {HEAD:g} s"
@@ -81,7 +81,7 @@ class _Source:
 
 @dataclass
 class _Held:
-    """Since when a connection is held, what it has said meanwhile, and how much of that was thrown away."""
+    """A connection that is held: since when, the bytes of its head, and how many bytes were discarded."""
 
     since: float = field(default_factory=time.monotonic)
     data: bytearray = field(default_factory=bytearray)
@@ -89,7 +89,7 @@ class _Held:
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
-    """``gthread``, but a client costs a thread only while a whole request of it is answered."""
+    """``gthread``, but a client costs a thread only while its request, whose head is whole, is answered."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,7 +99,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._room = max(self.max_keepalived, self.worker_connections // 2)
 
     def accept(self, listener: Any) -> None:
-        """Gunicorn's, some times in a row: between two rounds many others may be read.
+        """Gunicorn's, several times in a row, because many connections are read between two rounds.
 
         Without a free file descriptor fewer connections are held from now on.
         """
@@ -119,9 +119,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """Hold a new connection, or one that was answered, until it has sent a whole head."""
         if conn.parser is None:
             conn.parser = http.get_parser(self.cfg, _Source(conn.sock), conn.client)
-            # gunicorn then does not wait for data in the thread
+            # so that gunicorn does not wait for data in the thread
             conn.data_ready = True
-            # by the kernel, since gunicorn sets the timeout that Python knows of back to none
+            # by the kernel, since gunicorn resets Python's own timeout
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STALLED, 0))
         conn.parser.unreader.sock.deadline = None
         conn.sock.setblocking(False)
@@ -143,7 +143,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             del self._heads[conn]
             self._drop(conn)
         elif _END_OF_HEAD.search(held.data, searched):
-            # it waits on, if the client has not taken the answers before
+            # it waits until it can write, in case the client has not yet read earlier answers
             self.poller.modify(sock, EVENT_WRITE, partial(self._start, conn))
         elif len(held.data) > MAX_HEAD:
             self._refuse(conn, LimitRequestHeaders(f"the head is longer than {MAX_HEAD} bytes"))
@@ -165,9 +165,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Gunicorn's; the connection is closed after an answer that did not need the whole body.
+        """Gunicorn's; the connection is closed after an answer that left a part of the body unread.
 
-        The rest of it would hold the thread, or be taken for the next request.
+        The rest of the body would hold the thread, or be taken for the next request.
         """
         wants_to_close = req.should_close
         req.should_close = lambda: wants_to_close() or not _is_read(req.body.reader)
@@ -225,10 +225,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             del self._closing[conn]
             self._drop(conn)
         while self.nr_conns > self._room:
-            # from the largest crowd, so that clients of another kind do not suffer from it
+            # from the largest crowd, so that one kind of clients does not crowd out the others
             crowd: Any = max(self._heads, self.keepalived_conns, self._closing, key=len)
             if len(crowd) <= self.cfg.threads:
-                break  # most of them wait for a thread: the next one waits to be accepted
+                break  # most connections wait for a thread, so a new one has to wait to be accepted
             conn = next(iter(crowd))
             crowd.popleft() if crowd is self.keepalived_conns else crowd.pop(conn)
             self._drop(conn)
@@ -242,7 +242,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 def check_hooks(worker: type, base: type = ThreadWorker) -> None:
     """Raise ConfigError if a method that `worker` overrides is not one of `base` with the same parameters.
 
-    In such a release of gunicorn nothing would call it, and its limits would be missing without a word.
+    Such a release of gunicorn would never call it, and its limits would silently be missing.
     """
     ours = [kind for kind in worker.__mro__ if kind not in base.__mro__]
     for name in sorted({name for kind in ours for name in vars(kind) if not name.startswith("_")}):
@@ -259,7 +259,7 @@ def _parameters(method: Any) -> str | None:
 
 
 def _older(held: dict[Any, _Held], than: float) -> Any:
-    """The oldest connection, if it is held since before then."""
+    """The oldest connection, if it has been held since before `than`."""
     conn = next(iter(held), None)
     return conn if conn and held[conn].since < than else None
 

@@ -58,8 +58,8 @@ worker_connections = 1000 if _files == resource.RLIM_INFINITY else max(100, min(
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
-# A header whose name holds an underscore is dropped, also from a proxy: by default gunicorn takes SCRIPT_NAME
-# and PATH_INFO from each client on this host.
+# A header whose name holds an underscore is dropped, even from a proxy: by default gunicorn would take
+# SCRIPT_NAME and PATH_INFO from any client on this host.
 forwarder_headers = ""
 header_map = "drop"
 # The parser that we test. By default gunicorn takes another one wherever that is installed.
@@ -110,7 +110,7 @@ def post_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """In each new worker, with its application: run the checks once, so that the log tells what is wrong."""
     memory.give_back_large_blocks()
-    # the master ends a process that hangs by SIGABRT, and Python could not show where that was
+    # the master ends a process that hangs by SIGABRT; faulthandler then shows where it hung
     faulthandler.enable()
     # Ctrl-C reaches the workers as well; what they do then, the master says
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -207,7 +207,7 @@ def _of_ours(error: errors.MailsyncError) -> Response:
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None
     field = error.field if isinstance(error, errors.InvalidInput) else None
-    # never through redact(): a client may have chosen these words, or own the server that did
+    # never through redact(): a client may have chosen these words, and would see which secrets it guessed
     detail = mask_credentials(str(error))
     found = [FieldError(detail=detail, pointer=f"#/{field}")] if field else None
     return problem(status, error.code, detail, headers=headers, step=error.step, found=found)

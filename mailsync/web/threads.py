@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker: problem documents for what is no request, and an end to slow statements."""
+"""gunicorn's threaded worker: problem documents for malformed requests, and an end to slow statements."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _BUG = (500, "internal", "The server made an error; its log has more under this 
 
 
 class Worker(PatientWorker):
-    """Ours; what is no request is answered with words.
+    """Ours: malformed requests get a problem document.
 
     Statements that still run in Postgres when the time for a graceful end is nearly over are cancelled.
     """
