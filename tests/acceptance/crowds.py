@@ -16,7 +16,7 @@ SILENT, DRIPPING = 1000, 100
 
 @contextmanager
 def crowd(port: int, said: bytes) -> Iterator[None]:
-    """Clients that have said so much; some of them send a byte twice a second, and come back when cut off."""
+    """Clients that have sent `said`; some go on to send a byte twice a second, and reconnect when cut off."""
     done = threading.Event()
 
     def join() -> socket.socket:
@@ -60,7 +60,7 @@ def crowd(port: int, said: bytes) -> Iterator[None]:
 
 
 def slowest(ask: Callable[[], object], times: int = 20) -> float:
-    """Seconds that the slowest of so many answers took."""
+    """Seconds that the slowest of `times` answers took."""
     took = []
     for _ in range(times):
         watch = Stopwatch()

@@ -16,7 +16,7 @@ from tests.servers.patience import Stopwatch
 HOST = "Host: localhost"
 LIVE = "GET /health/live HTTP/1.1"
 
-# what each of a crowd sends before it says nothing more, or one byte now and then
+# the bytes that each client of a crowd sends before it falls silent, or sends one byte now and then
 SHAPES = {
     "nothing": b"",
     "half a request line": b"GET /heal",
@@ -39,7 +39,7 @@ def test_nobody_waits_for_a_crowd(start_api: StartApi, shape: str) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     with crowd(api.port, SHAPES[shape]):
         assert slowest(lambda: is_alive(api)) < 1
-        # what the issue of memory is about: each of them has said as much as it may
+        # the worst for memory: each of them has sent as much of a head as it may
         assert sum(process.memory_info().rss for process in gunicorn_workers(api)) < 400 << 20
     assert "Traceback" not in api.process.output
 
@@ -77,7 +77,7 @@ def test_a_request_that_does_not_become_whole_is_answered_408(start_api: StartAp
     api = start_api(WEB_CONCURRENCY="1")
     whole = lines(LIVE, HOST)
     start = "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, "Content-Type: application/json"
-    # what is said at once, the statuses of the answers, and the seconds that the client has at least
+    # the bytes that are sent at once, the statuses of the answers, and the least seconds that the client has
     cases = (
         (b"", [], 9),
         (b"GET /heal", [408], 9),
@@ -102,7 +102,7 @@ def test_a_request_that_does_not_become_whole_is_answered_408(start_api: StartAp
 
 
 def until_closed(port: int, said: bytes, drips: bool) -> tuple[list[Said], float, float]:
-    """What is answered until the server closes, and after how many seconds of a stopwatch, and of a clock."""
+    """The answer until the server closes, and the seconds until then, by a stopwatch and by a clock."""
     watch = Stopwatch()
     with connected(port, timeout=0.5) as sock:
         sock.sendall(said)

@@ -59,11 +59,11 @@ class Eve:
             assert added.status == 201
             self.id = added.json()["id"]
             assert mailsync("sync", user.name).returncode == 0
-        # from now on the process keeps a session of Bob, and with it his password
+        # from now on the process keeps a session of Bob's, and with it his password
         assert self.body(bob.name) == ""
 
     def body(self, email: str) -> str:
-        """Ask for a body; the error's detail, if there is one."""
+        """Ask for a body; returns the error's detail, if there is one."""
         row = self.database.execute(
             "select m.id from messages m join accounts a on a.id = m.account_id where a.email = %s", [email]
         ).fetchone()
@@ -72,7 +72,7 @@ class Eve:
         return "" if answer.status == 200 else str(answer.json()["detail"])
 
     def when_logging_in(self, said: str) -> dict[str, str]:
-        """What the API shows where, after the server has refused to log in."""
+        """All places in which the API shows a server's words, after it has refused a login."""
         self.scripted.on("LOGIN", f"NO [LIMIT] {said}".encode())
         assert self.api.call("POST", f"/v1/accounts/{self.id}/reset").status == 200
         wanted = _mailbox(self.scripted, self.scripted.new_user(), OF_EVE)
@@ -86,14 +86,14 @@ class Eve:
         return shown
 
     def when_opening(self, said: str) -> dict[str, str]:
-        """What the API shows where, after the server has refused to open a folder to a sync."""
+        """All places in which the API shows a server's words, after it has refused to open a folder."""
         self.scripted.on("EXAMINE", f"NO [NOPERM] {said}".encode())
         assert self.mailsync("sync", self.user.name, "--full").returncode == 1
         self.scripted.off("EXAMINE")
         return {"folder": self.last_error()}
 
     def last_error(self) -> str:
-        """What the API shows of a folder's error."""
+        """The error of a folder, as the API shows it."""
         folders = self.api.call("GET", f"/v1/accounts/{self.id}/folders").json()["data"]
         return str(next(folder["last_error"] for folder in folders if folder["last_error"]))
 
@@ -113,10 +113,10 @@ def test_a_server_that_guesses_is_not_told_whether_it_is_right(eve: Eve) -> None
         for where, text in eve.when_opening(f"not here: {guess} and {OF_EVE}.").items():
             assert f"not here: {guess} and ***." in text, (where, guess)
     for guess in GUESSES_OF_BOB:
-        # as if another process had written it, that knows no password of Bob
+        # written as by another process, which does not know Bob's password
         eve.database.execute("update folders set last_error = %s where last_error is not null", [guess])
         assert eve.last_error() == guess
-    # nothing of it is in the log, as with every other test; but what was said is
+    # the log holds the server's words, but no secret, which is checked after every test
     assert "not now: *** and ***." in eve.api.process.output
 
 

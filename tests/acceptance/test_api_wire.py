@@ -140,7 +140,7 @@ def test_chunks_are_read_strictly_and_what_follows_a_bad_one_is_no_request(victi
         (answer,) = ask(victim.port, lines(*start, body=body), hidden)
         assert_civil(answer, name, 400)
         assert answer.headers["connection"] == "close", name
-    # what is allowed: an empty object lacks fields, and the connection serves the next request
+    # valid chunks: the empty object lacks fields, and the connection serves the next request
     for body in (b"2;a=b\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n0\r\nX-A: 1\r\n\r\n"):
         answers = ask(victim.port, lines(*start, body=body), hidden)
         assert [answer.status for answer in answers] == [422, 404]
@@ -164,7 +164,7 @@ def test_what_a_refused_body_holds_is_no_request(victim: Api, framing: str) -> N
         (200, "GET", "/health/live"),
     ):
         request = lines(f"{method} {path} HTTP/1.1", HOST, frame, *headers, body=body)
-        # what follows is not taken for a request either
+        # the bytes that follow are not taken for a request either
         (answer,) = ask(victim.port, request, hidden)
         assert_civil(answer, (method, path), status)
         assert answer.headers["connection"] == "close"
@@ -174,7 +174,7 @@ def test_what_a_refused_body_holds_is_no_request(victim: Api, framing: str) -> N
     )
     assert_civil(answer, "413", 413)
     assert answer.headers["connection"] == "close"
-    # one that was read whole leaves the connection open, for what is no part of it
+    # a body that was read whole leaves the connection open, and the bytes after it are the next request
     for status, kind in ((400, JSON), (415, "Content-Type: text/plain")):
         request = lines("POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, kind, frame, body=body)
         statuses = [answer.status for answer in ask(victim.port, request, hidden)]
@@ -245,7 +245,7 @@ def test_what_proxies_say_is_not_believed_where_it_matters(victim: Api) -> None:
         "SCRIPT_NAME: /evil",
         "REMOTE_ADDR: 6.6.6.6",
     ):
-        # such names, which gunicorn would take from a proxy for its own, are as if they were not there
+        # headers with such names, which gunicorn would accept from a proxy, have no effect
         (answer,) = ask(victim.port, lines("GET /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, header))
         assert_civil(answer, header, 200)
     for header in ("PATH_INFO: /health/live", "SCRIPT_NAME: /v1", "Path-Info: /health/live"):

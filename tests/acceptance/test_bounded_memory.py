@@ -36,7 +36,7 @@ Blocks = Callable[[Request], Iterator[bytes]]
 
 
 class Flood(NamedTuple):
-    """What a server sends in front of its honest answer to a command, and what a person reads then."""
+    """The bytes that a server sends before its honest answer to a command, and the message that follows."""
 
     command: str
     blocks: Blocks
@@ -47,11 +47,11 @@ class Flood(NamedTuple):
     """How many messages the server says that INBOX has."""
 
 
-# -- what is sent -------------------------------------------------------------------------------------
+# -- the floods ---------------------------------------------------------------------------------------
 
 
 def _repeated(line: bytes, size: int = 48 * MIB, begin: bytes = b"", end: bytes = b"") -> Blocks:
-    """A line, over and over, up to so many bytes."""
+    """Repeat a line up to so many bytes."""
 
     def blocks(request: Request) -> Iterator[bytes]:
         yield begin
@@ -172,7 +172,7 @@ FLOODS = {
 }  # fmt: skip
 
 
-# -- what is looked at --------------------------------------------------------------------------------
+# -- the measuring ------------------------------------------------------------------------------------
 
 
 def peak(pid: int) -> int:
@@ -255,7 +255,7 @@ def test_another_role_that_notifies_without_end_fills_no_worker(
     database_url: str,
     start_worker: StartWorker,
 ) -> None:
-    """It comes while the worker waits for a server, and then in front of what its next statement returns."""
+    """The flood comes while the worker waits for a server, and so before the result of its next statement."""
     user = scripted.new_user()
     user.folder("INBOX").add(mail.message(1))
     account = add_account(mailsync, scripted, user)

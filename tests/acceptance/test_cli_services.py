@@ -210,7 +210,7 @@ def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mai
     port = run_directory.free_port()
     mailsync.directory, mailsync.environment = home, environment | {"PORT": str(port)}
     outside = runtime_directory(home / ".mailsync")
-    # a test's path is too long for a socket, and root's is never here
+    # elsewhere: a test's path is too long for a socket, and root's socket is below /var/lib
     assert outside.parent == (HOME if os.geteuid() == 0 else Path(tempfile.gettempdir()))
     secrets: set[str] = set()
     # a closed terminal ends it as Ctrl-C does; the second time it finds what the first one made

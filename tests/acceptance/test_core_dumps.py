@@ -40,7 +40,7 @@ def dumped_by(pid: int, number: signal.Signals) -> bool:
 def start(mailsync: Mailsync, directory: Path, *command: str, **changes: str) -> Running:
     """Start a program of ours in a Python of its own, where its core file would be."""
     given = {name: value for name, value in (mailsync.environment | changes).items() if value is not None}
-    # not by the process that forks others: it would be the parent
+    # not through the fork server, which would be the parent in place of this process
     running = Running([shutil.which("env") or "env", sys.executable, "-m", *command], given, directory)
     mailsync.running.append(running)
     return running
@@ -75,7 +75,7 @@ def test_neither_the_api_nor_a_process_of_it_leaves_a_core_dump(
 
 @pytest.mark.usefixtures("with_core_dumps")
 def test_a_program_without_our_care_would_leave_one(tmp_path: Path) -> None:
-    # what the others prove the absence of can be there: a control, unless this machine dumps nothing at all
+    # a control: without our care a core dump appears, unless this machine writes none at all
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
         dumped = dumped_by(process.pid, signal.SIGABRT)
@@ -135,7 +135,7 @@ print("ptrace", "is open" if attached else "is closed")
 
 
 def look_into(care: str) -> list[str]:
-    """What another process of the same user finds open in one that has taken this care."""
+    """The files of /proc that another process of the same user can read of one with core dumps forbidden."""
     python = [sys.executable, "-c"]
     code = (
         f"from mailsync import core_dumps{_AS_SOMEBODY}{care}\nprint('ready', flush=True)\nsys.stdin.read()"
@@ -155,5 +155,5 @@ def look_into(care: str) -> list[str]:
 def test_another_process_of_the_same_user_cannot_look_into_it() -> None:
     ways = ("environ", "mem", "maps", "ptrace")
     assert look_into("core_dumps.forbid()") == [f"{way} is closed" for way in ways]
-    # so that it is not closed for other reasons; what needs ptrace, some systems forbid anyway
+    # the control reads environ alone, because some systems always forbid what needs ptrace
     assert "environ is open" in look_into("")

@@ -84,7 +84,7 @@ def test_no_process_of_the_demo_has_a_secret_that_it_does_not_use(stranger: Mail
     running.wait_for("[worker] ✓ Ready -> ")
     found: dict[str, dict[str, str]] = {}
     for process in run_directory.family(running.pid):
-        # what the services have, nobody but root can see
+        # nobody but root can see the environment of the services
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             found[" ".join(process.cmdline())] = process.environ()
     (server,) = [given for command, given in found.items() if "pymap" in command]

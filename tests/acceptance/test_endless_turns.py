@@ -96,7 +96,7 @@ def test_a_worker_that_hangs_in_one_account_ends_itself_and_leaves_it_alone_from
     checked = mailsync("check-account", bad.name)
     assert message in " ".join(checked.stdout.split())
     assert "stack" in checked.stdout
-    # the one that has found out goes on with the others
+    # the worker that found it continues with the other accounts
     for user, account in zip(users, accounts, strict=True):
         user.folder("INBOX").add(mail.message(2))
         worker.wait_for(lambda account=account: live_uids(database, account) == [1, 2])
@@ -189,7 +189,7 @@ def test_a_process_of_the_api_that_hangs_in_a_body_is_replaced_and_the_third_tim
     assert mailsync("sync", user.name).returncode == 0
     message_id = value(database, "select id from messages")
     port = run_directory.free_port()
-    # gunicorn's own limit, shortened: 60 s otherwise
+    # gunicorn's own limit, which is 60 s otherwise
     running = start_hanging("api", PORT=str(port), LOG_FORMAT="json", GUNICORN_CMD_ARGS="--timeout 5")
     api = Api(port, running)
     started = lambda: len(re.findall("Ready to serve|Not ready: ", running.output))  # noqa: E731
@@ -235,7 +235,7 @@ def _asked(server: ScriptedServer, user: Account) -> int:
 
 
 def _is_cut_off(api: Api, message_id: int) -> bool:
-    """Ask for a body; whether the process that was to answer has ended instead."""
+    """Ask for a body; returns whether the process ended in place of an answer."""
     try:
         answer = api.call("GET", f"/v1/messages/{message_id}/body")
     except (http.client.HTTPException, ConnectionError):

@@ -80,7 +80,7 @@ def assert_closed(directory: Path, socket: Path) -> None:
             assert "Permission denied" in as_user(user, "ls", path).stderr
         for path in (directory / "env", directory / "token", runtime / "pg_hba.conf"):
             assert "Permission denied" in as_user(user, "cat", path).stderr
-    # the server's own user gets as far as the socket; a stranger would not get further
+    # the server's own user reaches the socket, and Postgres refuses it; strangers do not get that far
     for user, reason in (
         (NAME, "Peer authentication failed"),
         *((each, "Permission denied") for each in STRANGERS),
@@ -170,7 +170,7 @@ def test_a_killed_dev_and_its_killed_server_are_in_nobodys_way(mailsync: Mailsyn
     end(again)
 
 
-# -- of earlier releases ---------------------------------------------------------------------------------
+# -- earlier releases ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def earlier(mailsync: Mailsync, project: Path) -> Path:
 def test_data_of_an_earlier_release_is_taken_over_and_closed(mailsync: Mailsync, earlier: Path) -> None:
     roots = earlier.parent / "roots"
     roots.write_text("of root")
-    # the former user can do this where links to others' files are allowed
+    # the former user can make this link on systems that allow links to files of others
     os.link(roots, earlier / "postgres" / "pg_link")
     running = dev(mailsync)
     assert_kept(earlier)
@@ -221,7 +221,7 @@ def test_a_server_that_an_earlier_release_left_running_is_replaced(mailsync: Mai
     socket = data / ".s.PGSQL.5432"
     run_directory.wait_until(socket.exists, "the earlier release's server")
     running = dev(mailsync)
-    # in no order, because it no longer reaches its files by their paths; no commit is lost by that
+    # a crash, because the server no longer reaches its files by their paths; no commit is lost by that
     old.wait(run_directory.PATIENCE)
     assert not socket.exists()
     assert_kept(earlier)
@@ -234,7 +234,7 @@ def assert_kept(made: Path) -> None:
         assert conn.execute("select number from kept").fetchone() == (7,)
 
 
-# -- what is not root's ----------------------------------------------------------------------------------
+# -- files of others -------------------------------------------------------------------------------------
 
 
 def test_a_directory_of_another_user_is_refused_in_one_line(mailsync: Mailsync, project: Path) -> None:

@@ -136,7 +136,7 @@ def test_the_listener_answers_only_what_it_is_there_for(
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert ask(port, "/")[0] == 404
     assert ask(port, method="POST")[0] == 405
-    # those who connect and say nothing take the few places, and give them up to the next one
+    # clients that connect and say nothing take the few places, and lose them to the next one
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
     assert ask(port)[0] == 200
     began = Stopwatch()

@@ -97,7 +97,7 @@ def test_a_directory_in_the_place_of_the_sockets_is_refused_if_somebody_else_mad
     monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
     monkeypatch.setattr(os, "getuid", os.geteuid)
     monkeypatch.setattr(tempfile, "tempdir", str(ordinary))
-    # a name with a blank, for which the socket has to be elsewhere
+    # a directory whose name has a blank, so that the socket has to be elsewhere
     runtime = runtime_directory(ordinary / "own" / "a b")
     assert runtime.parent == ordinary
     runtime.mkdir(mode=0o777)

@@ -18,7 +18,7 @@ from tests.servers.roles import Role, new_role
 
 Database = psycopg.Connection[Any]
 
-# tables, views and types whose names our statements have, the session's own among them
+# tables, views and types with names that our statements use, even those of temporary tables
 SHADOWS = (
     "create table public.incoming (uid bigint)",
     "create table public.incoming_flags (uid bigint)",

@@ -15,7 +15,7 @@ from tests.servers.programs import Mailsync
 from tests.servers.proxy import Proxy, postgres_target
 from tests.servers.run_directory import PATIENCE
 
-# no loopback address, and yet it leads to this machine
+# an address that is not loopback and leads to this machine all the same
 ELSEWHERE = "0.0.0.0"
 
 
@@ -46,7 +46,7 @@ class TlsProxy:
 
     def _serve(self, plain: socket.socket) -> None:
         with ExitStack() as stack, suppress(OSError):
-            # SSLRequest, which says nothing else
+            # SSLRequest, which carries nothing else
             plain.recv(8, socket.MSG_WAITALL)
             plain.sendall(b"S")
             client = stack.enter_context(self._context.wrap_socket(plain, server_side=True))
@@ -95,7 +95,7 @@ def test_a_connection_that_is_not_encrypted_is_noted_and_no_failure(mailsync: Ma
             f"– The connection to {ELSEWHERE} is not encrypted: whoever listens on the way reads the mail;"
             " set sslmode=verify-full in DATABASE_URL"
         )
-        # at home there is nothing to say
+        # no line about a connection that stays on this machine
         assert "encrypted" not in str(lines(mailsync, url.format(host="127.0.0.1", port=proxy.port)))
     finally:
         proxy.stop()

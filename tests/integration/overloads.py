@@ -1,4 +1,4 @@
-"""Functions and operators that somebody makes so that our statements call them in place of Postgres' own.
+"""Functions and operators that another role makes, so that statements would call them, not Postgres' own.
 
 Postgres takes an exact match from ``pg_catalog`` first. Where an argument has to be converted for that, a
 better match in a later schema wins: ``hashtext(name)`` over ``hashtext(text)``. So there is one for each pair
@@ -35,14 +35,14 @@ TYPES = _NUMBERS + _TEXTS + _TIMES + _ARRAYS + _OTHER_TYPES
 _PAIRS = sorted(
     {(each, each) for each in TYPES}
     | {pair for kind in (_NUMBERS + _TIMES, _TEXTS, _ARRAYS) for pair in product(kind, kind)}
-    # anything may be put beside a text or into an array
+    # every type may meet a text or an array
     | {*product(TYPES, _TEXTS), *product(_TEXTS, TYPES), *product(_ARRAYS, TYPES)}
 )
 _COMMON = ("name", "text", "smallint", "integer", "bigint", "double precision", "numeric", "jsonb", "text[]")
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "&&", "@>", "<@", "~~", "~", "!~", "?")
 _OTHERS = ("+", "-", "*", "/", "%", "^", "||", "->", "->>", "#>", "#>>", "|", "&")
 _OURS = 16_384
-"""The first number of what is not Postgres' own."""
+"""The first object id that is not Postgres' own."""
 
 _CALL = re.compile(r":(opno|funcid|aggfnoid|winfnoid|eqop|sortop)\s+(\d+)")
 _TYPE = re.compile(r":(?:paramtype|funcresulttype|opresulttype|aggtype)\s+(\d+)")
@@ -129,7 +129,7 @@ def called_functions() -> set[str]:
 
 
 def explain_to(conn: psycopg.Connection[Any]) -> None:
-    """From now on Postgres tells this connection how it understands each statement."""
+    """Let Postgres send this connection the parse tree of each statement from now on."""
     for setting in ("debug_print_parse = on", "debug_pretty_print = off", "client_min_messages = log"):
         conn.execute(f"set {setting}".encode(), prepare=False)
 

@@ -1,4 +1,4 @@
-"""A session that is no mailsync and holds an account's lock is named, and never ended by us (SPEC §8)."""
+"""A session of another program that holds an account's lock is named, and never ended (SPEC §8)."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_another_account_and_one_whose_lock_is_free_again_are_not_concerned(
 def test_who_calls_itself_mailsync_is_none_without_the_right_to_write(
     conn: Connection, account: int, settings: Settings, hold: Hold, database: Database
 ) -> None:
-    """It was ended as a stale holder, or the attempt failed at the right to: every turn's error."""
+    """It used to be ended as a stale holder, or each turn failed for lack of the right to end it."""
     pid = hold(account, "mailsync-worker")
     database.execute("update accounts set heartbeat_at = now() - interval '1 day'")
     assert status(conn, account).sync_state_reason == "lock_held"
@@ -166,7 +166,7 @@ def test_what_matters_more_is_shown_before_it(
 def test_a_role_that_may_not_see_others_sessions_names_them_too(
     postgres: Any, empty_database_url: str
 ) -> None:
-    """No more than since when the other has been connected is hidden from it."""
+    """Only the time since which the other session is connected is hidden from it."""
     with psycopg.connect(empty_database_url, autocommit=True) as database, ExitStack() as stack:
         owner = stack.enter_context(new_role(database, empty_database_url, "owner"))
         joe = stack.enter_context(new_role(database, empty_database_url, "joe"))

@@ -32,11 +32,11 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
 
 
 def lose(mirror: Mirror, kind: str = "sync", step: str | None = "EXAMINE in folder INBOX") -> None:
-    """Begin a turn in the way of a process that then ends."""
+    """Begin a turn as a process does that ends before the turn does."""
     turns.begin(
         mirror.conn, mirror.account_id, "dead:1:worker", burst=100.0, refill=1.0, floor=10.0, kind=kind
     )
-    # the commands that it had reserved would be lost too
+    # give back the commands that it had reserved
     mirror.conn.execute("update accounts set turn_step = %s, throttle_tokens = null", [step])
 
 
@@ -242,7 +242,7 @@ def test_readers_are_told_when_it_is_tried_again_and_a_person_who_asks_may_try(
     for _ in range(3):
         lose(mirror, "body")
     asked = len(scripted.journal.commands())
-    # the one that finds out, and one that comes later
+    # the turn that finds the lost one, and a later turn
     for _ in range(2):
         with another(mirror) as engine, pytest.raises(PoisonousServer) as refused:
             fetch_body(engine, mirror.account_id, message_id)

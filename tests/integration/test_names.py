@@ -19,7 +19,7 @@ from tests.integration.stored import settings_for
 ROOT = Path(__file__).parents[2]
 KNOWN = lived.Lived(1, 2, 3, dict.fromkeys(lived.PATHS, 1), 1)
 
-# what the grammar calls so, or what is made by the statement
+# names of the grammar, or names that the statement itself defines
 NO_FUNCTIONS = {
     "all", "and", "any", "array", "as", "coalesce", "count", "exists", "extract", "filter", "from", "in",
     "greatest", "incoming", "incoming_flags", "least", "not", "nullif", "operator", "or", "over", "select",
@@ -61,12 +61,12 @@ def _known_types() -> set[str]:
         longer.get(name.removesuffix("[]"), name.removesuffix("[]")) + "[]" * name.endswith("[]")
         for name in overloads.TYPES
     }
-    # nothing is computed with these
+    # types that statements compute nothing with
     return known | {"unknown", "record", "void", "aclitem"}
 
 
 def test_every_function_that_takes_arguments_is_named_with_its_schema() -> None:
-    """Even where every argument has the right type today: a changed type would show nowhere."""
+    """Even if every argument has the right type today: no test would notice a type that changes."""
     bare = {
         f"{name}: {called}"
         for name, statement in statements().items()
@@ -82,7 +82,7 @@ def test_so_is_every_function_in_a_statement_that_stands_in_the_code() -> None:
     bare = {
         f"{path.name}: {called}"
         for path in sorted((ROOT / "mailsync" / "store").glob("*.py"))
-        # what that one says is for people to run
+        # its result holds statements for people to run
         if path.name != "schema_diff.py"
         for text in re.findall(r'"(select [^"]*)"', path.read_text("utf-8"))
         for called in CALL.findall(text)

@@ -200,7 +200,7 @@ def test_a_schema_in_which_others_may_create_is_not_migrated(empty_database_url:
         assert in_schema("public", conn) == set()
         conn.execute(str(caught.value).split("; ")[1].encode())
         assert schema.migrate(conn, settings)
-        # nothing is left to run: nothing to refuse
+        # no migration is left to run, so there is nothing to refuse
         conn.execute("grant create on schema public to public")
         assert schema.migrate(conn, settings) == []
 

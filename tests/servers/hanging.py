@@ -18,7 +18,7 @@ _response = Reader.response
 
 
 def endless_response(reader: Reader) -> list[bytes]:
-    """Read a response as ever, or for ever."""
+    """Read a response as usual, but never return from one that holds the word."""
     parts = _response(reader)
     if WORD in parts[0]:
         _ENDLESS.match(b"a" * 100)

@@ -1,4 +1,4 @@
-"""What another user of this machine can do; for tests that run as root."""
+"""Helpers to act as another user of this machine, and to see what that user can reach; for tests as root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STRANGERS = ("nobody", "daemon")
-"""Users that every Debian has, and that have nothing to do with us."""
+"""Users that every Debian has, and that have no rights on our files."""
 
 
 def as_user(name: str, *command: object) -> subprocess.CompletedProcess[str]:
@@ -48,7 +48,7 @@ def _mode(path: Path) -> str:
 
 
 def open_to_others(directory: Path, bits: int = 0o077) -> list[str]:
-    """What of a directory and below it others may enter, read or write; links have no mode of their own."""
+    """The paths of a directory and below it that others may enter, read or write; links have no mode."""
     found = []
     for path in (directory, *directory.rglob("*")):
         status = path.lstat()

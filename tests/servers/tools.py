@@ -22,7 +22,7 @@ PACKAGES = {
 """Program → the Debian package that brings it."""
 
 ROOT = "root"
-"""What a test needs that becomes other users of this machine."""
+"""The need of a test that becomes other users of this machine."""
 
 
 def missing_for(item: pytest.Item) -> list[str]:
@@ -39,7 +39,7 @@ def missing_for(item: pytest.Item) -> list[str]:
 
 
 def install(programs: Iterable[str]) -> str:
-    """The command that brings them; who only has to be root runs the tests by sudo."""
+    """The command that installs them, or that runs the tests as root if only that is missing."""
     packages = sorted({PACKAGES[program] for program in programs if program != ROOT})
     if not packages:
         return ".venv/bin/python -m pytest"

@@ -71,7 +71,7 @@ def _structure(n: int) -> list[bytes]:
 def test_what_is_remembered_of_a_servers_bytes_takes_no_more_than_its_share(
     cache: BoundedCache[Any, Any], fill: Callable[[int], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Filled twice, and with a share that is small enough to be filled soon."""
+    """Filled twice, with a limit that is small enough to be reached soon."""
     assert cache.limit <= 8 * MIB
     cache.clear()
     monkeypatch.setattr(cache, "limit", MIB // 2)

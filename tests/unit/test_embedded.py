@@ -1,4 +1,4 @@
-"""The embedded Postgres: where its socket is, and what is said when it does not start."""
+"""The embedded Postgres: where its socket is, and the message when it does not start."""
 
 from __future__ import annotations
 

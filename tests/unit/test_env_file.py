@@ -1,4 +1,4 @@
-"""Files of settings: which are read, and what is said of those that another user could have written."""
+"""Files of settings: which are read, and the messages about those that another user could have written."""
 
 from __future__ import annotations
 

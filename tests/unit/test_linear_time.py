@@ -1,8 +1,8 @@
-"""Whatever a mail server, a message or a client says: reading it takes time that grows with its length only.
+"""Text from a mail server, a message or a client is read in time that is linear in its length.
 
-A regular expression cannot be interrupted, and a line may have 16 MiB. So each function that reads strangers'
-bytes stands in a table with the texts that are worst for it (``growing/``), and nothing that reads them is
-missing there: a new pattern or function without a line fails here.
+A regular expression cannot be interrupted, and a line may have 16 MiB. So a table (``growing/``) lists each
+function that reads strangers' bytes with the texts that are worst for it. The table is complete: a new
+pattern or function without an entry fails here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.unit.growing.messages import MESSAGES
 
 TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS]
 
-# modules that read nothing of a stranger's, by their last names
+# modules that read no text of strangers, by their last names
 TRUSTED = {
     "adding": "the command line",
     "catalogue": "our own statements",
@@ -39,7 +39,7 @@ TRUSTED = {
     "session": "sections that our own modules ask for",
     "values": "the settings",
 }
-# patterns that are given no more than so much
+# patterns that only get short texts
 BOUNDED = {
     "enrolment._STEERING": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
@@ -49,7 +49,7 @@ TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",
     "folders.is_inbox": "it compares",
 }
-# for their secrets' sake: these search what `keep_secret` was given
+# these search the secrets that `keep_secret` got
 TRUSTED_CALLS = {"redaction": "secrets of our own"}
 
 LARGE = 1024 * 1024
@@ -65,7 +65,7 @@ def test_the_worst_texts_take_linear_time(entry: Reads) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("entry", TABLE, ids=str)
 def test_the_worst_texts_take_linear_time_where_they_are_very_long(entry: Reads) -> None:
-    # what copies the rest again and again is fast enough to hide in a short text
+    # a function that copies the rest again and again is fast enough to look linear on short texts
     for worst in entry.worst:
         found = growth(entry.read, worst, least=0.01, largest=LARGE)
         assert found.is_linear, f"{entry}: {worst}: {found}"
@@ -106,7 +106,7 @@ def test_many_random_texts_take_linear_time(entry: Reads) -> None:
 
 @pytest.fixture(scope="module")
 def seen() -> discovery.Seen:
-    """What the whole table uses when each of its texts is read once."""
+    """The patterns and functions that the whole table uses when each of its texts is read once."""
     with discovery.watching() as found:
         for entry in TABLE:
             for worst in entry.worst:

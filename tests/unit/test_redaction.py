@@ -97,7 +97,7 @@ def test_a_form_that_two_secrets_share_stays_until_both_are_gone() -> None:
 
 
 def _sizes() -> tuple[int, int, int]:
-    """How much the process keeps of all secrets that it knows."""
+    """The entries for secrets that the process holds."""
     known = redaction._secrets
     return len(known._users), len(known._by_head), len(known._short)
 

@@ -44,7 +44,7 @@ def test_a_process_that_hides_its_environment_belongs_to_the_run_that_has_noted_
             assert not run_directory.belongs_to(tmp_path, process.pid)
             run_directory.note(process.pid)
             assert run_directory.belongs_to(tmp_path, process.pid)
-            # a process of another time that has got the number
+            # a later process that has the same number
             (noted / str(process.pid)).write_text(f"{process.pid} 12345.0")
             assert not run_directory.belongs_to(tmp_path, process.pid)
         finally:

@@ -1,4 +1,4 @@
-"""What is said of the way to Postgres: nothing at home, a warning where somebody could read along."""
+"""The line about the connection to Postgres: none on this machine, a warning if others could read along."""
 
 from __future__ import annotations
 

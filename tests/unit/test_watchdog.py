@@ -1,4 +1,4 @@
-"""The worker's own watchdog, in processes of its own: it ends them for good."""
+"""The worker's own watchdog, which ends processes, so each test has one of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def watched(hang: str, before: str = "", seconds: float = 2.0) -> subprocess.Com
         # C code that holds the GIL; the last one never looks for signals either
         're.match(r"(?:a+)+b", "a" * 100)',
         "sum(range(10**15))",
-        # C code that has let the GIL go
+        # C code that has released the GIL
         "threading.Lock().acquire() and threading.Semaphore(0).acquire()",
         "while True: pass",
     ],
@@ -67,7 +67,7 @@ def test_other_threads_are_no_sign_of_life_and_are_shown_too() -> None:
         ("for _ in range(8): time.sleep(0.5); watchdog.alive()\nwatchdog.pause()", 3.0),
         ("watchdog.pause(); watchdog.alive()", 0.5),
         ("watchdog.remove()", 0.5),
-        # the timer is somebody else's by then
+        # another handler has the timer by then
         ("watchdog.release(); watchdog.begin(); watchdog.alive()", 0.5),
     ],
     ids=["alive", "paused", "removed", "released"],

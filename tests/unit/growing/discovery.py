@@ -1,4 +1,4 @@
-"""What there is in the program that could read strangers' bytes: patterns and functions, wherever they stand.
+"""Find everything in the program that could read strangers' bytes: its patterns and functions.
 
 Nothing here names a module, so that a module may move.
 """
@@ -24,9 +24,9 @@ import mailsync
 _PROGRAMS = ("__main__", "gunicorn_conf")
 
 LONG = 10_000
-"""Bytes of the text by which it is found out what is used."""
+"""Bytes of the text that is read to see which patterns a function uses."""
 MUCH = 500
-"""What is given so many characters reads what strangers send, and has to be measured."""
+"""A pattern that gets so many characters reads what strangers send, and has to be measured."""
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def modules() -> tuple[ModuleType, ...]:
 
 @functools.cache
 def _caches() -> tuple[Callable[[], object], ...]:
-    """What empties the caches: those of functools, and module-level containers in lower case."""
+    """The functions that empty the caches: those of functools, and module-level containers in lower case."""
     found: dict[int, Callable[[], object]] = {}
     for module in modules():
         for name, value in vars(module).items():
@@ -55,7 +55,7 @@ def _is_cache(value: object) -> bool:
 
 
 def forget() -> None:
-    """Empty the program's caches: what is remembered takes no time."""
+    """Empty the program's caches, because a cached result takes no time."""
     for clear in _caches():
         clear()
 
@@ -107,7 +107,7 @@ def functions() -> dict[str, FunctionType]:
 
 
 class Seen:
-    """What was used: functions by their code, and the longest text that each pattern was given."""
+    """The functions that were called, by their code, and the longest text that each pattern got."""
 
     def __init__(self) -> None:
         self.codes: set[object] = set()

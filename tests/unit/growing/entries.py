@@ -10,7 +10,7 @@ from tests.unit.growing.measuring import Read, Worst
 
 Pair = tuple[bytes, bytes] | tuple[bytes, bytes, bytes]
 
-# what grammars of mail and HTTP are written with; random texts are made of it, too
+# characters that the grammars of mail and HTTP give a meaning; random texts hold them, too
 MARKS = (
     *b"( ) [ ] { } < > \" \\ ' , ; : . - _ = ? @ & % / * + ~ # ! | a A 0 1".split(),
     b" ", b"\t", b"\r", b"\n", b"\0", b"\xff", "é".encode(),

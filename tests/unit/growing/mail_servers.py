@@ -73,7 +73,7 @@ def _lines(raw: bytes) -> None:
 
 
 def _folders(raw: bytes) -> None:
-    # a longer name is dropped with its row
+    # the reader drops a row with a longer name
     names = [name[:LONGEST_NAME] for name in raw.split(b"\n")]
     rows = [ListedFolder(name, name.decode("latin-1"), "/", frozenset()) for name in names]
     assign_roles(rows)

@@ -18,9 +18,9 @@ from tests.unit.growing.discovery import forget
 Read = Callable[[bytes], object]
 
 FOUR_TIMES = 9.0
-"""What four times the text may cost: linear time takes 4 times as long, quadratic time 16 times."""
+"""The most growth for four times the text: linear time takes 4 times as long, quadratic 16 times."""
 TWICE = 2.5
-"""What twice the text may cost."""
+"""The most growth for twice the text."""
 _AGAIN = 6
 
 
@@ -52,7 +52,7 @@ class Growth(NamedTuple):
 
     @property
     def is_linear(self) -> bool:
-        """Whether the time grows no faster than the text; what takes no time does not grow.
+        """Whether the time grows no faster than the text; a time near zero does not count as growth.
 
         Once it may be more: beyond a limit of its own a function may read in another way.
         """
@@ -83,8 +83,8 @@ def seconds(read: Read, text: bytes, rounds: int = 1) -> float:
 def growth(read: Read, worst: Worst, *, least: float = 0.0003, largest: int = 256 * 1024) -> Growth:
     """Measure with as many bytes as take `least` seconds, or with a quarter of `largest`.
 
-    They take several times as long as a few bytes do, too, so that what each call costs does not hide what
-    each byte costs. The text grows from a few bytes on, so that not even exponential time is waited for.
+    They also take several times as long as a few bytes, so that the cost of a call does not hide the cost of
+    a byte. The text grows from a few bytes on, so that even exponential time is seen soon.
     """
     with _no_collections():
         size, enough = 8, max(least, 4 * seconds(read, worst.of(1), 3))

@@ -1,4 +1,4 @@
-"""The estimate of what a message takes, against what it takes."""
+"""The estimate of the memory of a message, against the memory that it takes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_message_takes_no_more_than_is_estimated(response: Callable[[int], lis
         taken = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    # what is remembered of it in caches is in it
+    # it includes the entries of caches
     assert taken < 1.5 * estimated
     assert estimated / 2 < LARGEST_BATCH / 10, "a message alone is never too large"
 
