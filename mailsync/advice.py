@@ -25,7 +25,7 @@ ACTIONS: Mapping[str, str] = {
     "unreachable": f"{_WAITS}; if it lasts, check the host and the network of its mail server",
     "tls": "Have its server's certificate renewed; trust a private authority with IMAP_CA_FILE",
     "poisonous_server": (
-        "Look in the log of the process that ended for its stack, which shows what reads the answer;"
+        "See the stack in the log of the process that ended: it shows the code that reads the answer;"
         " `mailsync pause-account {email}` leaves the server alone, `mailsync sync {email}` tries it now"
     ),
     "protocol": f"{_WAITS}; if it lasts, look for the answer in `mailsync check-account {{email}}`",
@@ -53,7 +53,7 @@ ACTIONS: Mapping[str, str] = {
     ),
     "lock_held": (
         "See which session holds its lock in `mailsync check-account {email}`; when you know what it is for,"
-        " end it with the statement that stands there"
+        " end it with the statement shown there"
     ),
     "stale": "Start a worker, or see why it stands still: `mailsync status` shows them",
 }

@@ -81,7 +81,7 @@ class _Source:
             if not self._failing:
                 self._failing = True
                 extra = {"action": "metrics", "error": redact(str(error))}
-                log.warning("Metrics are not to be had", extra=extra)
+                log.warning("Metrics cannot be read", extra=extra)
             return None
         finally:
             self._lock.release()

@@ -144,7 +144,7 @@ class Worker:
                 # at least one chunk a pass, should there never be time to wait
                 self.retention.step(engine)
                 at_most = self._backfill_pass(engine)
-                # an account may be due and not to be had: its row is locked
+                # an account may be due but not taken, because its row is locked
                 self._wait(engine, at_least=0.0 if busy else _LEAST_WAIT, at_most=at_most)
         finally:
             self._watchdog.pause()

@@ -158,8 +158,8 @@ def _line(label: str, text: str) -> list[str]:
 def _promise(until: datetime, now: datetime) -> str:
     left = span((until - now).total_seconds())
     return (
-        f"✓ compared with the server and equal; this holds until {moment(until)} (in {left})"
-        " and longer with every tick"
+        f"✓ compared with the server and equal; valid until {moment(until)} (in {left}),"
+        " renewed with every tick"
     )
 
 

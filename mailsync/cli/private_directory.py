@@ -41,7 +41,7 @@ def _open(path: Path, otherwise: str) -> int:
         )
     except OSError as error:
         raise ConfigError(
-            f"{path}: not used, because it is no directory of its own ({error.strerror}); {otherwise}"
+            f"{path}: not used, because it is a link or not a directory ({error.strerror}); {otherwise}"
         ) from None
 
 

@@ -68,7 +68,7 @@ def test_a_healthy_account_says_what_it_promises_and_until_when(
     assert lines[0] == f"account   {EMAIL} (id 1)"
     assert "offers LIST-STATUS, CONDSTORE, QRESYNC" in text
     assert "state     healthy since " in text
-    assert "✓ compared with the server and equal; this holds until 20" in text
+    assert "✓ compared with the server and equal; valid until 20" in text
     assert "failures  none" in text
     assert "lock      free" in text
     assert "folder list in 15min" in text or "folder list in 14min" in text

@@ -249,7 +249,7 @@ def test_a_directory_of_another_user_is_refused_in_one_line(mailsync: Mailsync, 
     os.chown(made, pwd.getpwnam("nobody").pw_uid, -1, follow_symlinks=False)
     refuse(mailsync, ".mailsync: not used, because it belongs to nobody")
     os.chown(made, 0, 0, follow_symlinks=False)
-    refuse(mailsync, ".mailsync: not used, because it is no directory of its own")
+    refuse(mailsync, ".mailsync: not used, because it is a link or not a directory")
     assert modes(target)[target] == "drwxr-xr-x 0:0"
     assert list(target.iterdir()) == []
 

@@ -42,7 +42,7 @@ def test_a_directory_of_somebody_else_is_refused_and_stays_as_it_is(
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o644)
-    with pytest.raises(ConfigError, match="file: not used, because it is no directory of its own"):
+    with pytest.raises(ConfigError, match="file: not used, because it is a link or not a directory"):
         private_directory(tmp_path / "file", otherwise="remove it")
     assert mode(tmp_path / "file") == 0o644
 
@@ -51,7 +51,7 @@ def test_a_link_of_ones_own_is_followed_unless_one_is_root(tmp_path: Path) -> No
     (tmp_path / "target").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to("target")
     if os.geteuid() == 0:
-        with pytest.raises(ConfigError, match="link: not used, because it is no directory of its own"):
+        with pytest.raises(ConfigError, match="link: not used, because it is a link or not a directory"):
             private_directory(tmp_path / "link", otherwise="remove it")
         assert mode(tmp_path / "target") == 0o755
     else:
