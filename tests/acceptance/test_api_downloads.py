@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 import pytest
 
 from tests.acceptance.api import API_TOKEN, AUTHORIZED, Api, assert_problem
 from tests.acceptance.asking import Letterbox, Serve, get, letterbox, processes_of, serve
 from tests.integration.test_attachments import ENCODED, with_attachment
 from tests.servers import mail, run_directory
+from tests.servers.memory import peak
 from tests.servers.run_directory import wait_until
 
 __all__ = ["letterbox", "serve"]
@@ -148,13 +148,6 @@ def digest(api: Api, path: str) -> tuple[int, str]:
     return size, found.hexdigest()
 
 
-def peak(process: psutil.Process) -> int:
-    """The most memory that a process ever had, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text("ascii"))
-    assert found
-    return int(found[1]) * 1024
-
-
 @pytest.mark.long
 def test_64_megabytes_are_streamed_in_little_memory(letterbox: Letterbox, serve: Serve) -> None:
     data = random.Random(64).randbytes(1_000_000) * (LARGE // 1_000_000)
@@ -171,11 +164,11 @@ def test_64_megabytes_are_streamed_in_little_memory(letterbox: Letterbox, serve:
         # all code is loaded when the peak is measured
         answers = clients.map(lambda n: get(api, small, ("body", "raw", "attachments/2")[n % 3]), range(24))
         assert {answer.status for answer in answers} <= {200, 503}
-    before = {process: peak(process) for process in processes_of(api)}
+    before = {process: peak(process.pid) for process in processes_of(api)}
     for path, plain in wanted.items():
         size, found = digest(api, path)
         assert (size, found) == (len(plain), hashlib.sha256(plain).hexdigest()), path
-    growth = [peak(process) - was for process, was in before.items()]
+    growth = [peak(process.pid) - was for process, was in before.items()]
     print(growth)
     assert max(growth) < ALLOWED, growth
 

@@ -6,7 +6,6 @@ take the process past its limit if it kept what it was sent.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import threading
@@ -20,6 +19,7 @@ import pytest
 from tests.acceptance.api import StartApi
 from tests.acceptance.mirrors import add_account, live_uids, value
 from tests.servers import mail, run_directory
+from tests.servers.memory import peak
 from tests.servers.programs import Mailsync, Running
 from tests.servers.run_directory import PATIENCE
 from tests.servers.scripted import ScriptedServer
@@ -173,14 +173,6 @@ FLOODS = {
 
 
 # -- the measuring ------------------------------------------------------------------------------------
-
-
-def peak(pid: int) -> int:
-    """The most memory that a process has had at once, in bytes; 0 if it is gone."""
-    with contextlib.suppress(OSError):
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
-        return int(found[1]) * 1024 if found else 0
-    return 0
 
 
 def _flooding(flood: Flood) -> Callable[[Request], bytes | None]:

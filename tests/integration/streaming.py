@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
 import sys
-from pathlib import Path
 
 from mailsync.engine.bodies import fetch_attachment
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.work import Engine
 from mailsync.store import db
 from tests.integration.stored import settings_for
-
-
-def peak() -> int:
-    """The most memory this process ever had, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
-    assert found
-    return int(found[1]) * 1024
+from tests.servers.memory import peak
 
 
 def main(url: str, account_id: int, small: int, large: int) -> None:
@@ -38,12 +31,14 @@ def main(url: str, account_id: int, small: int, large: int) -> None:
         engine = Engine(conn, settings, "test", Sessions(settings))
         with fetch_attachment(engine, account_id, small, "2") as spooled:
             assert sum(map(len, spooled)) == spooled.size
-        before, digest = peak(), hashlib.sha256()
+        before, digest = peak(os.getpid()), hashlib.sha256()
         with fetch_attachment(engine, account_id, large, "2") as spooled:
             for chunk in spooled:
                 digest.update(chunk)
         engine.sessions.close()
-    print(json.dumps({"size": spooled.size, "digest": digest.hexdigest(), "growth": peak() - before}))
+    print(
+        json.dumps({"size": spooled.size, "digest": digest.hexdigest(), "growth": peak(os.getpid()) - before})
+    )
 
 
 if __name__ == "__main__":
