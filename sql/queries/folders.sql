@@ -24,7 +24,7 @@ where f.account_id = %(account_id)s and f.id = r.id
 
 -- name: upsert_folders
 -- What LIST showed, set-wise; only rows that differ are written. A user's choice wins over any rule, but INBOX is
--- always tracked, and what holds no messages never. A mailbox of which only the name is left is as good as not listed.
+-- always tracked, and what holds no messages never. A mailbox of which only the name is left counts as not listed.
 with listed as (
     select pg_catalog.decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason,
            l.mailbox_id

@@ -30,7 +30,8 @@ select exists (select from account_locks where account_id = %(account_id)s and n
     or exists (select from accounts where id = %(account_id)s and (paused_at is not null or deleting_at is not null))
 
 -- name: lock_holder
--- Who holds the lock, how long ago it last gave a sign of life, and whether it is a mailsync, as account_status tells.
+-- The session that holds the lock, how long ago it last gave a sign of life, and whether it is mailsync's, by the rule
+-- of account_status.
 select l.pid, s.application_name, a.sync_started_by,
        extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision, s.usename::text, s.backend_start,
        (s.application_name like 'mailsync%%'

@@ -10,7 +10,7 @@ join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %(schema)s and pg_catalog.has_schema_privilege(n.oid, 'usage') and c.relname = any (%(tables)s::text[])
 
 -- name: find_hidden
--- This role, whether it may not use the schema, and whether row level security keeps it from rows.
+-- This role, whether it lacks the right to use the schema, and whether row level security hides rows from it.
 select current_user::text,
        coalesce((select not pg_catalog.has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s),
                 false),
@@ -20,7 +20,7 @@ select current_user::text,
                  where n.nspname = %(schema)s and c.relname = 'schema_migrations'), false)
 
 -- name: find_creators
--- Who may create in this schema beside its owner, superusers and this role, as a statement names them.
+-- The roles, quoted for a statement, that may create in this schema beside its owner, superusers and this role.
 select case when x.grantee = 0::oid then 'public' else pg_catalog.quote_ident(r.rolname::text) end
 from pg_namespace n
 cross join lateral pg_catalog.aclexplode(n.nspacl) x

@@ -57,8 +57,8 @@ where id = %(account_id)s
 -- name: begin_turn
 -- Marks the account and loads it with its folders. Runs after the lock is held, so its snapshot is fresh.
 -- The command budget is reserved down to its floor and frozen; what is left is given back by end_turn.
--- A turn whose end was never written is lost, unless this process says that it survived it. One that stored something
--- and was not silent for long before this one does not count, and neither do those before it: it was killed.
+-- A turn whose end was never written is lost, unless this process survived it and says so. One that stored something,
+-- and gave a sign of life shortly before this turn, was killed: neither it nor the lost turns before it count.
 with abandoned as (
     update sync_runs
     set status = 'failed', error_code = 'abandoned', finished_at = clock_timestamp(),
@@ -113,7 +113,7 @@ order by f.sync_priority, f.id
 -- name: end_turn
 -- The verdict, the unused commands, and the event of a changed state, in one statement. What changes is what
 -- account_status shows: health that was not renewed in time has gone stale, and a pause hides everything else.
--- Where the server was asked, lost turns of this kind are forgotten.
+-- If the server was asked, lost turns of this kind are forgotten.
 -- The row is locked first, so that a pause at the same moment is seen, and one of both tells the whole change.
 with before as (
     select id, paused_at,
