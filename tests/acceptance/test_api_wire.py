@@ -329,7 +329,7 @@ def test_who_stops_halfway_is_cut_off_and_leaves_no_traceback(start_api: StartAp
     assert "Traceback" not in api.process.output
 
 
-def test_who_does_not_read_keeps_nobody_waiting(start_api: StartApi) -> None:
+def test_a_client_that_does_not_read_keeps_nobody_waiting(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     many = lines("GET /openapi.json HTTP/1.1", HOST, AUTHORIZATION) * 200
     with ExitStack() as stack:

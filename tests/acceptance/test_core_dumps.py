@@ -74,7 +74,7 @@ def test_neither_the_api_nor_a_process_of_it_leaves_a_core_dump(
 
 
 @pytest.mark.usefixtures("with_core_dumps")
-def test_a_program_without_our_care_would_leave_one(tmp_path: Path) -> None:
+def test_a_process_without_our_care_leaves_a_core_dump(tmp_path: Path) -> None:
     # a control: without our care a core dump appears, unless this machine writes none at all
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
@@ -96,7 +96,7 @@ def test_a_command_cannot_be_dumped() -> None:
     assert done.stdout == "0\n"
 
 
-def test_what_our_processes_start_is_as_any_other() -> None:
+def test_programs_that_our_processes_start_can_be_dumped_as_usual() -> None:
     code = (
         "import subprocess; from mailsync import core_dumps\n"
         "core_dumps.forbid()\n"

@@ -29,7 +29,7 @@ def test_it_runs_in_a_directory_of_any_name_and_keeps_its_data(name: str, tmp_pa
     assert not list(runtime_directory(home).glob(".s.PGSQL*"))
 
 
-def test_a_server_that_does_not_start_is_said_with_its_own_words(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_reported_with_its_own_words(tmp_path: Path) -> None:
     with embedded_postgres(tmp_path / "home"):
         pass
     with (tmp_path / "home" / "postgres" / "postgresql.conf").open("a") as file:

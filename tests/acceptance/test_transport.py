@@ -101,7 +101,7 @@ def test_a_connection_that_is_not_encrypted_is_noted_and_no_failure(mailsync: Ma
         proxy.stop()
 
 
-def test_an_encrypted_connection_is_told_with_what_it_does_not_verify(
+def test_an_encrypted_connection_is_reported_with_what_it_does_not_verify(
     mailsync: Mailsync, encrypted: str, authority: Authority
 ) -> None:
     assert "sslmode=prefer also takes one that is not" in lines(mailsync, encrypted)[2]

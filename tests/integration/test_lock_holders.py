@@ -96,7 +96,7 @@ def test_another_account_and_one_whose_lock_is_free_again_are_not_concerned(
     assert status(conn, account).sync_state == "initial_sync"
 
 
-def test_who_calls_itself_mailsync_is_none_without_the_right_to_write(
+def test_a_session_that_calls_itself_mailsync_is_foreign_without_the_right_to_write(
     conn: Connection, account: int, settings: Settings, hold: Hold, database: Database
 ) -> None:
     """It used to be ended as a stale holder, or each turn failed for lack of the right to end it."""
@@ -116,7 +116,7 @@ def test_a_session_of_the_owner_is_foreign_by_its_name(
     assert status(conn, account).sync_state_reason == "lock_held"
 
 
-def test_a_mailsync_is_not_foreign(conn: Connection, account: int, settings: Settings) -> None:
+def test_a_session_of_mailsync_is_not_foreign(conn: Connection, account: int, settings: Settings) -> None:
     with db.connect(settings, "sync") as other, account_lock(other, account, settings):
         turns.begin(other, account, "host:1:sync", burst=50.0, refill=2.5, floor=10.0)
         found = status(conn, account)
@@ -126,7 +126,7 @@ def test_a_mailsync_is_not_foreign(conn: Connection, account: int, settings: Set
         assert not isinstance(caught.value, LockHeld)
 
 
-def test_a_mailsync_behind_a_pooler_that_gives_its_own_name_is_not_foreign(
+def test_a_session_of_mailsync_behind_a_pooler_that_sets_its_own_name_is_not_foreign(
     conn: Connection, account: int, settings: Settings
 ) -> None:
     mark = "&" if "?" in str(settings.database_url) else "?"
@@ -139,7 +139,9 @@ def test_a_mailsync_behind_a_pooler_that_gives_its_own_name_is_not_foreign(
         assert (holder.application_name, holder.is_mailsync) == ("mailsync-worker", True)
 
 
-def test_several_that_share_the_lock_are_one_line(conn: Connection, account: int, hold: Hold) -> None:
+def test_several_sessions_that_share_the_lock_are_one_line(
+    conn: Connection, account: int, hold: Hold
+) -> None:
     first, second = hold(account, shared=True), hold(account, shared=True)
     found = status(conn, account)
     assert f"pid {min(first, second)} " in str(found.sync_state_message)
@@ -154,7 +156,7 @@ def test_several_that_share_the_lock_are_one_line(conn: Connection, account: int
         ("sync_state = 'degraded', sync_state_reason = 'unreachable'", "degraded", "lock_held"),
     ],
 )
-def test_what_matters_more_is_shown_before_it(
+def test_states_that_matter_more_are_shown_before_it(
     conn: Connection, account: int, hold: Hold, column: str, state: str, reason: str
 ) -> None:
     hold(account)

@@ -84,7 +84,7 @@ def test_the_third_in_a_row_holds_the_account_back_and_its_server_is_not_asked(
     assert mirror.value(LOST) == {}
 
 
-def test_each_further_one_doubles_the_wait(mirror: Mirror) -> None:
+def test_each_further_lost_turn_doubles_the_wait(mirror: Mirror) -> None:
     for _ in range(2):
         lose(mirror)
     waits = []

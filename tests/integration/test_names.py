@@ -78,7 +78,7 @@ def test_every_function_that_takes_arguments_is_named_with_its_schema() -> None:
     assert bare == set()
 
 
-def test_so_is_every_function_in_a_statement_that_stands_in_the_code() -> None:
+def test_every_function_in_a_statement_of_the_code_is_named_with_its_schema() -> None:
     bare = {
         f"{path.name}: {called}"
         for path in sorted((ROOT / "mailsync" / "store").glob("*.py"))

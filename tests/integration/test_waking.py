@@ -15,7 +15,7 @@ from tests.servers.patience import PATIENCE, Stopwatch
 _MANY = "select count(pg_notify('mailsync_wake', rpad(n::text, 7900, 'x'))) from generate_series(1, 4000) n"
 
 
-def test_one_that_came_at_any_time_wakes_once(database_url: str, database: psycopg.Connection) -> None:
+def test_a_notification_wakes_once_whenever_it_came(database_url: str, database: psycopg.Connection) -> None:
     with db.connect(settings_for(database_url), "test") as conn:
         waking.listen(conn)
         assert not waking.wait_for_wake(conn, 0)
@@ -30,7 +30,7 @@ def test_one_that_came_at_any_time_wakes_once(database_url: str, database: psyco
         watch.stop()
 
 
-def test_many_of_them_take_no_memory_and_wake_once_a_second(
+def test_many_notifications_take_no_memory_and_wake_once_a_second(
     database_url: str, database: psycopg.Connection
 ) -> None:
     with db.connect(settings_for(database_url), "test") as conn:
@@ -53,7 +53,7 @@ def test_many_of_them_take_no_memory_and_wake_once_a_second(
     assert peak < 4_000_000
 
 
-def test_a_connection_that_is_gone_is_said(database_url: str, database: psycopg.Connection) -> None:
+def test_a_lost_connection_is_reported(database_url: str, database: psycopg.Connection) -> None:
     with db.connect(settings_for(database_url), "test") as conn:
         waking.listen(conn)
         database.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])

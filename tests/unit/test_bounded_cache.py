@@ -25,7 +25,7 @@ def test_it_is_emptied_before_it_takes_too_much() -> None:
     assert 0 not in cache
 
 
-def test_what_is_very_large_is_not_kept() -> None:
+def test_a_very_large_value_is_not_kept() -> None:
     cache: BoundedCache[int, str] = BoundedCache(1600)
     cache.remember(1, "x", 100)
     cache.remember(2, "x", 101)

