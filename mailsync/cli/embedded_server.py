@@ -108,8 +108,8 @@ class Server:
         if running and not self._is_ours():
             if is_shared:
                 raise ConfigError(
-                    f"{self.data}: a Postgres with another socket runs here (process {running}), which an"
-                    " earlier release or another TMPDIR has; end the `mailsync dev` that uses it"
+                    f"{self.data}: a Postgres with another socket runs here (process {running}), of an"
+                    " earlier release or with another TMPDIR; end the `mailsync dev` that uses it"
                 )
             self._end()
         if owner != self.user.uid and former is not None:
@@ -121,7 +121,7 @@ class Server:
             its = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
             raise ConfigError(
-                f"{self.data}: is not whole, as when it was being made and that was cut short; remove it"
+                f"{self.data}: is incomplete, perhaps because its creation was interrupted; remove it"
             ) from None
         said = subprocess.run(
             [self.package / "postgres", "--version"], capture_output=True, text=True, check=True
@@ -285,5 +285,5 @@ def _failed(said: str) -> DatabaseUnavailable:
     """The error with the reason: the last line of a program's output that reports an error."""
     lines = [line for line in said.splitlines() if line.strip()]
     wanted = [line for line in lines if re.search(r"\b(FATAL|PANIC|error|ERROR):", line)] or lines
-    reason = " ".join(wanted[-1].split())[:200] if wanted else "it has ended without a word"
+    reason = " ".join(wanted[-1].split())[:200] if wanted else "it ended without a message"
     return DatabaseUnavailable(f"the embedded Postgres does not start: {reason}")

@@ -19,7 +19,7 @@ from mailsync.web.fields import Answer, Body, Moment, Paged, Text, Timestamp
 
 State = Literal["initial_sync", "healthy", "degraded", "broken", "paused"]
 Security = Literal["tls", "starttls", "plaintext"]
-Redacted = Annotated[str, AfterValidator(mask_credentials)]
+Masked = Annotated[str, AfterValidator(mask_credentials)]
 
 
 def _email(text: str) -> str:
@@ -182,8 +182,8 @@ class Account(Answer):
     sync_since: Timestamp | None
     sync_window_days: int | None
     sync_state: State
-    sync_state_reason: Redacted | None
-    sync_state_message: Redacted | None
+    sync_state_reason: Masked | None
+    sync_state_message: Masked | None
     sync_state_since: Timestamp
     currently_syncing: bool = Field(description="Whether a process holds its lock.")
     sync_started_by: str | None = Field(description="Who began the last turn: host:pid:role.")

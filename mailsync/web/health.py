@@ -15,7 +15,7 @@ from mailsync.advice import action_for
 from mailsync.metrics import STATES
 from mailsync.store import account_list, metrics, turns
 from mailsync.store.db import Connection
-from mailsync.web.account_models import Redacted
+from mailsync.web.account_models import Masked
 from mailsync.web.endpoint import endpoint
 from mailsync.web.fields import Answer, Timestamp
 from mailsync.web.problems import problem
@@ -70,7 +70,7 @@ class UnhealthyAccount(Answer):
     email: str
     state: Literal["broken", "degraded"]
     reason: str | None
-    message: Redacted | None
+    message: Masked | None
     since: Timestamp
     action: str = Field(description="The step that helps, in one sentence.")
 

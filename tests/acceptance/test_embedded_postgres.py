@@ -51,7 +51,7 @@ def test_data_that_is_half_made_or_of_another_release_is_refused_and_stays(tmp_p
     with pytest.raises(ConfigError, match="is of Postgres 16"), embedded_postgres(tmp_path / "home"):
         pass
     version.unlink()
-    with pytest.raises(ConfigError, match="is not whole"), embedded_postgres(tmp_path / "home"):
+    with pytest.raises(ConfigError, match="is incomplete"), embedded_postgres(tmp_path / "home"):
         pass
     assert (tmp_path / "home" / "postgres" / "base").exists()
     runtime = runtime_directory(tmp_path / "home")

@@ -53,7 +53,7 @@ def test_a_missing_package_is_reported_with_what_to_type(monkeypatch: pytest.Mon
         ("LOG:  starting\nFATAL:  no space\nLOG:  database system is shut down\n", "FATAL: no space"),
         ("ok\ninitdb: error: could not\nremoving data directory\n", "initdb: error: could not"),
         ("one line\n", "one line"),
-        ("\n", "it has ended without a word"),
+        ("\n", "it ended without a message"),
     ],
 )
 def test_a_server_that_does_not_start_is_reported_with_the_reason(said: str, reason: str) -> None:
