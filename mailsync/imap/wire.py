@@ -46,7 +46,7 @@ _SMALL = frozenset({b"CAPABILITY", b"ENABLED"})
 class Wire(imaplib.IMAP4):
     """One connection to a server, which it closes whenever it can no longer be trusted to be in step.
 
-    It is made of a connected socket and reads the greeting at once; the errors are our own, with the ``step``
+    It takes a connected socket and reads the greeting at once; the errors are our own, with the ``step``
     that failed. ``unasked`` is called with every untagged response that the command in hand did not claim.
     ``mask`` hides the password in hand in the server's words that people see.
     """
