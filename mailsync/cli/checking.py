@@ -208,7 +208,7 @@ def _lock(a: AccountStatus, more: AccountDetails, holder: LockHolder | None) -> 
         said += f", heartbeat {span(holder.heartbeat_age)} ago" if holder.heartbeat_age is not None else ""
     else:
         since = f", connected {ago(holder.connected_at, more.now)}" if holder.connected_at else ""
-        said = f"held by {printable(holder.session)}{since}, which is no mailsync process;"
+        said = f"held by {printable(holder.session)}{since}, which is not a mailsync process;"
         said += f" end it with: select pg_terminate_backend({holder.pid})"
     return said + (f"; {more.lock_waiters} waiting for it" if more.lock_waiters else "")
 

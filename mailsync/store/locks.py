@@ -114,7 +114,7 @@ def _take(conn: Connection, account_id: int, settings: Settings, wait: float | N
     holder = lock_holder(conn, account_id)
     if holder and not holder.is_mailsync:
         raise LockHeld(
-            f"the lock of account {account_id} is held by {holder.session}, which is no mailsync process;"
+            f"the lock of account {account_id} is held by {holder.session}, which is not a mailsync process;"
             f" end it with: select pg_terminate_backend({holder.pid})"
         )
     by = f" by {holder.started_by or holder.application_name}" if holder else ""

@@ -1,5 +1,5 @@
--- account_status names the session that holds an account's lock and is no mailsync. Anybody who may connect can take
--- that lock, and its account then has no turns.
+-- account_status names the session that holds an account's lock and is not a mailsync process. Anybody who may
+-- connect can take that lock, and its account then has no turns.
 
 create or replace view account_status with (security_invoker = true) as
     select
@@ -19,7 +19,7 @@ create or replace view account_status with (security_invoker = true) as
                  'its lock is held by pid ', x.pid, ' (role ', x.usename, ', ' || nullif(x.application_name, ''), ')',
                  ', connected since '
                  || pg_catalog.to_char(x.backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC',
-                 ', which is no mailsync process; end it with: select pg_terminate_backend(', x.pid, ')')
+                 ', which is not a mailsync process; end it with: select pg_terminate_backend(', x.pid, ')')
              when h.is_stale
              then 'not compared with the server since '
                   || pg_catalog.to_char(a.last_success_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
@@ -56,7 +56,7 @@ create or replace view account_status with (security_invoker = true) as
         from account_locks l
         join pg_catalog.pg_stat_activity s on s.pid = l.pid
         where l.granted
-          -- a role that may not write to the mirror is no mailsync, whatever it calls itself
+          -- a role that may not write to the mirror is not mailsync, whatever it calls itself
           and (s.application_name like 'mailsync%'
                and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')) is not true
         order by l.account_id, l.pid
@@ -81,4 +81,4 @@ create or replace view account_status with (security_invoker = true) as
     ) f;
 
 insert into schema_migrations (name, checksum) values
-    ('0009_name_lock_holders', '1309a801ac04574ad80030fd19bd0d4387f7c4d016b70134c11ebaeb6806bbcc');
+    ('0009_name_lock_holders', '0c938c604b18e9eab4263dfcd8f708c467b7ae51e13f028bad7a2a6873e6cc2b');

@@ -75,13 +75,13 @@ def test_a_foreign_session_is_named_with_pid_role_and_application(
         f"its lock is held by pid {pid} (role {joe.name}, psql), connected since 20"
     )
     assert found.sync_state_message.endswith(
-        f"no mailsync process; end it with: select pg_terminate_backend({pid})"
+        f"not a mailsync process; end it with: select pg_terminate_backend({pid})"
     )
     assert not found.currently_syncing
     holder = accounts.lock_holder(conn, account)
     assert holder
     assert (holder.pid, holder.role, holder.is_mailsync) == (pid, joe.name, False)
-    named = rf"pid {pid} \(role {joe.name}, psql\), which is no mailsync"
+    named = rf"pid {pid} \(role {joe.name}, psql\), which is not a mailsync"
     with pytest.raises(LockHeld, match=named), account_lock(conn, account, settings):
         pass
 
