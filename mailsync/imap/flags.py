@@ -12,6 +12,8 @@ from mailsync.words import clean_text, decode_raw
 LONGEST_KEYWORD = 500
 LONGEST_LABEL = 2000
 MOST_FLAGS = 500
+LOOKED_AT = 1024 * 1024
+"""Bytes of a list that are read; so many flags of that length have no more."""
 
 _SYSTEM = {name.lower(): name for name in ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")}
 _WORD = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|(\\?\Z))|([^\s()"]++)', re.DOTALL)
@@ -44,6 +46,9 @@ def _parse(raw: bytes) -> tuple[str, ...]:
 
 
 def _words(raw: bytes) -> Iterator[bytes]:
+    if len(raw) > LOOKED_AT:
+        # what was cut is no word
+        raw = raw[:LOOKED_AT].rpartition(b" ")[0]
     for match in _WORD.finditer(raw):
         if match[2] is not None:
             # An unterminated quote costs only itself: read the words after it, none of which can be quoted.

@@ -21,6 +21,8 @@ _EXTENDED = re.compile(rb"(?<! ) ++\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)\s*+\Z")
 BIGGEST = 2**63 - 1
 LONGEST_ITEMS = 4096
 """Bytes of a row's attributes or items that are looked at."""
+MOST_ATTRIBUTES = 16
+"""Attributes of a folder that are kept, the first ones; RFC 9051 and RFC 6154 know hardly more in all."""
 LONGEST_NAME = 2000
 """Bytes of a mailbox name; Postgres cannot index much more, and no person has typed it."""
 
@@ -44,7 +46,7 @@ def parse_list(parts: list[bytes]) -> ListedFolder | None:
         wire_name=name,
         path=decode_name(name),
         delimiter=clean_text(decode_raw(delimiter)) if delimiter else None,
-        attributes=frozenset(decode_raw(word).lower() for word in attributes.split()),
+        attributes=frozenset(decode_raw(word).lower() for word in attributes.split()[:MOST_ATTRIBUTES]),
     )
 
 

@@ -85,7 +85,7 @@ def read_states(
         if uid < lowest or uid > highest or not (everything or uid in asked) or not uid:
             continue
         states[uid] = _merged(states[uid], state) if uid in states else state
-        size += len(parts[0])
+        size += sum(map(len, parts))
         if len(states) >= MOST_AT_ONCE or size > LARGEST_SCAN:
             any_data = True
             yield list(states.values())

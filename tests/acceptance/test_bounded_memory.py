@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,10 +101,25 @@ def _crowded(uid: int) -> bytes:
     return b"FLAGS () %s %s BODY[HEADER.FIELDS (TO)] {%d}\r\n%s" % (_DATED, structure, len(header), header)
 
 
+def _keywords(request: Request) -> Iterator[bytes]:
+    """A message with three million keywords, in one line that is not too long."""
+    yield b"* 1 FETCH (UID 1 FLAGS ("
+    letters = product(bytes(range(0x30, 0x5B)) + bytes(range(0x61, 0x7B)), repeat=4)
+    for _ in range(300):
+        yield b" ".join(map(bytes, islice(letters, 10_000))) + b" "
+    yield b") %s BODYSTRUCTURE NIL BODY[HEADER.FIELDS (TO)] {2}\r\n\r\n)\r\n" % _DATED
+
+
 def _flagged(uid: int) -> bytes:
     """A message with 500 keywords of 500 characters."""
     words = b" ".join((b"%x-%x-" % (uid, n)).ljust(500, b"k") for n in range(500))
     return b"FLAGS (%s) %s BODYSTRUCTURE NIL BODY[HEADER.FIELDS (TO)] {2}\r\n\r\n" % (words, _DATED)
+
+
+def _wide(uid: int) -> bytes:
+    """A state with 230 long keywords, each with a character that makes all of its text four times as wide."""
+    words = b" ".join((b"%x-%x-" % (uid, n)).ljust(490, b"k") + "\U0001f600".encode() for n in range(230))
+    return b"FLAGS ({1}\r\nk %s)" % words
 
 
 def _shaped(uid: int) -> bytes:
@@ -115,6 +131,13 @@ def _shaped(uid: int) -> bytes:
         shape,
         own,
     )
+
+
+def _attributed(request: Request) -> Iterator[bytes]:
+    """15,000 folders with about a thousand attributes each, none of which is another folder's."""
+    for folder in range(15_000):
+        words = b" ".join(map(b"%x".__mod__, range(folder * 4096, folder * 4096 + 680)))
+        yield b'* LIST (%s) "/" f%d\r\n' % (words[:4090], folder)
 
 
 def _vanished(request: Request) -> Iterator[bytes]:
@@ -150,7 +173,9 @@ FLOODS = {
     ),
     "FETCH: messages of a thousand parts": Flood("UID FETCH", _each_message(_crowded), "FETCH"),
     "FETCH: messages with long keywords": Flood("UID FETCH", _each_message(_flagged), "FETCH"),
+    "FETCH: a message of many keywords": Flood("UID FETCH", _keywords, ""),
     "FETCH: vanished messages": Flood("UID FETCH", _vanished, "", synced=True),
+    "FETCH: states with wide keywords": Flood("UID FETCH", _each_message(_wide), "", synced=True),
     "LIST: names": Flood(
         "LIST", _numbered(rb'* LIST (\A%d \B%d \C%d \D%d \E%d) "/" f%d' + b"\r\n", 600_000), "LIST"
     ),
@@ -160,6 +185,7 @@ FLOODS = {
     "LIST: attributes": Flood(
         "LIST", _numbered(rb"\A%d ", 1_500_000, begin=b"* LIST (", end=b') "/" f\r\n'), ""
     ),
+    "LIST: folders of many attributes": Flood("LIST", _attributed, ""),
     "LIST: statuses": Flood("LIST", _numbered(_STATUS, 1_400_000), "LIST"),
     "STATUS: others": Flood("STATUS", _numbered(_STATUS, 1_400_000), "STATUS"),
     "SEARCH: ranges": Flood("UID SEARCH", _found(1_000_000), "SEARCH"),
