@@ -105,6 +105,7 @@ class Session:
         self._wire.throttle = throttle
         self._wire.patience.on_wait = on_wait
         self._wire.patience.on_begin = on_begin
+        self._wire.patience.renew()
 
     def rest(self) -> None:
         """Keep next to no memory until the next turn; closes if the server has sent much unasked."""

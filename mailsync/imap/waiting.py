@@ -13,14 +13,18 @@ from mailsync.errors import TimedOut
 SLICE = 1.0
 """Seconds after which a wait is interrupted for ``on_wait``."""
 
+MOST_SILENCES = 5
+"""How many times the timeout all commands without a deadline may take together, however much is said."""
+
 
 class Patience:
     """The limits of waiting on one connection; sockets under it are non-blocking.
 
     ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats
     and may raise, which ends the wait. ``timeout`` is the number of seconds without any byte after which
-    the server counts as gone. ``doing`` names the step that is waited for, in messages to people;
-    ``on_begin`` is called with it when the step begins, and may raise too.
+    the server counts as gone. All commands without a :meth:`deadline` share ``MOST_SILENCES`` times as long
+    until :meth:`renew`, because a server that drips is never silent. ``doing`` names the step that is waited
+    for, in messages to people; ``on_begin`` is called with it when the step begins, and may raise too.
     """
 
     def __init__(
@@ -35,11 +39,17 @@ class Patience:
         self.doing = "connecting"
         self._deadline: float | None = None
         self._allowed = 0.0
-        self._called = time.monotonic()
+        self._called = self._checked = time.monotonic()
+        self.renew()
+
+    def renew(self) -> None:
+        """Let commands without a deadline take as long as at first."""
+        self._left = MOST_SILENCES * self.timeout
 
     def begin(self, doing: str) -> None:
         """Begin the step `doing`, which is waited for from now on."""
         self.doing = doing
+        self._checked = time.monotonic()
         self.on_begin(doing)
 
     @contextmanager
@@ -56,12 +66,17 @@ class Patience:
 
     def check(self) -> None:
         """Call back if a slice has passed since the last call; raises TimedOut past the deadline."""
-        now = time.monotonic()
+        now = self._counted()
         if now - self._called >= SLICE:
             self._called = now
             self.on_wait()
+            # that is no time of the server's
+            self._checked = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
             raise TimedOut(f"{self.doing}: the server did not finish: timed out after {self._allowed:g} s")
+        if self._left < 0:
+            seconds = MOST_SILENCES * self.timeout
+            raise TimedOut(f"{self.doing}: the server takes too long: timed out after {seconds:g} s in all")
 
     def readable(self, sock: socket.socket) -> None:
         """Wait until there is something to read; raises TimedOut when patience ends."""
@@ -83,5 +98,15 @@ class Patience:
                 raise TimedOut(f"{self.doing}: the server is silent: timed out after {self.timeout:g} s")
             if self._deadline is not None:
                 left = min(left, self._deadline - now)
-            if poll.poll(max(1, int(min(left, SLICE) * 1000) + 1)):
+            ready = poll.poll(max(1, int(min(left, SLICE) * 1000) + 1))
+            self._counted()
+            if ready:
                 return
+
+    def _counted(self) -> float:
+        """Count what has passed as the server's time, if no deadline does; returns the time."""
+        now = time.monotonic()
+        if self._deadline is None:
+            self._left -= now - self._checked
+        self._checked = now
+        return now

@@ -57,6 +57,50 @@ def test_a_server_that_drips_meets_the_deadline(scripted: ScriptedServer, sessio
     assert session.closed
 
 
+@pytest.mark.long
+def test_a_server_that_drips_where_no_deadline_is_set_has_five_silences(
+    scripted: ScriptedServer, user: Account
+) -> None:
+    def drip(request: Request) -> None:
+        for byte in request.default():
+            request.send(bytes([byte]))
+            request.delay(0.2)
+
+    for command, ask in (
+        ("LIST", Session.list_folders),
+        ("LIST", Session.list_status),
+        ("STATUS", lambda session: session.status(b"INBOX")),
+        ("EXAMINE", lambda session: session.examine(b"INBOX")),
+    ):
+        with connect(scripted, user, imap_read_timeout=1) as session:
+            scripted.on(command, drip)
+            began = Stopwatch()
+            with pytest.raises(Transient, match=rf"^{command}: .* timed out after 5 s"):
+                ask(session)
+            assert began.stop() < 50, "byte by byte the answer takes minutes"
+            assert session.closed
+            scripted.off(command)
+
+
+@pytest.mark.long
+def test_commands_without_a_deadline_share_one_until_the_next_turn(
+    scripted: ScriptedServer, user: Account
+) -> None:
+    def late(request: Request) -> bytes:
+        request.delay(0.7)
+        return request.default()
+
+    with connect(scripted, user, imap_read_timeout=1) as session:
+        scripted.on("STATUS", late)
+        for _ in range(3):
+            session.resume(session._wire.throttle, lambda: None)
+            for _ in range(3):
+                session.status(b"INBOX")
+        with pytest.raises(Transient, match="timed out after 5 s"):
+            for _ in range(20):
+                session.status(b"INBOX")
+
+
 def test_the_caller_is_called_back_while_the_server_is_slow_and_may_end_it(
     scripted: ScriptedServer, session: Session
 ) -> None:
