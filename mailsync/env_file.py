@@ -17,7 +17,8 @@ def read_env_file(path: Path) -> dict[str, str]:
 
     The file has to belong to the user of this process or to root, and nobody else may be able to write it:
     whoever can write it chooses the database that gets the mail. The directory's mode does not matter,
-    because a file that another user puts there belongs to that user. Raises ConfigError with one line,
+    because a file that another user puts there belongs to that user; a symbolic link has to belong to oneself
+    or to root for the same reason, wherever it leads. Raises ConfigError with one line,
     without the file's content.
     """
     from dotenv.parser import parse_stream  # here, since most programs have no such file
@@ -46,8 +47,13 @@ def user_name(uid: int) -> str:
 
 def _open_trusted(path: Path) -> int:
     """Open the file and check the descriptor, because the name may lead elsewhere a moment later."""
+    named = path.lstat()
+    is_link = stat.S_ISLNK(named.st_mode)
+    if is_link:
+        _refuse_owner(path, named.st_uid, "chown -h")
     # O_NONBLOCK: opening a pipe that another user made would block for ever
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if is_link else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
     try:
         _refuse_foreign(path, os.fstat(descriptor))
         os.set_blocking(descriptor, True)
@@ -61,18 +67,21 @@ def _refuse_foreign(path: Path, status: os.stat_result) -> None:
     """Raise ConfigError for a file that another user owns or can write, with the command that changes it."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    name = shlex.quote(str(path))
-    if status.st_uid not in (os.geteuid(), 0):
-        owner = user_name(status.st_uid)
-        # chown takes the bare number of a user without a name
-        user = user_name(os.geteuid()).rpartition(" ")[2]
-        raise ConfigError(
-            f"{path}: not read, because it belongs to {owner}; run this as {owner},"
-            f" or if you trust what is in it: chown {user} {name}"
-        )
+    _refuse_owner(path, status.st_uid, "chown")
     # a device such as /dev/null may be writable by all, since nobody reads what was written to it
     if not stat.S_ISCHR(status.st_mode) and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(
             f"{path}: not read, because other users can write it (mode {stat.S_IMODE(status.st_mode):04o});"
-            f" if you trust what is in it: chmod go-w {name}"
+            f" if you trust what is in it: chmod go-w {shlex.quote(str(path))}"
+        )
+
+
+def _refuse_owner(path: Path, uid: int, command: str) -> None:
+    if uid not in (os.geteuid(), 0):
+        owner = user_name(uid)
+        # a number, for a user without a name
+        user = user_name(os.geteuid()).rpartition(" ")[2]
+        raise ConfigError(
+            f"{path}: not read, because it belongs to {owner}; run this as {owner},"
+            f" or if you trust what is in it: {command} {user} {shlex.quote(str(path))}"
         )

@@ -63,6 +63,22 @@ def test_a_link_is_judged_by_the_file_that_it_leads_to(file: Path, tmp_path: Pat
         read_env_file(link)
 
 
+def test_a_link_of_another_user_is_refused(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # it may lead to what is root's, and yet says what the other user wants: /proc/PID/cmdline of `su`
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    if os.geteuid() == 0:
+        os.lchown(link, 1, 1)
+    else:
+        monkeypatch.setattr(env_file.os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(
+        ConfigError, match=rf"{link}: not read, because it belongs to .*: chown -h \S+ {link}$"
+    ):
+        read_env_file(link)
+
+
 def test_a_name_with_blanks_is_quoted_in_the_command(tmp_path: Path) -> None:
     path = tmp_path / "a b.env"
     path.touch()
