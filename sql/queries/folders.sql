@@ -84,7 +84,8 @@ with gone as (
     where account_id = %(account_id)s
       and missing_since is null
       and pg_catalog.upper(pg_catalog.encode(wire_name, 'escape')) <> 'INBOX'
-      and wire_name <> all (select pg_catalog.decode(name, 'hex') from pg_catalog.jsonb_array_elements_text(%(listed)s) as name)
+      -- hashed, as <> all would not be
+      and wire_name not in (select pg_catalog.decode(name, 'hex') from pg_catalog.jsonb_array_elements_text(%(listed)s) as name)
     returning id, path, role, tracked
 )
 insert into sync_events (account_id, type, folder_id, data)
