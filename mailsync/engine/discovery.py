@@ -9,6 +9,7 @@ from datetime import timedelta
 from mailsync import renames
 from mailsync.engine import renaming
 from mailsync.engine.turn import Turn
+from mailsync.errors import ProtocolError
 from mailsync.folders import (
     HOLDS_NONE,
     INBOX_ALIAS,
@@ -29,6 +30,8 @@ from mailsync.store.db import transaction
 log = logging.getLogger(__name__)
 
 _MANY = 10
+_MOST_KEPT = 25_000
+"""Folders of one account, with those that are gone: each turn loads them all."""
 
 Known = dict[bytes, MailboxStatus | None]
 
@@ -40,9 +43,11 @@ def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) 
     folders where it matters. Renamed folders keep their ids and rows. Where that is more than the turn can
     find out, the new names wait, and discovery is due again with the next turn.
 
-    An empty LIST is an error that the protocol raises, so it cannot make a folder missing.
+    An empty LIST is an error that the protocol raises, so it cannot make a folder missing. Raises
+    ProtocolError for more new names than can be kept beside the known ones.
     """
     listed = _one_inbox(turn.session.list_folders())
+    _refuse_ever_new_names(turn, listed)
     traits = assign_roles(listed)
     known: Known = dict(statuses or {})
     traits = _without_alias(turn, listed, traits, known)
@@ -56,6 +61,16 @@ def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) 
     _store(turn, [(f, traits[f.wire_name]) for f in listed], told, proven, waiting)
     wait = 0.0 if waiting else turn.settings.discovery_interval
     turn.next_discovery_at = turn.now() + timedelta(seconds=wait)
+
+
+def _refuse_ever_new_names(turn: Turn, listed: Sequence[ListedFolder]) -> None:
+    known = {f.wire_name for f in turn.folders}
+    new = sum(f.wire_name not in known for f in listed)
+    if new and len(known) + new > _MOST_KEPT:
+        raise ProtocolError(
+            f"LIST: {new:,} folders are new beside {len(known):,} that are or were there, and no more than"
+            f" {_MOST_KEPT:,} are kept; those that are gone leave after FOLDER_MISSING_GRACE"
+        )
 
 
 def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailsync.model import Message
 
-MOST_FOLDERS = 50_000
+MOST_FOLDERS = 20_000
 LONGEST_LIST = 8 * 1024 * 1024
 """Bytes of the names in one list of folders."""
 MOST_RANGES = 500_000

@@ -180,7 +180,7 @@ FLOODS = {
         "LIST", _numbered(rb'* LIST (\A%d \B%d \C%d \D%d \E%d) "/" f%d' + b"\r\n", 600_000), "LIST"
     ),
     "LIST: as many folders as may be": Flood(
-        "LIST", _numbered(rb'* LIST (\A%d \B%d \C%d) "/" ' + b"f" * 150 + b"%d\r\n", 49_000), ""
+        "LIST", _numbered(rb'* LIST (\A%d \B%d \C%d) "/" ' + b"f" * 150 + b"%d\r\n", 19_900), ""
     ),
     "LIST: attributes": Flood(
         "LIST", _numbered(rb"\A%d ", 1_500_000, begin=b"* LIST (", end=b') "/" f\r\n'), ""

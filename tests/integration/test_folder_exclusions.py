@@ -8,6 +8,7 @@ import pytest
 
 from mailsync.engine.turn import Turn
 from mailsync.engine.verify import verify
+from mailsync.errors import ProtocolError
 from mailsync.store import folders
 from tests.integration.discoveries import (
     ALL,
@@ -145,6 +146,31 @@ def test_rows_that_stand_twice_an_inbox_in_another_case_and_no_delimiter_are_no_
         assert mirror.value("select array_agg(path order by path) from folders") == ["INBOX", "Work/A"]
         assert sorted(ids(mirror, "INBOX")) == [1, 2]
         assert mirror.state == ("healthy", None)
+
+
+def test_a_server_that_lists_other_names_each_time_is_refused_before_its_folders_fill_the_memory(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    user = scripted.new_user()
+    letters(user, 1)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.settle()
+        mirror.conn.execute(
+            "insert into folders (account_id, wire_name, path, sync_priority, missing_since)"
+            " select %s, convert_to('f' || n, 'UTF8'), 'f' || n, 100, now() from generate_series(1, 24990) n",
+            [mirror.account_id],
+        )
+        for number in range(20):
+            letters(user, 1, f"g{number}")
+        ended = mirror.hot()
+        assert isinstance(ended, ProtocolError)
+        assert str(ended).startswith("LIST: 20 folders are new beside 24,991 that are or were there")
+        assert mirror.value("select count(*) from folders") == 24_991
+        assert mirror.state == ("degraded", "protocol")
+
+        for number in range(15):
+            user.delete(f"g{number}")
+        look(mirror)
 
 
 def test_of_too_many_folders_only_inbox_sent_and_chosen_ones_are_mirrored_and_nothing_is_lost(
