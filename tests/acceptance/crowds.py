@@ -26,9 +26,7 @@ def crowd(port: int, said: bytes) -> Iterator[None]:
         sock.setblocking(False)
         return sock
 
-    def drip() -> None:
-        dripping = [join() for _ in range(DRIPPING)]
-        begun.set()
+    def drip(dripping: list[socket.socket]) -> None:
         while not done.wait(0.5):
             for n, sock in enumerate(dripping):
                 try:
@@ -37,26 +35,31 @@ def crowd(port: int, said: bytes) -> Iterator[None]:
                     continue
                 except OSError:
                     sock.close()
-                    dripping[n] = join()
-        for sock in dripping:
-            sock.close()
+                    try:
+                        dripping[n] = join()
+                    except ConnectionError:
+                        return  # the service has ended
 
-    begun = threading.Event()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
-    with ThreadPoolExecutor(1) as pool:
-        silent = [join() for _ in range(SILENT)]
-        drips = pool.submit(drip)
-        begun.wait(PATIENCE)
-        try:
-            yield
-        finally:
-            done.set()
-            drips.result()
-            for sock in silent:
-                sock.close()
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    silent: list[socket.socket] = []
+    dripping: list[socket.socket] = []
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            silent += (join() for _ in range(SILENT))
+            dripping += (join() for _ in range(DRIPPING))
+            drips = pool.submit(drip, dripping)
+            try:
+                yield
+            finally:
+                done.set()
+                drips.result()
+    finally:
+        # a descriptor above 1,023 would break whatever calls select() in this process later
+        for sock in (*silent, *dripping):
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def slowest(ask: Callable[[], object], times: int = 20) -> float:

@@ -151,7 +151,7 @@ def test_a_restored_dump_is_whole_and_is_synced_on(
         before, published = everything(conn), conn.execute(PUBLISHED).fetchall()
         rows = one(conn, "select count(*) from mailsync.messages")
     assert published
-    documented(r"pg_dump --format=custom --file|pg_dumpall")
+    documented(r"\(umask 077; pg_dump|pg_dumpall")
     documented(r"pg_restore|psql")
     with connected(new_url) as conn:
         assert everything(conn) == before
