@@ -106,7 +106,7 @@ def _watch_parent(parent: int) -> None:
 def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSignal) -> int:
     """Run the services until `stop`, or until one of them ends; returns the exit code.
 
-    A worker that was ended by its own watchdog is started again, and the others go on. The exit code is 0
+    A worker that was ended by its own watchdog is started again; the others keep running. The exit code is 0
     after a request to stop that all obeyed, else that of the one that ended by itself (1 if it ended with 0
     or by a signal).
     """
