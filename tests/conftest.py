@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # a file of settings that the user's group can write is not read
     os.umask(0o022)
     # nohup and a shell's & have signals ignored, which programs inherit; one that is handled they do not
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     if not hasattr(config, "workerinput"):

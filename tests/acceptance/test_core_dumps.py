@@ -31,10 +31,18 @@ def with_core_dumps() -> Iterator[None]:
 
 def dumped_by(pid: int, number: signal.Signals) -> bool:
     """Whether this child of ours, killed by a signal, leaves a core dump, in a file or with a program."""
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            ended.append(status)
+        return bool(found)
+
     os.kill(pid, number)
-    _, status = os.waitpid(pid, 0)
-    assert os.WTERMSIG(status) == number
-    return os.WCOREDUMP(status)
+    run_directory.wait_until(has_ended, f"the end of process {pid}")
+    assert os.WTERMSIG(ended[0]) == number
+    return os.WCOREDUMP(ended[0])
 
 
 def start(mailsync: Mailsync, directory: Path, *command: str, **changes: str) -> Running:
