@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def test_services_end_when_the_command_that_runs_them_is_killed(mailsync: Mailsy
     running = mailsync.start("dev", "--skip-preflight", PORT=port)
     wait_for_both(running)
     killed(running)
+    run_directory.wait_until(lambda: is_free(int(port)), f"port {port}")
     again = mailsync.start("dev", "--skip-preflight", PORT=port)
     wait_for_both(again)
     again.terminate()
@@ -87,6 +89,16 @@ def killed(running: Running) -> None:
     services = services_of(running)
     running.kill9()
     run_directory.wait_until(lambda: all(is_gone(each.pid) for each in services), "the end of the services")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there; a process that is gone may hold its port for a moment longer."""
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        probe.listen()
+        return True
+    return False
 
 
 def services_of(running: Running) -> list[psutil.Process]:
