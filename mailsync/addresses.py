@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .bounded_cache import BoundedCache
-from .words import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
+from mailsync.bounded_cache import BoundedCache
+from mailsync.words import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
 
 #: The most entries of one list that are kept.
 MAX_ADDRESSES = 1_000

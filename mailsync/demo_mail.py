@@ -16,9 +16,9 @@ from email.utils import format_datetime
 from html import escape
 from typing import NamedTuple
 
-from .demo_bulk import varied_message
-from .demo_odd import odd_messages
-from .demo_texts import ALERTS, COLLEAGUES, CUSTOMERS, JUNK, NEWSLETTERS, OWNER, TOPICS, Person, Topic
+from mailsync.demo_bulk import varied_message
+from mailsync.demo_odd import odd_messages
+from mailsync.demo_texts import ALERTS, COLLEAGUES, CUSTOMERS, JUNK, NEWSLETTERS, OWNER, TOPICS, Person, Topic
 
 __all__ = ["SampleMessage", "sample_mailbox", "varied_message"]
 

@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from .folder_names import NAMES
-from .model import FolderState, FolderTraits, ListedFolder, MailboxStatus
+from mailsync.folder_names import NAMES
+from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
 
 INBOX = FolderTraits(role="inbox", sync_priority=1, excluded_reason=None)
 

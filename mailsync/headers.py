@@ -25,10 +25,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from .addresses import AddressList, parse_addresses
-from .dates import parse_date, parse_internal_date
-from .model import Headers
-from .words import (
+from mailsync.addresses import AddressList, parse_addresses
+from mailsync.dates import parse_date, parse_internal_date
+from mailsync.model import Headers
+from mailsync.words import (
     MAX_INDEXED_BYTES,
     clamp,
     clean_text,

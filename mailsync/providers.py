@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from .errors import InvalidInput
+from mailsync.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)

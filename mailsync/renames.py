@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .folders import is_inbox
-from .model import FolderState, Listing, MailboxStatus, MessageState
+from mailsync.folders import is_inbox
+from mailsync.model import FolderState, Listing, MailboxStatus, MessageState
 
 NEWEST = 20
 """How many of the newest messages have to agree where there is no MAILBOXID."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
-from .bounded_cache import BoundedCache
+from mailsync.bounded_cache import BoundedCache
 
 #: The most bytes of UTF-8 that an indexed text may have. A btree row holds about 2,700.
 MAX_INDEXED_BYTES = 1_000

@@ -26,8 +26,7 @@ from mailsync.errors import (
 )
 from mailsync.health import Outcome, backoff, judge, overall_allowance
 from mailsync.model import Account, Endpoint, FolderState, Verdict
-
-from .test_planning import HELD
+from tests.unit.test_planning import HELD
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SETTINGS = Settings(sync_interval=60)
