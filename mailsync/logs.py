@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from mailsync import postgres_url
+from mailsync.config import database_url
 from mailsync.redaction import keep_secret, redact
 from mailsync.unprintable import escaped
 
@@ -120,7 +120,7 @@ def _of_settings(settings: Settings) -> list[str]:
     if settings.imap_encryption_key:
         found += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
     if settings.database_url:
-        found += postgres_url.passwords(settings.database_url)
+        found += database_url.passwords(settings.database_url)
     return found
 
 

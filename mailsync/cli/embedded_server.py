@@ -24,7 +24,7 @@ from mailsync.cli.embedded_user import (
 )
 from mailsync.cli.private_directory import private_directory
 from mailsync.config import Settings
-from mailsync.env_file import user_name
+from mailsync.config.env_file import user_name
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import db
 

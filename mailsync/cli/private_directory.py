@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from mailsync.env_file import user_name
+from mailsync.config.env_file import user_name
 from mailsync.errors import ConfigError
 
 

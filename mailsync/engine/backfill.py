@@ -13,7 +13,7 @@ from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import attempts, folders, messages, turns
 from mailsync.store.db import transaction
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from mailsync.store import attempts
 from mailsync.store import messages as store
 from mailsync.store.attempts import WITHOUT_CONTENT
 from mailsync.store.db import transaction
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

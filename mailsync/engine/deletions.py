@@ -7,7 +7,7 @@ import hashlib
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState
 from mailsync.store import messages
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 _LARGE = 100
 

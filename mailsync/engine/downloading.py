@@ -36,7 +36,7 @@ from mailsync.imap import Session
 from mailsync.model import FolderState
 from mailsync.store import accounts, messages
 from mailsync.store.bodies import Located
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 RANGE = 1024 * 1024
 """Bytes asked for by one command."""

@@ -20,7 +20,7 @@ from mailsync.imap.bounds import largest_batch
 from mailsync.model import FolderState, Message
 from mailsync.store import attempts
 from mailsync.store.attempts import OpenAttempt
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from mailsync.model import FolderState, MailboxStatus, MessageState
 from mailsync.store import folders
 from mailsync.store import messages as store
 from mailsync.store.db import transaction
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 NEWEST = 1000
 """How many messages of a priority folder a frequent scan looks at."""

@@ -11,7 +11,7 @@ from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import folders
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 LARGEST = 2**32 - 1
 """The largest UID there can be."""

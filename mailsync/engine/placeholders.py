@@ -17,7 +17,7 @@ from mailsync.model import FolderState
 from mailsync.redaction import redact
 from mailsync.store import attempts, retention
 from mailsync.store.attempts import WITHOUT_CONTENT, Retry
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

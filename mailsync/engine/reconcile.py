@@ -17,7 +17,7 @@ from mailsync.model import FolderState, MailboxStatus
 from mailsync.planning import arrivals_explain, next_reconcile
 from mailsync.store import attempts, folders
 from mailsync.store import messages as store
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

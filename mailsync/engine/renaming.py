@@ -15,7 +15,7 @@ from mailsync.errors import FolderError, ProtocolError, Transient
 from mailsync.model import MailboxStatus, MessageState
 from mailsync.renames import Rename
 from mailsync.store import folders
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

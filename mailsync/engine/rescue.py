@@ -24,7 +24,7 @@ from mailsync.imap import Detail
 from mailsync.imap.bounds import LARGEST_BATCH, weight
 from mailsync.model import FolderState, Headers, Message
 from mailsync.store import attempts
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

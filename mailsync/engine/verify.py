@@ -19,7 +19,7 @@ from mailsync.folders import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
 from mailsync.store.attempts import WITHOUT_CONTENT
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 STRETCH = 5000
 MOST_SHOWN = 100

@@ -14,7 +14,7 @@ from mailsync.imap.replies import error_for
 from mailsync.imap.tokenizer import Fields, is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
 from mailsync.model import Message
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 

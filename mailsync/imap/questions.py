@@ -19,7 +19,7 @@ from mailsync.imap.searching import BIGGEST, is_search, parse_search
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
-from mailsync.uids import Range, TooManyRanges, UidSet
+from mailsync.uidset import Range, TooManyRanges, UidSet
 
 log = logging.getLogger(__name__)
 

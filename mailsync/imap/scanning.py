@@ -14,7 +14,7 @@ from mailsync.imap.searching import BIGGEST
 from mailsync.imap.tokenizer import is_fetch, parse_fetch
 from mailsync.imap.wire import Wire
 from mailsync.model import MessageState
-from mailsync.uids import Range, UidSet
+from mailsync.uidset import Range, UidSet
 
 MOST_AT_ONCE = 5000
 MOST_UNASKED = 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mailsync.imap.bounds import MOST_RANGES
-from mailsync.uids import Range, UidSet, slices
+from mailsync.uidset import Range, UidSet, slices
 
 _SEARCH = re.compile(rb"\* SEARCH\b", re.IGNORECASE)
 _ESEARCH = re.compile(rb"\* ESEARCH\b", re.IGNORECASE)

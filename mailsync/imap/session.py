@@ -26,7 +26,7 @@ from mailsync.imap.searching import BIGGEST
 from mailsync.imap.throttle import Throttle
 from mailsync.imap.waiting import Patience
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
-from mailsync.uids import Range, UidSet
+from mailsync.uidset import Range, UidSet
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mailsync.model import FolderState
 from mailsync.store.db import Connection
 from mailsync.store.queries import run
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 WITHOUT_CONTENT = frozenset({"unfetchable", "unstorable"})
 """In ``parse_errors``: the row says only that there is a message."""

@@ -14,7 +14,7 @@ from mailsync.model import FolderState, Message, MessageState
 from mailsync.store import rows
 from mailsync.store.db import Connection
 from mailsync.store.queries import run, statements, translated
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 CHUNK = 5000
 

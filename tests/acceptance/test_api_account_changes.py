@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from mailsync.config.fields import read_key
 from mailsync.errors import KeyMismatch
 from mailsync.model import Endpoint
 from mailsync.store import crypto
-from mailsync.values import read_key
 from tests.acceptance.administering import Client, lock_held, mailbox, row, unverified
 from tests.acceptance.api import StartApi
 from tests.acceptance.mirrors import is_healthy, live_uids, value

@@ -9,7 +9,7 @@ from mailsync.imap import Throttle, open_session
 from mailsync.imap.messages import Detail, items
 from mailsync.model import Endpoint, Message
 from mailsync.store import accounts, db, folders, messages
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.benchmarks import plain
 from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, run_mailsync, table, timed

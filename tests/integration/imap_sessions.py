@@ -9,7 +9,7 @@ from typing import Any
 from mailsync.config import Settings
 from mailsync.imap import Batch, Detail, Session, Throttle, open_session
 from mailsync.model import Endpoint, Message
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.servers import mail
 from tests.servers.mailboxes import Account
 from tests.servers.scripted import ScriptedServer

@@ -10,7 +10,7 @@ import pytest
 
 from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
 from mailsync.imap import Session
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.imap_sessions import connect, fetch, in_step, pieces, uids, user_with_five
 from tests.servers.mailboxes import Account
 from tests.servers.scripted import CAPABILITIES, ScriptedServer

@@ -11,7 +11,7 @@ import pytest
 from mailsync.errors import FolderError, ProtocolError, SentTooMuch
 from mailsync.imap import Session
 from mailsync.model import MailboxStatus
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.imap_sessions import FIVE, connect, fetch, in_step, user_with_five
 from tests.servers import mail
 from tests.servers.mailboxes import Account

@@ -10,7 +10,7 @@ import pytest
 
 from mailsync.errors import FolderError, OutOfTokens
 from mailsync.imap import Detail, Session, Throttle
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.imap_sessions import connect
 from tests.servers import mail
 from tests.servers.certificates import Authority

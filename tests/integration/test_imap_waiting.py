@@ -8,7 +8,7 @@ import pytest
 
 from mailsync.errors import LockLost, Transient
 from mailsync.imap import Session
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.imap_sessions import connect, fetch, in_step, user_with_five
 from tests.servers.mailboxes import Account
 from tests.servers.patience import Stopwatch, pause, stays

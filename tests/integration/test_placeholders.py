@@ -12,7 +12,7 @@ from mailsync.engine.retention import Retention
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.store import attempts, db
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.costs import QUIET, tick
 from tests.integration.stored import assert_counts_are_true
 from tests.integration.turns import Mirror, letters

@@ -10,7 +10,7 @@ import pytest
 from mailsync.model import FolderState
 from mailsync.store import attempts, db, folders, messages
 from mailsync.store.db import Connection
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.reappearing import REASONS, bodies, fetch_body, ids, letter, restarted, told
 from tests.integration.stored import (
     ATTACHMENT,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mailsync.model import FolderState
 from mailsync.store import db, folders, messages
 from mailsync.store.db import Connection
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.reappearing import REASONS, ids, letter, restarted
 from tests.integration.stored import assert_counts_are_true, new_account, new_folder, settings_for, store
 

@@ -11,7 +11,7 @@ from mailsync.engine.retention import Retention
 from mailsync.engine.sessions import Sessions
 from mailsync.engine.work import Engine
 from mailsync.store import db, messages, waking
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.acceptance.mirrors import value
 from tests.integration.stored import message, new_account, new_folder, settings_for, store
 

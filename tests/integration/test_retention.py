@@ -17,7 +17,7 @@ from mailsync.engine.sessions import Sessions
 from mailsync.engine.work import Engine
 from mailsync.model import FolderState
 from mailsync.store import accounts, db, locks, messages, retention
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.stored import (
     ATTACHMENT,
     DATE,

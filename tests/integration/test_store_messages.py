@@ -14,7 +14,7 @@ from mailsync.errors import DatabaseUnavailable, RowsRefused
 from mailsync.model import FolderState, MailboxStatus, Message, MessageState
 from mailsync.store import attempts, db, folders, messages
 from mailsync.store.db import Connection
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 from tests.integration.stored import (
     ATTACHMENT,
     DATE,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mailsync import env_file
-from mailsync.env_file import read_env_file
+from mailsync.config import env_file
+from mailsync.config.env_file import read_env_file
 from mailsync.errors import ConfigError
 from tests.servers.run_directory import wait_until
 

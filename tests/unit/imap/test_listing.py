@@ -10,7 +10,7 @@ from mailsync.imap.listing import parse_list, parse_status
 from mailsync.imap.names import decode_name
 from mailsync.imap.searching import parse_search
 from mailsync.model import MailboxStatus
-from mailsync.uids import UidSet
+from mailsync.uidset import UidSet
 
 
 @pytest.mark.parametrize(

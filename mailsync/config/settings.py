@@ -14,21 +14,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 
-from mailsync import values
-from mailsync.env_file import read_env_file
+from mailsync.config import fields
+from mailsync.config.env_file import read_env_file
+from mailsync.config.fields import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 from mailsync.errors import ConfigError
-from mailsync.values import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
 """Variables that hold secrets: no process gets one that it does not use."""
 
-_SCHEMA = values.text(
+_SCHEMA = fields.text(
     r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
 )
-_HOST = values.text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", "a host name or an IP address to listen on")
-_PORT = values.whole(1, 65535)
-_COUNT = values.whole(1, 1000)
-_DAYS = values.whole(1, 36_500)
+_HOST = fields.text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", "a host name or an IP address to listen on")
+_PORT = fields.whole(1, 65535)
+_COUNT = fields.whole(1, 1000)
+_DAYS = fields.whole(1, 36_500)
 
 
 class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -39,53 +39,53 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     :meth:`from_env` does, but raises pydantic's ValidationError (a ValueError).
     """
 
-    database_url: Annotated[str | None, values.database_url()] = Field(None, repr=False)
+    database_url: Annotated[str | None, fields.database_url()] = Field(None, repr=False)
     database_schema: Annotated[str, _SCHEMA] = "mailsync"
-    imap_encryption_key: Annotated[SecretStr | None, values.encryption_keys()] = None
-    api_token: Annotated[SecretStr | None, values.tokens()] = None
+    imap_encryption_key: Annotated[SecretStr | None, fields.encryption_keys()] = None
+    api_token: Annotated[SecretStr | None, fields.tokens()] = None
     host: Annotated[str, _HOST] = "127.0.0.1"
     port: Annotated[int, _PORT] = 3000
-    metrics_port: Annotated[int | None, values.whole(1, 65535, none="off")] = None
-    log_level: Annotated[str, values.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")] = "INFO"
-    log_format: Annotated[str | None, values.choice("json", "text")] = None
+    metrics_port: Annotated[int | None, fields.whole(1, 65535, none="off")] = None
+    log_level: Annotated[str, fields.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")] = "INFO"
+    log_format: Annotated[str | None, fields.choice("json", "text")] = None
 
-    sync_interval: Annotated[float, values.duration(1, HOUR)] = 60.0
-    sync_max_accounts: Annotated[int, values.whole(1, 100_000)] = 20
+    sync_interval: Annotated[float, fields.duration(1, HOUR)] = 60.0
+    sync_max_accounts: Annotated[int, fields.whole(1, 100_000)] = 20
     sync_priority_folders: Annotated[int, _COUNT] = 10
     sync_rr_folders: Annotated[int, _COUNT] = 5
-    hot_turn_max: Annotated[float, values.duration(1, 300)] = 10.0
-    backfill_turn_max: Annotated[float, values.duration(1, 300)] = 5.0
-    fetch_batch: Annotated[int, values.whole(1, 5000)] = 500
-    imap_session_cap: Annotated[int, values.whole(0, 10_000)] = 1000
-    discovery_interval: Annotated[float, values.duration(10, DAY)] = 15.0 * MINUTE
-    flag_scan_priority_interval: Annotated[float, values.duration(10, 7 * DAY)] = 2.0 * MINUTE
-    flag_scan_interval: Annotated[float, values.duration(10, 7 * DAY)] = 6.0 * HOUR
+    hot_turn_max: Annotated[float, fields.duration(1, 300)] = 10.0
+    backfill_turn_max: Annotated[float, fields.duration(1, 300)] = 5.0
+    fetch_batch: Annotated[int, fields.whole(1, 5000)] = 500
+    imap_session_cap: Annotated[int, fields.whole(0, 10_000)] = 1000
+    discovery_interval: Annotated[float, fields.duration(10, DAY)] = 15.0 * MINUTE
+    flag_scan_priority_interval: Annotated[float, fields.duration(10, 7 * DAY)] = 2.0 * MINUTE
+    flag_scan_interval: Annotated[float, fields.duration(10, 7 * DAY)] = 6.0 * HOUR
     max_flag_scans_per_cycle: Annotated[int, _COUNT] = 2
     max_reconciles_per_cycle: Annotated[int, _COUNT] = 1
-    reconcile_interval: Annotated[float, values.duration(MINUTE, 7 * DAY)] = 6.0 * HOUR
-    reconcile_jitter: Annotated[float, values.duration(0, 6 * HOUR)] = 15.0 * MINUTE
+    reconcile_interval: Annotated[float, fields.duration(MINUTE, 7 * DAY)] = 6.0 * HOUR
+    reconcile_jitter: Annotated[float, fields.duration(0, 6 * HOUR)] = 15.0 * MINUTE
 
-    incremental_timeout: Annotated[float, values.duration(1, HOUR)] = 300.0
-    backfill_batch_timeout: Annotated[float, values.duration(1, HOUR)] = 300.0
-    reconcile_timeout: Annotated[float, values.duration(1, HOUR)] = 300.0
-    flag_scan_timeout: Annotated[float, values.duration(1, HOUR)] = 120.0
-    imap_connect_timeout: Annotated[float, values.duration(1, 600)] = 30.0
-    imap_read_timeout: Annotated[float, values.duration(1, 600)] = 60.0
-    imap_max_commands_per_minute: Annotated[int, values.whole(10, 1_000_000)] = 200
-    imap_allow_private_hosts: Annotated[bool, values.switch()] = False
-    imap_allow_plaintext: Annotated[bool, values.switch()] = False
-    imap_ca_file: Annotated[Path | None, values.pem_file()] = None
-    imap_max_literal_bytes: Annotated[int, values.size(64 * KIB, GIB)] = 16 * MIB
-    body_max_bytes: Annotated[int, values.size(64 * KIB, GIB)] = 25 * MIB
+    incremental_timeout: Annotated[float, fields.duration(1, HOUR)] = 300.0
+    backfill_batch_timeout: Annotated[float, fields.duration(1, HOUR)] = 300.0
+    reconcile_timeout: Annotated[float, fields.duration(1, HOUR)] = 300.0
+    flag_scan_timeout: Annotated[float, fields.duration(1, HOUR)] = 120.0
+    imap_connect_timeout: Annotated[float, fields.duration(1, 600)] = 30.0
+    imap_read_timeout: Annotated[float, fields.duration(1, 600)] = 60.0
+    imap_max_commands_per_minute: Annotated[int, fields.whole(10, 1_000_000)] = 200
+    imap_allow_private_hosts: Annotated[bool, fields.switch()] = False
+    imap_allow_plaintext: Annotated[bool, fields.switch()] = False
+    imap_ca_file: Annotated[Path | None, fields.pem_file()] = None
+    imap_max_literal_bytes: Annotated[int, fields.size(64 * KIB, GIB)] = 16 * MIB
+    body_max_bytes: Annotated[int, fields.size(64 * KIB, GIB)] = 25 * MIB
 
-    lock_stale_after: Annotated[float, values.duration(30, HOUR)] = 120.0
-    statement_timeout: Annotated[float, values.duration(1, HOUR)] = 60.0
-    body_lock_wait: Annotated[float, values.duration(0, 60)] = 5.0
+    lock_stale_after: Annotated[float, fields.duration(30, HOUR)] = 120.0
+    statement_timeout: Annotated[float, fields.duration(1, HOUR)] = 60.0
+    body_lock_wait: Annotated[float, fields.duration(0, 60)] = 5.0
     uidvalidity_max_resets: Annotated[int, _COUNT] = 2
-    folder_missing_grace: Annotated[float, values.duration(0, 365 * DAY)] = 7.0 * DAY
-    folder_warn_count: Annotated[int, values.whole(1, 100_000)] = 50
-    folder_max_count: Annotated[int, values.whole(1, 100_000)] = 500
-    sync_window_days: Annotated[int, values.whole(0, 36_500)] = 0
+    folder_missing_grace: Annotated[float, fields.duration(0, 365 * DAY)] = 7.0 * DAY
+    folder_warn_count: Annotated[int, fields.whole(1, 100_000)] = 50
+    folder_max_count: Annotated[int, fields.whole(1, 100_000)] = 500
+    sync_window_days: Annotated[int, fields.whole(0, 36_500)] = 0
     tombstone_retention_days: Annotated[int, _DAYS] = 30
     event_retention_days: Annotated[int, _DAYS] = 90
     run_retention_days: Annotated[int, _DAYS] = 30
@@ -152,16 +152,16 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
 
     def encryption_keys(self) -> tuple[bytes, ...]:
         """The keys of ``IMAP_ENCRYPTION_KEY``, 32 bytes each: the first seals, all open."""
-        words = values.split(self.imap_encryption_key.get_secret_value()) if self.imap_encryption_key else ()
-        return tuple(values.read_key(word) for word in words)
+        words = fields.split(self.imap_encryption_key.get_secret_value()) if self.imap_encryption_key else ()
+        return tuple(fields.read_key(word) for word in words)
 
     def api_tokens(self) -> tuple[tuple[str, str], ...]:
         """The bearer tokens of ``API_TOKEN`` with their names; none means that the API must not start.
 
         One without a name is called by its place: ``token-1``.
         """
-        words = values.split(self.api_token.get_secret_value()) if self.api_token else ()
-        found = [values.named(word) for word in words]
+        words = fields.split(self.api_token.get_secret_value()) if self.api_token else ()
+        found = [fields.named(word) for word in words]
         return tuple((name or f"token-{place}", token) for place, (name, token) in enumerate(found, 1))
 
 

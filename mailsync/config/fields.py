@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import core_schema
 
-from mailsync import postgres_url
+from mailsync.config.database_url import read as read_database_url
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -156,7 +156,7 @@ def database_url() -> Rule:
         if not isinstance(value, str) or not re.fullmatch(r"postgres(ql)?://[^\s\x00-\x1f\x7f]*", value):
             raise ValueError
         try:
-            url = postgres_url.read(value)
+            url = read_database_url(value)
         except ValueError:
             raise ValueError(_UNCLEAR) from None
         if "6543" in url.ports:
