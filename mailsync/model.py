@@ -122,7 +122,7 @@ class ListedFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderTraits:
-    """What :mod:`mailsync.folders` decides of a listed folder."""
+    """What :mod:`mailsync.core.folder_roles` decides of a listed folder."""
 
     role: str | None
     sync_priority: int
@@ -160,7 +160,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class FolderPlan:
-    """What one visit to a folder has to do, as :func:`mailsync.planning.plan_folder` decides.
+    """What one visit to a folder has to do, as :func:`mailsync.core.planning.plan_folder` decides.
 
     ``flags`` is ``changes`` (CHANGEDSINCE), ``newest`` (a scan of the newest messages), ``unseen`` (the same,
     and of all if UNSEEN differs still), ``all``, or None. ``reasons`` says why the visit is made; without any

@@ -9,9 +9,9 @@ import click
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, say
 from mailsync.cli.texts import many, moment
+from mailsync.core.providers import normalise_email
 from mailsync.engine import administration
 from mailsync.errors import Busy, InvalidInput
-from mailsync.providers import normalise_email
 from mailsync.store import accounts
 from mailsync.store.db import Connection
 

@@ -11,11 +11,11 @@ import click
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, password_stdin_option, say
 from mailsync.cli.texts import many
+from mailsync.core.providers import normalise_email
 from mailsync.engine import changing, enrolment
 from mailsync.engine.enrolment import AccountRequest, Added
 from mailsync.errors import InvalidInput
 from mailsync.imap.address import SECURITIES
-from mailsync.providers import normalise_email
 from mailsync.redaction import keep_secret
 from mailsync.store import db
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from mailsync.advice import action_for
 from mailsync.cli import ground
 from mailsync.cli.folder_checks import folder_check, folder_checks
 from mailsync.cli.ground import email_argument, emit, json_option, say
 from mailsync.cli.showing import state
 from mailsync.cli.texts import ago, due, many, moment, printable, screen, span, table, wrap
+from mailsync.core.advice import action_for
 from mailsync.errors import NotFound
 from mailsync.model import FolderState
 from mailsync.redaction import redact

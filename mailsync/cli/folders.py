@@ -10,9 +10,9 @@ from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, say
 from mailsync.cli.texts import LRM, due, fit, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
+from mailsync.core.folder_roles import TOO_MANY, count_note, percent
 from mailsync.engine import administration
 from mailsync.errors import InvalidInput, NotFound
-from mailsync.folders import TOO_MANY, count_note, percent
 from mailsync.model import FolderState
 from mailsync.redaction import redact
 from mailsync.store import folders, turns

@@ -16,9 +16,9 @@ import click
 
 from mailsync import logs
 from mailsync.config import Settings, read_environment
+from mailsync.core.providers import normalise_email
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import ConfigError, DatabaseUnavailable
-from mailsync.providers import normalise_email
 from mailsync.redaction import redact
 from mailsync.store import accounts, db
 from mailsync.store.cancelling import Canceller

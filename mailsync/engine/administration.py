@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from mailsync.config import Settings
+from mailsync.core.folder_roles import HOLDS_NONE
 from mailsync.errors import Broken, InvalidInput, NotFound, NotPossible, Paused
-from mailsync.folders import HOLDS_NONE
 from mailsync.model import FolderState
 from mailsync.store import account_list, accounts, folders, turns
 from mailsync.store.account_list import AccountRecord

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from mailsync import mime
 from mailsync.engine import downloading
 from mailsync.engine.downloading import Download
 from mailsync.engine.work import Engine
 from mailsync.errors import Gone, NotFound, Paused, ProtocolError
+from mailsync.mail import mime
 from mailsync.model import Attachment
 from mailsync.store import bodies, db
 from mailsync.store.bodies import Body, Located

@@ -9,8 +9,16 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from mailsync import renames
 from mailsync.config import Settings
+from mailsync.core import renames
+from mailsync.core.planning import (
+    expected_unseen,
+    is_due,
+    may_retry,
+    next_flag_scan,
+    plan_folder,
+    safety_nets,
+)
 from mailsync.engine import (
     backfill,
     discovery,
@@ -42,14 +50,6 @@ from mailsync.errors import (
 )
 from mailsync.imap.throttle import Throttle, burst, refill
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
-from mailsync.planning import (
-    expected_unseen,
-    is_due,
-    may_retry,
-    next_flag_scan,
-    plan_folder,
-    safety_nets,
-)
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock
 

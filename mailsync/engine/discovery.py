@@ -6,11 +6,8 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
-from mailsync import renames
-from mailsync.engine import renaming
-from mailsync.engine.turn import Turn
-from mailsync.errors import ProtocolError
-from mailsync.folders import (
+from mailsync.core import renames
+from mailsync.core.folder_roles import (
     HOLDS_NONE,
     INBOX_ALIAS,
     TOO_MANY,
@@ -22,8 +19,11 @@ from mailsync.folders import (
     is_same_mailbox,
     leave_out,
 )
+from mailsync.core.renames import Rename
+from mailsync.engine import renaming
+from mailsync.engine.turn import Turn
+from mailsync.errors import ProtocolError
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
-from mailsync.renames import Rename
 from mailsync.store import folders
 from mailsync.store.db import transaction
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mailsync import transfer
 from mailsync.engine.cycle import take_turn
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
@@ -33,6 +32,7 @@ from mailsync.errors import (
     UidValidityMoved,
 )
 from mailsync.imap import Session
+from mailsync.mail import transfer_encoding
 from mailsync.model import FolderState
 from mailsync.store import accounts, messages
 from mailsync.store.bodies import Located
@@ -76,7 +76,7 @@ class Download:
         self._most = most
         self._size = size
         self._encoding = encoding
-        self._decoder: transfer.Decoder | None = None
+        self._decoder: transfer_encoding.Decoder | None = None
         self._was_short = False
 
     def steps(self, turn: Turn, seconds: float) -> None:
@@ -102,7 +102,7 @@ class Download:
         if self._decoder is None:
             if self._encoding is None:
                 self._encoding = self._ask_encoding(session)
-            self._decoder = transfer.decoder(self._encoding)
+            self._decoder = transfer_encoding.decoder(self._encoding)
         while True:
             # one byte more than is wanted tells that there is more
             count = min(_range(turn), self._most + 1 - self.offset)
@@ -194,7 +194,7 @@ class Download:
                 if session.closed:
                     raise
                 continue
-            if (said := transfer.named_in(header)) or self.section != "1":
+            if (said := transfer_encoding.named_in(header)) or self.section != "1":
                 return said
         return ""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from mailsync.core.folder_roles import HOLDS_NONE, TOO_MANY
 from mailsync.engine.renaming import REFUSALS
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError
-from mailsync.folders import HOLDS_NONE, TOO_MANY
 from mailsync.model import FolderState
 from mailsync.store import folders, messages
 

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mailsync.config import Settings
+from mailsync.core.providers import Provider, normalise_email, provider_at, provider_for
 from mailsync.engine.connection_test import Tested, try_connection
 from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.address import resolve
 from mailsync.model import Endpoint
-from mailsync.providers import Provider, normalise_email, provider_at, provider_for
 from mailsync.redaction import kept_secret
 from mailsync.store import accounts
 from mailsync.store.accounts import NewAccount

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from mailsync import health
+from mailsync.core import health
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Work
 from mailsync.errors import (

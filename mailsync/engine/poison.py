@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 
+from mailsync.core.health import MOST_LOST_TURNS
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Work
 from mailsync.errors import PoisonousServer
-from mailsync.health import MOST_LOST_TURNS
 
 log = logging.getLogger(__name__)
 

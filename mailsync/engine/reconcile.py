@@ -10,11 +10,11 @@ import logging
 from contextlib import closing
 from dataclasses import dataclass
 
+from mailsync.core.planning import arrivals_explain, next_reconcile
 from mailsync.engine import deletions, fetching, incremental, window
 from mailsync.engine.committing import Committer
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
-from mailsync.planning import arrivals_explain, next_reconcile
 from mailsync.store import attempts, folders
 from mailsync.store import messages as store
 from mailsync.uidset import UidSet

@@ -1,6 +1,6 @@
 """Folders that were renamed keep their rows: what must be asked to know them again, and the change itself.
 
-What may be a rename is decided by :mod:`mailsync.renames`. Each costs a few commands, so a turn proves as
+What may be a rename is decided by :mod:`mailsync.core.renames`. Each costs a few commands, so a turn proves as
 many as it can afford; the names of the others wait, and the next turn goes on.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from mailsync import renames
+from mailsync.core import renames
+from mailsync.core.renames import Rename
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, ProtocolError, Transient
 from mailsync.model import MailboxStatus, MessageState
-from mailsync.renames import Rename
 from mailsync.store import folders
 from mailsync.uidset import UidSet
 

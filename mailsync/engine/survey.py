@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
+from mailsync.core.folder_roles import HOLDS_NONE, is_inbox
+from mailsync.core.planning import folders_to_poll
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, ProtocolError
-from mailsync.folders import HOLDS_NONE, is_inbox
 from mailsync.model import FolderState, Listing, MailboxStatus
-from mailsync.planning import folders_to_poll
 
 
 def list_status(turn: Turn) -> Listing | None:

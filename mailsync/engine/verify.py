@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from mailsync.core.folder_roles import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.engine import window
 from mailsync.engine.catch_up import take_turns
 from mailsync.engine.turn import Turn
 from mailsync.engine.work import Engine, Work
 from mailsync.errors import FolderError, ProtocolError
-from mailsync.folders import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
 from mailsync.store.attempts import WITHOUT_CONTENT

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.names import decode_name
-from mailsync.words import clean_text, decode_raw
+from mailsync.mail.text import clean_text, decode_raw
 
 LONGEST_KEYWORD = 500
 LONGEST_LABEL = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from mailsync.imap.names import decode_name
+from mailsync.mail.text import clean_text, decode_raw
 from mailsync.model import ListedFolder, MailboxStatus
-from mailsync.words import clean_text, decode_raw
 
 _LIST = re.compile(rb"\* (?:LIST|XLIST|LSUB) +\(([^()]*)\) *", re.IGNORECASE)
 _DELIMITER = re.compile(rb'(?:NIL|"(\\?.)"|([^\s"()]))(?: +|\Z)', re.IGNORECASE)

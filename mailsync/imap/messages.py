@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import re
 
-from mailsync.headers import HEADER_FIELDS, clean_text, parse_headers, parse_internal_date
 from mailsync.imap.bodystructure import BadStructure, parse_structure
 from mailsync.imap.flags import parse_flags, parse_labels
 from mailsync.imap.listing import number
 from mailsync.imap.tokenizer import UNREADABLE, Fields, Value
+from mailsync.mail.headers import HEADER_FIELDS, clean_text, parse_headers, parse_internal_date
+from mailsync.mail.text import decode_raw
 from mailsync.model import Attachment, Message, MessageState
-from mailsync.words import decode_raw
 
 LONGEST_ID = 255
 
@@ -70,7 +70,7 @@ def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
     """Make the message of what was answered.
 
     ``parse_errors`` names the fields that could not be had or read: ``bodystructure``, ``headers``,
-    ``flags``, ``internal_date``, ``size``; and what :func:`mailsync.headers.parse_headers` names.
+    ``flags``, ``internal_date``, ``size``; and what :func:`mailsync.mail.headers.parse_headers` names.
     """
     errors: list[str] = []
     block = fields.get(b"BODY[]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from mailsync.words import clean_text, decode_raw
+from mailsync.mail.text import clean_text, decode_raw
 
 _SHIFT = re.compile(rb"&([A-Za-z0-9+,]*)-")
 

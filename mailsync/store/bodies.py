@@ -18,7 +18,7 @@ class Body:
 
     ``text`` and ``html`` are None where the message has no such part. ``raw_bytes`` is how much of the
     message was read, ``truncated`` whether ``BODY_MAX_BYTES`` cut it; ``warnings`` are those of
-    :class:`mailsync.mime.Parsed`. ``deleted_at`` and ``deleted_reason`` are set for a tombstone.
+    :class:`mailsync.mail.mime.Parsed`. ``deleted_at`` and ``deleted_reason`` are set for a tombstone.
     """
 
     account_id: int

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
+from mailsync.core.providers import normalise_email
 from mailsync.engine.administration import LONGEST_REASON
 from mailsync.engine.enrolment import LONGEST, LONGEST_NAME
 from mailsync.errors import InvalidInput
-from mailsync.providers import normalise_email
 from mailsync.redaction import mask_credentials
 from mailsync.web.fields import Answer, Body, Moment, Paged, Text, Timestamp
 

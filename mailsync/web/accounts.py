@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 
 from flask import Blueprint
 
+from mailsync.core.providers import normalise_email
 from mailsync.engine import administration, changing, enrolment
 from mailsync.engine.changing import Changes
 from mailsync.engine.enrolment import AccountRequest
 from mailsync.errors import InvalidInput
-from mailsync.providers import normalise_email
 from mailsync.store import account_list, db
 from mailsync.store.db import Connection
 from mailsync.web.account_models import (

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from flask import Blueprint
 from pydantic import AfterValidator, Field
 
+from mailsync.core.folder_roles import percent
 from mailsync.engine import administration
 from mailsync.errors import NotFound
-from mailsync.folders import percent
 from mailsync.model import FolderState
 from mailsync.redaction import mask_credentials
 from mailsync.store import folders, reading

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app
 from pydantic import Field
 
 from mailsync import __version__
-from mailsync.advice import action_for
+from mailsync.core.advice import action_for
 from mailsync.metrics import STATES
 from mailsync.store import account_list, metrics, turns
 from mailsync.store.db import Connection

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mailsync.advice import action_for
+from mailsync.core.advice import action_for
 from tests.servers import planted, run_directory
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import User

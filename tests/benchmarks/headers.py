@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mailsync.headers import parse_headers
+from mailsync.mail.headers import parse_headers
 from tests.unit.header_blocks import varied_blocks
 from tests.unit.test_headers_stdlib import by_stdlib
 

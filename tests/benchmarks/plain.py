@@ -10,7 +10,7 @@ from typing import Any
 
 from imapclient import IMAPClient
 
-from mailsync.headers import HEADER_FIELDS
+from mailsync.mail.headers import HEADER_FIELDS
 from mailsync.model import FolderState
 from mailsync.store.db import Connection
 from tests.servers.dovecot import User

@@ -6,7 +6,7 @@ import random
 import re
 
 from mailsync.demo_mail import varied_message
-from mailsync.headers import HEADER_FIELDS
+from mailsync.mail.headers import HEADER_FIELDS
 
 _ASKED = {name.lower().encode() for name in HEADER_FIELDS}
 _FIELD = re.compile(rb"[^\r\n]+\r\n(?:[ \t][^\r\n]*\r\n)*")

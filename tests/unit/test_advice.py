@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from mailsync import errors
-from mailsync.advice import ACTIONS, action_for
+from mailsync.core.advice import ACTIONS, action_for
 
 SPECIFICATION = (Path(__file__).parents[2] / "docs" / "specification.rst").read_text("utf-8")
 

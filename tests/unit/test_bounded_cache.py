@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mailsync import addresses, words
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap import bodystructure, flags
+from mailsync.mail import addresses, text
 from mailsync.store import rows
 
 MIB = 1024 * 1024
@@ -64,7 +64,7 @@ def _structure(n: int) -> list[bytes]:
             id="addresses",
         ),
         pytest.param(
-            words._known, lambda n: words.decode_words(f"=?utf-8?q?{n}{'=E2=82=AC' * 50}?="), id="words"
+            text._known, lambda n: text.decode_words(f"=?utf-8?q?{n}{'=E2=82=AC' * 50}?="), id="words"
         ),
     ],
 )

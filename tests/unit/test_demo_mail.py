@@ -8,7 +8,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 from mailsync.demo_mail import SampleMessage, sample_mailbox, varied_message
-from mailsync.headers import parse_headers
+from mailsync.mail.headers import parse_headers
 
 MAILBOX = list(sample_mailbox())
 

@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from mailsync.folder_names import NAMES
-from mailsync.folders import assign_roles, is_inbox, traits
+from mailsync.core.folder_role_names import NAMES
+from mailsync.core.folder_roles import assign_roles, is_inbox, traits
 from mailsync.model import FolderTraits, ListedFolder
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailsync.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.headers import HEADER_FIELDS, parse_headers
 
 
 def test_an_ordinary_block_fills_every_column() -> None:

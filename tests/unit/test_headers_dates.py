@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailsync.headers import parse_headers, parse_internal_date
+from mailsync.mail.headers import parse_headers, parse_internal_date
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailsync.headers import (
+from mailsync.mail.headers import (
     HEADER_FIELDS,
     Headers,
     clean_text,
@@ -18,7 +18,7 @@ from mailsync.headers import (
     parse_headers,
     parse_internal_date,
 )
-from mailsync.words import charset_codecs
+from mailsync.mail.text import charset_codecs
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 

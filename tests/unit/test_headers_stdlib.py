@@ -9,7 +9,7 @@ from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 
 from mailsync.demo_mail import sample_mailbox
-from mailsync.headers import parse_headers
+from mailsync.mail.headers import parse_headers
 from tests.unit.header_blocks import fields_of, varied_blocks
 
 Answer = tuple[object, ...]

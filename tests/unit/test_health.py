@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailsync.config import Settings
+from mailsync.core.health import Outcome, backoff, judge, overall_allowance
 from mailsync.errors import (
     AuthenticationFailed,
     CertificateRejected,
@@ -24,7 +25,6 @@ from mailsync.errors import (
     Transient,
     TurnOver,
 )
-from mailsync.health import Outcome, backoff, judge, overall_allowance
 from mailsync.model import Account, Endpoint, FolderState, Verdict
 from tests.unit.test_planning import HELD
 

@@ -43,11 +43,11 @@ TRUSTED = {
 BOUNDED = {
     "enrolment._STEERING": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
-    "words._NOT_NAME": "64 characters of a charset",
+    "text._NOT_NAME": "64 characters of a charset",
 }
 TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",
-    "folders.is_inbox": "it compares",
+    "folder_roles.is_inbox": "it compares",
 }
 # these search the secrets that `keep_secret` got
 TRUSTED_CALLS = {"redaction": "secrets of our own"}

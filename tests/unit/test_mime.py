@@ -10,8 +10,8 @@ import tracemalloc
 
 import pytest
 
-from mailsync import mime
-from mailsync.mime import Parsed, parse
+from mailsync.mail import mime
+from mailsync.mail.mime import Parsed, parse
 
 PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
 PDF = b'Content-Type: application/pdf; name="a.pdf"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n'

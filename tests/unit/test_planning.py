@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailsync.config import Settings
-from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
-from mailsync.planning import (
+from mailsync.core.planning import (
     arrivals_explain,
     expected_unseen,
     folders_to_poll,
@@ -26,6 +25,7 @@ from mailsync.planning import (
     plan_folder,
     safety_nets,
 )
+from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PAST, FUTURE = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mailsync.core.providers import PROVIDERS, normalise_email, provider_at, provider_for
 from mailsync.errors import InvalidInput
-from mailsync.providers import PROVIDERS, normalise_email, provider_at, provider_for
 
 
 @pytest.mark.parametrize(

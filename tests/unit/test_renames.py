@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mailsync.core.renames import Rename, agree, displaced, propose, shows_any, to_identify
 from mailsync.model import FolderState, Listing, MailboxStatus, MessageState
-from mailsync.renames import Rename, agree, displaced, propose, shows_any, to_identify
 from tests.unit.test_planning import HELD
 
 DATE = datetime(2025, 5, 17, 8, 30, tzinfo=UTC)

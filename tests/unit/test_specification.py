@@ -10,8 +10,8 @@ import pytest
 from mailsync import errors, metrics
 from mailsync.cli import SECTIONS
 from mailsync.config import Settings
+from mailsync.core.folder_roles import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
 from mailsync.engine import verify
-from mailsync.folders import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
 from mailsync.store.queries import statements
 from mailsync.store.schema import migrations
 
@@ -166,7 +166,7 @@ def test_every_value_that_a_column_may_hold_is_named() -> None:
 
 
 def test_every_state_and_reason_that_health_can_say_is_named() -> None:
-    code = (ROOT / "mailsync" / "health.py").read_text("utf-8")
+    code = (ROOT / "mailsync" / "core" / "health.py").read_text("utf-8")
     said = set(re.findall(r'"(?:degraded|broken|initial_sync|healthy)", "([a-z_]+)"', code))
     assert {"auth_failed", "folder_error", "overall_lag", "stuck"} <= said
     shown = {"stale", "healthy", "degraded", "broken", "initial_sync", "paused"}

@@ -8,14 +8,14 @@ import random
 
 import pytest
 
-from mailsync import transfer
+from mailsync.mail import transfer_encoding
 
 BINARY = bytes(range(256)) * 40
 TEXT = ("Gr\u00fc\u00dfe, ein langer Satz = viele W\u00f6rter.  \r\n" * 50).encode()
 
 
 def in_pieces(data: bytes, encoding: str, dice: random.Random) -> bytes:
-    undo, out, at = transfer.decoder(encoding), [], 0
+    undo, out, at = transfer_encoding.decoder(encoding), [], 0
     while at < len(data):
         size = dice.choice((1, 2, 3, 7, 100))
         out.append(undo.feed(data[at : at + size]))
@@ -43,21 +43,21 @@ def in_pieces(data: bytes, encoding: str, dice: random.Random) -> bytes:
     ],
 )
 def test_an_encoding_is_undone_however_the_bytes_come(encoding: str, encoded: bytes, plain: bytes) -> None:
-    assert transfer.decode(encoded, encoding) == plain
+    assert transfer_encoding.decode(encoded, encoding) == plain
     for seed in range(20):
         assert in_pieces(encoded, encoding, random.Random(seed)) == plain
 
 
 def test_a_line_without_end_is_not_held_back_whole() -> None:
-    undo = transfer.decoder("quoted-printable")
+    undo = transfer_encoding.decoder("quoted-printable")
     piece = b"abc=C3=BC =" * 10_000
     out = b"".join(undo.feed(piece) for _ in range(20))
     held = undo.finish()
     assert len(held) < 200_000
-    assert out + held == transfer.decode(piece * 20, "quoted-printable")
+    assert out + held == transfer_encoding.decode(piece * 20, "quoted-printable")
 
 
 def test_a_header_names_its_encoding() -> None:
     header = b"Content-Type: text/plain\r\ncontent-transfer-encoding:\r\n Base64 ; x\r\n\r\n"
-    assert transfer.named_in(header) == "Base64"
-    assert transfer.named_in(b"Subject: none\r\n\r\n") == ""
+    assert transfer_encoding.named_in(header) == "Base64"
+    assert transfer_encoding.named_in(b"Subject: none\r\n\r\n") == ""

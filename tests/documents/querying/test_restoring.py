@@ -180,7 +180,8 @@ def goes_on(conn: Database, url: str, program: Mailsync, box: Box, role: str) ->
     found = "select is_flagged from mailsync.messages where deleted_at is null and %s"
     assert one(conn, found % "message_id = 'after@x.example'") is False
     assert one(
-        conn, found % "folder_id = (select id from mailsync.folders where path = 'Projects') and uid = 1"
+        conn,
+        found % "folder_id = (select id from mailsync.folders where path = 'Projects') and uid = 1",
     )
     events = (
         f"select type from mailsync.sync_events_settled where xid > '0' and seq > {last} order by xid, seq"

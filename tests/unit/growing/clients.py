@@ -12,12 +12,12 @@ from flask.testing import FlaskClient
 
 from mailsync.cli.texts import printable, wrap
 from mailsync.config import Settings
+from mailsync.core.providers import normalise_email, provider_at, provider_for
 from mailsync.engine import enrolment
 from mailsync.errors import MailsyncError
 from mailsync.imap.address import check_endpoint
 from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
-from mailsync.providers import normalise_email, provider_at, provider_for
 from mailsync.redaction import kept_secret, redact, redact_beginning
 from mailsync.web import bodies, connections, create_app
 from mailsync.web.cursors import Cursors

@@ -6,8 +6,8 @@ import socket
 import threading
 from contextlib import suppress
 
+from mailsync.core.folder_roles import assign_roles, inbox_alias
 from mailsync.errors import Transient
-from mailsync.folders import assign_roles, inbox_alias
 from mailsync.imap import wire
 from mailsync.imap.arguments import astring
 from mailsync.imap.listing import (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 
-from mailsync import mime, transfer
-from mailsync.addresses import parse_addresses
-from mailsync.dates import parse_date, parse_internal_date
-from mailsync.headers import HEADER_FIELDS, parse_headers
-from mailsync.mime_part import parameters_of, value_of
-from mailsync.web.downloads import disposition, ending_of, safe_name
-from mailsync.words import (
+from mailsync.mail import mime, transfer_encoding
+from mailsync.mail.addresses import parse_addresses
+from mailsync.mail.dates import parse_date, parse_internal_date
+from mailsync.mail.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.mime_part import parameters_of, value_of
+from mailsync.mail.text import (
     clamp,
     clean_text,
     cut,
@@ -20,6 +19,7 @@ from mailsync.words import (
     decode_words,
     one_line,
 )
+from mailsync.web.downloads import disposition, ending_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
 
@@ -35,11 +35,11 @@ def _message(raw: bytes) -> None:
 
 def _decoded(encoding: str) -> object:
     def read(raw: bytes) -> None:
-        undo = transfer.decoder(encoding)
+        undo = transfer_encoding.decoder(encoding)
         for at in range(0, len(raw), 4096):
             undo.feed(raw[at : at + 4096])
         undo.finish()
-        transfer.decode(raw, encoding)
+        transfer_encoding.decode(raw, encoding)
 
     return read
 
@@ -318,15 +318,15 @@ MESSAGES: list[Reads] = [
     ),
     reads(
         "other encoding",
-        as_text(lambda text: transfer.decode(b"abc", text)),
+        as_text(lambda text: transfer_encoding.decode(b"abc", text)),
         (b"", b"a"),
         (b"", b" "),
         (b"", b"("),
     ),
-    reads("encoding's name", as_text(transfer.is_known), (b"", b"a"), (b"", b" ")),
+    reads("encoding's name", as_text(transfer_encoding.is_known), (b"", b"a"), (b"", b" ")),
     reads(
         "encoding in a header",
-        transfer.named_in,
+        transfer_encoding.named_in,
         (b"", b"content-transfer-encoding"),
         (b"", b"content-transfer-encoding:\n"),
         (b"", b"\n"),

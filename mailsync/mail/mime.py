@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailsync import transfer
-from mailsync.mime_part import Part, value_of
+from mailsync.mail import transfer_encoding
+from mailsync.mail.mime_part import Part, value_of
+from mailsync.mail.text import decode_charset, decode_raw
 from mailsync.model import Attachment
-from mailsync.words import decode_charset, decode_raw
 
 MOST_TEXT = 8 * 1024 * 1024
 """Bytes of text that are kept of one message, as they are encoded."""
@@ -279,9 +279,9 @@ class _Reader:
 
     def _text(self, part: Part) -> str:
         data, part.data = bytes(part.data or b""), None
-        if not transfer.is_known(part.encoding):
+        if not transfer_encoding.is_known(part.encoding):
             self._warnings.add("transfer_encoding")
-        data = transfer.decode(data, part.encoding)
+        data = transfer_encoding.decode(data, part.encoding)
         charset = decode_raw(value_of(part.parameter(b"charset") or b""))
         if not charset.strip() and part.type == "text/html" and (said := _META.search(data[:4096])):
             charset = said[1].decode("ascii")

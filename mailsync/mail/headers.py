@@ -25,10 +25,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from mailsync.addresses import AddressList, parse_addresses
-from mailsync.dates import parse_date, parse_internal_date
-from mailsync.model import Headers
-from mailsync.words import (
+from mailsync.mail.addresses import AddressList, parse_addresses
+from mailsync.mail.dates import parse_date, parse_internal_date
+from mailsync.mail.text import (
     MAX_INDEXED_BYTES,
     clamp,
     clean_text,
@@ -39,6 +38,7 @@ from mailsync.words import (
     decode_words_checked,
     one_line,
 )
+from mailsync.model import Headers
 
 __all__ = [
     "HEADER_FIELDS",

@@ -1,7 +1,7 @@
 """A row of LIST becomes a folder's role, sync priority and exclusion (SPEC §6, RFC 6154); pure.
 
 A role comes from a SPECIAL-USE attribute, else from the folder's name, in any of many languages
-(:mod:`mailsync.folder_names`).
+(:mod:`mailsync.core.folder_role_names`).
 A name counts only as a whole path segment, and only at the top or right under ``INBOX`` or Gmail's
 container: ``INBOX.Sent`` is the sent folder, ``Sent Invoices`` and ``Clients/Acme/Sent`` are not.
 
@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from mailsync.folder_names import NAMES
+from mailsync.core.folder_role_names import NAMES
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
 
 INBOX = FolderTraits(role="inbox", sync_priority=1, excluded_reason=None)

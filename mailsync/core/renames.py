@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mailsync.folders import is_inbox
+from mailsync.core.folder_roles import is_inbox
 from mailsync.model import FolderState, Listing, MailboxStatus, MessageState
 
 NEWEST = 20

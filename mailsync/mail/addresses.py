@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.words import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
+from mailsync.mail.text import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
 
 #: The most entries of one list that are kept.
 MAX_ADDRESSES = 1_000

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename, decode_raw
 from mailsync.model import Attachment
-from mailsync.words import MAX_INDEXED_BYTES, clean_text, cut, decode_filename, decode_raw
 
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
