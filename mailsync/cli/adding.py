@@ -15,7 +15,7 @@ from mailsync.core.providers import normalise_email
 from mailsync.engine import changing, enrolment
 from mailsync.engine.enrolment import AccountRequest, Added
 from mailsync.errors import InvalidInput
-from mailsync.imap.address import SECURITIES
+from mailsync.imap.network.resolve import SECURITIES
 from mailsync.redaction import keep_secret
 from mailsync.store import db
 

@@ -27,7 +27,7 @@ from mailsync.engine.enrolment import (
 )
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import Throttle, burst, check_endpoint
-from mailsync.imap.throttle import refill
+from mailsync.imap.token_bucket import refill
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret
 from mailsync.store import account_settings, accounts, bodies, turns

@@ -48,7 +48,7 @@ from mailsync.errors import (
     Stopped,
     TurnOver,
 )
-from mailsync.imap.throttle import Throttle, burst, refill
+from mailsync.imap.token_bucket import Throttle, burst, refill
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
 from mailsync.store import folders, turns
 from mailsync.store.locks import account_lock

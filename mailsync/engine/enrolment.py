@@ -19,7 +19,7 @@ from mailsync.core.providers import Provider, normalise_email, provider_at, prov
 from mailsync.engine.connection_test import Tested, try_connection
 from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
 from mailsync.imap import Throttle, burst, check_endpoint
-from mailsync.imap.address import resolve
+from mailsync.imap.network.resolve import resolve
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret
 from mailsync.store import accounts

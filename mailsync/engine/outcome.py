@@ -16,7 +16,7 @@ from mailsync.errors import (
     Throttled,
     TurnOver,
 )
-from mailsync.imap.throttle import Throttle
+from mailsync.imap.token_bucket import Throttle
 from mailsync.model import Verdict
 from mailsync.store import attempts, folders, turns
 

@@ -1,6 +1,6 @@
 """Folders that were renamed keep their rows: what must be asked to know them again, and the change itself.
 
-What may be a rename is decided by :mod:`mailsync.core.renames`. Each costs a few commands, so a turn proves as
+:mod:`mailsync.core.renames` decides what may be a rename. Each costs a few commands, so a turn proves as
 many as it can afford; the names of the others wait, and the next turn goes on.
 """
 

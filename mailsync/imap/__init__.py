@@ -1,11 +1,16 @@
-"""The IMAP protocol: connect, list, status, examine, search, fetch. No bytes key leaves this package."""
+"""The IMAP protocol: connect, log in, LIST, STATUS, EXAMINE, SEARCH, FETCH. No bytes key leaves this package.
 
-from mailsync.imap.address import check_endpoint
-from mailsync.imap.fetching import Batch
-from mailsync.imap.messages import Detail
-from mailsync.imap.opening import open_session
-from mailsync.imap.scanning import FlagChanges
+It is the only importer of IMAPClient and imaplib, and may import :mod:`mailsync.mail`, :mod:`mailsync.config`
+and the modules beside the folders. Begin with :class:`mailsync.imap.session.Session`, whose methods are all
+that the engine asks of a server; ``network/`` connects and waits, ``parsing/`` reads what the server answers.
+"""
+
+from mailsync.imap.fetch_flags import FlagChanges
+from mailsync.imap.fetch_messages import Batch
+from mailsync.imap.login import open_session
+from mailsync.imap.network.resolve import check_endpoint
+from mailsync.imap.parsing.message import Detail
 from mailsync.imap.session import Session
-from mailsync.imap.throttle import Throttle, burst
+from mailsync.imap.token_bucket import Throttle, burst
 
 __all__ = ["Batch", "Detail", "FlagChanges", "Session", "Throttle", "burst", "check_endpoint", "open_session"]

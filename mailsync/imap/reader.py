@@ -7,7 +7,7 @@ import socket
 import ssl
 
 from mailsync.errors import SentTooMuch, Transient
-from mailsync.imap.waiting import Patience
+from mailsync.imap.network.timeouts import Patience
 
 CHUNK = 256 * 1024
 LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192

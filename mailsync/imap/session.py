@@ -16,15 +16,15 @@ from typing import TypeVar
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring, day
 from mailsync.imap.bounds import MOST_RANGES
-from mailsync.imap.client import Client
-from mailsync.imap.fetching import LONGEST_SET, Batch, Fetcher
-from mailsync.imap.mailbox import Mailbox
-from mailsync.imap.messages import Detail
-from mailsync.imap.questions import ask_list, ask_list_status, ask_part, ask_search, ask_status
-from mailsync.imap.scanning import FlagChanges, read_states
-from mailsync.imap.searching import BIGGEST
-from mailsync.imap.throttle import Throttle
-from mailsync.imap.waiting import Patience
+from mailsync.imap.commands import ask_list, ask_list_status, ask_part, ask_search, ask_status
+from mailsync.imap.fetch_flags import FlagChanges, read_states
+from mailsync.imap.fetch_messages import LONGEST_SET, Batch, Fetcher
+from mailsync.imap.imapclient_adapter import Client
+from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.parsing.message import Detail
+from mailsync.imap.parsing.search_response import BIGGEST
+from mailsync.imap.selected import Mailbox
+from mailsync.imap.token_bucket import Throttle
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uidset import Range, UidSet
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mailsync.config import Settings
 from mailsync.imap import Throttle, open_session
-from mailsync.imap.messages import Detail, items
+from mailsync.imap.parsing.message import Detail, items
 from mailsync.model import Endpoint, Message
 from mailsync.store import accounts, db, folders, messages
 from mailsync.uidset import UidSet

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from mailsync.config import Settings
 from mailsync.engine import administration
-from mailsync.imap.messages import Detail, items
+from mailsync.imap.parsing.message import Detail, items
 from mailsync.store import accounts, db
 from tests.benchmarks import lived_database, neighbour
 from tests.benchmarks.bare import logged_in

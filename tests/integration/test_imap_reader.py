@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from mailsync.errors import Transient
+from mailsync.imap.network.timeouts import Patience
 from mailsync.imap.reader import Reader
-from mailsync.imap.waiting import Patience
 
 LIMIT = 65536
 STREAM = (

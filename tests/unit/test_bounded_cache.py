@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.imap import bodystructure, flags
+from mailsync.imap.parsing import bodystructure, flags
 from mailsync.mail import addresses, text
 from mailsync.store import rows
 

@@ -15,7 +15,7 @@ from mailsync.config import Settings
 from mailsync.core.providers import normalise_email, provider_at, provider_for
 from mailsync.engine import enrolment
 from mailsync.errors import MailsyncError
-from mailsync.imap.address import check_endpoint
+from mailsync.imap.network.resolve import check_endpoint
 from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret, redact, redact_beginning

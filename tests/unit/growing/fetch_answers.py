@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mailsync.imap.bodystructure import parse_structure
-from mailsync.imap.flags import parse_flags, parse_labels
-from mailsync.imap.messages import Detail, build_message, build_state, quick_state
-from mailsync.imap.questions import _from
-from mailsync.imap.shapes import parse_shape
-from mailsync.imap.tokenizer import is_fetch, parse_fetch
+from mailsync.imap.commands import _from
+from mailsync.imap.parsing.bodystructure import parse_structure
+from mailsync.imap.parsing.bodystructure_template import parse_shape
+from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
+from mailsync.imap.parsing.flags import parse_flags, parse_labels
+from mailsync.imap.parsing.message import Detail, build_message, build_state, quick_state
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, reads
 
 

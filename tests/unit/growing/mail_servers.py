@@ -8,9 +8,11 @@ from contextlib import suppress
 
 from mailsync.core.folder_roles import assign_roles, inbox_alias
 from mailsync.errors import Transient
-from mailsync.imap import wire
+from mailsync.imap import connection
 from mailsync.imap.arguments import astring
-from mailsync.imap.listing import (
+from mailsync.imap.fetch_flags import parse_vanished
+from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.parsing.list_response import (
     LONGEST_NAME,
     is_list,
     listed_name,
@@ -19,13 +21,11 @@ from mailsync.imap.listing import (
     parse_list,
     parse_status,
 )
-from mailsync.imap.mailbox import Mailbox
-from mailsync.imap.names import decode_name
+from mailsync.imap.parsing.mailbox_name import decode_name
+from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
-from mailsync.imap.replies import Completion, error_for, hint, parse_completion, quoted
-from mailsync.imap.scanning import parse_vanished
-from mailsync.imap.searching import is_search, parse_search
-from mailsync.imap.waiting import Patience
+from mailsync.imap.selected import Mailbox
+from mailsync.imap.status_responses import Completion, error_for, hint, parse_completion, quoted
 from mailsync.model import ListedFolder
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
 
@@ -281,7 +281,7 @@ MAIL_SERVERS: list[Reads] = [
     ),
     reads(
         "BYE among what came meanwhile",
-        lambda raw: wire._BYE.search(raw),
+        lambda raw: connection._BYE.search(raw),
         (b"", b"\n"),
         (b"", b"* BY"),
         (b"", b"\n* "),

@@ -7,7 +7,7 @@ import pytest
 from mailsync.config import Settings
 from mailsync.errors import ForbiddenHost, InvalidInput
 from mailsync.imap import check_endpoint
-from mailsync.imap.address import is_public
+from mailsync.imap.network.resolve import is_public
 from mailsync.model import Endpoint
 
 GOOD = Endpoint("imap.example.com", 993, "tls", "me@example.com")

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from mailsync.imap.bodystructure import BadStructure, parse_structure
-from mailsync.imap.shapes import DEEPEST
+from mailsync.imap.parsing.bodystructure import BadStructure, parse_structure
+from mailsync.imap.parsing.bodystructure_template import DEEPEST
 
 PLAIN = b'("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 1152 23 NIL NIL NIL NIL)'
 HTML = b'("text" "html" ("charset" "utf-8") NIL NIL "quoted-printable" 99 3 NIL NIL NIL NIL)'

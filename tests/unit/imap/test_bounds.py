@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from mailsync.imap.bounds import LARGEST_BATCH, largest_batch, weight
-from mailsync.imap.messages import Detail, build_message
-from mailsync.imap.tokenizer import parse_fetch
+from mailsync.imap.parsing.fetch_response import parse_fetch
+from mailsync.imap.parsing.message import Detail, build_message
 
 _PART = b'("A" "B" ("NAME" "%d-%d") NIL NIL "7BIT" 1)'
 

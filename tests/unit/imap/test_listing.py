@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from mailsync.imap.listing import parse_list, parse_status
-from mailsync.imap.names import decode_name
-from mailsync.imap.searching import parse_search
+from mailsync.imap.parsing.list_response import parse_list, parse_status
+from mailsync.imap.parsing.mailbox_name import decode_name
+from mailsync.imap.parsing.search_response import parse_search
 from mailsync.model import MailboxStatus
 from mailsync.uidset import UidSet
 

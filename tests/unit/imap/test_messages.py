@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailsync.imap.flags import parse_flags, parse_labels
-from mailsync.imap.messages import Detail, build_message, items, quick_state
-from mailsync.imap.tokenizer import Fields, parse_fetch
+from mailsync.imap.parsing.fetch_response import Fields, parse_fetch
+from mailsync.imap.parsing.flags import parse_flags, parse_labels
+from mailsync.imap.parsing.message import Detail, build_message, items, quick_state
 
 HEADER = b"From: Ann <ann@x.test>\r\nSubject: hi\r\n\r\n"
 STRUCTURE = b'("text" "plain" NIL NIL NIL "7bit" 5 1)'

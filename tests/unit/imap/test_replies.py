@@ -14,7 +14,7 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.imap.replies import LONGEST_QUOTE, Completion, error_for, hint, parse_completion
+from mailsync.imap.status_responses import LONGEST_QUOTE, Completion, error_for, hint, parse_completion
 from mailsync.redaction import keep_secret, masking
 
 A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mailsync.imap.tokenizer import UNREADABLE, is_fetch, parse_fetch
+from mailsync.imap.parsing.fetch_response import UNREADABLE, is_fetch, parse_fetch
 
 DATE = b'INTERNALDATE "17-Jul-1996 02:44:25 -0700"'
 TEXT = b'("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 5 1 NIL NIL NIL NIL)'

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.imap.shapes import BadStructure, Leaf, Shape, parse_shape
+from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Shape, parse_shape
 from mailsync.mail.headers import clean_text, decode_filename
 from mailsync.mail.text import MAX_INDEXED_BYTES, cut, decode_raw
 from mailsync.model import Attachment

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.imap.names import decode_name
+from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.mail.text import clean_text, decode_raw
 
 LONGEST_KEYWORD = 500

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from mailsync.errors import ProtocolError, Throttled, Transient
 from mailsync.imap.bounds import BYTES_OF_A_STATE, LARGEST_SCAN, MOST_RANGES
-from mailsync.imap.messages import build_state, quick_state, uid_of
-from mailsync.imap.replies import error_for
-from mailsync.imap.searching import BIGGEST
-from mailsync.imap.tokenizer import is_fetch, parse_fetch
-from mailsync.imap.wire import Wire
+from mailsync.imap.connection import Wire
+from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
+from mailsync.imap.parsing.message import build_state, quick_state, uid_of
+from mailsync.imap.parsing.search_response import BIGGEST
+from mailsync.imap.status_responses import error_for
 from mailsync.model import MessageState
 from mailsync.uidset import Range, UidSet
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from mailsync.imap.listing import number, object_id
-from mailsync.imap.replies import parse_completion
-from mailsync.imap.scanning import parse_vanished
+from mailsync.imap.fetch_flags import parse_vanished
+from mailsync.imap.parsing.list_response import number, object_id
+from mailsync.imap.status_responses import parse_completion
 from mailsync.model import MailboxStatus
 
 _CODES = frozenset({"UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ", "NOMODSEQ", "MAILBOXID"})

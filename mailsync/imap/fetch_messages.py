@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
 from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, largest_batch, weight
-from mailsync.imap.messages import Detail, build_message, build_state, extras, is_answer, items, uid_of
-from mailsync.imap.replies import error_for
-from mailsync.imap.tokenizer import Fields, is_fetch, parse_fetch
-from mailsync.imap.wire import Wire
+from mailsync.imap.connection import Wire
+from mailsync.imap.parsing.fetch_response import Fields, is_fetch, parse_fetch
+from mailsync.imap.parsing.message import Detail, build_message, build_state, extras, is_answer, items, uid_of
+from mailsync.imap.status_responses import error_for
 from mailsync.model import Message
 from mailsync.uidset import UidSet
 

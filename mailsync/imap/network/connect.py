@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ConfigError, Transient
-from mailsync.imap.waiting import Patience
+from mailsync.imap.network.timeouts import Patience
 
 if TYPE_CHECKING:
     from mailsync.config import Settings

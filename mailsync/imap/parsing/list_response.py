@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mailsync.imap.names import decode_name
+from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.mail.text import clean_text, decode_raw
 from mailsync.model import ListedFolder, MailboxStatus
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from mailsync import __version__
 from mailsync.errors import AuthenticationFailed, MailsyncError, ProtocolError
-from mailsync.imap.address import check_endpoint, refuse_control, resolve
-from mailsync.imap.client import Client
-from mailsync.imap.connecting import connect, secure
+from mailsync.imap.imapclient_adapter import Client
+from mailsync.imap.network.connect import connect, secure
+from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
+from mailsync.imap.network.timeouts import Patience
 from mailsync.imap.session import Session
-from mailsync.imap.throttle import Throttle
-from mailsync.imap.waiting import Patience
+from mailsync.imap.token_bucket import Throttle
 from mailsync.redaction import kept_secret, masking
 
 if TYPE_CHECKING:

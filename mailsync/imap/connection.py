@@ -1,8 +1,9 @@
 """Commands out, responses in: the one conversation loop over a checked, verified connection.
 
-:class:`Wire` is imaplib's connection, and as such stands below IMAPClient (see :mod:`mailsync.imap.client`),
-whose commands it serves by the loop here. imaplib's own loop collects a whole answer before anybody can look
-at it, trusts every length that the server names, and cannot wait in slices.
+:class:`Wire` is imaplib's connection, and as such stands below IMAPClient
+(see :mod:`mailsync.imap.imapclient_adapter`), whose commands it serves by the loop here. imaplib's own loop
+collects a whole answer before anybody can look at it, trusts every length that the server names, and cannot
+wait in slices.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Literal
 
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import LiteralArgument, astring
-from mailsync.imap.connecting import secure
+from mailsync.imap.network.connect import secure
+from mailsync.imap.network.timeouts import Patience
 from mailsync.imap.reader import LONGEST_ANSWER, Reader
-from mailsync.imap.replies import Completion, error_for, parse_completion
-from mailsync.imap.throttle import Throttle
-from mailsync.imap.waiting import Patience
+from mailsync.imap.status_responses import Completion, error_for, parse_completion
+from mailsync.imap.token_bucket import Throttle
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:

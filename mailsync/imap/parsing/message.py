@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import re
 
-from mailsync.imap.bodystructure import BadStructure, parse_structure
-from mailsync.imap.flags import parse_flags, parse_labels
-from mailsync.imap.listing import number
-from mailsync.imap.tokenizer import UNREADABLE, Fields, Value
+from mailsync.imap.parsing.bodystructure import BadStructure, parse_structure
+from mailsync.imap.parsing.fetch_response import UNREADABLE, Fields, Value
+from mailsync.imap.parsing.flags import parse_flags, parse_labels
+from mailsync.imap.parsing.list_response import number
 from mailsync.mail.headers import HEADER_FIELDS, clean_text, parse_headers, parse_internal_date
 from mailsync.mail.text import decode_raw
 from mailsync.model import Attachment, Message, MessageState

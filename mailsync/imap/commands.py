@@ -12,12 +12,12 @@ import re
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
 from mailsync.imap.bounds import LONGEST_LIST, MOST_FOLDERS, MOST_RANGES
-from mailsync.imap.listing import is_list, listed_name, parse_list, parse_status
-from mailsync.imap.messages import build_state
-from mailsync.imap.replies import quoted
-from mailsync.imap.searching import BIGGEST, is_search, parse_search
-from mailsync.imap.tokenizer import is_fetch, parse_fetch
-from mailsync.imap.wire import Wire
+from mailsync.imap.connection import Wire
+from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
+from mailsync.imap.parsing.list_response import is_list, listed_name, parse_list, parse_status
+from mailsync.imap.parsing.message import build_state
+from mailsync.imap.parsing.search_response import BIGGEST, is_search, parse_search
+from mailsync.imap.status_responses import quoted
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uidset import Range, TooManyRanges, UidSet
 

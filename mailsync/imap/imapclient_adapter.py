@@ -15,11 +15,11 @@ from imapclient import IMAPClient
 from imapclient.exceptions import CapabilityError, IMAPClientError
 
 from mailsync.errors import CertificateRejected, ProtocolError
-from mailsync.imap.connecting import trust
-from mailsync.imap.replies import error_for
-from mailsync.imap.throttle import Throttle
-from mailsync.imap.waiting import Patience
-from mailsync.imap.wire import LONGEST_WORDS, Wire
+from mailsync.imap.connection import LONGEST_WORDS, Wire
+from mailsync.imap.network.connect import trust
+from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.status_responses import error_for
+from mailsync.imap.token_bucket import Throttle
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
