@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, KeyMismatch, MailsyncError, SchemaDegraded, SchemaError
 from mailsync.redaction import redact
-from mailsync.store import accounts, crypto, db, locks, schema, schema_diff, transport
+from mailsync.store import accounts, crypto, db, locks, migrations, schema_diff, transport
 from mailsync.store.db import Connection
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _locks(conn: Connection, settings: Settings) -> Iterator[str]:
 
 def _schema(conn: Connection, settings: Settings) -> Iterator[str | MailsyncError]:
     """Check the migrations, then name each difference from the schema that they make."""
-    schema.check(conn)
+    migrations.check(conn)
     found = schema_diff.differences(conn)
     for difference in found:
         yield SchemaError(str(difference)) if difference.is_harmful else SchemaDegraded(str(difference))
@@ -156,14 +156,14 @@ def _schema(conn: Connection, settings: Settings) -> Iterator[str | MailsyncErro
 
 def _usable_schema(conn: Connection, settings: Settings) -> Iterator[str]:
     """Refuse a schema with which the mirror could become untrue, and log each other difference."""
-    schema.check(conn)
+    migrations.check(conn)
     for difference in schema_diff.check(conn):
         log.warning("Schema: %s", difference, extra={"action": "preflight"})
     yield _current()
 
 
 def _current() -> str:
-    return f"Schema is current ({schema.migrations()[-1].name})"
+    return f"Schema is current ({migrations.migrations()[-1].name})"
 
 
 def _key(conn: Connection, settings: Settings) -> Iterator[str]:

@@ -18,8 +18,8 @@ from mailsync.errors import NotFound
 from mailsync.model import FolderState
 from mailsync.redaction import redact
 from mailsync.store import accounts, folders
+from mailsync.store.account_views import AccountDetails, details, last_failure
 from mailsync.store.accounts import AccountStatus, LockHolder
-from mailsync.store.inspection import AccountDetails, details, last_failure
 
 _RUNS = 5
 _STUCK_TRIES = timedelta(days=7)

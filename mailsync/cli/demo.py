@@ -36,7 +36,7 @@ from mailsync.engine.sessions import Sessions
 from mailsync.engine.verify import verify
 from mailsync.engine.work import Engine
 from mailsync.errors import MailsyncError
-from mailsync.store import accounts, db, folders, schema
+from mailsync.store import accounts, db, folders, migrations
 from mailsync.store.db import Connection
 
 _ROWS = 10
@@ -92,7 +92,7 @@ def demo(serve: bool) -> int:
         conn = stack.enter_context(db.connect(settings, "demo"))
         _step(
             lambda names: f"Schema created by {many(len(names), 'migration')}",
-            lambda: schema.migrate(conn, settings),
+            lambda: migrations.migrate(conn, settings),
         )
         added = _step(f"Account {OWNER.email} added", lambda: _add(conn, settings, imap.port))
         _sync(conn, settings, added.account_id)

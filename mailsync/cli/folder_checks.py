@@ -8,7 +8,7 @@ from mailsync.cli.folders import document, grace_ends, numerous, remarks, state
 from mailsync.cli.texts import ago, due, screen, table, wrap
 from mailsync.config import Settings
 from mailsync.model import FolderState
-from mailsync.store.inspection import AccountDetails
+from mailsync.store.account_views import AccountDetails
 
 
 def folder_checks(found: list[FolderState], details: AccountDetails, settings: Settings) -> str:

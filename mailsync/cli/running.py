@@ -21,7 +21,7 @@ from mailsync.cli.services import address, refuse_taken_port
 from mailsync.cli.supervising import supervise
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable, SchemaDegraded
-from mailsync.store import db, schema
+from mailsync.store import db, migrations
 
 SERVICES = ("api", "worker")
 
@@ -55,7 +55,7 @@ def dev(skip_preflight: bool) -> int:
         logs.configure(settings)
         if server:
             with closing(db.connect(settings, "dev")) as conn:
-                schema.migrate(conn, settings)
+                migrations.migrate(conn, settings)
         _write(DEV_DIRECTORY / "env", "".join(f"{name}={value}\n" for name, value in made.items()))
         if not skip_preflight:
             check(settings, production=False)

@@ -20,7 +20,7 @@ from mailsync.cli.ground import (
     settings_for,
 )
 from mailsync.cli.texts import many
-from mailsync.store import rotation, schema, schema_diff
+from mailsync.store import key_rotation, migrations, schema_diff
 
 
 @click.command("generate-key")
@@ -57,7 +57,7 @@ def rotate_key(as_json: bool) -> None:
     """
     settings = settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     with database(settings) as conn:
-        done = rotation.rotate(conn, settings.encryption_keys())
+        done = key_rotation.rotate(conn, settings.encryption_keys())
     if as_json:
         emit(done)
         return
@@ -93,8 +93,8 @@ def migrate(status: bool, as_json: bool) -> int:
     settings = settings_for("DATABASE_URL")
     with database(settings) as conn:
         if status:
-            missing = [migration.name for migration in schema.pending(conn)]
-            done = [migration.name for migration in schema.migrations() if migration.name not in missing]
+            missing = [migration.name for migration in migrations.pending(conn)]
+            done = [migration.name for migration in migrations.migrations() if migration.name not in missing]
             # each object of a pending migration would be listed as missing
             changed = [] if missing else schema_diff.differences(conn)
             if as_json:
@@ -109,7 +109,7 @@ def migrate(status: bool, as_json: bool) -> int:
                 for difference in changed:
                     say(f"✗ {difference}")
             return 1 if missing or changed else 0
-        applied = schema.migrate(conn, settings)
+        applied = migrations.migrate(conn, settings)
     if as_json:
         emit({"applied": applied})
         return 0

@@ -11,8 +11,8 @@ from mailsync.config import Settings
 from mailsync.core.folder_roles import HOLDS_NONE
 from mailsync.errors import Broken, InvalidInput, NotFound, NotPossible, Paused
 from mailsync.model import FolderState
-from mailsync.store import account_list, accounts, folders, turns
-from mailsync.store.account_list import AccountRecord
+from mailsync.store import account_views, accounts, folders, turns
+from mailsync.store.account_views import AccountRecord
 from mailsync.store.db import Connection, transaction
 from mailsync.store.locks import account_lock
 
@@ -29,7 +29,7 @@ _WAITS_FOR = {
 
 def existing(conn: Connection, account_id: int) -> AccountRecord:
     """The account as of now; raises NotFound, also while it is being removed."""
-    found = account_list.load(conn, account_id)
+    found = account_views.load(conn, account_id)
     if found is None:
         raise NotFound(f"there is no account {account_id}")
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from mailsync.errors import NotFound
 from mailsync.model import Endpoint
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 
 @dataclass(frozen=True, slots=True)

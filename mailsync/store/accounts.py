@@ -13,7 +13,7 @@ from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Endpoint
 from mailsync.store import crypto
 from mailsync.store.db import Connection, transaction
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 CHUNK = 5000
 """The most rows that one transaction deletes."""

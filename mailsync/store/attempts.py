@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mailsync.model import FolderState
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 from mailsync.uidset import UidSet
 
 WITHOUT_CONTENT = frozenset({"unfetchable", "unstorable"})

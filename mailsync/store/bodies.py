@@ -9,7 +9,7 @@ from datetime import datetime
 
 from mailsync.model import Attachment
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from mailsync.store.db import Connection, transaction
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 Details = dict[str, Any]
 Catalogue = dict[str, dict[str, Details]]

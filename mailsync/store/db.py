@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import cancelling, session_settings
-from mailsync.store.queries import translated
+from mailsync.store.statements import translated
 from mailsync.store.waking import WakeableConnection
 
 Connection = psycopg.Connection[Any]

@@ -11,7 +11,7 @@ from typing import Any
 
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus, MessageState
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 _COLUMNS = ["folder_id" if f.name == "id" else f.name for f in fields(FolderState)]
 _RESETS = _COLUMNS.index("uidvalidity_resets")

@@ -27,7 +27,7 @@ from mailsync.errors import (
 )
 from mailsync.store.accounts import lock_holder
 from mailsync.store.db import Connection, connect, is_broken
-from mailsync.store.queries import run, translated
+from mailsync.store.statements import run, translated
 
 log = logging.getLogger(__name__)
 

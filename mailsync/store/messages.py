@@ -11,9 +11,9 @@ import psycopg
 
 from mailsync.errors import RowsRefused
 from mailsync.model import FolderState, Message, MessageState
-from mailsync.store import rows
+from mailsync.store import copy_format
 from mailsync.store.db import Connection
-from mailsync.store.queries import run, statements, translated
+from mailsync.store.statements import run, statements, translated
 from mailsync.uidset import UidSet
 
 CHUNK = 5000
@@ -29,7 +29,7 @@ def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Messag
     (SPEC §11). `announce` writes one event a message (new mail); a backfill writes one a batch instead.
     Raises RowsRefused when Postgres does not take a value.
     """
-    _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages, announce)))
+    _copy(conn, "incoming", copy_format.message_block(_telling(conn, folder, messages, announce)))
     found = _make_rows(conn, folder, announce).fetchone()
     return int(found[0]) if found else 0
 
@@ -55,7 +55,7 @@ class SentBatch:
         sending = False
         try:
             conn.execute("begin")
-            _copy(conn, "incoming", rows.message_block(_telling(conn, folder, messages, announce)))
+            _copy(conn, "incoming", copy_format.message_block(_telling(conn, folder, messages, announce)))
             self._pipeline.__enter__()
             sending = True
             self._found = _make_rows(conn, folder, announce)
@@ -92,7 +92,7 @@ class SentBatch:
 
 def apply_flags(conn: Connection, folder: FolderState, states: Sequence[MessageState]) -> int:
     """Bring the flags of live rows up to `states`, inside a transaction; returns how many rows changed."""
-    _copy(conn, "incoming_flags", rows.flags_block(states))
+    _copy(conn, "incoming_flags", copy_format.flags_block(states))
     found = run(conn, "apply_flags", **_key(folder)).fetchone()
     return int(found[0]) if found else 0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 BUCKETS: Mapping[str, tuple[float, ...]] = {
     "mailsync_sync_duration_seconds": (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, MailsyncError
 from mailsync.store.db import Connection, connect
-from mailsync.store.queries import run, translated
+from mailsync.store.statements import run, translated
 
 
 class Pool:

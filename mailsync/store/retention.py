@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailsync.store import folders
 from mailsync.store.db import Connection, is_broken, transaction
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 
 class Due(NamedTuple):

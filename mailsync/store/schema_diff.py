@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from mailsync.errors import SchemaError
 from mailsync.store import catalogue
-from mailsync.store import schema as migrations
+from mailsync.store import migrations as migrations
 from mailsync.store.catalogue import Details
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 _NAMED = 3
 

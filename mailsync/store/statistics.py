@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from mailsync.store.db import Connection
-from mailsync.store.queries import run, translated
+from mailsync.store.statements import run, translated
 
 TABLES = (
     "account_credentials",

@@ -13,7 +13,7 @@ from mailsync.model import Account, Endpoint, FolderState, RunResult, Verdict
 from mailsync.store import crypto
 from mailsync.store.db import Connection
 from mailsync.store.folders import reader
-from mailsync.store.queries import run, translated
+from mailsync.store.statements import run, translated
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from mailsync.store.queries import run, translated
+from mailsync.store.statements import run, translated
 
 _LOOK_EVERY = 1.0
 """Seconds between two wake-ups, so that a flood of notifications costs one look a second."""

@@ -12,7 +12,7 @@ from mailsync.engine import administration, changing, enrolment
 from mailsync.engine.changing import Changes
 from mailsync.engine.enrolment import AccountRequest
 from mailsync.errors import InvalidInput
-from mailsync.store import account_list, db
+from mailsync.store import account_views, db
 from mailsync.store.db import Connection
 from mailsync.web.account_models import (
     Account,
@@ -40,7 +40,7 @@ def list_accounts(query: AccountQuery) -> Page[Account]:
     cursors = Cursors("accounts", email, query.state)
     after = cursors.read(query.cursor)[1] if query.cursor else 0
     with services().reading() as conn:
-        found = account_list.page(conn, after=after, limit=query.limit + 1, email=email, state=query.state)
+        found = account_views.page(conn, after=after, limit=query.limit + 1, email=email, state=query.state)
     shown, more = found[: query.limit], len(found) > query.limit
     return Page[Account](
         data=[Account.model_validate(row) for row in shown],

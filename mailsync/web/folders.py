@@ -12,7 +12,7 @@ from mailsync.engine import administration
 from mailsync.errors import NotFound
 from mailsync.model import FolderState
 from mailsync.redaction import mask_credentials
-from mailsync.store import folders, reading
+from mailsync.store import folders, pages
 from mailsync.store.db import Connection
 from mailsync.web.cursors import Cursors
 from mailsync.web.endpoint import endpoint
@@ -68,7 +68,7 @@ def list_folders(account_id: int, query: Paged) -> Page[Folder]:
     priority, last = cursors.read(query.cursor) if query.cursor else (0, 0)
     after = (max(-_MOST, min(priority, _MOST)), last) if query.cursor else None
     with services().reading() as conn:
-        reading.require_account(conn, account_id)
+        pages.require_account(conn, account_id)
         found = folders.page(conn, account_id, after, query.limit + 1)
     shown, more = found[: query.limit], len(found) > query.limit
     return Page[Folder](
@@ -87,7 +87,7 @@ def choose_folder(account_id: int, folder_id: int, body: FolderChoice) -> Folder
     cannot be mirrored (409).
     """
     with services().reading() as conn:
-        reading.require_account(conn, account_id)
+        pages.require_account(conn, account_id)
         administration.choose_folder(conn, _find(conn, account_id, folder_id), tracked=body.tracked)
         return _answer(_find(conn, account_id, folder_id))
 

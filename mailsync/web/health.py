@@ -13,7 +13,7 @@ from pydantic import Field
 from mailsync import __version__
 from mailsync.core.advice import action_for
 from mailsync.metrics import STATES
-from mailsync.store import account_list, metrics, turns
+from mailsync.store import account_views, metrics, turns
 from mailsync.store.db import Connection
 from mailsync.web.account_models import Masked
 from mailsync.web.endpoint import endpoint
@@ -145,7 +145,7 @@ def _unhealthy(conn: Connection) -> list[UnhealthyAccount]:
                     since=account.sync_state_since,
                     action=action_for(account.sync_state_reason, account.email),
                 )
-                for account in account_list.page(conn, limit=MAX_NAMED - len(named), state=state)
+                for account in account_views.page(conn, limit=MAX_NAMED - len(named), state=state)
             ]
     return named
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from mailsync.store import reading
+from mailsync.store import pages
 from mailsync.store.db import Connection
 from mailsync.web.cursors import Cursors
 from mailsync.web.endpoint import endpoint
@@ -18,7 +18,7 @@ from mailsync.web.services import services
 routes = Blueprint("history", __name__, url_prefix="/v1")
 
 LATEST = "latest"
-START = reading.EventPosition(0, 0)
+START = pages.EventPosition(0, 0)
 
 
 class Run(Answer):
@@ -73,9 +73,9 @@ def list_runs(account_id: int, query: Paged) -> Page[Run]:
     """
     cursors = Cursors("runs", account_id)
     with services().reading() as conn:
-        reading.require_account(conn, account_id)
-        behind = reading.Moment(*cursors.read_moment(query.cursor)) if query.cursor else None
-        found = reading.runs(conn, account_id, limit=query.limit, behind=behind)
+        pages.require_account(conn, account_id)
+        behind = pages.Moment(*cursors.read_moment(query.cursor)) if query.cursor else None
+        found = pages.runs(conn, account_id, limit=query.limit, behind=behind)
     last = found.rows[-1] if found.more else None
     return Page[Run](
         data=[Run.model_validate(row) for row in found.rows],
@@ -88,7 +88,7 @@ def list_runs(account_id: int, query: Paged) -> Page[Run]:
 def list_account_events(account_id: int, query: FeedQuery) -> Feed[Event]:
     """The changes of one account, oldest first; read as the feed of all accounts is."""
     with services().reading() as conn:
-        reading.require_account(conn, account_id)
+        pages.require_account(conn, account_id)
         return _read(conn, query, account_id)
 
 
@@ -112,11 +112,11 @@ def _read(conn: Connection, query: FeedQuery, account_id: int | None) -> Feed[Ev
     given = query.after or query.cursor
     cursors = Cursors("events", account_id, parameter="cursor" if query.cursor else "after")
     if given == LATEST:
-        now = reading.horizon(conn).settled
+        now = pages.horizon(conn).settled
         return Feed[Event](data=[], next_cursor=cursors.write(*now), has_more=False)
     position = _position(cursors, given) if given else START
-    found = reading.events(conn, position, limit=query.limit, account_id=account_id)
-    if not found.rows and position.xid > reading.horizon(conn).newest.xid:
+    found = pages.events(conn, position, limit=query.limit, account_id=account_id)
+    if not found.rows and position.xid > pages.horizon(conn).newest.xid:
         # it would be silent until the transactions' numbers have come so far, and then leave out the rest
         raise cursors.refusal("it is ahead of this database, as after restoring a dump; read anew without it")
     reached = found.rows[-1].position if found.rows else position
@@ -127,14 +127,14 @@ def _read(conn: Connection, query: FeedQuery, account_id: int | None) -> Feed[Ev
     )
 
 
-def _position(cursors: Cursors, given: str) -> reading.EventPosition:
+def _position(cursors: Cursors, given: str) -> pages.EventPosition:
     xid, seq = cursors.read(given)
     if xid < 0:
         raise cursors.refusal("it names a transaction that there is not")
-    return reading.EventPosition(xid, seq)
+    return pages.EventPosition(xid, seq)
 
 
-def _event(cursors: Cursors, row: reading.EventRow) -> Event:
+def _event(cursors: Cursors, row: pages.EventRow) -> Event:
     return Event(
         cursor=cursors.write(*row.position),
         account_id=row.account_id,

@@ -8,7 +8,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from mailsync.errors import NotFound
-from mailsync.store import bodies, reading
+from mailsync.store import bodies, pages
 from mailsync.web.bodies import BodyAttachment
 from mailsync.web.cursors import Cursors
 from mailsync.web.endpoint import endpoint
@@ -100,11 +100,11 @@ def list_messages(account_id: int, query: MessageQuery) -> Page[MessageItem]:
     these leave, for 10 seconds at most (504).
     """
     with services().searching() if _is_search(query) else services().reading() as conn:
-        reading.require_account(conn, account_id)
-        wanted = _filter(query, reading.find_folder(conn, account_id, query.folder) if query.folder else None)
+        pages.require_account(conn, account_id)
+        wanted = _filter(query, pages.find_folder(conn, account_id, query.folder) if query.folder else None)
         cursors = Cursors("messages", account_id, *_scope(wanted))
-        behind = reading.Moment(*cursors.read_moment(query.cursor)) if query.cursor else None
-        found = reading.messages(conn, account_id, wanted, limit=query.limit, behind=behind)
+        behind = pages.Moment(*cursors.read_moment(query.cursor)) if query.cursor else None
+        found = pages.messages(conn, account_id, wanted, limit=query.limit, behind=behind)
     last = found.rows[-1] if found.more else None
     return Page[MessageItem](
         data=[MessageItem.model_validate(row) for row in found.rows],
@@ -120,7 +120,7 @@ def show_message(message_id: int) -> Message:
         account_id = bodies.account_of(conn, message_id)
         if account_id is None:
             raise NotFound(f"there is no message {message_id}")
-        return Message.model_validate(reading.message(conn, account_id, message_id))
+        return Message.model_validate(pages.message(conn, account_id, message_id))
 
 
 def _is_search(query: MessageQuery) -> bool:
@@ -129,8 +129,8 @@ def _is_search(query: MessageQuery) -> bool:
     return any(each is not None for each in filters)
 
 
-def _filter(query: MessageQuery, folder_id: int | None) -> reading.MessageFilter:
-    return reading.MessageFilter(
+def _filter(query: MessageQuery, folder_id: int | None) -> pages.MessageFilter:
+    return pages.MessageFilter(
         folder_id=folder_id,
         since=query.since,
         until=query.until,
@@ -144,7 +144,7 @@ def _filter(query: MessageQuery, folder_id: int | None) -> reading.MessageFilter
     )
 
 
-def _scope(wanted: reading.MessageFilter) -> list[object]:
+def _scope(wanted: pages.MessageFilter) -> list[object]:
     """What of a filter a cursor is bound to: all of it, however it was written."""
     return [
         wanted.folder_id,

@@ -10,7 +10,7 @@ import time
 from mailsync.config import Settings
 from mailsync.errors import MailsyncError, SchemaError
 from mailsync.redaction import redact
-from mailsync.store import locks, metrics, schema
+from mailsync.store import locks, metrics, migrations
 from mailsync.store.db import Connection
 from mailsync.store.pool import Pool
 
@@ -76,7 +76,7 @@ class Readiness:
                     locks.self_test(self._settings)
                     self._locks_work = True
                 failing = "database"
-                schema.check(conn)
+                migrations.check(conn)
                 failing = "writes"
                 self._write(conn)
         except SchemaError as error:

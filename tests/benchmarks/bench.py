@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from mailsync.config import Settings
 from mailsync.demo_mail import varied_message
 from mailsync.model import Endpoint
-from mailsync.store import accounts, db, schema
+from mailsync.store import accounts, db, migrations
 from tests.servers import postgres, run_directory
 from tests.servers.dovecot import Dovecot, User
 
@@ -73,7 +73,7 @@ class Bench:
                 sync_max_accounts=MOST_ACCOUNTS,
             )
             with db.connect(settings, "bench") as conn:
-                schema.migrate(conn, settings)
+                migrations.migrate(conn, settings)
             yield settings
 
     def add_account(self, settings: Settings, user: User, email: str | None = None) -> str:

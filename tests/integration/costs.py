@@ -10,7 +10,7 @@ from functools import cache
 
 from mailsync.engine.turn import Turn
 from mailsync.store import turns
-from mailsync.store.queries import statements
+from mailsync.store.statements import statements
 from tests.integration.turns import Mirror
 from tests.servers import mail
 from tests.servers.mailboxes import Folder

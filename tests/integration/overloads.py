@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import PyFormat, Transformer
 
-from mailsync.store.queries import statements
+from mailsync.store.statements import statements
 
 _NUMBERS = (
     "smallint", "integer", "bigint", "real", "double precision", "numeric", "oid", "regclass", "regnamespace",

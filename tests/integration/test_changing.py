@@ -11,7 +11,7 @@ from mailsync.engine import administration, changing
 from mailsync.engine.changing import Changes
 from mailsync.engine.turn import Turn
 from mailsync.errors import MailsyncError, NotFound, PasswordRejected
-from mailsync.store import account_list, accounts, turns, waking
+from mailsync.store import account_views, accounts, turns, waking
 from tests.integration.stored import assert_counts_are_true
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail
@@ -146,7 +146,7 @@ def test_another_connection_begins_anew_and_is_told_once(database_url: str, scri
         waking.listen(mirror.conn)
         change(mirror, imap_host="localhost", password=user.password)
         assert waking.wait_for_wake(mirror.conn, 5)
-        account = account_list.load(mirror.conn, mirror.account_id)
+        account = account_views.load(mirror.conn, mirror.account_id)
         assert account
         assert (account.sync_state, account.backoff_until, account.provider) == ("initial_sync", None, None)
         assert turns.claim(mirror.conn, turns.now(mirror.conn), 60) == mirror.account_id

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from mailsync.store import db
-from mailsync.store.queries import statements
+from mailsync.store.statements import statements
 from tests.integration.costs import tick
 from tests.integration.discoveries import ALL
 from tests.integration.stored import new_account, new_folder, settings_for

@@ -11,7 +11,7 @@ import pytest
 
 from mailsync.config import Settings
 from mailsync.errors import Busy, LockHeld
-from mailsync.store import accounts, db, schema, turns
+from mailsync.store import accounts, db, migrations, turns
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
@@ -175,7 +175,7 @@ def test_a_role_that_may_not_see_others_sessions_names_them_too(
         database.execute(f"create schema mailsync authorization {owner.name}".encode())
         settings = settings_for(owner.url)
         conn = stack.enter_context(db.connect(settings, "worker"))
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         account = new_account(conn, settings)
         other = stack.enter_context(psycopg.connect(joe.url, autocommit=True, application_name="psql"))
         other.execute("select pg_advisory_lock(hashtext('mailsync'), %s::int)", [account])

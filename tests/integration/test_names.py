@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from mailsync.store import catalogue, db
-from mailsync.store.queries import statements
+from mailsync.store.statements import statements
 from tests.integration import lived, overloads
 from tests.integration.statement_samples import common, samples
 from tests.integration.stored import settings_for

@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from mailsync.errors import DatabaseUnavailable, MailsyncError, RowsRefused
-from mailsync.store import attempts, db, schema
-from mailsync.store.queries import statements, translated
+from mailsync.store import attempts, db, migrations
+from mailsync.store.statements import statements, translated
 from tests.integration.stored import new_account, new_folder, settings_for
 from tests.integration.turns import Mirror
 from tests.servers.scripted import ScriptedServer
@@ -126,7 +126,7 @@ def test_an_upgrade_blames_nothing_for_what_was_counted_before_and_plans_what_ha
     empty_database_url: str,
 ) -> None:
     settings = settings_for(empty_database_url)
-    older = [m for m in schema.migrations() if m.name < "0006"]
+    older = [m for m in migrations.migrations() if m.name < "0006"]
     with db.connect(settings, "test") as conn:
         conn.execute("create schema mailsync")
         for migration in older:
@@ -144,7 +144,7 @@ def test_an_upgrade_blames_nothing_for_what_was_counted_before_and_plans_what_ha
             " values (%(a)s, %(f)s, %(v)s, 1, 1, 3), (%(a)s, %(f)s, %(v)s, 9, 9, 7)",
             {"a": folder.account_id, "f": folder.id, "v": folder.uidvalidity},
         )
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         due = attempts.due_retries(conn, folder.account_id, 9)
         assert sorted((retry.uid, retry.is_needed) for retry in due) == [(1, True), (2, True)]
         assert attempts.open_attempts(conn, folder) == [(9, 9, 1)]

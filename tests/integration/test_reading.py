@@ -10,10 +10,10 @@ import pytest
 
 from mailsync.config import Settings
 from mailsync.errors import NotFound
-from mailsync.store import db, reading
+from mailsync.store import db, pages
 from mailsync.store.db import Connection
+from mailsync.store.pages import EventPosition, MessageFilter, Moment
 from mailsync.store.pool import Pool
-from mailsync.store.reading import EventPosition, MessageFilter, Moment
 from tests.integration.stored import ATTACHMENT, DATE, message, new_account, new_folder, settings_for, store
 from tests.servers.run_directory import wait_until
 
@@ -37,7 +37,7 @@ def test_a_page_tells_whether_the_list_goes_on(conn: Connection, settings: Setti
     store(conn, folder, *[message(uid, internal_date=DATE + timedelta(hours=uid)) for uid in range(1, 5)])
 
     def uids(limit: int, behind: Moment | None = None, **wanted: object) -> tuple[list[int], bool]:
-        part = reading.messages(
+        part = pages.messages(
             conn, folder.account_id, MessageFilter(**wanted), limit=limit, behind=behind  # type: ignore[arg-type]
         )  # fmt: skip
         return [row.uid for row in part.rows], part.more
@@ -59,18 +59,18 @@ def test_a_message_has_what_was_stored_of_it(conn: Connection, settings: Setting
         folder,
         message(7, "\\Seen", to_emails=("b@example.com",), to_names=(None,), attachments=(ATTACHMENT,)),
     )
-    (row,) = reading.messages(conn, folder.account_id, MessageFilter(), limit=1).rows
-    shown = reading.message(conn, folder.account_id, row.id)
+    (row,) = pages.messages(conn, folder.account_id, MessageFilter(), limit=1).rows
+    shown = pages.message(conn, folder.account_id, row.id)
     assert (shown.folder, shown.uid, shown.flags, shown.is_seen) == ("Work", 7, ("\\Seen",), True)
     assert (shown.to_emails, shown.to_names, shown.internal_date) == (("b@example.com",), (None,), DATE)
     assert shown.attachments == (ATTACHMENT,)
     with pytest.raises(NotFound, match=f"there is no message {row.id}"):
-        reading.message(conn, folder.account_id + 1, row.id)
+        pages.message(conn, folder.account_id + 1, row.id)
     conn.execute("update accounts set deleting_at = now()")
     with pytest.raises(NotFound, match=f"there is no message {row.id}"):
-        reading.message(conn, folder.account_id, row.id)
+        pages.message(conn, folder.account_id, row.id)
     with pytest.raises(NotFound, match=f"there is no account {folder.account_id}"):
-        reading.require_account(conn, folder.account_id)
+        pages.require_account(conn, folder.account_id)
 
 
 def test_the_folder_that_is_meant(conn: Connection, settings: Settings) -> None:
@@ -83,14 +83,12 @@ def test_the_folder_that_is_meant(conn: Connection, settings: Settings) -> None:
         [account],
     )
     conn.execute("update folders set tracked = not tracked where path = 'Twin'")
-    assert reading.find_folder(conn, account, "Twin") > twin.id
-    assert [reading.find_folder(conn, account, name) for name in ("INBOX", "inbox", "InBoX")] == [
-        inbox.id
-    ] * 3
-    assert reading.find_folder(conn, account, str(year.id)) == year.id
+    assert pages.find_folder(conn, account, "Twin") > twin.id
+    assert [pages.find_folder(conn, account, name) for name in ("INBOX", "inbox", "InBoX")] == [inbox.id] * 3
+    assert pages.find_folder(conn, account, str(year.id)) == year.id
     for name in ("2024", str(foreign.id), "Theirs", "twin", "", "0", "9" * 40, "-1", "٣", "1.0"):
         with pytest.raises(NotFound, match=f"account {account} has no folder"):
-            reading.find_folder(conn, account, name)
+            pages.find_folder(conn, account, name)
 
 
 def test_the_horizon_waits_for_who_may_still_write(
@@ -103,13 +101,13 @@ def test_the_horizon_waits_for_who_may_still_write(
         assert row
         began = int(row[0])
         database.execute("insert into sync_events (account_id, type) values (%s, 'quick')", [account])
-        now = reading.horizon(conn)
+        now = pages.horizon(conn)
         assert now.settled.xid <= began < now.newest.xid
         assert now.settled.seq == 0
     read = [now.settled]
 
     def later() -> list[str]:
-        part = reading.events(conn, now.settled, limit=10)
+        part = pages.events(conn, now.settled, limit=10)
         read.extend(event.position for event in part.rows)
         return [event.type for event in part.rows if event.type in ("late", "quick")]
 

@@ -10,10 +10,10 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from mailsync.store import reading
+from mailsync.store import pages
 from mailsync.store.db import Connection
+from mailsync.store.pages import EventPosition, MessageFilter, Moment
 from mailsync.store.pool import Pool
-from mailsync.store.reading import EventPosition, MessageFilter, Moment
 from tests.integration import million
 from tests.integration.stored import settings_for
 
@@ -91,7 +91,7 @@ def test_a_page_of_a_list_is_read_by_its_index_whatever_is_asked_for(explaining:
 
 
 def of_messages(conn: Connection, explaining: Explaining) -> Iterator[str]:
-    folders = [None, *(reading.find_folder(conn, 1, path) for path in ("INBOX", "Archive", "Rare"))]
+    folders = [None, *(pages.find_folder(conn, 1, path) for path in ("INBOX", "Archive", "Rare"))]
     senders = [None, "robot@example.com", "s0@example.com", "s3000@example.com", "nobody@example.com"]
     since, until = datetime(2018, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
     deep = [
@@ -103,14 +103,14 @@ def of_messages(conn: Connection, explaining: Explaining) -> Iterator[str]:
         folders, senders, (None, since), (None, until), (False, True), deep
     ):
         wanted = MessageFilter(folder, begins, ends, sender, include_deleted=deleted)
-        reading.messages(conn, 1, wanted, limit=LIMIT, behind=behind)
+        pages.messages(conn, 1, wanted, limit=LIMIT, behind=behind)
         for objection in objections(explaining.last(), "messages", MOST[deleted]):
             yield f"{wanted} behind {behind}: {objection}"
 
 
 def of_runs(conn: Connection, explaining: Explaining) -> Iterator[str]:
     for behind in (None, Moment(datetime(2025, 2, 1, tzinfo=UTC), 1000)):
-        assert reading.runs(conn, 1, limit=LIMIT, behind=behind).more
+        assert pages.runs(conn, 1, limit=LIMIT, behind=behind).more
         for objection in objections(explaining.last(), "sync_runs", 20):
             yield f"runs behind {behind}: {objection}"
 
@@ -126,6 +126,6 @@ def of_events(conn: Connection, explaining: Explaining) -> Iterator[str]:
         (1, EventPosition(99, 49_999), False),
         (2, EventPosition(150, 75_123), True),
     ):
-        assert reading.events(conn, after, limit=LIMIT, account_id=account_id).more is more
+        assert pages.events(conn, after, limit=LIMIT, account_id=account_id).more is more
         for objection in objections(explaining.last(), "sync_events", 20):
             yield f"events of {account_id} after {after}: {objection}"

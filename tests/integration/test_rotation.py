@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from mailsync.errors import KeyMismatch
-from mailsync.store import accounts, crypto, db, rotation
+from mailsync.store import accounts, crypto, db, key_rotation
 from mailsync.store.db import Connection
 from tests.integration.stored import KEY, new_account, settings_for
 from tests.servers.programs import ENCRYPTION_KEY, Mailsync
@@ -32,13 +32,13 @@ def test_all_are_sealed_under_the_first_key_and_once_is_enough(database_url: str
         for email in ("a@example.com", "b@example.com"):
             new_account(conn, settings, email)
 
-        done = rotation.rotate(conn, [NEW, OLD])
+        done = key_rotation.rotate(conn, [NEW, OLD])
 
         assert passwords(conn, NEW) == {"a@example.com": "secret", "b@example.com": "secret"}
         assert done.in_use == {crypto.key_id(NEW): 2} and done.unused == [crypto.key_id(OLD)]
         assert (done.resealed, done.credentials) == (2, 2)
         before = accounts.sealed(conn)
-        assert rotation.rotate(conn, [NEW, OLD]).resealed == 0
+        assert key_rotation.rotate(conn, [NEW, OLD]).resealed == 0
         assert accounts.sealed(conn) == before
 
 
@@ -50,11 +50,11 @@ def test_one_that_does_not_open_leaves_all_as_they_are_and_is_named(database_url
         conn.execute("update accounts set imap_host = 'evil.example.com' where email = 'b@example.com'")
         before = accounts.sealed(conn)
         with pytest.raises(KeyMismatch, match=r"^b@example\.com: .*; nothing was changed$"):
-            rotation.rotate(conn, [NEW, OLD])
+            key_rotation.rotate(conn, [NEW, OLD])
         assert accounts.sealed(conn) == before
         # one that is being removed holds nobody up
         conn.execute("update accounts set deleting_at = now() where email = 'b@example.com'")
-        assert rotation.rotate(conn, [NEW, OLD]).resealed == 2
+        assert key_rotation.rotate(conn, [NEW, OLD]).resealed == 2
 
 
 @pytest.mark.parametrize("begun", ["before", "after"])
@@ -69,7 +69,7 @@ def test_a_password_that_is_set_meanwhile_is_not_lost(database_url: str, begun: 
         if begun == "before":
             other.execute("begin")
             set_password()
-            rotating = threading.Thread(target=rotation.rotate, args=(conn, [NEW, OLD]))
+            rotating = threading.Thread(target=key_rotation.rotate, args=(conn, [NEW, OLD]))
             rotating.start()
             _wait_for_a_lock(database_url)
             other.execute("commit")
@@ -77,13 +77,13 @@ def test_a_password_that_is_set_meanwhile_is_not_lost(database_url: str, begun: 
             assert passwords(conn, NEW) == {"a@example.com": "another"}
         else:
             with db.transaction(conn):
-                rotation.rotate(conn, [NEW, OLD])
+                key_rotation.rotate(conn, [NEW, OLD])
                 setting = threading.Thread(target=set_password)
                 setting.start()
                 _wait_for_a_lock(database_url)
             setting.join(PATIENCE)
             assert passwords(conn, OLD) == {"a@example.com": "another"}
-            assert rotation.rotate(conn, [NEW, OLD]).resealed == 1
+            assert key_rotation.rotate(conn, [NEW, OLD]).resealed == 1
 
 
 def test_the_command_says_what_it_did_and_which_key_may_go(mailsync: Mailsync, database: Database) -> None:

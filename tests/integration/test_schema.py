@@ -15,7 +15,7 @@ import pytest
 
 from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.model import MessageState
-from mailsync.store import db, messages, schema
+from mailsync.store import db, messages, migrations
 from tests.integration.stored import message, new_account, new_folder, settings_for
 from tests.servers.roles import new_role
 from tests.servers.run_directory import PATIENCE, wait_until
@@ -57,7 +57,7 @@ def test_a_migration_ends_with_the_line_that_records_it(path: Path) -> None:
     text = path.read_text("utf-8")
     line = (
         "insert into schema_migrations (name, checksum) values\n"
-        f"    ('{path.stem}', '{schema.checksum(text)}');\n"
+        f"    ('{path.stem}', '{migrations.checksum(text)}');\n"
     )
     assert text.endswith(line), f"{path.name} was edited; let it end with\n\n{line}"
 
@@ -78,9 +78,9 @@ def test_migrations_name_no_schema() -> None:
 def test_migrate_makes_everything_once(empty_database_url: str) -> None:
     settings = settings_for(empty_database_url)
     with db.connect(settings, "test") as conn:
-        assert schema.migrate(conn, settings) == [path.stem for path in MIGRATIONS]
-        assert schema.migrate(conn, settings) == []
-        schema.check(conn)
+        assert migrations.migrate(conn, settings) == [path.stem for path in MIGRATIONS]
+        assert migrations.migrate(conn, settings) == []
+        migrations.check(conn)
         assert in_schema("mailsync", conn) == TABLES
         assert in_schema("public", conn) == set()
         assert conn.execute("select current_setting('lock_timeout')").fetchone() == ("10s",)
@@ -92,7 +92,7 @@ def test_before_the_first_migration_the_schema_is_said_to_lack_it(empty_database
         db.connect(settings_for(empty_database_url), "test") as conn,
         pytest.raises(SchemaError, match=wanted),
     ):
-        schema.check(conn)
+        migrations.check(conn)
 
 
 def test_psql_leaves_the_same_trace(empty_database_url: str, database: psycopg.Connection) -> None:
@@ -105,8 +105,8 @@ def test_psql_leaves_the_same_trace(empty_database_url: str, database: psycopg.C
     assert done.returncode == 0, done.stderr
     settings = settings_for(empty_database_url)
     with db.connect(settings, "test") as conn:
-        schema.check(conn)
-        assert schema.migrate(conn, settings) == []
+        migrations.check(conn)
+        assert migrations.migrate(conn, settings) == []
         assert dump(conn) == dump(database)
 
 
@@ -122,7 +122,7 @@ def test_an_edited_migration_is_refused_by_name(database_url: str, database: psy
     settings = settings_for(database_url)
     database.execute("update schema_migrations set checksum = repeat('0', 64) where name like '0001%'")
     with db.connect(settings, "test") as conn:
-        for act in (lambda: schema.check(conn), lambda: schema.migrate(conn, settings)):
+        for act in (lambda: migrations.check(conn), lambda: migrations.migrate(conn, settings)):
             with pytest.raises(SchemaError, match=f"{MIGRATIONS[0].stem} was edited"):
                 act()
 
@@ -131,7 +131,7 @@ def test_an_unknown_migration_is_refused_by_name(database_url: str, database: ps
     database.execute("insert into schema_migrations values ('9999_add_wings', 'x')")
     wanted = "9999_add_wings is applied but unknown"
     with db.connect(settings_for(database_url), "test") as conn, pytest.raises(SchemaError, match=wanted):
-        schema.check(conn)
+        migrations.check(conn)
 
 
 def test_another_schema_is_the_same_under_another_name(
@@ -139,7 +139,7 @@ def test_another_schema_is_the_same_under_another_name(
 ) -> None:
     settings = settings_for(empty_database_url, database_schema="other")
     with db.connect(settings, "test") as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         assert in_schema("other", conn) == TABLES
         assert in_schema("mailsync", conn) == in_schema("public", conn) == set()
         assert dump(conn) == dump(database)
@@ -149,10 +149,10 @@ def test_two_schemas_of_one_database_do_not_see_each_other(empty_database_url: s
     for name in ("one", "two"):
         settings = settings_for(empty_database_url, database_schema=name)
         with db.connect(settings, "test") as conn:
-            assert schema.migrate(conn, settings)
+            assert migrations.migrate(conn, settings)
     third = settings_for(empty_database_url, database_schema="three")
     with db.connect(third, "test") as conn, pytest.raises(SchemaError, match="lacks migration"):
-        schema.check(conn)
+        migrations.check(conn)
 
 
 def test_a_search_path_in_the_url_wins(empty_database_url: str) -> None:
@@ -160,7 +160,7 @@ def test_a_search_path_in_the_url_wins(empty_database_url: str) -> None:
     url = f"{empty_database_url}{mark}options=-c%20search_path%3Dtest"
     settings = settings_for(url, database_schema="mailsync")
     with db.connect(settings, "test") as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         assert in_schema("test", conn) == TABLES
         assert in_schema("mailsync", conn) == set()
 
@@ -171,8 +171,8 @@ def test_a_schema_migrations_table_of_another_program_is_none_of_ours(empty_data
         conn.execute("create table public.accounts (name text)")
     settings = settings_for(empty_database_url)
     with db.connect(settings, "test") as conn:
-        assert schema.migrate(conn, settings) == [path.stem for path in MIGRATIONS]
-        schema.check(conn)
+        assert migrations.migrate(conn, settings) == [path.stem for path in MIGRATIONS]
+        migrations.check(conn)
 
 
 def test_a_role_that_may_not_create_schemas_can_use_one_that_is_there(empty_database_url: str) -> None:
@@ -184,7 +184,7 @@ def test_a_role_that_may_not_create_schemas_can_use_one_that_is_there(empty_data
             settings = settings_for(empty_database_url)
             with db.connect(settings, "test") as plain:
                 plain.execute(f"set role {role}")
-                assert schema.migrate(plain, settings)
+                assert migrations.migrate(plain, settings)
         finally:
             conn.execute(f"drop owned by {role}; drop role {role}")
 
@@ -196,13 +196,13 @@ def test_a_schema_in_which_others_may_create_is_not_migrated(empty_database_url:
     with db.connect(settings, "test") as conn:
         conn.execute(f"grant {what} on schema public to public".encode())
         with pytest.raises(SchemaError, match="; revoke create on schema public from public; then") as caught:
-            schema.migrate(conn, settings)
+            migrations.migrate(conn, settings)
         assert in_schema("public", conn) == set()
         conn.execute(str(caught.value).split("; ")[1].encode())
-        assert schema.migrate(conn, settings)
+        assert migrations.migrate(conn, settings)
         # no migration is left to run, so there is nothing to refuse
         conn.execute("grant create on schema public to public")
-        assert schema.migrate(conn, settings) == []
+        assert migrations.migrate(conn, settings) == []
 
 
 def test_the_owner_of_a_schema_superusers_and_our_own_role_may_create_in_it(empty_database_url: str) -> None:
@@ -220,10 +220,10 @@ def test_the_owner_of_a_schema_superusers_and_our_own_role_may_create_in_it(empt
         )
         settings = settings_for(ours.url)
         with db.connect(settings, "test") as conn:
-            assert schema.creators(conn) == []
-            assert schema.migrate(conn, settings)
+            assert migrations.creators(conn) == []
+            assert migrations.migrate(conn, settings)
             database.execute(f"grant create on schema mailsync to {other.name}".encode())
-            assert schema.creators(conn) == [other.name]
+            assert migrations.creators(conn) == [other.name]
 
 
 def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:
@@ -248,25 +248,25 @@ def test_a_migration_does_not_wait_long_for_a_table_and_says_what_it_waited_for(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "create table made (); set local lock_timeout = '50ms'; lock table accounts;"
-    known = [*schema.migrations(), schema.Migration("9999_wait", text, "")]
-    monkeypatch.setattr(schema, "migrations", lambda: known)
+    known = [*migrations.migrations(), migrations.Migration("9999_wait", text, "")]
+    monkeypatch.setattr(migrations, "migrations", lambda: known)
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn, psycopg.connect(database_url) as other:
         other.execute("select from mailsync.accounts")
         with pytest.raises(DatabaseUnavailable, match="table that another transaction keeps locked"):
-            schema.migrate(conn, settings)
+            migrations.migrate(conn, settings)
         assert "made" not in in_schema("mailsync", conn)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = schema.Migration("0001_fail", "create table half (n int); select 1 / 0;", "x")
-    monkeypatch.setattr(schema, "migrations", lambda: [broken])
+    broken = migrations.Migration("0001_fail", "create table half (n int); select 1 / 0;", "x")
+    monkeypatch.setattr(migrations, "migrations", lambda: [broken])
     settings = settings_for(empty_database_url)
     with db.connect(settings, "test") as conn, db.connect(settings, "test") as other:
         with pytest.raises(Exception, match="division by zero"):
-            schema.migrate(conn, settings)
+            migrations.migrate(conn, settings)
         assert in_schema("mailsync", conn) == set()
         held = other.execute(
             "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
@@ -320,7 +320,7 @@ def test_supabase_roles_have_no_right_at_all(empty_database_url: str, role: Call
             conn.execute(
                 f"alter default privileges in schema mailsync grant all on {kind} to anon, authenticated"
             )
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         for who in ("anon", "authenticated"):
             granted = conn.execute(
                 """
@@ -352,7 +352,7 @@ def test_the_documented_grants_let_a_reader_read_all_but_the_passwords(
     grants = " ".join(line.removeprefix("--").partition("   -- and")[0].strip() for line in lines)
     settings = settings_for(empty_database_url)
     with db.connect(settings, "test") as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         conn.execute(grants)
         conn.execute("create policy reader on accounts for select to reader using (true)")
         conn.execute(
@@ -484,9 +484,9 @@ def test_the_settled_feed_waits_for_transactions_that_began_before(
 
 def test_a_postgres_that_is_too_old_is_refused_by_its_version() -> None:
     with pytest.raises(SchemaError, match="Postgres 14 is too old; mailsync needs 15 or newer"):
-        schema.refuse_old_server(140_011)
-    schema.refuse_old_server(150_000)
-    schema.refuse_old_server(180_001)
+        migrations.refuse_old_server(140_011)
+    migrations.refuse_old_server(150_000)
+    migrations.refuse_old_server(180_001)
 
 
 @pytest.fixture
@@ -506,7 +506,7 @@ def test_a_schema_that_the_role_may_not_use_is_not_taken_for_one_that_is_missing
     url, _ = stranger
     settings = settings_for(url)
     with db.connect(settings, "test") as conn, pytest.raises(SchemaError, match="grant usage on schema"):
-        schema.migrate(conn, settings) if what == "migrate" else schema.check(conn)
+        migrations.migrate(conn, settings) if what == "migrate" else migrations.check(conn)
 
 
 def test_rows_that_the_role_may_not_see_are_not_taken_for_half_a_restore(
@@ -522,4 +522,4 @@ def test_rows_that_the_role_may_not_see_are_not_taken_for_half_a_restore(
         db.connect(settings_for(url), "test") as conn,
         pytest.raises(SchemaError, match="row level security hides"),
     ):
-        schema.check(conn)
+        migrations.check(conn)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from mailsync.errors import SchemaError
-from mailsync.store import catalogue, db, messages, schema, schema_diff
+from mailsync.store import catalogue, db, messages, migrations, schema_diff
 from mailsync.store.db import Connection
 from tests.integration.stored import message, new_account, new_folder, settings_for
 
@@ -251,7 +251,7 @@ def test_tables_without_a_record_of_their_migrations_are_half_a_restore(database
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         conn.execute(lost.encode())
-        for act in (lambda: schema.check(conn), lambda: schema.migrate(conn, settings)):
+        for act in (lambda: migrations.check(conn), lambda: migrations.migrate(conn, settings)):
             with pytest.raises(SchemaError, match="schema_migrations is missing or empty, as after half a"):
                 act()
 
@@ -259,7 +259,7 @@ def test_tables_without_a_record_of_their_migrations_are_half_a_restore(database
 def test_a_schema_of_another_name_is_compared_the_same_way(empty_database_url: str) -> None:
     settings = settings_for(empty_database_url, database_schema="order")
     with db.connect(settings, "test") as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         assert schema_diff.differences(conn) == []
         conn.execute("drop index messages_id")
         (found,) = schema_diff.differences(conn)

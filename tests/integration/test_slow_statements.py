@@ -14,7 +14,7 @@ from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseSlow, MailsyncError, RowsLocked, Stopped
 from mailsync.store import accounts, db
 from mailsync.store.locks import account_lock
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 from tests.integration.turns import Mirror, letters
 from tests.servers.run_directory import wait_until
 from tests.servers.scripted import ScriptedServer

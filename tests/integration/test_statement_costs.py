@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from mailsync.config import Settings
-from mailsync.store import db, schema
-from mailsync.store.queries import statements
+from mailsync.store import db, migrations
+from mailsync.store.statements import statements
 from tests.integration import lived
 from tests.integration.statement_costs import measure, outline
 from tests.integration.statement_samples import common, samples
@@ -221,7 +221,7 @@ def test_every_statement_has_a_sample_and_a_limit() -> None:
 def test_cost_is_bounded_by_rows(empty_url: str, state: str) -> None:
     settings = Settings(database_url=empty_url)
     with db.connect(settings, "test") as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
     with psycopg.connect(empty_url, autocommit=True) as filling:
         filling.execute(f"set search_path to {SCHEMA}, public".encode())
         found = lived.fill(filling, state)

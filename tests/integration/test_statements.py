@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from mailsync.store import db, messages
-from mailsync.store.queries import statements
+from mailsync.store.statements import statements
 from tests.integration.stored import message, new_account, new_folder, settings_for
 
 ROOT = Path(__file__).parents[2]

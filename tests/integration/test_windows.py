@@ -9,7 +9,7 @@ import pytest
 
 from mailsync.engine.retention import Retention
 from mailsync.engine.turn import Turn
-from mailsync.store import db, schema
+from mailsync.store import db, migrations
 from tests.integration.stored import assert_counts_are_true, new_account, settings_for
 from tests.integration.turns import Mirror
 from tests.servers import mail
@@ -147,11 +147,11 @@ def test_a_rolling_window_is_no_wider_for_a_clock_that_was_set_back_a_little(
 def test_accounts_that_had_a_window_before_the_migration_reach_no_further(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, first = settings_for(empty_database_url), schema.migrations()[0]
+    settings, first = settings_for(empty_database_url), migrations.migrations()[0]
     with db.connect(settings, "test") as conn:
         with monkeypatch.context() as patch:
-            patch.setattr(schema, "migrations", lambda: [first])
-            schema.migrate(conn, settings)
+            patch.setattr(migrations, "migrations", lambda: [first])
+            migrations.migrate(conn, settings)
         for email, since, days in (
             ("a@x.y", None, None), ("b@x.y", NOW, None), ("c@x.y", None, 30), ("d@x.y", None, 10**9),
             ("e@x.y", "-infinity", None),
@@ -162,7 +162,7 @@ def test_accounts_that_had_a_window_before_the_migration_reach_no_further(
                 " values (%s, 'h', 993, 'tls', 'u', %s, %s)",
                 [email, since, days],
             )
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
         reach = [row[0] for row in conn.execute("select mirrored_since from accounts order by email")]
     assert reach[:2] == [None, NOW]
     assert abs(reach[2] - (NOW - timedelta(days=30))) < timedelta(hours=6)

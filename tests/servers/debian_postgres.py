@@ -45,11 +45,11 @@ def server() -> PostgresServer:
 def migrate(url: str) -> None:
     """Bring the database at this URL to the newest schema, as ``mailsync migrate`` does."""
     from mailsync.config import Settings
-    from mailsync.store import db, schema
+    from mailsync.store import db, migrations
 
     settings = Settings(database_url=url)
     with closing(db.connect(settings, "test")) as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)
 
 
 def _start(home: Path) -> str:

@@ -181,8 +181,8 @@ def _started(package: Any, data: Path) -> Any:
 def load_migrations(*, dbname: str, **_: Any) -> None:
     """Bring a fresh database to the newest schema, as ``mailsync migrate`` does."""
     from mailsync.config import Settings
-    from mailsync.store import db, schema
+    from mailsync.store import db, migrations
 
     settings = Settings(database_url=server().url(dbname))
     with closing(db.connect(settings, "test")) as conn:
-        schema.migrate(conn, settings)
+        migrations.migrate(conn, settings)

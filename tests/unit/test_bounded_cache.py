@@ -11,7 +11,7 @@ import pytest
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.parsing import bodystructure, flags
 from mailsync.mail import addresses, text
-from mailsync.store import rows
+from mailsync.store import copy_format
 
 MIB = 1024 * 1024
 
@@ -54,8 +54,8 @@ def _structure(n: int) -> list[bytes]:
             bodystructure._shapes, lambda n: bodystructure.parse_structure(_structure(n)), id="structures"
         ),
         pytest.param(
-            rows._known_flags,
-            lambda n: rows._flags(tuple(f"{n}-{word}".ljust(490) for word in range(10))),
+            copy_format._known_flags,
+            lambda n: copy_format._flags(tuple(f"{n}-{word}".ljust(490) for word in range(10))),
             id="rows",
         ),
         pytest.param(

@@ -33,7 +33,7 @@ TRUSTED = {
     "openapi": "our own routes",
     "openapi_answers": "our own routes",
     "database_url": "the settings",
-    "queries": "our own statements",
+    "statements": "our own statements",
     "readiness": "the words of Postgres",
     "schema_diff": "the catalogue of Postgres",
     "session": "sections that our own modules ask for",

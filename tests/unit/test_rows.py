@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from mailsync.model import MessageState
-from mailsync.store.rows import flags_block, message_block
+from mailsync.store.copy_format import flags_block, message_block
 from tests.integration.stored import ATTACHMENT, message
 
 FIRST_FIELDS = ["uid", "modseq", "flags", "internal_date", "size_bytes"]

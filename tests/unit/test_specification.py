@@ -12,8 +12,8 @@ from mailsync.cli import SECTIONS
 from mailsync.config import Settings
 from mailsync.core.folder_roles import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
 from mailsync.engine import verify
-from mailsync.store.queries import statements
-from mailsync.store.schema import migrations
+from mailsync.store.migrations import migrations
+from mailsync.store.statements import statements
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "specification.rst").read_text("utf-8")

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from mailsync.errors import NotFound
 from mailsync.model import Attachment
 from mailsync.store.db import Connection
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mailsync.errors import KeyMismatch
 from mailsync.store import accounts, crypto
 from mailsync.store.db import Connection, transaction
-from mailsync.store.queries import run
+from mailsync.store.statements import run
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from psycopg import sql
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.store.db import Connection
-from mailsync.store.queries import lacking, run, translated
+from mailsync.store.statements import lacking, run, translated
 
 _RECORD = "insert into schema_migrations"
 _OLDEST_POSTGRES = 15
