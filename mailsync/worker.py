@@ -16,11 +16,11 @@ from datetime import datetime
 from mailsync import __version__, systemd
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
-from mailsync.engine.cycle import fill_work, hot_work, take_turn
+from mailsync.engine.cycle import fill_work, hot_work
 from mailsync.engine.retention import Retention
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import IsolationKey, StopSignal
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     Busy,
     ConfigError,

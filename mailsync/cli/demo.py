@@ -32,9 +32,9 @@ from mailsync.config import Settings
 from mailsync.demo_texts import OWNER
 from mailsync.engine import enrolment
 from mailsync.engine.enrolment import AccountRequest
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import verify
-from mailsync.engine.work import Engine
 from mailsync.errors import MailsyncError
 from mailsync.store import accounts, db, folders, migrations
 from mailsync.store.db import Connection

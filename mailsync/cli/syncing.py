@@ -15,9 +15,9 @@ from mailsync.cli.progress import SyncProgress, sync_progress
 from mailsync.cli.texts import fit, many, printable
 from mailsync.config import Settings
 from mailsync.engine.catch_up import Progress, catch_up
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import StopSignal
-from mailsync.engine.work import Engine
 from mailsync.errors import PoisonousServer, Stopped
 from mailsync.redaction import redact
 from mailsync.store import accounts, db, folders

@@ -12,9 +12,9 @@ from mailsync.cli.ground import email_argument, emit, json_option, note, say
 from mailsync.cli.syncing import SYNC_WAIT
 from mailsync.cli.texts import fit, many, printable
 from mailsync.engine import verify as comparing
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import NO_SUCH_FOLDER, Difference, FolderReport, Report
-from mailsync.engine.work import Engine
 from mailsync.errors import Stopped
 from mailsync.store import db
 

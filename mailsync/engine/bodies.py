@@ -15,7 +15,7 @@ from typing import IO
 
 from mailsync.engine import downloading
 from mailsync.engine.downloading import Download
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
 from mailsync.errors import Gone, NotFound, Paused, ProtocolError
 from mailsync.mail import mime
 from mailsync.model import Attachment

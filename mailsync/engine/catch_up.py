@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mailsync.engine.cycle import fill_work, hot, hot_work, take_turn
+from mailsync.engine.cycle import fill_work, hot, hot_work
+from mailsync.engine.runner import Engine, Work, take_turn
 from mailsync.engine.turn import Tally, Turn
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.store import folders
 

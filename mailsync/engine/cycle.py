@@ -1,12 +1,12 @@
-"""A turn from top to bottom, as the flowchart in ``docs/architecture.rst`` shows it.
+"""What a turn does from top to bottom, as the flowchart in ``docs/architecture.rst`` shows it.
 
-lock → load → connect → discover → survey → per folder: UIDVALIDITY, new mail, flags, reconcile → save →
-health → release. The backfill pass is the same without survey: initial-sync batches, newest first.
+The hot pass: discover → survey → per folder: UIDVALIDITY, new mail, flags, reconcile → save.
+The backfill pass has no survey: initial-sync batches, newest first. :mod:`mailsync.engine.runner` holds the
+lock around both, connects, and judges the account's health.
 """
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from mailsync.config import Settings
@@ -19,168 +19,24 @@ from mailsync.core.planning import (
     plan_folder,
     safety_nets,
 )
-from mailsync.engine import (
+from mailsync.engine.runner import Work
+from mailsync.engine.steps import (
     backfill,
     discovery,
-    emptying,
     flags,
-    incremental,
-    outcome,
+    new_mail,
     placeholders,
-    poison,
-    reach,
     reconcile,
+    tombstone_folders,
     uidvalidity,
     window,
 )
-from mailsync.engine.survey import choose, compared_since, list_status, shows_other_folders, survey
+from mailsync.engine.steps.survey import choose, compared_since, list_status, shows_other_folders, survey
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Engine, Work
-from mailsync.errors import (
-    DatabaseSlow,
-    DatabaseUnavailable,
-    FolderError,
-    LockLost,
-    MailsyncError,
-    NotFound,
-    OutOfTokens,
-    ProtocolError,
-    Stopped,
-    TurnOver,
-)
-from mailsync.imap.token_bucket import Throttle, burst, refill
+from mailsync.errors import FolderError, ProtocolError, TurnOver
+from mailsync.imap.token_bucket import burst
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
-from mailsync.store import folders, turns
-from mailsync.store.locks import account_lock
-
-log = logging.getLogger(__name__)
-
-_OPENING = 4
-"""Commands of a login: LOGIN, CAPABILITY, ID, ENABLE."""
-
-
-def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
-    """Hold the account's lock for one turn; returns what was done, None if the account is paused.
-
-    Raises Busy when the lock is not had, LockLost when it is lost, NotFound without the account. What else
-    goes wrong is judged, saved, and raised again, so that a command can report it; TurnOver tells that there
-    is more to do. A DatabaseSlow is not saved when the account's own row is what cannot be written.
-    """
-    settings = engine.settings
-    full = burst(settings.imap_max_commands_per_minute)
-    floor = work.floor * full
-    with engine.counters.waiting(account_lock(engine.conn, account_id, settings, wait=work.wait)) as lock:
-        loaded = turns.begin(
-            lock.conn,
-            account_id,
-            engine.started_by,
-            burst=full,
-            refill=refill(settings.imap_max_commands_per_minute),
-            floor=floor,
-            kind=work.kind,
-            survived=engine.survived.get(account_id),
-            silent_for=min(settings.longest_silence, settings.lock_stale_after),
-        )
-        if loaded is None:
-            raise NotFound(f"account {account_id} is gone")
-        if loaded.started_at is not None:
-            # kept until the turn's end is written: an error that ends the turn before that has not ended this
-            # process
-            engine.survived[account_id] = loaded.started_at
-        turn = Turn(
-            lock=lock,
-            loaded=loaded,
-            settings=settings,
-            stop=engine.stop,
-            trigger=work.trigger,
-            started_by=engine.started_by,
-            limit=work.limit,
-            chance=engine.chance,
-            on_progress=engine.on_progress,
-            on_alive=engine.on_alive,
-            to_take_back=engine.to_take_back,
-        )
-        throttle = Throttle(loaded.tokens, settings.imap_max_commands_per_minute, floor)
-        if turn.account.paused_at or turn.account.deleting_at:
-            _leave(engine, turn, throttle)
-            return None
-        error: MailsyncError | None = poison.found(turn, work)
-        if error is None and (refusal := work.refusal(turn)):
-            _leave(engine, turn, throttle)
-            raise refusal
-        error = error or _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
-        outcome.save(turn, throttle, error, work)
-        engine.survived.pop(account_id, None)
-    engine.counters.turn(turn, error)
-    if turn.run_id is not None or work.trigger != "schedule":
-        # a quiet turn of the worker waits for the worker's next heartbeat, since it costs five statements
-        engine.counters.store(engine.conn)
-    if error is not None:
-        raise error
-    return turn
-
-
-def _leave(engine: Engine, turn: Turn, throttle: Throttle) -> None:
-    turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens, asked=False)
-    engine.survived.pop(turn.account.id, None)
-
-
-def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> OutOfTokens | None:
-    """Say that the budget would end the turn before it got anywhere; then nothing is spent on it."""
-    needed = work.least + (0 if engine.sessions.has(turn.account.id) else _OPENING)
-    if throttle.tokens - throttle.floor >= needed:
-        return None
-    # who asks for one thing and is told to come back needs no more than that
-    return throttle.exhausted() if work.told else throttle.exhausted(needed)
-
-
-def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:
-    """Connect, do the steps, put the session away; returns what ended the turn early, if anything did."""
-    kept = False
-    turn.asked = True
-    try:
-        turn.begins("connecting")
-        turn.connected(engine.sessions.open(turn.loaded, throttle, turn.alive, turn.begins))
-        try:
-            work.steps(turn)
-        except TurnOver as over:
-            _put_away(turn, throttle)
-            kept = True
-            return over
-        _put_away(turn, throttle)
-        kept = True
-        return None
-    except DatabaseSlow as error:
-        # a process that is asked to stop cancels its statements: no failure of the account
-        return Stopped("stopped while the database worked") if engine.stop else error
-    except (LockLost, DatabaseUnavailable):
-        raise
-    except MailsyncError as error:
-        return error
-    except Exception as error:
-        log.exception(
-            "A turn failed in an unforeseen way", extra={"action": "turn", "account_id": turn.account.id}
-        )
-        return MailsyncError(f"internal error: {type(error).__name__}")
-    finally:
-        if turn.is_connected:
-            if kept and not turn.needs_new_session:
-                engine.sessions.keep(turn.loaded, turn.session)
-            else:
-                turn.session.close()
-
-
-def _put_away(turn: Turn, throttle: Throttle) -> None:
-    # a selected mailbox's STATUS is frozen, and nothing may be selected without the lock
-    if turn.session.closed:
-        return
-    # paid from what is left for others: without it every turn that runs out of commands would log in anew
-    throttle.floor = 0.0
-    try:
-        turn.session.unselect()
-    except OutOfTokens:
-        turn.session.close()
-
+from mailsync.store import folders
 
 # -- the hot pass -------------------------------------------------------------------------------------
 
@@ -192,7 +48,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     noted there by folder id, with the time its status was taken, and not done again in the turns that follow.
     """
     began = turn.now()
-    reach.follow(turn)
+    window.follow(turn)
     listing = list_status(turn)
     _discover(turn, listing, forced=full and not done)
     chosen = choose(turn, listing, done)
@@ -229,7 +85,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
         # a round of several turns
         folders.note_polled(turn.conn, turn.account.id, compared, began)
     # last, since they may take long and nobody waits for them
-    emptying.empty(turn)
+    tombstone_folders.empty(turn)
     placeholders.ask_again(turn, now=full)
 
 
@@ -283,7 +139,7 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     held = folder = settled
     followed = flags.NOTHING
     if plan.new_mail:
-        folder = incremental.fetch_new(turn, folder, seen)
+        folder = new_mail.fetch_new(turn, folder, seen)
     if plan.flags == "changes":
         followed = flags.follow(turn, folder, seen)
     elif plan.flags in ("all", "newest"):

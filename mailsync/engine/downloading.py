@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mailsync.engine.cycle import take_turn
+from mailsync.engine.runner import Engine, Work, take_turn
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import (
     AuthenticationFailed,
     Busy,

@@ -10,13 +10,12 @@ import logging
 
 from mailsync.core.health import MOST_LOST_TURNS
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Work
 from mailsync.errors import PoisonousServer
 
 log = logging.getLogger(__name__)
 
 
-def found(turn: Turn, work: Work) -> PoisonousServer | None:
+def found(turn: Turn, *, insists: bool) -> PoisonousServer | None:
     """Log that the turn before this one was lost; returns the error that ends this one if it was too many.
 
     The server is then asked nothing. A turn that a person insists on gets no error.
@@ -34,7 +33,7 @@ def found(turn: Turn, work: Work) -> PoisonousServer | None:
             "step": lost.step,
         },
     )
-    if lost.count < MOST_LOST_TURNS or work.insists:
+    if lost.count < MOST_LOST_TURNS or insists:
         return None
     step = f"; the last step was {lost.step}" if lost.step else ""
     return PoisonousServer(

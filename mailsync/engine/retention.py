@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from mailsync.engine.runner import Engine
 from mailsync.engine.statistics import Statistics
-from mailsync.engine.work import Engine
 from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
 from mailsync.redaction import redact
 from mailsync.store import accounts, db, retention

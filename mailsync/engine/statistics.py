@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
 from mailsync.errors import MailsyncError
 from mailsync.redaction import redact
 from mailsync.store import db, statistics

@@ -68,7 +68,7 @@ class Tally:
 
 @dataclass
 class Turn:
-    """The context that every step of a turn is given; made by :func:`mailsync.engine.cycle.take_turn`.
+    """The context that every step of a turn is given; made by :func:`mailsync.engine.runner.take_turn`.
 
     ``needs_new_session`` is set when the next turn must not reuse this turn's session, ``asked`` as soon as
     its server may be asked anything.

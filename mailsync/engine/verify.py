@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mailsync.core.folder_roles import HOLDS_NONE, assign_roles, is_inbox
-from mailsync.engine import window
 from mailsync.engine.catch_up import take_turns
+from mailsync.engine.runner import Engine, Work
+from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request
 from pydantic import Field
 
 from mailsync.engine import bodies as engine
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
 from mailsync.errors import NotFound
 from mailsync.model import Attachment
 from mailsync.store import bodies

@@ -13,8 +13,8 @@ from flask import current_app
 
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.errors import Busy, MailsyncError
 from mailsync.store import db
 from mailsync.store.db import Connection

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 
 from mailsync.engine.bodies import fetch_body
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.errors import Busy
 from mailsync.store import db
 from tests.acceptance.mirrors import add_account, live_uids, value

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailsync.config import Settings
-from mailsync.engine.cycle import fill_work, hot_work, take_turn
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.cycle import fill_work, hot_work
+from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import TurnOver
 from mailsync.store import db, turns
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mailsync.engine.bodies import fetch_body
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.errors import (
     MailsyncError,
 )

@@ -12,8 +12,8 @@ import os
 import sys
 
 from mailsync.engine.bodies import fetch_attachment
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
 from tests.integration.stored import settings_for
 from tests.servers.memory import peak

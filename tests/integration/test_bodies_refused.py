@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mailsync.engine.bodies import fetch_body
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.session_cache import Sessions
 from mailsync.errors import (
     AuthenticationFailed,
     Busy,

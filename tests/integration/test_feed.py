@@ -12,8 +12,8 @@ from contextlib import closing
 import psycopg
 
 from mailsync.engine.retention import Retention
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
 from tests.integration.stored import settings_for
 from tests.servers.run_directory import wait_until

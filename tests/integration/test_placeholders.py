@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mailsync.engine import placeholders
 from mailsync.engine.catch_up import catch_up
 from mailsync.engine.retention import Retention
+from mailsync.engine.steps import placeholders
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.store import attempts, db

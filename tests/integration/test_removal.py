@@ -8,8 +8,8 @@ import pytest
 
 from mailsync.engine import administration
 from mailsync.engine.retention import Retention
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.store import db, messages, waking
 from mailsync.uidset import UidSet
 from tests.acceptance.mirrors import value

@@ -13,8 +13,8 @@ import pytest
 from mailsync.config import Settings
 from mailsync.engine import retention as engine_retention
 from mailsync.engine.retention import Retention
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.model import FolderState
 from mailsync.store import accounts, db, locks, messages, retention
 from mailsync.uidset import UidSet

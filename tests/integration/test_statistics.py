@@ -10,9 +10,9 @@ import pytest
 
 from mailsync.engine import statistics as engine_statistics
 from mailsync.engine.retention import Retention
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.statistics import Statistics
-from mailsync.engine.work import Engine
 from mailsync.model import FolderState
 from mailsync.store import db, folders, statistics
 from tests.integration.stored import message, new_account, new_folder, settings_for, store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from mailsync.engine.cycle import fill_work, hot_work, take_turn
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.cycle import fill_work, hot_work
+from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import MailsyncError
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 
 from mailsync.engine.catch_up import catch_up
-from mailsync.engine.cycle import fill_work, hot_work, take_turn
-from mailsync.engine.sessions import Sessions
+from mailsync.engine.cycle import fill_work, hot_work
+from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import Turn
-from mailsync.engine.work import Engine, Work
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders

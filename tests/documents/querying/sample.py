@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import psycopg
 
 from mailsync.engine.bodies import fetch_body
-from mailsync.engine.sessions import Sessions
-from mailsync.engine.work import Engine
+from mailsync.engine.runner import Engine
+from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
 from tests.integration.stored import settings_for
 from tests.servers import mail

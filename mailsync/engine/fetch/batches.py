@@ -3,7 +3,7 @@
 A batch is noted in ``fetch_attempts`` before it is fetched. A row that is still there when a turn begins says
 what was being fetched when an earlier turn ended, for whatever reason: those UIDs are fetched in batches half
 as large, until a message is alone. That one is isolated, and only then can it be to blame
-(:mod:`mailsync.engine.rescue`).
+(:mod:`mailsync.engine.fetch.single_messages`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
-from mailsync.engine import rescue
+from mailsync.engine.fetch import single_messages
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.imap import Batch
@@ -42,7 +42,7 @@ def fetch(
     rest = uids
     with (
         closing(_fetch(turn, folder, uids, suspects, newest_first)) as fetched,
-        rescue.recording_failure(turn, folder),
+        single_messages.recording_failure(turn, folder),
     ):
         for asked, found in fetched:
             rest = rest.minus(asked)
@@ -65,7 +65,7 @@ def _fetch(
             uid = uids.highest if newest_first else uids.lowest
             asked = UidSet([(uid, uid)])
             with turn.session.deadline(timeout):
-                messages, left = rescue.isolate(turn, folder, uid)
+                messages, left = single_messages.isolate(turn, folder, uid)
             if left:
                 raise _on_another_connection()
             if any("unfetchable" in m.parse_errors for m in messages):
@@ -92,7 +92,7 @@ def _fetch(
         # nothing is in flight now, so the server can be asked about what is missing
         for batch in held:
             with turn.session.deadline(timeout):
-                messages, left = rescue.refetch(turn, folder, _leftovers(batch))
+                messages, left = single_messages.refetch(turn, folder, _leftovers(batch))
             asked = _before(left, batch.asked, newest_first)
             if asked:
                 yield asked, [m for m in (*batch.messages, *messages) if m.uid in asked]

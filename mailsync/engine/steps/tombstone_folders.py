@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 
 from mailsync.core.folder_roles import HOLDS_NONE, TOO_MANY
-from mailsync.engine.renaming import REFUSALS
+from mailsync.engine.steps.rename_folders import REFUSALS
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError
 from mailsync.model import FolderState

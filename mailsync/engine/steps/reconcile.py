@@ -11,8 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from mailsync.core.planning import arrivals_explain, next_reconcile
-from mailsync.engine import deletions, fetching, incremental, window
-from mailsync.engine.committing import Committer
+from mailsync.engine.fetch import batches
+from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.steps import deletions, new_mail, window
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import attempts, folders
@@ -67,7 +68,7 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
         found = _compare(turn, folder)
         if found.above and found.agreed:
             # arrived just now, or never promised by UIDNEXT, which proves nothing
-            folder = incremental.store_new(turn, folder, found.above)
+            folder = new_mail.store_new(turn, folder, found.above)
         if due or (folder.is_complete and len(found.live) != folder.live_count):
             folder = _recount(turn, folder)
             attempts.replan_retries(turn.conn, folder)
@@ -103,10 +104,10 @@ def _compare(turn: Turn, folder: FolderState) -> _Comparison:
     lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
     begins = window.start(turn)
     found, agreed = _server_uids(turn)
-    above = found.between(folder.last_uid + 1, incremental.LARGEST)
+    above = found.between(folder.last_uid + 1, new_mail.LARGEST)
     server = found.between(lowest, folder.last_uid)
     # after a reset of its cursors a folder has rows above last_uid too, should their messages be gone
-    live = store.live_uids(turn.conn, folder, lowest, incremental.LARGEST)
+    live = store.live_uids(turn.conn, folder, lowest, new_mail.LARGEST)
     if begins is not None:
         return _compare_window(turn, folder, server, live, above, lowest)
     return _Comparison(live, server.minus(live), live.minus(server).minus(above), above, agreed)
@@ -147,7 +148,7 @@ def _compare_window(
 ) -> _Comparison:
     """SINCE tells days, in a zone of the server's own: dates decide what is inside, a search what is gone."""
     begins = window.start(turn)
-    inside = store.live_uids(turn.conn, folder, lowest, incremental.LARGEST, since=begins)
+    inside = store.live_uids(turn.conn, folder, lowest, new_mail.LARGEST, since=begins)
     gone = inside.minus(server)
     if gone:
         gone = gone.minus(turn.session.search(uids=gone))
@@ -162,9 +163,9 @@ def _compare_window(
 
 def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
     left = missing
-    batches = fetching.fetch(turn, folder, missing, newest_first=True)
-    with closing(batches), Committer(turn, folder, announce=True) as committer:
-        for asked, found in batches:
+    fetched = batches.fetch(turn, folder, missing, newest_first=True)
+    with closing(fetched), Committer(turn, folder, announce=True) as committer:
+        for asked, found in fetched:
             committer.commit(asked, window.inside(turn, found), lambda: None)
             left = left.minus(asked)
     return left

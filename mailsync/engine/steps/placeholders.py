@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from mailsync.engine import rescue, window
-from mailsync.engine.committing import Committer
+from mailsync.engine.fetch import single_messages
+from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError, Transient
 from mailsync.model import FolderState
@@ -71,7 +72,7 @@ def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
             seen = turn.session.examine(folder.wire_name)
             if seen.uidvalidity and seen.uidvalidity != folder.uidvalidity:
                 raise FolderError("its UIDVALIDITY has changed")
-        message = rescue.ask(turn, retry.uid)
+        message = single_messages.ask(turn, retry.uid)
     if message is None or not WITHOUT_CONTENT.isdisjoint(message.parse_errors):
         _log_failure(folder, retry.uid, "no readable answer")
         return

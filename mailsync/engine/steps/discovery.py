@@ -20,7 +20,7 @@ from mailsync.core.folder_roles import (
     leave_out,
 )
 from mailsync.core.renames import Rename
-from mailsync.engine import renaming
+from mailsync.engine.steps import rename_folders
 from mailsync.engine.turn import Turn
 from mailsync.errors import ProtocolError
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus
@@ -52,11 +52,11 @@ def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) 
     known: Known = dict(statuses or {})
     traits = _without_alias(turn, listed, traits, known)
     there = {name for name, found in traits.items() if found.excluded_reason not in HOLDS_NONE}
-    waiting = renaming.ask(turn, renames.to_identify(turn.folders, there), known)
+    waiting = rename_folders.ask(turn, renames.to_identify(turn.folders, there), known)
     told = {name: status for name, status in known.items() if status is not None}
-    proven, unproven = renaming.prove(turn, renames.propose(turn.folders, there, told))
+    proven, unproven = rename_folders.prove(turn, renames.propose(turn.folders, there, told))
     waiting |= unproven
-    chosen = renaming.choices(turn, proven)
+    chosen = rename_folders.choices(turn, proven)
     traits = leave_out(traits, TOO_MANY, beyond_limit(traits, chosen, turn.settings.folder_max_count))
     _store(turn, [(f, traits[f.wire_name]) for f in listed], told, proven, waiting)
     wait = 0.0 if waiting else turn.settings.discovery_interval
@@ -89,7 +89,7 @@ def _without_alias(
     alias = inbox_alias(listed)
     if alias is None or traits[alias].excluded_reason:
         return traits
-    renaming.ask(turn, (b"INBOX", alias), known, most=2)
+    rename_folders.ask(turn, (b"INBOX", alias), known, most=2)
     inbox, other = known[b"INBOX"], known[alias]
     if inbox is None or other is None:
         proven = any(f.wire_name == alias and f.excluded_reason == INBOX_ALIAS for f in turn.folders)
@@ -109,7 +109,7 @@ def _store(
     if proven:
         turn.working()
     with transaction(turn.conn):
-        renaming.apply(turn, proven, {f.wire_name: f.path for f, _ in found})
+        rename_folders.apply(turn, proven, {f.wire_name: f.path for f, _ in found})
         folders.upsert(
             turn.conn,
             turn.account.id,

@@ -1,18 +1,46 @@
-"""How far back a mirror reaches, against the account's window: a widened one is backfilled (SPEC §15)."""
+"""The window of an account: how far back its mail is mirrored (``sync_since`` or ``sync_window_days``).
+
+A window that a person widened is backfilled (SPEC §15).
+"""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import TypeVar
 
-from mailsync.engine import window
 from mailsync.engine.turn import Turn
+from mailsync.model import Message, MessageState
 from mailsync.store import folders, retention
 
 log = logging.getLogger(__name__)
 
 _CLOCK_STEP = timedelta(hours=1)
 _DAY = timedelta(days=1)
+
+Dated = TypeVar("Dated", Message, MessageState)
+
+
+def start(turn: Turn) -> datetime | None:
+    """The oldest ``internal_date`` that is mirrored; None for all mail."""
+    if turn.account.sync_since is not None:
+        return turn.account.sync_since
+    if turn.account.sync_window_days:
+        return turn.now() - timedelta(days=turn.account.sync_window_days)
+    return None
+
+
+def search_since(turn: Turn) -> date | None:
+    """The day for SEARCH SINCE: one earlier, since servers compare days in a zone of their own."""
+    begins = start(turn)
+    return None if begins is None else (begins - timedelta(days=1)).date()
+
+
+def inside(turn: Turn, messages: Iterable[Dated]) -> list[Dated]:
+    """Those of `messages` that are not older than the window; one without a date is inside."""
+    begins = start(turn)
+    return [m for m in messages if begins is None or m.internal_date is None or m.internal_date >= begins]
 
 
 def follow(turn: Turn) -> None:
@@ -22,7 +50,7 @@ def follow(turn: Turn) -> None:
     narrowed is noted at once, since the folders that are filled from now on reach no further; its rows
     expire at the next retention, which is due at once then, and also moves a rolling window's reach along.
     """
-    begins, reached = window.start(turn), turn.account.mirrored_since
+    begins, reached = start(turn), turn.account.mirrored_since
     if begins is None and reached is None:
         return
     if reached is not None and (begins is None or reached - begins > _slack(turn)):

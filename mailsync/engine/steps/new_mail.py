@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
-from mailsync.engine import fetching, window
-from mailsync.engine.committing import Committer
+from mailsync.engine.fetch import batches
+from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.model import FolderState, MailboxStatus
@@ -30,9 +31,9 @@ def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderSta
 def store_new(turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = True) -> FolderState:
     """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does; `known` ones exist."""
     left = uids
-    batches = fetching.fetch(turn, folder, uids, newest_first=False)
-    with closing(batches), Committer(turn, folder, announce=True) as committer:
-        for asked, found in batches:
+    fetched = batches.fetch(turn, folder, uids, newest_first=False)
+    with closing(fetched), Committer(turn, folder, announce=True) as committer:
+        for asked, found in fetched:
             last = max([message.uid for message in found], default=asked.highest if known else 0)
             advance = partial(folders.advance_new, turn.conn, folder, last)
             committer.commit(asked, window.inside(turn, found), advance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mailsync.engine import deletions, window
+from mailsync.engine.steps import deletions, window
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus, MessageState
 from mailsync.store import folders

@@ -7,8 +7,9 @@ import logging
 from contextlib import closing
 from functools import partial
 
-from mailsync.engine import fetching, uidvalidity, window
-from mailsync.engine.committing import Committer
+from mailsync.engine.fetch import batches
+from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.steps import uidvalidity, window
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import attempts, folders, messages, turns
@@ -29,9 +30,9 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
         folder = uidvalidity.settle(turn, folder, seen) or turn.refresh(folder)
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
     folder = turn.refresh(folder)
-    batches = fetching.fetch(turn, folder, missing, newest_first=True)
-    with closing(batches), Committer(turn, folder, announce=False) as committer:
-        for asked, found in batches:
+    fetched = batches.fetch(turn, folder, missing, newest_first=True)
+    with closing(fetched), Committer(turn, folder, announce=False) as committer:
+        for asked, found in fetched:
             inside = window.inside(turn, found)
             committer.commit(asked, inside, partial(_advance, turn, folder, asked, len(inside)))
             missing = missing.minus(asked)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 
-from mailsync.engine import rescue
+from mailsync.engine.fetch import single_messages
 from mailsync.engine.turn import Turn
 from mailsync.errors import MailsyncError, RowsRefused
 from mailsync.model import FolderState, Message
@@ -91,7 +91,7 @@ class Committer:
             },
         )
         # the cursor comes last: should this end in the middle, the rows are simply upserted again
-        bare = [rescue.without_content(message) for message in self._refused(messages)]
+        bare = [single_messages.without_content(message) for message in self._refused(messages)]
         with transaction(self._turn.conn):
             self._store(bare)
             move([*messages, *bare])
