@@ -6,11 +6,11 @@ import sys
 
 import click
 
+from mailsync.accounts import manage
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, say
 from mailsync.cli.texts import many, moment
 from mailsync.core.providers import normalise_email
-from mailsync.engine import administration
 from mailsync.errors import Busy, InvalidInput
 from mailsync.store import accounts
 from mailsync.store.db import Connection
@@ -31,7 +31,7 @@ def pause_account(email: str, reason: str | None, as_json: bool) -> None:
     """
     with ground.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
-        administration.pause(conn, account_id, reason)
+        manage.pause(conn, account_id, reason)
         said = f"✓ Paused {normalise_email(email)}"
         if before and before[0].paused_at:
             said = f"✓ {normalise_email(email)} is paused already, since {moment(before[0].paused_at)}"
@@ -50,7 +50,7 @@ def resume_account(email: str, as_json: bool) -> None:
     """
     with ground.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
-        administration.resume(conn, account_id)
+        manage.resume(conn, account_id)
         said = f"✓ Resumed {normalise_email(email)}"
         if before and not before[0].paused_at:
             said = f"✓ {normalise_email(email)} was not paused; it is due now"
@@ -74,7 +74,7 @@ def reset_account(email: str, resync: bool, as_json: bool) -> None:
       mailsync reset-account you@fastmail.com
     """
     with ground.account(email) as (conn, settings, account_id):
-        administration.reset(conn, account_id, settings, resync=resync, wait=ground.LOCK_WAIT)
+        manage.reset(conn, account_id, settings, resync=resync, wait=ground.LOCK_WAIT)
         more = "; all messages are fetched again" if resync else ""
         _report(conn, account_id, f"✓ Reset {normalise_email(email)}{more}", as_json)
 
@@ -103,7 +103,7 @@ def remove_account(email: str, yes: bool, as_json: bool) -> int:
                 note("mailsync: nothing was deleted")
                 return 1
         try:
-            administration.remove(conn, account_id, settings, wait=ground.LOCK_WAIT)
+            manage.remove(conn, account_id, settings, wait=ground.LOCK_WAIT)
         except Busy as busy:
             raise Busy(f"{address} is no longer synced, but {busy}, and remove it again") from busy
     if as_json:

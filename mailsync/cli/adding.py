@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import click
 
+from mailsync.accounts import add, change
+from mailsync.accounts.add import AccountRequest, Added
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, note, password_stdin_option, say
 from mailsync.cli.texts import many
 from mailsync.core.providers import normalise_email
-from mailsync.engine import changing, enrolment
-from mailsync.engine.enrolment import AccountRequest, Added
 from mailsync.errors import InvalidInput
 from mailsync.imap.network.resolve import SECURITIES
 from mailsync.redaction import keep_secret
@@ -65,8 +65,8 @@ def add_account(
     since, days = parse_since(sync_since) if sync_since else (None, None)
     address = normalise_email(email if email else _ask("E-mail address", "EMAIL"))
     host = _host(address, host)
-    endpoint = enrolment.endpoint_for(address, host=host, port=port, security=security, username=username)
-    provider = enrolment.find_provider(address, endpoint.host)
+    endpoint = add.endpoint_for(address, host=host, port=port, security=security, username=username)
+    provider = add.find_provider(address, endpoint.host)
     if provider and provider.note:
         note(f"{provider.name}: {provider.note}")
     request = AccountRequest(
@@ -82,7 +82,7 @@ def add_account(
         verify=not no_verify,
     )
     with ground.database(settings) as conn:
-        added = enrolment.add_account(conn, request, settings)
+        added = add.add_account(conn, request, settings)
     _report(added, as_json)
 
 
@@ -126,7 +126,7 @@ def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: boo
       mailsync set-password you@fastmail.com
     """
     with ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id):
-        tested = changing.set_password(
+        tested = change.set_password(
             conn,
             account_id,
             read_password(password_stdin, f"New password of {email}"),
@@ -171,7 +171,7 @@ def parse_since(text: str) -> tuple[datetime | None, int | None]:
 
 def _host(address: str, host: str | None) -> str | None:
     """The given host; asked for on a terminal where no provider is known."""
-    if host or enrolment.find_provider(address) or not sys.stdin.isatty():
+    if host or add.find_provider(address) or not sys.stdin.isatty():
         return host
     return _ask(f"IMAP server of {address.rpartition('@')[2]}", "--host")
 

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import click
 
 from mailsync import logs
+from mailsync.accounts import add
+from mailsync.accounts.add import AccountRequest
 from mailsync.cli import ground
 from mailsync.cli.embedded import Embedded, embedded_postgres
 from mailsync.cli.ground import say
@@ -30,8 +32,6 @@ from mailsync.cli.syncing import SYNC_WAIT, run_sync
 from mailsync.cli.texts import many, pad, table
 from mailsync.config import Settings
 from mailsync.demo_texts import OWNER
-from mailsync.engine import enrolment
-from mailsync.engine.enrolment import AccountRequest
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import verify
@@ -131,7 +131,7 @@ def _step(done: str | Callable[[T], str], work: Callable[[], T]) -> T:
     return result
 
 
-def _add(conn: Connection, settings: Settings, port: int) -> enrolment.Added:
+def _add(conn: Connection, settings: Settings, port: int) -> add.Added:
     request = AccountRequest(
         email=OWNER.email,
         password=PASSWORD,
@@ -141,7 +141,7 @@ def _add(conn: Connection, settings: Settings, port: int) -> enrolment.Added:
         username=USER,
         display_name=OWNER.name,
     )
-    return enrolment.add_account(conn, request, settings)
+    return add.add_account(conn, request, settings)
 
 
 def _sync(conn: Connection, settings: Settings, account_id: int) -> None:

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import click
 
+from mailsync.accounts import manage
 from mailsync.cli import ground
 from mailsync.cli.ground import email_argument, emit, json_option, say
 from mailsync.cli.texts import LRM, due, fit, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
 from mailsync.core.folder_roles import TOO_MANY, count_note, percent
-from mailsync.engine import administration
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.model import FolderState
 from mailsync.redaction import redact
@@ -96,7 +96,7 @@ def untrack_folder(email: str, path: str, as_json: bool) -> None:
 def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
     with ground.account(email) as (conn, settings, account_id):
         folder = _find(conn, account_id, path)
-        administration.choose_folder(conn, folder, tracked=tracked)
+        manage.choose_folder(conn, folder, tracked=tracked)
         if as_json:
             emit(document(_find(conn, account_id, folder.path)))
         else:

@@ -1,7 +1,7 @@
 """What is asked and answered about accounts.
 
 The schemas say as much as a schema can; what only the service can know, it checks with the rules of the
-command line (``engine/enrolment.py``).
+command line (``accounts/add.py``).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
+from mailsync.accounts.add import LONGEST, LONGEST_NAME
+from mailsync.accounts.manage import LONGEST_REASON
 from mailsync.core.providers import normalise_email
-from mailsync.engine.administration import LONGEST_REASON
-from mailsync.engine.enrolment import LONGEST, LONGEST_NAME
 from mailsync.errors import InvalidInput
 from mailsync.redaction import mask_credentials
 from mailsync.web.fields import Answer, Body, Moment, Paged, Text, Timestamp

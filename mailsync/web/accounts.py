@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 from flask import Blueprint
 
+from mailsync.accounts import add, change, manage
+from mailsync.accounts.add import AccountRequest
+from mailsync.accounts.change import Changes
 from mailsync.core.providers import normalise_email
-from mailsync.engine import administration, changing, enrolment
-from mailsync.engine.changing import Changes
-from mailsync.engine.enrolment import AccountRequest
 from mailsync.errors import InvalidInput
 from mailsync.store import account_views, db
 from mailsync.store.db import Connection
@@ -71,8 +71,8 @@ def add_account(body: NewAccount) -> tuple[AddedAccount, dict[str, str]]:
         verify=body.verify,
     )
     with _connection(waits=body.verify) as conn:
-        added = enrolment.add_account(conn, request, services().settings)
-        stored = Account.model_validate(administration.existing(conn, added.account_id))
+        added = add.add_account(conn, request, services().settings)
+        stored = Account.model_validate(manage.existing(conn, added.account_id))
     answer = AddedAccount(
         **dict(stored),
         verified=added.tested is not None,
@@ -103,7 +103,7 @@ def change_account(account_id: int, body: AccountChanges) -> Account:
     changes = Changes(**{name: getattr(body, name) for name in said}, verify=body.verify)
     settings = services().settings
     with _connection(waits=changes.password is not None) as conn:
-        changing.change_account(
+        change.change_account(
             conn,
             account_id,
             changes,
@@ -123,7 +123,7 @@ def remove_account(account_id: int) -> Removal:
     here. Its address can be added again when they are gone.
     """
     with services().reading() as conn:
-        email, deleting_at = administration.request_removal(conn, account_id)
+        email, deleting_at = manage.request_removal(conn, account_id)
     return Removal(id=account_id, email=email, deleting_at=deleting_at)
 
 
@@ -132,7 +132,7 @@ def remove_account(account_id: int) -> Removal:
 def pause_account(account_id: int, body: Pause) -> Account:
     """Stop syncing an account until it is resumed; its rows stay as they are."""
     with services().reading() as conn:
-        administration.pause(conn, account_id, body.reason)
+        manage.pause(conn, account_id, body.reason)
         return _shown(conn, account_id)
 
 
@@ -141,7 +141,7 @@ def pause_account(account_id: int, body: Pause) -> Account:
 def resume_account(account_id: int) -> Account:
     """Go on with a paused account, now."""
     with services().reading() as conn:
-        administration.resume(conn, account_id)
+        manage.resume(conn, account_id)
         return _shown(conn, account_id)
 
 
@@ -154,9 +154,7 @@ def reset_account(account_id: int, body: Reset) -> Account:
     """
     settings = services().settings
     with services().engine() as asking:
-        administration.reset(
-            asking.conn, account_id, settings, resync=body.resync, wait=settings.body_lock_wait
-        )
+        manage.reset(asking.conn, account_id, settings, resync=body.resync, wait=settings.body_lock_wait)
         return _shown(asking.conn, account_id)
 
 
@@ -169,12 +167,12 @@ def sync_account(account_id: int) -> Account:
     another password, key or reset lets go on is 409 `broken`.
     """
     with services().reading() as conn:
-        administration.request_sync(conn, account_id)
+        manage.request_sync(conn, account_id)
         return _shown(conn, account_id)
 
 
 def _shown(conn: Connection, account_id: int) -> Account:
-    return Account.model_validate(administration.existing(conn, account_id))
+    return Account.model_validate(manage.existing(conn, account_id))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from flask import Blueprint, Response, request
 from pydantic import Field
 
-from mailsync.engine import bodies as engine
+from mailsync.bodies import fetch as engine
 from mailsync.engine.runner import Engine
 from mailsync.errors import NotFound
 from mailsync.model import Attachment

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from flask import Response, g, request
 
-from mailsync.engine.bodies import Spooled
+from mailsync.bodies.fetch import Spooled
 
 log = logging.getLogger(__name__)
 

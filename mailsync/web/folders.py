@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from flask import Blueprint
 from pydantic import AfterValidator, Field
 
+from mailsync.accounts import manage
 from mailsync.core.folder_roles import percent
-from mailsync.engine import administration
 from mailsync.errors import NotFound
 from mailsync.model import FolderState
 from mailsync.redaction import mask_credentials
@@ -88,7 +88,7 @@ def choose_folder(account_id: int, folder_id: int, body: FolderChoice) -> Folder
     """
     with services().reading() as conn:
         pages.require_account(conn, account_id)
-        administration.choose_folder(conn, _find(conn, account_id, folder_id), tracked=body.tracked)
+        manage.choose_folder(conn, _find(conn, account_id, folder_id), tracked=body.tracked)
         return _answer(_find(conn, account_id, folder_id))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from mailsync.engine.bodies import fetch_body
+from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.errors import Busy

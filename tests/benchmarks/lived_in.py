@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeVar
 
+from mailsync.accounts import manage
 from mailsync.config import Settings
-from mailsync.engine import administration
 from mailsync.imap.parsing.message import Detail, items
 from mailsync.store import accounts, db
 from tests.benchmarks import lived_database, neighbour
@@ -118,7 +118,7 @@ def _first_syncs(bench: Bench, lived: Settings, sizes: Sizes, times: Times) -> N
                 times.add(what, kind, seconds)
                 # its rows stay among those of the others
                 with db.connect(settings, "bench") as conn:
-                    administration.pause(conn, accounts.find(conn, email), None)
+                    manage.pause(conn, accounts.find(conn, email), None)
 
 
 def _warm(bench: Bench, user: User, names: Sequence[str]) -> None:

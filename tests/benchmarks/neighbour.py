@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailsync.accounts import manage
 from mailsync.config import Settings
 from mailsync.demo_mail import varied_message
-from mailsync.engine import administration
 from mailsync.store import accounts, db
 from tests.benchmarks.bench import Bench, TooSlow, environment, note, run_mailsync, table
 from tests.benchmarks.large import Sizes, change_flags, expunge
@@ -210,10 +210,10 @@ class _Work:
             account_id = accounts.find(conn, email)
 
             def resume() -> None:
-                administration.resume(conn, account_id)
+                manage.resume(conn, account_id)
 
             # the worker sees nothing before all of it has happened
-            administration.pause(conn, account_id, None)
+            manage.pause(conn, account_id, None)
             self._worker = WorkerAtWork(bench, settings)
             try:
                 self._measure("nothing", lambda: time.sleep(_QUIET), "%s <> ''", email)
@@ -222,14 +222,14 @@ class _Work:
                 flags = change_flags(bench, user, names, number)
                 done = _OF_FOLDERS.format("live_unseen", 0 if flags else sizes.large)
                 self._measure(f"all flags of {sizes.large:,} changed", resume, done, email)
-                administration.pause(conn, account_id, None)
+                manage.pause(conn, account_id, None)
                 gone = expunge(bench, user, names, sizes.deleted)
                 left = sizes.large - sizes.deleted
                 done = _OF_FOLDERS.format("live_count", left)
                 self._measure(f"{sizes.deleted:,} messages deleted", resume, done, email)
                 self._measure(
                     f"an account of {left:,} removed",
-                    lambda: administration.request_removal(conn, account_id),
+                    lambda: manage.request_removal(conn, account_id),
                     _REMOVED,
                     email,
                 )

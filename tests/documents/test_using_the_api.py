@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from mailsync import errors
-from mailsync.engine.administration import LONGEST_REASON
-from mailsync.engine.enrolment import LONGEST_NAME, MAX_METADATA
+from mailsync.accounts.add import LONGEST_NAME, MAX_METADATA
+from mailsync.accounts.manage import LONGEST_REASON
 from mailsync.store import db
 from mailsync.store.locks import account_lock
 from mailsync.web import MAX_BODY, connections, create_app, downloads, problems, services, threads

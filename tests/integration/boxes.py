@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailsync.engine.bodies import fetch_body
+from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.errors import (

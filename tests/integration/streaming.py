@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-from mailsync.engine.bodies import fetch_attachment
+from mailsync.bodies.fetch import fetch_attachment
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsync.engine.bodies import fetch_attachment, fetch_body, fetch_raw
+from mailsync.bodies.fetch import fetch_attachment, fetch_body, fetch_raw
 from mailsync.errors import Gone, NotFound, Paused
 from tests.integration.turns import Mirror, letters
 from tests.servers import mail

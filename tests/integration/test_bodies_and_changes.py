@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from mailsync.engine import administration, changing
-from mailsync.engine.bodies import fetch_body
-from mailsync.engine.changing import Changes
+from mailsync.accounts import change, manage
+from mailsync.accounts.change import Changes
+from mailsync.bodies.fetch import fetch_body
 from mailsync.errors import MailsyncError, UidValidityMoved
 from mailsync.store import db
 from tests.integration.boxes import Box, another, boxed
@@ -42,7 +42,7 @@ def other(box: Box) -> Account:
 
 
 def point_at(box: Box, conn: db.Connection, user: Account) -> None:
-    changing.change_account(
+    change.change_account(
         conn,
         box.mirror.account_id,
         Changes(username=user.name, password=user.password, verify=False),
@@ -124,7 +124,7 @@ def test_a_row_that_passes_to_another_message_leaves_its_body(box: Box) -> None:
     other = mail.message(6)
     box.folder.mails[2] = replace(box.folder.mails[2], raw=other, date=b"02-Feb-2024 10:00:00 +0000")
     mirror = box.mirror
-    administration.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=PATIENCE)
+    manage.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=PATIENCE)
     mirror.settle()
     assert mirror.value("select message_id from messages where id = %s", passed) == "6@mail.test"
     assert mirror.value("select count(*) from message_bodies") == 1

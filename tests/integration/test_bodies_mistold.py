@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailsync.engine.bodies import fetch_raw
+from mailsync.bodies.fetch import fetch_raw
 from mailsync.errors import ProtocolError, UidValidityMoved
 from tests.integration.boxes import Box, boxed
 from tests.servers import mail

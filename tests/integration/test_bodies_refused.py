@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailsync.engine.bodies import fetch_body
+from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.session_cache import Sessions
 from mailsync.errors import (
     AuthenticationFailed,

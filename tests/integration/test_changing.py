@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mailsync.engine import administration, changing
-from mailsync.engine.changing import Changes
+from mailsync.accounts import manage
+from mailsync.accounts.change import Changes, change_account
 from mailsync.engine.turn import Turn
 from mailsync.errors import MailsyncError, NotFound, PasswordRejected
 from mailsync.store import account_views, accounts, turns, waking
@@ -19,7 +19,7 @@ from tests.servers.scripted import ScriptedServer
 
 
 def change(mirror: Mirror, **changes: Any) -> None:
-    changing.change_account(
+    change_account(
         mirror.conn,
         mirror.account_id,
         Changes(**changes),
@@ -98,7 +98,7 @@ def test_a_resync_takes_the_rows_of_messages_that_went_meanwhile(
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
         inbox.expunge(5, 6)
-        administration.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=1.0)
+        manage.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=1.0)
         settle(mirror)
         assert [uid for uid, _ in mirrored(mirror)] == [1, 2, 3, 4]
         assert_counts_are_true(mirror.conn, mirror.folder())
@@ -159,7 +159,7 @@ def test_whoever_asks_for_a_stuck_account_has_it_tried_for_another_week(
 ) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
         conn, account = mirror.conn, mirror.account_id
-        for ask in (administration.request_sync, administration.resume):
+        for ask in (manage.request_sync, manage.resume):
             conn.execute(
                 "update accounts set sync_state = 'broken', sync_state_reason = 'stuck',"
                 " sync_state_since = now() - interval '8 days', next_sync_at = now()"
@@ -171,10 +171,10 @@ def test_whoever_asks_for_a_stuck_account_has_it_tried_for_another_week(
 
 def test_a_removal_by_two_at_once_is_told_once(database_url: str, scripted: ScriptedServer) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
-        administration.request_removal(mirror.conn, mirror.account_id)
+        manage.request_removal(mirror.conn, mirror.account_id)
         for _ in range(2):
             accounts.delete(mirror.conn, mirror.account_id)
         with pytest.raises(NotFound):
-            administration.request_removal(mirror.conn, mirror.account_id)
+            manage.request_removal(mirror.conn, mirror.account_id)
         told = "select count(*) from sync_events where type = 'account.deleted'"
         assert mirror.value(told) == 1

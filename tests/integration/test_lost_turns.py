@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailsync.engine.bodies import fetch_body
+from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.catch_up import catch_up
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseSlow, LockLost, PoisonousServer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailsync.engine import administration
+from mailsync.accounts import manage
 from mailsync.engine.retention import Retention
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
@@ -39,7 +39,7 @@ def test_a_removal_does_not_wait_for_the_end_of_an_hourly_round(engine: Engine) 
     conn.execute("update upkeep set next_at = now() - interval '1 second'")
     work = Retention()
     assert work.step(engine)
-    administration.request_removal(conn, removed)
+    manage.request_removal(conn, removed)
     work.look_soon()
     while value(conn, "select count(*) from accounts where id = %s", removed):
         assert work.step(engine)
@@ -54,5 +54,5 @@ def test_a_removal_does_not_wait_for_the_end_of_an_hourly_round(engine: Engine) 
 def test_a_removal_wakes_the_worker(engine: Engine) -> None:
     account = mailbox(engine, "a@example.test")
     waking.listen(engine.conn)
-    administration.request_removal(engine.conn, account)
+    manage.request_removal(engine.conn, account)
     assert waking.wait_for_wake(engine.conn, 5)

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
+from mailsync.accounts.change import set_password
 from mailsync.engine.catch_up import catch_up
-from mailsync.engine.changing import set_password
 from mailsync.engine.cycle import fill_work
 from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens, RowsRefused, Transient, TurnOver

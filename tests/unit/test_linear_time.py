@@ -41,7 +41,7 @@ TRUSTED = {
 }
 # patterns that only get short texts
 BOUNDED = {
-    "enrolment._STEERING": "a name of 200 characters",
+    "add._STEERING": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
     "text._NOT_NAME": "64 characters of a charset",
 }

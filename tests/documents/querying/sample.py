@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from mailsync.engine.bodies import fetch_body
+from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db

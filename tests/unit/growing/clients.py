@@ -10,10 +10,10 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from mailsync.accounts import add
 from mailsync.cli.texts import printable, wrap
 from mailsync.config import Settings
 from mailsync.core.providers import normalise_email, provider_at, provider_for
-from mailsync.engine import enrolment
 from mailsync.errors import MailsyncError
 from mailsync.imap.network.resolve import check_endpoint
 from mailsync.logs import JsonLines, TextLines
@@ -102,7 +102,7 @@ def _endpoint(text: str) -> None:
 
 
 def _given(text: str) -> None:
-    checks = (enrolment.check_name, enrolment.check_username, enrolment.check_password)
+    checks = (add.check_name, add.check_username, add.check_password)
     for check in checks:
         with suppress(MailsyncError):
             check(text)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from mailsync.engine import downloading
-from mailsync.engine.downloading import Download
+from mailsync.bodies import download
+from mailsync.bodies.download import Download
 from mailsync.engine.runner import Engine
 from mailsync.errors import Gone, NotFound, Paused, ProtocolError
 from mailsync.mail import mime
@@ -68,7 +68,7 @@ def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
     """The message's body: the stored one, also of a tombstone, else from the server, and stored.
 
     Of several who ask for the same at once one fetches, the others find what it stored. Raises NotFound, and
-    what :func:`mailsync.engine.downloading.run` does.
+    what :func:`mailsync.bodies.download.run` does.
     """
     conn, settings = engine.conn, engine.settings
     if body := bodies.load(conn, account_id, message_id):
@@ -82,10 +82,10 @@ def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
             return body
         # it may have been deleted, or paused, while we waited
         located = _locate(engine, account_id, message_id)
-        download = Download(located, "", spool.write, most=settings.body_max_bytes, size=located.size_bytes)
-        downloading.run(engine, download)
+        wanted = Download(located, "", spool.write, most=settings.body_max_bytes, size=located.size_bytes)
+        download.run(engine, wanted)
         spool.seek(0)
-        parsed = mime.parse(spool, truncated=download.is_cut)
+        parsed = mime.parse(spool, truncated=wanted.is_cut)
         with db.transaction(conn):
             bodies.save(
                 conn,
@@ -94,13 +94,13 @@ def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
                 text=parsed.text,
                 html=parsed.html,
                 attachments=parsed.attachments,
-                raw_bytes=download.offset,
-                truncated=download.is_cut,
+                raw_bytes=wanted.offset,
+                truncated=wanted.is_cut,
                 warnings=parsed.warnings,
             )
             # the lock was let go before, and whoever changes the account drops only bodies that are stored
-            if download.mailbox != bodies.hold_mailbox(conn, account_id):
-                raise downloading.another_mailbox(message_id)
+            if wanted.mailbox != bodies.hold_mailbox(conn, account_id):
+                raise download.another_mailbox(message_id)
     body = bodies.load(conn, account_id, message_id)
     if body is None:
         raise NotFound(f"message {message_id} was removed meanwhile")
@@ -139,9 +139,9 @@ def _spool(
 ) -> Spooled:
     spooled = Spooled(attachment)
     try:
-        download = Download(located, section, spooled.write, most=_MOST, size=size, encoding=encoding)
-        downloading.run(engine, download)
-        if download.is_cut:
+        wanted = Download(located, section, spooled.write, most=_MOST, size=size, encoding=encoding)
+        download.run(engine, wanted)
+        if wanted.is_cut:
             raise ProtocolError(f"FETCH: the server sends more than {_MOST} bytes")
     except BaseException:
         spooled.close()
@@ -158,7 +158,7 @@ def _locate(engine: Engine, account_id: int, message_id: int) -> Located:
         raise Gone(f"message {message_id} is no longer on the server")
     if located.paused:
         raise Paused(f"account {located.email} is paused")
-    if refusal := downloading.held_back(
+    if refusal := download.held_back(
         located.sync_state, located.sync_state_reason, located.sync_state_message, located.backoff
     ):
         raise refusal

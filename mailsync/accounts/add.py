@@ -1,7 +1,7 @@
 """Accounts are added here, for the command line and the API alike (SPEC §5).
 
 Everything is checked before anything is stored: a failed connection test leaves no trace. What a person may
-give is checked by functions of their own, which :mod:`mailsync.engine.changing` uses too.
+give is checked by functions of their own, which :mod:`mailsync.accounts.change` uses too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from mailsync.accounts.try_login import Tested, try_connection
 from mailsync.config import Settings
 from mailsync.core.providers import Provider, normalise_email, provider_at, provider_for
-from mailsync.engine.connection_test import Tested, try_connection
 from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.network.resolve import resolve
@@ -232,7 +232,7 @@ def try_login(
 ) -> Tested:
     """Log in with what a person has given, and list folders.
 
-    Raises what :func:`mailsync.engine.connection_test.try_connection` does, PasswordRejected where the server
+    Raises what :func:`mailsync.accounts.try_login.try_connection` does, PasswordRejected where the server
     takes no such login, and Busy for want of commands.
     """
     try:

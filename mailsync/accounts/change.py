@@ -13,9 +13,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from mailsync.config import Settings
-from mailsync.engine.connection_test import Tested
-from mailsync.engine.enrolment import (
+from mailsync.accounts.add import (
     check_metadata,
     check_name,
     check_password,
@@ -25,6 +23,8 @@ from mailsync.engine.enrolment import (
     refuse_private,
     try_login,
 )
+from mailsync.accounts.try_login import Tested
+from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import Throttle, burst, check_endpoint
 from mailsync.imap.token_bucket import refill
