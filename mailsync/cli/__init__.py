@@ -16,8 +16,9 @@ from typing import TextIO
 
 import click
 
-from mailsync import __version__, core_dumps
+from mailsync import __version__
 from mailsync.errors import MailsyncError
+from mailsync.ops import core_dumps
 
 INTERRUPTED = 130
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from mailsync import logs, preflight
+from mailsync import logs
 from mailsync.cli import ground
 from mailsync.cli.embedded import Embedded, embedded_postgres
 from mailsync.cli.ground import DEV_DIRECTORY, say
@@ -21,6 +21,7 @@ from mailsync.cli.services import address, refuse_taken_port
 from mailsync.cli.supervising import supervise
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable, SchemaDegraded
+from mailsync.ops import preflight
 from mailsync.store import db, migrations
 
 SERVICES = ("api", "worker")

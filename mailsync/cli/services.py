@@ -10,11 +10,12 @@ from contextlib import closing
 
 import click
 
-from mailsync import logs, preflight, systemd
+from mailsync import logs
 from mailsync.cli.ground import environment, required
 from mailsync.cli.supervising import end_with_parent
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable, MailsyncError
+from mailsync.ops import preflight, systemd
 from mailsync.redaction import redact
 from mailsync.store import db
 from mailsync.store.db import Connection
@@ -37,8 +38,8 @@ def worker(once: bool) -> None:
       mailsync worker --once      # from cron
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
-    from mailsync.scraping import listening
-    from mailsync.worker import Worker
+    from mailsync.ops.metrics_server import listening
+    from mailsync.worker.poll_loop import Worker
 
     def starting(conn: Connection) -> None:
         check(conn, settings, "worker")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from mailsync.engine.turn import StopSignal
-from mailsync.watchdog import ENDED_BY
+from mailsync.worker.watchdog import ENDED_BY
 
 GRACE = 9.0
 """Seconds from the request to end until what still runs is killed."""

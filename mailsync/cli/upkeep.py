@@ -7,7 +7,6 @@ import secrets
 
 import click
 
-from mailsync import preflight as checks
 from mailsync.cli.ground import (
     database,
     emit,
@@ -20,6 +19,7 @@ from mailsync.cli.ground import (
     settings_for,
 )
 from mailsync.cli.texts import many
+from mailsync.ops import preflight as checks
 from mailsync.store import key_rotation, migrations, schema_diff
 
 

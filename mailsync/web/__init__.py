@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
-from mailsync import core_dumps, logs
+from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
+from mailsync.ops import core_dumps
 from mailsync.web import accounts, bodies, folders, guard, health, history, messages, meta, problems
 from mailsync.web.fields import Id
 from mailsync.web.readiness import Readiness

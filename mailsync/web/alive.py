@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-from mailsync import systemd
+from mailsync.ops import systemd
 
 _QUESTION = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _STARTING = 0.1

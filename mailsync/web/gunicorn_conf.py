@@ -18,9 +18,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from mailsync import core_dumps, logs
+from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
+from mailsync.ops import core_dumps
 from mailsync.web import memory
 from mailsync.web.alive import Watch
 from mailsync.web.connections import check_hooks

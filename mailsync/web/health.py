@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mailsync import __version__
 from mailsync.core.advice import action_for
-from mailsync.metrics import STATES
+from mailsync.ops.metrics import STATES
 from mailsync.store import account_views, metrics, turns
 from mailsync.store.db import Connection
 from mailsync.web.account_models import Masked

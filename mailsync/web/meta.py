@@ -6,7 +6,7 @@ import json
 
 from flask import Blueprint, Response, current_app
 
-from mailsync import metrics
+from mailsync.ops import metrics
 from mailsync.web import openapi
 from mailsync.web.endpoint import endpoint
 from mailsync.web.services import services

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from mailsync import outage
 from mailsync.cli import services
 from mailsync.config import Settings
 from mailsync.errors import ConfigError
 from mailsync.store import db
 from mailsync.web import create_app, readiness
-from mailsync.worker import Worker
+from mailsync.worker import outage
+from mailsync.worker.poll_loop import Worker
 from tests.integration.pooler import TransactionPooler
 from tests.integration.stored import settings_for
 from tests.servers.programs import API_TOKEN

@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Any
 
-from mailsync import core_dumps
+from mailsync.ops import core_dumps
 
 # a program, and what reads the environment when it is imported: gunicorn, with those that import it
 _LEFT_OUT = (

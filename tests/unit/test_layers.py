@@ -72,21 +72,7 @@ MODULES = {
 }
 
 
-MOVING = {
-    "metrics": "ops",
-    "worker": "worker",
-    "outage": "worker",
-    "stopping": "worker",
-    "watchdog": "worker",
-    "preflight": "ops",
-    "scraping": "ops",
-    "systemd": "",
-    "core_dumps": "",
-    "demo_mail": "demo",
-    "demo_odd": "demo",
-    "demo_texts": "demo",
-    "demo_bulk": "demo",
-}
+MOVING = {"demo_mail": "demo", "demo_odd": "demo", "demo_texts": "demo", "demo_bulk": "demo"}
 
 
 def folder_of(module: str) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mailsync import errors, metrics
+from mailsync import errors
 from mailsync.cli import SECTIONS
 from mailsync.config import Settings
 from mailsync.core.folder_roles import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
 from mailsync.engine import verify
+from mailsync.ops import metrics
 from mailsync.store.migrations import migrations
 from mailsync.store.statements import statements
 
@@ -197,7 +198,7 @@ def test_every_command_is_described() -> None:
 
 
 def test_every_metric_is_named_here_and_where_it_is_explained() -> None:
-    code = (ROOT / "mailsync" / "metrics.py").read_text("utf-8")
+    code = (ROOT / "mailsync" / "ops" / "metrics.py").read_text("utf-8")
     names = {*metrics.COUNTERS, *metrics.HISTOGRAMS, *re.findall(r'"(mailsync_[a-z_]+)"', code)}
     assert names == {name.partition("{")[0] for name in rows(SECTION["16"])}
     explained = (ROOT / "docs" / "metrics.rst").read_text("utf-8")

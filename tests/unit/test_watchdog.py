@@ -12,7 +12,7 @@ from tests.servers.run_directory import PATIENCE
 
 WATCHED = """
 import re, signal, sys, threading, time
-from mailsync.watchdog import Watchdog
+from mailsync.worker.watchdog import Watchdog
 
 def hang(secret):
     {hang}

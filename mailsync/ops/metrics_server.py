@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any
 
-from mailsync import metrics
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, MailsyncError
+from mailsync.ops import metrics
 from mailsync.redaction import redact
 from mailsync.store import db
 from mailsync.store import metrics as figures

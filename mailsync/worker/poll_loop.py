@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from mailsync import __version__, systemd
+from mailsync import __version__
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
 from mailsync.engine.cycle import fill_work, hot_work
@@ -34,11 +34,12 @@ from mailsync.errors import (
     SchemaError,
     TurnOver,
 )
-from mailsync.outage import Outage
+from mailsync.ops import systemd
 from mailsync.redaction import redact
-from mailsync.stopping import Stopping
 from mailsync.store import db, turns, waking
-from mailsync.watchdog import Watchdog
+from mailsync.worker.outage import Outage
+from mailsync.worker.stopping import Stopping
+from mailsync.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import time
 
-from mailsync import systemd
 from mailsync.errors import MailsyncError
+from mailsync.ops import systemd
 from mailsync.redaction import redact
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from mailsync import systemd
 from mailsync.engine.turn import StopSignal
+from mailsync.ops import systemd
 from mailsync.store.cancelling import Canceller
 
 log = logging.getLogger(__name__)
