@@ -72,7 +72,7 @@ def api() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     check_at_start(settings)
     refuse_taken_port(settings)
-    from mailsync.web.serving import serve
+    from mailsync.web.server.run import serve
 
     serve(lambda where: _print("api", f"✓ Ready -> {url_of(where)}"))
 

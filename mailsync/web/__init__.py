@@ -1,4 +1,9 @@
-"""The HTTP API: an application factory and one blueprint for each part."""
+"""The HTTP API: :func:`create_app` builds it from one blueprint for each part.
+
+It may import everything but the worker, the demo and the command line. A request passes ``server/``
+(gunicorn), ``http/auth``, ``http/endpoint`` and one of the ``views/``; ``schemas/`` has what may be sent
+and what comes back.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,11 @@ from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.ops import core_dumps
-from mailsync.web import accounts, bodies, folders, guard, health, history, messages, meta, problems
-from mailsync.web.fields import Id
+from mailsync.web.http import auth, problems
 from mailsync.web.readiness import Readiness
-from mailsync.web.services import Services
+from mailsync.web.resources import Services
+from mailsync.web.schemas.base import Id
+from mailsync.web.views import accounts, bodies, folders, health, messages, meta, runs_and_events
 
 MAX_BODY = 1 << 20
 
@@ -39,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["mailsync"] = services = Services(settings)
     app.extensions["mailsync.readiness"] = Readiness(settings, services.pool)
     problems.install(app)
-    guard.install(app, settings.api_tokens())
-    for part in (health, meta, accounts, folders, messages, bodies, history):
+    auth.install(app, settings.api_tokens())
+    for part in (health, meta, accounts, folders, messages, bodies, runs_and_events):
         app.register_blueprint(part.routes)
     return app

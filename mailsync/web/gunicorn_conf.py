@@ -22,10 +22,10 @@ from mailsync import logs
 from mailsync.config import Settings, read_environment
 from mailsync.errors import ConfigError
 from mailsync.ops import core_dumps
-from mailsync.web import memory
-from mailsync.web.alive import Watch
-from mailsync.web.connections import check_hooks
-from mailsync.web.threads import Worker
+from mailsync.web.server import malloc
+from mailsync.web.server.connections import check_hooks
+from mailsync.web.server.gunicorn_worker import Worker
+from mailsync.web.server.systemd_watchdog import Watch
 
 # here, so that the workers are forked with it; before anything secret is read
 core_dumps.forbid()
@@ -41,7 +41,7 @@ except ConfigError as error:
 bind = (
     f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 )
-worker_class = "mailsync.web.threads.Worker"
+worker_class = "mailsync.web.server.gunicorn_worker.Worker"
 # more than services.MAX_ENGINES and MAX_DOWNLOADS together, so that health checks are answered while all of
 # those wait for mail servers and for slow readers
 threads = 24
@@ -52,8 +52,9 @@ timeout = 60
 graceful_timeout = 8
 # longer than proxies keep idle connections, so that they never send into one that is being closed
 keepalive = 75
-# Each connection is a file descriptor, and others are for the database, mail servers and files. Before there
-# are so many connections, mailsync.web.connections closes those that have waited longest for their client.
+# Each connection is a file descriptor, and others are for the database, mail servers and files. Before
+# there are so many connections, mailsync.web.server.connections closes those that have waited longest for
+# their client.
 _files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 worker_connections = 1000 if _files == resource.RLIM_INFINITY else max(100, min(1000, _files - 200))
 limit_request_line = 8190
@@ -66,7 +67,7 @@ header_map = "drop"
 # The parser that we test. By default gunicorn takes another one wherever that is installed.
 http_parser = "python"
 proc_name = "mailsync-api"
-# Everything is logged through mailsync.logs, the line for each request by mailsync.web.guard.
+# Everything is logged through mailsync.logs, the line for each request by mailsync.web.http.auth.
 errorlog = None
 accesslog = None
 control_socket_disable = True
@@ -110,7 +111,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """In each new worker, with its application: run the checks once, so that the log tells what is wrong."""
-    memory.give_back_large_blocks()
+    malloc.give_back_large_blocks()
     # the master ends a process that hangs by SIGABRT; faulthandler then shows where it hung
     faulthandler.enable()
     # Ctrl-C reaches the workers as well; what they do then, the master says

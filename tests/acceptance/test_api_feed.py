@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from mailsync.store import db
-from mailsync.web.cursors import Cursors
+from mailsync.web.http.cursors import Cursors
 from tests.acceptance.api import Api, assert_problem
 from tests.acceptance.filled import add_account
 from tests.integration.stored import settings_for

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mailsync.web.cursors import Cursors
+from mailsync.web.http.cursors import Cursors
 from tests.acceptance.api import Api, assert_problem
 from tests.acceptance.filled import add_account, add_folder, add_messages, all_rows
 from tests.acceptance.mirrors import add_account as add_synced_account

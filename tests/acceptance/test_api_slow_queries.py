@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from mailsync.store import db
-from mailsync.web import services
+from mailsync.web import resources
 from tests.acceptance.api import StartApi, assert_problem
 from tests.integration.stored import KEY, message, new_account, new_folder, settings_for, store
 from tests.servers.patience import Stopwatch
@@ -71,5 +71,5 @@ def test_slow_searches_leave_connections_to_all_others(start_api: StartApi, slow
             wait(searches, timeout=0.5)
     statuses = sorted(search.result().status for search in searches)
     assert set(statuses) == {503, 504}
-    assert statuses.count(504) >= services.MAX_SEARCHES
+    assert statuses.count(504) >= resources.MAX_SEARCHES
     assert {s.result().json()["code"] for s in searches if s.result().status == 503} == {"busy"}

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from mailsync.cli.supervising import GRACE
-from mailsync.web.services import MAX_DOWNLOADS, MAX_ENGINES
+from mailsync.web.resources import MAX_DOWNLOADS, MAX_ENGINES
 from tests.acceptance.api import AUTHORIZED, Answer, Api, StartApi
 from tests.acceptance.asking import Letterbox, Serve, letterbox, serve
 from tests.acceptance.test_api_downloads import SlowClient

@@ -72,7 +72,7 @@ def test_every_request_is_one_json_line_with_its_id_and_without_the_token(api: A
     api.process.wait_for("find-me")
     (line,) = [record for record in api.process.records() if record.get("request_id") == "find-me"]
     assert (line["message"], line["action"], line["level"]) == ("GET /v1/nothing 404", "http", "INFO")
-    assert (line["remote"], line["logger"]) == ("127.0.0.1", "mailsync.web.guard")
+    assert (line["remote"], line["logger"]) == ("127.0.0.1", "mailsync.web.http.auth")
     assert line["duration_ms"] >= 0
     assert API_TOKEN not in api.process.output
     assert all(line.startswith("{") for line in api.process.lines), api.process.output

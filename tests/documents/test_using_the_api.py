@@ -21,8 +21,10 @@ from mailsync.accounts.add import LONGEST_NAME, MAX_METADATA
 from mailsync.accounts.manage import LONGEST_REASON
 from mailsync.store import db
 from mailsync.store.locks import account_lock
-from mailsync.web import MAX_BODY, connections, create_app, downloads, problems, services, threads
-from mailsync.web.fields import MAX_LIMIT
+from mailsync.web import MAX_BODY, create_app, resources
+from mailsync.web.http import downloads, problems
+from mailsync.web.schemas.base import MAX_LIMIT
+from mailsync.web.server import connections, gunicorn_worker
 from tests.documents import console, recipes
 from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
 from tests.integration.stored import settings_for
@@ -229,7 +231,8 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
     ours = ours - {(504, "database_slow")} | {(504, "query_timeout")}
     of_http = {*problems._CODES.items(), (503, "not_ready")}
     of_gunicorn = {
-        (status, code) for status, code, _ in (*threads._STATUS.values(), threads._BAD, threads._BUG)
+        (status, code)
+        for status, code, _ in (*gunicorn_worker._STATUS.values(), gunicorn_worker._BAD, gunicorn_worker._BUG)
     }
     known = {each for each in ours if each[0] != 500} | of_http | of_gunicorn
     assert table == known
@@ -243,12 +246,12 @@ def test_the_limits_are_those_of_the_code() -> None:
         f" {MAX_BODY >> 20} MiB, {gunicorn_limit('line') >> 10} KiB, {gunicorn_limit('fields')} of ",
         f" {gunicorn_limit('field_size') >> 10} KiB each and {connections.MAX_HEAD >> 10} KiB together\n",
         f" {MAX_LIMIT}; 50 if you say nothing\n",
-        f" {services.STATEMENT_TIMEOUT:g} s\n",
+        f" {resources.STATEMENT_TIMEOUT:g} s\n",
         f"``BODY_LOCK_WAIT`` ({default.body_lock_wait:g} s)\n",
         f"``IMAP_MAX_COMMANDS_PER_MINUTE`` ({default.imap_max_commands_per_minute})",
-        f" {services.MAX_SEARCHES} in each process; the next waits for {services.PATIENCE:g} s",
-        f" {services.MAX_ENGINES} in each process",
-        f" {services.MAX_DOWNLOADS} in each process",
+        f" {resources.MAX_SEARCHES} in each process; the next waits for {resources.PATIENCE:g} s",
+        f" {resources.MAX_ENGINES} in each process",
+        f" {resources.MAX_DOWNLOADS} in each process",
         f"``BODY_MAX_BYTES`` ({default.body_max_bytes >> 20} MiB)",
         f" not whole after {connections.HEAD:g} s, or the document after\n",
         f" {connections.BODY:g} s; cut off ",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailsync.engine.cycle import hot_work
 from mailsync.engine.runner import take_turn
 from mailsync.engine.turn import Turn
-from mailsync.web.services import Services
+from mailsync.web.resources import Services
 from tests.integration.turns import Mirror
 from tests.servers.scripted import ScriptedServer
 

@@ -21,10 +21,10 @@ from mailsync.ops import core_dumps
 # a program, and what reads the environment when it is imported: gunicorn, with those that import it
 _LEFT_OUT = (
     "mailsync.__main__",
-    "mailsync.web.connections",
+    "mailsync.web.server.connections",
     "mailsync.web.gunicorn_conf",
-    "mailsync.web.serving",
-    "mailsync.web.threads",
+    "mailsync.web.server.run",
+    "mailsync.web.server.gunicorn_worker",
 )
 
 VISIBLE = "MAILSYNC_TEST_VISIBLE"

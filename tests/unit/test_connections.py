@@ -6,8 +6,8 @@ import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
 from mailsync.errors import ConfigError
-from mailsync.web.connections import check_hooks
-from mailsync.web.threads import Worker
+from mailsync.web.server.connections import check_hooks
+from mailsync.web.server.gunicorn_worker import Worker
 
 
 class Base:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsync.web.cursors import Cursors
-from mailsync.web.problems import BadRequest
+from mailsync.web.http.cursors import Cursors
+from mailsync.web.http.problems import BadRequest
 
 NUMBERS = st.integers(-(1 << 63), (1 << 64) - 1), st.integers(0, (1 << 63) - 1)
 

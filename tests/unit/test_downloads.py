@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 from werkzeug.http import parse_options_header
 
-from mailsync.web.downloads import ANY, disposition, ending_of, headers_for, safe_name, safe_type
+from mailsync.web.http.downloads import ANY, disposition, ending_of, headers_for, safe_name, safe_type
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ TRUSTED = {
     "embedded": "a path of our own",
     "embedded_server": "the words of our own Postgres",
     "openapi": "our own routes",
-    "openapi_answers": "our own routes",
+    "openapi_responses": "our own routes",
     "database_url": "the settings",
     "statements": "our own statements",
     "readiness": "the words of Postgres",

@@ -10,7 +10,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mailsync.config import Settings
-from mailsync.web import create_app, openapi
+from mailsync.web import create_app
+from mailsync.web.http import openapi
 
 # JSON Schema's, so that none is there which validators do not know and therefore skip
 _SAYS_WHAT = {"type", "$ref", "anyOf", "allOf", "const", "enum"}

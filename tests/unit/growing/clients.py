@@ -19,9 +19,11 @@ from mailsync.imap.network.resolve import check_endpoint
 from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret, redact, redact_beginning
-from mailsync.web import bodies, connections, create_app
-from mailsync.web.cursors import Cursors
-from mailsync.web.fields import _read_flag, _read_when, _read_whole, _text, read_moment
+from mailsync.web import create_app
+from mailsync.web.http.cursors import Cursors
+from mailsync.web.schemas.base import _read_flag, _read_when, _read_whole, _text, read_moment
+from mailsync.web.server import connections
+from mailsync.web.views import bodies
 from tests.unit.growing.entries import Reads, as_distinct, as_text, as_utf8, reads
 
 TOKEN = "a-token-for-a-unit-test"

@@ -19,7 +19,7 @@ from mailsync.mail.text import (
     decode_words,
     one_line,
 )
-from mailsync.web.downloads import disposition, ending_of, safe_name
+from mailsync.web.http.downloads import disposition, ending_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
 

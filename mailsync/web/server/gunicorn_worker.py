@@ -13,8 +13,8 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync.redaction import redact_beginning
 from mailsync.store.cancelling import Canceller
-from mailsync.web.connections import HEAD, PatientWorker
-from mailsync.web.problems import MEDIA, Problem
+from mailsync.web.http.problems import MEDIA, Problem
+from mailsync.web.server.connections import HEAD, PatientWorker
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from mailsync.store import pages
 from mailsync.store.db import Connection
-from mailsync.web.cursors import Cursors
-from mailsync.web.endpoint import endpoint
-from mailsync.web.fields import Answer, Cursor, Feed, Page, Paged, Timestamp
-from mailsync.web.problems import BadRequest, FieldError
-from mailsync.web.services import services
+from mailsync.web.http.cursors import Cursors
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.http.problems import BadRequest, FieldError
+from mailsync.web.resources import services
+from mailsync.web.schemas.base import Answer, Cursor, Feed, Page, Paged, Timestamp
 
 routes = Blueprint("history", __name__, url_prefix="/v1")
 

@@ -18,7 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mailsync import errors
 from mailsync.redaction import mask_credentials
-from mailsync.web.fields import MAX_ID, Answer
+from mailsync.web.schemas.base import MAX_ID, Answer
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """The API's own description, OpenAPI 3.1, from the contracts of its endpoints and the models that validate.
 
 pydantic describes the models; here they are put together with paths, parameters and, by
-:mod:`mailsync.web.openapi_answers`, what is answered. There is no ``default`` answer on purpose: a status
-that an operation does not name is a mistake, and the tests find it.
+:mod:`mailsync.web.http.openapi_responses`, what is answered. There is no ``default`` answer on purpose: a
+status that an operation does not name is a mistake, and the tests find it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from werkzeug.routing import Rule
 
 from mailsync import __version__
-from mailsync.web.endpoint import Contract, Nothing, contract_of
-from mailsync.web.fields import MAX_ID
-from mailsync.web.openapi_answers import ANSWERS, HEADERS, links_to, responses
-from mailsync.web.problems import Problem
+from mailsync.web.http.endpoint import Contract, Nothing, contract_of
+from mailsync.web.http.openapi_responses import ANSWERS, HEADERS, links_to, responses
+from mailsync.web.http.problems import Problem
+from mailsync.web.schemas.base import MAX_ID
 
 REF = "#/components/schemas/{model}"
 ABOUT = """\

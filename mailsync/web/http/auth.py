@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from flask import Flask, Response, abort, current_app, g, request
 
 from mailsync.redaction import redact_beginning
-from mailsync.web.problems import problem
+from mailsync.web.http.problems import problem
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from mailsync.errors import NotFound
 from mailsync.store import bodies, pages
-from mailsync.web.bodies import BodyAttachment
-from mailsync.web.cursors import Cursors
-from mailsync.web.endpoint import endpoint
-from mailsync.web.fields import Answer, Flag, Page, Paged, Text, Timestamp, When
-from mailsync.web.services import services
+from mailsync.web.http.cursors import Cursors
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.resources import services
+from mailsync.web.schemas.base import Answer, Flag, Page, Paged, Text, Timestamp, When
+from mailsync.web.views.bodies import BodyAttachment
 
 routes = Blueprint("messages", __name__, url_prefix="/v1")
 

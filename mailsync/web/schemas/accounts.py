@@ -15,7 +15,7 @@ from mailsync.accounts.manage import LONGEST_REASON
 from mailsync.core.providers import normalise_email
 from mailsync.errors import InvalidInput
 from mailsync.redaction import mask_credentials
-from mailsync.web.fields import Answer, Body, Moment, Paged, Text, Timestamp
+from mailsync.web.schemas.base import Answer, Body, Moment, Paged, Text, Timestamp
 
 State = Literal["initial_sync", "healthy", "degraded", "broken", "paused"]
 Security = Literal["tls", "starttls", "plaintext"]

@@ -19,10 +19,10 @@ from mailsync.errors import NotFound
 from mailsync.model import Attachment
 from mailsync.store import bodies
 from mailsync.store.db import Connection
-from mailsync.web import downloads
-from mailsync.web.endpoint import endpoint
-from mailsync.web.fields import Answer, Timestamp
-from mailsync.web.services import services
+from mailsync.web.http import downloads
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.resources import services
+from mailsync.web.schemas.base import Answer, Timestamp
 
 routes = Blueprint("bodies", __name__, url_prefix="/v1/messages/<id:message_id>")
 

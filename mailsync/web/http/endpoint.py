@@ -6,8 +6,9 @@
     @endpoint(Account, problems=(404,))
     def show_account(account_id: int) -> Account:
 
-pydantic validates the requests and describes the models (:mod:`mailsync.web.openapi`). Nothing is coerced on
-the way: ``"993"`` is no number, a parameter that stands twice is refused, and so is what is not known.
+pydantic validates the requests and describes the models (:mod:`mailsync.web.http.openapi`). Nothing is
+coerced on the way: ``"993"`` is no number, a parameter that stands twice is refused, and so is what is not
+known.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
-from mailsync.web.fields import Answer, Body, Feed, Page, Query
-from mailsync.web.problems import BadRequest, FieldError
+from mailsync.web.http.problems import BadRequest, FieldError
+from mailsync.web.schemas.base import Answer, Body, Feed, Page, Query
 
 Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., Any]

@@ -14,7 +14,10 @@ from mailsync.core.providers import normalise_email
 from mailsync.errors import InvalidInput
 from mailsync.store import account_views, db
 from mailsync.store.db import Connection
-from mailsync.web.account_models import (
+from mailsync.web.http.cursors import Cursors
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.resources import services
+from mailsync.web.schemas.accounts import (
     Account,
     AccountChanges,
     AccountQuery,
@@ -24,10 +27,7 @@ from mailsync.web.account_models import (
     Removal,
     Reset,
 )
-from mailsync.web.cursors import Cursors
-from mailsync.web.endpoint import endpoint
-from mailsync.web.fields import Page
-from mailsync.web.services import services
+from mailsync.web.schemas.base import Page
 
 routes = Blueprint("accounts", __name__, url_prefix="/v1/accounts")
 

@@ -14,10 +14,10 @@ from mailsync.model import FolderState
 from mailsync.redaction import mask_credentials
 from mailsync.store import folders, pages
 from mailsync.store.db import Connection
-from mailsync.web.cursors import Cursors
-from mailsync.web.endpoint import endpoint
-from mailsync.web.fields import Answer, Body, Page, Paged, Timestamp
-from mailsync.web.services import services
+from mailsync.web.http.cursors import Cursors
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.resources import services
+from mailsync.web.schemas.base import Answer, Body, Page, Paged, Timestamp
 
 routes = Blueprint("folders", __name__, url_prefix="/v1/accounts/<id:account_id>/folders")
 

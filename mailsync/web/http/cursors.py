@@ -17,7 +17,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 
-from mailsync.web.problems import BadRequest, FieldError
+from mailsync.web.http.problems import BadRequest, FieldError
 
 VERSION = 1
 

@@ -15,12 +15,12 @@ from mailsync.core.advice import action_for
 from mailsync.ops.metrics import STATES
 from mailsync.store import account_views, metrics, turns
 from mailsync.store.db import Connection
-from mailsync.web.account_models import Masked
-from mailsync.web.endpoint import endpoint
-from mailsync.web.fields import Answer, Timestamp
-from mailsync.web.problems import problem
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.http.problems import problem
 from mailsync.web.readiness import Readiness, in_public
-from mailsync.web.services import services
+from mailsync.web.resources import services
+from mailsync.web.schemas.accounts import Masked
+from mailsync.web.schemas.base import Answer, Timestamp
 
 MAX_NAMED = 20
 """How many accounts the summary names."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from werkzeug.http import HTTP_STATUS_CODES
 
-from mailsync.web.endpoint import Contract
-from mailsync.web.fields import Feed, Page
-from mailsync.web.problems import MEDIA
+from mailsync.web.http.endpoint import Contract
+from mailsync.web.http.problems import MEDIA
+from mailsync.web.schemas.base import Feed, Page
 
 _EVERYWHERE = (400, 401, 422, 500, 503, 504)
 _PROBLEMS = {

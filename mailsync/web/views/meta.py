@@ -7,9 +7,9 @@ import json
 from flask import Blueprint, Response, current_app
 
 from mailsync.ops import metrics
-from mailsync.web import openapi
-from mailsync.web.endpoint import endpoint
-from mailsync.web.services import services
+from mailsync.web.http import openapi
+from mailsync.web.http.endpoint import endpoint
+from mailsync.web.resources import services
 
 routes = Blueprint("meta", __name__)
 

@@ -1,0 +1,1 @@
+"""How gunicorn runs the API: its worker class, connections, memory and watchdog."""
