@@ -1,6 +1,6 @@
 """The command line: one click command for every operation (SPEC §20).
 
-Commands live in modules of this package and are imported when they are called, so ``mailsync --help`` is
+Commands live in modules of ``commands/`` and are imported when they are called, so ``mailsync --help`` is
 quick. What goes wrong ends in one line on stderr and an exit code: 0 done, 1 failed, 2 usage or
 configuration, 3 busy, 4 authentication failed.
 """
@@ -27,25 +27,25 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Begin": {
         "demo": ("demo", "See a sample mailbox become rows, in a few seconds."),
-        "dev": ("running", "Run API and worker in this terminal, with a Postgres of their own."),
-        "generate-key": ("upkeep", "Print a new IMAP_ENCRYPTION_KEY."),
-        "rotate-key": ("upkeep", "Seal all stored passwords under a new key."),
-        "migrate": ("upkeep", "Bring the database's schema up to date."),
-        "preflight": ("upkeep", "Check everything that the services need."),
+        "dev": ("dev", "Run API and worker in this terminal, with a Postgres of their own."),
+        "generate-key": ("maintenance", "Print a new IMAP_ENCRYPTION_KEY."),
+        "rotate-key": ("maintenance", "Seal all stored passwords under a new key."),
+        "migrate": ("maintenance", "Bring the database's schema up to date."),
+        "preflight": ("maintenance", "Check everything that the services need."),
     },
     "Services": {
-        "start": ("running", "Check as for production, then run API and worker."),
+        "start": ("dev", "Check as for production, then run API and worker."),
         "api": ("services", "Run the HTTP API."),
         "worker": ("services", "Run the worker that keeps the mirror true."),
     },
     "Accounts": {
-        "add-account": ("adding", "Add a mailbox, after a connection test."),
-        "list-accounts": ("showing", "List the accounts."),
-        "check-account": ("checking", "Show one account's state, folders, lock and last runs."),
+        "add-account": ("add_account", "Add a mailbox, after a connection test."),
+        "list-accounts": ("list_accounts", "List the accounts."),
+        "check-account": ("check_account", "Show one account's state, folders, lock and last runs."),
         "pause-account": ("accounts", "Stop syncing an account until it is resumed."),
         "resume-account": ("accounts", "Go on with a paused account."),
         "reset-account": ("accounts", "Clear an account's failures and timers."),
-        "set-password": ("adding", "Store a new password, after a connection test."),
+        "set-password": ("add_account", "Store a new password, after a connection test."),
         "remove-account": ("accounts", "Delete an account with all its rows."),
     },
     "Folders": {
@@ -54,12 +54,12 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "untrack-folder": ("folders", "Leave a folder out of the mirror."),
     },
     "Mail": {
-        "sync": ("syncing", "Sync one account now, to the end."),
-        "verify": ("verifying", "Compare an account's rows with the server, message by message."),
-        "status": ("overview", "Show states, lags, progress and errors of all accounts."),
+        "sync": ("sync", "Sync one account now, to the end."),
+        "verify": ("verify", "Compare an account's rows with the server, message by message."),
+        "status": ("status", "Show states, lags, progress and errors of all accounts."),
     },
 }
-"""Command → its module here and its help in one line, as ``mailsync --help`` shows them."""
+"""Command → its module in ``commands/`` and its help in one line, as ``mailsync --help`` shows them."""
 
 _COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
@@ -73,7 +73,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"mailsync.cli.{_COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"mailsync.cli.commands.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
@@ -155,7 +155,7 @@ def _unexpected(error: Exception) -> int:
 
 
 def _fail(text: str, code: int) -> int:
-    from mailsync.cli.texts import printable
+    from mailsync.cli.terminal import printable
     from mailsync.redaction import redact
 
     with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mailsync.cli.texts import fit, many, pad
+from mailsync.cli.terminal import fit, many, pad
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from mailsync.cli.embedded import undisturbed
+from mailsync.cli.embedded.postgres import undisturbed
 from mailsync.config import SECRETS
-from mailsync.demo_mail import SampleMessage, sample_mailbox
+from mailsync.demo.mailbox import SampleMessage, sample_mailbox
 from mailsync.errors import ConfigError, Transient
 
 HOST = "127.0.0.1"

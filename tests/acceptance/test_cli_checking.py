@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mailsync.cli.texts import width
+from mailsync.cli.terminal import width
 from tests.integration.turns import Mirror
 from tests.servers.mail import message
 from tests.servers.programs import Mailsync

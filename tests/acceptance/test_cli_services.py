@@ -16,8 +16,8 @@ import psutil
 import psycopg
 import pytest
 
-from mailsync.cli.embedded import runtime_directory
-from mailsync.cli.embedded_user import HOME
+from mailsync.cli.embedded.postgres import runtime_directory
+from mailsync.cli.embedded.user import HOME
 from tests.acceptance.test_cli_accounts import EMAIL, add
 from tests.servers import planted, run_directory
 from tests.servers.dovecot import Dovecot

@@ -21,8 +21,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from mailsync.cli.overview import look
-from mailsync.cli.texts import width
+from mailsync.cli.commands.status import look
+from mailsync.cli.terminal import width
 from mailsync.store import db
 from tests.integration.stored import settings_for
 from tests.servers import run_directory

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from mailsync.cli.texts import width
+from mailsync.cli.terminal import width
 from tests.servers import planted, run_directory
 from tests.servers.patience import Stopwatch
 from tests.servers.programs import API_TOKEN, Mailsync, Running

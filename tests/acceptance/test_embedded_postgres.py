@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mailsync.cli.embedded import embedded_postgres, runtime_directory
+from mailsync.cli.embedded.postgres import embedded_postgres, runtime_directory
 from mailsync.errors import ConfigError, DatabaseUnavailable
 
 

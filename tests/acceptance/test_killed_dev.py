@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from mailsync.cli.embedded import runtime_directory
+from mailsync.cli.embedded.postgres import runtime_directory
 from tests.acceptance.test_cli_services import is_gone, wait_for_both
 from tests.servers import planted, run_directory
 from tests.servers.programs import Mailsync, Running

@@ -19,8 +19,8 @@ import psutil
 import psycopg
 import pytest
 
-from mailsync.cli.embedded import _programs, runtime_directory
-from mailsync.cli.embedded_user import FORMER_NAME, HOME, NAME
+from mailsync.cli.embedded.postgres import _programs, runtime_directory
+from mailsync.cli.embedded.user import FORMER_NAME, HOME, NAME
 from tests.acceptance.test_cli_services import is_gone, wait_for_both
 from tests.servers import planted, run_directory
 from tests.servers.other_users import STRANGERS, as_user, copied_package, give, modes, open_to_others

@@ -19,7 +19,7 @@ import psutil
 import psycopg
 import pytest
 
-from mailsync.cli.supervising import GRACE
+from mailsync.cli.supervisor import GRACE
 from mailsync.web.resources import MAX_DOWNLOADS, MAX_ENGINES
 from tests.acceptance.api import AUTHORIZED, Answer, Api, StartApi
 from tests.acceptance.asking import Letterbox, Serve, letterbox, serve

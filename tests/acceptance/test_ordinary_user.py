@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from mailsync.cli.embedded import runtime_directory
+from mailsync.cli.embedded.postgres import runtime_directory
 from tests.acceptance.test_cli_services import is_gone
 from tests.acceptance.test_local_users import postmaster
 from tests.servers import run_directory

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mailsync.cli.embedded import embedded_postgres
+from mailsync.cli.embedded.postgres import embedded_postgres
 from tests.acceptance.api import Api, StartApi, assert_problem
 from tests.acceptance.mirrors import add_account, is_healthy, live_uids, value
 from tests.servers import mail, run_directory

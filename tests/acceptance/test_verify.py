@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mailsync.cli.verifying import describe
+from mailsync.cli.commands.verify import describe
 from mailsync.engine.verify import Difference, FolderReport, Report, verify
 from tests.acceptance.mirrors import add_account
 from tests.integration.turns import Mirror

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailsync.cli.verifying import describe
+from mailsync.cli.commands.verify import describe
 from mailsync.engine.verify import Report
 from tests.acceptance.test_verify import compare, mailbox
 from tests.integration.turns import Mirror

@@ -16,10 +16,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from mailsync.config import Settings
-from mailsync.demo_mail import varied_message
 from mailsync.model import Endpoint
 from mailsync.store import accounts, db, migrations
 from tests.servers import postgres, run_directory
+from tests.servers.bulk_messages import varied_message
 from tests.servers.dovecot import Dovecot, User
 
 KEY = "5b" * 32

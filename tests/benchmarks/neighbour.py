@@ -20,11 +20,11 @@ from pathlib import Path
 
 from mailsync.accounts import manage
 from mailsync.config import Settings
-from mailsync.demo_mail import varied_message
 from mailsync.store import accounts, db
 from tests.benchmarks.bench import Bench, TooSlow, environment, note, run_mailsync, table
 from tests.benchmarks.large import Sizes, change_flags, expunge
 from tests.servers import run_directory
+from tests.servers.bulk_messages import varied_message
 from tests.servers.dovecot import User
 from tests.servers.programs import Running
 

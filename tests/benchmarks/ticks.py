@@ -7,11 +7,11 @@ import shutil
 import statistics
 from contextlib import ExitStack
 
-from mailsync.demo_mail import varied_message
 from mailsync.store import accounts, db
 from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, table, timed
 from tests.benchmarks.turns import walker
+from tests.servers.bulk_messages import varied_message
 from tests.servers.dovecot import User
 
 ACCOUNTS, FOLDERS, TICKS = 200, 100, 5

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from mailsync.cli import services
+from mailsync.cli.commands import services
 from mailsync.config import Settings
 from mailsync.errors import ConfigError
 from mailsync.store import db

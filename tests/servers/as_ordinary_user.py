@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import mailsync.store.db  # noqa: F401
-from mailsync.cli.embedded import embedded_postgres
+from mailsync.cli.embedded.postgres import embedded_postgres
 from mailsync.errors import MailsyncError
 
 

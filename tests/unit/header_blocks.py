@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import re
 
-from mailsync.demo_mail import varied_message
 from mailsync.mail.headers import HEADER_FIELDS
+from tests.servers.bulk_messages import varied_message
 
 _ASKED = {name.lower().encode() for name in HEADER_FIELDS}
 _FIELD = re.compile(rb"[^\r\n]+\r\n(?:[ \t][^\r\n]*\r\n)*")

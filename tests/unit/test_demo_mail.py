@@ -7,8 +7,9 @@ from collections import Counter
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
-from mailsync.demo_mail import SampleMessage, sample_mailbox, varied_message
+from mailsync.demo.mailbox import SampleMessage, sample_mailbox
 from mailsync.mail.headers import parse_headers
+from tests.servers.bulk_messages import varied_message
 
 MAILBOX = list(sample_mailbox())
 

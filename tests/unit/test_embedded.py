@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mailsync.cli import embedded
-from mailsync.cli.embedded import runtime_directory
-from mailsync.cli.embedded_server import _failed
-from mailsync.cli.embedded_user import HOME
+from mailsync.cli.embedded import postgres
+from mailsync.cli.embedded.postgres import runtime_directory
+from mailsync.cli.embedded.server import _failed
+from mailsync.cli.embedded.user import HOME
 from mailsync.errors import ConfigError
 
 
@@ -42,9 +42,9 @@ def test_a_socket_of_root_is_in_no_directory_of_anybody_else(monkeypatch: pytest
 
 
 def test_a_missing_package_is_reported_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    monkeypatch.setattr(postgres, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'mailsync\[embedded\]'"):
-        embedded._programs()
+        postgres._programs()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 
-from mailsync.demo_mail import sample_mailbox
+from mailsync.demo.mailbox import sample_mailbox
 from mailsync.mail.headers import parse_headers
 from tests.unit.header_blocks import fields_of, varied_blocks
 

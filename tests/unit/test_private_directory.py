@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsync.cli.private_directory import private_directory
+from mailsync.cli.embedded.private_directory import private_directory
 from mailsync.errors import ConfigError
 
 

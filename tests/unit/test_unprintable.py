@@ -8,8 +8,8 @@ import unicodedata
 
 import pytest
 
-from mailsync.cli import ground
-from mailsync.cli.texts import printable
+from mailsync.cli import common
+from mailsync.cli.terminal import printable
 from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE, JOINERS, escaped
 
 # signs of Arabic, Syriac, Kaithi and Egyptian that have a shape, whatever their category
@@ -39,7 +39,7 @@ def test_each_is_written_as_an_escape_in_a_log(char: str) -> None:
 @pytest.mark.parametrize("char", sorted(CONTROLS | DIRECTIONS | INVISIBLE))
 def test_each_is_marked_on_a_terminal_and_escaped_in_json(char: str) -> None:
     assert printable(f"a{char}b") in ("a\ufffdb", "a b")
-    document = ground.as_json({"name": f"a{char}b"})
+    document = common.as_json({"name": f"a{char}b"})
     assert document.isascii()
     assert json.loads(document) == {"name": f"a{char}b"}
 

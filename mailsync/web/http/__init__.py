@@ -1,5 +1,4 @@
-"""What all endpoints share: decoding, authentication, cursors, problem documents, and their OpenAPI
-description.
+"""What all endpoints share: decoding, authentication, cursors, problem documents, OpenAPI.
 
 Begin with :mod:`mailsync.web.http.endpoint`.
 """

@@ -11,7 +11,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from mailsync.accounts import add
-from mailsync.cli.texts import printable, wrap
+from mailsync.cli.terminal import printable, wrap
 from mailsync.config import Settings
 from mailsync.core.providers import normalise_email, provider_at, provider_for
 from mailsync.errors import MailsyncError

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import click
 
-from mailsync.cli import ground
-from mailsync.cli.ground import email_argument, emit, json_option, note, say
+from mailsync.cli import common
+from mailsync.cli.common import email_argument, emit, json_option, note, say
 from mailsync.cli.progress import SyncProgress, sync_progress
-from mailsync.cli.texts import fit, many, printable
+from mailsync.cli.terminal import fit, many, printable
 from mailsync.config import Settings
 from mailsync.engine.catch_up import Progress, catch_up
 from mailsync.engine.runner import Engine
@@ -60,8 +60,8 @@ def sync(email: str, full: bool, as_json: bool) -> int:
       mailsync sync you@fastmail.com
     """
     with (
-        ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
-        ground.stoppable() as stop,
+        common.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
+        common.stoppable() as stop,
     ):
         for status in accounts.statuses(conn, account_id):
             if status.sync_state_reason == PoisonousServer.code:

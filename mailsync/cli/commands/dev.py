@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 
 from mailsync import logs
-from mailsync.cli import ground
-from mailsync.cli.embedded import Embedded, embedded_postgres
-from mailsync.cli.ground import DEV_DIRECTORY, say
-from mailsync.cli.private_directory import private_directory
-from mailsync.cli.services import address, refuse_taken_port
-from mailsync.cli.supervising import supervise
+from mailsync.cli import common
+from mailsync.cli.commands.services import address, refuse_taken_port
+from mailsync.cli.common import DEV_DIRECTORY, say
+from mailsync.cli.embedded.postgres import Embedded, embedded_postgres
+from mailsync.cli.embedded.private_directory import private_directory
+from mailsync.cli.supervisor import supervise
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable, SchemaDegraded
 from mailsync.ops import preflight
@@ -42,10 +42,10 @@ def dev(skip_preflight: bool) -> int:
       mailsync add-account you@fastmail.com  # in another terminal, here
     """
     # the file that an earlier `dev` left here is made anew, so it must not speak for itself
-    found = ground.environment(with_dev=False)
+    found = common.environment(with_dev=False)
     refuse_taken_port(Settings.from_env(found))
     with ExitStack() as stack:
-        stop = stack.enter_context(ground.stoppable())
+        stop = stack.enter_context(common.stoppable())
         made = _make_secrets(found)
         server = None
         if not found.get("DATABASE_URL", "").strip():
@@ -74,12 +74,12 @@ def start() -> int:
     Example:
       mailsync start
     """
-    found = ground.environment()
-    settings, wrong = ground.judged(found, *preflight.variables(production=True))
+    found = common.environment()
+    settings, wrong = common.judged(found, *preflight.variables(production=True))
     logs.configure(settings)
     if "HOST" not in wrong and "PORT" not in wrong:
         refuse_taken_port(settings)
-    with ground.stoppable() as stop:
+    with common.stoppable() as stop:
         check(settings, production=True, wrong=wrong)
         return supervise(SERVICES, for_children(found), stop)
 

@@ -10,9 +10,9 @@ import click
 
 from mailsync.accounts import add, change
 from mailsync.accounts.add import AccountRequest, Added
-from mailsync.cli import ground
-from mailsync.cli.ground import email_argument, emit, json_option, note, password_stdin_option, say
-from mailsync.cli.texts import many
+from mailsync.cli import common
+from mailsync.cli.common import email_argument, emit, json_option, note, password_stdin_option, say
+from mailsync.cli.terminal import many
 from mailsync.core.providers import normalise_email
 from mailsync.errors import InvalidInput
 from mailsync.imap.network.resolve import SECURITIES
@@ -61,7 +61,7 @@ def add_account(
       pass mail/work | mailsync add-account me@corp.example \\
         --host imap.corp.example --password-stdin
     """
-    settings = ground.settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
+    settings = common.settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     since, days = parse_since(sync_since) if sync_since else (None, None)
     address = normalise_email(email if email else _ask("E-mail address", "EMAIL"))
     host = _host(address, host)
@@ -81,7 +81,7 @@ def add_account(
         sync_window_days=days,
         verify=not no_verify,
     )
-    with ground.database(settings) as conn:
+    with common.database(settings) as conn:
         added = add.add_account(conn, request, settings)
     _report(added, as_json)
 
@@ -125,7 +125,7 @@ def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: boo
     Example:
       mailsync set-password you@fastmail.com
     """
-    with ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id):
+    with common.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id):
         tested = change.set_password(
             conn,
             account_id,
@@ -133,7 +133,7 @@ def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: boo
             settings,
             started_by=db.started_by("cli"),
             verify=not no_verify,
-            wait=ground.LOCK_WAIT,
+            wait=common.LOCK_WAIT,
         )
     if as_json:
         emit({"account_id": account_id, "email": normalise_email(email), "verified": tested is not None})
@@ -149,7 +149,7 @@ def read_password(from_stdin: bool, prompt: str) -> str:
     """
     if from_stdin:
         given = sys.stdin.readline().rstrip("\r\n")
-    elif not (given := ground.environment().get("IMAP_PASSWORD", "")):
+    elif not (given := common.environment().get("IMAP_PASSWORD", "")):
         if not sys.stdin.isatty():
             raise InvalidInput("no password: give --password-stdin, set IMAP_PASSWORD, or use a terminal")
         given = click.prompt(prompt, hide_input=True, err=True)

@@ -7,7 +7,7 @@ import secrets
 
 import click
 
-from mailsync.cli.ground import (
+from mailsync.cli.common import (
     database,
     emit,
     environment,
@@ -18,7 +18,7 @@ from mailsync.cli.ground import (
     say,
     settings_for,
 )
-from mailsync.cli.texts import many
+from mailsync.cli.terminal import many
 from mailsync.ops import preflight as checks
 from mailsync.store import key_rotation, migrations, schema_diff
 

@@ -7,10 +7,10 @@ from contextlib import closing
 
 import click
 
-from mailsync.cli import ground
-from mailsync.cli.ground import email_argument, emit, json_option, note, say
-from mailsync.cli.syncing import SYNC_WAIT
-from mailsync.cli.texts import fit, many, printable
+from mailsync.cli import common
+from mailsync.cli.commands.sync import SYNC_WAIT
+from mailsync.cli.common import email_argument, emit, json_option, note, say
+from mailsync.cli.terminal import fit, many, printable
 from mailsync.engine import verify as comparing
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
@@ -35,8 +35,8 @@ def verify(email: str, as_json: bool) -> int:
       mailsync sync you@fastmail.com && mailsync verify you@fastmail.com
     """
     with (
-        ground.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
-        ground.stoppable() as stop,
+        common.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
+        common.stoppable() as stop,
         closing(Sessions(settings)) as sessions,
     ):
         engine = Engine(conn, settings, db.started_by("cli"), sessions, stop=stop)

@@ -21,17 +21,17 @@ import click
 from mailsync import logs
 from mailsync.accounts import add
 from mailsync.accounts.add import AccountRequest
-from mailsync.cli import ground
-from mailsync.cli.embedded import Embedded, embedded_postgres
-from mailsync.cli.ground import say
+from mailsync.cli import common
+from mailsync.cli.commands.dev import SERVICES, for_children, introduce
+from mailsync.cli.commands.sync import SYNC_WAIT, run_sync
+from mailsync.cli.common import say
+from mailsync.cli.embedded.postgres import Embedded, embedded_postgres
 from mailsync.cli.progress import sync_progress
-from mailsync.cli.running import SERVICES, for_children, introduce
 from mailsync.cli.sample_server import HOST, PASSWORD, USER, sample_server
-from mailsync.cli.supervising import supervise
-from mailsync.cli.syncing import SYNC_WAIT, run_sync
-from mailsync.cli.texts import many, pad, table
+from mailsync.cli.supervisor import supervise
+from mailsync.cli.terminal import many, pad, table
 from mailsync.config import Settings
-from mailsync.demo_texts import OWNER
+from mailsync.demo.texts import OWNER
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import verify
@@ -145,7 +145,7 @@ def _add(conn: Connection, settings: Settings, port: int) -> add.Added:
 
 
 def _sync(conn: Connection, settings: Settings, account_id: int) -> None:
-    with ground.stoppable() as stop, sync_progress() as progress:
+    with common.stoppable() as stop, sync_progress() as progress:
         synced = run_sync(conn, settings, account_id, progress, stop)
     left_out = [f.path for f in folders.load(conn, account_id) if not f.tracked and f.role]
     more = f", {', '.join(left_out)} left out" if left_out else ""
@@ -209,7 +209,7 @@ def _serve(settings: Settings, server: Embedded, directory: Path) -> int:
         "PORT": str(settings.port),
     }
     introduce(settings, server, token)
-    with ground.stoppable() as stop:
+    with common.stoppable() as stop:
         return supervise(SERVICES, for_children(environment), stop)
 
 
@@ -241,7 +241,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    numbers = [number for number in ground.stop_signals() if number != signal.SIGINT]
+    numbers = [number for number in common.stop_signals() if number != signal.SIGINT]
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield

@@ -7,9 +7,9 @@ import sys
 import click
 
 from mailsync.accounts import manage
-from mailsync.cli import ground
-from mailsync.cli.ground import email_argument, emit, json_option, note, say
-from mailsync.cli.texts import many, moment
+from mailsync.cli import common
+from mailsync.cli.common import email_argument, emit, json_option, note, say
+from mailsync.cli.terminal import many, moment
 from mailsync.core.providers import normalise_email
 from mailsync.errors import Busy, InvalidInput
 from mailsync.store import accounts
@@ -29,7 +29,7 @@ def pause_account(email: str, reason: str | None, as_json: bool) -> None:
     Example:
       mailsync pause-account you@fastmail.com --reason "moving away"
     """
-    with ground.account(email) as (conn, _, account_id):
+    with common.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
         manage.pause(conn, account_id, reason)
         said = f"✓ Paused {normalise_email(email)}"
@@ -48,7 +48,7 @@ def resume_account(email: str, as_json: bool) -> None:
     Example:
       mailsync resume-account you@fastmail.com
     """
-    with ground.account(email) as (conn, _, account_id):
+    with common.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
         manage.resume(conn, account_id)
         said = f"✓ Resumed {normalise_email(email)}"
@@ -73,8 +73,8 @@ def reset_account(email: str, resync: bool, as_json: bool) -> None:
     Example:
       mailsync reset-account you@fastmail.com
     """
-    with ground.account(email) as (conn, settings, account_id):
-        manage.reset(conn, account_id, settings, resync=resync, wait=ground.LOCK_WAIT)
+    with common.account(email) as (conn, settings, account_id):
+        manage.reset(conn, account_id, settings, resync=resync, wait=common.LOCK_WAIT)
         more = "; all messages are fetched again" if resync else ""
         _report(conn, account_id, f"✓ Reset {normalise_email(email)}{more}", as_json)
 
@@ -90,9 +90,9 @@ def remove_account(email: str, yes: bool, as_json: bool) -> int:
     Example:
       mailsync remove-account you@fastmail.com
     """
-    settings = ground.settings_for("DATABASE_URL")
+    settings = common.settings_for("DATABASE_URL")
     address = normalise_email(email)
-    with ground.database(settings) as conn:
+    with common.database(settings) as conn:
         account_id = accounts.find_to_remove(conn, address)
         status = accounts.statuses(conn, account_id)
         held = many(status[0].messages if status else 0, "mirrored message")
@@ -103,7 +103,7 @@ def remove_account(email: str, yes: bool, as_json: bool) -> int:
                 note("mailsync: nothing was deleted")
                 return 1
         try:
-            manage.remove(conn, account_id, settings, wait=ground.LOCK_WAIT)
+            manage.remove(conn, account_id, settings, wait=common.LOCK_WAIT)
         except Busy as busy:
             raise Busy(f"{address} is no longer synced, but {busy}, and remove it again") from busy
     if as_json:

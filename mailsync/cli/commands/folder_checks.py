@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mailsync.cli.folders import document, grace_ends, numerous, remarks, state
-from mailsync.cli.texts import ago, due, screen, table, wrap
+from mailsync.cli.commands.folders import document, grace_ends, numerous, remarks, state
+from mailsync.cli.terminal import ago, due, screen, table, wrap
 from mailsync.config import Settings
 from mailsync.model import FolderState
 from mailsync.store.account_views import AccountDetails

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from mailsync.cli import ground
-from mailsync.cli.ground import emit, json_option, say
-from mailsync.cli.texts import printable, screen, table
+from mailsync.cli import common
+from mailsync.cli.common import emit, json_option, say
+from mailsync.cli.terminal import printable, screen, table
 from mailsync.redaction import redact
 from mailsync.store import accounts
 from mailsync.store.accounts import AccountStatus
@@ -24,7 +24,7 @@ def list_accounts(as_json: bool) -> None:
       mailsync list-accounts
       mailsync list-accounts --json | jq -r '.accounts[].email'
     """
-    with ground.database(ground.settings_for("DATABASE_URL")) as conn:
+    with common.database(common.settings_for("DATABASE_URL")) as conn:
         found = accounts.statuses(conn)
     if as_json:
         emit({"accounts": found})

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import click
 
 from mailsync.accounts import manage
-from mailsync.cli import ground
-from mailsync.cli.ground import email_argument, emit, json_option, say
-from mailsync.cli.texts import LRM, due, fit, moment, printable, screen, span, table, wrap
+from mailsync.cli import common
+from mailsync.cli.common import email_argument, emit, json_option, say
+from mailsync.cli.terminal import LRM, due, fit, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
 from mailsync.core.folder_roles import TOO_MANY, count_note, percent
 from mailsync.errors import InvalidInput, NotFound
@@ -47,7 +47,7 @@ def list_folders(email: str, as_json: bool) -> None:
     Example:
       mailsync list-folders you@fastmail.com
     """
-    with ground.account(email) as (conn, settings, account_id):
+    with common.account(email) as (conn, settings, account_id):
         found = folders.load(conn, account_id)
         if as_json:
             emit({"folders": [document(folder) for folder in found]})
@@ -94,7 +94,7 @@ def untrack_folder(email: str, path: str, as_json: bool) -> None:
 
 
 def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
-    with ground.account(email) as (conn, settings, account_id):
+    with common.account(email) as (conn, settings, account_id):
         folder = _find(conn, account_id, path)
         manage.choose_folder(conn, folder, tracked=tracked)
         if as_json:

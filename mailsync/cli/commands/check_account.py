@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from mailsync.cli import ground
-from mailsync.cli.folder_checks import folder_check, folder_checks
-from mailsync.cli.ground import email_argument, emit, json_option, say
-from mailsync.cli.showing import state
-from mailsync.cli.texts import ago, due, many, moment, printable, screen, span, table, wrap
+from mailsync.cli import common
+from mailsync.cli.commands.folder_checks import folder_check, folder_checks
+from mailsync.cli.commands.list_accounts import state
+from mailsync.cli.common import email_argument, emit, json_option, say
+from mailsync.cli.terminal import ago, due, many, moment, printable, screen, span, table, wrap
 from mailsync.core.advice import action_for
 from mailsync.errors import NotFound
 from mailsync.model import FolderState
@@ -41,7 +41,7 @@ def check_account(email: str, as_json: bool) -> None:
       mailsync check-account you@fastmail.com
       mailsync check-account you@fastmail.com --json | jq '.folders[].path'
     """
-    with ground.account(email) as (conn, settings, account_id):
+    with common.account(email) as (conn, settings, account_id):
         holder = accounts.lock_holder(conn, account_id)
         found = folders.load(conn, account_id)
         runs = accounts.recent_runs(conn, account_id, _RUNS)

@@ -11,8 +11,8 @@ from contextlib import closing
 import click
 
 from mailsync import logs
-from mailsync.cli.ground import environment, required
-from mailsync.cli.supervising import end_with_parent
+from mailsync.cli.common import environment, required
+from mailsync.cli.supervisor import end_with_parent
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable, MailsyncError
 from mailsync.ops import preflight, systemd

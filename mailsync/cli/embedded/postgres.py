@@ -1,7 +1,7 @@
 """A Postgres of one's own, from the pip extra ``embedded``: for ``demo`` and ``dev``, not for production.
 
 Only the user who runs it can connect: its socket is in a directory that is closed to all others, the kernel
-says who connects (``peer``), and it listens on no port. For root see :mod:`mailsync.cli.embedded_user`.
+says who connects (``peer``), and it listens on no port. For root see :mod:`mailsync.cli.embedded.user`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from mailsync.cli.embedded_server import Server
-from mailsync.cli.embedded_user import HOME, server_user
-from mailsync.cli.private_directory import private_directory
+from mailsync.cli.embedded.private_directory import private_directory
+from mailsync.cli.embedded.server import Server
+from mailsync.cli.embedded.user import HOME, server_user
 from mailsync.errors import ConfigError
 
 _LONGEST = 84

@@ -1,6 +1,6 @@
-"""Sample mail: a pleasant little mailbox for ``mailsync demo``, and messages in bulk for tests; pure.
+"""A pleasant little mailbox for ``mailsync demo``; pure.
 
-Both are made from a seed and the same for the same seed, byte by byte.
+It comes from a seed and is the same for the same seed, byte by byte.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from email.utils import format_datetime
 from html import escape
 from typing import NamedTuple
 
-from mailsync.demo_bulk import varied_message
-from mailsync.demo_odd import odd_messages
-from mailsync.demo_texts import ALERTS, COLLEAGUES, CUSTOMERS, JUNK, NEWSLETTERS, OWNER, TOPICS, Person, Topic
+from mailsync.demo.odd_messages import odd_messages
+from mailsync.demo.texts import ALERTS, COLLEAGUES, CUSTOMERS, JUNK, NEWSLETTERS, OWNER, TOPICS, Person, Topic
 
-__all__ = ["SampleMessage", "sample_mailbox", "varied_message"]
+__all__ = ["SampleMessage", "sample_mailbox"]
 
 _PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from mailsync.cli import processes
-from mailsync.cli.embedded_user import (
+from mailsync.cli.embedded import processes
+from mailsync.cli.embedded.private_directory import private_directory
+from mailsync.cli.embedded.user import (
     FORMER_NAME,
     HOME,
     ServerUser,
@@ -22,7 +23,6 @@ from mailsync.cli.embedded_user import (
     passable_directory,
     reachable_programs,
 )
-from mailsync.cli.private_directory import private_directory
 from mailsync.config import Settings
 from mailsync.config.env_file import user_name
 from mailsync.errors import ConfigError, DatabaseUnavailable

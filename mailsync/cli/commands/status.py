@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from mailsync.cli import ground
-from mailsync.cli.ground import emit, json_option, note, say
-from mailsync.cli.showing import NO_ACCOUNT, message, state
-from mailsync.cli.texts import cut, fit, many, moment, printable, screen, span, table
+from mailsync.cli import common
+from mailsync.cli.commands.list_accounts import NO_ACCOUNT, message, state
+from mailsync.cli.common import emit, json_option, note, say
+from mailsync.cli.terminal import cut, fit, many, moment, printable, screen, span, table
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, InvalidInput, LockLost
 from mailsync.redaction import redact
@@ -68,11 +68,11 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     """
     if interval is not None and not watch:
         raise InvalidInput("--interval goes with --watch")
-    settings = ground.settings_for("DATABASE_URL")
+    settings = common.settings_for("DATABASE_URL")
     if watch:
         _watch(settings, interval or _INTERVAL, as_json)
         return
-    with ground.database(settings) as conn:
+    with common.database(settings) as conn:
         seen = look(conn)
     if as_json:
         emit(_document(seen))
@@ -188,7 +188,7 @@ def _watch(settings: Settings, interval: float, as_json: bool) -> None:
             while True:
                 next_at = time.monotonic() + interval
                 try:
-                    conn = conn or ground.connect(settings, statement_timeout=_LONGEST_QUERY)
+                    conn = conn or common.connect(settings, statement_timeout=_LONGEST_QUERY)
                     seen: Overview | str = look(conn)
                     begun = True
                 except (DatabaseUnavailable, LockLost) as error:
@@ -214,7 +214,7 @@ def _ended_by_signals() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in ground.stop_signals()}
+    before = {number: signal.signal(number, interrupt) for number in common.stop_signals()}
     try:
         yield
     finally:
@@ -230,7 +230,7 @@ def _show_json(seen: Overview | str) -> None:
     if isinstance(seen, str):
         note(f"mailsync: {seen}")
     else:
-        click.echo(ground.as_json(_document(seen)))
+        click.echo(common.as_json(_document(seen)))
 
 
 def _show_block(seen: Overview | str) -> None:
