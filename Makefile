@@ -29,7 +29,7 @@ torture: $(STAMP) programs ## some minutes of random mail clients against the mi
 	@$(VENV)/python -m tests.model.torture $(ARGS)
 
 contract: $(STAMP) programs ## the API against its description, for long (EXAMPLES=100 SEED=1)
-	@CONTRACT_EXAMPLES=$(or $(EXAMPLES),100) CONTRACT_SEED=$(SEED) $(VENV)/python -m pytest -q -rP tests/acceptance/test_api_contract.py
+	@CONTRACT_EXAMPLES=$(or $(EXAMPLES),100) CONTRACT_SEED=$(SEED) $(VENV)/python -m pytest -q -rP tests/acceptance/web/test_contract.py
 
 check: lint test long ## what CI runs: style, types, layers, all tests
 

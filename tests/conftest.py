@@ -15,15 +15,15 @@ import pytest
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
-from tests.servers import debian_postgres as debian_server
-from tests.servers import postgres as postgres_server
-from tests.servers import run_directory, tools
-from tests.servers.certificates import Authority
-from tests.servers.dovecot import Dovecot
-from tests.servers.programs import Mailsync, Running
-from tests.servers.proxy import Proxy, postgres_target
-from tests.servers.pymap_server import Pymap
-from tests.servers.scripted import ScriptedServer
+from tests.support import debian_postgres as debian_server
+from tests.support import postgres as postgres_server
+from tests.support import run_directory, tools
+from tests.support.certificates import Authority
+from tests.support.dovecot import Dovecot
+from tests.support.programs import Mailsync, Running
+from tests.support.proxy import Proxy, postgres_target
+from tests.support.pymap_server import Pymap
+from tests.support.scripted import ScriptedServer
 
 # the same examples in every run, and no example fails for the time it takes
 hypothesis.settings.register_profile(

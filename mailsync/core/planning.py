@@ -1,6 +1,6 @@
 """What a visit to a folder has to do: pure functions of what we hold and what the server says.
 
-The table of cases is ``tests/unit/test_planning.py``.
+The table of cases is ``tests/unit/core/test_planning.py``.
 """
 
 from __future__ import annotations

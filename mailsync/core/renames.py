@@ -2,7 +2,7 @@
 
 A mailbox is known again by its MAILBOXID (RFC 8474); without one by UIDVALIDITY, UIDNEXT and MESSAGES, which
 is only a suggestion: the newest messages have to agree too. The table of cases is
-``tests/unit/test_renames.py``.
+``tests/unit/core/test_renames.py``.
 """
 
 from __future__ import annotations

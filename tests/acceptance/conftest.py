@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.acceptance.api import api, start_api
+from tests.support.api import api, start_api
 
 __all__ = ["api", "start_api"]

@@ -18,8 +18,8 @@ import pytest
 
 from mailsync import __version__
 from mailsync.config import Settings
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOT_SHIPPED = shutil.ignore_patterns(
     ".*", "build", "dist", "*.egg-info", "__pycache__", "node_modules", "venv", "*.pyc"
 )

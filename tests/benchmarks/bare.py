@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.servers.dovecot import Dovecot, User
+from tests.support.dovecot import Dovecot, User
 
 
 class Bare:

@@ -18,9 +18,9 @@ from psycopg.conninfo import conninfo_to_dict
 from mailsync.config import Settings
 from mailsync.model import Endpoint
 from mailsync.store import accounts, db, migrations
-from tests.servers import postgres, run_directory
-from tests.servers.bulk_messages import varied_message
-from tests.servers.dovecot import Dovecot, User
+from tests.support import postgres, run_directory
+from tests.support.bulk_messages import varied_message
+from tests.support.dovecot import Dovecot, User
 
 KEY = "5b" * 32
 MOST_ACCOUNTS = 1000

@@ -13,7 +13,7 @@ from mailsync.uidset import UidSet
 from tests.benchmarks import plain
 from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, run_mailsync, table, timed
-from tests.servers.dovecot import User
+from tests.support.dovecot import User
 
 BATCH = 500
 PLAIN_AT_MOST = 10_000

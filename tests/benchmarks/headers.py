@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from mailsync.mail.headers import parse_headers
-from tests.unit.header_blocks import varied_blocks
-from tests.unit.test_headers_stdlib import by_stdlib
+from tests.support.header_blocks import varied_blocks
+from tests.unit.mail.test_headers_stdlib import by_stdlib
 
 BLOCKS = 6_000
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.benchmarks.bench import Bench
-from tests.servers.dovecot import User
-from tests.servers.imap_server import done
+from tests.support.dovecot import User
+from tests.support.imap_server import done
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, TooSlow, note, run_mailsync, table
 from tests.benchmarks.large import Sizes, change_flags, expunge
 from tests.benchmarks.node_client import NodeClient, NodeMissing
-from tests.servers.dovecot import User
+from tests.support.dovecot import User
 
 LIMIT = 120.0
 """Seconds that a line may take; then it is ended and shown as too slow."""

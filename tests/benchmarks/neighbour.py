@@ -23,10 +23,10 @@ from mailsync.config import Settings
 from mailsync.store import accounts, db
 from tests.benchmarks.bench import Bench, TooSlow, environment, note, run_mailsync, table
 from tests.benchmarks.large import Sizes, change_flags, expunge
-from tests.servers import run_directory
-from tests.servers.bulk_messages import varied_message
-from tests.servers.dovecot import User
-from tests.servers.programs import Running
+from tests.support import run_directory
+from tests.support.bulk_messages import varied_message
+from tests.support.dovecot import User
+from tests.support.programs import Running
 
 INTERVAL = 5.0
 """The worker's SYNC_INTERVAL in seconds."""

@@ -11,8 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 from mailsync.config import Settings
 from mailsync.store import accounts, db
 from tests.benchmarks.bench import Bench, run_program
-from tests.servers import run_directory
-from tests.servers.dovecot import User
+from tests.support import run_directory
+from tests.support.dovecot import User
 
 _SOURCE = Path(__file__).parent / "node"
 _INSTALL = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]

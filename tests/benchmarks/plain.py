@@ -13,7 +13,7 @@ from imapclient import IMAPClient
 from mailsync.mail.headers import HEADER_FIELDS
 from mailsync.model import FolderState
 from mailsync.store.db import Connection
-from tests.servers.dovecot import User
+from tests.support.dovecot import User
 
 BATCH = 50
 FIELDS = f"BODY.PEEK[HEADER.FIELDS ({' '.join(HEADER_FIELDS)})]"

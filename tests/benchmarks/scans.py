@@ -10,7 +10,7 @@ from mailsync.store import accounts, db
 from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, table, timed
 from tests.benchmarks.turns import Cost, Walker, walker
-from tests.servers.dovecot import User
+from tests.support.dovecot import User
 
 CHANGES = 10
 PLAIN = ("QRESYNC", "CONDSTORE", "ESEARCH")

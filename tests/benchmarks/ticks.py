@@ -11,8 +11,8 @@ from mailsync.store import accounts, db
 from tests.benchmarks.bare import logged_in
 from tests.benchmarks.bench import Bench, table, timed
 from tests.benchmarks.turns import walker
-from tests.servers.bulk_messages import varied_message
-from tests.servers.dovecot import User
+from tests.support.bulk_messages import varied_message
+from tests.support.dovecot import User
 
 ACCOUNTS, FOLDERS, TICKS = 200, 100, 5
 STATUS = 'LIST "" "*" RETURN (STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ))'

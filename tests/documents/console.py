@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from tests.documents import recipes
 from tests.documents.recipes import ROOT, Block
-from tests.servers import run_directory
+from tests.support import run_directory
 
 ANYTHING = "…"
 TIMEOUT = 120.0

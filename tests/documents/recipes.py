@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 _DIRECTIVE = re.compile(r"( *)\.\. code-block:: *(\S*)\s*")
 _OPTION = re.compile(r"\s+:[\w-]+:")

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+
 HOST = Path(os.environ.get("MAILSYNC_TEST_HOST", "/nowhere"))
 PATHS = ("/opt/mailsync", "/etc/mailsync", "/etc/systemd/system", "/usr/local/bin", "/root/password")
 """What of the document lies on the host; each is a path below its directory."""

@@ -16,11 +16,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.api import StartApi, start_api
 from tests.documents import recipes
-from tests.servers import run_directory
-from tests.servers.patience import PATIENCE, pause
-from tests.servers.programs import API_TOKEN
+from tests.support import run_directory
+from tests.support.api import StartApi, start_api
+from tests.support.patience import PATIENCE, pause
+from tests.support.programs import API_TOKEN
 
 __all__ = ["start_api"]
 

@@ -29,11 +29,11 @@ from mailsync.web import create_app
 from tests.documents import console, stand_ins
 from tests.documents.console import Mismatch, Shell
 from tests.documents.recipes import ROOT, Block, blocks
-from tests.integration.pooler import TransactionPooler
-from tests.servers import planted, run_directory
-from tests.servers.dovecot import Dovecot
-from tests.servers.mail import message
-from tests.servers.programs import API_TOKEN, ENCRYPTION_KEY, Mailsync
+from tests.support import planted, run_directory
+from tests.support.dovecot import Dovecot
+from tests.support.mail import message
+from tests.support.pooler import TransactionPooler
+from tests.support.programs import API_TOKEN, ENCRYPTION_KEY, Mailsync
 
 DOCUMENT = "docs/deployment.rst"
 PASSWORD = planted.keep("the-password-of-a-document")

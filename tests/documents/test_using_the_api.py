@@ -27,12 +27,12 @@ from mailsync.web.schemas.base import MAX_LIMIT
 from mailsync.web.server import connections, gunicorn_worker
 from tests.documents import console, recipes
 from tests.documents.letters import ADDRESS, LATER, LETTERS, NEW_PASSWORD, PASSWORD, Letter
-from tests.integration.stored import settings_for
-from tests.servers import planted, run_directory
-from tests.servers.certificates import Authority
-from tests.servers.dovecot import Dovecot
-from tests.servers.patience import PATIENCE
-from tests.servers.programs import API_TOKEN, ENCRYPTION_KEY, ROOT
+from tests.support import planted, run_directory
+from tests.support.certificates import Authority
+from tests.support.dovecot import Dovecot
+from tests.support.patience import PATIENCE
+from tests.support.programs import API_TOKEN, ENCRYPTION_KEY, ROOT
+from tests.support.stored import settings_for
 
 DOCUMENT, README = "docs/using_the_api.rst", "README.rst"
 REFRESH = "REFRESH_DOCUMENTS"

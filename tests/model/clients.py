@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.acceptance.mirrors import Mail, mails_in
-from tests.servers.imap_server import ImapServer, User, done, quoted
+from tests.support.imap_server import ImapServer, User, done, quoted
+from tests.support.mirrors import Mail, mails_in
 
 Answer = tuple[str, list[Any]]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from tests.acceptance.mirrors import Mail
 from tests.model.clients import Truth, path_of
+from tests.support.mirrors import Mail
 
 EXCLUDED = "Trash"
 """With all that is below it."""

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.model.story import CLIENTS, DATES, FLAGS, NAMES, Story
 from tests.model.worker import EXTENSIONS, Conditions
-from tests.servers.imap_server import ImapServer, User
+from tests.support.imap_server import ImapServer, User
 
 
 @dataclass

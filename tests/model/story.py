@@ -12,7 +12,7 @@ from mailsync.errors import TurnOver
 from tests.model.clients import Client, Letter, Reader, path_of
 from tests.model.judge import Judge, is_excluded, same
 from tests.model.worker import Conditions, Worker
-from tests.servers.imap_server import ImapServer, User, quoted
+from tests.support.imap_server import ImapServer, User, quoted
 
 INBOX = "INBOX"
 CLIENTS = 3

@@ -12,7 +12,7 @@ from tests.model.clients import LISTS_AT_ONCE, Truth
 from tests.model.judge import same
 from tests.model.story import DATES, Story
 from tests.model.worker import EXTENSIONS, Conditions
-from tests.servers.dovecot import Dovecot
+from tests.support.dovecot import Dovecot
 
 
 class Played(NamedTuple):

@@ -10,8 +10,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.clients import LISTS_AT_ONCE
 from tests.model.machine import World, machine
-from tests.servers.dovecot import Dovecot
-from tests.servers.pymap_server import Pymap
+from tests.support.dovecot import Dovecot
+from tests.support.pymap_server import Pymap
 
 
 def tell(world: World, stories: int) -> None:

@@ -17,11 +17,11 @@ from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders
-from tests.integration.stored import settings_for
-from tests.servers.imap_server import ImapServer, User
-from tests.servers.postgres import SCHEMA
-from tests.servers.proxy import Proxy, postgres_target
-from tests.servers.run_directory import wait_until
+from tests.support.imap_server import ImapServer, User
+from tests.support.postgres import SCHEMA
+from tests.support.proxy import Proxy, postgres_target
+from tests.support.run_directory import wait_until
+from tests.support.stored import settings_for
 
 EXTENSIONS = ("CONDSTORE", "QRESYNC", "LIST-STATUS", "ESEARCH")
 

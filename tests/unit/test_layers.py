@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 # the folders of mailsync from the bottom up; "" is the modules beside them
 # those on one line do not know each other

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ from mailsync.engine import verify
 from mailsync.ops import metrics
 from mailsync.store.migrations import migrations
 from mailsync.store.statements import statements
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "specification.rst").read_text("utf-8")
 
 _TITLE = re.compile(r"^((\d+)(?:\.(\d+))?)\.? (\S.*)\n([-~])\5*$", re.MULTILINE)

@@ -9,14 +9,14 @@ import pytest
 from psycopg.rows import dict_row
 from pytest_postgresql.executors import NoopExecutor
 
-from tests.acceptance.api import start_api
 from tests.documents.querying import sample
 from tests.documents.querying.asking import QUERYING, Database
 from tests.documents.querying.sample import Box
 from tests.documents.running import Recipe
-from tests.servers.dovecot import Dovecot
-from tests.servers.postgres import PostgresServer
-from tests.servers.programs import Mailsync
+from tests.support.api import start_api
+from tests.support.dovecot import Dovecot
+from tests.support.postgres import PostgresServer
+from tests.support.programs import Mailsync
 
 __all__ = ["start_api"]
 

@@ -17,12 +17,12 @@ from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import Engine
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
-from tests.integration.stored import settings_for
-from tests.servers import mail
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_server import User, done, quoted
-from tests.servers.programs import ENCRYPTION_KEY, Mailsync
-from tests.servers.scripted import CAPABILITIES, ScriptedServer
+from tests.support import mail
+from tests.support.dovecot import Dovecot
+from tests.support.imap_server import User, done, quoted
+from tests.support.programs import ENCRYPTION_KEY, Mailsync
+from tests.support.scripted import CAPABILITIES, ScriptedServer
+from tests.support.stored import settings_for
 
 OWNER, OTHER = "you@example.com", "other@example.com"
 _ADA, _BEN = "Ada Berg <ada@customer.example>", "Ben Ito <ben@supplier.example>"

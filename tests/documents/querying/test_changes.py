@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.acceptance.api import StartApi
 from tests.documents.querying import sample
 from tests.documents.querying.asking import QUERYING, Database, one, subjects
 from tests.documents.querying.sample import LETTERS, OTHER, OWNER, Box, Letter
 from tests.documents.running import Recipe
-from tests.servers.patience import PATIENCE
-from tests.servers.programs import Mailsync
-from tests.servers.run_directory import wait_until
+from tests.support.api import StartApi
+from tests.support.patience import PATIENCE
+from tests.support.programs import Mailsync
+from tests.support.run_directory import wait_until
 
 
 @QUERYING.of("Messages that were moved")

@@ -22,11 +22,11 @@ from tests.documents.querying import sample
 from tests.documents.querying.asking import Database, one
 from tests.documents.querying.sample import OWNER, Box, Letter
 from tests.documents.querying.test_rights import like_supabase
-from tests.servers import debian_postgres as debian_server
-from tests.servers import run_directory
-from tests.servers.dovecot import Dovecot
-from tests.servers.postgres import PostgresServer
-from tests.servers.programs import Mailsync
+from tests.support import debian_postgres as debian_server
+from tests.support import run_directory
+from tests.support.dovecot import Dovecot
+from tests.support.postgres import PostgresServer
+from tests.support.programs import Mailsync
 
 DOCUMENT, SECTION = "docs/deployment.rst", "Backup and restore"
 URL = "postgresql://mailsync:password@db.example.com:5432/mailsync"

@@ -12,7 +12,7 @@ from tests.documents.querying import sample
 from tests.documents.querying.asking import QUERYING, Database, one, subjects
 from tests.documents.querying.sample import OTHER
 from tests.documents.running import Recipe
-from tests.servers.programs import Mailsync
+from tests.support.programs import Mailsync
 
 READABLE = ("accounts", "folders", "messages", "attachments", "message_bodies", "sync_events",
             "account_status", "account_locks", "sync_events_settled")  # fmt: skip

@@ -11,7 +11,7 @@ from tests.documents.querying import sample
 from tests.documents.querying.asking import QUERYING, Database, one, subjects
 from tests.documents.querying.sample import OWNER, Box, Letter
 from tests.documents.running import Recipe
-from tests.servers.programs import Mailsync
+from tests.support.programs import Mailsync
 
 
 @QUERYING.of("Search for words")

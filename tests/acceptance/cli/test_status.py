@@ -1,0 +1,289 @@
+"""``status`` and ``status --watch``: all accounts at once, for as long as somebody looks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from subprocess import Popen
+from typing import Any
+
+import psycopg
+import pytest
+
+from mailsync.cli.commands.status import look
+from mailsync.cli.terminal import width
+from mailsync.store import db
+from tests.support import run_directory
+from tests.support.programs import Mailsync
+from tests.support.proxy import Proxy
+from tests.support.statements import counted
+from tests.support.stored import settings_for
+
+_ADD = (
+    "insert into accounts (email, imap_host, imap_port, imap_security, username, sync_state,"
+    " sync_state_reason, sync_state_message, healthy_until)"
+    " values (%s, 'mail.example.test', 993, 'tls', 'u', %s, %s, %s, now() + interval '1 hour') returning id"
+)
+
+
+def account(
+    database: psycopg.Connection[Any],
+    email: str,
+    state: str = "healthy",
+    reason: str | None = None,
+    message: str | None = None,
+) -> int:
+    row = database.execute(_ADD, [email, state, reason, message]).fetchone()
+    assert row
+    return int(row[0])
+
+
+def worker(database: psycopg.Connection[Any], name: str, age: float) -> None:
+    database.execute(
+        "insert into workers (worker, version, heartbeat_at)"
+        " values (%s, '1', now() - make_interval(secs => %s))",
+        [name, age],
+    )
+
+
+def test_states_progress_errors_and_workers_are_shown(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    account(database, "ann@example.test")
+    filling = account(database, "bob@example.test", "initial_sync")
+    account(database, "eve@example.test", "degraded", "unreachable", "no route to \x1b[31mhost")
+    database.execute(
+        "update accounts set consecutive_failures = 3, backoff_until = now() + interval '299 s'"
+        " where email = 'eve@example.test'"
+    )
+    database.execute(
+        "insert into folders (account_id, wire_name, path, status, server_messages, live_count)"
+        " values (%s, 'INBOX', 'INBOX', 'initial', 1000, 400)",
+        [filling],
+    )
+    worker(database, "one:1:worker", 5)
+    worker(database, "two:2:worker", 500)
+    done = mailsync("status", env={"COLUMNS": "80"})
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["ACCOUNT", "STATE", "LAG", "OVERALL", "FOLDERS", "MESSAGES", "TO-GO"]
+    assert lines[2].split() == ["bob@example.test", "initial_sync", "-", "-", "0/1", "400", "600"]
+    failed = "  eve@example.test: no route to �[31mhost (3 failures, tried again in 5min)"
+    assert failed in lines
+    assert "3 accounts: 1 healthy, 1 initial_sync, 1 degraded" in lines
+    assert lines[-2].startswith("worker one:1:worker: heartbeat ")
+    assert lines[-2].endswith("s ago")
+    assert lines[-1] == "worker two:2:worker: heartbeat 8min ago (stale)"
+    document = mailsync("status", "--json").json()
+    assert {one["worker"]: one["stale"] for one in document["workers"]} == {
+        "one:1:worker": False,
+        "two:2:worker": True,
+    }
+    database.execute("delete from workers where worker like 'one%'")
+    assert "no worker is alive; `mailsync worker` starts one" in mailsync("status").stdout
+
+
+def test_many_accounts_fit_and_cost_the_same_statements(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    database.execute(
+        "insert into accounts (email, imap_host, imap_port, imap_security, username) select"
+        " 'somebody.with.a.long.address.' || n || '@department.example.test', 'h', 993, 'tls', 'u'"
+        " from generate_series(1, 200) n"
+    )
+    database.execute(
+        "insert into folders (account_id, wire_name, path, live_count)"
+        " select a.id, ('f' || n)::bytea, 'f' || n, 1234567 from accounts a, generate_series(1, 20) n"
+    )
+    database.execute(
+        "update accounts set sync_state = 'degraded', sync_state_reason = 'uidvalidity_reset_limit'"
+        " where id % 2 = 0"
+    )
+    done = mailsync("status", env={"COLUMNS": "80"})
+    lines = done.stdout.splitlines()
+    assert len(lines) == 203
+    assert max(map(width, lines)) <= 80
+    assert lines[-2] == "200 accounts: 100 initial_sync, 100 degraded"
+    settings = settings_for(mailsync.environment["DATABASE_URL"] or "")
+    with db.connect(settings, "test") as conn, counted(conn) as sent:
+        seen = look(conn)
+    assert len(seen.accounts) == 200
+    assert len(sent) == 3
+
+
+def test_into_a_pipe_go_blocks_without_escapes_until_it_is_interrupted(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    account(database, "ann@example.test")
+    watching = mailsync.start("status", "--watch", "--interval", "0.2")
+    watching.wait_for(lambda: watching.output.count("ann@example.test") >= 2)
+    database.execute("update accounts set paused_at = now(), paused_reason = 'moving'")
+    watching.wait_for("paused (moving)")
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait() == 0
+    assert "\x1b" not in watching.output
+    assert "Traceback" not in watching.output
+    block = watching.output.split("\n\n")[0].splitlines()
+    assert block[0].endswith("Z")
+    assert block[1].startswith("ACCOUNT")
+    assert block[-1] == "no worker is running"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_with_json_each_look_is_one_document_on_its_line(
+    mailsync: Mailsync, database: psycopg.Connection[Any], number: signal.Signals
+) -> None:
+    account(database, "ann@example.test")
+    watching = mailsync.start("status", "--watch", "--json", "--interval", "0.2")
+    watching.wait_for(lambda: len(watching.lines) >= 3)
+    watching.send_signal(number)
+    assert watching.wait() == 0
+    documents = [json.loads(line) for line in watching.lines]
+    assert [d["accounts"][0]["email"] for d in documents[:3]] == ["ann@example.test"] * 3
+    assert documents[0]["at"] < documents[1]["at"] < documents[2]["at"]
+
+
+def test_a_database_that_goes_away_is_said_and_waited_for(
+    mailsync: Mailsync, database: psycopg.Connection[Any], postgres_proxy: tuple[Proxy, str]
+) -> None:
+    account(database, "ann@example.test")
+    proxy, url = postgres_proxy
+    watching = mailsync.start("status", "--watch", "--interval", "0.2", DATABASE_URL=url)
+    watching.wait_for("ann@example.test")
+    proxy.refusing = True
+    proxy.reset()
+    watching.wait_for("cannot read the database: ")
+    assert "Traceback" not in watching.output
+    database.execute("update accounts set paused_at = now(), paused_reason = 'later'")
+    proxy.refusing = False
+    watching.wait_for("paused (later)")
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait() == 0
+
+
+def test_a_backend_that_is_terminated_costs_one_line(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    account(database, "ann@example.test")
+    watching = mailsync.start("status", "--watch", "--json", "--interval", "0.2")
+    watching.wait_for(lambda: len(watching.lines) >= 1)
+    database.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'mailsync-cli' and datname = current_database()"
+    )
+    watching.wait_for("cannot read the database")
+    before = len(watching.lines)
+    watching.wait_for(lambda: len(watching.lines) >= before + 2)
+    wrong = [line for line in watching.lines if not line.startswith("{")]
+    assert len(wrong) == 1
+    assert wrong[0].startswith("mailsync: cannot read the database: ")
+
+
+def test_what_is_wrong_at_the_start_is_the_commands_error(mailsync: Mailsync) -> None:
+    url = f"postgresql://nobody@127.0.0.1:{run_directory.free_port()}/none"
+    done = mailsync("status", "--watch", env={"DATABASE_URL": url})
+    assert done.returncode == 1
+    assert done.stderr.startswith("mailsync: cannot connect to Postgres: ")
+    assert mailsync("status", "--interval", "3").returncode == 2
+    assert mailsync("status", "--watch", "--interval", "0").returncode == 2
+
+
+def test_a_terminal_is_drawn_anew_within_its_size_and_left_in_order(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    for number in range(30):
+        account(database, f"user{number}@example.test")
+    account(database, "wrong@example.test", "broken", "auth_failed", "LOGIN failed " + "x" * 200)
+    with Terminal.running(mailsync, 12, 70, "status", "--watch", "--interval", "0.2") as terminal:
+        terminal.read_until("\x1b[J", times=3)
+        os.write(terminal.descriptor, b"\x03")
+        assert terminal.end() == 0
+    pictures = terminal.said.split("\x1b[H")[1:]
+    assert terminal.said.count("\x1b[2J") == 1
+    lines = [line.removesuffix("\x1b[K") for line in pictures[1].partition("\x1b[J")[0].splitlines()]
+    assert len(lines) <= 12
+    assert max(map(width, lines)) <= 70
+    # what is wrong comes first where not all fits, and what is left out is counted
+    assert lines[2].startswith("wrong@example")
+    assert any(line.startswith("  wrong@example.test: LOGIN failed x") for line in lines)
+    assert any("more lines; a higher terminal, or no --watch, shows them all" in line for line in lines)
+    assert "31 accounts: 30 healthy, 1 broken" in lines
+    assert terminal.said.endswith("\r\n")
+
+
+def test_a_dumb_terminal_gets_blocks(mailsync: Mailsync, database: psycopg.Connection[Any]) -> None:
+    account(database, "ann@example.test")
+    arguments = ("status", "--watch", "--interval", "0.2")
+    with Terminal.running(mailsync, 24, 80, *arguments, term="dumb") as terminal:
+        terminal.read_until("ann@example.test", times=2)
+        os.write(terminal.descriptor, b"\x03")
+        assert terminal.end() == 0
+    assert "\x1b" not in terminal.said
+
+
+@dataclass
+class Terminal:
+    """A command on a pseudo terminal of a given size, and all that it said."""
+
+    process: Popen[bytes]
+    descriptor: int
+    said: str = ""
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(
+        cls, mailsync: Mailsync, lines: int, columns: int, *args: str, term: str = "xterm"
+    ) -> Iterator[Terminal]:
+        """Run it, with Ctrl-C as a terminal gives it; kill it in the end."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        process = run_directory.spawn(
+            [sys.executable, "-c", _RUN, *args],
+            env=mailsync.environment | {"TERM": term},
+            cwd=mailsync.directory,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        try:
+            yield cls(process, ours)
+        finally:
+            if process.poll() is None:
+                run_directory.end(process.pid)
+                process.wait()
+            run_directory.forget(process.pid)
+            os.close(ours)
+
+    def read_until(self, wanted: str, times: int = 1) -> None:
+        """Read until `wanted` was said so many times; raises AssertionError when it never comes."""
+        until = time.monotonic() + run_directory.PATIENCE
+        while self.said.count(wanted) < times:
+            assert time.monotonic() < until, self.said
+            if select.select([self.descriptor], [], [], 0.5)[0]:
+                self.said += os.read(self.descriptor, 65536).decode(errors="replace")
+
+    def end(self) -> int:
+        """Read what is left and return the exit code."""
+        with contextlib.suppress(OSError):  # the end of a terminal is EIO
+            while data := os.read(self.descriptor, 65536):
+                self.said += data.decode(errors="replace")
+        return self.process.wait(run_directory.PATIENCE)
+
+
+# makes the pseudo terminal the controlling one, so that its Ctrl-C interrupts
+_RUN = (
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "sys.argv[0] = 'mailsync'; from mailsync.cli import main; main()"
+)

@@ -1,0 +1,167 @@
+"""No process that holds the key leaves its memory in a file, or shows it to others of its user."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import run_directory
+from tests.support.patience import PATIENCE
+from tests.support.programs import ROOT, Mailsync, Running
+
+_PR_GET_DUMPABLE = 3
+
+
+@pytest.fixture
+def with_core_dumps() -> Iterator[None]:
+    """Let whatever is started now dump as much as it wants."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+def dumped_by(pid: int, number: signal.Signals) -> bool:
+    """Whether this child of ours, killed by a signal, leaves a core dump, in a file or with a program."""
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            ended.append(status)
+        return bool(found)
+
+    os.kill(pid, number)
+    run_directory.wait_until(has_ended, f"the end of process {pid}")
+    assert os.WTERMSIG(ended[0]) == number
+    return os.WCOREDUMP(ended[0])
+
+
+def start(mailsync: Mailsync, directory: Path, *command: str, **changes: str) -> Running:
+    """Start a program of ours in a Python of its own, where its core file would be."""
+    given = {name: value for name, value in (mailsync.environment | changes).items() if value is not None}
+    # not through the fork server, which would be the parent in place of this process
+    running = Running([shutil.which("env") or "env", sys.executable, "-m", *command], given, directory)
+    mailsync.running.append(running)
+    return running
+
+
+@pytest.mark.usefixtures("with_core_dumps")
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGQUIT])
+def test_a_killed_worker_leaves_no_core_dump(
+    mailsync: Mailsync, tmp_path: Path, number: signal.Signals
+) -> None:
+    worker = start(mailsync, tmp_path, "mailsync", "worker")
+    worker.wait_for("Ready -> Poll loop running")
+    assert not dumped_by(worker.pid, number)
+    assert not list(tmp_path.glob("*core*"))
+
+
+@pytest.mark.usefixtures("with_core_dumps")
+@pytest.mark.parametrize("command", [("mailsync", "api"), ("gunicorn", "wsgi:app")])
+def test_neither_the_api_nor_a_process_of_it_leaves_a_core_dump(
+    mailsync: Mailsync, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    port = str(run_directory.free_port())
+    options = {"GUNICORN_CMD_ARGS": "-c python:mailsync.web.gunicorn_conf --no-sendfile"}
+    api = start(mailsync, tmp_path, *command, PORT=port, **options)
+    api.wait_for("Ready to serve")
+    (process,) = run_directory.family(api.pid)
+    process.send_signal(signal.SIGABRT)
+    api.wait_for(lambda: not process.is_running())
+    assert not dumped_by(api.pid, signal.SIGABRT)
+    assert not list(tmp_path.glob("*core*"))
+
+
+@pytest.mark.usefixtures("with_core_dumps")
+def test_a_process_without_our_care_leaves_a_core_dump(tmp_path: Path) -> None:
+    # a control: without our care a core dump appears, unless this machine writes none at all
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
+        dumped = dumped_by(process.pid, signal.SIGABRT)
+    if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0 and pattern == "core":
+        assert dumped
+        assert list(tmp_path.glob("*core*"))
+
+
+def test_a_command_cannot_be_dumped() -> None:
+    code = (
+        "import ctypes, sys; from mailsync import cli\n"
+        f"cli._run = lambda: print(ctypes.CDLL(None).prctl({_PR_GET_DUMPABLE}, 0, 0, 0, 0)) or 0\n"
+        "cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=PATIENCE
+    )
+    assert done.stdout == "0\n"
+
+
+def test_programs_that_our_processes_start_can_be_dumped_as_usual() -> None:
+    code = (
+        "import subprocess; from mailsync import core_dumps\n"
+        "core_dumps.forbid()\n"
+        "subprocess.run(['sh', '-c', 'ulimit -c; cat /proc/self/environ'], check=True)\n"
+    )
+    expected = subprocess.run(["sh", "-c", "ulimit -c"], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=PATIENCE
+    )
+    assert done.stdout.startswith(expected)
+
+
+# -- others of the same user ---------------------------------------------------------------------------
+
+# Root may read everything, so it becomes somebody who may not. The kernel protects a process that does so
+# until it asks for the opposite.
+_AS_SOMEBODY = """
+import ctypes, os, sys
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+"""
+_LOOK = """
+pid = int(sys.argv[1])
+for name in "environ", "mem", "maps":
+    try:
+        open(f"/proc/{pid}/{name}", "rb").close()
+        print(name, "is open")
+    except PermissionError:
+        print(name, "is closed")
+attached = ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0
+print("ptrace", "is open" if attached else "is closed")
+"""
+
+
+def look_into(care: str) -> list[str]:
+    """The files of /proc that another process of the same user can read of one with core dumps forbidden."""
+    python = [sys.executable, "-c"]
+    code = (
+        f"from mailsync import core_dumps{_AS_SOMEBODY}{care}\nprint('ready', flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [*python, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        looked = subprocess.run(
+            [*python, _AS_SOMEBODY + _LOOK, str(process.pid)], capture_output=True, text=True, check=True
+        )
+        process.kill()
+    return looked.stdout.splitlines()
+
+
+def test_another_process_of_the_same_user_cannot_look_into_it() -> None:
+    ways = ("environ", "mem", "maps", "ptrace")
+    assert look_into("core_dumps.forbid()") == [f"{way} is closed" for way in ways]
+    # the control reads environ alone, because some systems always forbid what needs ptrace
+    assert "environ is open" in look_into("")

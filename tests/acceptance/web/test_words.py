@@ -1,0 +1,141 @@
+"""What the API says to those who err: what helps them, and nothing that tells of secrets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from mailsync.store import db
+from tests.support.administering import closed_port
+from tests.support.api import AUTHORIZED, Api, StartApi, assert_problem
+from tests.support.raw import AUTHORIZATION, ask, assert_civil, lines
+from tests.support.stored import ATTACHMENT, message, new_account, new_folder, settings_for, store
+
+WEAK = "connection"
+
+
+def _filled(database_url: str) -> int:
+    """The id of a message with an attachment, of account 1 of this database."""
+    settings = settings_for(database_url)
+    with db.connect(settings, "test") as conn:
+        folder = new_folder(conn, new_account(conn, settings))
+        store(conn, folder, message(1, attachments=(ATTACHMENT,)), announce=True)
+        row = conn.execute("select id from messages").fetchone()
+        assert row
+        return int(row[0])
+
+
+def test_a_password_that_was_tried_masks_nothing_afterwards(start_api: StartApi) -> None:
+    api = start_api(WEB_CONCURRENCY="1")
+    port = closed_port()
+
+    def add(password: str) -> dict[str, Any]:
+        document = {
+            "email": "a@example.test",
+            "password": password,
+            "imap_host": "127.0.0.1",
+            "imap_port": port,
+            "imap_security": "plaintext",
+        }
+        answer = api.call("POST", "/v1/accounts", document)
+        assert answer.status == 502
+        said: dict[str, Any] = answer.json()
+        return said
+
+    assert "refused" not in add("refused")["detail"]
+    assert "refused" in add("another")["detail"]
+    stored = {"email": "b@example.test", "password": "refused", "imap_host": "imap.test", "verify": False}
+    assert api.call("POST", "/v1/accounts", stored).status == 201
+    assert "refused" in add("another")["detail"]
+
+
+def test_no_answer_tells_whether_a_word_of_the_client_is_a_secret(
+    start_api: StartApi, database_url: str
+) -> None:
+    mark = "?" if "?" not in database_url else "&"
+    # a token holder who guesses the password of the database must not find out that it is right
+    api = start_api(DATABASE_URL=f"{database_url}{mark}password={WEAK}", WEB_CONCURRENCY="1")
+    number = _filled(database_url)
+    account = api.call("GET", "/v1/accounts").json()["data"][0]["id"]
+
+    def said(method: str, path: str, document: Any = None) -> list[str]:
+        texts = []
+        for word in (WEAK, "collection"):
+            given = None if document is None else json.loads(json.dumps(document).replace("WORD", word))
+            answer = api.call(method, path.replace("WORD", word), given)
+            assert answer.status >= 400
+            problem = answer.json()
+            del problem["request_id"]
+            assert "***" not in json.dumps(problem)
+            texts.append(json.dumps(problem).replace(word, "WORD"))
+        return texts
+
+    for method, path, document in (
+        ("GET", f"/v1/messages/{number}/attachments/WORD", None),
+        ("GET", f"/v1/accounts/{account}/messages?folder=WORD", None),
+        ("GET", f"/v1/accounts/{account}/messages?WORD=1", None),
+        ("GET", f"/v1/accounts/{account}/messages?since=WORD", None),
+        ("GET", f"/v1/accounts/{account}/messages?cursor=WORD", None),
+        ("GET", "/v1/accounts?state=WORD", None),
+        ("GET", "/v1/accounts?email=a&email=WORD", None),
+        ("GET", "/v1/accounts/WORD", None),
+        ("GET", "/v1/WORD", None),
+        ("POST", "/v1/accounts", {"email": "WORD", "password": "x"}),
+        ("POST", "/v1/accounts", {"email": "a@example.test", "password": "x", "WORD": 1}),
+        ("POST", "/v1/accounts", {"email": "a@example.test", "password": "x", "imap_security": "WORD"}),
+        ("PATCH", f"/v1/accounts/{account}", {"metadata": [{"WORD": 1}]}),
+    ):
+        right, wrong = said(method, path, document)
+        assert right == wrong, path
+
+
+def test_what_is_not_there_says_what_is(api: Api) -> None:
+    def detail(path: str) -> str:
+        text: str = assert_problem(api.call("GET", path), 404, "not_found")["detail"]
+        return text
+
+    assert detail("/v1/nothing") == "There is no such path; GET /openapi.json describes those that there are."
+    for wrong in ("me@example.com", "abc", "0", "9" * 25):
+        assert detail(f"/v1/accounts/{quote(wrong)}/messages") == (
+            "An account is named by its id, a whole number; GET /v1/accounts?email= finds it by its address."
+        )
+        assert detail(f"/v1/accounts/{quote(wrong)}").startswith("An account is named by its id")
+        assert detail(f"/v1/messages/{quote(wrong)}/body").startswith("A message is named by its id")
+    assert detail("/v1/accounts/1/folders/INBOX").startswith("A folder is named by its id")
+    assert detail("/v1/accounts/1/nothing").startswith("There is no such path")
+
+
+def test_a_method_that_is_not_there_names_those_that_are(api: Api) -> None:
+    answer = api.request("PUT", "/v1/accounts", AUTHORIZED)
+    problem = assert_problem(answer, 405, "method_not_allowed")
+    assert problem["detail"] == "PUT is not possible here; possible are GET, HEAD, OPTIONS, POST."
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+def test_a_plus_that_was_not_encoded_is_recognised(api: Api) -> None:
+    for name in ("since", "until"):
+        for moment, hinted in (
+            ("2026-01-31T10:00:00+02:00", True),
+            ("2026-01-31T10:00:00.5+0200", True),
+            ("yesterday+02:00", False),
+            ("2026-01-31T10:00:00", False),
+        ):
+            answer = api.call("GET", f"/v1/accounts/1/messages?{name}={moment}")
+            (error,) = assert_problem(answer, 422, "invalid")["errors"]
+            assert error["parameter"] == name
+            assert error["detail"].endswith("; + is written %2B in a query") == hinted, moment
+    assert api.call("GET", "/v1/accounts/1/messages?since=2026-01-31T10:00:00%2B02:00").status == 404
+
+
+def test_a_request_line_that_is_not_ascii_is_told_what_is_wrong_with_it(api: Api) -> None:
+    for path in (
+        "/v1/accounts?email=jürgen@example.com",
+        "/v1/größe",
+        "/v1/accounts/1/runs?a=Привет",
+    ):
+        (answer,) = ask(api.port, lines(f"GET {path} HTTP/1.1".encode(), "Host: x", AUTHORIZATION))
+        assert_civil(answer, path, 400)
+        assert "percent-encoded" in answer.json()["detail"]
+    (other,) = ask(api.port, lines("GET /a b HTTP/1.1", "Host: x", AUTHORIZATION))
+    assert "percent-encoded" not in other.json()["detail"]

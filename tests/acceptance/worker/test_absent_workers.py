@@ -1,0 +1,151 @@
+"""A worker that dies or sleeps for hours: how that shows, and what it does when it is back (SPEC §12)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from tests.support import mail
+from tests.support.mirrors import add_account, is_healthy, live_uids, value
+from tests.support.patience import pause
+from tests.support.programs import Mailsync, Running
+from tests.support.run_directory import wait_until
+from tests.support.scripted import ScriptedServer
+
+Database = psycopg.Connection[Any]
+StartWorker = Callable[..., Running]
+
+SHOWN = "select sync_state, sync_state_reason from account_status where account_id = %s"
+
+
+def test_a_worker_that_is_killed_shows_within_two_ticks_and_a_minute(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    user.folder("INBOX").add(mail.message(1))
+    account = add_account(mailsync, scripted, user)
+    worker = start_worker(SYNC_INTERVAL="1s")
+    worker.wait_for(lambda: is_healthy(database, account))
+    worker.kill9()
+
+    _go_back(database, "45 seconds")
+    assert is_healthy(database, account)
+    _go_back(database, "20 seconds")
+    assert database.execute(SHOWN, [account]).fetchone() == ("degraded", "stale")
+    said = mailsync("list-accounts")
+    assert "stale" in said.stdout
+
+    start_worker(SYNC_INTERVAL="1s").wait_for(lambda: is_healthy(database, account))
+    assert _last_change(database, account) == ("degraded", "stale", "healthy", None)
+
+
+def test_a_worker_that_sleeps_through_six_hours_catches_up_with_one_turn_an_account(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    users = [scripted.new_user() for _ in range(3)]
+    accounts = []
+    for user in users:
+        user.folder("INBOX").add(mail.message(1))
+        accounts.append(add_account(mailsync, scripted, user))
+    worker = start_worker(SYNC_INTERVAL="2s")
+    worker.wait_for(lambda: all(is_healthy(database, each) for each in accounts))
+    _stop_at_rest(worker, database)
+
+    _go_back(database, "6 hours")
+    for user in users:
+        user.folder("INBOX").add(mail.message(2))
+    assert {database.execute(SHOWN, [each]).fetchone() for each in accounts} == {("degraded", "stale")}
+    turns = "select sum(consecutive_successes) from accounts"
+    before, slept_until = value(database, turns), value(database, "select clock_timestamp()")
+    logins = scripted.journal.counts()["LOGIN"]
+    worker.send_signal(signal.SIGCONT)
+
+    worker.wait_for(lambda: all(live_uids(database, each) == [1, 2] for each in accounts))
+    worker.wait_for(lambda: all(is_healthy(database, each) for each in accounts))
+    taken = value(database, turns) - before
+    awake = value(database, "select extract(epoch from clock_timestamp() - %s)::float", slept_until)
+    assert taken <= len(accounts) * (1 + awake / 2), "one turn each, and then one a tick"
+    assert {_last_change(database, each) for each in accounts} == {("degraded", "stale", "healthy", None)}
+    assert scripted.journal.counts()["LOGIN"] == logins, "the kept sessions are still good"
+    assert "Database lost" not in worker.output
+    assert not scripted.journal.interleavings()
+
+
+@pytest.mark.long
+def test_what_a_sleeping_worker_held_is_taken_over_and_it_goes_on_without_it(
+    mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user = scripted.new_user()
+    inbox = user.folder("INBOX")
+    for number in range(3):
+        inbox.add(mail.message(number))
+    scripted.on("UID FETCH", lambda request: request.hang(), times=1)
+    account = add_account(mailsync, scripted, user)
+    first = start_worker(SYNC_INTERVAL="1s")
+    first.wait_for(lambda: scripted.journal.commands("UID FETCH"))
+    first.send_signal(signal.SIGSTOP)
+
+    second = start_worker(SYNC_INTERVAL="1s", LOCK_STALE_AFTER="30s")
+    second.wait_for("Ready")
+    # its connection's own signs of life cannot be moved back by SQL: ended as a stale holder would be
+    database.execute("select pg_terminate_backend(pid) from account_locks where granted")
+    _go_back(database, "6 hours")
+    second.wait_for(lambda: live_uids(database, account) == [1, 2, 3])
+    second.wait_for(lambda: is_healthy(database, account))
+
+    said = len([c for c in scripted.journal.commands() if c.connection == 1])
+    first.send_signal(signal.SIGCONT)
+    first.wait_for("Database lost; reconnecting")
+    inbox.add(mail.message(3))
+    second.terminate()
+    assert second.wait() == 0
+    first.wait_for(lambda: live_uids(database, account) == [1, 2, 3, 4])
+    wait_until(lambda: is_healthy(database, account), "the first worker's health")
+    assert len([c for c in scripted.journal.commands() if c.connection == 1]) == said, "its session is shut"
+
+
+def _stop_at_rest(worker: Running, database: Database) -> None:
+    """Stop it between two turns: nothing is held, nothing is being said, and no turn is under way."""
+    busy = (
+        "select exists (select from account_locks) or exists (select from pg_stat_activity where"
+        " application_name = 'mailsync-worker' and datname = current_database() and state <> 'idle')"
+    )
+
+    def is_at_rest() -> bool:
+        worker.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the stop")
+        # what it had said to Postgres before is done by the second look
+        at_work = value(database, busy)
+        pause(0.2, "what it had sent is done by then, or shows")
+        if not at_work and not value(database, busy):
+            return True
+        worker.send_signal(signal.SIGCONT)
+        return False
+
+    wait_until(is_at_rest, "a stop between two turns")
+
+
+def _go_back(database: Database, by: str) -> None:
+    """Let so much time have passed: every moment that the rows hold lies so much further back."""
+    for table in ("accounts", "folders", "workers"):
+        columns = database.execute(
+            "select string_agg(format('%%1$I = %%1$I - %%2$L::interval', column_name, %s::text), ', ')"
+            " from information_schema.columns where table_schema = 'mailsync' and table_name = %s"
+            " and data_type = 'timestamp with time zone'",
+            [by, table],
+        ).fetchone()
+        assert columns
+        database.execute(f"update {table} set {columns[0]}")
+
+
+def _last_change(database: Database, account: int) -> tuple[Any, ...] | None:
+    return database.execute(
+        "select data->>'old', data->>'old_reason', data->>'new', data->>'new_reason' from sync_events"
+        " where account_id = %s and type = 'account.state_changed' order by seq desc limit 1",
+        [account],
+    ).fetchone()

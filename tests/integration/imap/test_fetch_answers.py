@@ -1,0 +1,294 @@
+"""Answers to FETCH that real servers give rarely and wrongly (FIELD_NOTES §2, §5; SPEC §9.5)."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
+from mailsync.imap import Session
+from mailsync.uidset import UidSet
+from tests.support.imap_sessions import connect, fetch, in_step, pieces, uids, user_with_five
+from tests.support.mailboxes import Account
+from tests.support.scripted import CAPABILITIES, ScriptedServer
+from tests.support.session import Request
+
+NOISE = (
+    b"(",
+    b")",
+    b'"',
+    b"\\",
+    b"\r\n",
+    b"* ",
+    b"",
+    b"{3}\r\n",
+    b"\xff",
+    b"\0",
+    b"{99999999}\r\n",
+    b" NIL ",
+)
+
+
+@pytest.fixture
+def user(scripted: ScriptedServer) -> Account:
+    """A user with five messages in INBOX."""
+    return user_with_five(scripted)
+
+
+@pytest.fixture
+def session(scripted: ScriptedServer, user: Account) -> Iterator[Session]:
+    """A session with that INBOX open, and small limits."""
+    with connect(scripted, user, imap_max_literal_bytes=65536) as opened:
+        opened.examine(b"INBOX")
+        yield opened
+
+
+def test_a_response_without_uid_is_nobodys(scripted: ScriptedServer, session: Session) -> None:
+    stray = b'* 2 FETCH (FLAGS (\\Deleted) INTERNALDATE "01-Jan-2000 00:00:00 +0000" RFC822.SIZE 1)\r\n'
+    scripted.inject("UID FETCH", stray * 2)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 3, 4, 5]
+    assert all(message.flags == ("\\Seen",) for message in batch.messages)
+
+
+def test_responses_in_any_order_with_uid_last_and_others_in_between(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    def shuffle(request: Request) -> bytes:
+        lines, end = pieces(request.default())
+        last = re.compile(rb"\(UID (\d+) (.*)\)\r\n\Z", re.DOTALL)
+        moved = [last.sub(rb"(\2 UID \1)\r\n", line) for line in lines]
+        return b"* 7 EXISTS\r\n".join(reversed(moved)) + b"* 3 EXPUNGE\r\n* OK still here\r\n" + end
+
+    scripted.on("UID FETCH", shuffle, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [5, 4, 3, 2, 1]
+    assert [message.headers.subject for message in batch.messages] == [
+        f"Message {n}" for n in (5, 4, 3, 2, 1)
+    ]
+    assert session.exists == 6
+
+
+def test_messages_that_were_not_asked_for_are_left_out(scripted: ScriptedServer, session: Session) -> None:
+    scripted.on("UID FETCH", lambda request: request.default().replace(b"(UID 3 ", b"(UID 33 "), times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 4, 5]
+    assert str(batch.unanswered) == "3"
+    scripted.on("UID FETCH", lambda request: request.default().replace(b"(UID 3 ", b"(UID 0 "), times=1)
+    assert str(fetch(session).unanswered) == "3"
+
+
+def test_flags_that_change_during_the_answer_are_applied_and_are_no_answer(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    news = b"* 2 FETCH (UID 2 FLAGS (\\Flagged))\r\n* 4 FETCH (UID 4 FLAGS ())\r\n"
+
+    def answer(request: Request) -> bytes:
+        lines, end = pieces(request.default())
+        return news + b"".join(line for line in lines if not line.startswith(b"* 4 ")) + news + end
+
+    scripted.on("UID FETCH", answer, times=1)
+    batch = fetch(session)
+    assert {message.uid: message.flags for message in batch.messages}[2] == ("\\Flagged",)
+    assert str(batch.unanswered) == "4"
+
+
+def test_an_answer_in_two_pieces_is_one_message(scripted: ScriptedServer, session: Session) -> None:
+    def halve(request: Request) -> bytes:
+        return re.sub(
+            rb"(\* \d+ FETCH \(UID \d+)(.*?) BODYSTRUCTURE", rb"\1\2)\r\n\1 BODYSTRUCTURE", request.default()
+        )
+
+    scripted.on("UID FETCH", halve, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 3, 4, 5]
+    assert {message.parse_errors for message in batch.messages} == {()}
+
+
+def test_a_bad_structure_costs_only_itself(scripted: ScriptedServer, session: Session) -> None:
+    def spoil(request: Request) -> bytes:
+        return request.default().replace(b'BODYSTRUCTURE ("text"', b'BODYSTRUCTURE ((("text"', 2)
+
+    scripted.on("UID FETCH", spoil, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 3, 4, 5]
+    assert [message.parse_errors for message in batch.messages] == [("bodystructure",)] * 2 + [()] * 3
+    assert [message.headers.subject for message in batch.messages] == [f"Message {n}" for n in range(1, 6)]
+    assert in_step(session)
+
+
+def test_a_structure_of_any_depth_costs_no_message(scripted: ScriptedServer, session: Session) -> None:
+    deep = (
+        b"BODYSTRUCTURE "
+        + b"(" * 5000
+        + b'("text" "plain" NIL NIL NIL "7bit" 1 1)'
+        + b' "mixed")' * 5000
+        + b" BODY["
+    )
+
+    def bury(request: Request) -> bytes:
+        return re.sub(rb"BODYSTRUCTURE .*? BODY\[", lambda _: deep, request.default(), count=1)
+
+    scripted.on("UID FETCH", bury, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 3, 4, 5]
+    assert batch.messages[0].parse_errors == ("bodystructure_truncated",)
+
+
+@pytest.mark.parametrize("size", [65537, 3_000_000])
+def test_an_oversized_literal_is_drained_and_named(
+    scripted: ScriptedServer, session: Session, size: int
+) -> None:
+    def swell(request: Request) -> bytes:
+        return re.sub(
+            rb"(UID 3 .*?)\{\d+\}\r\n.*?\r\n\)\r\n",
+            lambda found: found[1] + b"{%d}\r\n" % size + b"x" * size + b")\r\n",
+            request.default(),
+            flags=re.S,
+        )
+
+    scripted.on("UID FETCH", swell, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 4, 5]
+    assert batch.unparsable == {3: f"a literal of {size} bytes"}
+    assert not batch.unanswered
+    assert in_step(session)
+
+
+def test_an_oversized_line_is_drained_and_named(scripted: ScriptedServer, session: Session) -> None:
+    def swell(request: Request) -> bytes:
+        return request.default().replace(b"(UID 2 ", b'(UID 2 X "' + b"x" * 500_000 + b'" ')
+
+    scripted.on("UID FETCH", swell, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 3, 4, 5]
+    assert batch.unparsable == {2: "a line of more than 65536 bytes"}
+    assert in_step(session)
+
+
+def test_an_oversized_response_without_uid_is_unanswered(scripted: ScriptedServer, session: Session) -> None:
+    def swell(request: Request) -> bytes:
+        return request.default().replace(b"(UID 2 ", b'(X "' + b"x" * 500_000 + b'" UID 2 ')
+
+    scripted.on("UID FETCH", swell, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 3, 4, 5]
+    assert str(batch.unanswered) == "2"
+    assert in_step(session)
+
+
+def test_a_capability_that_lies_is_found_out_once(scripted: ScriptedServer, user: Account) -> None:
+    scripted.capabilities = CAPABILITIES + b" OBJECTID"
+
+    def refuse(request: Request) -> bytes:
+        return request.tagged(b"BAD unknown item") if b"EMAILID" in request.text else request.default()
+
+    scripted.on("UID FETCH", refuse)
+    with connect(scripted, user) as session:
+        session.examine(b"INBOX")
+        batches = list(session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)]), UidSet([(5, 5)])]))
+        assert [uids(batch.messages) for batch in batches] == [[1, 2], [3, 4], [5]]
+        assert "OBJECTID" not in session.capabilities
+        assert "CONDSTORE" in session.capabilities
+        assert batches[0].messages[0].modseq
+
+
+def test_a_server_that_knows_no_extra_item_still_serves(scripted: ScriptedServer, user: Account) -> None:
+    scripted.capabilities = CAPABILITIES + b" OBJECTID"
+    scripted.on(
+        "UID FETCH",
+        lambda request: request.tagged(b"BAD no") if b"MODSEQ" in request.text else request.default(),
+    )
+    with connect(scripted, user) as session:
+        session.examine(b"INBOX")
+        assert len(fetch(session).messages) == 5
+        assert "CONDSTORE" not in session.capabilities
+    scripted.on("UID FETCH", b"BAD never")
+    with connect(scripted, user) as session:
+        session.examine(b"INBOX")
+        with pytest.raises(ProtocolError):
+            fetch(session)
+        assert in_step(session)
+
+
+def test_no_after_data_is_data_and_no_without_is_an_error(scripted: ScriptedServer, session: Session) -> None:
+    def some(request: Request) -> bytes:
+        lines, _ = pieces(request.default())
+        return b"".join(lines[:3]) + request.tagged(b"NO Some messages no longer exist")
+
+    scripted.on("UID FETCH", some, times=1)
+    batch = fetch(session)
+    assert uids(batch.messages) == [1, 2, 3]
+    assert str(batch.unanswered) == "4:5"
+    scripted.on("UID FETCH", b"NO Some messages no longer exist", times=1)
+    with pytest.raises(ProtocolError):
+        fetch(session)
+    scripted.on("UID FETCH", b"NO [LIMIT] slow down, try again in 20 seconds", times=1)
+    with pytest.raises(Throttled) as caught:
+        fetch(session)
+    assert caught.value.retry_after == 20
+    assert in_step(session)
+
+
+@pytest.mark.parametrize("how", ["bye", "close", "reset"])
+def test_an_end_in_the_middle_of_a_fetch_is_transient(
+    scripted: ScriptedServer, session: Session, how: str
+) -> None:
+    def end(request: Request) -> bytes:
+        request.send(request.default()[:900])
+        return getattr(request, how)()  # type: ignore[no-any-return]
+
+    scripted.on("UID FETCH", end, times=1)
+    with pytest.raises(Transient):
+        fetch(session)
+    assert session.closed
+    with pytest.raises(Transient, match="closed"):
+        session.search()
+
+
+def test_an_error_in_the_next_batch_does_not_cost_the_one_in_hand(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    scripted.on("UID FETCH", lambda request: request.close())
+    scripted.on("UID FETCH", Request.default, times=1)
+    batches = session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)])])
+    assert uids(next(batches).messages) == [1, 2]
+    with pytest.raises(Transient):
+        next(batches)
+    assert session.closed
+
+
+def test_mutilated_answers_raise_our_errors_or_none_and_cost_no_other_batch(
+    scripted: ScriptedServer, user: Account
+) -> None:
+    rng = random.Random(5)
+
+    def mutilate(request: Request) -> bytes:
+        answer = bytearray(request.default())
+        for _ in range(rng.randrange(1, 8)):
+            at = rng.randrange(len(answer))
+            answer[at : at + rng.randrange(4)] = rng.choice(NOISE)
+        return bytes(answer)
+
+    outcomes = {"whole": 0, "in step": 0, "closed": 0}
+    session = None
+    for _ in range(150):
+        if session is None or session.closed:
+            session = connect(scripted, user, imap_max_literal_bytes=65536)
+            session.examine(b"INBOX")
+        scripted.on("UID FETCH", mutilate, times=1)
+        try:
+            with session.deadline(0.1):
+                batch = fetch(session)
+        except MailsyncError:
+            outcomes["closed" if session.closed else "in step"] += 1
+            continue
+        assert set(uids(batch.messages)) | set(batch.unparsable) | set(batch.unanswered) == {1, 2, 3, 4, 5}
+        outcomes["whole"] += 1
+        assert uids(fetch(session).messages) == [1, 2, 3, 4, 5]
+    assert session is not None
+    session.close()
+    assert min(outcomes["whole"], outcomes["closed"]) > 10

@@ -1,0 +1,30 @@
+"""Sessions that the API keeps after a body was fetched."""
+
+from __future__ import annotations
+
+from mailsync.engine.cycle import hot_work
+from mailsync.engine.runner import take_turn
+from mailsync.engine.turn import Turn
+from mailsync.web.resources import Services
+from tests.support.scripted import ScriptedServer
+from tests.support.turns import Mirror
+
+
+def test_an_old_session_is_closed_also_while_nobody_asks_for_a_body(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    with Mirror(database_url, scripted, scripted.new_user()) as mirror:
+        services = Services(mirror.settings)
+        try:
+            with services.engine() as engine:
+                turn = take_turn(engine, mirror.account_id, hot_work(mirror.settings))
+            assert isinstance(turn, Turn)
+            with services.reading():
+                pass
+            assert not turn.session.closed
+            turn.session.opened_at -= 25 * 60
+            with services.reading():
+                pass
+            assert turn.session.closed
+        finally:
+            services.close()

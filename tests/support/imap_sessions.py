@@ -1,0 +1,85 @@
+"""How the tests of the protocol layer open their sessions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mailsync.config import Settings
+from mailsync.imap import Batch, Detail, Session, Throttle, open_session
+from mailsync.model import Endpoint, Message
+from mailsync.uidset import UidSet
+from tests.support import mail
+from tests.support.mailboxes import Account
+from tests.support.scripted import ScriptedServer
+
+FIVE = UidSet([(1, 5)])
+
+
+def settings_with(**overrides: Any) -> Settings:
+    """Settings that permit loopback and plaintext, with no wait that load makes too short."""
+    return Settings(
+        **{
+            "imap_allow_private_hosts": True,
+            "imap_allow_plaintext": True,
+            "imap_connect_timeout": 60,
+            "imap_read_timeout": 60,
+            **overrides,
+        }
+    )
+
+
+def connect(
+    server: Any,
+    user: Any,
+    *,
+    port: int | None = None,
+    host: str | None = None,
+    security: str = "plaintext",
+    password: str | None = None,
+    throttle: Throttle | None = None,
+    on_wait: Callable[[], None] = lambda: None,
+    hidden: frozenset[str] = frozenset(),
+    **overrides: Any,
+) -> Session:
+    """Open a session with a test server as one of its users."""
+    endpoint = Endpoint(host or server.host, port or server.port, security, user.name)
+    return open_session(
+        endpoint,
+        user.password if password is None else password,
+        settings_with(**overrides),
+        throttle=throttle or Throttle(1e6, 1_000_000, 0),
+        on_wait=on_wait,
+        hidden=hidden,
+    )
+
+
+def user_with_five(server: ScriptedServer) -> Account:
+    """A user with five messages in INBOX, UIDs 1 to 5."""
+    account = server.new_user()
+    for n in FIVE:
+        account.folder("INBOX").add(mail.message(n), rb"\Seen")
+    return account
+
+
+def fetch(session: Session, asked: UidSet = FIVE, detail: Detail = Detail.FULL) -> Batch:
+    """One batch of messages."""
+    [batch] = session.fetch_messages([asked], detail)
+    return batch
+
+
+def uids(messages: list[Message]) -> list[int]:
+    """The UIDs in the order of the answer."""
+    return [message.uid for message in messages]
+
+
+def pieces(answer: bytes) -> tuple[list[bytes], bytes]:
+    """The responses of an honest answer to FETCH, and its completion."""
+    *lines, end = re.split(rb"(?=^\* \d+ FETCH|^M\d+\.)", answer, flags=re.MULTILINE)
+    return [line for line in lines if line], end
+
+
+def in_step(session: Session) -> bool:
+    """Whether the session still serves."""
+    return not session.closed and session.search() == FIVE

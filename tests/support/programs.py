@@ -1,0 +1,244 @@
+"""Running the command line as its users do: in processes of their own, with a clean environment.
+
+Everything that they print is kept, so that it can be searched for secrets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests import ROOT
+from tests.support import forking, planted, run_directory
+
+ENCRYPTION_KEY = planted.keep(b64encode(hashlib.sha256(b"a key for tests only").digest()).decode())
+API_TOKEN = planted.keep("a-token-for-tests-only-0123456789")
+_SECRET_VARIABLES = ("IMAP_PASSWORD", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command that has ended said; ``seconds`` is how long it took."""
+
+    args: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    def json(self) -> Any:
+        """The one document that ``--json`` prints; raises AssertionError with all that was said instead."""
+        try:
+            return json.loads(self.stdout)
+        except ValueError:
+            raise AssertionError(f"No JSON document on stdout: {self}") from None
+
+
+class Running:
+    """A process that goes on, such as a worker; stdout and stderr come as ``lines``, in order."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], directory: Path) -> None:
+        self.args = tuple(command)
+        self.lines: list[str] = []
+        self._process: subprocess.Popen[bytes] | forking.Forked
+        if command[:2] == [sys.executable, "-m"]:
+            self._process = forking.spawn(
+                command[2], tuple(command[3:]), env=environment, cwd=directory, merge=True
+            )
+        else:
+            self._process = run_directory.spawn(
+                command,
+                env=environment,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self.lines.append(line.decode(errors="replace").rstrip("\n"))
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code (negative: the signal), or None while it runs."""
+        return self._process.poll()
+
+    @property
+    def output(self) -> str:
+        """All that was printed so far."""
+        return "\n".join(self.lines)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines that are JSON objects: the log."""
+        found = []
+        for line in list(self.lines):
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    found.append(record)
+        return found
+
+    def wait_for(self, wanted: str | Callable[[], object], timeout: float = run_directory.PATIENCE) -> None:
+        """Wait until a line holds the text, or the callable is true.
+
+        Raises AssertionError with the output when the time is over or the process has ended before.
+        """
+        met = wanted if callable(wanted) else lambda: any(wanted in line for line in list(self.lines))
+        deadline = time.monotonic() + timeout
+        while not met():
+            ended = self.returncode is not None
+            if ended:
+                self._reader.join(5)
+                if met():
+                    return
+            if ended or time.monotonic() > deadline:
+                state = f"ended with {self.returncode}" if ended else f"was silent for {timeout:g} s"
+                raise AssertionError(f"Waited for {wanted!r}, but the process {state}:\n{self.output}")
+            time.sleep(0.01)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send any signal."""
+        self._process.send_signal(number)
+
+    def kill9(self) -> None:
+        """``kill -9`` this process alone, and wait until it is gone."""
+        self._process.kill()
+        self.wait()
+
+    def terminate(self) -> None:
+        """Send SIGTERM; does not wait."""
+        self._process.terminate()
+
+    def wait(self, timeout: float = run_directory.PATIENCE) -> int:
+        """Wait for the end, return the exit code; raises AssertionError with the output after `timeout`."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"Process {self.pid} still runs after {timeout:g} s:\n{self.output}"
+            ) from None
+        self._reader.join(5)
+        return code
+
+    def close(self) -> None:
+        """Kill it and its children if they still run, and release everything."""
+        if self._process.poll() is None:
+            run_directory.end(self.pid)
+        self._process.wait()
+        self._reader.join(5)
+        if self._process.stdout:
+            self._process.stdout.close()
+        run_directory.forget(self.pid)
+
+
+class Mailsync:
+    """``python -m mailsync …`` for one test: call it to run a command to its end, or :meth:`start` one.
+
+    ``environment`` is what every command gets; `env` and keyword variables are added for one command,
+    where None takes a variable away.
+    """
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        self.directory = directory
+        self.printed: list[str] = []
+        self.running: list[Running] = []
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+            run_directory.VARIABLE: str(run_directory.current()),
+            "DATABASE_URL": database_url,
+            "IMAP_ENCRYPTION_KEY": ENCRYPTION_KEY,
+            "API_TOKEN": API_TOKEN,
+            "IMAP_ALLOW_PRIVATE_HOSTS": "true",
+            "IMAP_ALLOW_PLAINTEXT": "true",
+            "IMAP_MAX_COMMANDS_PER_MINUTE": "1000000",
+        }
+
+    def __call__(
+        self,
+        *args: str,
+        env: dict[str, str | None] | None = None,
+        input: str | None = None,
+        timeout: float = 2 * run_directory.PATIENCE,
+    ) -> Finished:
+        """Run a command to its end; raises AssertionError with its output after `timeout` seconds."""
+        if input and "--password-stdin" in args:
+            _plant(input.rstrip("\r\n"))
+        started, late = time.monotonic(), False
+        process = forking.spawn(
+            "mailsync",
+            args,
+            env=self._environment(env or {}),
+            cwd=self.directory,
+            stdin=input is not None,
+        )
+        with process:
+            try:
+                said = process.communicate(input.encode() if input is not None else None, timeout)
+            except subprocess.TimeoutExpired:
+                late = True
+                run_directory.end(process.pid)
+                said = process.communicate()
+            except BaseException:
+                run_directory.end(process.pid)
+                raise
+        run_directory.forget(process.pid)
+        stdout, stderr = (text.decode(errors="replace") for text in said)
+        self.printed += [stdout, stderr]
+        result = Finished(args, process.returncode, stdout, stderr, time.monotonic() - started)
+        assert not late, f"Still running after {timeout:g} s: {result}"
+        return result
+
+    def start(self, *args: str, **env: str | None) -> Running:
+        """Start a command that goes on; it is killed at the end of the test."""
+        process = Running(self._command(args), self._environment(env), self.directory)
+        self.running.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what still runs; raises AssertionError if anything printed holds a planted secret."""
+        for process in self.running:
+            process.close()
+            self.printed.append(process.output)
+        text = "\n".join(self.printed)
+        leaked = planted.found_in(text)
+        places = [line for line in text.splitlines() if planted.found_in(line)]
+        assert not leaked, f"Secrets were printed, in {len(places)} lines: {places[:5]}"
+
+    def _command(self, args: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "mailsync", *args]
+
+    def _environment(self, changes: dict[str, str | None]) -> dict[str, str]:
+        for name in _SECRET_VARIABLES:
+            _plant(changes.get(name) or "")
+        merged = self.environment | changes
+        return {name: value for name, value in merged.items() if value is not None}
+
+
+def _plant(text: str) -> None:
+    for secret in text.split(","):
+        if len(secret.strip()) >= 8:
+            planted.keep(secret.strip())

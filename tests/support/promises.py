@@ -1,0 +1,156 @@
+"""Measuring how fresh a mirror is: from what a client did on the server to the committed row."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from tests.support.imap_server import ImapServer, User, done, quoted
+from tests.support.patience import pause
+from tests.support.programs import Running
+from tests.support.run_directory import PATIENCE
+
+Database = psycopg.Connection[Any]
+Row = tuple[str, Sequence[object]]
+"""A question to the database whose answer is true once the change is there, and its parameters."""
+
+TICK = 1.0
+_EVERY = 0.02
+
+
+@dataclass
+class Promise:
+    """One cell of the table: a kind of change, where it happens, and within how many seconds it is seen.
+
+    ``act`` makes the change for the n-th time, and says which row tells; it is made ``times`` times, each as
+    soon as the one before was seen, so just after a tick: the longest time there is to wait. A machine that
+    is too busy for a tick each ``TICK`` seconds is measured by the ticks that it did: what the first one
+    after the change shows was shown within a tick, of ``turns`` turns.
+    """
+
+    account: int
+    change: str
+    server: str
+    within: float
+    act: Callable[[int], Row]
+    times: int = 1
+    turns: int = 1
+    seconds: list[float] = field(default_factory=list)
+    by_the_clock: list[float] = field(default_factory=list)
+    _waiting: Row | None = None
+    _since: float = 0.0
+    _made_at: datetime | None = None
+    _begun: set[datetime] = field(default_factory=set)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all was seen."""
+        return len(self.seconds) == self.times
+
+    @property
+    def age(self) -> float:
+        """The seconds since a change that is not seen yet; 0 without one."""
+        if not self._waiting:
+            return 0.0
+        return min(time.monotonic() - self._since, len(self._begun) / self.turns * TICK)
+
+    def step(self, database: Database) -> None:
+        """Make the next change, or look for the one that was made."""
+        if self.is_done:
+            return
+        if self._waiting is None:
+            self._waiting, self._since = self.act(len(self.seconds)), time.monotonic()
+            (self._made_at,) = database.execute("select clock_timestamp()").fetchone() or (None,)
+            self._begun.clear()
+            return
+        told, params = self._waiting
+        row = database.execute(
+            f"select ({told}), last_sync_started_at from accounts where id = %s",  # type: ignore[arg-type]
+            [*params, self.account],
+        ).fetchone()
+        assert row and self._made_at
+        if row[1] > self._made_at:
+            self._begun.add(row[1])
+        if row[0]:
+            self.seconds.append(self.age)
+            self.by_the_clock.append(time.monotonic() - self._since)
+            self._waiting = None
+
+    @property
+    def slowest(self) -> float:
+        """The longest that one of the changes took, or has taken so far."""
+        return max([*self.seconds, self.age])
+
+    @property
+    def mean(self) -> float:
+        """How long a change took that was seen; infinite if none was."""
+        return sum(self.seconds) / len(self.seconds) if self.seconds else math.inf
+
+    def is_kept(self, slack: float, usual_slack: float) -> bool:
+        """Whether each change was seen in time and `slack`, and all of them so in the mean.
+
+        By the clock it may have been later, but for as long as no machine is too busy to tick at all.
+        """
+        if not self.is_done or sum(self.by_the_clock) / self.times > 8 * self.within:
+            return False
+        return self.slowest <= self.within + slack and self.mean <= self.within + usual_slack
+
+    def __str__(self) -> str:
+        return (
+            f"{self.change:<44} {self.server:<15} promised {self.within:>4.0f} s"
+            f"   mean {self.mean:5.2f} s   slowest {self.slowest:5.2f} s   of {len(self.seconds)}"
+        )
+
+
+def measure(promises: Iterable[Promise], database: Database, worker: Running) -> None:
+    """Make all changes and wait for their rows, all promises side by side, for as long as that may take."""
+    waiting = list(promises)
+    until = time.monotonic() + PATIENCE
+    while not all(promise.is_done for promise in waiting) and time.monotonic() < until:
+        assert worker.returncode is None, worker.output
+        for promise in waiting:
+            promise.step(database)
+        pause(_EVERY, "rows are looked at so often")
+
+
+class Client:
+    """Another mail client of one user; it keeps a connection for each folder, so that changes are quick."""
+
+    def __init__(self, server: ImapServer, user: User, stack: contextlib.ExitStack) -> None:
+        self.server, self.user, self._stack = server, user, stack
+        self._open: dict[str, imaplib.IMAP4] = {}
+
+    def create(self, folder: str, message: bytes) -> None:
+        """Make a folder with a message in it."""
+        done(self._in("INBOX").create(quoted(folder)))
+        done(self._in("INBOX").append(quoted(folder), "", "", message))
+
+    def _in(self, folder: str) -> imaplib.IMAP4:
+        if folder not in self._open:
+            self._open[folder] = self._stack.enter_context(self.server.imap(self.user, folder))
+        return self._open[folder]
+
+    def append(self, folder: str, message: bytes) -> None:
+        """Put a message in."""
+        done(self._in(folder).append(quoted(folder), "", "", message))
+
+    def store(self, folder: str, uid: int, how: str, flags: str) -> None:
+        """Change flags: ``store("INBOX", 1, "+FLAGS", r"\\Seen")``."""
+        done(self._in(folder).uid("STORE", str(uid), how, f"({flags})"))
+
+    def expunge(self, folder: str, uid: int) -> None:
+        """Delete a message for good."""
+        self.store(folder, uid, "+FLAGS.SILENT", r"\Deleted")
+        done(self._in(folder).uid("EXPUNGE", str(uid)))
+
+    def move(self, folder: str, uid: int, target: str) -> None:
+        """Move a message to another folder (RFC 6851)."""
+        done(self._in(folder).uid("MOVE", str(uid), quoted(target)))

@@ -1,0 +1,107 @@
+"""HTTP by the byte, for what no client library would send."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support import planted
+from tests.support.programs import API_TOKEN, ROOT
+
+AUTHORIZATION = f"Authorization: Bearer {API_TOKEN}"
+_INTERNALS = re.compile(
+    r"Traceback|File \"|site-packages|psycopg|pydantic|werkzeug|gunicorn/|<html|SELECT |INSERT |"
+    r"account_credentials|message_bodies|mailsync\.(web|store|engine|imap)|" + re.escape(str(ROOT)),
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@contextlib.contextmanager
+def connected(port: int, timeout: float = 60) -> Iterator[socket.socket]:
+    """A connection to the API."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as sock:
+        yield sock
+
+
+def lines(*given: str | bytes, body: bytes = b"") -> bytes:
+    """A request of these lines, with CRLF behind each, and an empty one."""
+    said = [line.encode("latin-1") if isinstance(line, str) else line for line in given]
+    return b"\r\n".join([*said, b"", b""]) + body
+
+
+def ask(port: int, *pieces: bytes) -> list[Said]:
+    """Send the pieces and no more, and return all that is answered until the server closes."""
+    with connected(port) as sock:
+        send(sock, pieces)
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+        return parse(drain(sock))
+
+
+def send(sock: socket.socket, pieces: Iterable[bytes]) -> int:
+    """Send until all is sent or the server has had enough; returns how many bytes went out."""
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        for piece in pieces:
+            sock.sendall(piece)
+            sent += len(piece)
+    return sent
+
+
+def drain(sock: socket.socket) -> bytes:
+    """All that comes until the end, or until the server resets the connection."""
+    got = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := sock.recv(65536):
+            got += piece
+    return got
+
+
+def parse(data: bytes) -> list[Said]:
+    """The answers in `data`, which must be whole, and nothing else; one to HEAD must be the last."""
+    found = []
+    while data:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        first, *fields = head.decode("latin-1").split("\r\n")
+        assert re.fullmatch(r"HTTP/1\.[01] \d{3} [ -~]+", first), first
+        pairs = [field.partition(": ")[::2] for field in fields]
+        assert len({name.lower() for name, _ in pairs}) == len(pairs), f"twice the same header: {pairs}"
+        headers = {name.lower(): value for name, value in pairs}
+        size = int(headers.get("content-length", 0))
+        found.append(Said(int(first[9:12]), headers, rest[:size]))
+        data = rest[size:]
+    return found
+
+
+def assert_civil(answer: Said, where: object, *statuses: int) -> None:
+    """It is a problem document, or a success, and tells nothing of the inside; `statuses` are accepted."""
+    about = f"{where!r:.300}: {answer.status} {answer.body[:500]!r}"
+    assert answer.status < 500, about
+    assert not statuses or answer.status in statuses, about
+    text = f"{answer.headers}\n{answer.body.decode(errors='replace')}"
+    assert not planted.found_in(text), about
+    assert "evil" not in {name.lower() for name in answer.headers}, about
+    if answer.status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json", about
+        assert not _INTERNALS.search(text), about
+        if answer.body:
+            document = answer.json()
+            assert (document["type"], document["status"]) == ("about:blank", answer.status), about
+            assert document["request_id"] == answer.headers["x-request-id"], about

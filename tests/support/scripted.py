@@ -1,0 +1,182 @@
+"""An IMAP server on a real socket whose every answer a test can change.
+
+It is honest by default, over mailboxes in memory, and a journal tells who said what when::
+
+    server = ScriptedServer()
+    user = server.new_user()
+    user.folder("INBOX").add(b"Subject: hello\\r\\n\\r\\nworld\\r\\n", rb"\\Seen")
+    server.on("UID FETCH", lambda request: request.default().replace(b"FLAGS", b"FLGS"), times=1)
+    server.on("EXAMINE", b"NO [INUSE] Mailbox is in use")
+    server.on("STATUS", lambda request: request.hang())
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from tests.support import planted
+from tests.support.certificates import Certificate
+from tests.support.journal import Journal
+from tests.support.mailboxes import Account
+from tests.support.session import CONNECTION_COMMANDS, Connection, Disconnected, Request
+
+CAPABILITIES = (
+    b"IMAP4rev1 LITERAL+ ID ENABLE UNSELECT ESEARCH LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC"
+)
+Handler = Callable[[Request], bytes | None]
+
+
+@dataclass
+class _Rule:
+    handler: Handler
+    times: int | None
+
+
+class ScriptedServer:
+    """The server; listens from the start until :meth:`stop`. Everything public may be set at any time.
+
+    ``capabilities`` are space-separated; ``greeting`` None means that nothing is said after accepting;
+    ``latency`` are seconds before each answer; ``delimiter`` of folder names, None for NIL. `security` is
+    ``plaintext``, ``tls`` or ``starttls``, the latter two with a `certificate`. ``starttls`` says how an
+    upgrade goes: ``good``, ``refuse`` (NO), ``inject`` (more plaintext behind the OK), ``drop`` (closes).
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        *,
+        capabilities: bytes = CAPABILITIES,
+        greeting: bytes | None = b"* OK ready",
+        security: str = "plaintext",
+        certificate: Certificate | None = None,
+        latency: float = 0.0,
+    ) -> None:
+        self.capabilities = capabilities
+        self.greeting = greeting
+        self.security = security
+        self.certificate = certificate
+        self.starttls = "good"
+        self.injected = b"* CAPABILITY IMAP4rev1 X-INJECTED\r\n"
+        self.latency = latency
+        self.delimiter: bytes | None = b"/"
+        self.journal = Journal()
+        self.accounts: dict[str, Account] = {}
+        self.stopping = threading.Event()
+        self._rules: dict[str, list[_Rule]] = {}
+        self._lock = threading.Lock()
+        self._connections: list[Connection] = []
+        self._numbers, self._users = count(1), count(1)
+        self._listener = socket.create_server((self.host, 0), backlog=100)
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def new_user(self, name: str | None = None, password: str | None = None) -> Account:
+        """Add a user with an empty INBOX."""
+        name = name or f"user{next(self._users)}@scripted.test"
+        account = Account(name, planted.keep(password or secrets.token_urlsafe(18)))
+        self.accounts[name] = account
+        return account
+
+    # -- what a test decides ---------------------------------------------------------------------------
+
+    def on(self, name: bytes | str, handler: Handler | bytes, times: int | None = None) -> None:
+        """Let `handler` answer the next `times` commands of this name (``"UID FETCH"``), or all.
+
+        The newest rule goes first. Bytes stand for the tagged line: ``b"NO [INUSE] later"``.
+        """
+        rule = _Rule(_say(handler) if isinstance(handler, bytes) else handler, times)
+        with self._lock:
+            self._rules.setdefault(_name(name), []).append(rule)
+
+    def off(self, name: bytes | str) -> None:
+        """Be honest about this command again."""
+        with self._lock:
+            self._rules.pop(_name(name), None)
+
+    def inject(self, name: bytes | str, untagged: bytes, times: int | None = 1) -> None:
+        """Put untagged lines in front of the honest answer: ``inject("NOOP", b"* 9 EXISTS\\r\\n")``."""
+        self.on(name, lambda request: untagged + request.default(), times)
+
+    def push(self, data: bytes) -> None:
+        """Send bytes to every connected client, now."""
+        for connection in self._open():
+            with contextlib.suppress(Disconnected):
+                connection.send(data)
+
+    def disconnect(self) -> None:
+        """Close every connection; new ones are welcome."""
+        for connection in self._open():
+            connection.stop()
+
+    def handler(self, name: str) -> Handler:
+        """Who answers the next command of this name."""
+        with self._lock:
+            rules = self._rules.get(name, [])
+            while rules:
+                rule = rules[-1]
+                if rule.times is None:
+                    return rule.handler
+                rule.times -= 1
+                if rule.times >= 0:
+                    return rule.handler
+                rules.pop()
+        return CONNECTION_COMMANDS.get(name, Request.default)
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._open())
+
+    def note_the_gone(self) -> None:
+        """Let the journal know which clients have gone by now: their threads may be late to see it."""
+        for connection in self._open():
+            if connection.is_gone():
+                self.journal.close(connection.number)
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def _open(self) -> list[Connection]:
+        with self._lock:
+            return [connection for connection in self._connections if connection.thread.is_alive()]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.stopping.is_set():
+                sock.close()
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(self, sock, next(self._numbers))
+            with self._lock:
+                self._connections.append(connection)
+            connection.thread.start()
+
+    def stop(self) -> None:
+        """Close everything and wait for the threads."""
+        self.stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self._listener.close()
+        self._thread.join(5)
+        for connection in self._open():
+            connection.stop()
+            connection.thread.join(5)
+
+
+def _say(text: bytes) -> Handler:
+    return lambda request: request.tagged(text)
+
+
+def _name(name: bytes | str) -> str:
+    return (name.decode() if isinstance(name, bytes) else name).upper()

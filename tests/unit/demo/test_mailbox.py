@@ -1,0 +1,112 @@
+"""The sample mailbox is the same every time, varied, and proper where it means to be."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+from mailsync.demo.mailbox import SampleMessage, sample_mailbox
+from mailsync.mail.headers import parse_headers
+from tests.support.bulk_messages import varied_message
+
+MAILBOX = list(sample_mailbox())
+
+
+def test_the_same_seed_makes_the_same_bytes() -> None:
+    assert list(sample_mailbox()) == MAILBOX
+    assert list(sample_mailbox(seed=21)) != MAILBOX
+    assert [varied_message(n, random.Random(n)) for n in range(9)] == [
+        varied_message(n, random.Random(n)) for n in range(9)
+    ]
+
+
+def test_it_fills_all_folders_each_from_old_to_new() -> None:
+    folders = Counter(one.folder for one in MAILBOX)
+    assert list(folders) == [
+        "INBOX",
+        "Sent",
+        "Drafts",
+        "Archive/2025",
+        "Junk",
+        "Newsletter",
+        "Projekte/Übersicht",
+    ]
+    assert 200 < folders.total() < 600
+    assert all(one.internal_date.tzinfo is not None for one in MAILBOX)
+    for folder in folders:
+        dates = [one.internal_date for one in MAILBOX if one.folder == folder]
+        assert dates == sorted(dates)
+
+
+def test_lines_end_in_crlf_and_no_line_is_longer_than_smtp_allows() -> None:
+    for one in MAILBOX:
+        lines = one.raw.split(b"\r\n")
+        assert not any(b"\n" in line or b"\r" in line for line in lines)
+        assert max(map(len, lines)) < 998 or b"never ends" in one.raw
+
+
+def test_it_holds_all_kinds_of_mail() -> None:
+    found = [(one, parse_headers(one.raw)) for one in MAILBOX]
+    subjects = " ".join(headers.subject or "" for _, headers in found)
+    for script in ("Prüf", "Réunion", "見積書", "Προσφορά", "🎂", "Łódź", "Grüße von überall"):
+        assert script in subjects
+    flags = {flag for one in MAILBOX for flag in one.flags}
+    assert flags == {"\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Forwarded"}
+    assert any(len(headers.reference_ids) >= 3 for _, headers in found)
+    assert any(headers.list_id for _, headers in found)
+    assert any(headers.message_id is None for _, headers in found)
+    errors = {error for _, headers in found for error in headers.errors}
+    assert errors == {"date", "charset", "subject_truncated", "cc_truncated"}
+    types = {part.get_content_type() for one in MAILBOX for part in message_from_bytes(one.raw).walk()}
+    wanted = {
+        "text/html",
+        "application/pdf",
+        "image/png",
+        "text/csv",
+        "message/rfc822",
+        "message/delivery-status",
+    }
+    assert wanted < types
+
+
+def test_automated_mail_is_marked_as_such() -> None:
+    def share(folder: str) -> set[bool]:
+        return {parse_headers(one.raw).is_automated for one in MAILBOX if one.folder == folder}
+
+    assert share("Newsletter") == {True}
+    assert share("Sent") == {False}
+    assert share("INBOX") == {True, False}
+
+
+def test_proper_messages_parse_without_a_defect() -> None:
+    for one in (one for one in MAILBOX if one.folder in ("Sent", "Projekte/Übersicht", "Newsletter")):
+        message = message_from_bytes(one.raw, policy=policy.default)
+        assert isinstance(message, EmailMessage)
+        assert not [defect for part in message.walk() for defect in part.defects]
+        body = message.get_body(("plain",))
+        assert body is not None and body.get_content().strip()
+
+
+def test_message_ids_are_unique() -> None:
+    ids = [parse_headers(one.raw).message_id for one in MAILBOX]
+    assert ids.count(None) == 1
+    assert len(set(ids)) == len(ids)
+
+
+def test_messages_in_bulk_have_headers_of_a_real_size_and_their_own_senders() -> None:
+    rng = random.Random(5)
+    raws = [varied_message(number, rng) for number in range(500)]
+    sizes = [raw.index(b"\r\n\r\n") for raw in raws]
+    assert 3_500 < sum(sizes) / len(sizes) < 4_100
+    found = [parse_headers(raw) for raw in raws]
+    assert len({headers.from_email for headers in found}) == 500
+    assert len({headers.message_id for headers in found}) == 500
+    assert {headers.errors for headers in found} == {()}
+
+
+def test_a_sample_message_is_made_of_plain_values() -> None:
+    first = MAILBOX[0]
+    assert isinstance(first, SampleMessage)
+    assert [type(value) for value in first[:3]] == [str, bytes, tuple]

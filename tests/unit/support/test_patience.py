@@ -1,0 +1,109 @@
+"""The waits of tests, and that no test waits in another way."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import multiprocessing
+import time
+
+import pytest
+
+from tests import ROOT
+from tests.support import patience
+from tests.support.patience import Stopwatch, pause, stays
+
+TESTS = ROOT / "tests"
+# helpers that poll, what runs outside of pytest, and the documents' programs
+LEFT_OUT = ("servers", "benchmarks", "contract", "documents/stand_ins.py")
+
+
+@functools.cache
+def _sources() -> list[tuple[str, ast.Module]]:
+    paths = [path.relative_to(TESTS) for path in TESTS.rglob("*.py")]
+    return [
+        (str(path), ast.parse((TESTS / path).read_text()))
+        for path in paths
+        if not str(path).startswith(LEFT_OUT)
+    ]
+
+
+def _calls(tree: ast.AST, *names: str) -> bool:
+    found = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return bool(found & set(names))
+
+
+def test_no_test_sleeps_but_by_a_helper_that_says_why() -> None:
+    sleeping = [
+        f"{path}:{node.lineno}"
+        for path, tree in _sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
+    ]
+    assert not sleeping, f"wait_until, stays and pause of tests/support/patience.py are for this: {sleeping}"
+
+
+def test_no_test_sets_a_limit_to_the_time_of_a_clock() -> None:
+    limited = [
+        f"{path}:{node.lineno}"
+        for path, tree in _sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert) and _has_upper_limit(node.test)
+    ]
+    assert not limited, f"Stopwatch of tests/support/patience.py is for this: {limited}"
+
+
+def _has_upper_limit(test: ast.expr) -> bool:
+    """Whether it is ``time.monotonic() - began < 9``, which a busy machine fails."""
+    for node in ast.walk(test):
+        if not isinstance(node, ast.Compare):
+            continue
+        terms = [node.left, *node.comparators]
+        for small, sign, large in zip(terms, node.ops, terms[1:], strict=False):
+            less, more = (small, large) if isinstance(sign, ast.Lt | ast.LtE) else (large, small)
+            if isinstance(sign, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and isinstance(less, ast.BinOp):
+                clocks = ("time.monotonic", "time.perf_counter", "time.time")
+                if isinstance(less.op, ast.Sub) and _calls(less, *clocks) and not _calls(more, *clocks):
+                    return True
+    return False
+
+
+def test_a_stopwatch_is_a_clock_where_nobody_else_wants_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_sharing", lambda: 0.5)
+    began, watch = time.monotonic(), Stopwatch()
+    pause(0.3, "what is measured")
+    assert 0.1 <= watch.stop() <= time.monotonic() - began + 0.1
+
+
+def test_a_stopwatch_divides_by_those_who_share_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_sharing", lambda: 4.0)
+    began, watch = time.monotonic(), Stopwatch()
+    pause(0.3, "what is measured")
+    took = watch.stop()
+    assert took <= (time.monotonic() - began) / 4
+    assert watch.stop() == took
+    assert watch.clock >= 0.3
+
+
+def test_those_who_want_to_run_are_seen() -> None:
+    busy = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(4)]
+    for each in busy:
+        each.start()
+    try:
+        patience.wait_until(lambda: patience._sharing() >= 4 / (patience.os.cpu_count() or 1), "the load")
+    finally:
+        for each in busy:
+            each.kill()
+            each.join()
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def test_what_does_not_stay_as_it_is_fails_at_once() -> None:
+    answers = iter([True, True, False])
+    with pytest.raises(AssertionError, match="It did not stay so: all well"):
+        stays(lambda: next(answers), "all well", seconds=60)
+    stays(lambda: True, "all well", seconds=0.1)
