@@ -18,7 +18,7 @@ from mailsync.accounts.try_login import Tested, try_connection
 from mailsync.config import Settings
 from mailsync.core.providers import Provider, normalise_email, provider_at, provider_for
 from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
-from mailsync.imap import Throttle, burst, check_endpoint
+from mailsync.imap import TokenBucket, burst, check_endpoint
 from mailsync.imap.network.resolve import resolve
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret
@@ -134,8 +134,8 @@ def add_account(conn: Connection, request: AccountRequest, settings: Settings) -
         tested = None
         if request.verify:
             limit = settings.imap_max_commands_per_minute
-            throttle = Throttle(burst(limit), limit, 0)
-            tested = try_login(endpoint, request.password, settings, throttle, provider)
+            bucket = TokenBucket(burst(limit), limit, 0)
+            tested = try_login(endpoint, request.password, settings, bucket, provider)
         else:
             refuse_private(endpoint, settings)
         new = NewAccount(
@@ -226,7 +226,7 @@ def try_login(
     endpoint: Endpoint,
     password: str,
     settings: Settings,
-    throttle: Throttle,
+    bucket: TokenBucket,
     provider: Provider | None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Tested:
@@ -236,7 +236,7 @@ def try_login(
     takes no such login, and Busy for want of commands.
     """
     try:
-        return try_connection(endpoint, password, settings, throttle=throttle, on_wait=on_wait)
+        return try_connection(endpoint, password, settings, bucket=bucket, on_wait=on_wait)
     except OutOfTokens as error:
         raise Busy("the account's command budget for this minute is used up", retry_after=30.0) from error
     except AuthenticationFailed as error:

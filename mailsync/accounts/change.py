@@ -26,7 +26,7 @@ from mailsync.accounts.add import (
 from mailsync.accounts.try_login import Tested
 from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
-from mailsync.imap import Throttle, burst, check_endpoint
+from mailsync.imap import TokenBucket, burst, check_endpoint
 from mailsync.imap.token_bucket import refill
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret
@@ -36,13 +36,13 @@ from mailsync.store.db import Connection, transaction
 from mailsync.store.locks import AccountLock, account_lock
 
 
-class Unsaid(Enum):
+class Unset(Enum):
     """Stands for what is to stay as it is, where None means "none"."""
 
-    UNSAID = "unsaid"
+    UNSET = "unsaid"
 
 
-UNSAID: Final = Unsaid.UNSAID
+UNSET: Final = Unset.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Changes:
     away that it is said of. ``metadata`` replaces all of it. With ``verify`` False nothing is connected to.
     """
 
-    display_name: str | Unsaid | None = UNSAID
+    display_name: str | Unset | None = UNSET
     metadata: Mapping[str, Any] | None = None
-    sync_since: datetime | Unsaid | None = UNSAID
-    sync_window_days: int | Unsaid | None = UNSAID
+    sync_since: datetime | Unset | None = UNSET
+    sync_window_days: int | Unset | None = UNSET
     imap_host: str | None = None
     imap_port: int | None = None
     imap_security: str | None = None
@@ -161,13 +161,13 @@ def _check(changes: Changes) -> None:
         )
     if changes.username is not None:
         check_username(changes.username)
-    if not isinstance(changes.display_name, Unsaid):
+    if not isinstance(changes.display_name, Unset):
         check_name(changes.display_name)
     if changes.metadata is not None:
         check_metadata(changes.metadata)
     check_window(
-        None if isinstance(changes.sync_since, Unsaid) else changes.sync_since,
-        None if isinstance(changes.sync_window_days, Unsaid) else changes.sync_window_days,
+        None if isinstance(changes.sync_since, Unset) else changes.sync_since,
+        None if isinstance(changes.sync_window_days, Unset) else changes.sync_window_days,
     )
 
 
@@ -181,7 +181,7 @@ def _changed(before: AccountSettings, changes: Changes) -> AccountSettings:
         username=said.get("username", before.endpoint.username),
     )
     name, provider = before.display_name, before.provider
-    if not isinstance(changes.display_name, Unsaid):
+    if not isinstance(changes.display_name, Unset):
         name = check_name(changes.display_name)
     if endpoint.host != before.endpoint.host:
         known = find_provider(before.email, endpoint.host)
@@ -199,10 +199,10 @@ def _changed(before: AccountSettings, changes: Changes) -> AccountSettings:
 
 def _window(before: AccountSettings, changes: Changes) -> tuple[datetime | None, int | None]:
     since, days = before.sync_since, before.sync_window_days
-    if not isinstance(changes.sync_since, Unsaid):
+    if not isinstance(changes.sync_since, Unset):
         since = changes.sync_since
         days = None if since else days
-    if not isinstance(changes.sync_window_days, Unsaid):
+    if not isinstance(changes.sync_window_days, Unset):
         # 0 days is all mail, and as good as none
         days = changes.sync_window_days or None
         since = None if changes.sync_window_days is not None else since
@@ -227,12 +227,12 @@ def _test(
     )
     if loaded is None:
         raise NotFound(f"there is no account {account_id}")
-    throttle = Throttle(loaded.tokens, limit, 0)
+    bucket = TokenBucket(loaded.tokens, limit, 0)
     provider = find_provider(wanted.email, wanted.endpoint.host)
     try:
-        return try_login(wanted.endpoint, password, settings, throttle, provider, on_wait=lock.beat)
+        return try_login(wanted.endpoint, password, settings, bucket, provider, on_wait=lock.beat)
     finally:
-        turns.leave(conn, account_id, tokens=throttle.tokens)
+        turns.leave(conn, account_id, tokens=bucket.tokens)
 
 
 def _save(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailsync.config import Settings
 from mailsync.errors import MailsyncError
-from mailsync.imap import Throttle, open_session
+from mailsync.imap import TokenBucket, open_session
 from mailsync.model import Endpoint
 
 
@@ -24,7 +24,7 @@ def try_connection(
     password: str,
     settings: Settings,
     *,
-    throttle: Throttle,
+    bucket: TokenBucket,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Tested:
     """Log in and list the folders; nothing is stored and nothing on the server changes.
@@ -32,7 +32,7 @@ def try_connection(
     Raises what :func:`mailsync.imap.open_session` does; its ``step`` is ``dns``, ``connect``, ``tls``,
     ``login`` or ``list``.
     """
-    with open_session(endpoint, password, settings, throttle=throttle, on_wait=on_wait) as session:
+    with open_session(endpoint, password, settings, bucket=bucket, on_wait=on_wait) as session:
         try:
             listed = session.list_folders()
         except MailsyncError as error:

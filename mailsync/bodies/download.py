@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.turn import Turn
 from mailsync.errors import (
     AuthenticationFailed,
@@ -34,7 +34,7 @@ from mailsync.imap import Session
 from mailsync.mail import transfer_encoding
 from mailsync.model import FolderState
 from mailsync.store import accounts, messages
-from mailsync.store.bodies import Located
+from mailsync.store.bodies import MessageLocation
 from mailsync.uidset import UidSet
 
 RANGE = 1024 * 1024
@@ -56,7 +56,7 @@ class Download:
 
     def __init__(
         self,
-        located: Located,
+        location: MessageLocation,
         section: str,
         sink: Callable[[bytes], object],
         *,
@@ -64,7 +64,7 @@ class Download:
         size: int | None,
         encoding: str | None = "",
     ) -> None:
-        self.located = located
+        self.location = location
         self.section = section
         self.mailbox: tuple[str, str] | None = None
         self.offset = 0
@@ -89,13 +89,13 @@ class Download:
                 self.error = error
 
     def _fetch(self, turn: Turn) -> None:
-        located, session, endpoint = self.located, turn.session, turn.account.endpoint
+        location, session, endpoint = self.location, turn.session, turn.account.endpoint
         if self.mailbox not in (None, (endpoint.host, endpoint.username)):
-            raise another_mailbox(located.message_id)
+            raise another_mailbox(location.message_id)
         self.mailbox = endpoint.host, endpoint.username
-        folder = next((f for f in turn.folders if f.id == located.folder_id), None)
+        folder = next((f for f in turn.folders if f.id == location.folder_id), None)
         if folder is None:
-            raise NotFound(f"message {located.message_id} has no folder any more")
+            raise NotFound(f"message {location.message_id} has no folder any more")
         self._same(folder.uidvalidity)
         self._same(session.examine(folder.wire_name).uidvalidity)
         if self._decoder is None:
@@ -124,9 +124,9 @@ class Download:
 
     def _same(self, uidvalidity: int | None) -> None:
         # 0 and silence are "unknown"
-        if uidvalidity and self.located.uidvalidity and uidvalidity != self.located.uidvalidity:
+        if uidvalidity and self.location.uidvalidity and uidvalidity != self.location.uidvalidity:
             raise UidValidityMoved(
-                f"message {self.located.message_id}: its folder was made anew on the server (UIDVALIDITY);"
+                f"message {self.location.message_id}: its folder was made anew on the server (UIDVALIDITY);"
                 " it takes a new row at the next sync"
             )
 
@@ -154,41 +154,41 @@ class Download:
         return b""
 
     def _ask(self, session: Session, count: int) -> bytes:
-        located = self.located
-        if self.offset or located.internal_date is None or located.size_bytes is None:
-            return session.fetch_part(located.uid, self.section, self.offset, count)
-        data, told = session.fetch_beginning(located.uid, self.section, count)
+        location = self.location
+        if self.offset or location.internal_date is None or location.size_bytes is None:
+            return session.fetch_part(location.uid, self.section, self.offset, count)
+        data, told = session.fetch_beginning(location.uid, self.section, count)
         # one of them alone proves nothing: there are servers that are not sure of it
         if all(
             said not in (None, known)
             for said, known in (
-                (told.internal_date, located.internal_date),
-                (told.size_bytes, located.size_bytes),
+                (told.internal_date, location.internal_date),
+                (told.size_bytes, location.size_bytes),
             )
         ):
             raise UidValidityMoved(
-                f"message {located.message_id}: its UID names another message on the server now, without"
+                f"message {location.message_id}: its UID names another message on the server now, without"
                 " another UIDVALIDITY; reset the account with resync"
             )
         return data
 
     def _still_there(self, turn: Turn, folder: FolderState) -> None:
         """Search for the message; if it is gone, tombstone its row and raise Gone."""
-        uid = self.located.uid
+        uid = self.location.uid
         only = UidSet.of([uid])
         if turn.session.search(uids=only):
             return
-        if folder.uidvalidity == self.located.uidvalidity:
+        if folder.uidvalidity == self.location.uidvalidity:
             turn.working()
             turn.tally.messages_deleted += messages.tombstone(
                 turn.conn, folder, only, "expunged", on_chunk=turn.alive
             )
-        raise Gone(f"message {self.located.message_id} is no longer on the server")
+        raise Gone(f"message {self.location.message_id} is no longer on the server")
 
     def _ask_encoding(self, session: Session) -> str:
         for section in (f"{self.section}.MIME", "HEADER"):
             try:
-                header = session.fetch_part(self.located.uid, section, 0, 64 * 1024)
+                header = session.fetch_part(self.location.uid, section, 0, 64 * 1024)
             except ProtocolError:
                 if session.closed:
                     raise
@@ -198,7 +198,7 @@ class Download:
         return ""
 
 
-def run(engine: Engine, download: Download) -> None:
+def run(env: TurnEnvironment, download: Download) -> None:
     """Fetch all of it, within ``INCREMENTAL_TIMEOUT``; the account's state stays as it is.
 
     Raises Busy when the lock is not had in ``BODY_LOCK_WAIT``, or no commands are left for the account;
@@ -206,36 +206,36 @@ def run(engine: Engine, download: Download) -> None:
     raise: Transient, Throttled, PoisonousServer, AuthenticationFailed, ProtocolError, FolderError,
     KeyMismatch, LockLost.
     """
-    settings = engine.settings
-    account_id = download.located.account_id
+    settings = env.settings
+    account_id = download.location.account_id
     until = time.monotonic() + settings.incremental_timeout
-    again = engine.sessions.has(account_id)
+    again = env.sessions.has(account_id)
     while True:
         left = until - time.monotonic()
         if left <= 0:
             raise TimedOut(f"fetching timed out after {settings.incremental_timeout:g} s")
-        work = Work(
-            steps=lambda turn, left=left: download.steps(turn, left),  # type: ignore[misc]
+        kind = TurnKind(
+            run=lambda turn, left=left: download.steps(turn, left),  # type: ignore[misc]
             trigger="api",
-            limit=left,
-            floor=0.0,
-            wait=settings.body_lock_wait,
-            judged=False,
+            max_seconds=left,
+            reserved_share=0.0,
+            lock_timeout=settings.body_lock_wait,
+            updates_health=False,
             reschedules=False,
-            least=_LEAST_COMMANDS,
-            told=False,
-            refusal=_held_back,
-            kind="body",
+            min_commands=_LEAST_COMMANDS,
+            records_failure=False,
+            precheck=_held_back,
+            name="body",
         )
         try:
-            turn = take_turn(engine, account_id, work)
+            turn = take_turn(env, account_id, kind)
         except OutOfTokens as error:
             if not download.offset:
                 raise Busy(
                     f"account {account_id} may send no more commands now; try again later",
                     retry_after=error.retry_after,
                 ) from error
-            _pause(engine, min(error.retry_after, left))
+            _pause(env, min(error.retry_after, left))
         except Stopped:
             raise
         except TurnOver:
@@ -244,7 +244,7 @@ def run(engine: Engine, download: Download) -> None:
             if not download.offset:
                 raise
             # it was let in after us, and is not done yet
-            _pause(engine, 2 * _NAP)
+            _pause(env, 2 * _NAP)
         except TimedOut:
             raise
         except Transient:
@@ -254,7 +254,7 @@ def run(engine: Engine, download: Download) -> None:
             again = False
         else:
             if turn is None:
-                raise _left_alone(engine, download.located)
+                raise _left_alone(env, download.location)
             if download.error is not None:
                 raise download.error
             return
@@ -293,11 +293,11 @@ def _held_back(turn: Turn) -> MailsyncError | None:
     )
 
 
-def _left_alone(engine: Engine, located: Located) -> MailsyncError:
-    found = accounts.find_removal(engine.conn, located.account_id)
+def _left_alone(env: TurnEnvironment, location: MessageLocation) -> MailsyncError:
+    found = accounts.find_removal(env.conn, location.account_id)
     if found is None or found[1] is not None:
-        return NotFound(f"message {located.message_id} was removed meanwhile")
-    return Paused(f"account {located.email} is paused")
+        return NotFound(f"message {location.message_id} was removed meanwhile")
+    return Paused(f"account {location.email} is paused")
 
 
 def _range(turn: Turn) -> int:
@@ -305,10 +305,10 @@ def _range(turn: Turn) -> int:
     return min(RANGE, turn.settings.imap_max_literal_bytes)
 
 
-def _pause(engine: Engine, seconds: float) -> None:
+def _pause(env: TurnEnvironment, seconds: float) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        if engine.stop:
+        if env.stop:
             raise Stopped("asked to stop")
-        engine.on_alive()
+        env.on_alive()
         time.sleep(min(_NAP, left))

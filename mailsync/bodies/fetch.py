@@ -15,12 +15,12 @@ from typing import IO
 
 from mailsync.bodies import download
 from mailsync.bodies.download import Download
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.errors import Gone, NotFound, Paused, ProtocolError
 from mailsync.mail import mime
 from mailsync.model import Attachment
 from mailsync.store import bodies, db
-from mailsync.store.bodies import Body, Located
+from mailsync.store.bodies import Body, MessageLocation
 from mailsync.store.locks import body_lock
 
 __all__ = ["Body", "Spooled", "fetch_attachment", "fetch_body", "fetch_raw"]
@@ -64,16 +64,16 @@ class Spooled:
         self.close()
 
 
-def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
+def fetch_body(env: TurnEnvironment, account_id: int, message_id: int) -> Body:
     """The message's body: the stored one, also of a tombstone, else from the server, and stored.
 
     Of several who ask for the same at once one fetches, the others find what it stored. Raises NotFound, and
     what :func:`mailsync.bodies.download.run` does.
     """
-    conn, settings = engine.conn, engine.settings
+    conn, settings = env.conn, env.settings
     if body := bodies.load(conn, account_id, message_id):
         return body
-    _locate(engine, account_id, message_id)
+    _locate(env, account_id, message_id)
     with (
         body_lock(conn, account_id, message_id, wait=settings.body_lock_wait),
         SpooledTemporaryFile(max_size=_IN_MEMORY) as spool,
@@ -81,9 +81,9 @@ def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
         if body := bodies.load(conn, account_id, message_id):
             return body
         # it may have been deleted, or paused, while we waited
-        located = _locate(engine, account_id, message_id)
-        wanted = Download(located, "", spool.write, most=settings.body_max_bytes, size=located.size_bytes)
-        download.run(engine, wanted)
+        location = _locate(env, account_id, message_id)
+        wanted = Download(location, "", spool.write, most=settings.body_max_bytes, size=location.size_bytes)
+        download.run(env, wanted)
         spool.seek(0)
         parsed = mime.parse(spool, truncated=wanted.is_cut)
         with db.transaction(conn):
@@ -107,31 +107,31 @@ def fetch_body(engine: Engine, account_id: int, message_id: int) -> Body:
     return body
 
 
-def fetch_attachment(engine: Engine, account_id: int, message_id: int, part: str) -> Spooled:
+def fetch_attachment(env: TurnEnvironment, account_id: int, message_id: int, part: str) -> Spooled:
     """One attachment, its transfer encoding undone, of any size; the caller closes it.
 
     `part` is one of those that the message's attachments name. Raises as :func:`fetch_body`.
     """
-    located = _locate(engine, account_id, message_id)
-    found = bodies.load_attachment(engine.conn, account_id, message_id, part)
+    location = _locate(env, account_id, message_id)
+    found = bodies.load_attachment(env.conn, account_id, message_id, part)
     if found is None:
         raise NotFound(f"message {message_id} has no such attachment any more")
     attachment, encoding = found
-    return _spool(engine, located, attachment.part, attachment.size_bytes, encoding, attachment)
+    return _spool(env, location, attachment.part, attachment.size_bytes, encoding, attachment)
 
 
-def fetch_raw(engine: Engine, account_id: int, message_id: int) -> Spooled:
+def fetch_raw(env: TurnEnvironment, account_id: int, message_id: int) -> Spooled:
     """The message as the server has it (RFC 5322), of any size; the caller closes it.
 
     Raises as :func:`fetch_body`.
     """
-    located = _locate(engine, account_id, message_id)
-    return _spool(engine, located, "", located.size_bytes, "", None)
+    location = _locate(env, account_id, message_id)
+    return _spool(env, location, "", location.size_bytes, "", None)
 
 
 def _spool(
-    engine: Engine,
-    located: Located,
+    env: TurnEnvironment,
+    location: MessageLocation,
     section: str,
     size: int | None,
     encoding: str | None,
@@ -139,8 +139,8 @@ def _spool(
 ) -> Spooled:
     spooled = Spooled(attachment)
     try:
-        wanted = Download(located, section, spooled.write, most=_MOST, size=size, encoding=encoding)
-        download.run(engine, wanted)
+        wanted = Download(location, section, spooled.write, most=_MOST, size=size, encoding=encoding)
+        download.run(env, wanted)
         if wanted.is_cut:
             raise ProtocolError(f"FETCH: the server sends more than {_MOST} bytes")
     except BaseException:
@@ -149,17 +149,17 @@ def _spool(
     return spooled
 
 
-def _locate(engine: Engine, account_id: int, message_id: int) -> Located:
+def _locate(env: TurnEnvironment, account_id: int, message_id: int) -> MessageLocation:
     """Where the message is, if its server may be asked for it now."""
-    located = bodies.locate(engine.conn, account_id, message_id)
-    if located is None:
+    location = bodies.locate(env.conn, account_id, message_id)
+    if location is None:
         raise NotFound(f"there is no message {message_id}")
-    if located.deleted_reason in _NEVER_BACK:
+    if location.deleted_reason in _NEVER_BACK:
         raise Gone(f"message {message_id} is no longer on the server")
-    if located.paused:
-        raise Paused(f"account {located.email} is paused")
+    if location.paused:
+        raise Paused(f"account {location.email} is paused")
     if refusal := download.held_back(
-        located.sync_state, located.sync_state_reason, located.sync_state_message, located.backoff
+        location.sync_state, location.sync_state_reason, location.sync_state_message, location.backoff
     ):
         raise refusal
-    return located
+    return location

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mailsync.engine.cycle import fill_work, hot, hot_work
-from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.cycle import backfill_turn, hot, hot_turn
+from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.turn import Tally, Turn
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.store import folders
@@ -39,7 +39,7 @@ class Progress:
 
 
 def catch_up(
-    engine: Engine,
+    env: TurnEnvironment,
     account_id: int,
     *,
     wait: float,
@@ -53,32 +53,38 @@ def catch_up(
     request, and whatever ends a turn in failure.
     """
     progress = Progress()
-    seen = engine.on_progress
+    seen = env.on_progress
 
     def on_progress(turn: Turn) -> None:
         progress.take(turn)
         seen(turn)
 
-    engine = replace(engine, on_progress=on_progress)
-    settings = engine.settings
+    env = replace(env, on_progress=on_progress)
+    settings = env.settings
     fill_turn = replace(
-        fill_work(settings), trigger="cli", limit=max(5.0, settings.sync_interval), wait=wait, insists=True
+        backfill_turn(settings),
+        trigger="cli",
+        max_seconds=max(5.0, settings.sync_interval),
+        lock_timeout=wait,
+        insists=True,
     )
 
     def hot_turns(full: bool = False) -> Turn:
         # a turn of the full pass is long on purpose: it yields to waiters all the same
         limit = settings.backfill_batch_timeout if full else settings.hot_turn_max
         steps = partial(hot, full=full, done={})
-        work = replace(hot_work(settings), steps=steps, trigger="cli", limit=limit, wait=wait, insists=True)
-        return take_turns(engine, account_id, work, on_pause)
+        kind = replace(
+            hot_turn(settings), run=steps, trigger="cli", max_seconds=limit, lock_timeout=wait, insists=True
+        )
+        return take_turns(env, account_id, kind, on_pause)
 
-    folders.forget_retries(engine.conn, account_id)
+    folders.forget_retries(env.conn, account_id)
     turn = hot_turns(full)
     on_progress(turn)
     # a reconcile may leave what is missing to another backfill, and a large deletion to another turn
     for _ in range(_MOST_ROUNDS):
         if _is_unfinished(turn):
-            _fill(engine, account_id, fill_turn, hot_turns, on_pause)
+            _fill(env, account_id, fill_turn, hot_turns, on_pause)
         elif not any(folder.suspect_deletion for folder in turn.tracked()):
             break
         turn = hot_turns()
@@ -86,9 +92,9 @@ def catch_up(
 
 
 def _fill(
-    engine: Engine,
+    env: TurnEnvironment,
     account_id: int,
-    fill_turn: Work,
+    fill_turn: TurnKind,
     hot_turns: Callable[[], Turn],
     on_pause: Callable[[float], None],
 ) -> None:
@@ -96,49 +102,52 @@ def _fill(
     hot_at = time.monotonic()
     while True:
         try:
-            _attempt(engine, account_id, fill_turn)
+            _attempt(env, account_id, fill_turn)
             return
         except OutOfTokens as error:
-            _pause(engine, error, on_pause)
+            _pause(env, error, on_pause)
         except Stopped:
             raise
         except TurnOver:
             pass
-        if time.monotonic() - hot_at >= engine.settings.sync_interval:
+        if time.monotonic() - hot_at >= env.settings.sync_interval:
             hot_turns()
             hot_at = time.monotonic()
 
 
 def take_turns(
-    engine: Engine, account_id: int, work: Work, on_pause: Callable[[float], None] = lambda seconds: None
+    env: TurnEnvironment,
+    account_id: int,
+    kind: TurnKind,
+    on_pause: Callable[[float], None] = lambda seconds: None,
 ) -> Turn:
     """Take turns of one kind until one comes to its end by itself; between them others are let in."""
     while True:
         try:
-            return _attempt(engine, account_id, work)
+            return _attempt(env, account_id, kind)
         except OutOfTokens as error:
-            _pause(engine, error, on_pause)
+            _pause(env, error, on_pause)
         except Stopped:
             raise
         except TurnOver:
             continue
 
 
-def _attempt(engine: Engine, account_id: int, work: Work) -> Turn:
-    if engine.stop:
+def _attempt(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn:
+    if env.stop:
         raise Stopped("asked to stop")
-    turn = take_turn(engine, account_id, work)
+    turn = take_turn(env, account_id, kind)
     if turn is None:
         raise MailsyncError("the account is paused; `mailsync resume-account` lets it go on")
     return turn
 
 
-def _pause(engine: Engine, error: OutOfTokens, on_pause: Callable[[float], None]) -> None:
+def _pause(env: TurnEnvironment, error: OutOfTokens, on_pause: Callable[[float], None]) -> None:
     """Wait, without the lock, until there should be some commands above what the work leaves for others."""
     seconds = min(_LONGEST_NAP, error.retry_after)
     on_pause(seconds)
     until = time.monotonic() + seconds
-    while not engine.stop and time.monotonic() < until:
+    while not env.stop and time.monotonic() < until:
         time.sleep(0.2)
 
 

@@ -19,7 +19,7 @@ from mailsync.core.planning import (
     plan_folder,
     safety_nets,
 )
-from mailsync.engine.runner import Work
+from mailsync.engine.runner import TurnKind
 from mailsync.engine.steps import (
     backfill,
     discovery,
@@ -183,14 +183,14 @@ def fill(turn: Turn) -> None:
 # -- kinds of turns -----------------------------------------------------------------------------------
 
 
-def hot_work(settings: Settings) -> Work:
+def hot_turn(settings: Settings) -> TurnKind:
     """The worker's turn of the hot pass."""
-    return Work(hot, "schedule", settings.hot_turn_max, floor=0.25, least=1)
+    return TurnKind(hot, "schedule", settings.hot_turn_max, reserved_share=0.25, min_commands=1)
 
 
-def fill_work(settings: Settings) -> Work:
+def backfill_turn(settings: Settings) -> TurnKind:
     """The worker's turn of the backfill pass; EXAMINE and SEARCH should not be most of what it does."""
     floor, full = 0.5, burst(settings.imap_max_commands_per_minute)
     least = max(3.0, min(12.0, full * (1 - floor) / 2))
     limit = settings.backfill_turn_max
-    return Work(fill, "schedule", limit, floor, reschedules=False, least=least, kind="backfill")
+    return TurnKind(fill, "schedule", limit, floor, reschedules=False, min_commands=least, name="backfill")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.statistics import Statistics
 from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
 from mailsync.redaction import redact
@@ -42,47 +42,47 @@ class Retention:
         """Look for work at the next step, rather than in some seconds: an account may have been removed."""
         self._looked_at = float("-inf")
 
-    def step(self, engine: Engine) -> bool:
+    def step(self, env: TurnEnvironment) -> bool:
         """Do one chunk, which takes well under a second; returns whether there may be more to do.
 
         A failure that leaves the connection usable is logged, and costs only what it happened to. Tables
         whose statistics are due are analysed here too.
         """
-        return self._statistics.step(engine) or self._retain(engine)
+        return self._statistics.step(env) or self._retain(env)
 
-    def _retain(self, engine: Engine) -> bool:
+    def _retain(self, env: TurnEnvironment) -> bool:
         if time.monotonic() < self._not_before:
             return False
         try:
-            if self._work is None and not self._begun(engine):
+            if self._work is None and not self._begun(env):
                 return False
             assert self._work is not None
-            with retention.impatient(engine.conn):
+            with retention.impatient(env.conn):
                 next(self._work)
             return True
         except StopIteration:
             self._failure, self._pause = "", _SLOW_PAUSE
         except MailsyncError as error:
-            self._skip(engine, error)
+            self._skip(env, error)
         self._work = None
-        retention.release(engine.conn)
+        retention.release(env.conn)
         return False
 
-    def _begun(self, engine: Engine) -> bool:
+    def _begun(self, env: TurnEnvironment) -> bool:
         if time.monotonic() - self._looked_at < _LOOK_EVERY:
             return False
         self._looked_at = time.monotonic()
-        if not any(retention.look(engine.conn)) or not retention.claim(engine.conn):
+        if not any(retention.look(env.conn)) or not retention.claim(env.conn):
             return False
         # again, now that nobody else can do it
-        due = retention.look(engine.conn)
-        self._work = self._round(engine, due)
+        due = retention.look(env.conn)
+        self._work = self._round(env, due)
         return True
 
-    def _round(self, engine: Engine, due: retention.Due) -> Iterator[None]:
-        conn, settings = engine.conn, engine.settings
+    def _round(self, env: TurnEnvironment, due: retention.Due) -> Iterator[None]:
+        conn, settings = env.conn, env.settings
         if due.removals:
-            yield from self._removals(engine)
+            yield from self._removals(env)
         if not due.hourly:
             return
         retention.begin(conn)
@@ -90,39 +90,39 @@ class Retention:
         for account_id in retention.accounts_to_tidy(conn, days):
             expire = partial(retention.expire, conn, account_id)
             purge = partial(retention.purge_tombstones, conn, account_id, days)
-            yield from self._in_chunks(engine, "expired", _locked(engine, account_id, expire))
-            yield from self._in_chunks(engine, "purged", _locked(engine, account_id, purge))
+            yield from self._in_chunks(env, "expired", _locked(env, account_id, expire))
+            yield from self._in_chunks(env, "purged", _locked(env, account_id, purge))
         runs = partial(retention.purge_runs, conn, settings.run_retention_days)
-        yield from self._in_chunks(engine, None, runs)
+        yield from self._in_chunks(env, None, runs)
         events = partial(retention.purge_events, conn, settings.event_retention_days)
-        yield from self._in_chunks(engine, None, events)
+        yield from self._in_chunks(env, None, events)
         retention.finish(conn)
         # tables that no worker has written much to are due too
         self._statistics.look_soon()
         yield
 
-    def _removals(self, engine: Engine) -> Iterator[None]:
+    def _removals(self, env: TurnEnvironment) -> Iterator[None]:
         self._looked_at = time.monotonic()
-        for account_id in retention.accounts_to_remove(engine.conn):
-            yield from self._removed(engine, account_id)
+        for account_id in retention.accounts_to_remove(env.conn):
+            yield from self._removed(env, account_id)
 
-    def _removed(self, engine: Engine, account_id: int) -> Iterator[None]:
+    def _removed(self, env: TurnEnvironment, account_id: int) -> Iterator[None]:
         """Empty and delete an account, unless the command that a person removes it with is at it."""
         more = True
         while more:
             began = time.monotonic()
             try:
-                with account_lock(engine.conn, account_id, engine.settings):
-                    more = accounts.delete_chunk(engine.conn, account_id, self._limit)
+                with account_lock(env.conn, account_id, env.settings):
+                    more = accounts.delete_chunk(env.conn, account_id, self._limit)
             except MailsyncError as error:
-                self._skip(engine, error)
+                self._skip(env, error)
                 yield
                 return
             self._pace(time.monotonic() - began)
             yield
         log.info("Removed account deleted", extra={"action": "retention", "account_id": account_id})
 
-    def _in_chunks(self, engine: Engine, op: str | None, chunk: Callable[[int], int]) -> Iterator[None]:
+    def _in_chunks(self, env: TurnEnvironment, op: str | None, chunk: Callable[[int], int]) -> Iterator[None]:
         """Call `chunk` with a number of rows until it finds fewer; `op` is how they are counted."""
         while True:
             limit, began = self._limit, time.monotonic()
@@ -130,17 +130,17 @@ class Retention:
                 rows = chunk(limit)
             except MailsyncError as error:
                 # one account, or one table, does not hold up the others; the next hour will do
-                self._skip(engine, error)
+                self._skip(env, error)
                 yield
                 return
             if op and rows:
-                engine.counters.add("mailsync_messages_total", rows, op=op)
+                env.counters.add("mailsync_messages_total", rows, op=op)
             if rows == limit:
                 self._pace(time.monotonic() - began)
             yield
             if time.monotonic() - self._looked_at >= _LOOK_EVERY:
                 # nobody who removes an account waits for the end of a long round
-                yield from self._removals(engine)
+                yield from self._removals(env)
             if rows < limit:
                 return
 
@@ -149,9 +149,9 @@ class Retention:
         wanted = self._limit * min(2.0, _AIM / max(seconds, 0.001))
         self._limit = int(max(_LEAST, min(accounts.CHUNK, wanted)))
 
-    def _skip(self, engine: Engine, error: MailsyncError) -> None:
+    def _skip(self, env: TurnEnvironment, error: MailsyncError) -> None:
         """Say once what went wrong, unless the account is merely at work; a lost connection is raised."""
-        if db.is_broken(engine.conn):
+        if db.is_broken(env.conn):
             raise error
         if isinstance(error, DatabaseSlow) and not isinstance(error, RowsLocked):
             # new mail waits while a slow statement runs, so try rarely
@@ -164,11 +164,11 @@ class Retention:
             log.warning("Retention failed", extra={"action": "retention", "error": text})
 
 
-def _locked(engine: Engine, account_id: int, chunk: Callable[[int], int]) -> Callable[[int], int]:
+def _locked(env: TurnEnvironment, account_id: int, chunk: Callable[[int], int]) -> Callable[[int], int]:
     """`chunk` under the account's lock, which is only tried: rows of an account have one writer."""
 
     def under_lock(limit: int) -> int:
-        with account_lock(engine.conn, account_id, engine.settings):
+        with account_lock(env.conn, account_id, env.settings):
             return chunk(limit)
 
     return under_lock

@@ -1,6 +1,6 @@
 """A turn from its lock to its end: lock → load → connect → run → save → health → release.
 
-What the turn does in between is its :class:`Work`; :mod:`mailsync.engine.cycle` has those of the worker.
+What the turn does in between is its :class:`TurnKind`; :mod:`mailsync.engine.cycle` has those of the worker.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mailsync.errors import (
     Throttled,
     TurnOver,
 )
-from mailsync.imap.token_bucket import Throttle, burst, refill
+from mailsync.imap.token_bucket import TokenBucket, burst, refill
 from mailsync.model import Verdict
 from mailsync.store import attempts, folders, turns
 from mailsync.store.db import Connection
@@ -46,7 +46,7 @@ _OPENING = 4
 
 
 @dataclass
-class Engine:
+class TurnEnvironment:
     """What turns need of the process: its connection, its kept sessions, and how it is told to stop.
 
     `chance` gives numbers in 0 … 1 that spread backoffs and safety nets. `on_progress` is called at every
@@ -69,52 +69,54 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A kind of turn: what it does, who asks for it, how long it may take, what it leaves of the budget.
+class TurnKind:
+    """A kind of turn: what it does, who asks for it, how long it may take, how much it leaves to others.
 
-    ``floor`` is the share of the command burst that stays for others; ``wait`` is None for those who only try
-    the lock, else seconds in its queue. ``judged`` tells whether the account's state follows from the turn,
-    ``reschedules`` whether its next tick does. ``least`` is how many commands it needs to get anywhere,
-    without those of a login. ``told`` False keeps even a failure from the account's state and from its runs:
-    who asked is told of it, and the next tick finds out for itself; but for a rejected login and a plea for
-    patience, which hold whoever meets them. ``refusal`` is asked once the lock is held, before a login. Lost
-    turns are counted by ``kind``. With ``insists`` a person asks, so lost turns do not hold this one back.
+    ``run`` does the work on a connected turn. ``reserved_share`` is the share of the command burst that
+    stays for other turns. ``min_commands`` is how many commands it needs to get anywhere, without those of
+    a login. ``lock_timeout`` is None for a turn that only tries the lock, else the seconds that it waits
+    for it. ``updates_health`` tells whether the account's state follows from the turn, ``reschedules``
+    whether its next tick does. With ``records_failure`` False a failure changes neither the account's state
+    nor its runs, since the caller is told of it and the next tick finds out for itself; a rejected login
+    and a request to slow down are recorded all the same. ``precheck`` runs once the lock is held, before a
+    login; the error that it returns ends the turn. Lost turns are counted by ``name``; one that ``insists``
+    runs whatever their number, because a person asked for it.
     """
 
-    steps: Callable[[Turn], None]
+    run: Callable[[Turn], None]
     trigger: str
-    limit: float
-    floor: float
-    wait: float | None = None
-    judged: bool = True
+    max_seconds: float
+    reserved_share: float
+    lock_timeout: float | None = None
+    updates_health: bool = True
     reschedules: bool = True
-    least: float = 1.0
-    told: bool = True
-    refusal: Callable[[Turn], MailsyncError | None] = lambda turn: None
-    kind: str = "sync"
+    min_commands: float = 1.0
+    records_failure: bool = True
+    precheck: Callable[[Turn], MailsyncError | None] = lambda turn: None
+    name: str = "sync"
     insists: bool = False
 
 
-def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
+def take_turn(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn | None:
     """Hold the account's lock for one turn; returns what was done, None if the account is paused.
 
     Raises Busy when the lock is not had, LockLost when it is lost, NotFound without the account. What else
     goes wrong is judged, saved, and raised again, so that a command can report it; TurnOver tells that there
     is more to do. A DatabaseSlow is not saved when the account's own row is what cannot be written.
     """
-    settings = engine.settings
+    settings = env.settings
     full = burst(settings.imap_max_commands_per_minute)
-    floor = work.floor * full
-    with engine.counters.waiting(account_lock(engine.conn, account_id, settings, wait=work.wait)) as lock:
+    floor = kind.reserved_share * full
+    with env.counters.waiting(account_lock(env.conn, account_id, settings, wait=kind.lock_timeout)) as lock:
         loaded = turns.begin(
             lock.conn,
             account_id,
-            engine.started_by,
+            env.started_by,
             burst=full,
             refill=refill(settings.imap_max_commands_per_minute),
             floor=floor,
-            kind=work.kind,
-            survived=engine.survived.get(account_id),
+            kind=kind.name,
+            survived=env.survived.get(account_id),
             silent_for=min(settings.longest_silence, settings.lock_stale_after),
         )
         if loaded is None:
@@ -122,73 +124,73 @@ def take_turn(engine: Engine, account_id: int, work: Work) -> Turn | None:
         if loaded.started_at is not None:
             # kept until the turn's end is written: an error that ends the turn before that has not ended this
             # process
-            engine.survived[account_id] = loaded.started_at
+            env.survived[account_id] = loaded.started_at
         turn = Turn(
             lock=lock,
             loaded=loaded,
             settings=settings,
-            stop=engine.stop,
-            trigger=work.trigger,
-            started_by=engine.started_by,
-            limit=work.limit,
-            chance=engine.chance,
-            on_progress=engine.on_progress,
-            on_alive=engine.on_alive,
-            to_take_back=engine.to_take_back,
+            stop=env.stop,
+            trigger=kind.trigger,
+            started_by=env.started_by,
+            limit=kind.max_seconds,
+            chance=env.chance,
+            on_progress=env.on_progress,
+            on_alive=env.on_alive,
+            to_take_back=env.to_take_back,
         )
-        throttle = Throttle(loaded.tokens, settings.imap_max_commands_per_minute, floor)
+        bucket = TokenBucket(loaded.tokens, settings.imap_max_commands_per_minute, floor)
         if turn.account.paused_at or turn.account.deleting_at:
-            _leave(engine, turn, throttle)
+            _leave(env, turn, bucket)
             return None
-        error: MailsyncError | None = poison.found(turn, insists=work.insists)
-        if error is None and (refusal := work.refusal(turn)):
-            _leave(engine, turn, throttle)
+        error: MailsyncError | None = poison.found(turn, insists=kind.insists)
+        if error is None and (refusal := kind.precheck(turn)):
+            _leave(env, turn, bucket)
             raise refusal
-        error = error or _too_poor(engine, turn, throttle, work) or _work(engine, turn, throttle, work)
-        finish(turn, throttle, error, work)
-        engine.survived.pop(account_id, None)
-    engine.counters.turn(turn, error)
-    if turn.run_id is not None or work.trigger != "schedule":
+        error = error or _too_poor(env, turn, bucket, kind) or _work(env, turn, bucket, kind)
+        finish(turn, bucket, error, kind)
+        env.survived.pop(account_id, None)
+    env.counters.turn(turn, error)
+    if turn.run_id is not None or kind.trigger != "schedule":
         # a quiet turn of the worker waits for the worker's next heartbeat, since it costs five statements
-        engine.counters.store(engine.conn)
+        env.counters.store(env.conn)
     if error is not None:
         raise error
     return turn
 
 
-def _leave(engine: Engine, turn: Turn, throttle: Throttle) -> None:
-    turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens, asked=False)
-    engine.survived.pop(turn.account.id, None)
+def _leave(env: TurnEnvironment, turn: Turn, bucket: TokenBucket) -> None:
+    turns.leave(turn.conn, turn.account.id, tokens=bucket.tokens, asked=False)
+    env.survived.pop(turn.account.id, None)
 
 
-def _too_poor(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> OutOfTokens | None:
+def _too_poor(env: TurnEnvironment, turn: Turn, bucket: TokenBucket, kind: TurnKind) -> OutOfTokens | None:
     """Say that the budget would end the turn before it got anywhere; then nothing is spent on it."""
-    needed = work.least + (0 if engine.sessions.has(turn.account.id) else _OPENING)
-    if throttle.tokens - throttle.floor >= needed:
+    needed = kind.min_commands + (0 if env.sessions.has(turn.account.id) else _OPENING)
+    if bucket.tokens - bucket.floor >= needed:
         return None
     # who asks for one thing and is told to come back needs no more than that
-    return throttle.exhausted() if work.told else throttle.exhausted(needed)
+    return bucket.exhausted() if kind.records_failure else bucket.exhausted(needed)
 
 
-def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> MailsyncError | None:
+def _work(env: TurnEnvironment, turn: Turn, bucket: TokenBucket, kind: TurnKind) -> MailsyncError | None:
     """Connect, do the steps, put the session away; returns what ended the turn early, if anything did."""
     kept = False
     turn.asked = True
     try:
         turn.begins("connecting")
-        turn.connected(engine.sessions.open(turn.loaded, throttle, turn.alive, turn.begins))
+        turn.connected(env.sessions.open(turn.loaded, bucket, turn.alive, turn.begins))
         try:
-            work.steps(turn)
+            kind.run(turn)
         except TurnOver as over:
-            _put_away(turn, throttle)
+            _put_away(turn, bucket)
             kept = True
             return over
-        _put_away(turn, throttle)
+        _put_away(turn, bucket)
         kept = True
         return None
     except DatabaseSlow as error:
         # a process that is asked to stop cancels its statements: no failure of the account
-        return Stopped("stopped while the database worked") if engine.stop else error
+        return Stopped("stopped while the database worked") if env.stop else error
     except (LockLost, DatabaseUnavailable):
         raise
     except MailsyncError as error:
@@ -201,27 +203,27 @@ def _work(engine: Engine, turn: Turn, throttle: Throttle, work: Work) -> Mailsyn
     finally:
         if turn.is_connected:
             if kept and not turn.needs_new_session:
-                engine.sessions.keep(turn.loaded, turn.session)
+                env.sessions.keep(turn.loaded, turn.session)
             else:
                 turn.session.close()
 
 
-def _put_away(turn: Turn, throttle: Throttle) -> None:
+def _put_away(turn: Turn, bucket: TokenBucket) -> None:
     # a selected mailbox's STATUS is frozen, and nothing may be selected without the lock
     if turn.session.closed:
         return
     # paid from what is left for others: without it every turn that runs out of commands would log in anew
-    throttle.floor = 0.0
+    bucket.floor = 0.0
     try:
         turn.session.unselect()
     except OutOfTokens:
         turn.session.close()
 
 
-def finish(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Work) -> None:
+def finish(turn: Turn, bucket: TokenBucket, error: MailsyncError | None, kind: TurnKind) -> None:
     """Save how the turn ended; `error` is what ended it early, if anything did."""
     # were these not noted, each reader would be rejected once more
-    told = work.told or isinstance(error, AuthenticationFailed | PoisonousServer | Throttled)
+    told = kind.records_failure or isinstance(error, AuthenticationFailed | PoisonousServer | Throttled)
     failed = error is not None and not isinstance(error, TurnOver) and told
     if failed:
         turn.working()
@@ -229,9 +231,9 @@ def finish(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Wo
         turns.finish_run(turn.conn, turn.account.id, turn.run_id, turn.result(error))
         turn.folders = folders.load(turn.conn, turn.account.id)
     # a command that was given another key says nothing of the account
-    foreign_key = isinstance(error, KeyMismatch) and work.trigger != "schedule"
-    if foreign_key or (not work.judged and not failed):
-        turns.leave(turn.conn, turn.account.id, tokens=throttle.tokens, asked=turn.asked)
+    foreign_key = isinstance(error, KeyMismatch) and kind.trigger != "schedule"
+    if foreign_key or (not kind.updates_health and not failed):
+        turns.leave(turn.conn, turn.account.id, tokens=bucket.tokens, asked=turn.asked)
         return
     outcome = health.Outcome(
         error,
@@ -242,7 +244,7 @@ def finish(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Wo
         _without_content(turn),
     )
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
-    if not work.reschedules:
+    if not kind.reschedules:
         verdict = replace(verdict, next_sync_at=None)
     if isinstance(error, PoisonousServer) and verdict.backoff_until:
         error.retry_after = (verdict.backoff_until - turn.now()).total_seconds()
@@ -251,7 +253,7 @@ def finish(turn: Turn, throttle: Throttle, error: MailsyncError | None, work: Wo
         turn.conn,
         turn.account.id,
         verdict,
-        tokens=throttle.tokens,
+        tokens=bucket.tokens,
         next_discovery_at=turn.next_discovery_at,
         folder_rr_cursor=turn.folder_rr_cursor,
         capabilities=turn.new_capabilities(),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailsync.config import Settings
-from mailsync.imap import Session, Throttle, open_session
+from mailsync.imap import Session, TokenBucket, open_session
 from mailsync.store.turns import LoadedTurn
 
 _MAX_AGE = 25 * 60.0
@@ -40,7 +40,7 @@ class Sessions:
     def open(
         self,
         loaded: LoadedTurn,
-        throttle: Throttle,
+        bucket: TokenBucket,
         on_wait: Callable[[], None],
         on_begin: Callable[[str], None] = lambda doing: None,
     ) -> Session:
@@ -49,7 +49,7 @@ class Sessions:
             kept = self._kept.pop(loaded.account.id, None)
         if kept is not None:
             if self._is_good(kept, loaded):
-                kept.session.resume(throttle, on_wait, on_begin)
+                kept.session.resume(bucket, on_wait, on_begin)
                 return kept.session
             kept.session.close()
         password = loaded.password(self._settings.encryption_keys())
@@ -57,7 +57,7 @@ class Sessions:
             loaded.account.endpoint,
             password,
             self._settings,
-            throttle=throttle,
+            bucket=bucket,
             on_wait=on_wait,
             on_begin=on_begin,
             hidden=self._hidden,

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.errors import MailsyncError
 from mailsync.redaction import redact
 from mailsync.store import db, statistics
@@ -38,23 +38,23 @@ class Statistics:
         """Look for tables that are due at the next step, however little was written."""
         self._asked = True
 
-    def step(self, engine: Engine) -> bool:
+    def step(self, env: TurnEnvironment) -> bool:
         """Analyse one table if any is due; returns whether there may be more to do.
 
         A failure that leaves the connection usable costs only this table, for an hour.
         """
         try:
-            if not self._due and not self._look(engine):
+            if not self._due and not self._look(env):
                 return False
             table = self._due.popleft()
             began = time.monotonic()
             try:
-                statistics.analyse(engine.conn, table, engine.settings.statement_timeout)
+                statistics.analyse(env.conn, table, env.settings.statement_timeout)
             except MailsyncError:
                 self._failed_at[table] = time.monotonic()
                 raise
         except MailsyncError as error:
-            if db.is_broken(engine.conn):
+            if db.is_broken(env.conn):
                 raise
             log.warning("Analyze failed", extra={"action": "analyze", "error": redact(str(error))})
             return bool(self._due)
@@ -62,12 +62,12 @@ class Statistics:
         log.debug("Analyzed", extra={"action": "analyze", "table": table, "duration_ms": took})
         return True
 
-    def _look(self, engine: Engine) -> bool:
-        now, rows = time.monotonic(), engine.counters.rows_written
+    def _look(self, env: TurnEnvironment) -> bool:
+        now, rows = time.monotonic(), env.counters.rows_written
         if not self._asked and (rows - self._rows_seen < _ROWS or now - self._looked_at < _LOOK_EVERY):
             return False
         self._asked, self._rows_seen, self._looked_at = False, rows, now
-        for table, allowed in statistics.stale(engine.conn):
+        for table, allowed in statistics.stale(env.conn):
             if not allowed:
                 self._say_not_ours(table)
             elif now - self._failed_at.get(table, float("-inf")) >= _RETRY_AFTER:

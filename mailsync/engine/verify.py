@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from mailsync.core.folder_roles import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.engine.catch_up import take_turns
-from mailsync.engine.runner import Engine, Work
+from mailsync.engine.runner import TurnEnvironment, TurnKind
 from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, ProtocolError
@@ -94,7 +94,7 @@ class Report:
 
 
 def verify(
-    engine: Engine,
+    env: TurnEnvironment,
     account_id: int,
     *,
     wait: float,
@@ -106,18 +106,18 @@ def verify(
     wait for commands. Raises what ends a turn in failure; a folder that cannot be read is a difference.
     """
     report = Report()
-    work = Work(
-        steps=lambda turn: _compare(turn, report),
+    kind = TurnKind(
+        run=lambda turn: _compare(turn, report),
         trigger="cli",
-        limit=engine.settings.backfill_batch_timeout,
-        floor=0.25,
-        wait=wait,
-        judged=False,
+        max_seconds=env.settings.backfill_batch_timeout,
+        reserved_share=0.25,
+        lock_timeout=wait,
+        updates_health=False,
         reschedules=False,
-        kind="verify",
+        name="verify",
         insists=True,
     )
-    take_turns(engine, account_id, work, on_pause)
+    take_turns(env, account_id, kind, on_pause)
     return report
 
 

@@ -11,6 +11,15 @@ from mailsync.imap.login import open_session
 from mailsync.imap.network.resolve import check_endpoint
 from mailsync.imap.parsing.message import Detail
 from mailsync.imap.session import Session
-from mailsync.imap.token_bucket import Throttle, burst
+from mailsync.imap.token_bucket import TokenBucket, burst
 
-__all__ = ["Batch", "Detail", "FlagChanges", "Session", "Throttle", "burst", "check_endpoint", "open_session"]
+__all__ = [
+    "Batch",
+    "Detail",
+    "FlagChanges",
+    "Session",
+    "TokenBucket",
+    "burst",
+    "check_endpoint",
+    "open_session",
+]

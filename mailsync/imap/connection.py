@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Literal
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import LiteralArgument, astring
 from mailsync.imap.network.connect import secure
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import LONGEST_ANSWER, Reader
-from mailsync.imap.status_responses import Completion, error_for, parse_completion
-from mailsync.imap.token_bucket import Throttle
+from mailsync.imap.status_responses import StatusResponse, error_for, parse_completion
+from mailsync.imap.token_bucket import TokenBucket
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
@@ -57,24 +57,24 @@ class Wire(imaplib.IMAP4):
         sock: socket.socket,
         endpoint: Endpoint,
         settings: Settings,
-        throttle: Throttle,
-        patience: Patience,
+        bucket: TokenBucket,
+        timeouts: Timeouts,
         mask: Mask,
     ) -> None:
-        self.throttle = throttle
-        self.patience = patience
+        self.bucket = bucket
+        self.timeouts = timeouts
         self.unasked: Callable[[list[bytes]], None] = _ignore
-        self.reader = Reader(sock, patience, settings.imap_max_literal_bytes)
+        self.reader = Reader(sock, timeouts, settings.imap_max_literal_bytes)
         # the longest response has several literals of the longest kind
         self._longest_answer = max(LONGEST_ANSWER, 4 * settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
         self.closed = False
         self.mask = mask
-        self.reply = Completion("OK", b"")
+        self.reply = StatusResponse("OK", b"")
         self._endpoint = endpoint
         self._settings = settings
         self._in_flight: deque[tuple[bytes, str]] = deque()
-        self._refused: Completion | None = None
+        self._refused: StatusResponse | None = None
         self._connected = sock
         super().__init__(endpoint.host, endpoint.port)
         self.is_readonly = True  # else imaplib takes EXAMINE's READ-ONLY for a loss
@@ -104,7 +104,7 @@ class Wire(imaplib.IMAP4):
         self.drain()
         if self.closed:
             raise Transient("the connection is closed")
-        self.throttle.take()
+        self.bucket.take()
         self.tagnum += 1
         return self._prefix + b"%d" % self.tagnum
 
@@ -117,7 +117,7 @@ class Wire(imaplib.IMAP4):
         """Read the answer to a command that imaplib or IMAPClient sent, and file it as they expect."""
         self._sent(tag, name)
         with self._trusted():
-            self.patience.begin(name)
+            self.timeouts.begin(name)
         self.untagged_responses.clear()
         for parts in self.answer():
             word, _, rest = parts[0][2 : LONGEST_WORDS + 2].partition(b" ")
@@ -158,7 +158,7 @@ class Wire(imaplib.IMAP4):
             self.shutdown()
             raise CertificateRejected(f"{self.host} refuses STARTTLS: {reply.words}", step="tls")
         try:
-            self.sock = secure(self.sock, self._endpoint, self._settings, self.patience)
+            self.sock = secure(self.sock, self._endpoint, self._settings, self.timeouts)
         except BaseException:
             self.closed = True
             raise
@@ -189,7 +189,7 @@ class Wire(imaplib.IMAP4):
 
     def run(
         self, name: str, *args: bytes, claim: Callable[[list[bytes]], bool] | None = None, check: bool = True
-    ) -> Completion:
+    ) -> StatusResponse:
         """Send one command, read its answer, and return the completion.
 
         `claim` sees each untagged response first and returns whether it was part of the answer. With `check`
@@ -212,7 +212,7 @@ class Wire(imaplib.IMAP4):
         tag = self._new_tag()
         self.reader.allow(self._longest_answer)
         with self._trusted():
-            self.patience.begin(name)
+            self.timeouts.begin(name)
             line = b"%s %s" % (tag, name.encode("ascii"))
             for arg in args:
                 if isinstance(arg, LiteralArgument):
@@ -230,7 +230,7 @@ class Wire(imaplib.IMAP4):
     def _sent(self, tag: bytes, name: str) -> None:
         plain = name.rpartition(" ")[2].upper()
         self.commands[plain] += 1
-        self.patience.doing = name
+        self.timeouts.doing = name
         self._in_flight.append((tag, plain))
 
     def _may_continue(self, tag: bytes) -> bool:
@@ -241,21 +241,21 @@ class Wire(imaplib.IMAP4):
                 return True
             if parts[0].startswith(tag + b" "):
                 reply = parse_completion(parts[0][len(tag) + 1 :], self.mask)
-                self._refused = reply or Completion("BAD", b"")
+                self._refused = reply or StatusResponse("BAD", b"")
                 return False
             self._watch(parts)
             self.unasked(parts)
 
     def _send(self, data: bytes) -> None:
         left = memoryview(data)
-        self.patience.check()
+        self.timeouts.check()
         while left:
             try:
                 left = left[self.sock.send(left) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
-                self.patience.writable(self.sock)
+                self.timeouts.writable(self.sock)
             except ssl.SSLWantReadError:
-                self.patience.readable(self.sock)
+                self.timeouts.readable(self.sock)
             except OSError as error:
                 raise Transient(f"the connection broke: {error.strerror or error}") from error
 
@@ -329,7 +329,7 @@ class Wire(imaplib.IMAP4):
         with (
             contextlib.suppress(Transient, Throttled, ProtocolError),
             self._trusted(),
-            self.patience.deadline(SECONDS_TO_DRAIN),
+            self.timeouts.deadline(SECONDS_TO_DRAIN),
         ):
             while self._in_flight:
                 for parts in self.answer():

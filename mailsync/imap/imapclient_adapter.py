@@ -17,9 +17,9 @@ from imapclient.exceptions import CapabilityError, IMAPClientError
 from mailsync.errors import CertificateRejected, ProtocolError
 from mailsync.imap.connection import LONGEST_WORDS, Wire
 from mailsync.imap.network.connect import trust
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.status_responses import error_for
-from mailsync.imap.token_bucket import Throttle
+from mailsync.imap.token_bucket import TokenBucket
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         sock: socket.socket,
         endpoint: Endpoint,
         settings: Settings,
-        throttle: Throttle,
-        patience: Patience,
+        bucket: TokenBucket,
+        timeouts: Timeouts,
         mask: Mask,
     ) -> None:
         """Take over a connected socket, with TLS on it where the endpoint says so, and read the greeting."""
         self._settings = settings
-        self._make_wire: Callable[[], Wire] = lambda: Wire(sock, endpoint, settings, throttle, patience, mask)
+        self._make_wire: Callable[[], Wire] = lambda: Wire(sock, endpoint, settings, bucket, timeouts, mask)
         self._cached_capabilities: tuple[bytes, ...] | None = None
         super().__init__(endpoint.host, endpoint.port, ssl=endpoint.security == "tls")
         del self._imap._mesg
@@ -59,7 +59,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         return self.wire
 
     def _set_read_timeout(self) -> None:
-        """Leave the socket non-blocking: :class:`Patience` does the waiting."""
+        """Leave the socket non-blocking: :class:`Timeouts` does the waiting."""
 
     def capabilities(self) -> tuple[bytes, ...]:
         """Return what the server volunteered or, where it said nothing yet, answers to CAPABILITY."""

@@ -12,9 +12,9 @@ from mailsync.errors import AuthenticationFailed, MailsyncError, ProtocolError
 from mailsync.imap.imapclient_adapter import Client
 from mailsync.imap.network.connect import connect, secure
 from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.session import Session
-from mailsync.imap.token_bucket import Throttle
+from mailsync.imap.token_bucket import TokenBucket
 from mailsync.redaction import kept_secret, masking
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def open_session(
     password: str,
     settings: Settings,
     *,
-    throttle: Throttle,
+    bucket: TokenBucket,
     on_wait: Callable[[], None],
     on_begin: Callable[[str], None] = lambda doing: None,
     hidden: frozenset[str] = frozenset(),
@@ -43,7 +43,7 @@ def open_session(
     refuse_control("password", password)
     with ExitStack() as held:
         held.enter_context(kept_secret(password))
-        session = _open(endpoint, password, settings, throttle, on_wait, on_begin, hidden)
+        session = _open(endpoint, password, settings, bucket, on_wait, on_begin, hidden)
         # for as long as anybody may show what the server says; nobody is told when a session is given up
         weakref.finalize(session, held.pop_all().close).atexit = False
     return session
@@ -53,21 +53,21 @@ def _open(
     endpoint: Endpoint,
     password: str,
     settings: Settings,
-    throttle: Throttle,
+    bucket: TokenBucket,
     on_wait: Callable[[], None],
     on_begin: Callable[[str], None],
     hidden: frozenset[str],
 ) -> Session:
     addresses = resolve(endpoint, settings, on_wait)
-    patience = Patience(on_wait, settings.imap_read_timeout, on_begin)
-    sock = connect(endpoint, addresses, settings, patience)
+    timeouts = Timeouts(on_wait, settings.imap_read_timeout, on_begin)
+    sock = connect(endpoint, addresses, settings, timeouts)
     if endpoint.security == "tls":
-        sock = secure(sock, endpoint, settings, patience)
-    with _step("connect"), patience.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
-        client = Client(sock, endpoint, settings, throttle, patience, masking(password))
+        sock = secure(sock, endpoint, settings, timeouts)
+    with _step("connect"), timeouts.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
+        client = Client(sock, endpoint, settings, bucket, timeouts, masking(password))
     try:
         # A server that drips would otherwise hold us for ever: one silence and one handshake are allowed.
-        with patience.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
+        with timeouts.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
             return _log_in(client, endpoint, password, hidden)
     except BaseException:
         client.wire.shutdown()

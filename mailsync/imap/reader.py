@@ -7,7 +7,7 @@ import socket
 import ssl
 
 from mailsync.errors import SentTooMuch, Transient
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 
 CHUNK = 256 * 1024
 LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192
@@ -33,9 +33,9 @@ class Reader:
     stays in step, and named in :attr:`oversized`. The bytes of a whole answer are bounded by :meth:`allow`.
     """
 
-    def __init__(self, sock: socket.socket, patience: Patience, limit: int) -> None:
+    def __init__(self, sock: socket.socket, timeouts: Timeouts, limit: int) -> None:
         self.sock = sock
-        self.patience = patience
+        self.timeouts = timeouts
         self.limit = limit
         self.bytes_in = 0
         self.oversized: str | None = None
@@ -168,14 +168,14 @@ class Reader:
             missing -= len(chunk)
 
     def _receive(self) -> bytes:
-        self.patience.check()
+        self.timeouts.check()
         while True:
             try:
                 chunk = self.sock.recv(CHUNK)
             except (BlockingIOError, ssl.SSLWantReadError):
-                self.patience.readable(self.sock)
+                self.timeouts.readable(self.sock)
             except ssl.SSLWantWriteError:
-                self.patience.writable(self.sock)
+                self.timeouts.writable(self.sock)
             except OSError as error:
                 raise Transient(f"the connection broke: {error.strerror or error}") from error
             else:
@@ -188,7 +188,7 @@ class Reader:
 
     def too_much(self, what: str) -> SentTooMuch:
         """The error for a server that sends more than `what`, which is more than can have been asked for."""
-        name = self.patience.doing.rpartition(" ")[2]
+        name = self.timeouts.doing.rpartition(" ")[2]
         return SentTooMuch(f"{name}: the server sends more than {what}")
 
     def rest(self, most: int) -> bool:

@@ -20,11 +20,11 @@ from mailsync.imap.commands import ask_list, ask_list_status, ask_part, ask_sear
 from mailsync.imap.fetch_flags import FlagChanges, read_states
 from mailsync.imap.fetch_messages import LONGEST_SET, Batch, Fetcher
 from mailsync.imap.imapclient_adapter import Client
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.message import Detail
 from mailsync.imap.parsing.search_response import BIGGEST
 from mailsync.imap.selected import Mailbox
-from mailsync.imap.token_bucket import Throttle
+from mailsync.imap.token_bucket import TokenBucket
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uidset import Range, UidSet
 
@@ -97,15 +97,15 @@ class Session:
 
     def resume(
         self,
-        throttle: Throttle,
+        bucket: TokenBucket,
         on_wait: Callable[[], None],
         on_begin: Callable[[str], None] = lambda doing: None,
     ) -> None:
         """Arm a kept session for another turn, with callbacks as :func:`mailsync.imap.open_session` has."""
-        self._wire.throttle = throttle
-        self._wire.patience.on_wait = on_wait
-        self._wire.patience.on_begin = on_begin
-        self._wire.patience.renew()
+        self._wire.bucket = bucket
+        self._wire.timeouts.on_wait = on_wait
+        self._wire.timeouts.on_begin = on_begin
+        self._wire.timeouts.renew()
 
     def rest(self) -> None:
         """Keep next to no memory until the next turn; closes if the server has sent much unasked."""
@@ -117,13 +117,13 @@ class Session:
 
     def check_budget(self) -> None:
         """Raise OutOfTokens if no command may be sent now."""
-        self._wire.throttle.check()
+        self._wire.bucket.check()
 
     @property
     def commands_left(self) -> int:
         """How many commands may be sent now, what has to stay for others set aside."""
-        throttle = self._wire.throttle
-        return max(0, int(throttle.tokens - throttle.floor))
+        bucket = self._wire.bucket
+        return max(0, int(bucket.tokens - bucket.floor))
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
@@ -132,8 +132,8 @@ class Session:
             yield
 
     @property
-    def _patience(self) -> Patience:
-        return self._wire.patience
+    def _patience(self) -> Timeouts:
+        return self._wire.timeouts
 
     def close(self) -> None:
         """Close the socket, without LOGOUT."""

@@ -81,7 +81,7 @@ _CODE = re.compile(rb"\s*+\[([A-Za-z0-9_.-]++)([^\]]*+)\]")
 _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: +|$)(.*)", re.IGNORECASE | re.DOTALL)
 
 
-class Completion(NamedTuple):
+class StatusResponse(NamedTuple):
     """A status response: ``status`` is OK, NO, BAD, BYE or PREAUTH, ``text`` what follows it.
 
     ``mask`` hides the password in hand in the words that are shown.
@@ -109,10 +109,10 @@ class Completion(NamedTuple):
         return quoted(self.text, self.mask)
 
 
-def parse_completion(line: bytes, mask: Mask = _CREDENTIALS) -> Completion | None:
+def parse_completion(line: bytes, mask: Mask = _CREDENTIALS) -> StatusResponse | None:
     """Read ``OK [READ-ONLY] done``, as it follows a tag or ``* ``; None if it is no status response."""
     match = _STATUS.match(line)
-    return Completion(match[1].decode("ascii").upper(), match[2], mask) if match else None
+    return StatusResponse(match[1].decode("ascii").upper(), match[2], mask) if match else None
 
 
 def quoted(text: bytes, mask: Mask) -> str:
@@ -143,7 +143,7 @@ def hint(text: str) -> float | None:
     return min(int(match[1]) * scale, LONGEST_HINT)
 
 
-def error_for(reply: Completion, command: str, *, step: str | None = None) -> MailsyncError:
+def error_for(reply: StatusResponse, command: str, *, step: str | None = None) -> MailsyncError:
     """Return the error that `reply`, which is not OK, to `command` stands for.
 
     `command` is the name without arguments, so that no password can be in it. A code goes before words, and

@@ -31,7 +31,7 @@ def refill(limit_per_minute: int) -> float:
     return (limit_per_minute - burst(limit_per_minute)) / WINDOW
 
 
-class Throttle:
+class TokenBucket:
     """Counts down the commands of one turn.
 
     ``tokens`` is what the turn begins with, ``limit_per_minute`` is IMAP_MAX_COMMANDS_PER_MINUTE, ``floor``

@@ -35,7 +35,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class MessageLocation:
     """Where a message is on its server, and how its account is.
 
     ``internal_date`` is None where the server did not tell it. ``backoff`` are the seconds for which the
@@ -114,10 +114,10 @@ def forget(conn: Connection, account_id: int) -> None:
     run(conn, "forget_bodies", account_id=account_id)
 
 
-def locate(conn: Connection, account_id: int, message_id: int) -> Located | None:
+def locate(conn: Connection, account_id: int, message_id: int) -> MessageLocation | None:
     """Where the message is; None if there is no such message, or its account is being removed."""
     row = run(conn, "locate_message", account_id=account_id, message_id=message_id).fetchone()
-    return Located(account_id, message_id, *row) if row else None
+    return MessageLocation(account_id, message_id, *row) if row else None
 
 
 def load_attachment(

@@ -19,7 +19,7 @@ from mailsync.store.statements import run
 T = TypeVar("T")
 
 
-class Moment(NamedTuple):
+class Position(NamedTuple):
     """A position in a list whose newest come first: the row's time and id."""
 
     at: datetime
@@ -34,7 +34,7 @@ class EventPosition(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[T]):
+class Page(Generic[T]):
     """A page of a list, and whether the list goes on behind it."""
 
     rows: tuple[T, ...]
@@ -179,10 +179,10 @@ def find_folder(conn: Connection, account_id: int, name: str) -> int:
 
 
 def messages(
-    conn: Connection, account_id: int, wanted: MessageFilter, *, limit: int, behind: Moment | None = None
-) -> Part[MessageSummary]:
+    conn: Connection, account_id: int, wanted: MessageFilter, *, limit: int, behind: Position | None = None
+) -> Page[MessageSummary]:
     """Up to `limit` messages behind a position, newest first by ``internal_date`` and id."""
-    ends = [Moment(wanted.until, 0)] if wanted.until else []
+    ends = [Position(wanted.until, 0)] if wanted.until else []
     before = min([*ends, *([behind] if behind else [])], default=None)
     pattern = None if wanted.subject is None else f"%{_literally(wanted.subject)}%"
     rows = run(
@@ -202,7 +202,7 @@ def messages(
         include_deleted=wanted.include_deleted,
         count=limit + 1,
     )
-    return _part([MessageSummary(*_frozen(row)) for row in rows], limit)
+    return _page([MessageSummary(*_frozen(row)) for row in rows], limit)
 
 
 def message(conn: Connection, account_id: int, message_id: int) -> MessageDetail:
@@ -214,7 +214,7 @@ def message(conn: Connection, account_id: int, message_id: int) -> MessageDetail
     return MessageDetail(*_frozen((*row[:-1], attachments)))
 
 
-def runs(conn: Connection, account_id: int, *, limit: int, behind: Moment | None = None) -> Part[RunRow]:
+def runs(conn: Connection, account_id: int, *, limit: int, behind: Position | None = None) -> Page[RunRow]:
     """Up to `limit` runs of an account behind a position, newest first by ``started_at`` and id."""
     rows = run(
         conn,
@@ -224,12 +224,12 @@ def runs(conn: Connection, account_id: int, *, limit: int, behind: Moment | None
         before_id=behind.id if behind else 0,
         count=limit + 1,
     )
-    return _part([RunRow(*row) for row in rows], limit)
+    return _page([RunRow(*row) for row in rows], limit)
 
 
 def events(
     conn: Connection, after: EventPosition, *, limit: int, account_id: int | None = None
-) -> Part[EventRow]:
+) -> Page[EventRow]:
     """Up to `limit` settled events after a position, oldest first; of one account or of all."""
     xid, seq, count = str(after.xid), after.seq, limit + 1
     if account_id is None:
@@ -237,7 +237,7 @@ def events(
     else:
         rows = run(conn, "list_account_events_after", account_id=account_id, xid=xid, seq=seq, count=count)
     found = [EventRow(row[0], EventPosition(int(row[1]), row[2]), *row[3:]) for row in rows]
-    return _part(found, limit)
+    return _page(found, limit)
 
 
 def horizon(conn: Connection) -> Horizon:
@@ -255,5 +255,5 @@ def _frozen(row: Iterable[Any]) -> Iterable[Any]:
     return (tuple(value) if isinstance(value, list) else value for value in row)
 
 
-def _part(rows: Sequence[T], limit: int) -> Part[T]:
-    return Part(tuple(rows[:limit]), len(rows) > limit)
+def _page(rows: Sequence[T], limit: int) -> Page[T]:
+    return Page(tuple(rows[:limit]), len(rows) > limit)

@@ -13,7 +13,7 @@ from flask import current_app
 
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.errors import Busy, MailsyncError
 from mailsync.store import db
@@ -74,7 +74,7 @@ class Services:
             self._searches.release()
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
+    def env(self) -> Iterator[TurnEnvironment]:
         """Lend an engine with a connection of its own, which may hold locks and wait for mail servers.
 
         Raises Busy when as many requests as may do so do it already, and DatabaseUnavailable.
@@ -85,7 +85,7 @@ class Services:
             self.sessions.drop_old()
             conn = db.connect(self.settings, "api")
             try:
-                yield Engine(
+                yield TurnEnvironment(
                     conn,
                     self.settings,
                     db.started_by("api"),

@@ -16,9 +16,9 @@ from datetime import datetime
 from mailsync import __version__
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
-from mailsync.engine.cycle import fill_work, hot_work
+from mailsync.engine.cycle import backfill_turn, hot_turn
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import IsolationKey, StopSignal
 from mailsync.errors import (
@@ -96,15 +96,15 @@ class Worker:
                     with db.connect(self.settings, "worker") as conn:
                         starting(conn)
                         waking.listen(conn)
-                        engine = self._engine(conn)
+                        env = self._engine(conn)
                         # the first heartbeat shows whether anything can be written, before a server is asked
-                        self._beat(engine)
+                        self._beat(env)
                         ready()
                         starting, ready = _nothing, _nothing
                         self._outage.connected()
                         systemd.notify(f"READY=1\nSTATUS=Poll loop running{self._patience()}")
                         self._serving = True
-                        self._serve(engine, once)
+                        self._serve(env, once)
                     return
                 except MailsyncError as error:
                     waits, self._serving = self._waits_for(error), False
@@ -131,72 +131,72 @@ class Worker:
 
     # -- passes ---------------------------------------------------------------------------------------
 
-    def _serve(self, engine: Engine, once: bool) -> None:
+    def _serve(self, env: TurnEnvironment, once: bool) -> None:
         try:
             self._watchdog.begin()
             while not self.stop:
-                self._alive(engine)
-                busy = self._hot_pass(engine)
+                self._alive(env)
+                busy = self._hot_pass(env)
                 if once:
-                    self._backfill_round(engine, to_the_end=True)
-                    while not self.stop and self.retention.step(engine):
-                        self._alive(engine)
+                    self._backfill_round(env, to_the_end=True)
+                    while not self.stop and self.retention.step(env):
+                        self._alive(env)
                     return
                 # at least one chunk a pass, should there never be time to wait
-                self.retention.step(engine)
-                at_most = self._backfill_pass(engine)
+                self.retention.step(env)
+                at_most = self._backfill_pass(env)
                 # an account may be due but not taken, because its row is locked
-                self._wait(engine, at_least=0.0 if busy else _LEAST_WAIT, at_most=at_most)
+                self._wait(env, at_least=0.0 if busy else _LEAST_WAIT, at_most=at_most)
         finally:
             self._watchdog.pause()
-            if not db.is_broken(engine.conn):
-                self.counters.store(engine.conn)
-                turns.forget_worker(engine.conn, self.name)
+            if not db.is_broken(env.conn):
+                self.counters.store(env.conn)
+                turns.forget_worker(env.conn, self.name)
 
-    def _hot_pass(self, engine: Engine) -> bool:
+    def _hot_pass(self, env: TurnEnvironment) -> bool:
         """A turn for each account that was due when the pass began; returns whether there was any."""
-        started, any_due = turns.now(engine.conn), False
+        started, any_due = turns.now(env.conn), False
         while not self.stop:
-            account_id = turns.claim(engine.conn, started, self.settings.sync_interval)
+            account_id = turns.claim(env.conn, started, self.settings.sync_interval)
             if account_id is None:
                 break
             any_due = True
-            self._turn(engine, account_id, hot_work(self.settings))
-            self._alive(engine)
+            self._turn(env, account_id, hot_turn(self.settings))
+            self._alive(env)
         return any_due
 
-    def _backfill_pass(self, engine: Engine) -> float:
+    def _backfill_pass(self, env: TurnEnvironment) -> float:
         """Rounds of initial-sync turns until an account is due; returns when to come back, in seconds."""
         while not self.stop:
-            more, progress = self._backfill_round(engine)
+            more, progress = self._backfill_round(env)
             self._outage.passed()
             if not more:
                 break
             if not progress:
                 # who was let in is soon done, or waits for its server
                 return _YIELDED_DELAY if self._met_others else _BUSY_DELAY
-            due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
+            due = turns.seconds_until_due(env.conn, self.settings.sync_interval)
             if due is not None and due <= 0:
                 return _BUSY_DELAY
         return self.settings.sync_interval
 
-    def _backfill_round(self, engine: Engine, *, to_the_end: bool = False) -> tuple[bool, bool]:
+    def _backfill_round(self, env: TurnEnvironment, *, to_the_end: bool = False) -> tuple[bool, bool]:
         """One turn for each account with a first sync to do; returns (is there more, was there progress).
 
         A turn lasts no longer than until an account is due, and that ends the round unless it goes
         `to_the_end`. The next one begins with the account that has had the least time.
         """
         more = progress = self._met_others = False
-        due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
-        for account_id in self._by_time_had(turns.accounts_to_backfill(engine.conn)):
+        due = turns.seconds_until_due(env.conn, self.settings.sync_interval)
+        for account_id in self._by_time_had(turns.accounts_to_backfill(env.conn)):
             if self.stop:
                 break
-            work = fill_work(self.settings)
+            kind = backfill_turn(self.settings)
             if due is not None and not to_the_end:
-                work = replace(work, limit=min(work.limit, max(0.0, due)))
+                kind = replace(kind, max_seconds=min(kind.max_seconds, max(0.0, due)))
             began = time.monotonic()
             try:
-                ended = self._turn(engine, account_id, work)
+                ended = self._turn(env, account_id, kind)
             except MailsyncError:
                 # the database may fail this account alone: it goes behind all others
                 self._filled[account_id] = max(self._filled.values()) + _SLICE
@@ -204,14 +204,14 @@ class Worker:
             self._filled[account_id] += time.monotonic() - began
             if ended is None:
                 # complete: let the hot pass compare and say so at once
-                turns.postpone(engine.conn, account_id, 0)
+                turns.postpone(env.conn, account_id, 0)
             more = more or ended is not None
             progress = progress or (isinstance(ended, TurnOver) and not isinstance(ended, OutOfTokens))
             self._met_others = self._met_others or isinstance(ended, Busy)
-            self._alive(engine)
+            self._alive(env)
             if not to_the_end:
-                self.retention.step(engine)
-            due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
+                self.retention.step(env)
+            due = turns.seconds_until_due(env.conn, self.settings.sync_interval)
             if due is not None and due <= 0 and not to_the_end:
                 return True, progress
         return more, progress
@@ -223,40 +223,40 @@ class Worker:
         self._filled = {each: had.get(each, least) for each in waiting}
         return sorted(waiting, key=lambda each: (self._filled[each], each))
 
-    def _turn(self, engine: Engine, account_id: int, work: Work) -> MailsyncError | None:
+    def _turn(self, env: TurnEnvironment, account_id: int, kind: TurnKind) -> MailsyncError | None:
         """Take one turn; returns what ended it early. Only a lost database goes further up."""
         try:
-            take_turn(engine, account_id, work)
+            take_turn(env, account_id, kind)
         except DatabaseSlow as error:
             # the account's failure, like one of its server; the connection is still good
             self._say_once(account_id, error)
             return error
         except (DatabaseUnavailable, LockLost):
-            self._outage.turn_failed(account_id, work.steps)
+            self._outage.turn_failed(account_id, kind.run)
             # the session has seen changes that were not stored
             self.sessions.drop(account_id)
             raise
         except MailsyncError as error:
             if isinstance(error, TurnOver | NotFound) and not isinstance(error, OutOfTokens):
-                self._outage.turn_went_well(account_id, work.steps)
-            if isinstance(error, Busy) and work.reschedules:
-                turns.postpone(engine.conn, account_id, _BUSY_DELAY)
+                self._outage.turn_went_well(account_id, kind.run)
+            if isinstance(error, Busy) and kind.reschedules:
+                turns.postpone(env.conn, account_id, _BUSY_DELAY)
             if isinstance(error, LockHeld) or not isinstance(error, Busy | TurnOver | NotFound):
                 self._say_once(account_id, error)
             # the frames hold the turn's data, which may be large, while the turns of other accounts run
             traceback.clear_frames(error.__traceback__)
             return error
-        self._outage.turn_went_well(account_id, work.steps)
+        self._outage.turn_went_well(account_id, kind.run)
         self._last_failure.pop(account_id, None)
         return None
 
     # -- between turns --------------------------------------------------------------------------------
 
-    def _engine(self, conn: db.Connection) -> Engine:
+    def _engine(self, conn: db.Connection) -> TurnEnvironment:
         # what it was at went with the connection before
         self.retention = Retention()
         self._beaten_at = -_BEAT
-        return Engine(
+        return TurnEnvironment(
             conn=conn,
             settings=self.settings,
             started_by=self.name,
@@ -272,30 +272,30 @@ class Worker:
         self._watchdog.alive()
         systemd.notify("WATCHDOG=1")
 
-    def _alive(self, engine: Engine) -> None:
+    def _alive(self, env: TurnEnvironment) -> None:
         self._tick()
-        self._beat(engine)
+        self._beat(env)
 
-    def _beat(self, engine: Engine) -> None:
+    def _beat(self, env: TurnEnvironment) -> None:
         if time.monotonic() - self._beaten_at >= _BEAT:
-            turns.worker_beat(engine.conn, self.name, __version__)
-            self.counters.store(engine.conn)
+            turns.worker_beat(env.conn, self.name, __version__)
+            self.counters.store(env.conn)
             self.sessions.drop_old()
             self._beaten_at = time.monotonic()
 
-    def _wait(self, engine: Engine, *, at_least: float, at_most: float) -> None:
+    def _wait(self, env: TurnEnvironment, *, at_least: float, at_most: float) -> None:
         """Wait until an account is due, a wake-up comes, or the process is asked to stop.
 
         The time is used for retention, as long as there is any to do.
         """
-        due = turns.seconds_until_due(engine.conn, self.settings.sync_interval)
+        due = turns.seconds_until_due(env.conn, self.settings.sync_interval)
         until = time.monotonic() + max(at_least, min(at_most, at_most if due is None else due))
         while not self.stop and (left := until - time.monotonic()) > 0:
-            more = self.retention.step(engine)
-            if waking.wait_for_wake(engine.conn, 0.0 if more else min(left, _SLICE)):
+            more = self.retention.step(env)
+            if waking.wait_for_wake(env.conn, 0.0 if more else min(left, _SLICE)):
                 self.retention.look_soon()
                 return
-            self._alive(engine)
+            self._alive(env)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

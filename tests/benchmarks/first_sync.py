@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailsync.config import Settings
-from mailsync.imap import Throttle, open_session
+from mailsync.imap import TokenBucket, open_session
 from mailsync.imap.parsing.message import Detail, items
 from mailsync.model import Endpoint, Message
 from mailsync.store import accounts, db, folders, messages
@@ -93,8 +93,8 @@ def timed_bare_database(bench: Bench, count: int) -> float:
 
 def _parsed(bench: Bench, settings: Settings, user: User, count: int) -> list[list[Message]]:
     endpoint = Endpoint(bench.dovecot.host, bench.dovecot.port, "plaintext", user.name)
-    throttle = Throttle(1e6, 1_000_000, 0)
-    with open_session(endpoint, user.password, settings, throttle=throttle, on_wait=lambda: None) as session:
+    bucket = TokenBucket(1e6, 1_000_000, 0)
+    with open_session(endpoint, user.password, settings, bucket=bucket, on_wait=lambda: None) as session:
         session.examine(b"INBOX")
         sets = [UidSet([(first, first + BATCH - 1)]) for first in range(1, count + 1, BATCH)]
         return [batch.messages for batch in session.fetch_messages(sets)]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailsync.config import Settings
-from mailsync.engine.cycle import fill_work, hot_work
-from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.cycle import backfill_turn, hot_turn
+from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
@@ -32,24 +32,24 @@ class Walker:
     def __init__(self, conn: db.Connection, settings: Settings, hidden: frozenset[str]) -> None:
         self.conn = conn
         self.settings = settings
-        self.engine = Engine(conn, settings, "bench", Sessions(settings, hidden=hidden))
+        self.env = TurnEnvironment(conn, settings, "bench", Sessions(settings, hidden=hidden))
 
-    def take(self, account_id: int, work: Work) -> tuple[Turn | None, Cost]:
+    def take(self, account_id: int, work: TurnKind) -> tuple[Turn | None, Cost]:
         """One turn."""
         wall, cpu = time.perf_counter(), time.process_time()
-        turn = take_turn(self.engine, account_id, work)
+        turn = take_turn(self.env, account_id, work)
         cost = Cost(time.perf_counter() - wall, time.process_time() - cpu, _commands(turn))
         return turn, cost
 
     def hot(self, account_id: int) -> Cost:
         """A turn of the hot pass."""
-        return self.take(account_id, hot_work(self.settings))[1]
+        return self.take(account_id, hot_turn(self.settings))[1]
 
     def fill(self, account_id: int) -> None:
         """Turns of the backfill pass until nothing is left."""
         while True:
             try:
-                self.take(account_id, fill_work(self.settings))
+                self.take(account_id, backfill_turn(self.settings))
             except TurnOver:
                 continue
             return
@@ -60,7 +60,7 @@ class Walker:
         wall, cpu = time.perf_counter(), time.process_time()
         started = turns.now(self.conn)
         while (account_id := turns.claim(self.conn, started, self.settings.sync_interval)) is not None:
-            commands += self.take(account_id, hot_work(self.settings))[1].commands
+            commands += self.take(account_id, hot_turn(self.settings))[1].commands
             count += 1
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         return Cost(wall / count, cpu / count, commands / count)
@@ -87,4 +87,4 @@ def walker(settings: Settings, *hidden: str) -> Iterator[Walker]:
         try:
             yield walker
         finally:
-            walker.engine.sessions.close()
+            walker.env.sessions.close()

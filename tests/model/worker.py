@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 
 from mailsync.engine.catch_up import catch_up
-from mailsync.engine.cycle import fill_work, hot_work
-from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.cycle import backfill_turn, hot_turn
+from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
@@ -85,12 +85,12 @@ class Worker:
             email = f"{self._value('select count(*) from accounts')}.{self.user.name}"
             new = accounts.NewAccount(email, endpoint)
             self.account_id = accounts.create(conn, new, self.user.password, self.settings)
-        self.engine = self._begin(self.database_url)
+        self.env = self._begin(self.database_url)
 
-    def _begin(self, url: str) -> Engine:
+    def _begin(self, url: str) -> TurnEnvironment:
         settings = self.settings.model_copy(update={"database_url": url})
         sessions = Sessions(settings, hidden=self.conditions.hidden)
-        return Engine(db.connect(settings, "test"), settings, "test", sessions, chance=lambda: 0.5)
+        return TurnEnvironment(db.connect(settings, "test"), settings, "test", sessions, chance=lambda: 0.5)
 
     def close(self) -> None:
         """End everything."""
@@ -99,23 +99,23 @@ class Worker:
         self.imap.stop()
 
     def _end(self) -> None:
-        self.engine.sessions.close()
-        self.engine.conn.close()
+        self.env.sessions.close()
+        self.env.conn.close()
 
     def begin_anew(self) -> None:
         """Another process takes over: nothing is left of this one but what is in the database."""
         self._end()
-        self.engine = self._begin(self.database_url)
+        self.env = self._begin(self.database_url)
 
     # -- turns ----------------------------------------------------------------------------------------
 
     def hot(self) -> Turn | MailsyncError:
         """A turn of the hot pass; what ended it early is returned."""
-        return self._take(hot_work(self.settings))
+        return self._take(hot_turn(self.settings))
 
     def fill(self) -> Turn | MailsyncError:
         """A turn of the backfill pass."""
-        return self._take(fill_work(self.settings))
+        return self._take(backfill_turn(self.settings))
 
     def take(self, kind: str) -> Turn | MailsyncError:
         """A turn of either pass, ``hot`` or ``fill``."""
@@ -123,13 +123,13 @@ class Worker:
 
     def full(self) -> None:
         """What ``mailsync sync --full`` does."""
-        catch_up(self.engine, self.account_id, wait=5, full=True)
+        catch_up(self.env, self.account_id, wait=5, full=True)
 
-    def _take(self, work: Work) -> Turn | MailsyncError:
+    def _take(self, work: TurnKind) -> Turn | MailsyncError:
         self.cost.turns += 1
         before = self.imap.sent_down
         try:
-            turn = take_turn(self.engine, self.account_id, work)
+            turn = take_turn(self.env, self.account_id, work)
         except MailsyncError as error:
             return error
         assert turn is not None
@@ -147,9 +147,9 @@ class Worker:
             if left == 0:
                 action()
 
-        self.engine.on_progress, self.engine.on_alive = once, once
+        self.env.on_progress, self.env.on_alive = once, once
         self.take(kind)
-        self.engine.on_progress, self.engine.on_alive = (lambda _: None), (lambda: None)
+        self.env.on_progress, self.env.on_alive = (lambda _: None), (lambda: None)
 
     # -- deaths ---------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Worker:
 
     def lose_database(self) -> None:
         """Postgres ends the worker's connection between two turns; the next one finds out."""
-        self.database.execute("select pg_terminate_backend(%s, 10000)", [self.engine.conn.info.backend_pid])
+        self.database.execute("select pg_terminate_backend(%s, 10000)", [self.env.conn.info.backend_pid])
         ended = self.hot()
         assert isinstance(ended, DatabaseUnavailable | LockLost), ended
         self.begin_anew()
@@ -183,15 +183,15 @@ class Worker:
         target, url = postgres_target(self.database_url)
         proxy = Proxy(target)
         self._end()
-        self.engine = self._begin(url.format(host=proxy.host, port=proxy.port))
-        backend = self.engine.conn.info.backend_pid
+        self.env = self._begin(url.format(host=proxy.host, port=proxy.port))
+        backend = self.env.conn.info.backend_pid
         proxy.cut_after(count)
         self.take(kind)
         self._end()
         proxy.stop()
         gone = "select not exists (select from pg_stat_activity where pid = %s)"
         wait_until(lambda: self._value(gone, backend), "Postgres to notice")
-        self.engine = self._begin(self.database_url)
+        self.env = self._begin(self.database_url)
         self._refund()
 
     # -- settling -------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ class Worker:
 
     def tracked(self) -> list[FolderState]:
         """The folders that are mirrored now."""
-        found = folders.load(self.engine.conn, self.account_id)
+        found = folders.load(self.env.conn, self.account_id)
         return [f for f in found if f.tracked and not f.missing_since and f.status != "missing"]
 
     def _discovers(self) -> bool:

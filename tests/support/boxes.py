@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailsync.bodies.fetch import fetch_body
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.errors import (
     MailsyncError,
@@ -41,7 +41,7 @@ class Box:
         return self.id_of(uid)
 
     def fetch(self, message_id: int) -> bodies.Body:
-        return fetch_body(self.mirror.engine, self.mirror.account_id, message_id)
+        return fetch_body(self.mirror.env, self.mirror.account_id, message_id)
 
     def fails(self, message_id: int, kind: type[MailsyncError]) -> MailsyncError:
         """The fetch fails so, and the account is as it was; no run is left but that of a tombstone."""
@@ -74,10 +74,10 @@ def boxed(database_url: str, scripted: ScriptedServer) -> Iterator[Box]:
 
 
 @contextmanager
-def another(mirror: Mirror, **changes: Any) -> Iterator[Engine]:
+def another(mirror: Mirror, **changes: Any) -> Iterator[TurnEnvironment]:
     """Another process: its own connection and sessions."""
     settings = mirror.settings.model_copy(update=changes)
     with db.connect(settings, "other") as conn:
-        engine = Engine(conn, settings, "other", Sessions(settings))
-        yield engine
-        engine.sessions.close()
+        env = TurnEnvironment(conn, settings, "other", Sessions(settings))
+        yield env
+        env.sessions.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mailsync.config import Settings
-from mailsync.imap import Batch, Detail, Session, Throttle, open_session
+from mailsync.imap import Batch, Detail, Session, TokenBucket, open_session
 from mailsync.model import Endpoint, Message
 from mailsync.uidset import UidSet
 from tests.support import mail
@@ -38,7 +38,7 @@ def connect(
     host: str | None = None,
     security: str = "plaintext",
     password: str | None = None,
-    throttle: Throttle | None = None,
+    bucket: TokenBucket | None = None,
     on_wait: Callable[[], None] = lambda: None,
     hidden: frozenset[str] = frozenset(),
     **overrides: Any,
@@ -49,7 +49,7 @@ def connect(
         endpoint,
         user.password if password is None else password,
         settings_with(**overrides),
-        throttle=throttle or Throttle(1e6, 1_000_000, 0),
+        bucket=bucket or TokenBucket(1e6, 1_000_000, 0),
         on_wait=on_wait,
         hidden=hidden,
     )

@@ -66,4 +66,4 @@ def assert_true(mirror: Mirror) -> None:
     """The mirror is healthy and equal to the server."""
     assert mirror.state == ("healthy", None)
     assert_counts_are_true(mirror.conn, mirror.folder())
-    assert verify(mirror.engine, mirror.account_id, wait=1).different == 0
+    assert verify(mirror.env, mirror.account_id, wait=1).different == 0

@@ -12,7 +12,7 @@ import os
 import sys
 
 from mailsync.bodies.fetch import fetch_attachment
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
 from tests.support.memory import peak
@@ -28,14 +28,14 @@ def main(url: str, account_id: int, small: int, large: int) -> None:
         imap_max_commands_per_minute=1_000_000,
     )
     with db.connect(settings, "test") as conn:
-        engine = Engine(conn, settings, "test", Sessions(settings))
-        with fetch_attachment(engine, account_id, small, "2") as spooled:
+        env = TurnEnvironment(conn, settings, "test", Sessions(settings))
+        with fetch_attachment(env, account_id, small, "2") as spooled:
             assert sum(map(len, spooled)) == spooled.size
         before, digest = peak(os.getpid()), hashlib.sha256()
-        with fetch_attachment(engine, account_id, large, "2") as spooled:
+        with fetch_attachment(env, account_id, large, "2") as spooled:
             for chunk in spooled:
                 digest.update(chunk)
-        engine.sessions.close()
+        env.sessions.close()
     print(
         json.dumps({"size": spooled.size, "digest": digest.hexdigest(), "growth": peak(os.getpid()) - before})
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from mailsync.engine.cycle import fill_work, hot_work
-from mailsync.engine.runner import Engine, Work, take_turn
+from mailsync.engine.cycle import backfill_turn, hot_turn
+from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import Turn
 from mailsync.errors import MailsyncError
@@ -32,7 +32,9 @@ class Mirror:
         }
         self.settings = settings_for(database_url, **given | changes)
         self.conn = db.connect(self.settings, "test")
-        self.engine = Engine(self.conn, self.settings, "test", Sessions(self.settings), chance=lambda: 0.5)
+        self.env = TurnEnvironment(
+            self.conn, self.settings, "test", Sessions(self.settings), chance=lambda: 0.5
+        )
         endpoint = Endpoint(server.host, server.port, "plaintext", user.name)
         new = accounts.NewAccount(user.name, endpoint)
         self.account_id = accounts.create(self.conn, new, user.password, self.settings)
@@ -43,27 +45,27 @@ class Mirror:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.engine.sessions.close()
+        self.env.sessions.close()
         self.conn.close()
 
     def configure(self, **changes: Any) -> None:
         """Go on with other settings."""
-        self.settings = self.engine.settings = self.settings.model_copy(update=changes)
+        self.settings = self.env.settings = self.settings.model_copy(update=changes)
 
-    def take(self, work: Work) -> Turn | MailsyncError | None:
+    def take(self, work: TurnKind) -> Turn | MailsyncError | None:
         """One turn; what ended it early is returned, not raised."""
         try:
-            return take_turn(self.engine, self.account_id, work)
+            return take_turn(self.env, self.account_id, work)
         except MailsyncError as error:
             return error
 
     def hot(self) -> Turn | MailsyncError | None:
         """A turn of the hot pass."""
-        return self.take(hot_work(self.settings))
+        return self.take(hot_turn(self.settings))
 
     def fill(self) -> Turn | MailsyncError | None:
         """A turn of the backfill pass."""
-        return self.take(fill_work(self.settings))
+        return self.take(backfill_turn(self.settings))
 
     def settle(self) -> None:
         """All that a quiet mailbox needs to be complete and compared."""

@@ -32,7 +32,7 @@ from mailsync.cli.supervisor import supervise
 from mailsync.cli.terminal import many, pad, table
 from mailsync.config import Settings
 from mailsync.demo.texts import OWNER
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import verify
 from mailsync.errors import MailsyncError
@@ -157,13 +157,13 @@ def _sync(conn: Connection, settings: Settings, account_id: int) -> None:
 
 def _verify(conn: Connection, settings: Settings, account_id: int) -> bool:
     with closing(Sessions(settings)) as sessions:
-        engine = Engine(conn, settings, db.started_by("cli"), sessions)
+        env = TurnEnvironment(conn, settings, db.started_by("cli"), sessions)
         report = _step(
             lambda report: (
                 f"{many(report.messages, 'message')} compared with the server: "
                 + (f"{report.different} differ" if report.different else "all equal")
             ),
-            lambda: verify(engine, account_id, wait=SYNC_WAIT),
+            lambda: verify(env, account_id, wait=SYNC_WAIT),
         )
     return not report.different
 

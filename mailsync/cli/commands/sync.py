@@ -15,7 +15,7 @@ from mailsync.cli.progress import SyncProgress, sync_progress
 from mailsync.cli.terminal import fit, many, printable
 from mailsync.config import Settings
 from mailsync.engine.catch_up import Progress, catch_up
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import PoisonousServer, Stopped
@@ -94,8 +94,10 @@ def run_sync(
     """Sync the account and say what was done; raises what ends a turn in failure, Stopped on request."""
     begun = time.monotonic()
     with closing(Sessions(settings)) as sessions:
-        engine = Engine(conn, settings, db.started_by("cli"), sessions, stop=stop, on_progress=progress.take)
-        done = catch_up(engine, account_id, wait=SYNC_WAIT, full=full, on_pause=progress.pause)
+        env = TurnEnvironment(
+            conn, settings, db.started_by("cli"), sessions, stop=stop, on_progress=progress.take
+        )
+        done = catch_up(env, account_id, wait=SYNC_WAIT, full=full, on_pause=progress.pause)
     progress.finish()
     return _synced(conn, account_id, done, time.monotonic() - begun)
 

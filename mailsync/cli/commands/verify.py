@@ -12,7 +12,7 @@ from mailsync.cli.commands.sync import SYNC_WAIT
 from mailsync.cli.common import email_argument, emit, json_option, note, say
 from mailsync.cli.terminal import fit, many, printable
 from mailsync.engine import verify as comparing
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import NO_SUCH_FOLDER, Difference, FolderReport, Report
 from mailsync.errors import Stopped
@@ -39,9 +39,9 @@ def verify(email: str, as_json: bool) -> int:
         common.stoppable() as stop,
         closing(Sessions(settings)) as sessions,
     ):
-        engine = Engine(conn, settings, db.started_by("cli"), sessions, stop=stop)
+        env = TurnEnvironment(conn, settings, db.started_by("cli"), sessions, stop=stop)
         try:
-            report = comparing.verify(engine, account_id, wait=SYNC_WAIT, on_pause=_pause)
+            report = comparing.verify(env, account_id, wait=SYNC_WAIT, on_pause=_pause)
         except Stopped:
             note("mailsync: stopped; nothing was changed")
             return 128 + signal.SIGINT

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ConfigError, Transient
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def connect(
-    endpoint: Endpoint, addresses: list[str], settings: Settings, patience: Patience
+    endpoint: Endpoint, addresses: list[str], settings: Settings, timeouts: Timeouts
 ) -> socket.socket:
     """Return a non-blocking socket to the first of `addresses` that answers.
 
@@ -30,8 +30,8 @@ def connect(
     for at, address in enumerate(addresses):
         share = (end - time.monotonic()) / (len(addresses) - at)
         try:
-            with patience.deadline(max(share, 0.001)):
-                return _connect(address, endpoint.port, patience)
+            with timeouts.deadline(max(share, 0.001)):
+                return _connect(address, endpoint.port, timeouts)
         except Transient as error:
             kind = type(error)
             failure = (
@@ -40,7 +40,7 @@ def connect(
     raise kind(f"cannot connect to {endpoint.host}:{endpoint.port}: {failure}", step="connect")
 
 
-def _connect(address: str, port: int, patience: Patience) -> socket.socket:
+def _connect(address: str, port: int, timeouts: Timeouts) -> socket.socket:
     family, kind, protocol, _, target = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )[0]
@@ -52,7 +52,7 @@ def _connect(address: str, port: int, patience: Patience) -> socket.socket:
         try:
             sock.connect(target)
         except BlockingIOError:
-            patience.writable(sock)
+            timeouts.writable(sock)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise OSError(code, os.strerror(code)) from None
@@ -65,7 +65,7 @@ def _connect(address: str, port: int, patience: Patience) -> socket.socket:
     return sock
 
 
-def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, patience: Patience) -> ssl.SSLSocket:
+def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts: Timeouts) -> ssl.SSLSocket:
     """Do the TLS handshake over `sock`, which is closed if it fails.
 
     The certificate must verify, for the name the user gave. Raises CertificateRejected, or Transient if the
@@ -80,8 +80,8 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, patience
             f"TLS with {endpoint.host} cannot begin: {_why(error)}", step="tls"
         ) from error
     try:
-        with patience.deadline(settings.imap_connect_timeout):
-            _handshake(wrapped, patience)
+        with timeouts.deadline(settings.imap_connect_timeout):
+            _handshake(wrapped, timeouts)
     except ssl.SSLCertVerificationError as error:
         wrapped.close()
         raise CertificateRejected(
@@ -111,14 +111,14 @@ def trust(settings: Settings) -> ssl.SSLContext:
     return _context(settings.imap_ca_file, _changed_at(settings.imap_ca_file))
 
 
-def _handshake(sock: ssl.SSLSocket, patience: Patience) -> None:
+def _handshake(sock: ssl.SSLSocket, timeouts: Timeouts) -> None:
     while True:
         try:
             sock.do_handshake()
         except ssl.SSLWantReadError:
-            patience.readable(sock)
+            timeouts.readable(sock)
         except ssl.SSLWantWriteError:
-            patience.writable(sock)
+            timeouts.writable(sock)
         else:
             return
 

@@ -17,7 +17,7 @@ MOST_SILENCES = 5
 """How many times the timeout all commands without a deadline may take together, however much is said."""
 
 
-class Patience:
+class Timeouts:
     """The limits of waiting on one connection; sockets under it are non-blocking.
 
     ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats

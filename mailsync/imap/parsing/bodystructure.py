@@ -11,7 +11,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Shape, parse_shape
+from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Template, parse_shape
 from mailsync.mail.headers import clean_text, decode_filename
 from mailsync.mail.text import MAX_INDEXED_BYTES, cut, decode_raw
 from mailsync.model import Attachment
@@ -29,7 +29,7 @@ _REPORTS = frozenset(
     {"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status"}
 )
 
-_shapes: BoundedCache[str, Shape | None] = BoundedCache(8 * 1024 * 1024)
+_shapes: BoundedCache[str, Template | None] = BoundedCache(8 * 1024 * 1024)
 
 
 class Structure(NamedTuple):
@@ -65,13 +65,13 @@ def parse_structure(pieces: list[bytes]) -> Structure:
     return _fill(shape, strings, numbers, escape=True)
 
 
-def _shape(skeleton: str) -> Shape | None:
+def _shape(skeleton: str) -> Template | None:
     """Return the shape of a skeleton, parsed or remembered; None if it is no structure."""
     try:
         return _shapes[skeleton]
     except KeyError:
         pass
-    shape: Shape | None
+    shape: Template | None
     try:
         shape = parse_shape(skeleton)
     except BadStructure:
@@ -110,7 +110,7 @@ def _tokens(pieces: list[bytes]) -> tuple[str, list[str], list[str]]:
     return " ".join(skeleton), strings, numbers
 
 
-def _fill(shape: Shape, strings: list[str], numbers: list[str], *, escape: bool) -> Structure:
+def _fill(shape: Template, strings: list[str], numbers: list[str], *, escape: bool) -> Structure:
     if len(strings) != shape.strings:
         raise BadStructure("strings and shape do not agree")
     values = strings + [n if n[0] != "0" and len(n) < 19 else _number(n) for n in numbers]

@@ -39,7 +39,7 @@ class Leaf(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Template:
     """A template with a slot for each value.
 
     ``pick`` chooses the values of the slots, in order, from all values: first the strings, then the numbers,
@@ -59,7 +59,7 @@ class Shape:
         return 500 + 2 * len(self.template) + 500 * len(self.leaves) + 50 * len(self.lower)
 
 
-def parse_shape(skeleton: str) -> Shape:
+def parse_shape(skeleton: str) -> Template:
     r"""Make the template of a skeleton, in which ``""`` stands for a string and ``0`` for a number.
 
     >>> parse_shape('("" "" NIL NIL NIL "" 0 0)').template
@@ -122,7 +122,7 @@ class _Writer:
         self.seen = 0
         self.work: list[str | _Task] = []
 
-    def write(self, root: list[Node]) -> Shape:
+    def write(self, root: list[Node]) -> Template:
         # The body of a message without multipart is part 1; a multipart itself has no number.
         self.work.append(_Task(root, "" if _is_multipart(root) else "1", 0, None, False))
         while self.work:
@@ -140,7 +140,7 @@ class _Writer:
         slots = tuple(self.slots)
         pick = itemgetter(*slots) if len(slots) > 1 else lambda values: tuple(values[i] for i in slots)
         lower = tuple(sorted(i for i in self.lower if i < self.strings))
-        return Shape(self.strings, "".join(self.out), pick, lower, tuple(self.leaves), self.truncated)
+        return Template(self.strings, "".join(self.out), pick, lower, tuple(self.leaves), self.truncated)
 
     def _multipart(self, task: _Task) -> None:
         node, part = task.node, task.part

@@ -153,7 +153,7 @@ def reset_account(account_id: int, body: Reset) -> Account:
     Waits for the account's lock (503).
     """
     settings = services().settings
-    with services().engine() as asking:
+    with services().env() as asking:
         manage.reset(asking.conn, account_id, settings, resync=body.resync, wait=settings.body_lock_wait)
         return _shown(asking.conn, account_id)
 
@@ -177,7 +177,7 @@ def _shown(conn: Connection, account_id: int) -> Account:
 
 @contextmanager
 def _own_connection() -> Iterator[Connection]:
-    with services().engine() as asking:
+    with services().env() as asking:
         yield asking.conn
 
 

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from flask import Blueprint, Response, request
 from pydantic import Field
 
-from mailsync.bodies import fetch as engine
-from mailsync.engine.runner import Engine
+from mailsync.bodies import fetch as env
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.errors import NotFound
 from mailsync.model import Attachment
 from mailsync.store import bodies
@@ -73,8 +73,8 @@ def read_body(message_id: int) -> MessageBody | Response:
     if stored is None and request.method == "HEAD":
         return Response(iter(()), content_type="application/json")
     if stored is None:
-        with services().engine() as asking:
-            stored = engine.fetch_body(asking, account_id, message_id)
+        with services().env() as asking:
+            stored = env.fetch_body(asking, account_id, message_id)
     return _answer(stored)
 
 
@@ -88,7 +88,7 @@ def read_raw(message_id: int) -> Response:
     with services().reading() as conn:
         account_id = _account_of(conn, message_id)
     return _download(
-        lambda asking: engine.fetch_raw(asking, account_id, message_id), "message/rfc822", f"{message_id}.eml"
+        lambda asking: env.fetch_raw(asking, account_id, message_id), "message/rfc822", f"{message_id}.eml"
     )
 
 
@@ -110,18 +110,18 @@ def read_attachment(message_id: int, part: str) -> Response:
         raise NotFound(f"message {message_id} has no {f'attachment {part:.40}' if is_part else _NO_PART}")
     attachment, _ = found
     return _download(
-        lambda asking: engine.fetch_attachment(asking, account_id, message_id, part),
+        lambda asking: env.fetch_attachment(asking, account_id, message_id, part),
         downloads.safe_type(attachment.content_type),
         _name_of(message_id, attachment),
     )
 
 
-def _download(fetch: Callable[[Engine], engine.Spooled], media: str, name: str) -> Response:
+def _download(fetch: Callable[[TurnEnvironment], env.Spooled], media: str, name: str) -> Response:
     if request.method == "HEAD":
         return downloads.announce(media, name)
     with ExitStack() as held:
         held.enter_context(services().downloading())
-        with services().engine() as asking:
+        with services().env() as asking:
             spooled = held.enter_context(fetch(asking))
         return downloads.stream(spooled, held.pop_all(), media, name)
 

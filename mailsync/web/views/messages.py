@@ -103,7 +103,7 @@ def list_messages(account_id: int, query: MessageQuery) -> Page[MessageItem]:
         pages.require_account(conn, account_id)
         wanted = _filter(query, pages.find_folder(conn, account_id, query.folder) if query.folder else None)
         cursors = Cursors("messages", account_id, *_scope(wanted))
-        behind = pages.Moment(*cursors.read_moment(query.cursor)) if query.cursor else None
+        behind = pages.Position(*cursors.read_moment(query.cursor)) if query.cursor else None
         found = pages.messages(conn, account_id, wanted, limit=query.limit, behind=behind)
     last = found.rows[-1] if found.more else None
     return Page[MessageItem](

@@ -74,7 +74,7 @@ def list_runs(account_id: int, query: Paged) -> Page[Run]:
     cursors = Cursors("runs", account_id)
     with services().reading() as conn:
         pages.require_account(conn, account_id)
-        behind = pages.Moment(*cursors.read_moment(query.cursor)) if query.cursor else None
+        behind = pages.Position(*cursors.read_moment(query.cursor)) if query.cursor else None
         found = pages.runs(conn, account_id, limit=query.limit, behind=behind)
     last = found.rows[-1] if found.more else None
     return Page[Run](

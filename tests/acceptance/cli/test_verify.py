@@ -141,7 +141,7 @@ def mailbox(scripted: ScriptedServer, name: str | None = None) -> Account:
 
 
 def compare(mirror: Mirror) -> Report:
-    return verify(mirror.engine, mirror.account_id, wait=5.0)
+    return verify(mirror.env, mirror.account_id, wait=5.0)
 
 
 @pytest.mark.parametrize("spoilt", SPOILT, ids=lambda spoilt: spoilt.id)

@@ -133,7 +133,7 @@ def test_rejections_stay_counted_over_outages_and_throttling_and_a_success_forge
 
     mirror.settle()
     assert mirror.state == ("healthy", None)
-    mirror.engine.sessions.close()
+    mirror.env.sessions.close()
     answers(WRONG, slow, WRONG, Request.reset)
     assert mirror.state == ("degraded", "auth_failed")
     answers(WRONG)

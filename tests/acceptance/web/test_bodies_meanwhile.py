@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from mailsync.bodies.fetch import fetch_body
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.errors import Busy
 from mailsync.store import db
@@ -53,15 +53,15 @@ def test_bodies_are_had_during_a_first_sync_which_goes_on(
     )
     took, during = [], 0
     with db.connect(settings, "api") as conn:
-        engine = Engine(conn, settings, "test", Sessions(settings))
+        env = TurnEnvironment(conn, settings, "test", Sessions(settings))
         for _ in range(FETCHES):
             newest = "select id from messages where body_fetched_at is null order by uid limit 1"
             message_id = value(database, newest)
             watch = Stopwatch()
-            assert _until_had(engine, account, message_id).startswith("Text of message")
+            assert _until_had(env, account, message_id).startswith("Text of message")
             took.append(watch.stop())
             during += len(live_uids(database, account)) < MESSAGES
-        engine.sessions.close()
+        env.sessions.close()
     assert during > FETCHES / 2, f"{during} of {FETCHES} fetches fell into the first sync"
     assert sorted(took)[-1] < 20, took
     database.execute("drop trigger slow on messages")
@@ -69,10 +69,10 @@ def test_bodies_are_had_during_a_first_sync_which_goes_on(
     assert value(database, "select count(*) from message_bodies") == FETCHES
 
 
-def _until_had(engine: Engine, account: int, message_id: int) -> str:
+def _until_had(env: TurnEnvironment, account: int, message_id: int) -> str:
     """Ask as a client does that comes again when it is told to."""
     while True:
         try:
-            return fetch_body(engine, account, message_id).text or ""
+            return fetch_body(env, account, message_id).text or ""
         except Busy as busy:
             pause(busy.retry_after, "it is told to come again after so long")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from mailsync.bodies.fetch import fetch_body
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
 from tests.support import mail
@@ -181,13 +181,13 @@ def read_body(url: str, message_id: str) -> None:
         imap_max_commands_per_minute=1_000_000,
     )
     with db.connect(settings, "api") as conn:
-        engine = Engine(conn, settings, "test", Sessions(settings))
+        env = TurnEnvironment(conn, settings, "test", Sessions(settings))
         row = conn.execute(
             "select id from messages where message_id = %s and deleted_at is null", [message_id]
         ).fetchone()
         assert row
-        fetch_body(engine, 1, row[0])
-        engine.sessions.close()
+        fetch_body(env, 1, row[0])
+        env.sessions.close()
 
 
 def in_bulk(conn: psycopg.Connection[Any], count: int = 5_000) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mailsync.accounts import manage
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db, messages, waking
 from mailsync.uidset import UidSet
@@ -17,42 +17,42 @@ from tests.support.stored import message, new_account, new_folder, settings_for,
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def env(database_url: str) -> Iterator[TurnEnvironment]:
     settings = settings_for(database_url)
     with db.connect(settings, "worker") as conn:
-        yield Engine(conn, settings, "test", Sessions(settings))
+        yield TurnEnvironment(conn, settings, "test", Sessions(settings))
 
 
-def mailbox(engine: Engine, email: str) -> int:
+def mailbox(env: TurnEnvironment, email: str) -> int:
     """An account with messages, one of them a tombstone that retention deletes."""
-    account = new_account(engine.conn, engine.settings, email)
-    folder = new_folder(engine.conn, account)
-    store(engine.conn, folder, *[message(uid) for uid in range(1, 4)])
-    messages.tombstone(engine.conn, folder, UidSet([(1, 1)]), "expunged")
-    engine.conn.execute("update messages set deleted_at = now() - interval '90 days' where uid = 1")
+    account = new_account(env.conn, env.settings, email)
+    folder = new_folder(env.conn, account)
+    store(env.conn, folder, *[message(uid) for uid in range(1, 4)])
+    messages.tombstone(env.conn, folder, UidSet([(1, 1)]), "expunged")
+    env.conn.execute("update messages set deleted_at = now() - interval '90 days' where uid = 1")
     return account
 
 
-def test_a_removal_does_not_wait_for_the_end_of_an_hourly_round(engine: Engine) -> None:
-    conn = engine.conn
-    kept, removed, _ = (mailbox(engine, f"{n}@example.test") for n in range(3))
+def test_a_removal_does_not_wait_for_the_end_of_an_hourly_round(env: TurnEnvironment) -> None:
+    conn = env.conn
+    kept, removed, _ = (mailbox(env, f"{n}@example.test") for n in range(3))
     conn.execute("update upkeep set next_at = now() - interval '1 second'")
     work = Retention()
-    assert work.step(engine)
+    assert work.step(env)
     manage.request_removal(conn, removed)
     work.look_soon()
     while value(conn, "select count(*) from accounts where id = %s", removed):
-        assert work.step(engine)
+        assert work.step(env)
     assert value(conn, "select next_at < now() from upkeep"), "the round goes on"
-    while work.step(engine):
+    while work.step(env):
         pass
     assert value(conn, "select next_at > now() from upkeep")
     assert value(conn, "select count(*) from messages where account_id = %s", kept) == 2
     assert value(conn, "select count(*) from messages where uid = 1") == 0
 
 
-def test_a_removal_wakes_the_worker(engine: Engine) -> None:
-    account = mailbox(engine, "a@example.test")
-    waking.listen(engine.conn)
-    manage.request_removal(engine.conn, account)
-    assert waking.wait_for_wake(engine.conn, 5)
+def test_a_removal_wakes_the_worker(env: TurnEnvironment) -> None:
+    account = mailbox(env, "a@example.test")
+    waking.listen(env.conn)
+    manage.request_removal(env.conn, account)
+    assert waking.wait_for_wake(env.conn, 5)

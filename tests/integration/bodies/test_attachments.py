@@ -77,7 +77,7 @@ def test_each_transfer_encoding_is_undone_byte_for_byte(mirror_of) -> None:  # t
     mirror = mirror_of(*(with_attachment(name, encoded) for name, (encoded, _) in ENCODED.items()))
     ids = [row[0] for row in mirror.conn.execute("select id from messages order by uid")]
     for message_id, (name, (_, plain)) in zip(ids, ENCODED.items(), strict=True):
-        with fetch_attachment(mirror.engine, mirror.account_id, message_id, "2") as spooled:
+        with fetch_attachment(mirror.env, mirror.account_id, message_id, "2") as spooled:
             # the line break before the boundary is not the part's
             assert b"".join(spooled).removesuffix(b"\r\n") == plain.removesuffix(b"\r\n"), name
             assert spooled.attachment is not None
@@ -89,7 +89,7 @@ def test_a_raw_message_is_given_as_it_is(mirror_of) -> None:  # type: ignore[no-
     raw = with_attachment("base64", ENCODED["base64"][0])
     mirror = mirror_of(raw)
     message_id = mirror.value("select id from messages")
-    with fetch_raw(mirror.engine, mirror.account_id, message_id) as spooled:
+    with fetch_raw(mirror.env, mirror.account_id, message_id) as spooled:
         assert spooled.size == len(raw)
         assert b"".join(spooled) == raw
 
@@ -107,7 +107,7 @@ def scripted_mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mir
 def test_who_reads_slowly_holds_nobody_up(scripted_mirror: Mirror) -> None:
     mirror = scripted_mirror
     message_id = mirror.value("select id from messages")
-    with fetch_attachment(mirror.engine, mirror.account_id, message_id, "2") as spooled:
+    with fetch_attachment(mirror.env, mirror.account_id, message_id, "2") as spooled:
         reading = iter(spooled)
         assert next(reading) == b"abc"
         assert mirror.value("select count(*) from account_locks") == 0
@@ -124,7 +124,7 @@ def test_a_part_that_is_none_is_not_found_without_asking(
     before = len(scripted.journal.commands())
     for part in ("1", "9", "2.1", "", "HEADER", "2] BODY[", "x" * 1000):
         with pytest.raises(NotFound):
-            fetch_attachment(mirror.engine, mirror.account_id, message_id, part)
+            fetch_attachment(mirror.env, mirror.account_id, message_id, part)
     assert len(scripted.journal.commands()) == before
 
 
@@ -133,11 +133,11 @@ def test_an_attachment_of_what_is_gone_or_paused(scripted_mirror: Mirror, script
     message_id = mirror.value("select id from messages")
     mirror.conn.execute("update accounts set paused_at = now()")
     with pytest.raises(Paused):
-        fetch_raw(mirror.engine, mirror.account_id, message_id)
+        fetch_raw(mirror.env, mirror.account_id, message_id)
     mirror.conn.execute("update accounts set paused_at = null")
     next(iter(scripted.accounts.values())).folders[b"INBOX"].expunge(1)
     with pytest.raises(Gone):
-        fetch_attachment(mirror.engine, mirror.account_id, message_id, "2")
+        fetch_attachment(mirror.env, mirror.account_id, message_id, "2")
     assert mirror.value("select deleted_reason from messages") == "expunged"
 
 
@@ -168,8 +168,8 @@ def test_without_a_structure_the_part_itself_tells_its_encoding(
         scripted.on("UID FETCH", mime)
         for uid, part, plain in ((1, "2", b"abc"), (2, "1", b"def")):
             message_id = mirror.value("select id from messages where uid = %s", uid)
-            fetch_body(mirror.engine, mirror.account_id, message_id)
-            with fetch_attachment(mirror.engine, mirror.account_id, message_id, part) as spooled:
+            fetch_body(mirror.env, mirror.account_id, message_id)
+            with fetch_attachment(mirror.env, mirror.account_id, message_id, part) as spooled:
                 assert b"".join(spooled) == plain
 
 

@@ -71,15 +71,15 @@ def test_a_body_of_the_old_mailbox_is_not_stored_after_the_change(box: Box, othe
     message_id = box.id_of(1)
     settings = box.mirror.settings
     with (
-        another(box.mirror) as engine,
+        another(box.mirror) as env,
         db.connect(settings, "blocker") as blocker,
         db.connect(settings, "changer") as changer,
     ):
         with db.transaction(blocker):
             # the body is fetched and the account's lock free, but it cannot be stored yet
             blocker.execute("select from messages where id = %s for update", [message_id])
-            fetching, body = outcome_of(lambda: fetch_body(engine, box.mirror.account_id, message_id))
-            pids = [engine.conn.info.backend_pid, changer.info.backend_pid]
+            fetching, body = outcome_of(lambda: fetch_body(env, box.mirror.account_id, message_id))
+            pids = [env.conn.info.backend_pid, changer.info.backend_pid]
             wait_until(lambda: box.mirror.value(WAITS, pids) == 1, "the fetch to wait for its row")
             changes, changed = outcome_of(lambda: point_at(box, changer, other))
             wait_until(
@@ -97,7 +97,7 @@ def test_a_download_does_not_go_on_in_another_mailbox(box: Box, other: Account) 
     long = box.add(mail.message(5, body=b"line of text\r\n" * 200_000))
     other.folders[b"INBOX"].add(mail.message(105, body=b"other text..\r\n" * 200_000))
     settings = box.mirror.settings
-    with another(box.mirror) as engine, db.connect(settings, "changer") as changer:
+    with another(box.mirror) as env, db.connect(settings, "changer") as changer:
         changes: list[threading.Thread] = []
 
         def meanwhile(request: Request) -> bytes:
@@ -112,7 +112,7 @@ def test_a_download_does_not_go_on_in_another_mailbox(box: Box, other: Account) 
 
         box.server.on("UID FETCH", meanwhile)
         with pytest.raises(UidValidityMoved, match="another mailbox"):
-            fetch_body(engine, box.mirror.account_id, long)
+            fetch_body(env, box.mirror.account_id, long)
         changes[0].join(PATIENCE)
     assert box.mirror.value("select count(*) from message_bodies") == 0
 

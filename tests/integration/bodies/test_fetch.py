@@ -139,10 +139,10 @@ def test_two_who_ask_at_once_cause_one_fetch(box: Box) -> None:
     box.server.on("UID FETCH", slow)
 
     def ask(wait: bool) -> None:
-        with another(box.mirror, body_lock_wait=60) as engine:
+        with another(box.mirror, body_lock_wait=60) as env:
             if wait:
                 begun.wait(PATIENCE)
-            found.append(fetch_body(engine, box.mirror.account_id, message_id))
+            found.append(fetch_body(env, box.mirror.account_id, message_id))
 
     threads = [threading.Thread(target=ask, args=[wait]) for wait in (False, False, True, True)]
     for thread in threads:
@@ -181,11 +181,11 @@ def test_dovecot_gives_the_same(dovecot: Dovecot, database_url: str) -> None:
     with Mirror(database_url, dovecot, user) as mirror:
         mirror.settle()
         first = mirror.value("select id from messages")
-        assert fetch_body(mirror.engine, mirror.account_id, first).text == "Gr\u00fc\u00dfe\n"
+        assert fetch_body(mirror.env, mirror.account_id, first).text == "Gr\u00fc\u00dfe\n"
         dovecot.append(user, "INBOX", mail.message(2))
         mirror.hot()
         second = mirror.value("select max(id) from messages")
         dovecot.expunge(user, "INBOX", "2")
         with pytest.raises(Gone):
-            fetch_body(mirror.engine, mirror.account_id, second)
+            fetch_body(mirror.env, mirror.account_id, second)
         assert mirror.value("select deleted_reason from messages where id = %s", second) == "expunged"

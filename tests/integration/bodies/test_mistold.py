@@ -32,7 +32,7 @@ def saying(item: bytes) -> Handler:
 
 
 def raw(box: Box, message_id: int) -> bytes:
-    with fetch_raw(box.mirror.engine, box.mirror.account_id, message_id) as spooled:
+    with fetch_raw(box.mirror.env, box.mirror.account_id, message_id) as spooled:
         return b"".join(spooled)
 
 

@@ -74,8 +74,8 @@ def test_a_server_that_is_down(box: Box) -> None:
 
 def test_a_server_that_is_silent_times_out(box: Box) -> None:
     box.mirror.configure(imap_read_timeout=1.0)
-    box.mirror.engine.sessions.close()
-    box.mirror.engine.sessions = Sessions(box.mirror.settings)
+    box.mirror.env.sessions.close()
+    box.mirror.env.sessions = Sessions(box.mirror.settings)
     box.server.on("UID FETCH", lambda request: request.hang())
     box.fails(box.id_of(1), TimedOut)
 
@@ -178,7 +178,7 @@ def test_a_rejected_password_and_a_plea_for_patience_are_respected(box: Box) -> 
 
 def test_a_login_that_is_rejected_is_not_tried_again_by_the_next_who_reads(box: Box) -> None:
     first, others = box.id_of(1), [box.add(mail.message(n)) for n in range(3)]
-    box.mirror.engine.sessions.close()
+    box.mirror.env.sessions.close()
     account = next(iter(box.server.accounts.values()))
     account.password = planted.keep("quite another password")
     begun, go_on, met = threading.Event(), threading.Event(), []
@@ -191,8 +191,8 @@ def test_a_login_that_is_rejected_is_not_tried_again_by_the_next_who_reads(box: 
     box.server.on("LOGIN", held)
 
     def ask(message_id: int) -> None:
-        with another(box.mirror, body_lock_wait=60) as engine, pytest.raises(AuthenticationFailed) as raised:
-            fetch_body(engine, box.mirror.account_id, message_id)
+        with another(box.mirror, body_lock_wait=60) as env, pytest.raises(AuthenticationFailed) as raised:
+            fetch_body(env, box.mirror.account_id, message_id)
         met.append(raised.value.retry_after)
 
     box.asked()
@@ -231,6 +231,6 @@ def test_what_does_not_exist_is_not_found(box: Box) -> None:
     box.fails(10_000_000, NotFound)
     message_id = box.id_of(1)
     with pytest.raises(NotFound):
-        fetch_body(box.mirror.engine, box.mirror.account_id + 1, message_id)
+        fetch_body(box.mirror.env, box.mirror.account_id + 1, message_id)
     assert bodies.account_of(box.mirror.conn, message_id) == box.mirror.account_id
     assert bodies.account_of(box.mirror.conn, 10_000_000) is None

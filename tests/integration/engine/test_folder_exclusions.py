@@ -93,7 +93,7 @@ def test_a_parent_that_is_deleted_while_its_children_stay_is_not_called_equal(
         parent = mirror.folder("Parent")
         assert (parent.missing_since is None, parent.last_error, parent.live_count) == (False, None, 3)
         assert mirror.state == ("degraded", "folder_missing")
-        report = verify(mirror.engine, mirror.account_id, wait=5)
+        report = verify(mirror.env, mirror.account_id, wait=5)
         assert report.folders[parent.id].counts == {"extra": 3}
 
 

@@ -118,7 +118,7 @@ def test_turns_of_another_kind_that_go_well_neither_hide_it_nor_shorten_the_wait
 
 def test_a_turn_that_its_database_ended_is_not_lost(mirror: Mirror, scripted: ScriptedServer) -> None:
     for _ in range(4):
-        conn = mirror.engine.conn
+        conn = mirror.env.conn
 
         def cut(request: Request, pid: int = conn.info.backend_pid) -> bytes:
             with db.connect(mirror.settings, "test") as other:
@@ -129,7 +129,7 @@ def test_a_turn_that_its_database_ended_is_not_lost(mirror: Mirror, scripted: Sc
         scripted.on("LIST", cut, times=1)
         with pytest.raises(LockLost):
             raise mirror.hot()  # type: ignore[misc]
-        mirror.conn = mirror.engine.conn = db.connect(mirror.settings, "test")
+        mirror.conn = mirror.env.conn = db.connect(mirror.settings, "test")
     mirror.conn.execute("update accounts set throttle_tokens = null")
     assert mirror.value("select currently_syncing from accounts")
     assert isinstance(mirror.hot(), Turn)
@@ -244,23 +244,23 @@ def test_readers_are_told_when_it_is_tried_again_and_a_person_who_asks_may_try(
     asked = len(scripted.journal.commands())
     # the turn that finds the lost one, and a later turn
     for _ in range(2):
-        with another(mirror) as engine, pytest.raises(PoisonousServer) as refused:
-            fetch_body(engine, mirror.account_id, message_id)
+        with another(mirror) as env, pytest.raises(PoisonousServer) as refused:
+            fetch_body(env, mirror.account_id, message_id)
         assert refused.value.retry_after == pytest.approx(30, abs=10)
     assert mirror.state == ("degraded", "poisonous_server")
     assert len(scripted.journal.commands()) == asked
 
-    catch_up(mirror.engine, mirror.account_id, wait=1.0)
+    catch_up(mirror.env, mirror.account_id, wait=1.0)
     assert mirror.state == ("healthy", None)
-    with another(mirror) as engine:
-        assert fetch_body(engine, mirror.account_id, message_id).message_id == message_id
+    with another(mirror) as env:
+        assert fetch_body(env, mirror.account_id, message_id).message_id == message_id
     assert mirror.value(LOST) == {}
 
 
 def test_a_person_may_try_even_when_nobody_has_found_out_yet(mirror: Mirror) -> None:
     for _ in range(3):
         lose(mirror)
-    catch_up(mirror.engine, mirror.account_id, wait=1.0)
+    catch_up(mirror.env, mirror.account_id, wait=1.0)
     assert mirror.state == ("healthy", None)
     assert mirror.value(LOST) == {}
 

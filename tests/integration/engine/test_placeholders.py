@@ -142,7 +142,7 @@ def test_it_is_asked_for_at_the_next_tick_and_then_ever_less_often(
     mirror.hot()
     assert len(scripted.journal.commands("UID FETCH")) == before
     scripted.off("UID FETCH")
-    catch_up(mirror.engine, mirror.account_id, wait=5.0, full=True)
+    catch_up(mirror.env, mirror.account_id, wait=5.0, full=True)
     assert mirror.rows()[2] == ()
 
 
@@ -175,7 +175,7 @@ def test_a_full_sync_asks_for_all_of_them(database_url: str, scripted: ScriptedS
             turn()
         assert set(mirror.rows().values()) == {BARE}
         scripted.off("UID FETCH")
-        catch_up(mirror.engine, mirror.account_id, wait=5.0, full=True)
+        catch_up(mirror.env, mirror.account_id, wait=5.0, full=True)
         assert set(mirror.rows().values()) == {()}
         assert mirror.state == ("healthy", None)
 
@@ -191,7 +191,7 @@ def test_one_that_proves_to_be_older_than_the_window_leaves_the_mirror_soon(
         mirror.hot()
     assert mirror.rows()[5] == BARE
     work = Retention()
-    while work.step(mirror.engine):
+    while work.step(mirror.env):
         pass
     assert mirror.rows()[5] == BARE
 
@@ -200,7 +200,7 @@ def test_one_that_proves_to_be_older_than_the_window_leaves_the_mirror_soon(
     mirror.hot()
     assert updated(mirror) == [5]
     work.look_soon()
-    while work.step(mirror.engine):
+    while work.step(mirror.env):
         pass
     assert 5 not in mirror.rows()
     assert_counts_are_true(mirror.conn, mirror.folder())
@@ -283,7 +283,7 @@ def test_a_database_that_is_lost_while_a_message_is_asked_for_alone_is_no_death_
     for _ in range(4):
         scripted.on("UID FETCH", at(5, lose), times=1)
         assert isinstance(mirror.hot(), DatabaseUnavailable | LockLost)
-        mirror.conn = mirror.engine.conn = db.connect(mirror.settings, "test")
+        mirror.conn = mirror.env.conn = db.connect(mirror.settings, "test")
         # a turn that loses its database gives nothing back
         mirror.conn.execute("update accounts set throttle_tokens = null")
     scripted.off("UID FETCH")
@@ -300,13 +300,13 @@ def test_what_ends_a_request_for_one_message_and_is_not_its_fault_is_no_blame(
     attempts.note_attempt(mirror.conn, mirror.folder(), UidSet([(5, 5)]))
 
     def stop(request: Request) -> bytes | None:
-        mirror.engine.stop.since = -1e9
+        mirror.env.stop.since = -1e9
         return request.hang()
 
     for _ in range(3):
         scripted.on("UID FETCH", at(5, stop), times=1)
         assert isinstance(mirror.hot(), TurnOver)
-        mirror.engine.stop.since = None
+        mirror.env.stop.since = None
         scripted.on("UID FETCH", at(5, lambda r: r.tagged(b"NO [LIMIT] slow down")), times=1)
         assert isinstance(mirror.hot(), MailsyncError)
     tries = "select tries, failures from fetch_attempts where uid = 5"

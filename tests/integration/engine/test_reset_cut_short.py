@@ -67,12 +67,12 @@ def test_a_backend_that_dies_anywhere_in_a_reset_costs_no_id(
                 if next(signs) == cut_at:  # noqa: B023
                     database.execute("select pg_terminate_backend(%s, 5000)", [mirror.conn.info.backend_pid])
 
-            mirror.engine.on_alive = mirror.engine.on_progress = cut
+            mirror.env.on_alive = mirror.env.on_progress = cut
             ended = [mirror.hot(), mirror.fill()]
             was_cut = any(isinstance(end, DatabaseUnavailable | LockLost) for end in ended)
-            mirror.engine.on_alive = mirror.engine.on_progress = lambda *_: None
+            mirror.env.on_alive = mirror.env.on_progress = lambda *_: None
             mirror.conn.close()
-            mirror.conn = mirror.engine.conn = db.connect(mirror.settings, "test")
+            mirror.conn = mirror.env.conn = db.connect(mirror.settings, "test")
             # a crash loses the commands that were reserved
             mirror.conn.execute("update accounts set throttle_tokens = null")
             mirror.settle()

@@ -13,7 +13,7 @@ import pytest
 from mailsync.config import Settings
 from mailsync.engine import retention as engine_retention
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.model import FolderState
 from mailsync.store import accounts, db, locks, messages, retention
@@ -40,29 +40,29 @@ def settings(database_url: str) -> Settings:
 
 
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
+def env(settings: Settings) -> Iterator[TurnEnvironment]:
     with db.connect(settings, "worker") as conn:
-        yield Engine(conn, settings, "test", Sessions(settings))
+        yield TurnEnvironment(conn, settings, "test", Sessions(settings))
 
 
 def due(conn: db.Connection) -> None:
     conn.execute("update upkeep set next_at = now() - interval '1 second'")
 
 
-def to_the_end(engine: Engine) -> int:
+def to_the_end(env: TurnEnvironment) -> int:
     """Do all that is due; returns in how many chunks."""
     work, chunks = Retention(), 0
-    while work.step(engine):
+    while work.step(env):
         chunks += 1
     return chunks
 
 
-def mailbox(engine: Engine, count: int = 6, **changes: Any) -> FolderState:
+def mailbox(env: TurnEnvironment, count: int = 6, **changes: Any) -> FolderState:
     """A folder with messages 1 … count, each a day older than the one before, from now."""
-    account = new_account(engine.conn, engine.settings, changes.pop("email", "a@example.com"))
-    folder = new_folder(engine.conn, account)
-    store(engine.conn, folder, *[message(uid, internal_date=DATE, **changes) for uid in range(1, count + 1)])
-    engine.conn.execute(
+    account = new_account(env.conn, env.settings, changes.pop("email", "a@example.com"))
+    folder = new_folder(env.conn, account)
+    store(env.conn, folder, *[message(uid, internal_date=DATE, **changes) for uid in range(1, count + 1)])
+    env.conn.execute(
         "update messages set internal_date = now() - uid * interval '1 day' where folder_id = %s", [folder.id]
     )
     return folder
@@ -72,8 +72,8 @@ def values(conn: db.Connection, query: str, *params: object) -> list[Any]:
     return [row[0] for row in conn.execute(query.encode(), params)]
 
 
-def test_what_is_old_goes_with_all_that_hangs_on_it_and_the_rest_stays(engine: Engine) -> None:
-    conn, folder = engine.conn, mailbox(engine, has_attachments=True, attachments=(ATTACHMENT,))
+def test_what_is_old_goes_with_all_that_hangs_on_it_and_the_rest_stays(env: TurnEnvironment) -> None:
+    conn, folder = env.conn, mailbox(env, has_attachments=True, attachments=(ATTACHMENT,))
     messages.tombstone(conn, folder, UidSet([(1, 2)]), "expunged")
     conn.execute("insert into message_bodies (account_id, message_pk) select account_id, id from messages")
     conn.execute("update messages set deleted_at = now() - interval '31 days' where uid = 1")
@@ -90,7 +90,7 @@ def test_what_is_old_goes_with_all_that_hangs_on_it_and_the_rest_stays(engine: E
              e(account_id, type, days)
     """, [folder.account_id] * 2)  # fmt: skip
     due(conn)
-    to_the_end(engine)
+    to_the_end(env)
 
     assert values(conn, "select uid from messages order by uid") == [2, 3, 4, 5, 6]
     for table in ("attachments", "message_bodies"):
@@ -101,15 +101,15 @@ def test_what_is_old_goes_with_all_that_hangs_on_it_and_the_rest_stays(engine: E
     assert_counts_are_true(conn, folder)
 
 
-def test_rows_that_leave_the_window_expire_and_are_counted_and_told(engine: Engine) -> None:
-    conn, folder = engine.conn, mailbox(engine)
+def test_rows_that_leave_the_window_expire_and_are_counted_and_told(env: TurnEnvironment) -> None:
+    conn, folder = env.conn, mailbox(env)
     conn.execute("update messages set flags = '{\\\\Seen}' where uid = 6")
     conn.execute("update folders set live_count = 6, live_unseen = 5")
-    paused = mailbox(engine, email="paused@example.com")
+    paused = mailbox(env, email="paused@example.com")
     conn.execute("update accounts set sync_window_days = 4")
     conn.execute("update accounts set paused_at = now() where id = %s", [paused.account_id])
     due(conn)
-    to_the_end(engine)
+    to_the_end(env)
 
     gone = "select uid from messages where folder_id = %s and deleted_reason = 'expired' order by uid"
     assert values(conn, gone, folder.id) == [4, 5, 6]
@@ -123,15 +123,15 @@ def test_rows_that_leave_the_window_expire_and_are_counted_and_told(engine: Engi
         pytest.approx(timedelta(days=4), abs=timedelta(minutes=1)),
         None,
     ]
-    counted = {labels: value for _, labels, value in engine.counters.unstored()}
+    counted = {labels: value for _, labels, value in env.counters.unstored()}
     assert counted['{"op": "expired"}'] == 3
 
 
 def test_large_changes_go_in_chunks_that_grow_to_5000_rows(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    env: TurnEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_retention, "_AIM", 60.0)
-    conn, folder = engine.conn, mailbox(engine, count=1)
+    conn, folder = env.conn, mailbox(env, count=1)
     conn.execute(
         "insert into messages"
         " (account_id, folder_id, uidvalidity, uid, internal_date, deleted_at, deleted_reason)"
@@ -148,33 +148,35 @@ def test_large_changes_go_in_chunks_that_grow_to_5000_rows(
 
     monkeypatch.setattr(retention, "purge_tombstones", noted)
     due(conn)
-    to_the_end(engine)
+    to_the_end(env)
     assert sizes[0] == 1000 and max(sizes) == 5000 and sum(sizes) == 12001
 
 
-def test_it_is_done_once_an_hour_however_often_workers_start(engine: Engine) -> None:
-    conn = engine.conn
-    assert to_the_end(engine) == 0, "not at each start"
+def test_it_is_done_once_an_hour_however_often_workers_start(env: TurnEnvironment) -> None:
+    conn = env.conn
+    assert to_the_end(env) == 0, "not at each start"
     conn.execute("update upkeep set next_at = now() + interval '10 minutes'")
-    assert to_the_end(engine) == 0
+    assert to_the_end(env) == 0
     # a worker that restarts every 50 minutes finds it due nevertheless
     due(conn)
-    assert to_the_end(engine) > 0
+    assert to_the_end(env) > 0
     (left,) = values(conn, "select next_at - now() from upkeep")
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
-    assert to_the_end(engine) == 0
+    assert to_the_end(env) == 0
     conn.execute("update upkeep set next_at = now() + interval '1 day'")
-    assert to_the_end(engine) > 0, "as after a clock that was wrong"
+    assert to_the_end(env) > 0, "as after a clock that was wrong"
 
 
-def test_one_process_at_a_time_and_another_goes_on_when_it_dies(engine: Engine, settings: Settings) -> None:
-    due(engine.conn)
+def test_one_process_at_a_time_and_another_goes_on_when_it_dies(
+    env: TurnEnvironment, settings: Settings
+) -> None:
+    due(env.conn)
     first = Retention()
-    assert first.step(engine)
+    assert first.step(env)
     with db.connect(settings, "worker") as conn:
-        other = Engine(conn, settings, "other", Sessions(settings))
+        other = TurnEnvironment(conn, settings, "other", Sessions(settings))
         assert not Retention().step(other)
-        engine.conn.close()
+        env.conn.close()
         work = Retention()
         while not work.step(other):
             work.look_soon()
@@ -183,23 +185,23 @@ def test_one_process_at_a_time_and_another_goes_on_when_it_dies(engine: Engine, 
         assert values(conn, "select next_at > now() from upkeep") == [True]
 
 
-def test_the_accounts_lock_is_only_tried(engine: Engine, settings: Settings) -> None:
-    conn, folder = engine.conn, mailbox(engine)
+def test_the_accounts_lock_is_only_tried(env: TurnEnvironment, settings: Settings) -> None:
+    conn, folder = env.conn, mailbox(env)
     conn.execute("update accounts set sync_window_days = 4")
     due(conn)
     with db.connect(settings, "worker") as other, locks.account_lock(other, folder.account_id, settings):
-        to_the_end(engine)
+        to_the_end(env)
     assert values(conn, "select count(*) from messages where deleted_at is not null") == [0]
     due(conn)
-    to_the_end(engine)
+    to_the_end(env)
     assert values(conn, "select count(*) from messages where deleted_at is not null") == [3]
 
 
-def test_a_removal_that_was_begun_is_finished_at_once_and_its_last_event_stays(engine: Engine) -> None:
-    conn, folder = engine.conn, mailbox(engine)
+def test_a_removal_that_was_begun_is_finished_at_once_and_its_last_event_stays(env: TurnEnvironment) -> None:
+    conn, folder = env.conn, mailbox(env)
     accounts.mark_deleting(conn, folder.account_id)
     accounts.delete_chunk(conn, folder.account_id, limit=2)
-    to_the_end(engine)
+    to_the_end(env)
     for table in ("accounts", "account_credentials", "folders", "messages", "sync_runs"):
         assert values(conn, f"select count(*) from {table}") == [0], table
     assert values(conn, "select type from sync_events") == ["account.deleted"]
@@ -207,15 +209,15 @@ def test_a_removal_that_was_begun_is_finished_at_once_and_its_last_event_stays(e
 
 
 def test_rows_that_somebody_holds_are_not_waited_for_and_cost_only_their_account(
-    engine: Engine, caplog: pytest.LogCaptureFixture, settings: Settings
+    env: TurnEnvironment, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
-    conn, held, free = engine.conn, mailbox(engine), mailbox(engine, email="b@example.com")
+    conn, held, free = env.conn, mailbox(env), mailbox(env, email="b@example.com")
     conn.execute("update accounts set sync_window_days = 4")
     due(conn)
     with db.connect(settings, "somebody") as other, db.transaction(other):
         other.execute("select from folders where id = %s for update", [held.id])
         began = Stopwatch()
-        to_the_end(engine)
+        to_the_end(env)
         assert began.clock > 0.9
         assert began.stop() < 9, "the usual lock_timeout is 10 s"
     assert "Retention failed" in caplog.text
@@ -224,12 +226,12 @@ def test_rows_that_somebody_holds_are_not_waited_for_and_cost_only_their_account
     assert values(conn, "select count(*) from account_locks") == [0]
     assert values(conn, "select current_setting('lock_timeout')") == ["10s"]
     due(conn)
-    to_the_end(engine)
+    to_the_end(env)
     assert values(conn, gone) == [held.id, free.id]
 
 
-def test_what_is_old_is_found_by_an_index(engine: Engine, database: Database) -> None:
-    conn, folder = engine.conn, mailbox(engine, count=1)
+def test_what_is_old_is_found_by_an_index(env: TurnEnvironment, database: Database) -> None:
+    conn, folder = env.conn, mailbox(env, count=1)
     conn.execute(
         "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
         " select %s, %s, 9, n, now() - n * interval '1 minute' from generate_series(1, 20000) n",
@@ -253,10 +255,10 @@ def _plan(database: Database, name: str, **params: object) -> str:
     return "\n".join(line for (line,) in rows)
 
 
-def test_counters_of_several_processes_add_up(engine: Engine, settings: Settings) -> None:
+def test_counters_of_several_processes_add_up(env: TurnEnvironment, settings: Settings) -> None:
     def count(names: list[str]) -> None:
         with db.connect(settings, "worker") as conn:
-            own = Engine(conn, settings, "x", Sessions(settings)).counters
+            own = TurnEnvironment(conn, settings, "x", Sessions(settings)).counters
             for _ in range(50):
                 for name in names:
                     own.add("mailsync_messages_total", 2, op=name)
@@ -268,4 +270,4 @@ def test_counters_of_several_processes_add_up(engine: Engine, settings: Settings
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert values(engine.conn, "select value from metric_counters") == [300.0, 300.0, 300.0]
+    assert values(env.conn, "select value from metric_counters") == [300.0, 300.0, 300.0]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mailsync.accounts.change import set_password
 from mailsync.engine.catch_up import catch_up
-from mailsync.engine.cycle import fill_work
+from mailsync.engine.cycle import backfill_turn
 from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens, RowsRefused, Transient, TurnOver
 from mailsync.store import accounts, folders
@@ -112,7 +112,7 @@ def test_an_account_whose_password_is_gone_says_so_until_there_is_one(
     user = scripted.new_user()
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
-        mirror.engine.sessions.close()
+        mirror.env.sessions.close()
         mirror.conn.execute("delete from account_credentials")
         mirror.hot()
         assert mirror.state == ("broken", "key_mismatch")
@@ -156,7 +156,7 @@ def test_the_round_goes_on_after_a_command_has_looked_at_all_folders(
     for path in paths:
         letters(user, 1, path)
     with Mirror(database_url, server, user) as mirror:
-        catch_up(mirror.engine, mirror.account_id, wait=5, full=True)
+        catch_up(mirror.env, mirror.account_id, wait=5, full=True)
         for path in paths:
             letters(user, 1, path)
         for _ in range(2):
@@ -330,7 +330,7 @@ def test_a_worker_that_is_late_goes_on_with_first_syncs_nevertheless(
     with Mirror(database_url, scripted, user, fetch_batch=10) as mirror:
         mirror.hot()
         for stored in (10, 20, 30):
-            mirror.take(replace(fill_work(mirror.settings), limit=0.0))
+            mirror.take(replace(backfill_turn(mirror.settings), max_seconds=0.0))
             assert len(mirror.rows()) == stored
 
 
@@ -381,12 +381,12 @@ def test_a_session_that_no_turn_takes_up_again_is_closed_when_it_is_old(
     with Mirror(database_url, scripted, user) as mirror:
         turn = mirror.hot()
         assert isinstance(turn, Turn)
-        mirror.engine.sessions.drop_old()
+        mirror.env.sessions.drop_old()
         assert not turn.session.closed
         turn.session.opened_at -= 25 * 60
-        mirror.engine.sessions.drop_old()
+        mirror.env.sessions.drop_old()
         assert turn.session.closed
-        assert not mirror.engine.sessions.has(mirror.account_id)
+        assert not mirror.env.sessions.has(mirror.account_id)
 
 
 def _without_lines(*starts: bytes) -> Callable[[Request], bytes]:

@@ -132,7 +132,7 @@ def test_a_statement_that_is_cancelled_for_a_stop_is_no_failure_of_the_account(
             "select true from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
         )
         wait_until(lambda: database.execute(asleep).fetchone(), "a statement that takes long")
-        mirror.engine.stop.set()
+        mirror.env.stop.set()
 
     with mirror.conn.cursor() as cursor:
         cursor.execute("set statement_timeout = '5s'")
@@ -167,10 +167,10 @@ def test_retention_that_takes_too_long_comes_back_later_and_hinders_nobody(
     slow(database, "sync_runs", "delete")
     work = Retention()
     steps = 0
-    while work.step(mirror.engine):
+    while work.step(mirror.env):
         steps += 1
     assert steps < 10
-    assert not work.step(mirror.engine), "not again right now"
+    assert not work.step(mirror.env), "not again right now"
     assert isinstance(mirror.hot(), Turn)
 
 

@@ -42,7 +42,7 @@ def move_window(mirror: Mirror, days: int | None) -> None:
 def expire(mirror: Mirror) -> None:
     mirror.conn.execute("update upkeep set next_at = now()")
     work = Retention()
-    while work.step(mirror.engine):
+    while work.step(mirror.env):
         pass
 
 

@@ -20,7 +20,7 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.imap import Throttle
+from mailsync.imap import TokenBucket
 from mailsync.redaction import redact
 from tests.support import mail, run_directory
 from tests.support.certificates import Authority
@@ -261,12 +261,12 @@ def test_what_on_wait_raises_ends_the_opening(scripted_with: Start) -> None:
 def test_the_throttle_counts_every_command_of_the_opening(scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     with pytest.raises(OutOfTokens):
-        connect(scripted, user, throttle=Throttle(2, 20, 0, lambda: 0.0))
+        connect(scripted, user, bucket=TokenBucket(2, 20, 0, lambda: 0.0))
     assert len(scripted.journal.commands()) == 2
-    throttle = Throttle(6, 20, 0, lambda: 0.0)
-    with connect(scripted, user, throttle=throttle) as session:
+    bucket = TokenBucket(6, 20, 0, lambda: 0.0)
+    with connect(scripted, user, bucket=bucket) as session:
         assert sum(session.commands.values()) == len(scripted.journal.commands()) - 2 == 5
-        assert throttle.tokens == 1
+        assert bucket.tokens == 1
 
 
 def test_the_password_is_in_no_log_line_at_any_level(

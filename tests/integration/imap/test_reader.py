@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from mailsync.errors import Transient
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import Reader
 
 LIMIT = 65536
@@ -45,7 +45,7 @@ def pair() -> Iterator[tuple[socket.socket, Reader]]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours, theirs:
-        yield theirs, Reader(ours, Patience(lambda: None, 5), LIMIT)
+        yield theirs, Reader(ours, Timeouts(lambda: None, 5), LIMIT)
 
 
 def feed(sock: socket.socket, chunks: list[bytes]) -> None:

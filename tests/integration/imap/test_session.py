@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from mailsync.errors import FolderError, OutOfTokens
-from mailsync.imap import Detail, Session, Throttle
+from mailsync.imap import Detail, Session, TokenBucket
 from mailsync.uidset import UidSet
 from tests.support import mail
 from tests.support.certificates import Authority
@@ -214,14 +214,14 @@ def test_tokens_that_run_out_while_sending_ahead_do_not_cost_the_batch_in_hand(
     dovecot: Dovecot, user: User
 ) -> None:
     fill(dovecot, user, 6)
-    with connect(dovecot, user, throttle=Throttle(5, 20, 0, lambda: 0.0)) as session:
+    with connect(dovecot, user, bucket=TokenBucket(5, 20, 0, lambda: 0.0)) as session:
         session.examine(b"INBOX")
         batches = session.fetch_messages([UidSet.parse("1:3"), UidSet.parse("4:6")])
         assert len(next(batches).messages) == 3
         with pytest.raises(OutOfTokens):
             next(batches)
         assert not session.closed
-        session.resume(Throttle(5, 20, 0), lambda: None)
+        session.resume(TokenBucket(5, 20, 0), lambda: None)
         assert len(session.search()) == 6
 
 

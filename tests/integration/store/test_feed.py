@@ -12,7 +12,7 @@ from contextlib import closing
 import psycopg
 
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import Engine
+from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.store import db
 from tests.support.run_directory import wait_until
@@ -104,13 +104,13 @@ def test_every_event_of_many_writers_is_read_once_while_old_ones_are_deleted(
     threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     reader = Reader(database)
     with closing(db.connect(settings, "worker")) as conn:
-        engine, retention = Engine(conn, settings, "test", Sessions(settings)), Retention()
+        env, retention = TurnEnvironment(conn, settings, "test", Sessions(settings)), Retention()
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            retention.step(engine)
+            retention.step(env)
             reader.poll()
-        while retention.step(engine):
+        while retention.step(env):
             pass
     wait_until(lambda: not reader.poll() and written <= set(reader.read), "all events")
     read = [type_ for type_ in reader.read if type_ != "old"]

@@ -12,7 +12,7 @@ import pytest
 
 from mailsync.store import pages
 from mailsync.store.db import Connection
-from mailsync.store.pages import EventPosition, MessageFilter, Moment
+from mailsync.store.pages import EventPosition, MessageFilter, Position
 from mailsync.store.pool import Pool
 from tests.support import million
 from tests.support.stored import settings_for
@@ -96,8 +96,8 @@ def of_messages(conn: Connection, explaining: Explaining) -> Iterator[str]:
     since, until = datetime(2018, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
     deep = [
         None,
-        Moment(datetime(2012, 6, 1, tzinfo=UTC), 500),
-        Moment(datetime(2021, 1, 1, tzinfo=UTC), 500),
+        Position(datetime(2012, 6, 1, tzinfo=UTC), 500),
+        Position(datetime(2021, 1, 1, tzinfo=UTC), 500),
     ]
     for folder, sender, begins, ends, deleted, behind in product(
         folders, senders, (None, since), (None, until), (False, True), deep
@@ -109,7 +109,7 @@ def of_messages(conn: Connection, explaining: Explaining) -> Iterator[str]:
 
 
 def of_runs(conn: Connection, explaining: Explaining) -> Iterator[str]:
-    for behind in (None, Moment(datetime(2025, 2, 1, tzinfo=UTC), 1000)):
+    for behind in (None, Position(datetime(2025, 2, 1, tzinfo=UTC), 1000)):
         assert pages.runs(conn, 1, limit=LIMIT, behind=behind).more
         for objection in objections(explaining.last(), "sync_runs", 20):
             yield f"runs behind {behind}: {objection}"

@@ -12,7 +12,7 @@ from mailsync.config import Settings
 from mailsync.errors import NotFound
 from mailsync.store import db, pages
 from mailsync.store.db import Connection
-from mailsync.store.pages import EventPosition, MessageFilter, Moment
+from mailsync.store.pages import EventPosition, MessageFilter, Position
 from mailsync.store.pool import Pool
 from tests.support.run_directory import wait_until
 from tests.support.stored import ATTACHMENT, DATE, message, new_account, new_folder, settings_for, store
@@ -36,7 +36,7 @@ def test_a_page_tells_whether_the_list_goes_on(conn: Connection, settings: Setti
     folder = new_folder(conn, new_account(conn, settings))
     store(conn, folder, *[message(uid, internal_date=DATE + timedelta(hours=uid)) for uid in range(1, 5)])
 
-    def uids(limit: int, behind: Moment | None = None, **wanted: object) -> tuple[list[int], bool]:
+    def uids(limit: int, behind: Position | None = None, **wanted: object) -> tuple[list[int], bool]:
         part = pages.messages(
             conn, folder.account_id, MessageFilter(**wanted), limit=limit, behind=behind  # type: ignore[arg-type]
         )  # fmt: skip
@@ -47,9 +47,9 @@ def test_a_page_tells_whether_the_list_goes_on(conn: Connection, settings: Setti
     # what ends earlier counts: the window, or the position
     ends = DATE + timedelta(hours=3)
     assert uids(9, until=ends) == ([2, 1], False)
-    assert uids(9, Moment(DATE + timedelta(hours=4), 1 << 62), until=ends) == ([2, 1], False)
-    assert uids(9, Moment(DATE + timedelta(hours=2), 0), until=ends) == ([1], False)
-    assert uids(1, Moment(ends, 0), since=DATE + timedelta(hours=1)) == ([2], True)
+    assert uids(9, Position(DATE + timedelta(hours=4), 1 << 62), until=ends) == ([2, 1], False)
+    assert uids(9, Position(DATE + timedelta(hours=2), 0), until=ends) == ([1], False)
+    assert uids(1, Position(ends, 0), since=DATE + timedelta(hours=1)) == ([2], True)
 
 
 def test_a_message_has_what_was_stored_of_it(conn: Connection, settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailsync.engine.cycle import hot_work
+from mailsync.engine.cycle import hot_turn
 from mailsync.engine.runner import take_turn
 from mailsync.engine.turn import Turn
 from mailsync.web.resources import Services
@@ -16,8 +16,8 @@ def test_an_old_session_is_closed_also_while_nobody_asks_for_a_body(
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
         services = Services(mirror.settings)
         try:
-            with services.engine() as engine:
-                turn = take_turn(engine, mirror.account_id, hot_work(mirror.settings))
+            with services.env() as env:
+                turn = take_turn(env, mirror.account_id, hot_turn(mirror.settings))
             assert isinstance(turn, Turn)
             with services.reading():
                 pass

@@ -11,7 +11,7 @@ from mailsync.errors import Transient
 from mailsync.imap import connection
 from mailsync.imap.arguments import astring
 from mailsync.imap.fetch_flags import parse_vanished
-from mailsync.imap.network.timeouts import Patience
+from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.list_response import (
     LONGEST_NAME,
     is_list,
@@ -25,7 +25,7 @@ from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
 from mailsync.imap.selected import Mailbox
-from mailsync.imap.status_responses import Completion, error_for, hint, parse_completion, quoted
+from mailsync.imap.status_responses import StatusResponse, error_for, hint, parse_completion, quoted
 from mailsync.model import ListedFolder
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
 
@@ -45,7 +45,7 @@ def _responses(raw: bytes) -> None:
     with ours:
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        reader = Reader(ours, Patience(lambda: None, 60), _LIMIT)
+        reader = Reader(ours, Timeouts(lambda: None, 60), _LIMIT)
         with suppress(Transient):
             while True:
                 reader.response()
@@ -62,7 +62,7 @@ def _completion(raw: bytes) -> None:
 
 
 def _error(step: str | None, command: str) -> object:
-    return lambda raw: error_for(Completion("NO", raw), command, step=step)
+    return lambda raw: error_for(StatusResponse("NO", raw), command, step=step)
 
 
 def _lines(raw: bytes) -> None:

@@ -14,7 +14,7 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.imap.status_responses import LONGEST_QUOTE, Completion, error_for, hint, parse_completion
+from mailsync.imap.status_responses import LONGEST_QUOTE, StatusResponse, error_for, hint, parse_completion
 from mailsync.redaction import keep_secret, masking
 
 A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError
@@ -211,14 +211,14 @@ def test_each_reply_is_classed_by_what_to_do_next(said: Said) -> None:
 def test_hints_in_words_are_honoured_up_to_an_hour(text: str, seconds: float | None) -> None:
     assert hint(text) == seconds
     if seconds is not None:
-        error = error_for(Completion("NO", text.encode()), "FETCH")
+        error = error_for(StatusResponse("NO", text.encode()), "FETCH")
         assert isinstance(error, Throttled)
         assert error.retry_after == seconds
 
 
 def test_quoted_words_are_one_short_line_without_the_password_in_hand() -> None:
     text = b"no hunter2-hunter2\x1b[2J\r\nat all " + b"x" * 1000
-    error = error_for(Completion("NO", text, masking("hunter2-hunter2")), "LOGIN", step="login")
+    error = error_for(StatusResponse("NO", text, masking("hunter2-hunter2")), "LOGIN", step="login")
     assert "hunter2" not in str(error)
     assert str(error).isprintable()
     assert len(str(error)) < 400
@@ -226,13 +226,15 @@ def test_quoted_words_are_one_short_line_without_the_password_in_hand() -> None:
 
 def test_quoted_words_tell_nothing_of_secrets_that_a_server_can_only_guess() -> None:
     keep_secret("a-token-that-is-guessed")
-    reply = Completion("NO", b"is it a-token-that-is-guessed or my-own-password?", masking("my-own-password"))
+    reply = StatusResponse(
+        "NO", b"is it a-token-that-is-guessed or my-own-password?", masking("my-own-password")
+    )
     assert reply.words == "is it a-token-that-is-guessed or ***?"
 
 
 def test_the_password_in_hand_is_masked_where_the_quote_is_cut_too() -> None:
     for length in range(LONGEST_QUOTE - 20, LONGEST_QUOTE):
-        words = Completion("NO", b"x" * length + b" hunter2-hunter2", masking("hunter2-hunter2")).words
+        words = StatusResponse("NO", b"x" * length + b" hunter2-hunter2", masking("hunter2-hunter2")).words
         assert "h" not in words, words
 
 

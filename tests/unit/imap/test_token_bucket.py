@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsync.errors import OutOfTokens
-from mailsync.imap import Throttle, burst
+from mailsync.imap import TokenBucket, burst
 
 
 class Clock:
@@ -26,11 +26,11 @@ class Clock:
 def test_no_window_of_60_seconds_holds_more_than_the_limit(limit: int, seed: int) -> None:
     rng = random.Random(seed)
     clock = Clock()
-    throttle = Throttle(burst(limit), limit, 0, clock)
+    bucket = TokenBucket(burst(limit), limit, 0, clock)
     taken: list[float] = []
     while clock.now < 1200:
         try:
-            throttle.take()
+            bucket.take()
             taken.append(clock.now)
         except OutOfTokens:
             clock.now += rng.choice([0.01, 0.3, 5, 40])
@@ -40,11 +40,11 @@ def test_no_window_of_60_seconds_holds_more_than_the_limit(limit: int, seed: int
 
 def test_a_hungry_account_gets_most_of_its_limit() -> None:
     clock = Clock()
-    throttle = Throttle(burst(200), 200, 0, clock)
+    bucket = TokenBucket(burst(200), 200, 0, clock)
     taken = 0
     while clock.now < 1600:
         try:
-            throttle.take()
+            bucket.take()
             taken += 1
         except OutOfTokens:
             clock.now += 0.1
@@ -53,18 +53,18 @@ def test_a_hungry_account_gets_most_of_its_limit() -> None:
 
 def test_the_floor_is_left_for_others() -> None:
     clock = Clock()
-    throttle = Throttle(50, 200, 25, clock)
+    bucket = TokenBucket(50, 200, 25, clock)
     for _ in range(25):
-        throttle.take()
+        bucket.take()
     with pytest.raises(OutOfTokens):
-        throttle.take()
-    assert throttle.tokens == 25
+        bucket.take()
+    assert bucket.tokens == 25
     clock.now += 61
-    assert throttle.tokens == burst(200) == 50
+    assert bucket.tokens == burst(200) == 50
 
 
 def test_more_tokens_than_the_bucket_holds_do_not_count() -> None:
-    assert Throttle(1000, 200, 0, Clock()).tokens == 50
+    assert TokenBucket(1000, 200, 0, Clock()).tokens == 50
 
 
 @pytest.mark.parametrize(("limit", "capacity"), [(10, 8), (5, 5), (32, 8), (200, 50)])
@@ -74,6 +74,6 @@ def test_a_login_fits_into_the_smallest_burst(limit: int, capacity: float) -> No
 
 def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
     clock = Clock()
-    throttle = Throttle(10, 200, 0, clock)
+    bucket = TokenBucket(10, 200, 0, clock)
     clock.now -= 500
-    assert throttle.tokens == 10
+    assert bucket.tokens == 10

@@ -15,7 +15,16 @@ from tests.support.patience import Stopwatch, pause, stays
 
 TESTS = ROOT / "tests"
 # helpers that poll, what runs outside of pytest, and the documents' programs
-LEFT_OUT = ("servers", "benchmarks", "contract", "documents/stand_ins.py")
+LEFT_OUT = (
+    "benchmarks",
+    "documents/stand_ins.py",
+    "support/dovecot.py",
+    "support/patience.py",
+    "support/postgres.py",
+    "support/programs.py",
+    "support/proxy.py",
+    "support/run_directory.py",
+)
 
 
 @functools.cache
