@@ -91,7 +91,7 @@ class _Commands(click.Group):
     "'mailsync COMMAND --help' has an example of each command.",
 )
 @click.version_option(__version__, prog_name="mailsync")
-def commands() -> None:
+def cli() -> None:
     """Mirror the metadata of IMAP mailboxes into Postgres, and keep the mirror true."""
 
 
@@ -115,7 +115,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = commands.main(prog_name="mailsync", standalone_mode=False)
+        code = cli.main(prog_name="mailsync", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:

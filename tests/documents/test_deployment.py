@@ -23,7 +23,7 @@ import psycopg
 import pytest
 import yaml
 
-from mailsync.cli import commands as command_line
+from mailsync.cli import cli as command_line
 from mailsync.config import Settings
 from mailsync.web import create_app
 from tests.documents import console, stand_ins
