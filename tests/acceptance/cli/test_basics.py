@@ -43,8 +43,8 @@ def test_help_names_every_command_and_is_quick(mailsync: Mailsync) -> None:
 
 
 def test_help_loads_no_library_that_a_command_needs(mailsync: Mailsync) -> None:
-    context = click.Context(cli.commands)
-    assert set(cli.commands.list_commands(context)) == set(COMMANDS)
+    context = click.Context(cli.cli)
+    assert set(cli.cli.list_commands(context)) == set(COMMANDS)
     command = [sys.executable, "-X", "importtime", "-m", "mailsync", "--help"]
     done = subprocess.run(
         command, env=mailsync.environment, cwd=mailsync.directory, capture_output=True, text=True, check=True
@@ -56,7 +56,7 @@ def test_help_loads_no_library_that_a_command_needs(mailsync: Mailsync) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_explains_itself_with_an_example(name: str) -> None:
-    command = cli.commands.get_command(click.Context(cli.commands), name)
+    command = cli.cli.get_command(click.Context(cli.cli), name)
     assert command
     assert command.name == name
     assert command.help

@@ -106,7 +106,7 @@ def test_a_command_cannot_be_dumped() -> None:
 
 def test_programs_that_our_processes_start_can_be_dumped_as_usual() -> None:
     code = (
-        "import subprocess; from mailsync import core_dumps\n"
+        "import subprocess; from mailsync.ops import core_dumps\n"
         "core_dumps.forbid()\n"
         "subprocess.run(['sh', '-c', 'ulimit -c; cat /proc/self/environ'], check=True)\n"
     )
@@ -146,7 +146,7 @@ def look_into(care: str) -> list[str]:
     """The files of /proc that another process of the same user can read of one with core dumps forbidden."""
     python = [sys.executable, "-c"]
     code = (
-        f"from mailsync import core_dumps{_AS_SOMEBODY}{care}\nprint('ready', flush=True)\nsys.stdin.read()"
+        f"from mailsync.ops import core_dumps{_AS_SOMEBODY}{care}\nprint('ready', flush=True)\nsys.stdin.read()"
     )
     with subprocess.Popen(
         [*python, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT

@@ -230,11 +230,11 @@ def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:
     code = """
 import sys
 from mailsync.config import Settings
-from mailsync.store import db, schema
+from mailsync.store import db, migrations
 from tests.support.patience import PATIENCE
 settings = Settings(database_url=sys.argv[1])
 with db.connect(settings, "test") as conn:
-    print(len(schema.migrate(conn, settings)))
+    print(len(migrations.migrate(conn, settings)))
 """
     running = [
         subprocess.Popen([sys.executable, "-c", code, empty_database_url], cwd=ROOT, stdout=subprocess.PIPE)
