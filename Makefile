@@ -8,7 +8,7 @@ STAMP := .venv/.made-from-setup.cfg
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m pytest -n 6 --maxschedchunk=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test long torture contract check lint bench clean programs
+.PHONY: help demo dev test long torture contract check lint docs bench clean programs
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -31,13 +31,17 @@ torture: $(STAMP) programs ## some minutes of random mail clients against the mi
 contract: $(STAMP) programs ## the API against its description, for long (EXAMPLES=100 SEED=1)
 	@CONTRACT_EXAMPLES=$(or $(EXAMPLES),100) CONTRACT_SEED=$(SEED) $(VENV)/python -m pytest -q -rP tests/acceptance/web/test_contract.py
 
-check: lint test long ## what CI runs: style, types, layers, all tests
+check: lint docs test long ## what CI runs: style, types, layers, documentation, all tests
 
 lint: $(STAMP)
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy --strict mailsync
 	$(VENV)/python -m pytest -q tests/unit/test_layers.py
+
+docs: $(STAMP) ## the documentation as HTML in build/docs; a warning is an error
+	@$(VENV)/sphinx-build -q -n -W --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 bench: $(STAMP) programs ## first syncs, scans, ticks, databases that have lived (ARGS="--only lived-in")
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m tests.benchmarks.run $(ARGS)

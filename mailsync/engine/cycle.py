@@ -1,4 +1,4 @@
-"""What a turn does from top to bottom, as the flowchart in ``docs/architecture.rst`` shows it.
+"""What a turn does from top to bottom, as the flowchart in ``docs/explanation/architecture.rst`` shows it.
 
 The hot pass: discover → survey → per folder: UIDVALIDITY, new mail, flags, reconcile → save.
 The backfill pass has no survey: initial-sync batches, newest first. :mod:`mailsync.engine.runner` holds the

@@ -89,6 +89,8 @@ def test_the_sdist_holds_the_project(sdist: Path) -> None:
         | names("tests", "*.mjs")
         | names("docs", "*.service")
         | names("docs", "*.socket")
+        | names("docs", "*.rst")
+        | names("docs", "*.py")
     )
     wanted |= {
         "LICENSE",
@@ -117,7 +119,7 @@ def test_the_wheel_says_what_it_needs(wheel: Path) -> None:
         metadata = message_from_string(archive.read(f"{home}/METADATA").decode())
         entry_points = archive.read(f"{home}/entry_points.txt").decode()
     assert (metadata["Version"], metadata["Requires-Python"]) == (__version__, ">=3.11")
-    assert metadata.get_all("Provides-Extra") == ["embedded", "test"]
+    assert metadata.get_all("Provides-Extra") == ["docs", "embedded", "test"]
     assert all(">=" in need or "~=" in need or "[" in need for need in metadata.get_all("Requires-Dist", []))
     assert "mailsync = mailsync.cli:main" in entry_points
 

@@ -182,7 +182,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in reStructuredText, ready for docs/performance.rst."""
+    """Print a table in reStructuredText, ready for docs/explanation/performance.rst."""
     widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
     rule = "  ".join("=" * width for width in widths)
 

@@ -123,9 +123,11 @@ class Shell:
 
 
 def steps(document: str) -> Iterator[Step]:
-    """The blocks of the document that are run, in order."""
+    """The blocks of the document that a shell runs, in order; SQL has tests of its own (``querying/``)."""
     lines = (ROOT / document).read_text().splitlines()
     for block in recipes.blocks(document):
+        if block.language == "sql":
+            continue
         directive = block.line - 1
         while ".. code-block::" not in lines[directive]:
             directive -= 1

@@ -1,4 +1,4 @@
-"""The mailbox of docs/using_the_api.rst: few messages, the same in every run, all of 2025."""
+"""The mailbox of the pages about the HTTP API: few messages, the same in every run, all of 2025."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 def blocks(document: str, *languages: str) -> list[Block]:
-    """The examples in these languages, or all, of a document such as ``docs/querying.rst``, in order.
+    """The examples in these languages, or all, of a document such as ``docs/howto/query.rst``, in order.
 
     Raises ValueError for a block that nobody would see: one without a language, or without content.
     """

@@ -16,13 +16,19 @@ Rows = list[dict[str, Any]]
 
 
 class Recipes:
-    """The sql blocks of one document; each section belongs to one test, see :meth:`of`."""
+    """The sql blocks of some documents, in order; each section belongs to one test, see :meth:`of`.
 
-    def __init__(self, document: str) -> None:
-        self.document = document
+    Raises ValueError for sections of two documents that have one title.
+    """
+
+    def __init__(self, *documents: str) -> None:
+        self.blocks = [block for document in documents for block in blocks(document, "sql")]
         self.sections: dict[str, list[Block]] = {}
-        for block in blocks(document, "sql"):
-            self.sections.setdefault(block.section, []).append(block)
+        for block in self.blocks:
+            section = self.sections.setdefault(block.section, [])
+            if section and section[0].document != block.document:
+                raise ValueError(f"{block.place}: {section[0].document} has a section of this title")
+            section.append(block)
         self.tested: set[str] = set()
 
     def of(self, section: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -43,7 +49,7 @@ class Recipes:
         return mark
 
     def untested(self) -> list[str]:
-        """Where blocks stand that no test runs, and sections of tests that the document does not have."""
+        """Where blocks stand that no test runs, and sections of tests that no document has."""
         forgotten = [
             block.place for name, all_ in self.sections.items() if name not in self.tested for block in all_
         ]

@@ -1,4 +1,4 @@
-"""The consumers of the feed in docs/using_the_api.rst: killed at any moment, they miss and repeat nothing."""
+"""The consumers in docs/howto/follow_changes.rst, killed at any moment, miss and repeat no event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.programs import API_TOKEN
 
 __all__ = ["start_api"]
 
-DOCUMENT = "docs/using_the_api.rst"
+DOCUMENT = "docs/howto/follow_changes.rst"
 
 PEOPLE, EACH = 3, 20
 

@@ -1,8 +1,8 @@
-"""docs/deployment.rst as it stands: its commands on a host that is a directory, its files by their syntax.
+"""The pages about deployment: a directory plays the host on which their commands run; files are parsed.
 
 The host's paths (``stand_ins.PATHS``) lie below a temporary directory. Programs that need root, systemd or a
 platform are stood in for by ``stand_ins.py``; all others, mailsync in a virtual environment of its own first,
-are real. ``REFRESH_DOCUMENTS=1`` writes into the document what the commands say now.
+are real. ``REFRESH_DOCUMENTS=1`` writes into the pages what the commands say now.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import yaml
 
 from mailsync.cli import cli as command_line
 from mailsync.config import Settings
+from mailsync.ops import metrics
 from mailsync.web import create_app
 from tests.documents import console, stand_ins
 from tests.documents.console import Mismatch, Shell
@@ -35,7 +36,15 @@ from tests.support.mail import message
 from tests.support.pooler import TransactionPooler
 from tests.support.programs import API_TOKEN, ENCRYPTION_KEY, Mailsync
 
-DOCUMENT = "docs/deployment.rst"
+# one session on one host, in this order
+DOCUMENTS = (
+    "docs/howto/deploy.rst",
+    "docs/howto/platforms.rst",
+    "docs/howto/back_up.rst",
+    "docs/howto/rotate_keys.rst",
+    "docs/howto/upgrade.rst",
+    "docs/howto/monitor.rst",
+)
 PASSWORD = planted.keep("the-password-of-a-document")
 NOT_SHIPPED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "venv")
 
@@ -133,22 +142,29 @@ def _release(programs: Path) -> int:
 
 @pytest.mark.long
 @pytest.mark.needs("curl", "jq")
-def test_every_command_of_the_page_does_what_it_says(
+def test_every_command_of_the_pages_does_what_it_says(
     shell: Shell, host: Path, names: tuple[dict[str, str], str]
 ) -> None:
-    mismatches = []
-    for block in blocks(DOCUMENT, "console"):
+    mismatches: dict[str, list[Mismatch]] = {document: [] for document in DOCUMENTS}
+    for block in all_blocks("console"):
         for command in console.commands(block):
             typed = PASSWORD if command.text.startswith("read ") else ""
             said = shell.run(_replaced(command.text, names[0].items()), typed=typed)
             said = [_replaced(line, ((real, name) for name, real in names[0].items())) for line in said]
             if not console.matches(command.answer, said):
-                mismatches.append(Mismatch(command, said))
+                mismatches[block.document].append(Mismatch(command, said))
     if os.environ.get("REFRESH_DOCUMENTS"):
-        console.refresh(DOCUMENT, mismatches)
-    assert not mismatches, "\n" + "\n".join(each.describe(DOCUMENT) for each in mismatches)
+        for document, found in mismatches.items():
+            console.refresh(document, found)
+    described = [each.describe(document) for document, found in mismatches.items() for each in found]
+    assert not described, "\n" + "\n".join(described)
     passfile = host / "etc/mailsync/pgpass"
     assert passfile.read_text() == f"db.example.com:5432:*:mailsync:{PASSWORD}\n"
+
+
+def all_blocks(*languages: str) -> list[Block]:
+    """The examples of all pages, in these languages or in any."""
+    return [block for document in DOCUMENTS for block in blocks(document, *languages)]
 
 
 def _replaced(text: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -157,17 +173,20 @@ def _replaced(text: str, pairs: Iterable[tuple[str, str]]) -> str:
     return text
 
 
-def test_every_block_of_the_page_is_of_a_kind_that_a_test_reads() -> None:
-    known = {"console", *FILES.values(), "nginx"}
-    assert {block.language for block in blocks(DOCUMENT)} == known
-    assert {_name(block) for language in set(FILES.values()) for block in blocks(DOCUMENT, language)} == set(
-        FILES
-    )
+def test_every_block_of_the_pages_is_of_a_kind_that_a_test_reads() -> None:
+    assert {block.language for block in all_blocks()} == {"console", *FILES.values(), "nginx"}
+    assert {_name(block) for block in all_blocks(*FILES.values())} == set(FILES)
 
 
 # -- files -----------------------------------------------------------------------------------------------
 
-FILES = {"render.yaml": "yaml", "prometheus.yml": "yaml", "fly.toml": "toml", "Dockerfile": "dockerfile"}
+FILES = {
+    "render.yaml": "yaml",
+    "prometheus.yml": "yaml",
+    "alerts.yml": "yaml",
+    "fly.toml": "toml",
+    "Dockerfile": "dockerfile",
+}
 
 FOREIGN = {"PYTHON_VERSION", "FORWARDED_ALLOW_IPS"}
 """Variables that are the platform's or gunicorn's."""
@@ -180,7 +199,7 @@ def _name(block: Block) -> str:
 
 
 def file(name: str) -> str:
-    (block,) = [block for block in blocks(DOCUMENT, FILES[name]) if _name(block) == name]
+    (block,) = [block for block in all_blocks(FILES[name]) if _name(block) == name]
     return block.text
 
 
@@ -247,6 +266,14 @@ def test_prometheus_is_told_where_the_figures_are() -> None:
     assert job["authorization"]["type"] == "Bearer"
 
 
+def test_alerts_use_metrics_that_exist() -> None:
+    (group,) = yaml.safe_load(file("alerts.yml"))["groups"]
+    used = {name for rule in group["rules"] for name in re.findall(r"mailsync_\w+", rule["expr"])}
+    code = (ROOT / "mailsync" / "ops" / "metrics.py").read_text("utf-8")
+    assert used
+    assert used <= {*metrics.COUNTERS, *metrics.HISTOGRAMS, *re.findall(r'"(mailsync_[a-z_]+)"', code)}
+
+
 def paths() -> list[str]:
     """What the API serves."""
     app = create_app(
@@ -260,7 +287,7 @@ def paths() -> list[str]:
 
 
 def test_the_proxy_closes_idle_connections_first_and_waits_for_bodies() -> None:
-    (block,) = blocks(DOCUMENT, "nginx")
+    (block,) = all_blocks("nginx")
     found = dict(nginx(block.text))
     settings = Settings()
     assert seconds(found["keepalive_timeout"]) < 75

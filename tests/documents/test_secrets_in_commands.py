@@ -12,7 +12,7 @@ from tests.documents import console
 from tests.documents.recipes import ROOT, blocks
 
 DOCUMENTS = sorted(
-    str(path.relative_to(ROOT)) for path in [*(ROOT / "docs").glob("*.rst"), ROOT / "README.rst"]
+    str(path.relative_to(ROOT)) for path in [*(ROOT / "docs").rglob("*.rst"), ROOT / "README.rst"]
 )
 
 # programs of the shell itself have no argument list that others see
@@ -77,6 +77,6 @@ def test_what_would_show_a_secret_is_found(text: str) -> None:
 
 
 def test_the_documents_that_have_commands_are_among_them() -> None:
-    assert {"README.rst", "docs/deployment.rst", "docs/using_the_api.rst"} <= set(DOCUMENTS)
+    assert {"README.rst", "docs/howto/deploy.rst", "docs/howto/use_the_api.rst"} <= set(DOCUMENTS)
     assert sum(len(list(commands(document))) for document in DOCUMENTS) > 100
     assert Path(ROOT / "README.rst").exists()

@@ -1,4 +1,4 @@
-"""docs/using_the_api.rst, tried as it stands: ``mailsync dev``, a mail server with TLS, bash, curl and jq.
+"""The pages about the HTTP API, run with ``mailsync dev``, a mail server with TLS, bash, curl and jq.
 
 ``REFRESH_DOCUMENTS=1 pytest tests/documents/test_using_the_api.py`` writes what differs into the document.
 """
@@ -34,7 +34,15 @@ from tests.support.patience import PATIENCE
 from tests.support.programs import API_TOKEN, ENCRYPTION_KEY, ROOT
 from tests.support.stored import settings_for
 
-DOCUMENT, README = "docs/using_the_api.rst", "README.rst"
+README = "README.rst"
+# one session: each page goes on where the one before it ended
+DOCUMENTS = (
+    "docs/howto/use_the_api.rst",
+    "docs/howto/read_over_http.rst",
+    "docs/howto/follow_changes.rst",
+    "docs/howto/operate_the_api.rst",
+)
+REFERENCE = "docs/reference/http_api.rst"
 REFRESH = "REFRESH_DOCUMENTS"
 URL, HOST, PORT = "http://127.0.0.1:3000", "imap.example.com", '"imap_port": 993'
 
@@ -183,7 +191,8 @@ def test_every_command_answers_as_the_document_shows(world: World) -> None:
         mismatches[README] = console.run(README, world.shell, world.names, {}, section="The API")
 
     happenings = world.happenings | {"the README is tried": run_readme}
-    mismatches[DOCUMENT] = console.run(DOCUMENT, world.shell, world.names, happenings)
+    for document in DOCUMENTS:
+        mismatches[document] = console.run(document, world.shell, world.names, happenings)
     if os.environ.get(REFRESH):
         for document, found in mismatches.items():
             console.refresh(document, found)
@@ -196,7 +205,8 @@ def test_every_command_answers_as_the_document_shows(world: World) -> None:
 
 
 def test_every_operation_of_the_api_is_shown() -> None:
-    shown = {asked for block in recipes.blocks(DOCUMENT) for asked in _requests(block.text)}
+    blocks = [block for document in DOCUMENTS for block in recipes.blocks(document)]
+    shown = {asked for block in blocks for asked in _requests(block.text)}
     settings = settings_for("postgresql://nobody@127.0.0.1:1/none_test", api_token=API_TOKEN)
     client = create_app(settings).test_client()
     described = client.get("/openapi.json", headers={"Authorization": f"Bearer {API_TOKEN}"}).get_json()
@@ -224,7 +234,7 @@ def _requests(text: str) -> Iterator[tuple[str, str]]:
 
 
 def test_every_code_of_an_error_is_in_the_table() -> None:
-    text = (ROOT / DOCUMENT).read_text()
+    text = (ROOT / REFERENCE).read_text()
     table = {(int(status), code) for status, code in re.findall(r"^(\d{3})     ``(\w+)``  ", text, re.M)}
     ours = {(_status(kind), kind.code) for kind in _kinds(errors.MailsyncError)}
     # a client does not ask for a slow database, but for too much
@@ -239,7 +249,7 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    said = (ROOT / DOCUMENT).read_text().partition("\nLimits\n")[2].partition("\nTokens\n")[0]
+    said = (ROOT / REFERENCE).read_text().partition("\nLimits\n")[2]
     default = settings_for("postgresql://nobody@127.0.0.1:1/none_test")
     for limit in (
         f"``SYNC_MAX_ACCOUNTS`` ({default.sync_max_accounts})\n",

@@ -1,6 +1,7 @@
 """The layers of the program, read from its folders and their imports: they go down only.
 
-A folder is placed by adding it to :data:`LAYERS`; the table in docs/architecture.rst says what each is for.
+A folder is placed by adding it to :data:`LAYERS`; docs/explanation/architecture.rst says what
+each is for.
 """
 
 from __future__ import annotations

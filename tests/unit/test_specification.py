@@ -1,4 +1,4 @@
-"""docs/specification.rst against the code: what it must name, and that what is cited exists."""
+"""The numbered sections of docs/ against the code: they name everything, and cited numbers exist."""
 
 from __future__ import annotations
 
@@ -15,22 +15,10 @@ from mailsync.ops import metrics
 from mailsync.store.migrations import migrations
 from mailsync.store.statements import statements
 from tests import ROOT
+from tests.support.specification import PAGES, sections
 
-TEXT = (ROOT / "docs" / "specification.rst").read_text("utf-8")
-
-_TITLE = re.compile(r"^((\d+)(?:\.(\d+))?)\.? (\S.*)\n([-~])\5*$", re.MULTILINE)
 _CITED = re.compile(r"SPEC (§\d+(?:\.\d+)?(?:, §\d+(?:\.\d+)?)*)")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def sections() -> dict[str, str]:
-    """Number → text of the section, that of its subsections included."""
-    titles = list(_TITLE.finditer(TEXT))
-    found = {}
-    for at, title in enumerate(titles):
-        ends = [other.start() for other in titles[at + 1 :] if title[3] or not other[3]]
-        found[title[1]] = TEXT[title.start() : min(ends, default=len(TEXT))]
-    return found
 
 
 SECTION = sections()
@@ -84,7 +72,7 @@ def all_errors(kind: type[errors.MailsyncError] = errors.MailsyncError) -> set[t
     return {kind}.union(*(all_errors(below) for below in kind.__subclasses__()))
 
 
-def test_it_has_the_sections_0_to_21() -> None:
+def test_there_are_the_sections_0_to_21() -> None:
     assert [number for number in SECTION if "." not in number] == [str(n) for n in range(22)]
 
 
@@ -102,10 +90,11 @@ def test_sections_that_the_code_cites_exist(folder: str) -> None:
     assert not missing
 
 
-def test_sections_that_it_refers_to_itself_exist() -> None:
+def test_sections_that_the_pages_refer_to_exist() -> None:
     points = set(re.findall(r"^(0\.\d+) ", SECTION["0"], re.MULTILINE))
+    text = "".join(page.read_text("utf-8") for page in PAGES)
     # sections of RFCs come with the RFC's number before them
-    own = re.findall(r"§(\d+(?:\.\d+)?)", re.sub(r"(RFC\s)?\d{4}\s+§[\d.]+", "", TEXT))
+    own = re.findall(r"§(\d+(?:\.\d+)?)", re.sub(r"(RFC\s)?\d{4}\s+§[\d.]+", "", text))
     assert own
     assert set(own) <= SECTION.keys() | points
 
@@ -196,9 +185,7 @@ def test_every_command_is_described() -> None:
     assert commands == {name.split()[0] for name in rows(SECTION["20"])} & commands
 
 
-def test_every_metric_is_named_here_and_where_it_is_explained() -> None:
+def test_every_metric_is_explained() -> None:
     code = (ROOT / "mailsync" / "ops" / "metrics.py").read_text("utf-8")
     names = {*metrics.COUNTERS, *metrics.HISTOGRAMS, *re.findall(r'"(mailsync_[a-z_]+)"', code)}
     assert names == {name.partition("{")[0] for name in rows(SECTION["16"])}
-    explained = (ROOT / "docs" / "metrics.rst").read_text("utf-8")
-    assert names == {name.partition("{")[0] for name in rows(explained)}

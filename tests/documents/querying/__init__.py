@@ -1,1 +1,1 @@
-"""docs/querying.rst and the SQL of README.rst: every block run against a mirror."""
+"""The SQL of docs/howto and README.rst: every block runs against a mirror."""

@@ -1,4 +1,4 @@
-"""The two documents, and how their tests ask the database."""
+"""The documents with SQL, and how their tests ask the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import psycopg
 
 from tests.documents.running import Recipes
 
-QUERYING, README = Recipes("docs/querying.rst"), Recipes("README.rst")
+# later pages use what earlier ones create
+QUERYING = Recipes(
+    "docs/howto/query.rst",
+    "docs/howto/report.rst",
+    "docs/howto/search.rst",
+    "docs/howto/follow_changes.rst",
+    "docs/howto/grant_access.rst",
+)
+README = Recipes("README.rst")
 
 Database = psycopg.Connection[Any]
 

@@ -43,7 +43,7 @@ LIVE = (
 COPIED = "select * from app.mail order by account_id, id"
 
 
-@QUERYING.of("Follow every change")
+@QUERYING.of("With SQL")
 def test_the_feed_keeps_a_table_of_ones_own_equal_to_the_mirror(
     recipe: Recipe, conn: Database, database_url: str, mailsync: Mailsync, box: Box
 ) -> None:

@@ -1,4 +1,4 @@
-"""The documented backup, with every recipe of docs/querying.rst in use: dumped, restored, and synced on.
+"""The documented backup, with every recipe of docs/howto in use: dumped, restored, and synced on.
 
 It runs on Debian's Postgres, which has all the extensions that the recipes use.
 """
@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from tests.documents import console, recipes
 from tests.documents.console import Shell
 from tests.documents.querying import sample
-from tests.documents.querying.asking import Database, one
+from tests.documents.querying.asking import QUERYING, Database, one
 from tests.documents.querying.sample import OWNER, Box, Letter
 from tests.documents.querying.test_rights import like_supabase
 from tests.support import debian_postgres as debian_server
@@ -28,7 +28,7 @@ from tests.support.dovecot import Dovecot
 from tests.support.postgres import PostgresServer
 from tests.support.programs import Mailsync
 
-DOCUMENT, SECTION = "docs/deployment.rst", "Backup and restore"
+DOCUMENT = "docs/howto/back_up.rst"
 URL = "postgresql://mailsync:password@db.example.com:5432/mailsync"
 
 ADDED = """
@@ -66,7 +66,7 @@ def old(
         try:
             box = sample.build(dovecot, program)
             like_supabase(conn)
-            for block in recipes.blocks("docs/querying.rst", "sql"):
+            for block in QUERYING.blocks:
                 try:
                     conn.execute(re.sub(r"\bmail_reader\b", role, block.text).encode())
                 except psycopg.Error as error:
@@ -118,13 +118,12 @@ def connected(url: str) -> psycopg.Connection[Any]:
 
 @pytest.fixture
 def documented(shell: Shell, old: tuple[str, Box, str], new_url: str) -> Callable[[str], None]:
-    """Run the commands of the section that match; each has to succeed and to say what stands there."""
+    """Run the commands of the page that match; each has to succeed and to say what stands there."""
 
     def run(pattern: str) -> None:
         found = [
             command
             for block in recipes.blocks(DOCUMENT, "console")
-            if block.section == SECTION
             for command in console.commands(block)
             if re.match(pattern, command.text)
         ]

@@ -7,15 +7,12 @@ import shlex
 
 from mailsync import errors
 from mailsync.core.advice import ACTIONS, action_for
-from tests import ROOT
-
-SPECIFICATION = (ROOT / "docs" / "specification.rst").read_text("utf-8")
+from tests.support.specification import sections
 
 
 def test_every_reason_of_the_specification_has_its_sentence() -> None:
-    table = SPECIFICATION.partition("\n12. Health\n")[2].partition("\n13. ")[0]
     states = r"^``(?:broken|degraded)``\s+``([a-z_]+)``"
-    reasons = set(re.findall(states, table, re.MULTILINE))
+    reasons = set(re.findall(states, sections()["12"], re.MULTILINE))
     assert len(reasons) > 10
     assert not reasons - ACTIONS.keys()
 
