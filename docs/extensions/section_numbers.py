@@ -1,20 +1,22 @@
 """Numbered sections: ``§10.7`` in a page becomes a link to the section whose title begins with ``§10.7``.
 
 Code cites the same numbers as ``SPEC §10.7``. A number keeps its meaning when its section moves to another
-page. A number without a section is a warning, and so an error in ``make docs``. Sections of RFCs, which follow
-the RFC's number (``RFC 9051 §6.2.1``), are left alone.
+page. A number without a section is a warning, and so an error in ``make docs``. Sections of RFCs are left
+alone; they follow the RFC's number (``RFC 9051 §6.2.1``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
 log = logging.getLogger(__name__)
@@ -83,8 +85,27 @@ def _linked(app: Sphinx, text: str, docname: str) -> Iterator[nodes.Node]:
     yield nodes.Text(text[end:])
 
 
+class SectionNumbers(SphinxDirective):
+    """``.. section-numbers::`` lists the numbered sections, subsections left out."""
+
+    def run(self) -> list[nodes.Node]:
+        """One item for each; ``link`` finds their pages when all are read."""
+        self.env.note_reread()
+        titles = sorted(
+            _all_titles(Path(self.env.srcdir)), key=lambda title: int(title.partition(" ")[0][1:])
+        )
+        items = [nodes.list_item("", nodes.paragraph(text=title)) for title in titles]
+        return [nodes.bullet_list("", *items)]
+
+
+def _all_titles(folder: Path) -> Iterator[str]:
+    for page in folder.rglob("*.rst"):
+        yield from re.findall(r"^(§\d+ .*)$", page.read_text("utf-8"), re.MULTILINE)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    app.add_directive("section-numbers", SectionNumbers)
     app.connect("doctree-read", collect)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from tests import ROOT
-
+# not from tests: this file runs as a program
+ROOT = Path(__file__).parents[2]
 HOST = Path(os.environ.get("MAILSYNC_TEST_HOST", "/nowhere"))
 PATHS = ("/opt/mailsync", "/etc/mailsync", "/etc/systemd/system", "/usr/local/bin", "/root/password")
 """What of the document lies on the host; each is a path below its directory."""

@@ -16,6 +16,7 @@ from mailsync.store.migrations import migrations
 from mailsync.store.statements import statements
 from tests import ROOT
 from tests.support.specification import PAGES, sections
+from tests.unit.test_layers import LAYERS
 
 _CITED = re.compile(r"SPEC (§\d+(?:\.\d+)?(?:, §\d+(?:\.\d+)?)*)")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -189,3 +190,10 @@ def test_every_metric_is_explained() -> None:
     code = (ROOT / "mailsync" / "ops" / "metrics.py").read_text("utf-8")
     names = {*metrics.COUNTERS, *metrics.HISTOGRAMS, *re.findall(r'"(mailsync_[a-z_]+)"', code)}
     assert names == {name.partition("{")[0] for name in rows(SECTION["16"])}
+
+
+def test_the_table_of_layers_has_the_folders_on_their_levels() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.rst").read_text("utf-8")
+    table = page.partition("\nLayers\n------\n")[2].partition("\nA turn\n")[0]
+    shown = {(folder, int(level) - 1) for level, folder in re.findall(r"^(\d)      ``(\w+)/``", table, re.M)}
+    assert shown == {(folder, level) for level, layer in enumerate(LAYERS) for folder in layer if folder}
