@@ -145,7 +145,7 @@ def test_the_doorbell_rings(recipe: Recipe, conn: Database, mailsync: Mailsync, 
     box.do("Projects", "bell@x.example", "EXPUNGE")
 
 
-@QUERYING.of("May the mirror be trusted")
+@QUERYING.of("Check that the mirror is up to date")
 def test_trust(recipe: Recipe, conn: Database, mailsync: Mailsync) -> None:
     sample.sync(mailsync, OWNER)
     row = next(row for row in recipe.rows(0) if row["email"] == OWNER)

@@ -50,7 +50,7 @@ def test_threads(recipe: Recipe, conn: Database) -> None:
     assert "messages_thread" in str(conn.execute(lookup).fetchall())
 
 
-@QUERYING.of("The inbox that waits for an answer")
+@QUERYING.of("Mail that waits for an answer")
 def test_what_waits_for_an_answer(recipe: Recipe, conn: Database) -> None:
     waiting = recipe.rows(0)
     # not what was answered, by mark or by a message alone, what a program wrote, or what is in other folders
@@ -129,7 +129,7 @@ def test_sent_mail_without_an_answer(recipe: Recipe, conn: Database) -> None:
     assert "messages_links" in recipe.plan(0)
 
 
-@QUERYING.of("Newsletters and robots")
+@QUERYING.of("Newsletters and automatic mail")
 def test_newsletters(recipe: Recipe) -> None:
     assert [(row["list"], row["messages"], row["percent_read"]) for row in recipe.rows(0)] == [
         ("weekly.letters.example", 2, 50), ("away@partner.example", 1, 100), ("robot@ci.example", 1, 0),
@@ -145,7 +145,7 @@ def test_copies(recipe: Recipe) -> None:
     }  # fmt: skip
 
 
-@QUERYING.of("Mail a day")
+@QUERYING.of("Mail per day")
 def test_mail_a_day(recipe: Recipe, conn: Database) -> None:
     with conn.transaction():  # so that now() is the same
         rows = recipe.rows(0)
