@@ -121,7 +121,7 @@ def test_the_feed_keeps_a_table_of_ones_own_equal_to_the_mirror(
 def test_a_page_of_the_feed_is_read_from_its_index(
     recipe_of: Callable[[str], Recipe], conn: Database
 ) -> None:
-    feed = recipe_of("Follow every change")
+    feed = recipe_of("With SQL")
     feed.run(0)
     conn.execute("insert into app.feed_cursor (consumer, xid, seq) values ('crm', '100', 0)")
     conn.execute(
