@@ -9,6 +9,7 @@ import pytest
 from mailsync import errors
 from mailsync.cli import SECTIONS
 from mailsync.config import Settings
+from mailsync.config.fields import Rule
 from mailsync.core.folder_roles import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
 from mailsync.engine import verify
 from mailsync.ops import metrics
@@ -118,6 +119,24 @@ def _says(row: str, default: object) -> bool:
     if amount and isinstance(default, int | float) and not isinstance(default, bool):
         return int(amount[1]) * (_UNITS[amount[2]] if amount[2] else 1) == default
     return value == (str(default).lower() if isinstance(default, bool) else default)
+
+
+def test_the_ranges_in_the_configuration_table_are_those_that_settings_accept() -> None:
+    checked = 0
+    for name, row in rows(SECTION["2"]).items():
+        span = re.search(r"\((\d+)([A-Za-z]*)–(\d+)([A-Za-z]*)[,)]", row)
+        if not span:
+            continue
+        low, high = (int(span[i]) * _UNITS.get(span[i + 1], 1) for i in (1, 3))
+        # "64KiB–1GiB" has two units, "1–300s" the unit of its end
+        low = low if span[2] else int(span[1])
+        (rule,) = [part for part in Settings.model_fields[name.lower()].metadata if isinstance(part, Rule)]
+        assert (rule.parse(low), rule.parse(high)) == (low, high), name
+        for outside in (low - 1, high + 1):
+            with pytest.raises(ValueError):
+                rule.parse(outside)
+        checked += 1
+    assert checked > 30
 
 
 @pytest.mark.parametrize("table", sorted(columns()))
