@@ -1,11 +1,11 @@
-"""Running the shell sessions of a document, and comparing what the commands print with what stands there.
+"""Run the shell sessions of a document, and compare the output with the document.
 
-``.. code-block:: console`` holds commands after ``$`` (lines that go on begin with ``>``), each with its
-output. All of them run in one bash, in order. ``…`` on a line of its own stands for any lines, and what
-cannot be the same twice is replaced on both sides by :data:`RULES`; all else must be equal.
+``.. code-block:: console`` contains commands after ``$`` (continuation lines begin with ``>``), each followed
+by its output. All commands run in one bash, in order. A line ``…`` matches any lines, and values that differ
+in every run are replaced on both sides by :data:`RULES`; everything else must be equal.
 
-A block in ``sh`` or ``python`` is a file, named by the comment in its first line (``# feed.py: …``), that
-a later command runs. A comment above a block, ``.. meanwhile: …``, names what else happens before it.
+A block in ``sh`` or ``python`` is a file that a later command runs; the comment in its first line names it
+(``# feed.py: …``). A comment ``.. meanwhile: …`` above a block names an event that happens before the block.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANYTHING = "…"
 TIMEOUT = 120.0
 
 RULES = (
-    # the mail of the documents is of 2025, and those times must be right
+    # the sample mail is from 2025, and its times are compared
     (r"\b(?!2025)20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<now>"),
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} (?!2025)20\d\d \d\d:\d\d:\d\d GMT", "<now>"),
     (r"\b[0-9a-f]{32}\b", "<request id>"),
@@ -41,14 +41,14 @@ RULES = (
     (r'("(\w+_seconds|duration_ms)": ?)\d[\d.e-]*', r"\1<number>"),
     (r"^(mailsync_\w+(\{.*\})?) \d[\d.e+-]*$", r"\1 <number>"),
 )
-"""What is not compared, as regular expressions of a line and what stands for them."""
+"""Regular expressions for the parts of a line that are not compared, and their replacements."""
 
 _NAMED = re.compile(r"# ([\w.-]+)(: |$)")
 _MEANWHILE = re.compile(r"\.\. meanwhile: (.+)")
 
 
 class Command(NamedTuple):
-    """What stands after a ``$``, and the lines below it; `line` is where the ``$`` stands."""
+    """A command, the output that the document shows, and the line number of its ``$``."""
 
     line: int
     text: str
@@ -56,29 +56,29 @@ class Command(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A block, and what is to happen before it."""
+    """A block, and the event that happens before it."""
 
     block: Block
     meanwhile: str | None
 
 
 class Mismatch(NamedTuple):
-    """A command of the document that answers otherwise."""
+    """A command whose output differs from the document."""
 
     command: Command
-    said: list[str]
+    output: list[str]
 
     def describe(self, document: str) -> str:
         """The difference, with the document's line numbers."""
-        command, said = self
-        wanted, found = ([_normal(line) for line in lines] for lines in (command.answer, said))
+        command, output = self
+        wanted, actual = ([_normal(line) for line in lines] for lines in (command.answer, output))
         below = command.line + 1 + command.text.count("\n")
         head = f"{document}:{command.line}: $ {command.text}"
-        return "\n".join([head, *_difference(wanted, found, below)])
+        return "\n".join([head, *_difference(wanted, actual, below)])
 
 
 class Shell:
-    """One bash, which remembers variables from command to command."""
+    """One bash that keeps its variables between commands."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self.directory = directory
@@ -96,9 +96,9 @@ class Shell:
         )
 
     def run(self, text: str, *, typed: str = "") -> list[str]:
-        """Run a command to its end; returns what it printed. Raises TimeoutError when it takes too long.
+        """Run a command to its end; returns its output. Raises TimeoutError when it takes too long.
 
-        It reads the line that is `typed`, and nothing else.
+        The command's input is the line `typed`, or nothing.
         """
         self._script.write_text(f"{text}\n")
         self._typed.write_text(f"{typed}\n" if typed else "")
@@ -109,11 +109,11 @@ class Shell:
         stdin.flush()
         ready, _, _ = select.select([stdout], [], [], TIMEOUT)
         if not ready or stdout.readline() != b"done\n":
-            raise TimeoutError(f"it still runs after {TIMEOUT:g} s, or has ended the shell")
+            raise TimeoutError(f"it still runs after {TIMEOUT:g} s, or ended the shell")
         return _trimmed(self._answer.read_text(errors="replace").splitlines())
 
     def close(self) -> None:
-        """End it, and whatever it left in the background."""
+        """End the shell and its background processes."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -132,31 +132,31 @@ def steps(document: str) -> Iterator[Step]:
         while ".. code-block::" not in lines[directive]:
             directive -= 1
         above = [line.strip() for line in lines[:directive] if line.strip()][-1:]
-        found = _MEANWHILE.fullmatch(above[0]) if above else None
-        yield Step(block, found[1] if found else None)
+        event = _MEANWHILE.fullmatch(above[0]) if above else None
+        yield Step(block, event[1] if event else None)
 
 
 def commands(block: Block) -> list[Command]:
-    """The commands of a console block; raises ValueError for lines that belong to none."""
-    found: list[Command] = []
+    """The commands of a console block; raises ValueError for output without a command."""
+    parsed: list[Command] = []
     open_text = False
     for number, line in enumerate(block.text.splitlines(), block.line):
         if line.startswith("$ "):
-            found.append(Command(number, line[2:], []))
+            parsed.append(Command(number, line[2:], []))
             open_text = True
-        elif not found:
+        elif not parsed:
             raise ValueError(f"{block.document}:{number}: output without a command")
         elif open_text and (line.startswith("> ") or line == ">"):
-            last = found[-1]
-            found[-1] = last._replace(text=f"{last.text}\n{line[2:]}")
+            last = parsed[-1]
+            parsed[-1] = last._replace(text=f"{last.text}\n{line[2:]}")
         else:
             open_text = False
-            found[-1].answer.append(line)
-    return [command._replace(answer=_trimmed(command.answer)) for command in found]
+            parsed[-1].answer.append(line)
+    return [command._replace(answer=_trimmed(command.answer)) for command in parsed]
 
 
 def file_of(block: Block) -> str:
-    """The name of the file that the block is; raises ValueError if it has none."""
+    """The file name in the block's first line; raises ValueError without one."""
     named = _NAMED.match(block.text)
     if block.language not in ("sh", "python") or not named:
         raise ValueError(f"{block.place}: nothing runs this block; begin it with a comment: # name.sh: …")
@@ -170,13 +170,14 @@ def run(
     happenings: Mapping[str, Callable[[], None]],
     section: str | None = None,
 ) -> list[Mismatch]:
-    """Run the whole document, or one section; returns the commands that answer otherwise.
+    """Run the whole document, or one section; returns the commands whose output differs.
 
-    `names` are what the document calls by a name of its own: ``{"imap.example.com": "localhost", …}``.
-    Raises ValueError for a block that nothing runs, and for a happening that is not known.
+    `names` maps names in the document to real ones: ``{"imap.example.com": "localhost", …}``. `happenings`
+    maps the events of ``.. meanwhile:`` to functions. Raises ValueError for a block that no command runs, and
+    for an unknown event.
     """
     mismatches: list[Mismatch] = []
-    found = [(real, name) for name, real in names.items()]
+    documented = [(real, name) for name, real in names.items()]
     waiting: dict[str, Block] = {}
     for block, meanwhile in steps(document):
         if section not in (None, block.section):
@@ -191,45 +192,45 @@ def run(
             waiting[name] = block
             continue
         for command in commands(block):
-            waiting = {name: each for name, each in waiting.items() if name not in command.text}
+            waiting = {name: block for name, block in waiting.items() if name not in command.text}
             try:
                 printed = shell.run(_replaced(command.text, names.items()))
             except TimeoutError as error:
                 return [*mismatches, Mismatch(command, [str(error)])]
-            said = [_replaced(line, found) for line in printed]
-            if not matches(command.answer, said):
-                mismatches.append(Mismatch(command, said))
+            output = [_replaced(line, documented) for line in printed]
+            if not matches(command.answer, output):
+                mismatches.append(Mismatch(command, output))
     if waiting:
         raise ValueError(f"nothing runs {', '.join(block.place for block in waiting.values())}")
     return mismatches
 
 
-def matches(wanted: Sequence[str], said: Sequence[str]) -> bool:
-    """Whether what was said is what is wanted, but for the rules and for what ``…`` stands for."""
+def matches(wanted: Sequence[str], output: Sequence[str]) -> bool:
+    """Whether the output equals the wanted lines, after the rules, where ``…`` matches any lines."""
     pattern = "".join(
         r"(?:.*\n)*?" if line.strip() == ANYTHING else re.escape(_normal(line)) + r"\n" for line in wanted
     )
-    return re.fullmatch(pattern, "".join(f"{_normal(line)}\n" for line in said)) is not None
+    return re.fullmatch(pattern, "".join(f"{_normal(line)}\n" for line in output)) is not None
 
 
 def refresh(document: str, mismatches: Sequence[Mismatch]) -> None:
-    """Write what was said into the document, in full; what matched stays as it is printed."""
+    """Write the output of the mismatches into the document, in full."""
     file = ROOT / document
     lines = file.read_text().splitlines()
-    for command, said in sorted(mismatches, key=lambda each: each.command.line, reverse=True):
+    for command, output in sorted(mismatches, key=lambda mismatch: mismatch.command.line, reverse=True):
         begin = command.line + command.text.count("\n")
         indent = re.match(" *", lines[command.line - 1])
         assert indent
-        fresh = [f"{indent[0]}{line}".rstrip() for line in said]
+        fresh = [f"{indent[0]}{line}".rstrip() for line in output]
         lines[begin : begin + len(command.answer)] = fresh
         if ANYTHING in (line.strip() for line in command.answer):
-            print(f"{document}:{command.line}: had {ANYTHING} and is written in full; shorten it again")
+            print(f"{document}:{command.line}: contained {ANYTHING} and is now complete; shorten it again")
     file.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _normal(line: str) -> str:
-    for pattern, stands in RULES:
-        line = re.sub(pattern, stands, line)
+    for pattern, replacement in RULES:
+        line = re.sub(pattern, replacement, line)
     return line
 
 
@@ -245,10 +246,10 @@ def _trimmed(lines: list[str]) -> list[str]:
     return lines
 
 
-def _difference(wanted: list[str], found: list[str], first: int) -> Iterator[str]:
-    """A line diff, where ``…`` swallows what it stands for; lines of the document carry their numbers."""
+def _difference(wanted: list[str], output: list[str], first: int) -> Iterator[str]:
+    """A diff in which ``…`` hides the lines that it matches; lines of the document have their numbers."""
     number = first
-    diff = list(difflib.ndiff(wanted, found))
+    diff = list(difflib.ndiff(wanted, output))
     swallowing = False
     for line in diff:
         kind, text = line[:2], line[2:]

@@ -1,4 +1,4 @@
-"""Reading a document: its ``.. code-block::`` examples, with the section and the line where each stands."""
+"""Read a document's ``.. code-block::`` examples, with the section and line of each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _UNDERLINE = re.compile(r"([=\-~^\"'.*+#])\1+")
 
 
 class Block(NamedTuple):
-    """One example: its language, its text without the indentation, and where its first line stands.
+    """One example: its language, its text without indentation, and the number of its first line.
 
-    ``section`` is the title above it, empty where there is none.
+    ``section`` is the title above it, or empty.
     """
 
     document: str
@@ -28,17 +28,17 @@ class Block(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For messages of tests."""
+        """Where the block is, for messages of tests."""
         return f"{self.document}:{self.line} ({self.section})"
 
 
 def blocks(document: str, *languages: str) -> list[Block]:
-    """The examples in these languages, or all, of a document such as ``docs/howto/query.rst``, in order.
+    """The examples in these languages, or in any, of a document such as ``docs/howto/query.rst``, in order.
 
-    Raises ValueError for a block that nobody would see: one without a language, or without content.
+    Raises ValueError for a block without a language or without content.
     """
-    found = list(_read(document, (ROOT / document).read_text()))
-    return [block for block in found if not languages or block.language in languages]
+    all_blocks = _read(document, (ROOT / document).read_text())
+    return [block for block in all_blocks if not languages or block.language in languages]
 
 
 def _read(document: str, text: str) -> Iterator[Block]:

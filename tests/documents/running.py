@@ -1,4 +1,4 @@
-"""Running the examples of a document as they stand, and knowing which of them no test has run."""
+"""Run the SQL of documents unchanged, and find the blocks that no test runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Rows = list[dict[str, Any]]
 
 
 class Recipes:
-    """The sql blocks of some documents, in order; each section belongs to one test, see :meth:`of`.
+    """The SQL of some documents, in order. Each section belongs to one test, see :meth:`of`.
 
-    Raises ValueError for sections of two documents that have one title.
+    Raises ValueError if two documents have a section with the same title.
     """
 
     def __init__(self, *documents: str) -> None:
@@ -32,7 +32,7 @@ class Recipes:
         self.tested: set[str] = set()
 
     def of(self, section: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        """Mark a test as that of a section: it takes ``recipe`` and has to run each of its blocks."""
+        """Mark the test of a section. It takes ``recipe`` and has to run every block of the section."""
 
         def mark(test: Callable[..., None]) -> Callable[..., None]:
             assert section not in self.tested, f"two tests for {section!r}"
@@ -49,15 +49,13 @@ class Recipes:
         return mark
 
     def untested(self) -> list[str]:
-        """Where blocks stand that no test runs, and sections of tests that no document has."""
-        forgotten = [
-            block.place for name, all_ in self.sections.items() if name not in self.tested for block in all_
-        ]
+        """The places of blocks that no test runs, and the sections of tests that no document has."""
+        forgotten = [block.place for block in self.blocks if block.section not in self.tested]
         return forgotten + [f"no section {name!r}" for name in self.tested - self.sections.keys()]
 
 
 class Recipe:
-    """The blocks of one section, on a connection that has no search_path set, as a reader's has none."""
+    """The blocks of one section, on a connection without a search_path, like a reader's."""
 
     def __init__(self, recipes: Recipes, section: str, conn: psycopg.Connection[Any]) -> None:
         self.recipes = recipes
@@ -66,25 +64,25 @@ class Recipe:
         self.left = set(range(len(self.blocks)))
 
     def run(self, number: int, replace: dict[str, str] | None = None) -> list[Rows]:
-        """Run a block; returns the rows of each statement that has any. `replace` is for names of roles."""
+        """Run a block; returns the rows of each statement that returns rows. `replace` renames roles."""
         self.left.discard(number)
         return self._run(self.blocks[number], replace or {})
 
     def rows(self, number: int, on: psycopg.Connection[Any] | None = None) -> Rows:
-        """Run a block that is one query; returns its rows."""
+        """Run a block with one query; returns its rows."""
         self.left.discard(number)
         (rows,) = self._run(self.blocks[number], {}, on)
         return rows
 
     def borrow(self, section: str, number: int) -> None:
-        """Run a block of another section, as its text says."""
+        """Run a block of another section, which this section builds on."""
         self._run(self.recipes.sections[section][number], {})
 
     def plan(self, number: int) -> str:
-        """How Postgres would run a block that is one query."""
+        """Postgres' plan for a block with one query."""
         self.left.discard(number)
-        found = self.conn.execute("explain " + self.blocks[number].text)
-        return "\n".join(line for row in found for line in row.values())
+        plan = self.conn.execute("explain " + self.blocks[number].text)
+        return "\n".join(line for row in plan for line in row.values())
 
     def _run(
         self, block: Block, replace: dict[str, str], on: psycopg.Connection[Any] | None = None
@@ -92,15 +90,15 @@ class Recipe:
         text = block.text
         for old, new in replace.items():
             text = re.sub(rf"\b{old}\b", new, text)
-        found: list[Rows] = []
+        results: list[Rows] = []
         with (on or self.conn).cursor(row_factory=dict_row) as cursor:
             try:
                 cursor.execute(text)
                 while True:
                     if cursor.description:
-                        found.append(cursor.fetchall())
+                        results.append(cursor.fetchall())
                     if not cursor.nextset():
-                        return found
+                        return results
             except psycopg.Error as error:
                 error.add_note(f"in {block.place}")
                 raise

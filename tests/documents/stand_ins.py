@@ -1,8 +1,8 @@
-"""What stands in for programs that need root, systemd or an account with a platform, on a directory as host.
+"""Replacements for programs that need root, systemd or a platform; a directory plays the host.
 
-Called with the name of the program. ``systemctl`` does what systemd would do with these units: it starts
-what ExecStart says with the variables of EnvironmentFile, waits for READY=1 on a real socket, sends SIGTERM,
-and wants the end within TimeoutStopSec. Platforms only have their arguments checked.
+The first argument is the name of the program. ``systemctl`` treats the units as systemd does: it starts
+ExecStart with the variables of EnvironmentFile, waits for READY=1 on a real socket, sends SIGTERM, and
+requires an end within TimeoutStopSec. The commands of platforms only check their arguments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 HOST = Path(os.environ.get("MAILSYNC_TEST_HOST", "/nowhere"))
 PATHS = ("/opt/mailsync", "/etc/mailsync", "/etc/systemd/system", "/usr/local/bin", "/root/password")
-"""What of the document lies on the host; each is a path below its directory."""
+"""Paths in the pages that are on the host, below its directory."""
 
 PLATFORMS = {
     "heroku": ("create", "addons:create", "config:set", "ps:scale", "run"),
@@ -36,14 +36,14 @@ PLATFORMS = {
 
 
 def placed(text: str) -> str:
-    """Text with the host's paths in place of the document's."""
+    """The text with real paths of the host."""
     for path in PATHS:
         text = text.replace(path, f"{HOST}{path}")
     return text
 
 
 def fail(text: str) -> int:
-    """Say why, on stderr."""
+    """Print the reason to stderr; returns exit code 1."""
     print(f"{Path(sys.argv[0]).name}: {text}", file=sys.stderr)
     return 1
 
@@ -52,7 +52,7 @@ def fail(text: str) -> int:
 
 
 def systemctl(verb: str, *names: str) -> int:
-    """The verbs of the document."""
+    """The verbs that the pages use."""
     if verb == "daemon-reload":
         return 0
     now = "--now" in names
@@ -103,7 +103,7 @@ def _pid(unit: str) -> int | None:
 
 def _start(unit: str) -> None:
     if unit.endswith(".socket"):
-        _file(unit, "pid").write_text("0")  # it is for the service to open: see _listening
+        _file(unit, "pid").write_text("0")  # the service opens it: see _listening
         return
     settings = _settings(unit)
     lines = Path(settings["EnvironmentFile"]).read_text().splitlines()
@@ -121,23 +121,23 @@ def _start(unit: str) -> None:
             _listening(unit, command), env=given, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             start_new_session=True,
         )  # fmt: skip
-        # here the run's cleaning finds it
+        # the clean-up at the end of the run finds it here
         created = psutil.Process(process.pid).create_time()
         noted = Path(os.environ["MAILSYNC_TEST_RUN"]) / "pids" / str(process.pid)
         noted.write_text(f"{process.pid} {created}")
         _file(unit, "pid").write_text(str(process.pid))
-        said = b""
+        notice = b""
         listener.settimeout(0.1)
-        while not said and process.poll() is None:
+        while not notice and process.poll() is None:
             with suppress(TimeoutError):
-                said = listener.recv(200)
-        assert said.startswith(b"READY=1"), f"{unit} does not start: {_file(unit, 'log').read_text()}"
-        # it goes on when this process has ended
+                notice = listener.recv(200)
+        assert notice.startswith(b"READY=1"), f"{unit} does not start: {_file(unit, 'log').read_text()}"
+        # the service outlives this process
         process.returncode = 0
 
 
 def _listening(unit: str, command: list[str]) -> list[str]:
-    """The command with the socket of its .socket unit as descriptor 3, where that is enabled."""
+    """The command, with the socket of an enabled .socket unit as descriptor 3."""
     given = _file(unit.replace(".service", ".socket"), "pid")
     if not given.exists():
         return command
@@ -178,24 +178,24 @@ def _alive(pid: int) -> bool:
 
 
 def nothing(*args: str) -> int:
-    """What would need root, and has no effect that the document looks at."""
+    """Programs that need root and whose effect the pages do not check."""
     return 0
 
 
 def install(*args: str) -> int:
-    """As it is, but for the owner."""
+    """``install`` without owner and group."""
     kept = [arg for n, arg in enumerate(args) if arg not in ("-o", "-g") and args[n - 1] not in ("-o", "-g")]
     return subprocess.run(["/usr/bin/install", *kept], check=False).returncode
 
 
 def runuser(*args: str) -> int:
-    """``-u USER -- COMMAND``: as the one who asks."""
+    """``-u USER -- COMMAND``: runs the command as the present user."""
     assert args[:3] == ("-u", "mailsync", "--")
     os.execv(args[3], args[3:])
 
 
 def python3(*args: str) -> int:
-    """As it is; a virtual environment that it makes has the test's packages, and a pip that gets nothing."""
+    """Python; its virtual environments have the test's packages and a pip that downloads nothing."""
     if args[:2] != ("-m", "venv"):
         return subprocess.run([sys.executable, *args], check=False).returncode
     home = Path(args[2])
@@ -214,7 +214,7 @@ def python3(*args: str) -> int:
 
 
 def platform(name: str, *args: str) -> int:
-    """Whether the platform has such a command, and the project what it names."""
+    """Check that the platform has the command, and that the project has the processes it names."""
     if args[0] not in PLATFORMS[name]:
         return fail(f"unknown command {args[0]}")
     if args[0] in ("ps:scale", "scale"):

