@@ -1,8 +1,8 @@
 """The pages about deployment: a directory plays the host on which their commands run; files are parsed.
 
-The host's paths (``stand_ins.PATHS``) lie below a temporary directory. ``stand_ins.py`` replaces programs that
-need root, systemd or a platform. All others are real, mailsync included, which has its own virtual environment.
-``REFRESH_DOCUMENTS=1`` writes the actual output into the pages.
+The host's paths (``stand_ins.PATHS``) lie below a temporary directory. ``stand_ins.py`` replaces programs
+that need root, systemd or a platform. All others are real, mailsync included, which has a virtual environment
+of its own. ``REFRESH_DOCUMENTS=1`` writes the actual output into the pages.
 """
 
 from __future__ import annotations
