@@ -22,56 +22,55 @@ from tests.unit.test_layers import LAYERS
 _CITED = re.compile(r"SPEC (§\d+(?:\.\d+)?(?:, §\d+(?:\.\d+)?)*)")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
-
 SECTION = sections()
 
 
 def named(text: str) -> set[str]:
-    """What stands between double backquotes, with and without what follows its first word or brace."""
+    """The literals of a text, whole and up to their first blank or brace."""
     whole = {" ".join(name.split()) for name in re.findall(r"``(.+?)``", text, re.DOTALL)}
     return whole | {re.split(r"[ {=]", name)[0] for name in whole}
 
 
 def rows(text: str) -> dict[str, str]:
-    """First name in the first column of a table → the row as one line; of equal ones the first."""
-    found: dict[str, str] = {}
+    """First literal in the first column of a table → the first row with it, as one line."""
+    by_name: dict[str, str] = {}
     last, border = "", 0
     for line in text.splitlines():
         if re.fullmatch(r"=+(  =+)+", line):
             # top, below the heads, bottom
             border, last = (border + 1) % 3, ""
-        elif border == 2 and line.startswith("``") and line.split("``")[1] not in found:
+        elif border == 2 and line.startswith("``") and line.split("``")[1] not in by_name:
             last = line.split("``")[1]
-            found[last] = line
+            by_name[last] = line
         elif border == 2 and line.startswith("  ") and last:
-            found[last] += " " + line.strip()
+            by_name[last] += " " + line.strip()
         else:
             last = ""
-    return found
+    return by_name
 
 
 def columns() -> dict[str, set[str]]:
-    """Table → its columns, as the migrations make them."""
-    found: dict[str, set[str]] = {}
+    """Table → its columns, from the migrations."""
+    by_table: dict[str, set[str]] = {}
     for migration in migrations():
         for table, body in re.findall(r"^create table (\w+) \((.*?)^\)", migration.text, re.M | re.S):
             words = {line.split()[0] for line in body.splitlines() if re.match(r" {4}[a-z]", line)}
-            found[table] = words - {"primary", "unique", "foreign", "check"}
+            by_table[table] = words - {"primary", "unique", "foreign", "check"}
         for table, column in re.findall(r"^alter table (\w+) add column (\w+)", migration.text, re.M):
-            found[table].add(column)
-    return found
+            by_table[table].add(column)
+    return by_table
 
 
 def written(pattern: str) -> set[str]:
-    """What a regular expression's group finds in all statements and all code of the program."""
+    """The matches of a regular expression's group in all statements and all code of mailsync."""
     code = [path.read_text("utf-8") for path in (ROOT / "mailsync").rglob("*.py")]
     texts = [*(text.as_string(None) for text in statements().values()), *code]
-    return {found for text in texts for found in re.findall(pattern, text)}
+    return {match for text in texts for match in re.findall(pattern, text)}
 
 
 def all_errors(kind: type[errors.MailsyncError] = errors.MailsyncError) -> set[type[errors.MailsyncError]]:
-    """The class and all below it that ``errors`` holds."""
-    return {kind}.union(*(all_errors(below) for below in kind.__subclasses__()))
+    """The class and all of its subclasses."""
+    return {kind}.union(*(all_errors(subclass) for subclass in kind.__subclasses__()))
 
 
 def test_there_are_the_sections_0_to_21() -> None:
@@ -110,7 +109,7 @@ def test_every_setting_stands_in_the_configuration_table_with_its_default() -> N
 
 
 def _says(row: str, default: object) -> bool:
-    """Whether the second column of a row is a default, in whatever unit it is given there."""
+    """Whether the second column of a row has this default, in any unit."""
     shown = row.partition("``  ")[2].strip()
     if default is None:
         return shown.startswith(("–", "by stream", "``off``"))
