@@ -24,5 +24,6 @@ suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
 html_title = f"mailsync {version}"
+html_show_copyright = False
 html_copy_source = False
 html_show_sphinx = False

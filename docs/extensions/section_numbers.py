@@ -100,7 +100,7 @@ class SectionNumbers(SphinxDirective):
 
 def _all_titles(folder: Path) -> Iterator[str]:
     for page in folder.rglob("*.rst"):
-        yield from re.findall(r"^(§\d+ .*)$", page.read_text("utf-8"), re.MULTILINE)
+        yield from re.findall(r"^(§\d+ .*)\n-{3,}$", page.read_text("utf-8"), re.MULTILINE)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
