@@ -1,4 +1,4 @@
-"""The mailbox of the pages about the HTTP API: few messages, the same in every run, all of 2025."""
+"""The mailbox of the pages about the HTTP API: a few messages from 2025, the same in every run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PDF = b"%PDF-1.4\n1 0 obj <</Type /Catalog>> endobj\ntrailer <</Root 1 0 R>>\n%
 
 
 class Letter(NamedTuple):
-    """One message, the folder it lies in, its flags, and when the server received it."""
+    """One message, its folder and flags, and when the server received it."""
 
     folder: str
     received: str
@@ -97,4 +97,4 @@ LATER = (
     _letter("INBOX", "12-May-2025 09:00:00", "", 10, _BEN, _MARA, "Invoice 88",
             f"{_PLAIN}\nPlease find it below.\n"),
 )  # fmt: skip
-"""What arrives while the document is read."""
+"""Messages that arrive while the pages run."""

@@ -30,7 +30,7 @@ PEOPLE, EACH = 3, 20
 
 
 def write_events(database_url: str) -> list[threading.Thread]:
-    """Events, by several writers whose transactions overlap, so that lower numbers may commit later."""
+    """Write events in overlapping transactions, so that lower numbers may commit later."""
     everybody = threading.Barrier(PEOPLE)
 
     def write(person: int) -> None:
@@ -52,14 +52,14 @@ def write_events(database_url: str) -> list[threading.Thread]:
 
 
 def in_table(directory: Path) -> list[tuple[int, int]]:
-    """What follow.py has done."""
+    """The events that follow.py has stored."""
     with closing(sqlite3.connect(directory / "changes.db")) as changes, suppress(sqlite3.OperationalError):
         return changes.execute("select account, message from changes").fetchall()
     return []
 
 
 def in_files(directory: Path) -> list[tuple[int, int]]:
-    """What follow.sh has done."""
+    """The events that follow.sh has stored."""
     pages = [json.loads(file.read_text()) for file in (directory / "feed").glob("*.json")]
     return [(event["account_id"], event["message_pk"]) for page in pages for event in page["data"]]
 
@@ -81,7 +81,7 @@ def test_a_consumer_of_the_document_misses_nothing_and_repeats_nothing_though_it
 ) -> None:
     api = start_api()
     (block,) = [block for block in recipes.blocks(DOCUMENT, "python", "sh") if f"# {name}:" in block.text]
-    # small pages, so that it can be killed between them
+    # small pages, so that a kill can hit between them
     (tmp_path / name).write_text(block.text.replace("500", "5"))
     (tmp_path / "auth").write_text(f"Authorization: Bearer {API_TOKEN}\n")
     environment = {

@@ -208,6 +208,18 @@ def test_every_metric_is_explained() -> None:
     code = (ROOT / "mailsync" / "ops" / "metrics.py").read_text("utf-8")
     names = {*metrics.COUNTERS, *metrics.HISTOGRAMS, *re.findall(r'"(mailsync_[a-z_]+)"', code)}
     assert names == {name.partition("{")[0] for name in rows(SECTION["16"])}
+    for name, row in rows(SECTION["16"]).items():
+        metric, _, labels = name.rstrip("}").partition("{")
+        if metric in metrics.COUNTERS:
+            assert labels == (metrics.COUNTERS[metric][0] or "")
+        kind = (
+            "counter"
+            if metric in metrics.COUNTERS
+            else "histogram"
+            if metric in metrics.HISTOGRAMS
+            else "gauge"
+        )
+        assert re.search(rf"``  +{kind} ", row), row
 
 
 def test_the_table_of_layers_has_the_folders_on_their_levels() -> None:

@@ -1,4 +1,4 @@
-"""The documents with SQL, and how their tests ask the database."""
+"""The documents with SQL, and helpers for their tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Database = psycopg.Connection[Any]
 
 
 def subjects(rows: list[dict[str, Any]]) -> list[str]:
-    """Of each row."""
+    """The subject of each row."""
     return [row["subject"] for row in rows]
 
 

@@ -72,6 +72,6 @@ def recipe(request: pytest.FixtureRequest, conn: Database) -> Recipe:
 
 @pytest.fixture
 def recipe_of(conn: Database) -> Callable[[str], Recipe]:
-    """The blocks of any section, for tests beside the recipe's own."""
+    """The blocks of any section, for tests other than the section's own."""
     Recipe(QUERYING, "Before you begin", conn).run(0)
     return lambda section: Recipe(QUERYING, section, conn)

@@ -1,4 +1,4 @@
-"""A mailbox with chosen messages, mirrored by the program itself: what the recipes are asked about.
+"""A mailbox with chosen messages, mirrored by mailsync: the data for the recipes.
 
 Account 1 (you@example.com) is a Dovecot, account 2 (other@example.com) a server that knows threads.
 """
@@ -31,7 +31,7 @@ _YOU = f"You <{OWNER}>"
 
 
 class Letter(NamedTuple):
-    """One message: where it is, when it was received (days ago), and what of it matters."""
+    """One message: its folder, how many days ago it was received, and the fields that the tests use."""
 
     folder: str
     days: float
@@ -110,7 +110,7 @@ class Box(NamedTuple):
     user: User
 
     def deliver(self, letter: Letter) -> None:
-        """Put a message where it belongs; its INTERNALDATE is so many days ago."""
+        """Append a message to its folder, with its INTERNALDATE."""
         received = datetime.now(UTC) - timedelta(days=letter.days)
         date = f"{received:%d-%b-%Y %H:%M:%S} +0000"
         self.server.append(self.user, letter.folder, raw(letter), letter.flags, date)
@@ -125,7 +125,7 @@ class Box(NamedTuple):
 
 
 def build(dovecot: Dovecot, program: Mailsync) -> Box:
-    """Fill both mailboxes, mirror them, change some messages as a mail client does, and mirror that."""
+    """Fill both mailboxes, mirror them, change some messages like a mail client, and mirror the changes."""
     box = Box(dovecot, dovecot.new_user())
     dovecot.create(box.user, "Sent", "Archive", "Newsletter", "Projects")
     for letter in LETTERS:
@@ -157,7 +157,7 @@ def _threading_server() -> Iterator[tuple[ScriptedServer, str, str]]:
 
 
 def add(program: Mailsync, email: str, port: int, username: str, password: str) -> None:
-    """Add an account by the command line."""
+    """Add an account with the command line."""
     added = program(
         "add-account", email, "--host", "127.0.0.1", "--port", str(port), "--security", "plaintext",
         "--username", username, "--password-stdin", "--no-verify", input=f"{password}\n",
@@ -172,7 +172,7 @@ def sync(program: Mailsync, email: str) -> None:
 
 
 def read_body(url: str, message_id: str) -> None:
-    """Fetch a body, as a reader of the API does."""
+    """Fetch a body, like a reader of the API."""
     settings = settings_for(
         url,
         imap_encryption_key=ENCRYPTION_KEY,
@@ -191,7 +191,7 @@ def read_body(url: str, message_id: str) -> None:
 
 
 def in_bulk(conn: psycopg.Connection[Any], count: int = 5_000) -> None:
-    """Many rows more in account 1, so that the planner has a reason to use an index; half of them unread."""
+    """Add so many rows to account 1 that the planner uses an index; half of them are unread."""
     conn.execute(
         """
         insert into mailsync.messages

@@ -1,4 +1,4 @@
-"""Recipes that follow what changes, and that ask whether the mirror can be trusted."""
+"""Recipes that follow changes, and that check whether the mirror is up to date."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_the_feed_keeps_a_table_of_ones_own_equal_to_the_mirror(
         recipe.run(2)
         return conn.execute(COPIED).fetchall() == conn.execute(LIVE).fetchall()
 
-    # from the first event on: batches of a first sync, arrivals, a move and a deletion
+    # starting with the first event: batches of a first sync, arrivals, a move and a deletion
     wait_until(equal, "all of the feed")
     assert len(conn.execute(COPIED).fetchall()) == len(LETTERS) - 1 + 3
 
-    # what is begun with a copy goes on with what changes then
+    # starting with a copy, then following changes
     recipe.run(1)
     assert conn.execute(COPIED).fetchall() == conn.execute(LIVE).fetchall()
     box.server.create(box.user, "Feed")
@@ -99,7 +99,7 @@ def test_the_feed_keeps_a_table_of_ones_own_equal_to_the_mirror(
             consumer.result()
     wait_until(equal, "many pages")
 
-    # an account that is removed goes with its mail
+    # removing an account removes its mail
     assert mailsync("remove-account", OTHER, "--yes").returncode == 0
     wait_until(equal, "the removal")
     assert one(conn, "select count(*) from app.mail where account_id = 2") == 0
@@ -164,7 +164,7 @@ def test_trust(recipe: Recipe, conn: Database, mailsync: Mailsync) -> None:
     conn.execute("update mailsync.accounts set overall_synced_at = now() - interval '10 minutes'")
     with pytest.raises(psycopg.errors.RaiseException, match=r"not up to date: healthy \(\), 6\d\d s behind"):
         recipe.rows(2)
-    conn.execute("update mailsync.accounts set overall_synced_at = null")  # no first sync was complete yet
+    conn.execute("update mailsync.accounts set overall_synced_at = null")  # as before the first complete sync
     with pytest.raises(psycopg.errors.RaiseException, match="not up to date"):
         recipe.rows(2)
     with pytest.raises(psycopg.errors.RaiseException, match="there is no account 77"):

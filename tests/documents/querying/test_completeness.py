@@ -1,4 +1,4 @@
-"""No block without a test."""
+"""Every block of SQL has a test."""
 
 from __future__ import annotations
 

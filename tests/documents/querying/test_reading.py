@@ -33,7 +33,7 @@ def test_threads(recipe: Recipe, conn: Database) -> None:
     quote = rows["quote-1@customer.example"]
     assert (quote["messages"], quote["subject"]) == (3, "Quote for 40 sensors")
     assert quote["people"] == ["ada@customer.example", OWNER]
-    # an answer to an answer without References begins a thread, as the text says
+    # a reply to a reply without References begins a new thread, as the text says
     assert rows["delivery-1@supplier.example"]["messages"] == 2
     assert rows["delivery-2@example.com"]["messages"] == 1
     latest = [row["latest"] for row in rows.values()]
@@ -53,7 +53,7 @@ def test_threads(recipe: Recipe, conn: Database) -> None:
 @QUERYING.of("Mail that waits for an answer")
 def test_what_waits_for_an_answer(recipe: Recipe, conn: Database) -> None:
     waiting = recipe.rows(0)
-    # not what was answered, by mark or by a message alone, what a program wrote, or what is in other folders
+    # excludes mail that was answered (by flag or by a message), automatic mail, and other folders
     assert [(row["from_email"], row["subject"]) for row in waiting] == [
         ("dora@partner.example", "Calibration day"),
         ("ada@customer.example", "Prüfprotokoll für Charge 12"),
@@ -98,7 +98,7 @@ def test_attachments(recipe: Recipe, conn: Database) -> None:
 def test_top_correspondents(recipe: Recipe) -> None:
     assert [(row["from_email"], row["name"], row["messages"]) for row in recipe.rows(0)] == [
         ("ada@customer.example", "Ada Berg", 4),
-        ("dora@partner.example", "Dora", 3),  # of which one is there twice
+        ("dora@partner.example", "Dora", 3),  # one of them twice
         ("ben@supplier.example", "Ben Ito", 2),
     ]
     domains = {row["domain"]: (row["people"], row["messages"]) for row in recipe.rows(1)}
@@ -119,7 +119,7 @@ def test_response_times(recipe: Recipe) -> None:
 
 @QUERYING.of("Sent mail without an answer")
 def test_sent_mail_without_an_answer(recipe: Recipe, conn: Database) -> None:
-    # what Ada and Ben have answered is not there, nor what was sent yesterday
+    # excludes what Ada and Ben answered, and what was sent yesterday
     rows = recipe.rows(0)
     assert [(row["subject"], row["to_emails"]) for row in rows] == [
         ("Offer for your warehouse", ["cora@prospect.example"])

@@ -60,7 +60,7 @@ def old(
     """A mirror with every recipe in use: its URL, the mailbox, and the name of the role that reads."""
     with debian_postgres.new_database(template=None) as url, connected(url) as conn:
         debian_server.migrate(url)
-        # roles are the server's, which other tests use, too
+        # roles belong to the server, which other tests use, too
         role = f"mail_reader_{conn.info.dbname}"
         program = Mailsync(tmp_path_factory.mktemp("old"), url)
         try:
@@ -72,7 +72,7 @@ def old(
                 except psycopg.Error as error:
                     error.add_note(block.place)
                     raise
-            # after the recipes: events with transaction numbers of the old database
+            # events after the recipes have transaction numbers of the old server
             box.deliver(Letter("Projects", 0.2, "before@x.example", "x@x.example", OWNER, "Before the dump"))
             sample.sync(program, OWNER)
         finally:
@@ -118,7 +118,7 @@ def connected(url: str) -> psycopg.Connection[Any]:
 
 @pytest.fixture
 def documented(shell: Shell, old: tuple[str, Box, str], new_url: str) -> Callable[[str], None]:
-    """Run the commands of the page that match; each has to succeed and to say what stands there."""
+    """Run the commands of the page that match; each has to succeed with the documented output."""
 
     def run(pattern: str) -> None:
         found = [
@@ -167,7 +167,7 @@ def test_a_restored_dump_is_whole_and_is_synced_on(
 
 
 def goes_on(conn: Database, url: str, program: Mailsync, box: Box, role: str) -> None:
-    """New mail and flags come, with their events; the doorbell rings and the role reads, as before."""
+    """New mail and flags arrive with their events, the trigger notifies, and the role can read, as before."""
     last = one(conn, "select coalesce(max(seq), 0) from mailsync.sync_events_settled")
     assert last
     with connected(url) as bell:

@@ -27,7 +27,7 @@ CLOSED = (
 
 
 def refused(conn: Database, statement: str) -> bool:
-    """Whether the statement is refused for lack of a right."""
+    """Whether the statement fails because a right is missing."""
     with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
         conn.execute(statement)
         return False
@@ -71,7 +71,7 @@ ADA, EVE = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-2222
 
 
 def like_supabase(conn: Database) -> None:
-    """What a Supabase project has: its roles (shared by all tests, so left), auth.uid(), a publication."""
+    """Create what a Supabase project has: roles (shared by all tests, so they stay), auth.uid(), a publication."""
     for role in ("anon", "authenticated"):
         conn.execute(
             f"do $$ begin create role {role}; exception when duplicate_object or unique_violation then end $$"
@@ -88,13 +88,13 @@ def like_supabase(conn: Database) -> None:
 
 
 def as_user(conn: Database, user: str, role: str = "authenticated") -> None:
-    """Go on as PostgREST does for a signed-in user."""
+    """Continue as PostgREST does for a signed-in user."""
     conn.execute("select set_config('request.jwt.claims', %s, false)", [f'{{"sub": "{user}"}}'])
     conn.execute(f"set role {role}")
 
 
 def key_of(table: str) -> str:
-    """The column that says whose a row is."""
+    """The column with the account of a row."""
     return "id" if table == "accounts" else "account_id"
 
 
@@ -157,6 +157,6 @@ def test_realtime(recipe: Recipe, conn: Database) -> None:
     recipe.run(0)
     published = conn.execute("select pubname, schemaname, tablename from pg_publication_tables").fetchall()
     assert [tuple(row.values()) for row in published] == [("supabase_realtime", "mailsync", "sync_events")]
-    # never updated, and no mail in it
+    # events are never updated and contain no mail
     kinds = conn.execute("select distinct k from mailsync.sync_events, jsonb_object_keys(data) k").fetchall()
     assert not {row["k"] for row in kinds} & {"subject", "from_email", "body_text"}

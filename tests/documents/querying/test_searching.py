@@ -51,10 +51,10 @@ def test_no_text_is_too_long_for_the_index_of_words(
 
 @QUERYING.of("Search for parts of words")
 def test_search_for_parts_of_words(recipe: Recipe, conn: Database) -> None:
-    # without an index it is slow, and right
+    # without an index the answer is the same, only slower
     assert subjects(recipe.rows(2)) == ["Prüfprotokoll für Charge 12"]
     if not one(conn, "select count(*) from pg_available_extensions where name = 'pg_trgm'"):
-        with pytest.raises(psycopg.errors.FeatureNotSupported):  # as the text says of the embedded Postgres
+        with pytest.raises(psycopg.errors.FeatureNotSupported):  # the embedded Postgres lacks pg_trgm
             recipe.run(0)
         for number, error in ((1, psycopg.errors.UndefinedObject), (3, psycopg.errors.UndefinedFunction)):
             with pytest.raises(error):
