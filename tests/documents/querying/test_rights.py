@@ -71,7 +71,7 @@ ADA, EVE = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-2222
 
 
 def like_supabase(conn: Database) -> None:
-    """Create what a Supabase project has: roles (shared by all tests, so they stay), auth.uid(), a publication."""
+    """Create a Supabase project's roles (shared by all tests, so they stay), auth.uid() and publication."""
     for role in ("anon", "authenticated"):
         conn.execute(
             f"do $$ begin create role {role}; exception when duplicate_object or unique_violation then end $$"
