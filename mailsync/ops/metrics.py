@@ -1,7 +1,7 @@
 """The metrics as Prometheus text (SPEC §16): all figures from Postgres, for every account and every worker.
 
 The worker's listener and the API's ``/metrics`` render the same. What each metric means stands in
-``docs/reference/metrics.rst``.
+``docs/metrics.rst``.
 """
 
 from __future__ import annotations
