@@ -1,23 +1,23 @@
-"""Accounts are added here, for the command line and the API alike (SPEC §5).
+"""Add an account, for the command line and the API alike (SPEC §5).
 
-Everything is checked before anything is stored: a failed connection test leaves no trace. What a person may
-give is checked by functions of their own, which :mod:`mailsync.accounts.change` uses too.
+:func:`check_request` judges a request before its password is known; :func:`add_account` checks the request
+again, logs in, and stores the account only if the login succeeds. :mod:`mailsync.accounts.change` uses the
+same checks for single fields.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mailsync.accounts.try_login import Tested, try_connection
+from mailsync.accounts.try_login import Tested, refuse_private, try_login
 from mailsync.config import Settings
-from mailsync.core.providers import Provider, normalise_email, provider_at, provider_for
-from mailsync.errors import AuthenticationFailed, Busy, InvalidInput, OutOfTokens, PasswordRejected
+from mailsync.core.providers import Provider, likely_domain, normalise_email, provider_at, provider_for
+from mailsync.errors import InvalidInput
 from mailsync.imap import TokenBucket, burst, check_endpoint
 from mailsync.imap.network.resolve import resolve
 from mailsync.model import Endpoint
@@ -35,19 +35,21 @@ LONGEST = 1000
 LONGEST_NAME = 200
 
 _PORTS = {"tls": 993, "starttls": 143, "plaintext": 143}
+_HOST_AND_PORT = re.compile(r"([^\s:/\[\]]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRequest:
-    """What a person gives to add an account; None is "not said".
+    """What a person enters to add an account; None where nothing was entered.
 
-    ``sync_since`` and ``sync_window_days`` exclude each other; a window of 0 days is all mail. With
-    ``verify`` False nothing is connected to.
+    ``password`` may be empty for :func:`check_request`. At most one of ``sync_since`` and
+    ``sync_window_days`` may be given; a window of 0 days means all mail. With ``verify`` False the account is
+    stored without a connection to its server.
     """
 
     email: str
-    password: str = field(repr=False)
+    password: str = field(default="", repr=False)
     host: str | None = None
     port: int | None = None
     security: str | None = None
@@ -60,8 +62,17 @@ class AccountRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """What follows from a request that passed :func:`check_request`: the address and where to log in."""
+
+    email: str
+    endpoint: Endpoint
+    provider: Provider | None
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
-    """The account as stored; ``tested`` is None where the connection was not tested."""
+    """The account as stored; ``tested`` is None if the login was not tested."""
 
     account_id: int
     email: str
@@ -87,19 +98,21 @@ def endpoint_for(
     security: str | None = None,
     username: str | None = None,
 ) -> Endpoint:
-    """Where and as whom to log in; what is not said comes from the provider of the address.
+    """Return where and as whom to log in, with defaults from the provider of the address.
 
-    Raises InvalidInput without a host and a known provider, and where no password can log in.
+    Raises InvalidInput if `host` holds a port, if neither a host nor a provider is known, and for a provider
+    that accepts no passwords.
     """
+    if host is not None:
+        check_host(host)
     provider = find_provider(email, host)
     if host is None and provider is None:
-        domain = email.rpartition("@")[2]
-        raise InvalidInput(
-            f"no provider is known for {domain}; name the IMAP server (--host, imap_host)", field="imap_host"
-        )
+        raise InvalidInput(_no_provider(email), field="imap_host")
     if host is None and provider is not None and not provider.accepts_passwords:
         raise InvalidInput(
-            f"{provider.name}: {provider.note} (name its host to try nevertheless)", field="imap_host"
+            f"{provider.name}: {provider.note} To try anyway, name its server: --host {provider.host}"
+            " (over HTTP: imap_host)",
+            field="imap_host",
         )
     kept = provider if provider and security in (None, provider.security) else None
     security = security or (kept.security if kept else "starttls" if port == 143 else "tls")
@@ -108,40 +121,49 @@ def endpoint_for(
     return Endpoint(host or (provider.host if provider else ""), port, security, username or email)
 
 
-def add_account(conn: Connection, request: AccountRequest, settings: Settings) -> Added:
-    """Validate, test the connection, store; a worker is woken.
+def _no_provider(email: str) -> str:
+    local, _, domain = email.rpartition("@")
+    name_server = "name the IMAP server (--host, imap_host)"
+    if known := likely_domain(domain):
+        return f"no provider is known for {domain}; did you mean {local}@{known}? Otherwise {name_server}"
+    return f"no provider is known for {domain}; {name_server}"
 
-    Raises InvalidInput, ForbiddenHost, Conflict, LimitReached, or what the connection test raises, with its
-    ``step``. Nothing is stored then.
+
+def check_request(conn: Connection, request: AccountRequest, settings: Settings) -> CheckedRequest:
+    """Check everything but the password, so that a person types it only for a request that can succeed.
+
+    Resolves the host's name if the request asks for a login test. Takes at most IMAP_CONNECT_TIMEOUT. Raises
+    InvalidInput, ForbiddenHost, Conflict for an address that has an account, LimitReached, and Transient for
+    a host that cannot be resolved.
     """
-    email = normalise_email(request.email)
+    checked = _check(conn, request, settings)
+    if request.verify:
+        resolve(checked.endpoint, settings, lambda: None)
+    return checked
+
+
+def add_account(conn: Connection, request: AccountRequest, settings: Settings) -> Added:
+    """Check the request, test the login, store the account and wake a worker.
+
+    Raises InvalidInput, ForbiddenHost, Conflict, LimitReached, and what
+    :func:`mailsync.accounts.try_login.try_login` raises, with its ``step``. After an error nothing is stored.
+    """
     check_password(request.password)
-    endpoint = endpoint_for(
-        email, host=request.host, port=request.port, security=request.security, username=request.username
-    )
-    check_username(endpoint.username)
-    check_endpoint(endpoint, settings)
-    check_window(request.sync_since, request.sync_window_days)
-    check_metadata(request.metadata)
-    window = request.sync_window_days
-    if window is None and request.sync_since is None:
-        window = settings.sync_window_days
-    name = check_name(request.display_name)
     with kept_secret(request.password):
-        accounts.refuse_existing(conn, email)
-        accounts.check_limit(conn, settings, adding=1)
-        provider = find_provider(email, endpoint.host)
+        checked = _check(conn, request, settings)
+        provider, endpoint = checked.provider, checked.endpoint
         tested = None
         if request.verify:
             limit = settings.imap_max_commands_per_minute
             bucket = TokenBucket(burst(limit), limit, 0)
             tested = try_login(endpoint, request.password, settings, bucket, provider)
-        else:
-            refuse_private(endpoint, settings)
+        window = request.sync_window_days
+        if window is None and request.sync_since is None:
+            window = settings.sync_window_days
         new = NewAccount(
-            email=email,
+            email=checked.email,
             endpoint=endpoint,
-            display_name=name,
+            display_name=check_name(request.display_name),
             provider=provider.name if provider else None,
             sync_since=request.sync_since,
             sync_window_days=window or None,
@@ -149,19 +171,48 @@ def add_account(conn: Connection, request: AccountRequest, settings: Settings) -
             metadata=request.metadata,
         )
         account_id = accounts.create(conn, new, request.password, settings)
-    return Added(account_id, email, endpoint, provider, tested)
+    return Added(account_id, checked.email, endpoint, provider, tested)
 
 
-# -- what a person gives ------------------------------------------------------------------------------
+def _check(conn: Connection, request: AccountRequest, settings: Settings) -> CheckedRequest:
+    email = normalise_email(request.email)
+    endpoint = endpoint_for(
+        email, host=request.host, port=request.port, security=request.security, username=request.username
+    )
+    check_username(endpoint.username)
+    check_endpoint(endpoint, settings)
+    check_window(request.sync_since, request.sync_window_days)
+    check_metadata(request.metadata)
+    check_name(request.display_name)
+    if not request.verify:
+        refuse_private(endpoint, settings)
+    accounts.refuse_existing(conn, email)
+    accounts.check_limit(conn, settings, adding=1)
+    return CheckedRequest(email, endpoint, find_provider(email, endpoint.host))
+
+
+# -- single fields ------------------------------------------------------------------------------------
 
 
 def check_password(password: str) -> None:
-    """Raise InvalidInput for a password that no server can be sent."""
+    """Raise InvalidInput for a password that cannot be sent to a server."""
     if not password:
         raise InvalidInput("password: it is empty", field="password")
     if any(c in password for c in "\r\n\0") or len(password) > LONGEST:
         raise InvalidInput(
             f"password: it must be one line of at most {LONGEST} characters, without NUL", field="password"
+        )
+
+
+def check_host(host: str) -> None:
+    """Raise InvalidInput for a host with a port; ``check_endpoint`` checks the rest of the host."""
+    if match := _HOST_AND_PORT.fullmatch(host):
+        name, port = match[1].strip("[]"), match[2]
+        raise InvalidInput(
+            f"host: {host} includes a port; give them apart: --host {name} --port {port}"
+            " (over HTTP: imap_host, imap_port)",
+            field="imap_host",
+            step="connect",
         )
 
 
@@ -217,41 +268,3 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
-
-
-# -- where it leads -----------------------------------------------------------------------------------
-
-
-def try_login(
-    endpoint: Endpoint,
-    password: str,
-    settings: Settings,
-    bucket: TokenBucket,
-    provider: Provider | None,
-    on_wait: Callable[[], None] = lambda: None,
-) -> Tested:
-    """Log in with what a person has given, and list folders.
-
-    Raises what :func:`mailsync.accounts.try_login.try_connection` does, PasswordRejected where the server
-    takes no such login, and Busy for want of commands.
-    """
-    try:
-        return try_connection(endpoint, password, settings, bucket=bucket, on_wait=on_wait)
-    except OutOfTokens as error:
-        raise Busy("the account's command budget for this minute is used up", retry_after=30.0) from error
-    except AuthenticationFailed as error:
-        hint = f". {provider.name}: {provider.note}" if provider and provider.note else ""
-        raise PasswordRejected(f"{error}{hint}", step=error.step, retry_after=error.retry_after) from error
-
-
-def refuse_private(endpoint: Endpoint, settings: Settings) -> None:
-    """Raise ForbiddenHost for an address that may not be connected to, in any of the forms it may have.
-
-    Without a connection there is no look-up of a name; that is judged when it is connected to.
-    """
-    try:
-        # 2130706433 and 0x7f.1 are addresses too
-        socket.getaddrinfo(endpoint.host, endpoint.port, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        return
-    resolve(endpoint, settings, lambda: None)

@@ -14,16 +14,15 @@ from enum import Enum
 from typing import Any, Final
 
 from mailsync.accounts.add import (
+    check_host,
     check_metadata,
     check_name,
     check_password,
     check_username,
     check_window,
     find_provider,
-    refuse_private,
-    try_login,
 )
-from mailsync.accounts.try_login import Tested
+from mailsync.accounts.try_login import Tested, refuse_private, try_login
 from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import TokenBucket, burst, check_endpoint
@@ -159,6 +158,8 @@ def _check(changes: Changes) -> None:
             f"{', '.join(said)}: give the password too, which is sealed for where it is sent",
             field=next(iter(said)),
         )
+    if changes.imap_host is not None:
+        check_host(changes.imap_host)
     if changes.username is not None:
         check_username(changes.username)
     if not isinstance(changes.display_name, Unset):

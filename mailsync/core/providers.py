@@ -232,6 +232,8 @@ _BY_HOST |= {
 
 
 _LONGEST_DOMAIN = 253
+# many unrelated domains differ from a shorter one, such as me.com, by one letter
+_SHORTEST_GUESSED = 7
 
 
 def provider_for(email: str) -> Provider | None:
@@ -242,6 +244,32 @@ def provider_for(email: str) -> Provider | None:
             return found
         domain = domain.partition(".")[2]
     return None
+
+
+def likely_domain(domain: str) -> str | None:
+    """The provider's domain that differs from `domain` by one slip of the keyboard; None if there is none.
+
+    A slip is one letter too many, one missing, one wrong, or two swapped. A provider's first domain is
+    preferred.
+
+    >>> likely_domain("gmial.com"), likely_domain("gmail.con"), likely_domain("example.com")
+    ('gmail.com', 'gmail.com', None)
+    """
+    if domain in _BY_DOMAIN:
+        return None
+    near = [known for known in _BY_DOMAIN if len(known) >= _SHORTEST_GUESSED and _one_slip(domain, known)]
+    return min(near, key=lambda known: _BY_DOMAIN[known].domains.index(known), default=None)
+
+
+def _one_slip(typed: str, meant: str) -> bool:
+    if abs(len(typed) - len(meant)) > 1 or typed == meant:
+        return False
+    start = next((i for i, pair in enumerate(zip(typed, meant, strict=False)) if len(set(pair)) > 1), -1)
+    if start < 0:
+        return True
+    typed, meant = typed[start:], meant[start:]
+    swapped = typed[:2] == meant[:2][::-1] and typed[2:] == meant[2:]
+    return swapped or typed[1:] == meant[1:] or typed[1:] == meant or typed == meant[1:]
 
 
 def provider_at(host: str) -> Provider | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailsync.core.providers import PROVIDERS, normalise_email, provider_at, provider_for
+from mailsync.core.providers import PROVIDERS, likely_domain, normalise_email, provider_at, provider_for
 from mailsync.errors import InvalidInput
 
 
@@ -70,6 +70,26 @@ def test_a_server_names_its_provider_for_addresses_of_other_domains() -> None:
     found = provider_at("Secure.EmailSrvr.com.")
     assert found is not None and found.name == "Rackspace"
     assert provider_at("imap.example.com") is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("gmial.com", "gmail.com"),
+        ("gmal.com", "gmail.com"),
+        ("gmaill.com", "gmail.com"),
+        ("gmail.con", "gmail.com"),
+        ("yahoo.cm", "yahoo.com"),
+        ("fastmial.fm", "fastmail.fm"),
+        ("gmail.com", None),
+        ("gmali.con", None),
+        ("me.co", None),
+        ("example.com", None),
+        ("", None),
+    ],
+)
+def test_a_domain_one_slip_from_a_provider_is_recognised(typed: str, meant: str | None) -> None:
+    assert likely_domain(typed) == meant
 
 
 @pytest.mark.parametrize(

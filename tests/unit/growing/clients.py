@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from mailsync.accounts import add
 from mailsync.cli.terminal import printable, wrap
 from mailsync.config import Settings
-from mailsync.core.providers import normalise_email, provider_at, provider_for
+from mailsync.core.providers import likely_domain, normalise_email, provider_at, provider_for
 from mailsync.errors import MailsyncError
 from mailsync.imap.network.resolve import check_endpoint
 from mailsync.logs import JsonLines, TextLines
@@ -104,7 +104,7 @@ def _endpoint(text: str) -> None:
 
 
 def _given(text: str) -> None:
-    checks = (add.check_name, add.check_username, add.check_password)
+    checks = (add.check_name, add.check_username, add.check_password, add.check_host)
     for check in checks:
         with suppress(MailsyncError):
             check(text)
@@ -269,9 +269,19 @@ CLIENTS: list[Reads] = [
         "e-mail address of many letters", as_distinct(lambda text: normalise_email("a@" + text)), (b"", b"a")
     ),
     reads("address of a provider", as_text(provider_for), (b"a@", b"a."), (b"a@", b"."), (b"", b"@")),
+    reads("misspelt domain", as_text(likely_domain), (b"", b"gmail."), (b"gmail.co", b"m")),
     reads("host of a provider", as_text(provider_at), (b"", b"a."), (b"", b".")),
     reads("endpoint", as_text(_endpoint), (b"", b"a"), (b"", b"."), (b"", b" "), (b"", b"\xff")),
-    reads("what is given", as_text(_given), (b"", b"a"), (b"", b" "), (b"", b"\n"), (b"", b"\xff")),
+    reads(
+        "what is given",
+        as_text(_given),
+        (b"", b"a"),
+        (b"", b" "),
+        (b"", b"\n"),
+        (b"", b"\xff"),
+        (b"a:", b"1"),
+        (b"[", b"1:"),
+    ),
     reads(
         "words on a terminal",
         as_text(lambda text: wrap(printable(text), 80, "  ")),
