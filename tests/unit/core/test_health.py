@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailsync.config import Settings
-from mailsync.core.health import Outcome, backoff, judge, overall_allowance
+from mailsync.core.health import RULES, Outcome, backoff, judge, overall_allowance
+from mailsync.core.health_facts import gather
 from mailsync.errors import (
     AuthenticationFailed,
     CertificateRejected,
@@ -268,6 +269,14 @@ def test_the_state_of_an_account(case: Case) -> None:
         assert said.successes == 0
         assert said.last_success_at is None, "a failure is no success"
         assert said.priority_synced_at == case.priority_at
+
+
+def test_every_rule_decides_a_case() -> None:
+    decided = set()
+    for case in CASES:
+        facts = gather(replace(ACCOUNT, **case.before), _outcome(case), NOW, SETTINGS, 0.5)
+        decided.add(next(place for place, rule in enumerate(RULES) if rule.applies(facts)))
+    assert decided == set(range(len(RULES)))
 
 
 def test_a_proven_turn_counts_and_clears_the_backoff() -> None:
