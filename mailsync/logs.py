@@ -26,10 +26,15 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
 
 
+# gunicorn's workers are forked from the process that has warned already
+_warned: set[str] = set()
+
+
 def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     """Send all log lines of the process to ``stream`` (stderr), in the level and format of the settings.
 
-    The secrets of the settings are kept secret from here on. Calling it again replaces what it did before.
+    From then on the secrets of the settings are masked. Calling it again replaces the earlier configuration.
+    The settings' warnings are logged once.
     """
     for secret in _of_settings(settings):
         keep_secret(secret)
@@ -49,6 +54,10 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     # Python would write the traceback to stderr unmasked.
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_uncaught
+    for warning in settings.warnings:
+        if warning not in _warned:
+            _warned.add(warning)
+            logging.getLogger(__name__).warning(warning, extra={"action": "settings"})
 
 
 class JsonLines(JsonFormatter):

@@ -3,6 +3,6 @@
 It may import ``errors`` alone of mailsync. Begin with :class:`Settings`, which lists them all.
 """
 
-from mailsync.config.settings import SECRETS, Settings, read_environment
+from mailsync.config.settings import SECRETS, Settings, read_environment, unknown_variables
 
-__all__ = ["SECRETS", "Settings", "read_environment"]
+__all__ = ["SECRETS", "Settings", "read_environment", "unknown_variables"]

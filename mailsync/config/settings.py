@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from mailsync.config import fields
 from mailsync.config.env_file import read_env_file
@@ -21,6 +22,8 @@ from mailsync.errors import ConfigError
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
 """Variables that hold secrets: no process gets one that it does not use."""
+
+_OUR_PREFIXES = ("IMAP_", "SYNC_")
 
 _SCHEMA = fields.text(
     r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
@@ -90,6 +93,8 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     event_retention_days: Annotated[int, _DAYS] = 90
     run_retention_days: Annotated[int, _DAYS] = 30
 
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
     @model_validator(mode="after")
     def _end_statements_before_locks_are_stale(self) -> Settings:
         if "statement_timeout" not in self.model_fields_set:
@@ -105,7 +110,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, require: Iterable[str] = ()) -> Settings:
-        """Read the settings in ``environ``; an empty value counts as not set, other names are ignored.
+        """Read the settings in ``environ``; an empty value counts as not set.
 
         ``require`` names variables (``"DATABASE_URL"``) without which the caller cannot go on. Raises
         ConfigError with one line: the variable, the value (not a secret's) and what is accepted.
@@ -132,7 +137,9 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         usable = {name: value for name, value in given.items() if value}
         while True:
             try:
-                return cls.model_validate(usable), wrong
+                settings = cls.model_validate(usable)
+                settings._warnings = unknown_variables(environ)  # type: ignore[misc]
+                return settings, wrong
             except ValidationError as error:
                 for each in error.errors():
                     reason = str(each.get("ctx", {}).get("error", ""))
@@ -144,6 +151,11 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
                     if usable.pop(name, None) is None:
                         # the same error would come back for ever
                         usable.clear()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What :func:`unknown_variables` found in the environment that the settings were read from."""
+        return self._warnings
 
     @property
     def longest_silence(self) -> float:
@@ -163,6 +175,22 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         words = fields.split(self.api_token.get_secret_value()) if self.api_token else ()
         found = [fields.named(word) for word in words]
         return tuple((name or f"token-{place}", token) for place, (name, token) in enumerate(found, 1))
+
+
+def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a warning for each variable that begins with ``IMAP_`` or ``SYNC_`` and that nothing reads.
+
+    >>> unknown_variables({"SYNC_INTERVALL": "5s", "SYNC_INTERVAL": "5s"})
+    ('SYNC_INTERVALL: unknown variable, ignored; did you mean SYNC_INTERVAL?',)
+    """
+    known = {name.upper() for name in Settings.model_fields} | SECRETS
+    warnings = []
+    for name in sorted(environ):
+        if name.startswith(_OUR_PREFIXES) and name not in known and environ[name].strip():
+            likely = get_close_matches(name, known, n=1, cutoff=0.8)
+            advice = f"did you mean {likely[0]}?" if likely else ".env.example lists all variables"
+            warnings.append(f"{name}: unknown variable, ignored; {advice}")
+    return tuple(warnings)
 
 
 def read_environment(path: Path | None = None) -> dict[str, str]:

@@ -205,3 +205,12 @@ def test_a_broken_log_call_is_told_without_its_arguments(lines: io.StringIO) -> 
     log.info("%d accounts", "not-to-be-shown")
     assert "A log line could not be written: TypeError at" in lines.getvalue()
     assert "not-to-be-shown" not in lines.getvalue()
+
+
+def test_a_warning_about_settings_is_logged_once(lines: io.StringIO) -> None:
+    settings = Settings.from_env({"SYNC_INTERVALX": "5s", "LOG_FORMAT": "json"})
+    logs.configure(settings, stream=lines)
+    logs.configure(settings, stream=lines)
+    (line,) = parsed(lines)
+    assert line["level"] == "WARNING"
+    assert line["message"] == "SYNC_INTERVALX: unknown variable, ignored; did you mean SYNC_INTERVAL?"

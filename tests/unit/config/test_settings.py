@@ -387,6 +387,31 @@ def test_an_empty_value_counts_as_not_set_and_unknown_variables_are_ignored() ->
     assert Settings.from_env({"SYNC_INTERVAL": "", "IMAP_CA_FILE": " ", "MAILSYNC_X": "1"}) == Settings()
 
 
+@pytest.mark.parametrize(
+    ("variable", "advice"),
+    [
+        ("SYNC_INTERVALL", "did you mean SYNC_INTERVAL?"),
+        ("SYNC_WINDOW", "did you mean SYNC_WINDOW_DAYS?"),
+        ("IMAP_ALLOW_PRIVATE_HOST", "did you mean IMAP_ALLOW_PRIVATE_HOSTS?"),
+        ("IMAP_ENCRYPTION_KEYS", "did you mean IMAP_ENCRYPTION_KEY?"),
+        ("IMAP_HOST", ".env.example lists all variables"),
+    ],
+)
+def test_an_unknown_variable_with_our_prefix_gives_a_warning(variable: str, advice: str) -> None:
+    settings = Settings.from_env({variable: "a-value", "SYNC_INTERVAL": "5s", "IMAP_PASSWORD": "x"})
+    assert settings.warnings == (f"{variable}: unknown variable, ignored; {advice}",)
+    assert settings.model_copy(update={"log_level": "WARNING"}).warnings == settings.warnings
+
+
+def test_known_empty_and_foreign_variables_give_no_warning() -> None:
+    environ = {name.upper(): "" for name in Settings.model_fields} | {
+        "PATH": "/bin",
+        "SYNC_": "",
+        "XIMAP_A": "1",
+    }
+    assert Settings.from_env(environ).warnings == Settings().warnings == ()
+
+
 def test_settings_are_built_without_the_environment_checked_and_frozen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
