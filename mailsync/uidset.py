@@ -1,4 +1,4 @@
-"""A set of UIDs as ascending ranges, the form in which servers and Postgres pass them around."""
+"""A set of UIDs as ascending ranges, the form that both IMAP and Postgres use."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import AnyStr
 
+LARGEST_UID = 2**32 - 1
+"""UIDs are unsigned 32-bit numbers (RFC 9051 §2.3.1.1)."""
+
 Range = tuple[int, int]
 
 
 class TooManyRanges(ValueError):
-    """There are more ranges than may be held."""
+    """A set would have more ranges than allowed."""
 
 
 def slices(text: AnyStr, separator: AnyStr, size: int = 64 * 1024) -> Iterator[AnyStr]:
-    """Cut a long text at separators; splitting all of it at once would take ten times its memory.
+    """Cut a long text at separators; splitting it as a whole would take ten times its memory.
 
-    Where no separator comes for long, it is cut anywhere: such a text is no set of numbers.
+    A piece of 2 × `size` characters without a separator is cut anywhere: such a text is no set of numbers.
     """
-    at = 0
-    while len(text) - at > 2 * size:
-        end = text.find(separator, at + size, at + 2 * size)
+    start = 0
+    while len(text) - start > 2 * size:
+        end = text.find(separator, start + size, start + 2 * size)
         if end < 0:
-            yield text[at : at + 2 * size]
-            at += 2 * size
+            yield text[start : start + 2 * size]
+            start += 2 * size
         else:
-            yield text[at:end]
-            at = end + len(separator)
-    yield text[at:]
+            yield text[start:end]
+            start = end + len(separator)
+    yield text[start:]
 
 
 class UidSet:
@@ -46,22 +49,22 @@ class UidSet:
     def __init__(self, ranges: Iterable[Range] = ()) -> None:
         """Take inclusive ranges in any order; overlapping and adjacent ones are joined."""
         merged: list[Range] = []
-        for each in sorted(each if each[0] <= each[1] else (each[1], each[0]) for each in ranges):
-            if merged and each[0] <= merged[-1][1] + 1:
-                if each[1] > merged[-1][1]:
-                    merged[-1] = (merged[-1][0], each[1])
+        for pair in sorted(pair if pair[0] <= pair[1] else (pair[1], pair[0]) for pair in ranges):
+            if merged and pair[0] <= merged[-1][1] + 1:
+                if pair[1] > merged[-1][1]:
+                    merged[-1] = (merged[-1][0], pair[1])
             else:
-                # not a copy, so that sets share their ranges
-                merged.append(each)
+                # the same tuple, so that sets share the memory of their ranges
+                merged.append(pair)
         self.ranges: tuple[Range, ...] = tuple(merged)
         self._length = _count(merged)
 
     @classmethod
     def _made(cls, ranges: Iterable[Range], length: int) -> UidSet:
-        """Build from what is known to be ascending, disjoint and not adjacent, and how many it holds."""
-        made = cls.__new__(cls)
-        made.ranges, made._length = tuple(ranges), length
-        return made
+        """Build from ranges that are ascending, disjoint and not adjacent, and their number of UIDs."""
+        uids = cls.__new__(cls)
+        uids.ranges, uids._length = tuple(ranges), length
+        return uids
 
     @classmethod
     def of(cls, uids: Iterable[int]) -> UidSet:
@@ -76,38 +79,39 @@ class UidSet:
 
     @classmethod
     def collect(cls, ranges: Iterable[Range], most: int) -> UidSet:
-        """Build from ranges in any order, however many, and hold no more than `most` of them at once.
+        """Build from ranges in any order, and keep at most `most` of them in memory.
 
-        Raises TooManyRanges if they are more when they are joined.
+        Raises TooManyRanges if more are left after joining.
         """
-        held: list[Range] = []
+        joined: list[Range] = []
         ascending = True
         for first, last in ranges:
             if first > last:
                 first, last = last, first
-            if held:
-                before = held[-1]
+            if joined:
+                before = joined[-1]
                 if before[0] <= first <= before[1] + 1:
-                    held[-1] = (before[0], max(last, before[1]))
+                    joined[-1] = (before[0], max(last, before[1]))
                     continue
                 if first < before[0]:
                     ascending = False
                     if last >= before[0] - 1:
-                        held[-1] = (first, max(last, before[1]))
+                        joined[-1] = (first, max(last, before[1]))
                         continue
-            if len(held) >= most:
+            if len(joined) >= most:
                 if not ascending:
-                    held, ascending = list(cls(held).ranges), True
-                if len(held) > most * 3 // 4:
+                    joined, ascending = list(cls(joined).ranges), True
+                if len(joined) > most * 3 // 4:
                     raise TooManyRanges(f"more than {most} ranges")
-            held.append((first, last))
-        return cls._made(held, _count(held)) if ascending else cls(held)
+            joined.append((first, last))
+        return cls._made(joined, _count(joined)) if ascending else cls(joined)
 
     @classmethod
     def parse(cls, text: str, most: int = 1_000_000, within: Range = (0, 2**63 - 1)) -> UidSet:
-        """Read RFC 9051's ``sequence-set`` (``1:3,7``; no ``*``), or the part that lies `within` a range.
+        """Read a ``sequence-set`` (RFC 9051 §9) such as ``1:3,7``, without ``*``.
 
-        Raises ValueError, and TooManyRanges, which is one, for more than `most` ranges.
+        Only UIDs `within` the range are kept. Raises ValueError; for more than `most` ranges its subclass
+        TooManyRanges.
         """
         pieces = (piece for part in slices(text, ",") for piece in part.split(",")) if text else ()
         return cls.collect(_clipped(map(_range, pieces), *within), most)
@@ -124,8 +128,8 @@ class UidSet:
             yield from range(last, first - 1, -1)
 
     def __contains__(self, uid: int) -> bool:
-        at = bisect_right(self.ranges, (uid, 1 << 64)) - 1
-        return at >= 0 and self.ranges[at][1] >= uid
+        i = bisect_right(self.ranges, (uid, 1 << 64)) - 1
+        return i >= 0 and self.ranges[i][1] >= uid
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UidSet) and self.ranges == other.ranges
@@ -150,18 +154,18 @@ class UidSet:
         return self.ranges[-1][1] if self.ranges else 0
 
     def between(self, first: int, last: int) -> UidSet:
-        """The members from `first` to `last`, both included; none where `first` is above `last`."""
+        """The members from `first` to `last`, both included; none if `first` is above `last`."""
         if first > last:
             return UidSet()
-        found = list(self.ranges[self._touching(first, last)])
-        if found:
-            found[0] = (max(first, found[0][0]), found[0][1])
-            found[-1] = (found[-1][0], min(last, found[-1][1]))
-        return UidSet._made(found, _count(found))
+        ranges = list(self.ranges[self._touching(first, last)])
+        if ranges:
+            ranges[0] = (max(first, ranges[0][0]), ranges[0][1])
+            ranges[-1] = (ranges[-1][0], min(last, ranges[-1][1]))
+        return UidSet._made(ranges, _count(ranges))
 
     def minus(self, other: UidSet) -> UidSet:
         """The members that `other` does not hold."""
-        # batch by batch a large set is emptied from one end: what lies outside of `other` is only copied
+        # backfill empties a large set batch by batch from one end, so ranges outside `other` are only copied
         touched = self._touching(other.lowest, other.highest)
         before = self.ranges[touched]
         kept = _without(before, other.ranges)
@@ -169,14 +173,14 @@ class UidSet:
         return UidSet._made(ranges, self._length - _count(before) + _count(kept))
 
     def _touching(self, first: int, last: int) -> slice:
-        """Where the ranges are that hold anything from `first` to `last`."""
+        """The slice of the ranges that overlap with `first` to `last`."""
         begin = bisect_right(self.ranges, (first, 1 << 64))
         if begin and self.ranges[begin - 1][1] >= first:
             begin -= 1
         return slice(begin, max(begin, bisect_left(self.ranges, (last + 1,))))
 
     def union(self, other: UidSet) -> UidSet:
-        """The members of either."""
+        """The members of either set."""
         if not self.ranges or not other.ranges:
             return self if self.ranges else other
         return UidSet(self.ranges + other.ranges)
@@ -214,7 +218,7 @@ class UidSet:
 def _range(text: str) -> Range:
     first, _, last = text.partition(":")
     uid = int(first)
-    # one int serves as both ends: a million single UIDs would take two million
+    # one int object serves as both ends, which halves the memory of a million single UIDs
     return uid, int(last) if last else uid
 
 

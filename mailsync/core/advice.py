@@ -1,70 +1,71 @@
-"""The step that helps an account, by the reason of its state (SPEC §12): one sentence for each reason."""
+"""What a person can do for an account, one sentence for each reason of a state (SPEC §12)."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
 
-_WAITS = "Nothing now: it is tried again by itself"
-_LOOKS = "Nothing now: it ends by itself; if it lasts, look at `mailsync check-account {email}`"
+_RETRIES = "Wait: mailsync retries automatically"
+_CATCHES_UP = "Wait: mailsync catches up by itself; if it does not, see `mailsync check-account {email}`"
 
 ACTIONS: Mapping[str, str] = {
-    "auth_failed": "Give the password that its server accepts: `mailsync set-password {email}`",
+    "auth_failed": "Enter a password that the mail server accepts: `mailsync set-password {email}`",
     "key_mismatch": (
-        "Put the key that sealed its password back into IMAP_ENCRYPTION_KEY,"
-        " or give the password again: `mailsync set-password {email}`"
+        "Add the key that sealed the password to IMAP_ENCRYPTION_KEY again,"
+        " or enter the password again: `mailsync set-password {email}`"
     ),
     "uidvalidity_reset_limit": (
-        "When its server no longer renumbers folders, resume syncing: `mailsync reset-account {email}`"
+        "When the mail server no longer renumbers its folders, resume: `mailsync reset-account {email}`"
     ),
     "stuck": (
-        "Look for the error in `mailsync check-account {email}`; when its cause is gone,"
+        "Find the error with `mailsync check-account {email}`; when its cause is gone, resume:"
         " `mailsync reset-account {email}`"
     ),
-    "throttled": f"{_WAITS}, when its server allows",
-    "unreachable": f"{_WAITS}; if it lasts, check the host and the network of its mail server",
-    "tls": "Have its server's certificate renewed; trust a private authority with IMAP_CA_FILE",
+    "throttled": f"{_RETRIES} when the mail server allows it",
+    "unreachable": f"{_RETRIES}; if that does not help, check the mail server's host name and network",
+    "tls": "Have the mail server's certificate renewed; to trust a private authority, set IMAP_CA_FILE",
     "poisonous_server": (
-        "See the stack in the log of the process that ended: it shows the code that reads the answer;"
-        " `mailsync pause-account {email}` leaves the server alone, `mailsync sync {email}` tries it now"
+        "Find the stack in the log of the process that died: it shows the code that read the response."
+        " To stop syncing: `mailsync pause-account {email}`; to try now: `mailsync sync {email}`"
     ),
-    "protocol": f"{_WAITS}; if it lasts, look for the answer in `mailsync check-account {{email}}`",
-    "error": f"{_WAITS}; the log of the worker has the traceback",
-    "rows_refused": f"{_WAITS}; the log of the worker has the error",
-    "schema": "Bring the schema up to date: `mailsync migrate`; `mailsync preflight` names what is missing",
+    "protocol": f"{_RETRIES}; `mailsync check-account {{email}}` shows the server's response",
+    "error": f"{_RETRIES}; the worker's log has the traceback",
+    "rows_refused": f"{_RETRIES}; the worker's log has the error",
+    "schema": "Update the schema: `mailsync migrate`; `mailsync preflight` lists what is missing",
     "database_slow": (
-        f"{_WAITS}; pg_stat_activity shows what else Postgres does,"
-        " pg_stat_user_tables when its tables were analysed"
+        f"{_RETRIES}; pg_stat_activity shows what else Postgres is doing,"
+        " pg_stat_user_tables when tables were last analysed"
     ),
     "unreadable_messages": (
-        "See which messages have no content in `mailsync verify {email}`; they are asked for again"
+        "Wait: mailsync fetches the messages again; `mailsync verify {email}` lists them,"
+        " `mailsync sync {email} --full` fetches them now"
     ),
     "folder_error": (
-        "See which folder is refused in `mailsync list-folders {email}`;"
-        " grant the right to read it, or leave it out with `mailsync untrack-folder`"
+        "Find the refused folder with `mailsync list-folders {email}`;"
+        " grant the right to read it, or exclude it with `mailsync untrack-folder`"
     ),
-    "priority_lag": "See whether workers keep up in `mailsync status`; start another one if they do not",
-    "overall_lag": "See whether workers keep up in `mailsync status`; start another one if they do not",
-    "too_many_folders": "Raise FOLDER_MAX_COUNT, or leave folders out with `mailsync untrack-folder`",
-    "folder_backfill": _LOOKS,
-    "unreconciled": _LOOKS,
+    "priority_lag": "Check in `mailsync status` whether the workers keep up; if not, start another one",
+    "overall_lag": "Check in `mailsync status` whether the workers keep up; if not, start another one",
+    "too_many_folders": "Raise FOLDER_MAX_COUNT, or exclude folders with `mailsync untrack-folder`",
+    "folder_backfill": _CATCHES_UP,
+    "unreconciled": _CATCHES_UP,
     "folder_missing": (
-        "If the folder was deleted on purpose, nothing: its messages leave when FOLDER_MISSING_GRACE is over"
+        "Nothing, if the folder was deleted on purpose: its messages are removed after FOLDER_MISSING_GRACE"
     ),
     "lock_held": (
-        "See which session holds its lock in `mailsync check-account {email}`; when you know what it is for,"
-        " end it with the statement shown there"
+        "Find the session that holds the account's lock with `mailsync check-account {email}`; once you know"
+        " what it does, end it with the statement shown there"
     ),
-    "stale": "Start a worker, or see why it stands still: `mailsync status` shows them",
+    "stale": "Check in `mailsync status` whether a worker is running; if not, start one: `mailsync worker`",
 }
-"""Reason → the step that helps; ``{email}`` is replaced by the account's address."""
+"""Reason → what to do; ``{email}`` is replaced by the account's address."""
 
-_OTHERWISE = "Look at `mailsync check-account {email}`"
+_UNKNOWN_REASON = "See `mailsync check-account {email}`"
 
 
 def action_for(reason: str | None, email: str) -> str:
-    """Return the step that helps an account whose state has this reason; an unknown reason has one too.
+    """Return what to do for an account whose state has this reason, known or not.
 
-    A command in it can be pasted into a shell.
+    Its commands can be pasted into a shell.
     """
-    return ACTIONS.get(reason or "", _OTHERWISE).replace("{email}", shlex.quote(email))
+    return ACTIONS.get(reason or "", _UNKNOWN_REASON).replace("{email}", shlex.quote(email))

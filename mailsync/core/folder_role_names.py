@@ -1,7 +1,7 @@
-"""What mail programs call the folders of a role, in the languages in which they are common.
+"""The names that mail programs give to the folders of each role, in many languages.
 
-Each role's names stand in order of preference: where a listing has several, the first wins. Names that
-ordinary people also give to ordinary folders ("Todos", "Bulk") are left out.
+The names of a role are in order of preference: if a listing has several, the first wins. Names that people
+also give to ordinary folders ("Todos", "Bulk") are not included.
 """
 
 from __future__ import annotations

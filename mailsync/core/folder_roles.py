@@ -1,12 +1,12 @@
-"""A row of LIST becomes a folder's role, sync priority and exclusion (SPEC §6, RFC 6154); pure.
+"""Decide the role, sync priority and exclusion of each folder that LIST names (SPEC §6, RFC 6154); pure.
 
-A role comes from a SPECIAL-USE attribute, else from the folder's name, in any of many languages
-(:mod:`mailsync.core.folder_role_names`).
-A name counts only as a whole path segment, and only at the top or right under ``INBOX`` or Gmail's
-container: ``INBOX.Sent`` is the sent folder, ``Sent Invoices`` and ``Clients/Acme/Sent`` are not.
+The role comes from a SPECIAL-USE attribute, or else from the folder's name in one of many languages
+(:mod:`mailsync.core.folder_role_names`). A name counts only as a whole path segment, and only at the top or
+directly under ``INBOX`` or Gmail's container: ``INBOX.Sent`` is the sent folder, ``Sent Invoices`` and
+``Clients/Acme/Sent`` are not.
 
-Sync priority, smaller is sooner: inbox 1, sent 5 (both below 100, the folders every tick looks at),
-others 100, drafts 110, archive 150, flagged 160, excluded ones 200.
+Folders of a lower sync priority are synced first: inbox 1, sent 5 (below 100: compared at every tick), others
+100, drafts 110, archive 150, flagged 160, excluded 200.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _OTHERS, _EXCLUDED = 100, 200
 _EXCLUDED_ROLES = frozenset({"junk", "trash", "all"})
 
 HOLDS_NONE = frozenset({"noselect", "nonexistent"})
-"""The exclusions of names that hold no messages, only other folders; no choice can change that."""
+"""Exclusions of names that hold only other folders, no messages; such names cannot be tracked."""
 
 TOO_MANY = "too_many_folders"
 INBOX_ALIAS = "inbox_alias"
 _CONTAINERS = frozenset({"inbox", "[gmail]", "[google mail]"})
 
-# In the order in which they win when a folder has several. AllMail, Spam and Starred are older than RFC 6154.
+# The first one wins if a folder has several. AllMail, Spam and Starred are older than RFC 6154.
 _ATTRIBUTES: Final[tuple[tuple[str, str], ...]] = (
     ("\\all", "all"),
     ("\\allmail", "all"),
@@ -56,27 +56,27 @@ _LONGEST_KEY = 200
 
 
 def _key(name: str) -> str:
-    """Names are compared without regard to case, composition of accents, and spacing.
+    """The form in which names are compared: case, composition of accents and spacing do not count.
 
-    Twice normalised, since case folding can take composed letters apart (Unicode D146). That takes more than
-    linear time, so a name that is longer than any mail program gives stays as it is.
+    Normalised twice, since case folding can decompose letters (Unicode D146). Normalising takes more than
+    linear time, so names longer than any that mail programs create are returned unchanged.
     """
     if len(name) > _LONGEST_KEY:
         return name
     folded = unicodedata.normalize("NFC", name).casefold()
-    # Upper case loses whether a Turkish i had a dot.
+    # the upper case of Turkish letters does not show whether an i had a dot
     folded = unicodedata.normalize("NFC", folded.replace("ı", "i").replace("i\u0307", "i"))
     return " ".join(folded.split())
 
 
 def _roles_by_name() -> dict[str, tuple[str, int]]:
-    """Each name's role and its place in that role's list, where the most usual names are first."""
-    found: dict[str, tuple[str, int]] = {}
+    """Map each name to its role and its place in that role's list, where the most common names are first."""
+    roles: dict[str, tuple[str, int]] = {}
     for role, names in NAMES.items():
         for place, name in enumerate(names.replace("\n", ";").split(";")):
             if key := _key(name):
-                found.setdefault(key, (role, place))
-    return found
+                roles.setdefault(key, (role, place))
+    return roles
 
 
 _BY_NAME: Final[Mapping[str, tuple[str, int]]] = _roles_by_name()
@@ -88,9 +88,9 @@ def is_inbox(wire_name: bytes) -> bool:
 
 
 def traits(listed: ListedFolder) -> FolderTraits:
-    """Decide role, priority and exclusion of one folder by itself.
+    """Decide role, priority and exclusion of one folder, without regard to the others.
 
-    INBOX is never excluded, whatever its attributes say. ``excluded_reason`` is ``nonexistent``,
+    INBOX is never excluded, whatever its attributes. ``excluded_reason`` is ``nonexistent``,
     ``noselect``, ``junk``, ``trash``, ``all`` or None. Use :func:`assign_roles` for a whole listing.
     """
     if is_inbox(listed.wire_name):
@@ -104,25 +104,25 @@ def traits(listed: ListedFolder) -> FolderTraits:
 
 
 def assign_roles(listed: Sequence[ListedFolder]) -> dict[bytes, FolderTraits]:
-    """Decide for a whole listing, by wire name.
+    """Decide role, priority and exclusion of all folders of a listing; returns them by wire name.
 
-    Where an attribute gives a role to a folder, names give that role to no other; where only names give
-    it, the most usual name wins. Junk and trash are apart: each folder of such a name is left out, since
-    different programs make different ones. What lies below a junk or trash folder is left out with it.
-    A folder listed twice has the attributes of both rows.
+    If an attribute gives a role to a folder, no other folder gets that role by its name; if only names give
+    it, the most common name wins. Every folder with a name for junk or trash is excluded, since mail programs
+    create different ones, and so are the folders below. A folder that is listed twice has the attributes of
+    both rows.
     """
     rows: dict[bytes, ListedFolder] = {}
     for row in listed:
-        held = rows.get(row.wire_name)
-        rows[row.wire_name] = replace(row, attributes=row.attributes | held.attributes) if held else row
+        first = rows.get(row.wire_name)
+        rows[row.wire_name] = replace(row, attributes=row.attributes | first.attributes) if first else row
     decided = {wire_name: traits(row) for wire_name, row in rows.items()}
-    _settle_names(rows, decided)
+    _drop_weaker_names(rows, decided)
     _leave_out_children(rows, decided)
     return decided
 
 
 def inbox_alias(listed: Iterable[ListedFolder]) -> bytes | None:
-    """The name that may be INBOX once more, below itself, as ``INBOX.INBOX`` is at Rackspace; mostly None."""
+    """The listed name ``INBOX.INBOX``, which is INBOX itself at Rackspace; None if it is not listed."""
     for row in listed:
         if row.delimiter and row.path.upper() == f"INBOX{row.delimiter}INBOX":
             return row.wire_name
@@ -130,9 +130,9 @@ def inbox_alias(listed: Iterable[ListedFolder]) -> bytes | None:
 
 
 def is_same_mailbox(one: MailboxStatus, other: MailboxStatus) -> bool:
-    """Whether UIDVALIDITY, UIDNEXT and MESSAGES say that two names are of one mailbox.
+    """Whether two names are one mailbox, by UIDVALIDITY, UIDNEXT and MESSAGES.
 
-    One that never held a message could be any other.
+    False for a mailbox that never held a message, since other new mailboxes have the same numbers.
     """
     if not one.uidvalidity or one.messages is None or one.uidnext is None or one.uidnext <= 1:
         return False
@@ -142,36 +142,36 @@ def is_same_mailbox(one: MailboxStatus, other: MailboxStatus) -> bool:
 def leave_out(
     decided: Mapping[bytes, FolderTraits], reason: str, names: Collection[bytes]
 ) -> dict[bytes, FolderTraits]:
-    """The same with `names` left out for `reason`, unless they are already."""
+    """Return `decided` with `names` excluded for `reason`, unless they are excluded already."""
     return {
-        name: replace(found, sync_priority=_EXCLUDED, excluded_reason=reason)
-        if name in names and not found.excluded_reason
-        else found
-        for name, found in decided.items()
+        name: replace(traits_, sync_priority=_EXCLUDED, excluded_reason=reason)
+        if name in names and not traits_.excluded_reason
+        else traits_
+        for name, traits_ in decided.items()
     }
 
 
 def beyond_limit(decided: Mapping[bytes, FolderTraits], chosen: Collection[bytes], most: int) -> set[bytes]:
-    """The folders that are not mirrored where more than `most` can hold messages (SPEC §6).
+    """The folders to exclude if more than `most` folders can hold messages (SPEC §6).
 
-    Priority folders, and those that a person has `chosen`, one way or the other, are not among them.
+    Priority folders, and those that a person has `chosen` to track or not to track, are not among them.
     """
-    if count_selectable(found.excluded_reason for found in decided.values()) <= most:
+    if count_selectable(each.excluded_reason for each in decided.values()) <= most:
         return set()
-    return {name for name, found in decided.items() if found.sync_priority >= _OTHERS and name not in chosen}
+    return {name for name, each in decided.items() if each.sync_priority >= _OTHERS and name not in chosen}
 
 
 def count_selectable(reasons: Iterable[str | None]) -> int:
-    """How many folders can hold messages, by the reasons for their exclusion."""
+    """The number of folders that can hold messages; `reasons` are their exclusions, one per folder."""
     return sum(reason not in HOLDS_NONE for reason in reasons)
 
 
 def count_note(folders: Sequence[FolderState], warn: int, most: int) -> str | None:
-    """What a person should know of the number of an account's folders; None if it is nothing special."""
+    """A sentence for people about an account's many folders; None if they are at most `warn`."""
     count = count_selectable(f.excluded_reason for f in folders if not f.missing_since)
     if any(f.excluded_reason == TOO_MANY for f in folders):
         return (
-            f"{count:,} folders are more than FOLDER_MAX_COUNT ({most:,}): only inbox, sent mail and what was"
+            f"{count:,} folders are more than FOLDER_MAX_COUNT ({most:,}): only inbox, sent mail and folders"
             " chosen with `mailsync track-folder` are mirrored"
         )
     if count > warn:
@@ -182,7 +182,7 @@ def count_note(folders: Sequence[FolderState], warn: int, most: int) -> str | No
 
 
 def percent(folder: FolderState) -> int:
-    """How much of the folder's first sync is done, 0 … 100; 100 only once it is complete."""
+    """Progress of the folder's first sync, 0 … 100; 100 only once it is complete."""
     if folder.is_complete:
         return 100
     if folder.initial_remaining is None:
@@ -190,7 +190,7 @@ def percent(folder: FolderState) -> int:
     return min(99, 100 * folder.live_count // max(1, folder.live_count + folder.initial_remaining))
 
 
-def _settle_names(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:
+def _drop_weaker_names(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:
     marked: set[str] = set()
     by_name: dict[str, list[tuple[int, bytes]]] = {}
     for wire_name, row in rows.items():
@@ -210,9 +210,9 @@ def _settle_names(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, Folde
 
 def _leave_out_children(rows: Mapping[bytes, ListedFolder], decided: dict[bytes, FolderTraits]) -> None:
     parents = {
-        row.path + row.delimiter: found.excluded_reason
+        row.path + row.delimiter: decided[row.wire_name].excluded_reason
         for row in rows.values()
-        if row.delimiter and (found := decided[row.wire_name]).role in ("junk", "trash")
+        if row.delimiter and decided[row.wire_name].role in ("junk", "trash")
     }
     if not parents:
         return
@@ -221,13 +221,13 @@ def _leave_out_children(rows: Mapping[bytes, ListedFolder], decided: dict[bytes,
             continue
         if _role_by_attribute(row):
             continue
-        at = row.path.find(row.delimiter)
-        while at >= 0:
-            reason = parents.get(row.path[: at + len(row.delimiter)])
+        end = row.path.find(row.delimiter)
+        while end >= 0:
+            reason = parents.get(row.path[: end + len(row.delimiter)])
             if reason:
                 decided[wire_name] = FolderTraits(None, _EXCLUDED, reason)
                 break
-            at = row.path.find(row.delimiter, at + len(row.delimiter))
+            end = row.path.find(row.delimiter, end + len(row.delimiter))
 
 
 def _with_role(role: str | None) -> FolderTraits:

@@ -23,7 +23,20 @@ from mailsync.errors import (
 )
 from mailsync.model import Account, Verdict
 
-__all__ = ["MOST_LOST_TURNS", "RULES", "Facts", "Outcome", "Rule", "backoff", "judge", "overall_allowance"]
+__all__ = [
+    "MOST_LOST_TURNS",
+    "RULES",
+    "Facts",
+    "Outcome",
+    "Rule",
+    "STALE_WORKER",
+    "backoff",
+    "judge",
+    "overall_allowance",
+]
+
+STALE_WORKER = 60.0
+"""Seconds without a heartbeat after which a worker counts as dead; it sends one every 15 s."""
 
 MOST_LOST_TURNS = 3
 """Turns of one kind in a row that end with their process before their account is backed off."""

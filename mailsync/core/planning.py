@@ -1,6 +1,6 @@
-"""What a visit to a folder has to do: pure functions of what we hold and what the server says.
+"""The work of a visit to a folder, decided from its row and the server's status; pure.
 
-The table of cases is ``tests/unit/core/test_planning.py``.
+``tests/unit/core/test_planning.py`` is the table of cases.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def plan_folder(
     nets: SafetyNets = NO_NETS,
     full: bool = False,
 ) -> FolderPlan:
-    """Decide from the folder's state and the server's status what a visit has to do.
+    """Decide from the folder's row and the server's status what a visit has to do.
 
-    `condstore` tells whether the server offers CONDSTORE (RFC 7162), `windowed` whether only a part of the
-    mail is mirrored, so that counts do not compare; `nets` are the safety nets that this turn may use
-    (:func:`safety_nets`); `full` forces a flag scan and a reconcile. A folder whose first sync has not begun
-    has nothing to keep fresh: backfill begins it.
+    `condstore` is True if the server offers CONDSTORE (RFC 7162). `windowed` is True if only recent mail is
+    mirrored, so that the counts of rows and messages cannot be compared. `nets` are the due scans and
+    reconciles that this turn may do (:func:`safety_nets`). `full` forces a flag scan and a reconcile. The
+    plan of a folder whose first sync has not begun is empty, because the backfill pass begins it.
     """
     if not folder.tracked or folder.missing_since or folder.status in ("pending", "missing"):
         return NOTHING
     reasons = []
-    # EXAMINE may show the one that is held, so all else is planned as ever
+    # EXAMINE may still show the stored UIDVALIDITY, so the rest is planned as usual
     if other := status.uidvalidity and folder.uidvalidity and status.uidvalidity != folder.uidvalidity:
         reasons.append("uidvalidity")
     if news := _has_new_mail(folder, status):
@@ -46,7 +46,7 @@ def plan_folder(
         reasons.append(f"flags_{flags}")
     if _numbers_differ(folder, status, windowed=windowed):
         reasons.append("messages")
-    # in a folder that is not complete it is the backfill that failed, and that has to succeed
+    # in a folder that is not complete the backfill failed, and the backfill pass retries it
     if folder.last_error and folder.is_complete and folder.retry_at and may_retry(folder, now):
         reasons.append("retry")
     if reconcile := full or folder.id in nets.reconciles or _went_back(folder, status):
@@ -57,23 +57,20 @@ def plan_folder(
 def safety_nets(
     folders: Iterable[FolderState], now: datetime, settings: Settings, *, condstore: bool
 ) -> SafetyNets:
-    """Choose, of the folders that this turn looks at, those whose due scan or reconcile it may do.
+    """Choose the folders whose due flag scan or reconcile this turn may do.
 
-    What is due longest comes first, at most ``MAX_FLAG_SCANS_PER_CYCLE`` and ``MAX_RECONCILES_PER_CYCLE``.
-    Where the server offers CONDSTORE a folder is scanned only if it has no MODSEQ, or one below our cursor.
-    A reconcile that a difference calls for is not limited: a folder that was never compared as a whole, or
-    was not found clean. A time further ahead than its whole interval is due: the clock was wrong, or the
-    setting was longer, when it was set.
+    The longest due come first, at most ``MAX_FLAG_SCANS_PER_CYCLE`` and ``MAX_RECONCILES_PER_CYCLE``. Due
+    reconciles of folders that were never reconciled, or not found equal to the server, do not count towards
+    the limit. See :func:`is_due` for times that are too far ahead.
     """
     scans: list[tuple[datetime, int]] = []
     reconciles: list[tuple[datetime, int]] = []
-    called_for: set[int] = set()
+    needed: set[int] = set()
     for folder in folders:
         scan, compare = folder.next_flag_scan_at, folder.next_reconcile_at
-        has_modseq = condstore and folder.server_modseq
         if (
             scan
-            and not (has_modseq and has_modseq >= folder.highest_modseq)
+            and scans_flags(folder, condstore=condstore)
             and is_due(scan, now, _scan_interval(folder, settings))
         ):
             scans.append((scan, folder.id))
@@ -81,25 +78,35 @@ def safety_nets(
             if folder.last_reconcile_clean:
                 reconciles.append((compare, folder.id))
             else:
-                called_for.add(folder.id)
+                needed.add(folder.id)
     return SafetyNets(
-        scans=frozenset(each for _, each in sorted(scans)[: settings.max_flag_scans_per_cycle]),
-        reconciles=frozenset(each for _, each in sorted(reconciles)[: settings.max_reconciles_per_cycle])
-        | called_for,
+        scans=frozenset(id_ for _, id_ in sorted(scans)[: settings.max_flag_scans_per_cycle]),
+        reconciles=frozenset(id_ for _, id_ in sorted(reconciles)[: settings.max_reconciles_per_cycle])
+        | needed,
     )
+
+
+def scans_flags(folder: FolderState, *, condstore: bool) -> bool:
+    """Whether flag changes in the folder are found only by scans, because no MODSEQ shows them.
+
+    That is so without CONDSTORE, for NOMODSEQ, which is stored as 0 (RFC 7162 §3.1.2.2), and for a MODSEQ
+    below our cursor.
+    """
+    modseq = folder.server_modseq or 0
+    return not condstore or not modseq or modseq < folder.highest_modseq
 
 
 def folders_to_poll(
     folders: Sequence[FolderState], cursor: int, settings: Settings
 ) -> tuple[list[FolderState], int]:
-    """Choose the folders to ask by STATUS where the server has no LIST-STATUS.
+    """Choose the folders to query by STATUS if the server has no LIST-STATUS.
 
-    Returns priority folders and the next ``SYNC_RR_FOLDERS`` others after the folder id `cursor`, and the new
-    cursor, which is 0 when the round over the others is complete.
+    Returns the first ``SYNC_PRIORITY_FOLDERS`` priority folders and the next ``SYNC_RR_FOLDERS`` others after
+    the folder id `cursor`, and the new cursor, which is 0 when the round over the others is complete.
     """
     priority = [f for f in folders if f.is_priority][: settings.sync_priority_folders]
     others = sorted((f for f in folders if f not in priority), key=lambda f: f.id)
-    # nothing is ahead of a cursor that stood at a folder which is gone
+    # the folder at the cursor may have been the last one and may be gone
     ahead = [f for f in others if f.id > cursor] or others
     chosen = ahead[: settings.sync_rr_folders]
     wrapped = len(ahead) <= settings.sync_rr_folders
@@ -107,58 +114,60 @@ def folders_to_poll(
 
 
 def arrivals_explain(folder: FolderState, status: MailboxStatus, vanished: int = 0) -> bool:
-    """Whether new mail alone can have turned the compared tuple into `status`: as many messages as UIDs.
+    """Whether new mail alone explains the difference between the last comparison and `status`.
 
-    With rows that `vanished`, which need not be all that were deleted, at least as many messages have to be
-    lacking. For folders whose rows cannot be counted against the server's: in a window, or in a first sync.
+    It does if MESSAGES grew by as much as UIDNEXT. If `vanished` rows were deleted, MESSAGES must have grown
+    by at least that much less, since others may have been deleted too. For folders in a window or a first
+    sync, whose rows cannot be counted against the server's messages.
     """
     before = (folder.server_messages, folder.uidnext)
     if None in before or status.messages is None or status.uidnext is None:
         return before == (status.messages, status.uidnext)
-    lacking = status.uidnext - (folder.uidnext or 0) - status.messages + (folder.server_messages or 0)
-    return lacking >= vanished if vanished else lacking == 0
+    deleted = status.uidnext - (folder.uidnext or 0) - status.messages + (folder.server_messages or 0)
+    return deleted >= vanished if vanished else deleted == 0
 
 
-def expected_unseen(held: FolderState, status: MailboxStatus, *, windowed: bool) -> int | None:
-    """How many live rows should be unread by now, as UNSEEN tells; `held` is the folder before the visit.
+def expected_unseen(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> int | None:
+    """The number of live rows that should be unread now, by UNSEEN; `folder` is the row before the visit.
 
-    In a window only the change can be told; what changed outside of it is taken for a change inside.
+    In a window only the change of UNSEEN counts, and a change outside the window is taken for one inside.
     """
-    if not windowed or status.unseen is None or held.server_unseen is None:
+    if not windowed or status.unseen is None or folder.server_unseen is None:
         return status.unseen
-    return held.live_unseen + status.unseen - held.server_unseen
+    return folder.live_unseen + status.unseen - folder.server_unseen
 
 
 def next_flag_scan(folder: FolderState, now: datetime, settings: Settings) -> datetime:
-    """When the folder's flags are scanned again if nothing shows a change before.
+    """When the folder's flags are scanned again, unless a change shows earlier.
 
-    Half a tick early, so that the tick nearest to it does it and not the one after.
+    Half a tick early, so that the nearest tick does the scan and not the one after it.
     """
     seconds = _scan_interval(folder, settings)
     return now + timedelta(seconds=seconds - min(settings.sync_interval / 2, seconds / 4))
 
 
 def next_reconcile(now: datetime, settings: Settings, chance: float) -> datetime:
-    """When the folder is reconciled again as a safety net; `chance` in 0 … 1 spreads it over the jitter."""
+    """When the folder is reconciled again as a safety net; `chance` in 0 … 1 picks the jitter."""
     return now + timedelta(seconds=settings.reconcile_interval + settings.reconcile_jitter * chance)
 
 
 def may_retry(folder: FolderState, now: datetime) -> bool:
-    """Whether a folder that failed has been left alone for long enough: a tick, which is an hour at most."""
+    """Whether a failed folder has waited until ``retry_at``, which is at most an hour away."""
     return folder.retry_at is None or is_due(folder.retry_at, now, _LONGEST_REST)
 
 
 def is_due(moment: datetime, now: datetime, interval: float) -> bool:
-    """Whether what comes every `interval` seconds is due; also if `moment` is further ahead than that.
+    """Whether a task that runs every `interval` seconds and was set for `moment` is due.
 
-    The clock was wrong then, or the setting was longer, when it was set.
+    A `moment` more than `interval` ahead is due too: the clock was wrong, or the setting longer, when it was
+    set.
     """
     now = now.astimezone(UTC)
     return moment <= now or moment > now + timedelta(seconds=interval)
 
 
 def _has_new_mail(folder: FolderState, status: MailboxStatus) -> bool:
-    # UIDNEXT proves nothing, it may be far ahead or go back: any difference is worth a look
+    # UIDNEXT may be far ahead or go back, so any difference is worth a search
     return status.uidnext is None or status.uidnext != folder.uidnext
 
 
@@ -176,17 +185,17 @@ def _flags(
     modseq = status.modseq if condstore and status.modseq else 0
     if modseq and modseq != folder.server_modseq:
         return "all" if _went_back(folder, status) else "changes"
-    # a STATUS that stays below what EXAMINE shows tells of no change
-    is_told = modseq and modseq >= folder.highest_modseq
-    if not is_told and folder.id in nets.scans:
-        # the newest of a priority folder often, the rest of it with the safety net that compares it all
+    # a HIGHESTMODSEQ that STATUS reports below our cursor shows no change
+    shows_changes = modseq and modseq >= folder.highest_modseq
+    if not shows_changes and folder.id in nets.scans:
+        # priority folders are scanned often: the newest messages each time, all with the reconcile
         return "newest" if folder.is_priority and folder.id not in nets.reconciles else "all"
     if _unseen_differs(folder, status, windowed=windowed):
         return "unseen"
     if folder.id not in nets.reconciles:
         return None
-    if is_told:
-        # once with each safety net: a HIGHESTMODSEQ that stands still tells nothing
+    if shows_changes:
+        # once with each reconcile, because some servers never raise HIGHESTMODSEQ
         return "changes" if folder.last_reconcile_clean else None
     return "all"
 
@@ -200,14 +209,14 @@ def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: boo
 
 
 def _went_back(folder: FolderState, status: MailboxStatus) -> bool:
-    # once: a server may show less by STATUS than by EXAMINE, and for ever
+    # Only when it changed: some servers always report a lower HIGHESTMODSEQ in STATUS than in EXAMINE.
     return bool(status.modseq and status.modseq < folder.highest_modseq) and (
         status.modseq != folder.server_modseq
     )
 
 
 def _numbers_differ(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:
-    # a difference that remains is looked at again when the server's tuple changes, not every tick
+    # a difference that stays is examined again when the server's numbers change, not at every tick
     unchanged = (status.messages, status.uidnext) == (folder.server_messages, folder.uidnext)
     if status.messages is None or unchanged:
         return False
