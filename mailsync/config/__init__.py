@@ -1,6 +1,6 @@
-"""What mailsync can be told: every environment variable, its default and its range.
+"""The settings: every environment variable, its default and its range.
 
-It may import ``errors`` alone of mailsync. Begin with :class:`Settings`, which lists them all.
+Of mailsync it may import only ``errors``. Begin with :class:`Settings`, which lists all variables.
 """
 
 from mailsync.config.settings import SECRETS, Settings, read_environment, unknown_variables

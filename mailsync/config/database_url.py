@@ -1,16 +1,17 @@
-"""Postgres URLs, cut where libpq cuts them: at the first ``@``, and at the first ``/`` even before that.
+"""Postgres URLs, split where libpq splits them: at the first ``@``, and at a ``/`` before it.
 
-A password with such a character in it ends there, and its rest is taken for a host or a database, which
-errors then name. So what cannot have been meant is found here, before libpq sees it.
+libpq takes the rest of a password that contains such a character for a host or a database, and shows it in
+errors. So URLs that are probably wrong are found here, before libpq reads them. ``urllib`` splits such URLs
+elsewhere and cannot be used.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-# of libpq's parameters those whose value may hold an @ as it is
+# the parameters of libpq whose value may contain an @ that is not encoded
 _FREE = frozenset(
     "user password sslpassword options application_name fallback_application_name passfile service "
     "sslcert sslkey sslrootcert sslcrl sslcrldir dbname host krbsrvname".split()
@@ -20,12 +21,12 @@ _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]+(%[\w.%-]+)?\]", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _ENCODED = re.compile(r"%(?!(?!00)[0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"[A-Za-z_]+=[^=]*")
-_KEPT = re.compile(r"[?&](?:ssl)?password=([^&]*)")
+_IN_QUERY = re.compile(r"[?&](?:ssl)?password=([^&]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresUrl:
-    """A URL's hosts and ports, those in its query too, and its other parameters; all decoded."""
+    """The hosts and ports of a URL and of its query, and all parameters of its query, decoded."""
 
     hosts: tuple[str, ...]
     ports: tuple[str, ...]
@@ -33,18 +34,18 @@ class PostgresUrl:
 
 
 def read(url: str) -> PostgresUrl:
-    """Cut the URL; raises ValueError, without a text, for one that cannot be right."""
-    _, places, database, query = _cut(url)
-    # libpq quotes what it cannot decode
+    """Split the URL; raises ValueError, without a text, for one that is probably wrong."""
+    _, places, database, query = _split(url)
+    # libpq shows in its errors what it cannot decode
     if _ENCODED.search(url) or "@" in database:
         raise ValueError
+    parameters = {}
     for parameter in query.split("&") if query else ():
-        if not _PARAMETER.fullmatch(parameter):
+        name, _, value = parameter.partition("=")
+        if not _PARAMETER.fullmatch(parameter) or ("@" in value and name not in _FREE):
             raise ValueError
-        if "@" in parameter and parameter.partition("=")[0] not in _FREE:
-            raise ValueError
-    given = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
-    hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
+        parameters[name] = unquote(value)
+    hosts, ports = parameters.get("host", "").split(","), parameters.get("port", "").split(",")
     for place in places.split(","):
         match = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", place)
         if not match or not _is_host(match[1]):
@@ -53,25 +54,25 @@ def read(url: str) -> PostgresUrl:
         ports.append(match[2] or "")
     if any(port and not (_PORT.fullmatch(port) and 0 < int(port) < 65536) for port in ports):
         raise ValueError
-    return PostgresUrl(tuple(hosts), tuple(ports), given)
+    return PostgresUrl(tuple(hosts), tuple(ports), parameters)
 
 
 def passwords(url: str) -> set[str]:
-    """What of a URL is password, as it stands there and decoded.
+    """The passwords in the URL, as written and decoded.
 
-    Where it is not clear where the password ends, as in one that :func:`read` refuses, each piece of what it
-    might be is among them.
+    If the end of the password is not clear, as in a URL that :func:`read` refuses, all pieces that may belong
+    to the password are included.
     """
-    userinfo = _cut(url)[0]
-    found = {userinfo.partition(":")[2], *_KEPT.findall(url)}
-    meant = re.match(r"[^:@/]*:(.*)@", url.partition("://")[2], re.DOTALL)
-    if meant and not _is_right(url):
-        found |= {meant[1], *re.split(r"[@:/?#&=,\[\]]", meant[1])}
-    found |= {unquote(each) for each in found}
-    return found - {""}
+    userinfo = _split(url)[0]
+    secrets = {userinfo.partition(":")[2], *_IN_QUERY.findall(url)}
+    widest = re.match(r"[^:@/]*:(.*)@", url.partition("://")[2], re.DOTALL)
+    if widest and not _is_accepted(url):
+        secrets |= {widest[1], *re.split(r"[@:/?#&=,\[\]]", widest[1])}
+    secrets |= {unquote(secret) for secret in secrets}
+    return secrets - {""}
 
 
-def _is_right(url: str) -> bool:
+def _is_accepted(url: str) -> bool:
     try:
         read(url)
     except ValueError:
@@ -80,17 +81,18 @@ def _is_right(url: str) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    """A name, an address, nothing, or the directory of a socket, for which the slashes are encoded."""
+    """Whether it is a host name, an address, empty, or the encoded path of a socket's directory."""
     host = unquote(text)
     is_socket = text[:1] == "%" and host[:1] in ("/", "@")
     return bool(is_socket or _ADDRESS.fullmatch(text) or _NAME.fullmatch(host))
 
 
-def _cut(url: str) -> tuple[str, str, str, str]:
-    """User with password, hosts with ports, database and query, each as it stands there."""
+def _split(url: str) -> tuple[str, str, str, str]:
+    """User with password, hosts with ports, database and query, not decoded."""
     rest = url.partition("://")[2]
-    before, at, behind = rest.partition("@")
-    userinfo = before if at and "/" not in before else ""
-    tail, _, query = (behind if at and "/" not in before else rest).partition("?")
+    before, at_sign, after = rest.partition("@")
+    has_user = at_sign and "/" not in before
+    userinfo = before if has_user else ""
+    tail, _, query = (after if has_user else rest).partition("?")
     places, _, database = tail.partition("/")
     return userinfo, places, database, query

@@ -1,4 +1,4 @@
-"""Files of settings (``.env``): read only if no other user of this machine can have written them."""
+"""Read files of settings (``.env``), unless another user of this machine can have written them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from mailsync.errors import ConfigError
 def read_env_file(path: Path) -> dict[str, str]:
     """The variables in the file's lines ``NAME=value``; a missing file has none.
 
-    The file has to belong to the user of this process or to root, and nobody else may be able to write it:
-    whoever can write it chooses the database that gets the mail. The directory's mode does not matter,
-    because a file that another user puts there belongs to that user; a symbolic link has to belong to oneself
-    or to root for the same reason, wherever it leads. Raises ConfigError with one line,
-    without the file's content.
+    The file, and a symbolic link to it, must belong to the user of this process or to root, and no other user
+    may be able to write the file: a user who can write it chooses the database that gets the mail. The mode
+    of the directory does not matter, because a file that another user creates there belongs to that user.
+    Raises ConfigError with one line, without the file's content.
     """
-    from dotenv.parser import parse_stream  # here, since most programs have no such file
+    from dotenv.parser import parse_stream  # imported here because many deployments have no such file
 
     try:
         with open(_open_trusted(path), encoding="utf-8-sig") as stream:
@@ -38,7 +37,7 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def user_name(uid: int) -> str:
-    """The name of a user of this machine, or ``user 1234`` for one without."""
+    """The name of a user of this machine, or ``user 1234`` if there is no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -46,12 +45,12 @@ def user_name(uid: int) -> str:
 
 
 def _open_trusted(path: Path) -> int:
-    """Open the file and check the descriptor, because the name may lead elsewhere a moment later."""
-    named = path.lstat()
-    is_link = stat.S_ISLNK(named.st_mode)
+    """Open the file and check the descriptor, because the path may lead to another file a moment later."""
+    status = path.lstat()
+    is_link = stat.S_ISLNK(status.st_mode)
     if is_link:
-        _refuse_owner(path, named.st_uid, "chown -h")
-    # O_NONBLOCK: opening a pipe that another user made would block for ever
+        _refuse_owner(path, status.st_uid, "chown -h")
+    # O_NONBLOCK: opening another user's pipe would block until that user writes to it
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if is_link else os.O_NOFOLLOW)
     descriptor = os.open(path, flags)
     try:
@@ -64,11 +63,11 @@ def _open_trusted(path: Path) -> int:
 
 
 def _refuse_foreign(path: Path, status: os.stat_result) -> None:
-    """Raise ConfigError for a file that another user owns or can write, with the command that changes it."""
+    """Raise ConfigError if another user owns or can write the file, with the command that changes that."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     _refuse_owner(path, status.st_uid, "chown")
-    # a device such as /dev/null may be writable by all, since nobody reads what was written to it
+    # a device such as /dev/null may be writable by all, because nothing written to it can be read
     if not stat.S_ISCHR(status.st_mode) and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(
             f"{path}: not read, because other users can write it (mode {stat.S_IMODE(status.st_mode):04o});"
@@ -79,7 +78,7 @@ def _refuse_foreign(path: Path, status: os.stat_result) -> None:
 def _refuse_owner(path: Path, uid: int, command: str) -> None:
     if uid not in (os.geteuid(), 0):
         owner = user_name(uid)
-        # a number, for a user without a name
+        # the number, if the user has no name
         user = user_name(os.geteuid()).rpartition(" ")[2]
         raise ConfigError(
             f"{path}: not read, because it belongs to {owner}; run this as {owner},"

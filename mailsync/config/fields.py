@@ -1,6 +1,6 @@
-"""How one value of a setting is read, and what is said when it does not fit.
+"""Read the value of one setting, or say what is accepted.
 
-Each function here makes a :class:`Rule`; :mod:`mailsync.config` names one for every variable.
+Each function here returns a :class:`Rule`; :mod:`mailsync.config.settings` has one for each variable.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ _POOLER = (
 class Rule:
     """How one kind of value is read.
 
-    ``parse`` takes what the environment or a caller gives and returns the value, or raises ValueError;
-    ``accepts`` tells a person what fits, as the end of "… is not accepted; give". A ValueError with a text
-    is a reason of its own: it is shown instead and never quotes the value. The value of a ``secret`` is
-    never shown.
+    ``parse`` takes a text of the environment, or a value of the constructor, and returns the value or raises
+    ValueError. ``accepts`` ends the message "… is not accepted; give". A ValueError with a text replaces that
+    message, and must not quote the value. The value of a ``secret`` is never shown.
     """
 
     parse: Callable[[Any], Any]
@@ -52,7 +51,7 @@ class Rule:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """Let ``Annotated[float, duration(1, HOUR)]`` be a field of a pydantic model."""
+        """Allow ``Annotated[float, duration(1, HOUR)]`` as a field of a pydantic model."""
         return core_schema.no_info_plain_validator_function(self.parse)
 
 
@@ -77,7 +76,7 @@ def size(low: int, high: int) -> Rule:
 
 
 def whole(low: int, high: int, *, none: str | None = None) -> Rule:
-    """A whole number from ``low`` to ``high``; the word ``none``, where there is one, gives None."""
+    """A whole number from ``low`` to ``high``; the word ``none``, if given, stands for None."""
 
     def parse(value: Any) -> int | None:
         if none and (value is None or value == none):
@@ -92,7 +91,7 @@ def whole(low: int, high: int, *, none: str | None = None) -> Rule:
 
 
 def choice(*words: str) -> Rule:
-    """One of ``words`` in any case, given back as written here; None stays None."""
+    """One of ``words`` in any case, returned in the case of ``words``; None stays None."""
     known = {word.lower(): word for word in words}
 
     def parse(value: Any) -> str | None:
@@ -106,7 +105,7 @@ def choice(*words: str) -> Rule:
 
 
 def switch() -> Rule:
-    """True or false, in the words that people write."""
+    """True or false, in any of the usual words."""
 
     def parse(value: Any) -> bool:
         if isinstance(value, bool):
@@ -119,7 +118,7 @@ def switch() -> Rule:
 
 
 def text(pattern: str, accepts: str) -> Rule:
-    """A text that matches the regular expression as a whole."""
+    """A text that the regular expression matches as a whole."""
 
     def parse(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
@@ -130,7 +129,7 @@ def text(pattern: str, accepts: str) -> Rule:
 
 
 def pem_file() -> Rule:
-    """The path of a readable file of certificates in PEM form; the file is read to be sure."""
+    """The path of a file of certificates in PEM form, which is read to check it."""
 
     def parse(value: Any) -> Path | None:
         if value is None:
@@ -148,7 +147,7 @@ def pem_file() -> Rule:
 
 
 def database_url() -> Rule:
-    """A Postgres URL, judged without connecting: by its form, and that it is no pooler known to fail."""
+    """A Postgres URL; refuses poolers that are known to fail. Nothing is connected to."""
 
     def parse(value: Any) -> str | None:
         if value is None:
@@ -161,8 +160,8 @@ def database_url() -> Rule:
             raise ValueError(_UNCLEAR) from None
         if "6543" in url.ports:
             raise ValueError(f"port 6543 is refused: {_POOLER}")
-        named = any("pgbouncer" in host.lower() for host in url.hosts)
-        if named or url.query.get("pgbouncer", "false") != "false":
+        is_pgbouncer = any("pgbouncer" in host.lower() for host in url.hosts)
+        if is_pgbouncer or url.query.get("pgbouncer", "false") != "false":
             raise ValueError(f"PgBouncer is refused: {_POOLER}")
         return value
 
@@ -181,7 +180,7 @@ def encryption_keys() -> Rule:
 def tokens() -> Rule:
     """Bearer tokens of at least 16 characters that an HTTP header can carry, separated by commas.
 
-    Each may have a name in front, ``crm=…``.
+    A name may precede each of them: ``crm=…``.
     """
 
     def check(word: str) -> None:
@@ -191,15 +190,15 @@ def tokens() -> Rule:
     return Rule(
         _secrets(check),
         "at least 16 characters of plain ASCII without spaces; several separated by commas,"
-        " each with a name in front if you like: crm=…,search=…",
+        " each with an optional name: crm=…,search=…",
         secret=True,
     )
 
 
 def named(word: str) -> tuple[str | None, str]:
-    """The name and the token of ``name=token``; no name where ``=`` is only the padding of base64."""
-    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]{0,31})=([^=].*)", word)
-    return (found[1], found[2]) if found else (None, word)
+    """The name and the token of ``name=token``; None for the name if ``=`` is only padding of base64."""
+    match = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]{0,31})=([^=].*)", word)
+    return (match[1], match[2]) if match else (None, word)
 
 
 def read_key(word: str) -> bytes:
@@ -212,7 +211,7 @@ def read_key(word: str) -> bytes:
 
 
 def split(words: str) -> list[str]:
-    """The parts of a comma-separated list, without the blanks around them."""
+    """The items of a comma-separated list, without blanks around them."""
     return [word.strip() for word in words.split(",")]
 
 
@@ -231,7 +230,7 @@ def _secrets(check: Callable[[str], object]) -> Callable[[Any], SecretStr | None
 
 
 def _amount(value: object, units: Mapping[str, int], low: float, high: float) -> float:
-    """Read a number, or digits with a unit in any case, and hold it against its range; raises ValueError."""
+    """Read a number, or digits with a unit in any case; ValueError unless it is from `low` to `high`."""
     if isinstance(value, str):
         match = _AMOUNT.fullmatch(value)
         factors = {"": 1} | {name.lower(): unit for name, unit in units.items()}
@@ -244,6 +243,6 @@ def _amount(value: object, units: Mapping[str, int], low: float, high: float) ->
 
 
 def _in_units(number: int, units: Mapping[str, int]) -> str:
-    """Write ``number`` in the largest unit that divides it: 3600 s are ``1h``."""
+    """Write ``number`` in the largest unit that divides it: ``1h`` for 3600 s."""
     name, unit = max(((n, u) for n, u in units.items() if number % u == 0), key=lambda item: item[1])
     return f"{number // unit}{name}" if number else "0"

@@ -21,7 +21,7 @@ from mailsync.config.fields import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 from mailsync.errors import ConfigError
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
-"""Variables that hold secrets: no process gets one that it does not use."""
+"""Variables that hold secrets: child processes get only those that they use."""
 
 _OUR_PREFIXES = ("IMAP_", "SYNC_")
 
@@ -37,9 +37,9 @@ _DAYS = fields.whole(1, 36_500)
 class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """One attribute for each variable, in lower case. Durations are float seconds, sizes are int bytes.
 
-    ``log_format`` None means: text on a terminal, else JSON. ``statement_timeout``, if it
-    is not given, is 60 s or half of ``lock_stale_after``, whichever is less. The constructor checks values as
-    :meth:`from_env` does, but raises pydantic's ValidationError (a ValueError).
+    ``log_format`` None means text on a terminal and JSON elsewhere. The default of ``statement_timeout`` is
+    60 s or half of ``lock_stale_after``, whichever is less. The constructor checks values as :meth:`from_env`
+    does, but raises pydantic's ValidationError, a ValueError.
     """
 
     database_url: Annotated[str | None, fields.database_url()] = Field(None, repr=False)
@@ -112,8 +112,8 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     def from_env(cls, environ: Mapping[str, str], *, require: Iterable[str] = ()) -> Settings:
         """Read the settings in ``environ``; an empty value counts as not set.
 
-        ``require`` names variables (``"DATABASE_URL"``) without which the caller cannot go on. Raises
-        ConfigError with one line: the variable, the value (not a secret's) and what is accepted.
+        ``require`` names variables that must be set, such as ``"DATABASE_URL"``. Raises ConfigError with one
+        line: the variable, its value unless it is a secret, and what is accepted.
         """
         settings, wrong = cls.judge(environ, require=require)
         for error in wrong.values():
@@ -124,9 +124,9 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     def judge(
         cls, environ: Mapping[str, str], *, require: Iterable[str] = ()
     ) -> tuple[Settings, dict[str, ConfigError]]:
-        """Read the settings as :meth:`from_env` does, but return every error beside them.
+        """Read the settings as :meth:`from_env` does, but return the errors instead of raising the first.
 
-        The errors are by variable, missing ones first. A variable with an error has its default.
+        The errors are keyed by variable, missing ones first. A variable with an error keeps its default.
         """
         given = {name: environ.get(name.upper(), "").strip() for name in cls.model_fields}
         wrong = {
@@ -141,15 +141,15 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
                 settings._warnings = unknown_variables(environ)  # type: ignore[misc]
                 return settings, wrong
             except ValidationError as error:
-                for each in error.errors():
-                    reason = str(each.get("ctx", {}).get("error", ""))
-                    # a rule about two variables begins with the one to change
-                    name = str(each["loc"][0]) if each["loc"] else reason.partition(":")[0].lower()
+                for details in error.errors():
+                    reason = str(details.get("ctx", {}).get("error", ""))
+                    # the message of a rule about two variables begins with the one to change
+                    name = str(details["loc"][0]) if details["loc"] else reason.partition(":")[0].lower()
                     wrong[name.upper()] = (
-                        _refused(name, given[name], reason) if each["loc"] else ConfigError(reason)
+                        _refused(name, given[name], reason) if details["loc"] else ConfigError(reason)
                     )
                     if usable.pop(name, None) is None:
-                        # the same error would come back for ever
+                        # prevents an endless loop over an error that removing a variable does not clear
                         usable.clear()
 
     @property
@@ -159,22 +159,22 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
 
     @property
     def longest_silence(self) -> float:
-        """Seconds without a sign of life of its loop after which a worker ends itself."""
+        """Seconds without progress of a worker's loop after which the worker ends itself."""
         return 2 * max(self.statement_timeout, self.imap_read_timeout)
 
     def encryption_keys(self) -> tuple[bytes, ...]:
-        """The keys of ``IMAP_ENCRYPTION_KEY``, 32 bytes each: the first seals, all open."""
+        """The keys of ``IMAP_ENCRYPTION_KEY``, 32 bytes each. The first one seals; any may unseal."""
         words = fields.split(self.imap_encryption_key.get_secret_value()) if self.imap_encryption_key else ()
         return tuple(fields.read_key(word) for word in words)
 
     def api_tokens(self) -> tuple[tuple[str, str], ...]:
-        """The bearer tokens of ``API_TOKEN`` with their names; none means that the API must not start.
+        """The names and bearer tokens of ``API_TOKEN``; the API does not start without any.
 
-        One without a name is called by its place: ``token-1``.
+        A token without a name is named after its position: ``token-1``.
         """
         words = fields.split(self.api_token.get_secret_value()) if self.api_token else ()
-        found = [fields.named(word) for word in words]
-        return tuple((name or f"token-{place}", token) for place, (name, token) in enumerate(found, 1))
+        pairs = [fields.named(word) for word in words]
+        return tuple((name or f"token-{position}", token) for position, (name, token) in enumerate(pairs, 1))
 
 
 def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -194,10 +194,10 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_environment(path: Path | None = None) -> dict[str, str]:
-    """The process's environment, with what the file ``path`` adds to it; the environment wins.
+    """The variables of the file ``path`` (``.env``) and of the process's environment, which wins.
 
-    The file (``.env``) holds lines ``NAME=value``; a missing file adds nothing. Raises ConfigError,
-    also for a file that another user could have written.
+    The file has lines ``NAME=value``; a missing file adds nothing. Raises ConfigError for a file that cannot
+    be read, or that another user could have written.
     """
     return (read_env_file(path) if path else {}) | dict(os.environ)
 
@@ -213,6 +213,6 @@ def _rule(name: str) -> Rule:
 
 
 def _quoted(value: str) -> str:
-    """The value as one short line, whatever bytes it holds."""
+    """The value as one short line without control characters."""
     line = json.dumps(value.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
     return line if len(line) <= 60 else f'{line[:58]}…"'

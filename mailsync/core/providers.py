@@ -1,4 +1,4 @@
-"""Which IMAP server an address belongs to, for the providers that many people use (SPEC §5); pure."""
+"""The IMAP servers of well-known mail providers, by address or host; and e-mail addresses (SPEC §5); pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mailsync.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One mail provider.
+    """A mail provider.
 
-    ``domains`` are those of its own addresses; companies whose mail it hosts have domains of their own.
-    ``note`` is one sentence for the person who adds an account, or empty. ``accepts_passwords`` is False
-    where no password of any kind can log in over the Internet.
+    ``domains`` are those of its own addresses, without those of companies whose mail it hosts. ``note`` is a
+    hint for the person who adds an account, or empty. ``accepts_passwords`` is False if no kind of password
+    can log in over the Internet.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Provider:
 
 
 def _app_password(where: str) -> str:
-    return f"Needs an app password, not the account's own: make one at {where}."
+    return f"Use an app password instead of the account's password; create one at {where}."
 
 
 def _split(domains: str) -> tuple[str, ...]:
@@ -36,19 +36,14 @@ def _split(domains: str) -> tuple[str, ...]:
 
 
 _MICROSOFT_NOTE = (
-    "Microsoft no longer accepts passwords over IMAP, app passwords included, only OAuth, "
-    "which mailsync does not offer."
+    "Microsoft no longer accepts passwords over IMAP, not even app passwords, only OAuth, "
+    "which mailsync does not support."
 )
 _GMX_NOTE = (
-    "IMAP must first be switched on in the webmail's settings; "
-    "with two-factor login it needs an app password."
+    "First enable IMAP in the webmail's settings; with two-factor authentication, use an app password."
 )
-_ZOHO_NOTE = (
-    "IMAP must first be switched on in Zoho's settings; with two-factor login it needs an app password."
-)
-_YANDEX_NOTE = "IMAP must be switched on in the settings. " + _app_password(
-    "id.yandex.com/security/app-passwords"
-)
+_ZOHO_NOTE = "First enable IMAP in Zoho's settings; with two-factor authentication, use an app password."
+_YANDEX_NOTE = "First enable IMAP in the settings. " + _app_password("id.yandex.com/security/app-passwords")
 
 PROVIDERS: tuple[Provider, ...] = (
     Provider(
@@ -89,7 +84,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "Yahoo Japan",
         _split("yahoo.co.jp ymail.ne.jp"),
         "imap.mail.yahoo.co.jp",
-        note="IMAP must first be switched on in the webmail's settings.",
+        note="First enable IMAP in the webmail's settings.",
     ),
     Provider(
         "Yahoo",
@@ -177,7 +172,7 @@ PROVIDERS: tuple[Provider, ...] = (
         "T-Online",
         _split("t-online.de magenta.de"),
         "secureimap.t-online.de",
-        note="Needs the separate e-mail password that is set in Telekom's customer centre.",
+        note="Use the separate e-mail password that is set in Telekom's customer centre.",
     ),
     Provider("Orange", _split("orange.fr wanadoo.fr"), "imap.orange.fr"),
     Provider("Free", _split("free.fr"), "imap.free.fr"),
@@ -193,13 +188,13 @@ PROVIDERS: tuple[Provider, ...] = (
         "QQ",
         _split("qq.com foxmail.com vip.qq.com"),
         "imap.qq.com",
-        note="Needs an authorisation code, which the webmail gives when IMAP is switched on.",
+        note="Use the authorisation code that the webmail shows when you enable IMAP.",
     ),
     Provider(
         "Comcast",
         _split("comcast.net xfinity.com"),
         "imap.comcast.net",
-        note="Access by third-party programs must be allowed in the webmail's security settings.",
+        note="First allow access by third-party programs in the webmail's security settings.",
     ),
     Provider("DreamHost", _split("dreamhost.com"), "imap.dreamhost.com"),
     Provider("Gandi", _split("gandi.net"), "mail.gandi.net"),
@@ -210,15 +205,15 @@ PROVIDERS: tuple[Provider, ...] = (
         "127.0.0.1",
         port=1143,
         security="starttls",
-        note="Proton offers no IMAP on the Internet, only through Proton Mail Bridge on this machine, "
-        "with the Bridge's password.",
+        note="Proton has no IMAP server on the Internet. Run Proton Mail Bridge on this machine "
+        "and use the Bridge's password.",
         accepts_passwords=False,
     ),
 )
 
 _BY_DOMAIN = {domain: provider for provider in PROVIDERS for domain in provider.domains}
 _BY_HOST = {provider.host: provider for provider in PROVIDERS}
-# Servers of the same providers under other names.
+# other names of the providers' servers
 _BY_HOST |= {
     "imap.mail.ovh.net": _BY_HOST["ssl0.ovh.net"],
     "imap-mail.outlook.com": _BY_HOST["outlook.office365.com"],
@@ -237,11 +232,11 @@ _SHORTEST_GUESSED = 7
 
 
 def provider_for(email: str) -> Provider | None:
-    """The provider whose domain `email` has, or None: then host and port must be asked for."""
+    """The provider of the address's domain or a domain above it; None if no provider is known."""
     domain = email.rpartition("@")[2].strip().lower().rstrip(".")[-_LONGEST_DOMAIN:]
     while domain:
-        if found := _BY_DOMAIN.get(domain):
-            return found
+        if provider := _BY_DOMAIN.get(domain):
+            return provider
         domain = domain.partition(".")[2]
     return None
 
@@ -273,11 +268,11 @@ def _one_slip(typed: str, meant: str) -> bool:
 
 
 def provider_at(host: str) -> Provider | None:
-    """The provider that runs the server `host`, or None; for addresses with a domain of their own."""
+    """The provider that runs the server `host`, for addresses at the customer's own domain; or None."""
     return _BY_HOST.get(host.strip().lower().rstrip("."))
 
 
-_LOOKED_AT = 1000
+_LONGEST_INPUT = 1000
 _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\"(),:;<>@\[\\\]]+")
 _LABEL = re.compile(r"(?!-)[a-z0-9\-\x80-\U0010ffff]+(?<!-)")
 
@@ -285,12 +280,12 @@ _LABEL = re.compile(r"(?!-)[a-z0-9\-\x80-\U0010ffff]+(?<!-)")
 def normalise_email(text: str) -> str:
     """Return the address in lower case and composed Unicode, the form in which accounts are stored.
 
-    Names of a domain may hold letters of any script (IDN) and are kept as they were typed, so ``xn--…``
-    stays too. A domain of one label is accepted, for servers in private networks. Raises
-    :class:`~mailsync.errors.InvalidInput` if it is no address.
+    A domain may hold letters of any script (IDN), and ``xn--…`` stays as typed. A domain of one label is
+    accepted, for servers in private networks. Raises :class:`~mailsync.errors.InvalidInput` if `text` is no
+    address.
     """
-    # Normalising and encoding take more than linear time; no address is longer, however it is composed.
-    address = unicodedata.normalize("NFC", text.strip()[:_LOOKED_AT]).lower()
+    # Normalising and encoding take more than linear time. No address is longer, however it is composed.
+    address = unicodedata.normalize("NFC", text.strip()[:_LONGEST_INPUT]).lower()
     local, at, domain = address.rpartition("@")
     if (
         not at
@@ -299,11 +294,11 @@ def normalise_email(text: str) -> str:
         or not _is_domain(domain)
         or _bytes(address) > 254
     ):
-        raise InvalidInput(f"{address[:60]!r} is not an e-mail address; accepted is name@example.com")
+        raise InvalidInput(f"{address[:60]!r}: expected an e-mail address such as name@example.com")
     if _bytes(local) > 64 or local.startswith(".") or local.endswith(".") or ".." in local:
         raise InvalidInput(
-            f"{address[:60]!r} is not an e-mail address: "
-            "before the @ stand at most 64 bytes, without a dot at either end or two dots in a row"
+            f"{address[:60]!r}: expected an e-mail address such as name@example.com, with at most 64 bytes"
+            " before the @, no dot at either end, and no two dots in a row"
         )
     return address
 
@@ -320,5 +315,5 @@ def _is_domain(domain: str) -> bool:
 
 
 def _label_length(label: str) -> int:
-    """The label's length on the wire (RFC 5891 A-label)."""
+    """The length of the label as an A-label (RFC 5891)."""
     return len(label) if label.isascii() else len("xn--") + len(label.encode("punycode"))

@@ -144,5 +144,5 @@ def test_what_is_no_address_is_refused_in_one_clear_line(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         normalise_email(text)
     message = str(caught.value)
-    assert "is not an e-mail address" in message
+    assert "expected an e-mail address such as name@example.com" in message
     assert message.isprintable() and len(message) < 250
