@@ -1,8 +1,8 @@
-"""What can go wrong, classed by what the engine does next.
+"""The errors that mailsync raises, classed by what the engine does next.
 
-Each class says in ``code`` what stands in ``sync_runs.error_code`` and in the API's problem documents,
-and in ``exit_code`` how a command that fails with it ends. The text of an error is meant for a person:
-one line that names the thing, without secrets (see :func:`mailsync.redaction.redact`).
+``code`` appears in ``sync_runs.error_code`` and in the API's problem documents. ``exit_code`` is the exit
+code of a command that fails with the error. The message is for people: one line that names what is wrong,
+without secrets (see :func:`mailsync.redaction.redact`).
 """
 
 from __future__ import annotations
@@ -11,32 +11,33 @@ from typing import ClassVar
 
 
 class MailsyncError(Exception):
-    """Root of all errors that mailsync raises on purpose.
+    """Root of all errors that mailsync raises itself.
 
     ``step`` names the part of a connection test that failed: ``dns``, ``connect``, ``tls``, ``login``
-    or ``list``.
+    or ``list``. ``retry_after`` is in how many seconds to try again, None if that is not known.
     """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, step: str | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, step: str | None = None) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.step = step
 
 
-# -- said by a person's input: nothing was done, say what is accepted ----------------------------------
+# -- wrong input: nothing was done ---------------------------------------------------------------------
 
 
 class ConfigError(MailsyncError):
-    """A setting is missing or wrong; the program does not start."""
+    """A setting is missing or wrong: the program does not start."""
 
     code = "config"
     exit_code = 2
 
 
 class InvalidInput(MailsyncError):
-    """An argument or a field does not fit; nothing was stored. ``field`` is its name over HTTP."""
+    """An argument or a field is wrong, and nothing was stored. ``field`` is its name over HTTP."""
 
     code = "invalid"
     exit_code = 2
@@ -47,32 +48,32 @@ class InvalidInput(MailsyncError):
 
 
 class NotPossible(InvalidInput):
-    """What is asked for is well said, and does not go with this folder: INBOX cannot be left out."""
+    """The request is valid but impossible for this folder: INBOX, for example, cannot be excluded."""
 
     code = "not_possible"
 
 
 class ForbiddenHost(InvalidInput):
-    """The host resolves to an address, or the port is one, that mailsync may not connect to."""
+    """mailsync may not connect to the address that the host resolves to, or to the port."""
 
     code = "forbidden_host"
     exit_code = 1
 
 
 class NotFound(MailsyncError):
-    """No account, folder or message of that name."""
+    """There is no such account, folder or message."""
 
     code = "not_found"
 
 
 class Conflict(MailsyncError):
-    """What should be created exists already."""
+    """The account to be created exists already."""
 
     code = "conflict"
 
 
 class LimitReached(MailsyncError):
-    """``SYNC_MAX_ACCOUNTS`` accounts exist."""
+    """There are ``SYNC_MAX_ACCOUNTS`` accounts already."""
 
     code = "account_limit"
 
@@ -84,107 +85,88 @@ class Gone(MailsyncError):
 
 
 class UidValidityMoved(MailsyncError):
-    """The folder was made anew on the server: the row's UID names nothing there (RFC 9051 §2.3.1.1)."""
+    """The folder has a new UIDVALIDITY, so the row's UID is no longer valid (RFC 9051 §2.3.1.1)."""
 
     code = "uidvalidity_moved"
 
 
 class Paused(MailsyncError):
-    """A person has paused the account: nothing is asked of its server."""
+    """A person has paused the account: mailsync does not connect to its server."""
 
     code = "paused"
 
 
 class Broken(MailsyncError):
-    """The account is broken so that only what a person changes lets it go on."""
+    """The account is broken and only a person can repair it."""
 
     code = "broken"
 
 
 class Busy(MailsyncError):
-    """Another process holds the account's lock, or its command budget is used up; try again later."""
+    """Another process holds the account's lock, or a limit is reached: try again later."""
 
     code = "busy"
     exit_code = 3
+    retry_after: float
 
     def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+        super().__init__(message, retry_after=retry_after)
 
 
 class LockHeld(Busy):
-    """A session of another program holds the account's lock; a person has to end it."""
+    """A database session of another program holds the account's lock: a person must end it."""
 
 
-# -- said by a server ----------------------------------------------------------------------------------
+# -- from a mail server --------------------------------------------------------------------------------
 
 
 class Throttled(MailsyncError):
-    """The server asks us to slow down: back off as hinted; not a failure of the account.
-
-    ``retry_after`` is the server's hint in seconds, or None.
-    """
+    """The server asks us to slow down: back off as it asks. Not a failure of the account."""
 
     code = "throttled"
 
-    def __init__(self, message: str, *, retry_after: float | None = None, step: str | None = None) -> None:
-        super().__init__(message, step=step)
-        self.retry_after = retry_after
-
 
 class PoisonousServer(MailsyncError):
-    """Several turns of the account in a row ended with their process, so it is backed off.
-
-    ``turns`` is their number; ``retry_after`` is the seconds until the next try, None if that is not known
-    yet.
-    """
+    """The process died in several turns of the account in a row; ``turns`` is their number. Back off."""
 
     code = "poisonous_server"
 
     def __init__(self, message: str, *, turns: int = 0, retry_after: float | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, retry_after=retry_after)
         self.turns = turns
-        self.retry_after = retry_after
 
 
 class Transient(MailsyncError):
-    """Timeouts, resets, BYE, overload: the connection is closed and tried again after a backoff."""
+    """Timeouts, resets, BYE, overload: close the connection and reconnect after a backoff."""
 
     code = "unreachable"
 
 
 class TimedOut(Transient):
-    """The server was silent for too long, or did not finish in time."""
+    """The server did not respond, or did not finish, in time."""
 
 
 class CertificateRejected(Transient):
-    """The server's certificate does not verify, or the TLS handshake failed."""
+    """The server's certificate cannot be verified, or the TLS handshake failed."""
 
     code = "tls"
 
 
 class AuthenticationFailed(MailsyncError):
-    """The server rejected the user name or password; the third time in a row breaks the account.
-
-    ``retry_after`` is the server's hint in seconds, or None.
-    """
+    """The server rejected the user name or password; the third time in a row breaks the account."""
 
     code = "auth_failed"
     exit_code = 4
 
-    def __init__(self, message: str, *, retry_after: float | None = None, step: str | None = None) -> None:
-        super().__init__(message, step=step)
-        self.retry_after = retry_after
-
 
 class PasswordRejected(AuthenticationFailed):
-    """The server rejected what a person has just given; nothing was stored."""
+    """The server rejected the password that a person has just entered; nothing was stored."""
 
 
 class FolderError(MailsyncError):
-    """The server refuses this folder (NONEXISTENT, NO on EXAMINE): skip it and rediscover.
+    """The server refuses this folder (NONEXISTENT, NO to EXAMINE): skip it and rediscover folders.
 
-    ``temporary`` tells that the server says itself that this may pass (INUSE, SERVERBUG).
+    ``temporary`` is True if the server says that the refusal may pass (INUSE, SERVERBUG).
     """
 
     code = "folder_error"
@@ -195,35 +177,35 @@ class FolderError(MailsyncError):
 
 
 class ProtocolError(MailsyncError):
-    """An answer that cannot be understood.
+    """A response of the server that cannot be parsed, or that does not fit the command.
 
-    The session closes itself first if it is out of step with the server.
+    If the session cannot continue after the response, it is closed already.
     """
 
     code = "protocol"
 
 
 class SentTooMuch(ProtocolError):
-    """The server sends far more than was asked for; the session is closed."""
+    """The server sends far more than the command asked for; the session is closed."""
 
 
 class ResetLimit(MailsyncError):
-    """A folder's UIDVALIDITY changed too often in 24 hours; a person must look."""
+    """A folder's UIDVALIDITY changed too often in 24 hours: a person must look into it."""
 
     code = "uidvalidity_reset_limit"
 
 
 class KeyMismatch(MailsyncError):
-    """No configured key opens the account's credentials."""
+    """No configured key opens the account's password."""
 
     code = "key_mismatch"
 
 
-# -- said by Postgres ----------------------------------------------------------------------------------
+# -- from Postgres -------------------------------------------------------------------------------------
 
 
 class LockLost(MailsyncError):
-    """The connection that held the account's lock is gone: stop, write nothing more."""
+    """The connection that held the account's lock is gone: stop and write nothing more."""
 
     code = "lock_lost"
 
@@ -235,55 +217,55 @@ class DatabaseUnavailable(MailsyncError):
 
 
 class DatabaseSlow(DatabaseUnavailable):
-    """A statement took longer than it may (``STATEMENT_TIMEOUT``), or was cancelled by an administrator.
+    """A statement took longer than ``STATEMENT_TIMEOUT``, or an administrator cancelled it.
 
-    The statement is rolled back; the connection and the account's lock are kept. The account loses its turn,
-    and no other account loses anything.
+    The statement is rolled back; the connection and the account's lock are kept. Only this account's turn
+    ends.
     """
 
     code = "database_slow"
 
 
 class RowsLocked(DatabaseSlow):
-    """A statement waited too long (``lock_timeout``) for what another transaction has locked."""
+    """A statement waited longer than ``lock_timeout`` for rows that another transaction has locked."""
 
 
 class RowsRefused(MailsyncError):
-    """Postgres does not take a value of these rows: halve the batch, then store the one bad row bare."""
+    """Postgres refuses a value of these rows: halve the batch, then store the bad row without content."""
 
     code = "rows_refused"
 
 
 class SchemaError(MailsyncError):
-    """The schema is missing, older or newer than this program, or a migration was edited."""
+    """The schema is missing, older or newer than this program, or a migration file was edited."""
 
     code = "schema"
 
 
 class SchemaDegraded(SchemaError):
-    """An index, a right or row level security differs: the mirror is true, but slower or less protected."""
+    """An index, privilege or policy differs: the mirror is correct, but slower or less protected."""
 
 
-# -- said by ourselves, to end a turn early ------------------------------------------------------------
+# -- from mailsync itself, to end a turn early ---------------------------------------------------------
 
 
 class TurnOver(MailsyncError):
-    """The turn ends here by choice; all that was done is committed and the rest follows later."""
+    """mailsync ends the turn here: all work so far is committed, and the rest follows in a later turn."""
 
     code = "turn_over"
 
 
 class OutOfTokens(TurnOver):
-    """The account's command budget for now is used up; ``retry_after`` seconds bring enough for a turn."""
+    """The account's command budget is used up; after ``retry_after`` seconds it suffices for a turn."""
 
     code = "throttle"
+    retry_after: float
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("the account's command budget for now is used up")
-        self.retry_after = retry_after
+        super().__init__("the account's command budget is used up for now", retry_after=retry_after)
 
 
 class Stopped(TurnOver):
-    """The process was asked to stop and the time to finish the batch in hand is over."""
+    """The process was asked to stop, and the current batch did not finish in time."""
 
     code = "stopped"

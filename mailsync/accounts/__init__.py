@@ -1,4 +1,4 @@
-"""What people do to accounts, for the command line and the API alike: add, change, pause, reset, remove.
+"""Add, change, pause, reset and remove accounts, for the command line and the API alike.
 
 It may import the engine and everything below it. Begin with :mod:`mailsync.accounts.add`.
 """

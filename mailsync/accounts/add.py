@@ -27,16 +27,17 @@ from mailsync.store.accounts import NewAccount
 from mailsync.store.db import Connection
 
 MAX_METADATA = 64 * 1024
-"""Bytes of JSON that an account's ``metadata`` may have."""
+"""The largest size of an account's ``metadata``, in bytes of JSON."""
 
 LONGEST = 1000
-"""The most characters of a password or a user name."""
+"""The largest number of characters of a password or a user name."""
 
 LONGEST_NAME = 200
+"""The largest number of characters of an account's display name."""
 
 _PORTS = {"tls": 993, "starttls": 143, "plaintext": 143}
 _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,11 @@ class Added:
 
 
 def find_provider(email: str, host: str | None = None) -> Provider | None:
-    """The provider that runs `host`, or without one the provider of the address; None if it is not known."""
-    of_address = provider_for(email)
-    if host is None or (of_address and of_address.host == host):
-        return of_address
-    # an address of this machine is no proof of Proton's Bridge
+    """The provider that runs `host`, or without a host the provider of the address; None if none is known."""
+    provider = provider_for(email)
+    if host is None or (provider and provider.host == host):
+        return provider
+    # 127.0.0.1 is not necessarily Proton's Bridge, so only host names are looked up
     return provider_at(host) if host[-1:].isalpha() else None
 
 
@@ -197,10 +198,10 @@ def _check(conn: Connection, request: AccountRequest, settings: Settings) -> Che
 def check_password(password: str) -> None:
     """Raise InvalidInput for a password that cannot be sent to a server."""
     if not password:
-        raise InvalidInput("password: it is empty", field="password")
+        raise InvalidInput("password: expected at least one character", field="password")
     if any(c in password for c in "\r\n\0") or len(password) > LONGEST:
         raise InvalidInput(
-            f"password: it must be one line of at most {LONGEST} characters, without NUL", field="password"
+            f"password: expected one line of at most {LONGEST} characters, without NUL", field="password"
         )
 
 
@@ -217,15 +218,15 @@ def check_host(host: str) -> None:
 
 
 def check_username(username: str) -> None:
-    """Raise InvalidInput for a user name that is too long; ``check_endpoint`` looks at the rest of it."""
+    """Raise InvalidInput for a user name that is too long; ``check_endpoint`` checks its characters."""
     if len(username) > LONGEST:
-        raise InvalidInput(f"user name: it is longer than {LONGEST} characters", field="username")
+        raise InvalidInput(f"user name: expected at most {LONGEST} characters", field="username")
 
 
 def check_name(text: str | None) -> str | None:
-    """The name to show, without the blanks around it, None for none; raises InvalidInput."""
+    """The display name without blanks around it, or None if it is empty; raises InvalidInput."""
     name = (text or "").strip()
-    if len(name) > LONGEST_NAME or _STEERING.search(name):
+    if len(name) > LONGEST_NAME or _CONTROL.search(name):
         raise InvalidInput(
             f"name: expected one line of at most {LONGEST_NAME} characters", field="display_name"
         )
@@ -233,29 +234,38 @@ def check_name(text: str | None) -> str | None:
 
 
 def check_window(since: datetime | None, days: int | None) -> None:
-    """Raise InvalidInput unless at most one says how far back mail is mirrored; 0 days is all mail."""
+    """Check how far back mail is mirrored: by `since` or by a number of `days`, where 0 means all mail.
+
+    Raises InvalidInput if both are given, or one is out of range.
+    """
     if since is not None and days is not None:
-        raise InvalidInput("sync_since and sync_window_days exclude each other", field="sync_since")
+        raise InvalidInput("give either sync_since or sync_window_days, not both", field="sync_since")
     if since is not None and since > datetime.now(UTC):
-        raise InvalidInput("sync_since: it lies in the future", field="sync_since")
+        raise InvalidInput("sync_since: expected a time in the past", field="sync_since")
     if since is not None and since.year < 1900:
-        raise InvalidInput("sync_since: it lies before 1900; leave it out for all mail", field="sync_since")
+        raise InvalidInput(
+            "sync_since: expected a time after 1900; leave it out to mirror all mail", field="sync_since"
+        )
     if days is not None and not 0 <= days <= 36_500:
         raise InvalidInput(f"sync_window_days: {days} is not between 0 and 36500", field="sync_window_days")
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
-    """Raise InvalidInput for what a jsonb column cannot hold, or what is too much for one account."""
+    """Raise InvalidInput for metadata that a jsonb column cannot hold, or that is too large."""
     try:
         size = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode())
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
-            "metadata: a number in it is not finite, or it cannot be stored", field="metadata"
+            "metadata: expected JSON without NaN and Infinity, nested less deeply", field="metadata"
         ) from error
     if size > MAX_METADATA:
-        raise InvalidInput(f"metadata: {size} bytes of JSON are more than {MAX_METADATA}", field="metadata")
+        raise InvalidInput(
+            f"metadata: expected at most {MAX_METADATA} bytes of JSON, not {size}", field="metadata"
+        )
     if any("\0" in text for text in _texts(metadata)):
-        raise InvalidInput("metadata: a text in it holds NUL, which Postgres cannot store", field="metadata")
+        raise InvalidInput(
+            "metadata: expected texts without NUL, which Postgres cannot store", field="metadata"
+        )
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""What a person changes of an account: name, metadata, window, connection, password (SPEC §0.10, §4, §5).
+"""Change an account: name, metadata, window, connection, password (SPEC §0.10, §4, §5).
 
-Another host, port, security or user name needs the password anew, since the stored one is sealed for where it
-was sent. Connection and password change under the account's lock; all that one call changes is one
-transaction.
+To change host, port, security or user name, the password must be entered again, because the stored one is
+sealed for the server that it was entered for. Connection and password change under the account's lock. One
+call is one transaction.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from mailsync.store.locks import AccountLock, account_lock
 
 
 class Unset(Enum):
-    """Stands for what is to stay as it is, where None means "none"."""
+    """The default of fields for which None is a value: the field keeps what is stored."""
 
-    UNSET = "unsaid"
+    UNSET = "unset"
 
 
 UNSET: Final = Unset.UNSET
@@ -46,10 +46,10 @@ UNSET: Final = Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is to be another; what is not said stays.
+    """The fields to change; the others keep what is stored.
 
-    ``sync_since`` or ``sync_window_days`` takes the place of whichever of them there was; None takes the one
-    away that it is said of. ``metadata`` replaces all of it. With ``verify`` False nothing is connected to.
+    ``sync_since`` replaces ``sync_window_days`` and the other way round; None removes that one.
+    ``metadata`` replaces all stored metadata. With ``verify`` False the login is not tested.
     """
 
     display_name: str | Unset | None = UNSET
@@ -64,8 +64,8 @@ class Changes:
     verify: bool = True
 
     @property
-    def of_connection(self) -> dict[str, Any]:
-        """Those of where and as whom to log in that are said."""
+    def connection(self) -> dict[str, Any]:
+        """The changes of host, port, security and user name."""
         names = ("imap_host", "imap_port", "imap_security", "username")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
@@ -79,15 +79,16 @@ def change_account(
     started_by: str,
     wait: float,
 ) -> Tested | None:
-    """Check, test the connection if there is a password, store; a worker is woken.
+    """Check the changes, test the login if there is a password, store the changes and wake a worker.
 
-    Returns what the test showed, None without one. Another host or user name may be another mailbox: rows
-    stay, and everything is compared and fetched anew. Raises InvalidInput, ForbiddenHost, NotFound, Busy
-    after `wait` seconds in the lock's queue, and what the test raises; everything stays as it was then.
+    Returns the result of the login test, None without one. Another host or user name may be another mailbox:
+    rows stay, and everything is compared and fetched again. `started_by` names this process and `wait` is in
+    seconds. Raises InvalidInput, ForbiddenHost, NotFound, Busy if the account's lock is still held after
+    `wait`, and what :func:`mailsync.accounts.try_login.try_login` raises. After an error nothing is changed.
     """
     _check(changes)
-    found = accounts.find_removal(conn, account_id)
-    if found is None or found[1] is not None:
+    removal = accounts.find_removal(conn, account_id)
+    if removal is None or removal[1] is not None:
         raise NotFound(f"there is no account {account_id}")
     if changes.password is None:
         with transaction(conn):
@@ -120,16 +121,16 @@ def _change_password(
             check_endpoint(wanted.endpoint, settings)
             refuse_private(wanted.endpoint, settings)
         with transaction(conn):
-            # name and window may have been changed while the server was waited for
+            # another process may have changed name and window during the login test
             before = account_settings.hold(conn, account_id)
             wanted = replace(_changed(before, changes), capabilities=wanted.capabilities)
             _save(conn, account_id, before, wanted, changes)
             keys = settings.encryption_keys()
             accounts.change_password(conn, account_id, wanted.endpoint, password, keys)
             if wanted.endpoint != before.endpoint:
-                another = _mailbox(wanted.endpoint) != _mailbox(before.endpoint)
-                accounts.reset(conn, account_id, resync=another)
-                if another:
+                is_other_mailbox = _mailbox(wanted.endpoint) != _mailbox(before.endpoint)
+                accounts.reset(conn, account_id, resync=is_other_mailbox)
+                if is_other_mailbox:
                     bodies.forget(conn, account_id)
     return tested
 
@@ -144,19 +145,19 @@ def set_password(
     verify: bool = True,
     wait: float,
 ) -> Tested | None:
-    """Store a new password; as :func:`change_account` with nothing else."""
+    """Store a new password: :func:`change_account` with only that change."""
     changes = Changes(password=password, verify=verify)
     return change_account(conn, account_id, changes, settings, started_by=started_by, wait=wait)
 
 
 def _check(changes: Changes) -> None:
-    """Raise InvalidInput for what can be judged without the account."""
+    """Raise InvalidInput for changes that are wrong whatever is stored."""
     if changes.password is not None:
         check_password(changes.password)
-    elif said := changes.of_connection:
+    elif changes.connection:
         raise InvalidInput(
-            f"{', '.join(said)}: give the password too, which is sealed for where it is sent",
-            field=next(iter(said)),
+            f"{', '.join(changes.connection)}: give the password too; it is stored for one server and user",
+            field=next(iter(changes.connection)),
         )
     if changes.imap_host is not None:
         check_host(changes.imap_host)
@@ -173,20 +174,19 @@ def _check(changes: Changes) -> None:
 
 
 def _changed(before: AccountSettings, changes: Changes) -> AccountSettings:
-    """The settings as they are to be."""
-    said = changes.of_connection
+    connection = changes.connection
     endpoint = Endpoint(
-        host=said.get("imap_host", before.endpoint.host),
-        port=said.get("imap_port", before.endpoint.port),
-        security=said.get("imap_security", before.endpoint.security),
-        username=said.get("username", before.endpoint.username),
+        host=connection.get("imap_host", before.endpoint.host),
+        port=connection.get("imap_port", before.endpoint.port),
+        security=connection.get("imap_security", before.endpoint.security),
+        username=connection.get("username", before.endpoint.username),
     )
     name, provider = before.display_name, before.provider
     if not isinstance(changes.display_name, Unset):
         name = check_name(changes.display_name)
     if endpoint.host != before.endpoint.host:
-        known = find_provider(before.email, endpoint.host)
-        provider = known.name if known else None
+        new_provider = find_provider(before.email, endpoint.host)
+        provider = new_provider.name if new_provider else None
     since, days = _window(before, changes)
     return replace(
         before,
@@ -204,7 +204,7 @@ def _window(before: AccountSettings, changes: Changes) -> tuple[datetime | None,
         since = changes.sync_since
         days = None if since else days
     if not isinstance(changes.sync_window_days, Unset):
-        # 0 days is all mail, and as good as none
+        # 0 days means all mail, which is stored as no window
         days = changes.sync_window_days or None
         since = None if changes.sync_window_days is not None else since
     return since, days
@@ -213,7 +213,7 @@ def _window(before: AccountSettings, changes: Changes) -> tuple[datetime | None,
 def _test(
     lock: AccountLock, wanted: AccountSettings, password: str, settings: Settings, started_by: str
 ) -> Tested:
-    """Log in as it would be from now on; its commands count as the account's."""
+    """Log in with the wanted settings; the commands count towards the account's budget."""
     conn, account_id = lock.conn, lock.account_id
     limit = settings.imap_max_commands_per_minute
     loaded = turns.begin(

@@ -1,6 +1,6 @@
-"""What a person does to an account that exists, by command line and API alike (SPEC §5, §13).
+"""Pause, resume, reset, sync and remove an account, and choose its folders (SPEC §5, §13).
 
-Whatever only says what a person wants needs no lock; what touches cursors or rows takes the account's.
+Functions that change cursors or rows take the account's lock; the others need none.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from mailsync.store.db import Connection, transaction
 from mailsync.store.locks import account_lock
 
 LONGEST_REASON = 500
-"""Characters that the reason of a pause may have."""
+"""The largest number of characters of a pause's reason."""
 
 _WAITS_FOR = {
-    "auth_failed": "the server has rejected its password; give it another one",
-    "key_mismatch": "no key in IMAP_ENCRYPTION_KEY opens its password; add it, or give the password again",
-    "uidvalidity_reset_limit": "a folder's UIDVALIDITY changes again and again; when that is over, reset it",
+    "auth_failed": "the server rejected its password; set another one",
+    "key_mismatch": "no key in IMAP_ENCRYPTION_KEY opens its password; add the key or set the password again",
+    "uidvalidity_reset_limit": "a folder's UIDVALIDITY keeps changing; reset the account once that is over",
 }
-"""Reasons of ``broken`` for which no turn is taken before a person has acted."""
+"""Reasons of ``broken`` that only a person can end: no turn is taken before."""
 
 
 def existing(conn: Connection, account_id: int) -> AccountRecord:
-    """The account as of now; raises NotFound, also while it is being removed."""
-    found = account_views.load(conn, account_id)
-    if found is None:
+    """The account as of now; raises NotFound, also while the account is being removed."""
+    account = account_views.load(conn, account_id)
+    if account is None:
         raise NotFound(f"there is no account {account_id}")
-    return found
+    return account
 
 
 def pause(conn: Connection, account_id: int, reason: str | None) -> None:
-    """Hold the account; said again without a reason, the first one stays, and an empty one takes it away."""
+    """Stop syncing the account. For a paused one, None keeps the stored reason and "" removes it."""
     if reason is not None and (len(reason) > LONGEST_REASON or "\0" in reason):
         raise InvalidInput(
             f"reason: expected at most {LONGEST_REASON} characters, without NUL", field="reason"
@@ -46,7 +46,7 @@ def pause(conn: Connection, account_id: int, reason: str | None) -> None:
 
 
 def resume(conn: Connection, account_id: int) -> None:
-    """Let the account go on, now."""
+    """End a pause; the account is due at once."""
     existing(conn, account_id)
     accounts.resume(conn, account_id)
 
@@ -54,7 +54,7 @@ def resume(conn: Connection, account_id: int) -> None:
 def reset(conn: Connection, account_id: int, settings: Settings, *, resync: bool, wait: float) -> None:
     """Clear state, failures and timers under the account's lock; with `resync` the cursors too.
 
-    Raises NotFound, and Busy after `wait` seconds in the lock's queue.
+    Raises NotFound, and Busy if the lock is still held after `wait` seconds.
     """
     existing(conn, account_id)
     with account_lock(conn, account_id, settings, wait=wait):
@@ -62,9 +62,9 @@ def reset(conn: Connection, account_id: int, settings: Settings, *, resync: bool
 
 
 def request_sync(conn: Connection, account_id: int) -> None:
-    """The account is due now, whatever its backoff, but for that of a rejected password; a worker is woken.
+    """Make the account due now and wake a worker; only the backoff after a rejected password stays.
 
-    Raises NotFound, Paused, and Broken where no turn would be taken.
+    Raises NotFound, Paused, and Broken if no turn would be taken.
     """
     account = existing(conn, account_id)
     if account.paused_at is not None:
@@ -76,9 +76,9 @@ def request_sync(conn: Connection, account_id: int) -> None:
 
 
 def remove(conn: Connection, account_id: int, settings: Settings, *, wait: float) -> None:
-    """Mark the account and delete all of it under its lock.
+    """Mark the account as removed and delete it with all its rows under its lock.
 
-    Raises Busy after `wait` seconds in the lock's queue; then it is marked, and a worker deletes the rest.
+    Raises Busy if the lock is still held after `wait` seconds; the mark stays and a worker deletes the rows.
     """
     request_removal(conn, account_id)
     with account_lock(conn, account_id, settings, wait=wait) as lock:
@@ -86,10 +86,11 @@ def remove(conn: Connection, account_id: int, settings: Settings, *, wait: float
 
 
 def request_removal(conn: Connection, account_id: int) -> tuple[str, datetime]:
-    """Mark the account: it is gone for whoever reads, nothing more is synced, a worker deletes its rows.
+    """Mark the account as removed: it is hidden, no longer synced, and a worker deletes its rows.
 
-    Needs no lock, and a holder leaves at its next batch. Said again it changes nothing. Returns the account's
-    address and since when it is being removed; raises NotFound when all of it is gone.
+    Needs no lock; a process that holds the lock ends its turn at the next batch. A second request changes
+    nothing. Returns the account's address and the time of the first request; raises NotFound if the account
+    is deleted.
     """
     with transaction(conn):
         marked = accounts.mark_deleting(conn, account_id)
@@ -100,14 +101,14 @@ def request_removal(conn: Connection, account_id: int) -> tuple[str, datetime]:
 
 
 def choose_folder(conn: Connection, folder: FolderState, *, tracked: bool) -> None:
-    """A person mirrors the folder, or leaves it out, whatever the rules say; the account is due now.
+    """Track or exclude the folder, regardless of the rules for its role; the account is due now.
 
-    Raises NotPossible for INBOX, which is always mirrored, and for what holds no messages.
+    Raises NotPossible for excluding INBOX, and for tracking a name that holds only other folders.
     """
     if folder.role == "inbox" and not tracked:
-        raise NotPossible("INBOX is always mirrored; to stop an account, pause it")
+        raise NotPossible("INBOX is always mirrored; to stop syncing the account, pause it")
     if folder.excluded_reason in HOLDS_NONE and tracked:
-        raise NotPossible(f"{folder.path} holds no messages, only other folders")
+        raise NotPossible(f"{folder.path} holds only other folders, no messages; track those folders instead")
     with transaction(conn):
         folders.choose(conn, folder.account_id, folder.id, tracked=tracked)
         turns.postpone(conn, folder.account_id, 0)
