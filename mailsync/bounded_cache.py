@@ -1,4 +1,4 @@
-"""A cache of values that are parsed from a stranger's bytes, bounded by the memory that its entries take."""
+"""A cache of parsed values, bounded by the memory of its entries, because strangers choose their size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST_SHARE = 16
 class BoundedCache(dict[K, V]):
     """A dict that is emptied before its entries take more than `limit` bytes.
 
-    Read it like any dict, but add entries only by :meth:`remember`. Threads may share it.
+    Read it like any dict; add entries only with :meth:`remember`. Threads may share it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -22,12 +22,12 @@ class BoundedCache(dict[K, V]):
         self.size = 0
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         super().clear()
         self.size = 0
 
     def remember(self, key: K, value: V, size: int) -> None:
-        """Keep `value`, unless it is very large; `size` is the memory of key and value in bytes."""
+        """Add `value` unless it takes a large part of the limit; `size` is key and value in bytes."""
         if size > self.limit // _LARGEST_SHARE:
             return
         if self.size + size > self.limit:

@@ -1,6 +1,6 @@
-"""Log lines as JSON or text, with every known secret replaced before a line is written.
+"""Log lines as JSON or text, with every known secret masked.
 
-Modules log by ``logging.getLogger(__name__)`` and put what belongs in fields of its own into ``extra``::
+Modules log with ``logging.getLogger(__name__)`` and pass structured fields in ``extra``::
 
     log.info("Folder complete", extra={"action": "backfill", "account_id": 1, "duration_ms": 812})
 """
@@ -36,7 +36,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     From then on the secrets of the settings are masked. Calling it again replaces the earlier configuration.
     The settings' warnings are logged once.
     """
-    for secret in _of_settings(settings):
+    for secret in _secrets_in(settings):
         keep_secret(secret)
     out = sys.stderr if stream is None else stream
     handler = _Handler(out)
@@ -47,11 +47,11 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
-    # Our own lines report what these do; theirs would drown them.
+    # our own lines report what these libraries do
     for name in ("imapclient", "psycopg", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    # Python would write the traceback to stderr unmasked.
+    # Python would write the traceback of a thread to stderr without masking secrets
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _log_uncaught
     for warning in settings.warnings:
@@ -61,7 +61,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
 
 
 class JsonLines(JsonFormatter):
-    """One JSON object a line: ``timestamp, level, message``, what ``extra`` held, ``logger``."""
+    """One JSON object per line: ``timestamp, level, message``, the fields of ``extra``, ``logger``."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -72,13 +72,13 @@ class JsonLines(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Collect the fields of a line in their order."""
+        """Collect the fields of a line in order."""
         super().add_fields(log_data, record, message_dict)
         log_data["timestamp"] = _moment(record)
         log_data["logger"] = record.name
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Redact every text before it is escaped for JSON, where a secret would look different."""
+        """Mask secrets before the text is escaped for JSON, which would change how a secret looks."""
         return {key: _clean(value) for key, value in log_data.items()}
 
 
@@ -86,11 +86,11 @@ class TextLines(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO  Folder complete  action=backfill account_id=1``, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one line; only a traceback adds lines of its own, which are indented."""
+        """Return one line, followed by indented lines for a traceback or stack."""
         extra = {k: v for k, v in vars(record).items() if k not in RESERVED_ATTRS and not k.startswith("_")}
         fields = " ".join(f"{key}={_clean(value)}" for key, value in extra.items() if value is not None)
         line = f"{_moment(record)} {record.levelname:<7} {redact(record.getMessage())}"
-        # A server's words may hold line breaks; they must not look like lines of ours.
+        # text from a server may contain line breaks, and must not look like lines of the log
         lines = [escaped(f"{line}  {fields}" if fields else line)]
         if record.exc_info:
             lines += indented(self.formatException(record.exc_info))
@@ -100,20 +100,20 @@ class TextLines(logging.Formatter):
 
 
 def indented(trace: str) -> list[str]:
-    """The lines of a traceback for people: redacted, escaped, and none that looks like a line of the log."""
+    """The lines of a traceback, masked, escaped and indented, so that none looks like a line of the log."""
     return [f"    {escaped(line)}" for line in redact(trace).split("\n")]
 
 
 def _log_uncaught(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is None or isinstance(args.exc_value, SystemExit):
         return
-    name = args.thread.name if args.thread else "that is gone"
+    name = args.thread.name if args.thread else "unknown"
     info = (args.exc_type, args.exc_value, args.exc_traceback)
     logging.getLogger(__name__).error("Thread %s failed", name, exc_info=info, extra={"action": "thread"})
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A stream handler that reports its own failures without the arguments, which may be secret."""
+    """A stream handler that reports its own failures without the arguments, which may contain secrets."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         kind = sys.exc_info()[0]
@@ -121,20 +121,20 @@ class _Handler(logging.StreamHandler[TextIO]):
             where = f"{record.pathname}:{record.lineno}"
             self.stream.write(f"A log line could not be written: {kind and kind.__name__} at {where}\n")
         except (OSError, ValueError):
-            pass  # nobody reads the stream any more
+            pass  # the stream is closed
 
 
-def _of_settings(settings: Settings) -> list[str]:
-    found = [token for _, token in settings.api_tokens()]
+def _secrets_in(settings: Settings) -> list[str]:
+    secrets = [token for _, token in settings.api_tokens()]
     if settings.imap_encryption_key:
-        found += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
+        secrets += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
     if settings.database_url:
-        found += database_url.passwords(settings.database_url)
-    return found
+        secrets += database_url.passwords(settings.database_url)
+    return secrets
 
 
 def _clean(value: Any) -> Any:
-    """``value`` for a log line: numbers as they are, containers of them too, all else as redacted text."""
+    """``value`` for a log line: numbers unchanged, everything else as masked text, also inside containers."""
     if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, str):

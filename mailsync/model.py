@@ -1,7 +1,7 @@
-"""The records that the layers hand to each other: frozen, typed, without behaviour of their own.
+"""The records that the layers pass to each other: frozen, typed, and almost without methods.
 
-From socket to row there is one way: bytes → one response → :class:`Message` → batch → rows. No bytes key
-leaves ``imap/`` and no dict row leaves ``store/``. Times are aware, durations are seconds.
+A message passes from socket to row in one way: bytes → response → :class:`Message` → batch → rows. No bytes
+key leaves ``imap/`` and no dict row leaves ``store/``. Times are aware, durations are in seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and as whom to log in; ``security`` is ``tls``, ``starttls`` or ``plaintext``."""
+    """A server and the user who logs in there; ``security`` is ``tls``, ``starttls`` or ``plaintext``."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One row of ``accounts``, as loaded when its turn began."""
+    """One row of ``accounts``, as loaded at the beginning of a turn."""
 
     id: int
     email: str
@@ -54,7 +54,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """One row of ``folders``: its identity, and how far the mirror has come."""
+    """One row of ``folders``: the folder's identity, and how much of it is mirrored."""
 
     id: int
     account_id: int
@@ -96,7 +96,7 @@ class FolderState:
 
     @property
     def is_priority(self) -> bool:
-        """Whether the folder belongs to the inbox-and-sent class that every tick looks at."""
+        """Whether the folder is inbox or sent mail, which are compared at every tick."""
         return self.sync_priority < 100
 
     @property
@@ -109,9 +109,9 @@ class FolderState:
 class ListedFolder:
     """One row of LIST (RFC 9051 §7.3.1).
 
-    ``wire_name`` is the mailbox name as the server sent it, unquoted; ``path`` is it decoded (modified
-    UTF-7 or UTF-8), never holding NUL or a lone surrogate; ``attributes`` are lower-case with their
-    backslash. ``delimiter`` is None where the server said NIL.
+    ``wire_name`` is the mailbox name as the server sent it, unquoted. ``path`` is the same decoded from
+    modified UTF-7 or UTF-8, without NUL and lone surrogates. ``attributes`` are in lower case with their
+    backslash. ``delimiter`` is None for NIL.
     """
 
     wire_name: bytes
@@ -122,7 +122,7 @@ class ListedFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderTraits:
-    """What :mod:`mailsync.core.folder_roles` decides of a listed folder."""
+    """What :mod:`mailsync.core.folder_roles` decides about a listed folder."""
 
     role: str | None
     sync_priority: int
@@ -131,10 +131,10 @@ class FolderTraits:
 
 @dataclass(frozen=True, slots=True)
 class MailboxStatus:
-    """What a server says of a mailbox, by STATUS, LIST-STATUS or EXAMINE alike.
+    """The status of a mailbox, from STATUS, LIST-STATUS or EXAMINE.
 
-    None is "not said". ``uidvalidity`` 0 is "unknown", as None. ``modseq`` is HIGHESTMODSEQ; 0 stands for
-    NOMODSEQ (RFC 7162 §3.1.2.2). ``unseen`` comes only from STATUS.
+    None for items that the server did not send. ``uidvalidity`` may also be 0 for unknown. ``modseq`` is
+    HIGHESTMODSEQ, and 0 for NOMODSEQ (RFC 7162 §3.1.2.2). ``unseen`` is sent only by STATUS.
     """
 
     messages: int | None = None
@@ -147,24 +147,24 @@ class MailboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The answer to one LIST-STATUS: the wire names listed, and the status of those that were given one."""
+    """The response to LIST-STATUS: all listed wire names, and the statuses that the server sent."""
 
     names: frozenset[bytes]
     statuses: Mapping[bytes, MailboxStatus]
 
     @property
     def shape(self) -> object:
-        """Which names there are and which of them have a status; equal for equal ones."""
+        """A value that changes if the names do, or the names that have a status."""
         return self.names, frozenset(self.statuses)
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPlan:
-    """What one visit to a folder has to do, as :func:`mailsync.core.planning.plan_folder` decides.
+    """The work of one visit to a folder, decided by :func:`mailsync.core.planning.plan_folder`.
 
     ``flags`` is ``changes`` (CHANGEDSINCE), ``newest`` (a scan of the newest messages), ``unseen`` (the same,
-    and of all if UNSEEN differs still), ``all``, or None. ``reasons`` says why the visit is made; without any
-    there is none.
+    and a scan of all if UNSEEN still differs), ``all``, or None. Without ``reasons`` the folder is not
+    visited.
     """
 
     new_mail: bool = False
@@ -178,14 +178,14 @@ class FolderPlan:
 
 @dataclass(frozen=True, slots=True)
 class SafetyNets:
-    """The folders, by id, whose due flag scan or due reconcile a turn may do."""
+    """The ids of the folders whose due flag scan or due reconcile a turn may do."""
 
     scans: frozenset[int] = frozenset()
     reconciles: frozenset[int] = frozenset()
 
 
 class Attachment(NamedTuple):
-    """One leaf of a BODYSTRUCTURE that a person would call an attachment."""
+    """A part of a message that people would call an attachment; ``part`` is its number in BODYSTRUCTURE."""
 
     part: str
     filename: str | None
@@ -196,10 +196,10 @@ class Attachment(NamedTuple):
 
 
 class Headers(NamedTuple):
-    """The fields of a message's header that are mirrored, normalised; in the order of their columns.
+    """The header fields of a message that are mirrored, in the order of their columns.
 
-    Addresses are lower-case; ``x_names`` is aligned with ``x_emails`` (None where there is no name).
-    ``errors`` names what could not be parsed or was cut.
+    Addresses are in lower case. ``x_names`` has a name or None for each of ``x_emails``. ``errors`` names the
+    fields that could not be parsed or were cut.
     """
 
     message_id: str | None
@@ -222,11 +222,11 @@ class Headers(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message as a FETCH answered it, ready to be a row.
+    """One message from a FETCH response, ready to be stored.
 
-    ``flags`` are canonical, sorted and without ``\\Recent``; None means that the server left them out.
-    ``mime_structure`` is JSON text. ``size_bytes`` is None when the server sent nonsense. ``parse_errors``
-    names all that could not be had or read, the headers' errors included.
+    ``flags`` are canonical, sorted and without ``\\Recent``, or None if the server did not send them.
+    ``mime_structure`` is JSON text. ``size_bytes`` is None if the server sent an impossible size.
+    ``parse_errors`` names everything that was not sent or could not be parsed, also in the headers.
     """
 
     uid: int
@@ -245,7 +245,7 @@ class Message(NamedTuple):
 
 
 class MessageState(NamedTuple):
-    """The parts of a message that change or prove identity: for flag scans and ``verify``."""
+    """The items of a message that may change or that prove its identity, for flag scans and ``verify``."""
 
     uid: int
     modseq: int | None
@@ -256,9 +256,10 @@ class MessageState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a turn ends for its account; None keeps what is stored, from ``next_sync_at`` on.
+    """The state of an account after a turn.
 
-    ``failing_since`` is stored as it is: None when inbox and sent mail were compared.
+    From ``next_sync_at`` on, None keeps the stored value; but ``failing_since`` is stored also if it is None,
+    which means that inbox and sent mail were compared.
     """
 
     state: str
@@ -277,7 +278,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a turn did, for ``sync_runs``."""
+    """The result of a turn, as stored in ``sync_runs``."""
 
     status: str
     folders: int

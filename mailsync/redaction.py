@@ -1,4 +1,4 @@
-"""Masking: ``***`` in place of the secrets of this process, before a text is logged or shown."""
+"""Replace the secrets of this process by ``***`` before a text is logged or shown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MASK = "***"
 
 _HEAD = 4
 
-# These patterns are possessive over all that may be long, so that their time is linear. `user:password@host`
-# is no secret: our own messages give it as an example.
+# Possessive quantifiers wherever the text may be long keep the time linear. `user:password@host` is not a
+# secret, because our own messages give it as an example.
 _AFTER_SCHEME = re.compile(r"://(?<=[a-z0-9+.-]://)(?!user:password@host\b)([^\s\"']++)", re.IGNORECASE)
-# An unterminated string counts: the text may have been cut there.
+# An unterminated string counts too, because the text may have been cut there.
 _STRING = r"""\\?"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)"""
 _ATOM = r"""[^\s"]++"""
-# Servers and people write "LOGIN failed for …" too; that is prose, not a command.
+# "LOGIN failed for …" is prose of servers and people, not a command.
 _LOGIN = re.compile(
     r"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b)"
     rf"(?:{_STRING}(?: (?:{_STRING}|{_ATOM}))?|{_ATOM} (?:{_STRING}|{_ATOM}))"
@@ -30,10 +30,10 @@ _AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S++) (?:{_STRING}|{_ATOM})")
 
 
 class _Secrets:
-    """A set of secrets, each in all the forms that a text may hold.
+    """A set of secrets, each in all forms in which a text may contain it.
 
-    A secret is looked up by its first characters, so that a line costs the same with two accounts or with
-    thousands.
+    Secrets are looked up by their first characters, so that masking a line takes the same time with two
+    accounts as with thousands.
     """
 
     def __init__(self) -> None:
@@ -42,31 +42,31 @@ class _Secrets:
         self._short: frozenset[str] = frozenset()
         self._keepers: dict[str, int] = {}
         self._users: dict[str, int] = {}
-        self._leaving: deque[str] = deque()
+        self._removed: deque[str] = deque()
         self.longest = 0
-        """The length of the longest form that a secret has had."""
+        """The length of the longest form of any secret so far."""
 
     def add(self, value: str) -> None:
         with self._lock:
             self._keepers[value] = keepers = self._keepers.get(value, 0) + 1
             for form in _forms(value) if keepers == 1 else ():
-                # secrets that resemble each other have forms in common
+                # similar secrets share forms
                 self._users[form] = users = self._users.get(form, 0) + 1
                 if users == 1:
-                    self._put(form)
-        self._settle()
+                    self._add_form(form)
+        self._process_removed()
 
     def remove(self, value: str) -> None:
-        """Take back one :meth:`add`; never waits, since the garbage collector may call it anywhere."""
-        self._leaving.append(value)
-        self._settle()
+        """Undo one :meth:`add`. Never waits for the lock, because the garbage collector may call it."""
+        self._removed.append(value)
+        self._process_removed()
 
-    def _settle(self) -> None:
-        # no wait for the lock: its holder settles too when it is done
-        while self._leaving and self._lock.acquire(blocking=False):
+    def _process_removed(self) -> None:
+        # if another thread holds the lock, it processes the queue when it is done
+        while self._removed and self._lock.acquire(blocking=False):
             try:
-                while self._leaving:
-                    self._forget(self._leaving.popleft())
+                while self._removed:
+                    self._forget(self._removed.popleft())
             finally:
                 self._lock.release()
 
@@ -79,9 +79,9 @@ class _Secrets:
             self._users[form] -= 1
             if not self._users[form]:
                 del self._users[form]
-                self._take(form)
+                self._remove_form(form)
 
-    def _put(self, form: str) -> None:
+    def _add_form(self, form: str) -> None:
         self.longest = max(self.longest, len(form))
         if len(form) < _HEAD:
             self._short |= {form}
@@ -89,7 +89,7 @@ class _Secrets:
         known = (*self._by_head.get(form[:_HEAD], ()), form)
         self._by_head[form[:_HEAD]] = tuple(sorted(known, key=len, reverse=True))
 
-    def _take(self, form: str) -> None:
+    def _remove_form(self, form: str) -> None:
         if len(form) < _HEAD:
             self._short -= {form}
             return
@@ -100,24 +100,24 @@ class _Secrets:
     def mask(self, text: str) -> str:
         if not self._by_head and not self._short:
             return text
-        parts, at, kept = [], 0, 0
-        while at < len(text):
-            length = self._length_at(text, at)
+        parts, i, copied = [], 0, 0
+        while i < len(text):
+            length = self._length_at(text, i)
             if length:
-                parts += [text[kept:at], MASK]
-                kept = at = at + length
+                parts += [text[copied:i], MASK]
+                copied = i = i + length
             else:
-                at += 1
-        return "".join([*parts, text[kept:]])
+                i += 1
+        return "".join([*parts, text[copied:]])
 
-    def _length_at(self, text: str, at: int) -> int:
-        """The length of the secret that begins at this place; 0 where there is none."""
-        for form in self._by_head.get(text[at : at + _HEAD], ()):
-            if text.startswith(form, at):
+    def _length_at(self, text: str, i: int) -> int:
+        """The length of the secret that begins at index `i`; 0 if none does."""
+        for form in self._by_head.get(text[i : i + _HEAD], ()):
+            if text.startswith(form, i):
                 return len(form)
-        # A very short secret is masked only as a whole word; logs would be unreadable otherwise.
+        # very short secrets are masked only as whole words, or logs would be unreadable
         for form in self._short:
-            if text.startswith(form, at) and not _inside_word(text, at, at + len(form)):
+            if text.startswith(form, i) and not _inside_word(text, i, i + len(form)):
                 return len(form)
         return 0
 
@@ -126,16 +126,16 @@ _secrets = _Secrets()
 
 
 def keep_secret(value: str) -> None:
-    """Never let ``value`` be logged or quoted from now on, for as long as the process lives."""
+    """Mask ``value`` in logs and messages from now on, until the process ends."""
     if value:
         _secrets.add(value)
 
 
 @contextmanager
 def kept_secret(value: str) -> Iterator[None]:
-    """Let ``value`` be a secret inside the context, and afterwards only if somebody else keeps it.
+    """Mask ``value`` inside the context, and afterwards only while other callers still keep it.
 
-    It is masked in an error that leaves the context, so that the error may be shown or logged later.
+    It is also masked in an error that leaves the context, which may be shown or logged later.
     """
     if not value:
         yield
@@ -144,75 +144,75 @@ def kept_secret(value: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        _cleanse(error, value)
+        _mask_in_error(error, value)
         raise
     finally:
         _secrets.remove(value)
 
 
-def _cleanse(error: BaseException, value: str) -> None:
-    """Mask ``value`` in the texts of an error and of its causes and contexts."""
+def _mask_in_error(error: BaseException, value: str) -> None:
+    """Mask ``value`` in the arguments of an error and of its causes and contexts."""
     mask, seen = masking(value), set[int]()
     chain: list[BaseException | None] = [error]
     while chain:
-        each = chain.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            each.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in each.args)
-            chain += [each.__cause__, each.__context__]
+        link = chain.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in link.args)
+            chain += [link.__cause__, link.__context__]
 
 
 def redact(text: str) -> str:
-    """``text`` with ``***`` in place of secrets, for logs and for the people who run the service.
+    """``text`` with ``***`` in place of secrets, for logs and for the operators of the service.
 
-    Secrets are the values given to :func:`keep_secret` and :func:`kept_secret`, in plain, escaped,
-    percent-encoded and base64 form, and credentials as :func:`mask_credentials` finds them. Texts for clients
-    of the API never go through this: a client that chose the text would see whether it is a secret.
+    Secrets are the values passed to :func:`keep_secret` and :func:`kept_secret`, in plain, escaped,
+    percent-encoded and base64 form, and credentials as :func:`mask_credentials` finds them. Do not use it for
+    responses to API clients: a client could find out whether a text that it sent is a secret.
     """
     return _all_secrets(text)
 
 
 def redact_beginning(text: str, limit: int) -> tuple[str, bool]:
-    """As :meth:`Mask.beginning`, for what :func:`redact` masks."""
+    """:meth:`Mask.beginning` for everything that :func:`redact` masks."""
     return _all_secrets.beginning(text, limit)
 
 
 def masking(value: str) -> Mask:
-    """Return a mask for ``value``, in all of its forms, and for credentials, but for no other secret."""
-    alone = _Secrets()
+    """Return a mask for ``value`` in all of its forms and for credentials, but for no other secret."""
+    secrets = _Secrets()
     if value:
-        alone.add(value)
-    return Mask(alone)
+        secrets.add(value)
+    return Mask(secrets)
 
 
 def mask_credentials(text: str) -> str:
     """``text`` with ``***`` for the credentials in ``scheme://user:password@``, LOGIN and AUTHENTICATE.
 
-    Only their place counts, not whether they are secrets of this process.
+    They are found by their position, whether or not they are secrets of this process.
     """
     return _no_secret(text)
 
 
 class Mask:
-    """Puts ``***`` in place of credentials, by where they stand, and of the secrets that it was given.
+    """Replaces credentials, found by their position, and the given secrets by ``***``.
 
-    ``mask(text)`` takes a whole text, :meth:`beginning` no more of it than is shown.
+    ``mask(text)`` returns the whole text, :meth:`beginning` only as much as is shown.
     """
 
     def __init__(self, secrets: _Secrets) -> None:
         self._secrets = secrets
 
     def __call__(self, text: str) -> str:
-        """All of ``text``, masked."""
+        """Return all of ``text``, masked."""
         return self._masked(text, _without_userinfo)
 
     def beginning(self, text: str, limit: int) -> tuple[str, bool]:
-        """The first `limit` characters of the masked text, perhaps fewer, and whether they are all of it.
+        """The first `limit` characters of the masked text or fewer, and whether they are all of it.
 
-        No more of `text` is looked at than they need, so that a long one costs no more than a short one. A
-        secret at the edge is masked or left out; no part of it is shown.
+        Reads only as much of `text` as needed, so that a long text takes no longer than a short one. A secret
+        at the cut is masked or left out as a whole.
         """
-        # A very short secret inside a longer one makes the longer one grow when it is masked.
+        # masking a very short secret inside a longer one makes the text longer
         room = 2 * self._secrets.longest
         if len(text) <= limit + 2 * room:
             masked = self(text)
@@ -229,14 +229,14 @@ class Mask:
         return _AUTHENTICATE.sub(rf"\1 {MASK}", text) if "AUTHENTICATE " in text else text
 
 
-def _without_userinfo(found: re.Match[str]) -> str:
-    _, at, after = found[1].rpartition("@")
-    return f"://{MASK}@{after}" if at else found[0]
+def _without_userinfo(match: re.Match[str]) -> str:
+    _, at_sign, after = match[1].rpartition("@")
+    return f"://{MASK}@{after}" if at_sign else match[0]
 
 
-def _without_open_userinfo(found: re.Match[str]) -> str:
-    """As :func:`_without_userinfo`, but at the end of the text, where the ``@`` may have been cut off."""
-    return f"://{MASK}" if found.end() == len(found.string) else _without_userinfo(found)
+def _without_open_userinfo(match: re.Match[str]) -> str:
+    """As :func:`_without_userinfo`, and masks a URL at the end of the text, whose ``@`` may be cut off."""
+    return f"://{MASK}" if match.end() == len(match.string) else _without_userinfo(match)
 
 
 _all_secrets = Mask(_secrets)
@@ -252,8 +252,8 @@ def _forms(value: str) -> set[str]:
     forms |= {value.replace("\\", "\\\\").replace('"', '\\"'), repr(value)[1:-1], repr(raw)[2:-1]}
     forms |= {raw.decode("latin-1"), raw.hex()}
     for offset in range(3):
-        # Inside a longer text, as in AUTHENTICATE PLAIN, base64 has three phases; what depends on the
-        # neighbours is cut off.
+        # Inside a longer text, as in AUTHENTICATE PLAIN, base64 has one of three alignments. Characters that
+        # depend on the neighbouring bytes are cut off.
         code = base64.b64encode(bytes(offset) + raw).rstrip(b"=").decode()
         inner = code[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
         if offset == 0:

@@ -1,13 +1,13 @@
-"""Characters that let a line look different from what it says, as sets and as escapes for logs.
+"""Characters that make a line look different from its content, as sets and as escapes for logs.
 
-A server chooses what it says, and people read it in terminals and editors: controls steer these, direction
-marks change the order of the text around them, and others cannot be seen at all.
+Text from servers is read in terminals and editors. Control characters can steer these, direction marks change
+the order of the text around them, and other characters cannot be seen.
 """
 
 from __future__ import annotations
 
 CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
-"""Controls of ASCII and Latin-1, and the separators that some programs take for the end of a line."""
+"""Control characters of ASCII and Latin-1, and separators that some programs treat as line ends."""
 
 DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that change the direction of the text around them (UAX #9)."""
@@ -22,16 +22,16 @@ INVISIBLE = frozenset(
         ),
     )
 )  # fmt: skip
-"""Characters of no width: blanks, hyphens, marks and tags that nobody sees."""
+"""Characters of no width: blanks, hyphens, marks and tags that cannot be seen."""
 
 JOINERS = frozenset("\u200c\u200d")
-"""Characters of no width that are part of words in Persian and Indic scripts, and of emoji."""
+"""Characters of no width that words in Persian and Indic scripts need, and emoji."""
 
 _ESCAPES = {ord(char): repr(char)[1:-1] for char in CONTROLS | DIRECTIONS | INVISIBLE | JOINERS}
 
 
 def escaped(text: str) -> str:
-    r"""Return `text` as one line in which each of these characters is written as its escape.
+    r"""Return `text` as one line with an escape in place of each of these characters.
 
     >>> escaped("INBOX\n\u202egnp.exe")
     'INBOX\\n\\u202egnp.exe'

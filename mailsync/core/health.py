@@ -210,7 +210,7 @@ def _after_failure(facts: Facts) -> datetime:
 
 
 def _after_rejection(facts: Facts) -> datetime:
-    hint = facts.error.retry_after if isinstance(facts.error, AuthenticationFailed) else None
+    hint = facts.error.retry_after if facts.error else None
     return facts.now + max(min(timedelta(seconds=hint or 0), _LONGEST_HINT), _LOGIN_RETRIES[facts.failures])
 
 

@@ -122,7 +122,7 @@ def test_secrets_of_many_threads_come_and_go_without_a_trace() -> None:
         len(redaction._secrets._by_head),
         len(redaction._secrets._short),
     ) == before
-    assert not redaction._secrets._leaving
+    assert not redaction._secrets._removed
 
 
 def test_thousands_of_secrets_are_found_and_leave_nothing_behind() -> None:
