@@ -21,9 +21,6 @@ from mailsync.imap import TokenBucket, open_session
 from mailsync.imap.network.resolve import resolve
 from mailsync.model import Endpoint
 
-# X509_V_ERR_* of OpenSSL: no certificate that we trust has signed the server's
-_UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
-
 
 @dataclass(frozen=True, slots=True)
 class Tested:
@@ -61,9 +58,10 @@ def try_login(
         note = f". {provider.name}: {provider.note}" if provider and provider.note else ""
         raise PasswordRejected(f"{error}{note}", step=error.step, retry_after=error.retry_after) from error
     except CertificateRejected as error:
-        if hint := _tls_hint(error, endpoint):
-            raise CertificateRejected(f"{error}; {hint}", step=error.step) from error
-        raise
+        if not _may_be_plaintext(error, endpoint):
+            raise
+        hint = f"if port {endpoint.port} starts in plaintext, use --security starttls"
+        raise CertificateRejected(f"{error}; {hint} (over HTTP: imap_security)", step=error.step) from error
 
 
 def refuse_private(endpoint: Endpoint, settings: Settings) -> None:
@@ -79,17 +77,8 @@ def refuse_private(endpoint: Endpoint, settings: Settings) -> None:
     resolve(endpoint, settings, lambda: None)
 
 
-def _tls_hint(error: CertificateRejected, endpoint: Endpoint) -> str:
-    """What to type after a failed TLS handshake; empty where nothing on our side helps."""
+def _may_be_plaintext(error: CertificateRejected, endpoint: Endpoint) -> bool:
+    """Whether the TLS handshake may have failed because the server's greeting is in plaintext."""
     cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code in _UNKNOWN_ISSUER:
-            return "if you trust its issuer, save the issuer's certificate as PEM and set IMAP_CA_FILE=FILE"
-        return ""
-    if endpoint.security == "tls" and isinstance(cause, ssl.SSLError):
-        return (
-            f"if port {endpoint.port} begins in plaintext, use --security starttls (over HTTP: imap_security)"
-        )
-    if endpoint.security == "starttls" and cause is not None and "STARTTLS" in str(error):
-        return "use --security tls --port 993 (over HTTP: imap_security, imap_port)"
-    return ""
+    is_certificate = isinstance(cause, ssl.SSLCertVerificationError)
+    return endpoint.security == "tls" and isinstance(cause, ssl.SSLError) and not is_certificate
