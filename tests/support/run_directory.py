@@ -1,8 +1,8 @@
-"""The directory of one test run, and the processes that live in it.
+"""The directory of one test run, and the processes that belong to it.
 
-Everything that a run starts has its files under one directory, and the directory's path is in every
-process' command line or environment. So a run that was killed can be cleaned up by the next one, by
-process id and without guessing: see :func:`sweep`.
+All files of a run are under one directory, and its path is in the command line or environment of every
+process of the run. So the next run can clean up after a run that was killed, by process id and without
+guessing: see :func:`sweep`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ import psutil
 PREFIX = "mailsync-tests-"
 
 PATIENCE = 90.0
-"""Seconds to wait for what surely comes: a busy machine may stand still for long."""
+"""Seconds to wait for something that is certain to happen; a busy machine may pause for long."""
 
 _MEMORY = Path("/dev/shm")
 _ROOMY = 8 << 30
 
-VARIABLE = "MAILSYNC_TEST_RUN"  # tells pytest's workers, and every process we start, which run they belong to
+VARIABLE = "MAILSYNC_TEST_RUN"  # the directory of the run, for pytest's workers and all processes of the run
 
 
 def create() -> Path:
-    """Make the directory of this run and name it in the environment; first clean up after dead runs."""
+    """Clean up after dead runs, then make the directory of this run and name it in the environment."""
     sweep()
     run = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_place()))
-    run.chmod(0o755)  # Postgres and Dovecot run as users of their own when the tests run as root
+    run.chmod(0o755)  # if the tests run as root, Postgres and Dovecot run as other users
     (run / "owner").write_text(f"{os.getpid()} {psutil.Process().create_time()}")
     (run / "pids").mkdir()
     os.environ[VARIABLE] = str(run)
@@ -46,7 +46,7 @@ def create() -> Path:
 
 
 def _place() -> Path:
-    """Choose memory where there is room: Postgres makes and drops a database in half the time there."""
+    """Prefer memory if there is room: Postgres creates and drops a database in half the time there."""
     with contextlib.suppress(OSError):
         if os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free >= _ROOMY:
             return _MEMORY
@@ -54,7 +54,7 @@ def _place() -> Path:
 
 
 def current() -> Path:
-    """The directory of this run, in the process that made it and in pytest's workers."""
+    """The directory of this run, also in pytest's workers."""
     return Path(os.environ[VARIABLE])
 
 
@@ -67,10 +67,10 @@ def sweep() -> None:
 
 
 def remove(run: Path) -> None:
-    """End whatever still runs in the directory, then delete it."""
+    """End the processes that belong to the directory, then delete it."""
     for pid in _pids(run, "*/postmaster.pid"):
         if belongs_to(run, pid):
-            end(pid, first=signal.SIGQUIT)  # Postgres gives its shared memory back
+            end(pid, first=signal.SIGQUIT)  # lets Postgres free its shared memory
     for pid in _pids(run, "**/run/master.pid", "pids/*"):
         if belongs_to(run, pid):
             end(pid)
@@ -84,7 +84,7 @@ def _has_owner(run: Path) -> bool:
     except psutil.NoSuchProcess:
         return False
     except (OSError, ValueError):
-        return time.time() - run.stat().st_mtime < 60  # it is being made just now
+        return time.time() - run.stat().st_mtime < 60  # it may not have written its owner yet
 
 
 def _pids(run: Path, *patterns: str) -> Iterator[int]:
@@ -94,9 +94,9 @@ def _pids(run: Path, *patterns: str) -> Iterator[int]:
 
 
 def belongs_to(run: Path, pid: int) -> bool:
-    """Whether the process carries the run's directory in its command line or environment.
+    """Whether the run's directory is in the command line or environment of the process.
 
-    A process of ours that shows its environment to nobody but root was noted with the time of its start.
+    A process that shows its environment only to root is recognised by its start time, see :func:`note`.
     """
     try:
         process = psutil.Process(pid)
@@ -113,10 +113,10 @@ def belongs_to(run: Path, pid: int) -> bool:
 
 
 def wait_until_readable(process: psutil.Process) -> None:
-    """Wait until /proc shows a process's command line and environment, or it has ended.
+    """Wait until /proc shows a process's command line and environment, or the process has ended.
 
-    A caller of Popen may go on before the kernel has set both, and on a busy machine they are empty for a
-    moment. Raises psutil.NoSuchProcess, or TimeoutError for a process that has none, such as a kernel thread.
+    Popen may return before the kernel has set both, so that they are empty for a moment on a busy machine.
+    Raises psutil.NoSuchProcess, or TimeoutError for a process without command line, such as a kernel thread.
     """
     wait_until(
         lambda: process.cmdline() or not _lives(process),
@@ -126,20 +126,20 @@ def wait_until_readable(process: psutil.Process) -> None:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """The processes below one, those that end meanwhile left out; each can be asked for its command line."""
-    found = []
+    """The living descendants of a process; their command lines are readable."""
+    living = []
     for process in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             wait_until_readable(process)
             if _lives(process):
-                found.append(process)
-    return found
+                living.append(process)
+    return living
 
 
 def end(pid: int, first: signal.Signals | None = None) -> None:
-    """Kill the process and its children, and wait until they are gone; a dead one is fine.
+    """Kill the process and its descendants and wait until they are gone; the process may be dead already.
 
-    With `first`, it is sent that signal and has five seconds to go by itself.
+    If `first` is given, the process is sent that signal first and has five seconds to end.
     """
     try:
         parent = psutil.Process(pid)
@@ -153,7 +153,7 @@ def end(pid: int, first: signal.Signals | None = None) -> None:
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    # a killed grandchild may stay a zombie for as long as nobody reaps it: that is gone enough
+    # a killed grandchild may stay a zombie until its parent reaps it, which counts as gone
     wait_until(lambda: not any(map(_lives, family)), f"the end of process {pid}")
 
 
@@ -165,7 +165,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
-    """Start a process that :func:`remove` will find, should nobody end it."""
+    """Start a process that :func:`remove` ends if no test does."""
     process = subprocess.Popen(command, **popen)
     note(process.pid)
     with contextlib.suppress(psutil.NoSuchProcess, TimeoutError):
@@ -174,7 +174,7 @@ def spawn(command: list[str], **popen: Any) -> subprocess.Popen[bytes]:
 
 
 def note(pid: int) -> None:
-    """Put a process on the list of those that :func:`remove` ends."""
+    """Add a process to those that :func:`remove` ends."""
     created = ""
     with contextlib.suppress(psutil.NoSuchProcess):
         created = str(psutil.Process(pid).create_time())
@@ -182,37 +182,36 @@ def note(pid: int) -> None:
 
 
 def forget(pid: int) -> None:
-    """Take a process that has ended off the list."""
+    """Remove a process that has ended from those that :func:`remove` ends."""
     (current() / "pids" / str(pid)).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """Hold a lock that is shared between pytest's workers."""
+    """Hold a lock that all of pytest's workers share."""
     with (current() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on and that no other test of this run gets.
+    """A loopback port that is free and that no other test of this run gets.
 
-    It lies below the range from which the kernel takes the ports of outgoing connections, so a server
-    can be stopped and started again on it.
+    The port is below the range for outgoing connections, so a server on it can be stopped and started again.
     """
-    noted = current() / "last_port"
+    last_port = current() / "last_port"
     with exclusive("ports"):
-        port = int(noted.read_text()) if noted.exists() else random.randrange(20_000, 32_000)
+        port = int(last_port.read_text()) if last_port.exists() else random.randrange(20_000, 32_000)
         while True:
             port = port + 1 if port < 32_700 else 20_000
             with socket.socket() as probe, contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-                noted.write_text(str(port))
+                last_port.write_text(str(port))
                 return port
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-    """Poll until the condition holds; raises TimeoutError that names what was waited for."""
+    """Poll until the condition holds; raises TimeoutError, which names `what` was waited for."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

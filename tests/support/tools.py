@@ -1,4 +1,4 @@
-"""Programs that some tests need and not every machine has: ``@pytest.mark.needs("systemd-analyze")``."""
+"""Programs that some tests need and some machines lack: ``@pytest.mark.needs("systemd-analyze")``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PACKAGES = {
     "systemd-analyze": "systemd",
     "systemd-socket-activate": "systemd",
 }
-"""Program → the Debian package that brings it."""
+"""Program → the Debian package that installs it."""
 
 ROOT = "root"
-"""The need of a test that becomes other users of this machine."""
+"""The need of a test that acts as other users of this machine."""
 
 
 def missing_for(item: pytest.Item) -> list[str]:
-    """The programs that this test needs and this machine lacks."""
+    """The programs that the test needs and that this machine lacks."""
     wanted = [name for marker in item.iter_markers("needs") for name in marker.args]
     unknown = sorted(set(wanted) - set(PACKAGES) - {ROOT})
     if unknown:
@@ -39,7 +39,7 @@ def missing_for(item: pytest.Item) -> list[str]:
 
 
 def install(programs: Iterable[str]) -> str:
-    """The command that installs them, or that runs the tests as root if only that is missing."""
+    """The command that installs the programs, or that runs the tests as root if only that is missing."""
     packages = sorted({PACKAGES[program] for program in programs if program != ROOT})
     if not packages:
         return ".venv/bin/python -m pytest"
@@ -54,5 +54,5 @@ def _find(program: str) -> str | None:
     if program == "initdb":
         programs = debian_postgres.programs()
         return str(programs / program) if programs else None
-    # an ordinary user's PATH leaves these out
+    # the PATH of an ordinary user does not include these
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")

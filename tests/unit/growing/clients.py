@@ -1,4 +1,4 @@
-"""The functions that read what a client of the API sends, and what is logged of it."""
+"""The functions that read texts of API clients and people, and that log them."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def _client() -> FlaskClient:
 
 
 def _ask(path: str, **more: Any) -> None:
-    """A request that is refused before the database is asked."""
+    """Send a request that is refused before it reaches the database."""
     headers = {"Authorization": f"Bearer {TOKEN}", **more.pop("headers", {})}
-    answer = _client().open(path, headers=headers, **more)
-    assert 400 <= answer.status_code < 500, answer.status
+    response = _client().open(path, headers=headers, **more)
+    assert 400 <= response.status_code < 500, response.status
 
 
 def _path(text: str) -> None:
@@ -103,7 +103,7 @@ def _endpoint(text: str) -> None:
             check_endpoint(endpoint, _settings())
 
 
-def _given(text: str) -> None:
+def _field_of_account(text: str) -> None:
     checks = (add.check_name, add.check_username, add.check_password, add.check_host)
     for check in checks:
         with suppress(MailsyncError):
@@ -273,8 +273,8 @@ CLIENTS: list[Reads] = [
     reads("host of a provider", as_text(provider_at), (b"", b"a."), (b"", b".")),
     reads("endpoint", as_text(_endpoint), (b"", b"a"), (b"", b"."), (b"", b" "), (b"", b"\xff")),
     reads(
-        "what is given",
-        as_text(_given),
+        "field of an account",
+        as_text(_field_of_account),
         (b"", b"a"),
         (b"", b" "),
         (b"", b"\n"),

@@ -1,6 +1,6 @@
-"""Find everything in the program that could read strangers' bytes: its patterns and functions.
+"""Find the program's patterns and functions that may read strangers' bytes.
 
-Nothing here names a module, so that a module may move.
+No module is named here, so that modules can move.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from typing import Any
 
 import mailsync
 
-# these are programs: importing them runs them, or reads the environment
+# importing these runs a program or reads the environment
 _PROGRAMS = ("__main__", "gunicorn_conf")
 
 LONG = 10_000
-"""Bytes of the text that is read to see which patterns a function uses."""
+"""The length in bytes of the text that shows which patterns a function uses."""
 MUCH = 500
-"""A pattern that gets so many characters reads what strangers send, and has to be measured."""
+"""A pattern that gets this many characters reads strangers' text and must be measured."""
 
 
 @functools.cache
 def modules() -> tuple[ModuleType, ...]:
     """All modules of the program."""
-    found = pkgutil.walk_packages(mailsync.__path__, "mailsync.")
-    return tuple(importlib.import_module(each.name) for each in found if not each.name.endswith(_PROGRAMS))
+    infos = pkgutil.walk_packages(mailsync.__path__, "mailsync.")
+    return tuple(importlib.import_module(info.name) for info in infos if not info.name.endswith(_PROGRAMS))
 
 
 @functools.cache
 def _caches() -> tuple[Callable[[], object], ...]:
-    """The functions that empty the caches: those of functools, and module-level containers in lower case."""
-    found: dict[int, Callable[[], object]] = {}
+    """Functions that empty the caches: those of functools, and module-level containers in lower case."""
+    clearing: dict[int, Callable[[], object]] = {}
     for module in modules():
         for name, value in vars(module).items():
             if isinstance(value, functools._lru_cache_wrapper):
-                found[id(value)] = value.cache_clear
+                clearing[id(value)] = value.cache_clear
             elif name == name.lower() and not name.startswith("__") and _is_cache(value):
-                found[id(value)] = value.clear
-    return tuple(found.values())
+                clearing[id(value)] = value.clear
+    return tuple(clearing.values())
 
 
 def _is_cache(value: object) -> bool:
@@ -55,18 +55,18 @@ def _is_cache(value: object) -> bool:
 
 
 def forget() -> None:
-    """Empty the program's caches, because a cached result takes no time."""
+    """Empty the program's caches, because cached results would hide the cost."""
     for clear in _caches():
         clear()
 
 
 def patterns() -> dict[str, re.Pattern[Any]]:
-    """All compiled patterns by ``module.NAME``, with the module's last name only."""
+    """All compiled patterns by ``module.NAME``, where ``module`` is only the last part of the name."""
     return {
-        f"{_stem(module)}.{name}" + (f"[{at}]" if isinstance(value, tuple) else ""): pattern
+        f"{_stem(module)}.{name}" + (f"[{i}]" if isinstance(value, tuple) else ""): pattern
         for module in modules()
         for name, value in vars(module).items()
-        for at, pattern in enumerate(_inside(value))
+        for i, pattern in enumerate(_inside(value))
     }
 
 
@@ -74,8 +74,8 @@ def _inside(value: object) -> Iterator[re.Pattern[Any]]:
     if isinstance(value, re.Pattern):
         yield value
     elif isinstance(value, tuple):
-        for each in value:
-            yield from _inside(each)
+        for item in value:
+            yield from _inside(item)
 
 
 def _stem(module: ModuleType) -> str:
@@ -83,19 +83,19 @@ def _stem(module: ModuleType) -> str:
 
 
 def patterns_in_functions() -> set[str]:
-    """The modules, by their last names, in which a function gives `re` a pattern that is not compiled."""
-    found = set()
+    """The modules, by the last part of their names, with a function that passes a plain pattern to `re`."""
+    stems = set()
     for module in modules():
         tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
-        for node in (each for each in ast.walk(tree) if isinstance(each, ast.Call)):
-            called = ast.unparse(node.func)
-            if re.fullmatch(r"re\.(match|search|fullmatch|sub|subn|findall|finditer|split)", called):
-                found.add(_stem(module))
-    return found
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = ast.unparse(call.func)
+            if re.fullmatch(r"re\.(match|search|fullmatch|sub|subn|findall|finditer|split)", name):
+                stems.add(_stem(module))
+    return stems
 
 
 def functions() -> dict[str, FunctionType]:
-    """The public functions that take bytes, or a response, first, by ``module.name``."""
+    """The public functions whose first argument is bytes or a response, by ``module.name``."""
     return {
         f"{_stem(module)}.{name}": value
         for module in modules()
@@ -107,7 +107,7 @@ def functions() -> dict[str, FunctionType]:
 
 
 class Seen:
-    """The functions that were called, by their code, and the longest text that each pattern got."""
+    """The code of the functions that were called, and the length of each pattern's longest text."""
 
     def __init__(self) -> None:
         self.codes: set[object] = set()
@@ -115,7 +115,7 @@ class Seen:
 
 
 class _Watched:
-    """A pattern that notes the length of what it is given."""
+    """A pattern that records the lengths of its texts."""
 
     def __init__(self, pattern: re.Pattern[Any], seen: Seen) -> None:
         self._pattern, self._seen = pattern, seen
@@ -127,8 +127,8 @@ class _Watched:
 
         def call(*args: Any, **more: Any) -> Any:
             text = args[1] if name in ("sub", "subn") else args[0]
-            known = self._seen.lengths.get(id(self._pattern), 0)
-            self._seen.lengths[id(self._pattern)] = max(known, len(text))
+            longest = self._seen.lengths.get(id(self._pattern), 0)
+            self._seen.lengths[id(self._pattern)] = max(longest, len(text))
             return value(*args, **more)
 
         return call
@@ -136,27 +136,26 @@ class _Watched:
 
 @contextmanager
 def watching() -> Iterator[Seen]:
-    """Note what the program's patterns are given inside; see :func:`noting_calls`, too."""
+    """Record the texts of the program's patterns inside the context; see also :func:`noting_calls`."""
     seen = Seen()
-    kept = [
+    originals = [
         (module, name, value)
         for module in modules()
         for name, value in list(vars(module).items())
         if any(True for _ in _inside(value))
     ]
-    for module, name, value in kept:
+    for module, name, value in originals:
         setattr(module, name, _wrapped(value, seen))
-
     try:
         yield seen
     finally:
-        for module, name, value in kept:
+        for module, name, value in originals:
             setattr(module, name, value)
 
 
 @contextmanager
 def noting_calls(seen: Seen) -> Iterator[None]:
-    """Note which functions are called inside, in this thread; slow."""
+    """Record which functions this thread calls inside the context; slow."""
 
     def note(frame: FrameType, event: str, arg: object) -> None:
         if event == "call":
@@ -173,4 +172,4 @@ def noting_calls(seen: Seen) -> Iterator[None]:
 def _wrapped(value: object, seen: Seen) -> object:
     if isinstance(value, re.Pattern):
         return _Watched(value, seen)
-    return tuple(_wrapped(each, seen) for each in value) if isinstance(value, tuple) else value
+    return tuple(_wrapped(item, seen) for item in value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""A line of the tables: a function that reads strangers' bytes, and the texts that are worst for it."""
+"""A line of the tables: a function that reads strangers' bytes, and its worst texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.growing.measuring import Read, Worst
 
 Pair = tuple[bytes, bytes] | tuple[bytes, bytes, bytes]
 
-# characters that the grammars of mail and HTTP give a meaning; random texts hold them, too
+# characters with a meaning in the grammars of mail and HTTP, for random texts
 MARKS = (
     *b"( ) [ ] { } < > \" \\ ' , ; : . - _ = ? @ & % / * + ~ # ! | a A 0 1".split(),
     b" ", b"\t", b"\r", b"\n", b"\0", b"\xff", "é".encode(),
@@ -19,10 +19,10 @@ MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """A function that reads what strangers send.
+    """A function that reads strangers' text.
 
-    `read` calls it with bytes, in whatever form it takes them. `worst` are texts that would cost a careless
-    version of it the most; random ones are put together from their words and from the marks of grammars.
+    `read` calls the function with bytes, converted to the type of its argument. `worst` are the texts that
+    would take a careless implementation the longest; random texts are built from their words and MARKS.
     """
 
     name: str
@@ -35,18 +35,18 @@ class Reads:
     @property
     def words(self) -> list[bytes]:
         """The words of the worst texts, whole and split at their marks."""
-        parts = {part for each in self.worst for part in each if part}
+        parts = {part for worst in self.worst for part in worst if part}
         split = {word for part in parts for word in re.findall(rb"[\w.+-]+ ?|[^\w.+-]", part)}
         return sorted(parts | split)
 
 
 def reads(name: str, read: Read, *worst: Pair) -> Reads:
-    """A line of a table; each of `worst` is a prefix, a unit that is repeated, and perhaps a suffix."""
-    return Reads(name, read, tuple(Worst(*each) for each in worst))
+    """A line of a table; each of `worst` is a prefix, a unit to repeat, and perhaps a suffix."""
+    return Reads(name, read, tuple(Worst(*parts) for parts in worst))
 
 
 def as_text(read: Callable[[str], object]) -> Read:
-    """For a function that takes text: a byte becomes a character."""
+    """For a function that takes text: each byte becomes one character."""
     return lambda raw: read(raw.decode("latin-1"))
 
 
@@ -56,7 +56,7 @@ def as_line(read: Callable[[list[bytes]], object]) -> Read:
 
 
 def as_response(read: Callable[[list[bytes]], object]) -> Read:
-    """For a function that takes a response: each NUL ends a text or a literal, in turns."""
+    """For a function that takes a response: NULs separate texts and literals, in turns."""
 
     def call(raw: bytes) -> object:
         parts = raw.split(b"\0")
@@ -71,5 +71,5 @@ def as_utf8(read: Callable[[str], object]) -> Read:
 
 
 def as_distinct(read: Callable[[str], object]) -> Read:
-    """For a function that takes text: each byte becomes another character."""
-    return lambda raw: read("".join(chr(0x4E00 + at % 50_000) for at in range(len(raw))))
+    """For a function that takes text: each byte becomes a different character."""
+    return lambda raw: read("".join(chr(0x4E00 + i % 50_000) for i in range(len(raw))))

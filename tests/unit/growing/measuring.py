@@ -1,8 +1,8 @@
-"""How the processor time of a function grows with the length of what it reads.
+"""Measure how the processor time of a function grows with the length of its input.
 
-Time is never compared with a limit, only with the time of the same function for a quarter of the text, as
-this thread's processor time. So a busy machine changes nothing but the noise, and the noise is met by taking
-the best of several and by measuring again before a function is blamed.
+No time is compared with a fixed limit, only with the time of the same function for a quarter of the text, in
+processor time of this thread. So load on the machine adds only noise, which is reduced by taking the best of
+several measurements and by measuring again before a test fails.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from tests.unit.growing.discovery import forget
 Read = Callable[[bytes], object]
 
 FOUR_TIMES = 9.0
-"""The most growth for four times the text: linear time takes 4 times as long, quadratic 16 times."""
+"""The largest growth allowed for four times the text: linear time is 4, quadratic time 16."""
 TWICE = 2.5
-"""The most growth for twice the text."""
+"""The largest growth allowed for twice the text."""
 _AGAIN = 6
 
 
 class Worst(NamedTuple):
-    """A text of any length: `prefix`, then `unit` again and again, then `suffix`."""
+    """A text of any length: `prefix`, many times `unit`, and `suffix`."""
 
     prefix: bytes
     unit: bytes
     suffix: bytes = b""
 
     def of(self, size: int) -> bytes:
-        """About so many bytes of it, and at least one unit."""
+        """The text with about `size` bytes, and at least one unit."""
         return self.prefix + self.unit * max(1, size // max(1, len(self.unit))) + self.suffix
 
 
 class Growth(NamedTuple):
-    """The seconds that `size` bytes took, twice as many, and four times as many."""
+    """The seconds for `size` bytes, for twice as many, and for four times as many."""
 
     size: int
     once: float
@@ -47,14 +47,14 @@ class Growth(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How much longer four times the text takes."""
+        """The time for four times the text divided by the time for the text."""
         return self.four_times / self.once
 
     @property
     def is_linear(self) -> bool:
-        """Whether the time grows no faster than the text; a time near zero does not count as growth.
+        """Whether the time grows no faster than the text; times below `least` count as linear.
 
-        Once it may be more: beyond a limit of its own a function may read in another way.
+        One of the two steps may grow faster, because a function may handle texts above some size differently.
         """
         steps = self.twice / self.once, self.four_times / self.twice
         return self.four_times < self.least or self.ratio <= FOUR_TIMES or min(steps) <= TWICE
@@ -65,7 +65,7 @@ class Growth(NamedTuple):
 
 
 def seconds(read: Read, text: bytes, rounds: int = 1) -> float:
-    """The best processor time of so many rounds; an error that `read` raises is an answer like others."""
+    """The best processor time of `rounds` calls; errors that `read` raises are ignored."""
     best = float("inf")
     for _ in range(rounds):
         forget()
@@ -83,8 +83,8 @@ def seconds(read: Read, text: bytes, rounds: int = 1) -> float:
 def growth(read: Read, worst: Worst, *, least: float = 0.0003, largest: int = 256 * 1024) -> Growth:
     """Measure with as many bytes as take `least` seconds, or with a quarter of `largest`.
 
-    They also take several times as long as a few bytes, so that the cost of a call does not hide the cost of
-    a byte. The text grows from a few bytes on, so that even exponential time is seen soon.
+    These bytes also take several times as long as a few bytes, so that the cost of a call does not hide the
+    cost of a byte. The text grows from a few bytes on, so that even exponential time is detected soon.
     """
     with _no_collections():
         size, enough = 8, max(least, 4 * seconds(read, worst.of(1), 3))
@@ -95,13 +95,13 @@ def growth(read: Read, worst: Worst, *, least: float = 0.0003, largest: int = 25
         if twice > 50 * once and twice > 0.02:
             return Growth(size, once, twice, float("inf"), least)
         times = [once, twice, seconds(read, texts[2])]
-        found = Growth(size, *times, least)
+        measured = Growth(size, *times, least)
         for _ in range(_AGAIN):
-            if found.is_linear:
+            if measured.is_linear:
                 break
-            times = [min(known, seconds(read, text)) for known, text in zip(times, texts, strict=True)]
-            found = Growth(size, *times, least)
-    return found
+            times = [min(best, seconds(read, text)) for best, text in zip(times, texts, strict=True)]
+            measured = Growth(size, *times, least)
+    return measured
 
 
 @contextmanager
