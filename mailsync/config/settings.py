@@ -21,9 +21,7 @@ from mailsync.config.fields import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
 from mailsync.errors import ConfigError
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
-"""Variables that hold secrets: child processes get only those that they use."""
-
-_OUR_PREFIXES = ("IMAP_", "SYNC_")
+"""Variables that hold secrets: no process gets one that it does not use."""
 
 _SCHEMA = fields.text(
     r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
@@ -32,6 +30,7 @@ _HOST = fields.text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", "a host name o
 _PORT = fields.whole(1, 65535)
 _COUNT = fields.whole(1, 1000)
 _DAYS = fields.whole(1, 36_500)
+_OUR_PREFIXES = ("IMAP_", "SYNC_")
 
 
 class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
