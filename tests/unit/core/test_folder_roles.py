@@ -1,4 +1,4 @@
-"""Which role, priority and exclusion a listed folder gets."""
+"""The role, priority and exclusion of listed folders."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _listed(path: str, *attributes: str, delimiter: str | None = "/") -> ListedF
 
 
 def _roles(*rows: ListedFolder) -> dict[str, tuple[str | None, str | None]]:
-    found = assign_roles(rows)
-    return {row.path: (found[row.wire_name].role, found[row.wire_name].excluded_reason) for row in rows}
+    decided = assign_roles(rows)
+    return {row.path: (decided[row.wire_name].role, decided[row.wire_name].excluded_reason) for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def _roles(*rows: ListedFolder) -> dict[str, tuple[str | None, str | None]]:
 def test_one_folder(
     path: str, delimiter: str | None, attributes: tuple[str, ...], role: str | None, reason: str | None
 ) -> None:
-    found = traits(_listed(path, *attributes, delimiter=delimiter))
-    assert (found.role, found.excluded_reason) == (role, reason)
+    decided = traits(_listed(path, *attributes, delimiter=delimiter))
+    assert (decided.role, decided.excluded_reason) == (role, reason)
 
 
 def test_only_inbox_and_sent_are_priority_folders() -> None:
@@ -93,12 +93,12 @@ def test_only_inbox_and_sent_are_priority_folders() -> None:
 
 def test_every_localised_name_is_found_in_any_case_and_composition() -> None:
     for role, names in NAMES.items():
-        for name in filter(None, (one.strip() for one in names.replace("\n", ";").split(";"))):
+        for name in filter(None, (part.strip() for part in names.replace("\n", ";").split(";"))):
             for form in (name, name.upper(), unicodedata.normalize("NFD", name), f"INBOX/{name}"):
                 assert traits(_listed(form)).role == role, form
 
 
-def test_inbox_is_known_in_any_case() -> None:
+def test_inbox_is_recognised_in_any_case() -> None:
     assert is_inbox(b"InBoX")
     assert not is_inbox(b"INBOX.INBOX")
 
@@ -110,25 +110,25 @@ def test_an_attribute_takes_the_role_from_a_name() -> None:
     }
 
 
-def test_of_several_names_for_a_role_the_most_usual_wins() -> None:
-    found = _roles(_listed("Sent Messages"), _listed("Gesendet"), _listed("Sent"))
-    assert found == {"Sent Messages": (None, None), "Gesendet": (None, None), "Sent": ("sent", None)}
+def test_the_most_common_of_several_names_wins_the_role() -> None:
+    decided = _roles(_listed("Sent Messages"), _listed("Gesendet"), _listed("Sent"))
+    assert decided == {"Sent Messages": (None, None), "Gesendet": (None, None), "Sent": ("sent", None)}
 
 
 def test_a_folder_that_lost_its_role_has_an_ordinary_priority() -> None:
-    found = assign_roles([_listed("Sent"), _listed("Gesendet", "\\sent")])
-    assert found[b"Sent"] == FolderTraits(None, 100, None)
+    decided = assign_roles([_listed("Sent"), _listed("Gesendet", "\\sent")])
+    assert decided[b"Sent"] == FolderTraits(None, 100, None)
 
 
-def test_several_attributes_for_a_role_are_all_believed() -> None:
+def test_every_attribute_for_a_role_counts() -> None:
     assert _roles(_listed("A", "\\sent"), _listed("B", "\\sent")) == {
         "A": ("sent", None),
         "B": ("sent", None),
     }
 
 
-def test_all_junk_and_trash_folders_are_left_out_with_what_lies_below_them() -> None:
-    found = _roles(
+def test_junk_and_trash_folders_are_excluded_with_the_folders_below_them() -> None:
+    decided = _roles(
         _listed("Junk", "\\junk"),
         _listed("Spam"),
         _listed("Trash"),
@@ -136,7 +136,7 @@ def test_all_junk_and_trash_folders_are_left_out_with_what_lies_below_them() -> 
         _listed("Trashy/Novels"),
         _listed("Trash/Kept", "\\archive"),
     )
-    assert found == {
+    assert decided == {
         "Junk": ("junk", "junk"),
         "Spam": ("junk", "junk"),
         "Trash": ("trash", "trash"),
@@ -146,15 +146,15 @@ def test_all_junk_and_trash_folders_are_left_out_with_what_lies_below_them() -> 
     }
 
 
-def test_inbox_stays_whatever_lies_around_it() -> None:
-    found = assign_roles([_listed("INBOX", "\\junk", delimiter="."), _listed("INBOX.Work", delimiter=".")])
-    assert found[b"INBOX"] == FolderTraits("inbox", 1, None)
-    assert found[b"INBOX.Work"].excluded_reason is None
+def test_inbox_is_always_included() -> None:
+    decided = assign_roles([_listed("INBOX", "\\junk", delimiter="."), _listed("INBOX.Work", delimiter=".")])
+    assert decided[b"INBOX"] == FolderTraits("inbox", 1, None)
+    assert decided[b"INBOX.Work"].excluded_reason is None
 
 
 def test_a_folder_listed_twice_has_the_attributes_of_both_rows() -> None:
     assert _roles(_listed("X", "\\sent"), _listed("X")) == {"X": ("sent", None)}
 
 
-def test_no_folders_are_no_roles() -> None:
+def test_no_folders_give_no_roles() -> None:
     assert assign_roles([]) == {}

@@ -1,4 +1,4 @@
-"""The table of an account's states: its history, how a turn went, what is said of it (SPEC §12, §13)."""
+"""The states of an account: the table of cases, and backoffs, promises and clocks (SPEC §12, §13)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mailsync.errors import (
     TurnOver,
 )
 from mailsync.model import Account, Endpoint, FolderState, Verdict
-from tests.unit.core.test_planning import HELD
+from tests.unit.core.test_planning import FOLDER
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SETTINGS = Settings(sync_interval=60)
@@ -53,7 +53,7 @@ NEW: dict[str, Any] = {
     "sync_state": "initial_sync", "priority_synced_at": None, "overall_synced_at": None,
     "last_success_at": None, "created_at": ago(minutes=2), "consecutive_successes": 0,
 }  # fmt: skip
-INBOX = replace(HELD, last_reconciled_at=ago(hours=1), last_reconcile_clean=True)
+INBOX = replace(FOLDER, last_reconciled_at=ago(hours=1), last_reconcile_clean=True)
 LISTS = replace(INBOX, id=2, path="Lists", role=None, sync_priority=100)
 
 FAILED_TWICE: dict[str, Any] = {
@@ -248,27 +248,27 @@ def _outcome(case: Case) -> Outcome:
     )
 
 
-def verdict(case: Case, chance: float = 0.5) -> Verdict:
+def judged(case: Case, chance: float = 0.5) -> Verdict:
     outcome = _outcome(case)
     return judge(replace(ACCOUNT, **case.before), outcome, NOW, SETTINGS, chance)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_state_of_an_account(case: Case) -> None:
-    said = verdict(case)
-    assert ": ".join(filter(None, (said.state, said.reason))) == case.says
-    assert (said.healthy_until is not None) == (said.state == "healthy"), "only health is promised"
-    if said.healthy_until:
-        assert said.healthy_until >= NOW
-    if said.state in ("degraded", "broken"):
-        assert said.message, "a person is told what is wrong"
-    kept = said.state == "broken" and said.reason == case.before.get("sync_state_reason") != "stuck"
+    verdict = judged(case)
+    assert ": ".join(filter(None, (verdict.state, verdict.reason))) == case.says
+    assert (verdict.healthy_until is not None) == (verdict.state == "healthy"), "only health is promised"
+    if verdict.healthy_until:
+        assert verdict.healthy_until >= NOW
+    if verdict.state in ("degraded", "broken"):
+        assert verdict.message, "the message says what is wrong"
+    kept = verdict.state == "broken" and verdict.reason == case.before.get("sync_state_reason") != "stuck"
     if case.error is not None and not isinstance(case.error, TurnOver):
         kept = kept and not isinstance(case.error, AuthenticationFailed)
-        assert said.message == (case.before.get("sync_state_message") if kept else str(case.error))
-        assert said.successes == 0
-        assert said.last_success_at is None, "a failure is no success"
-        assert said.priority_synced_at == case.priority_at
+        assert verdict.message == (case.before.get("sync_state_message") if kept else str(case.error))
+        assert verdict.successes == 0
+        assert verdict.last_success_at is None, "a failure is no success"
+        assert verdict.priority_synced_at == case.priority_at
 
 
 def test_every_rule_decides_a_case() -> None:
@@ -280,16 +280,16 @@ def test_every_rule_decides_a_case() -> None:
 
 
 def test_a_proven_turn_counts_and_clears_the_backoff() -> None:
-    said = verdict(Case("", "", FAILED_TWICE))
-    assert (said.failures, said.successes, said.backoff_until) == (0, 1, None)
-    assert (said.last_success_at, said.priority_synced_at, said.overall_synced_at) == (NOW, NOW, NOW)
+    verdict = judged(Case("", "", FAILED_TWICE))
+    assert (verdict.failures, verdict.successes, verdict.backoff_until) == (0, 1, None)
+    assert (verdict.last_success_at, verdict.priority_synced_at, verdict.overall_synced_at) == (NOW, NOW, NOW)
 
 
 def test_a_turn_that_proves_nothing_changes_no_counter() -> None:
-    said = verdict(Case("", "", FAILED_TWICE, TurnOver("yielded"), **NOTHING))
-    assert (said.failures, said.successes) == (2, 0)
-    assert said.backoff_until == FAILED_TWICE["backoff_until"]
-    assert said.last_success_at is None
+    verdict = judged(Case("", "", FAILED_TWICE, TurnOver("yielded"), **NOTHING))
+    assert (verdict.failures, verdict.successes) == (2, 0)
+    assert verdict.backoff_until == FAILED_TWICE["backoff_until"]
+    assert verdict.last_success_at is None
 
 
 # -- how long health is promised -------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def test_a_turn_that_proves_nothing_changes_no_counter() -> None:
 def test_health_is_promised_until_the_first_promise_would_break(
     before: dict[str, Any], folders: tuple[FolderState, ...], overall_at: datetime | None, until: datetime
 ) -> None:
-    assert verdict(Case("", "", before, folders=folders, overall_at=overall_at)).healthy_until == until
+    assert judged(Case("", "", before, folders=folders, overall_at=overall_at)).healthy_until == until
 
 
 # -- backoff -----------------------------------------------------------------------------------------------
@@ -327,47 +327,47 @@ def test_backoff_doubles_from_30_seconds_to_half_an_hour(failures: int, seconds:
 
 
 def test_each_failure_waits_longer() -> None:
-    said = verdict(Case("", "", FAILED_TWICE, Transient("refused"), **NOTHING))
-    assert said.failures == 3
-    assert said.backoff_until == ahead(seconds=120)
+    verdict = judged(Case("", "", FAILED_TWICE, Transient("refused"), **NOTHING))
+    assert verdict.failures == 3
+    assert verdict.backoff_until == ahead(seconds=120)
 
 
 @pytest.mark.parametrize(("before", "minutes"), [({}, 1), (rejected(1), 5)])
 def test_a_rejected_password_is_tried_after_one_and_after_five_minutes(
     before: dict[str, Any], minutes: int
 ) -> None:
-    said = verdict(Case("", "", before, AuthenticationFailed("no"), **NOTHING))
-    assert said.backoff_until == ahead(minutes=minutes)
+    verdict = judged(Case("", "", before, AuthenticationFailed("no"), **NOTHING))
+    assert verdict.backoff_until == ahead(minutes=minutes)
 
 
 @pytest.mark.parametrize(("hint", "minutes"), [(None, 1), (30.0, 1), (900.0, 15), (86_400.0, 60)])
-def test_a_rejection_that_names_a_time_is_left_alone_for_so_long(hint: float | None, minutes: int) -> None:
-    said = verdict(Case("", "", {}, AuthenticationFailed("no", retry_after=hint), **NOTHING))
-    assert said.backoff_until == ahead(minutes=minutes)
+def test_a_rejection_waits_as_long_as_the_server_asks(hint: float | None, minutes: int) -> None:
+    verdict = judged(Case("", "", {}, AuthenticationFailed("no", retry_after=hint), **NOTHING))
+    assert verdict.backoff_until == ahead(minutes=minutes)
 
 
 @pytest.mark.parametrize("error", [Transient("refused"), Throttled("slow"), TurnOver("time used up")])
 def test_a_stuck_account_is_tried_hourly(error: MailsyncError) -> None:
-    said = verdict(Case("", "", STUCK, error, **NOTHING))
-    assert said.backoff_until == ahead(hours=1)
+    verdict = judged(Case("", "", STUCK, error, **NOTHING))
+    assert verdict.backoff_until == ahead(hours=1)
 
 
 @pytest.mark.parametrize(("turns", "seconds"), [(3, 30), (4, 60), (8, 960), (9, 1800), (200, 1800)])
-def test_lost_turns_double_the_wait_whatever_went_well_in_between(turns: int, seconds: int) -> None:
-    said = verdict(Case("", "", {}, PoisonousServer("the last ones", turns=turns), **NOTHING))
-    assert said.backoff_until == ahead(seconds=seconds)
-    assert said.failures == 1
+def test_lost_turns_double_the_wait_even_if_other_turns_succeed(turns: int, seconds: int) -> None:
+    verdict = judged(Case("", "", {}, PoisonousServer("the last ones", turns=turns), **NOTHING))
+    assert verdict.backoff_until == ahead(seconds=seconds)
+    assert verdict.failures == 1
 
 
 @pytest.mark.parametrize(
     ("hint", "seconds"), [(5.0, 5), (0.25, 0.25), (None, 60), (3600.0, 3600), (86_400.0, 3600)]
 )
-def test_throttling_waits_as_hinted_up_to_an_hour_and_is_no_failure_of_the_account(
+def test_throttling_waits_as_the_server_asks_up_to_an_hour_and_is_no_failure(
     hint: float | None, seconds: float
 ) -> None:
-    said = verdict(Case("", "", {}, Throttled("slow down", retry_after=hint), **NOTHING))
-    assert said.backoff_until == ahead(seconds=seconds)
-    assert said.failures == 0
+    verdict = judged(Case("", "", {}, Throttled("slow down", retry_after=hint), **NOTHING))
+    assert verdict.backoff_until == ahead(seconds=seconds)
+    assert verdict.failures == 0
 
 
 @pytest.mark.parametrize(("lasts", "seconds"), [(0, 60), (50, 60), (300, 300), (3000, 1800), (-900, 60)])
@@ -377,16 +377,16 @@ def test_throttling_without_a_hint_waits_as_long_as_it_has_lasted(lasts: int, se
         "sync_state_reason": "throttled",
         "sync_state_since": ago(seconds=lasts),
     }
-    said = verdict(Case("", "", before, Throttled("slow down"), **NOTHING))
-    assert said.backoff_until == ahead(seconds=seconds)
+    verdict = judged(Case("", "", before, Throttled("slow down"), **NOTHING))
+    assert verdict.backoff_until == ahead(seconds=seconds)
 
 
 def test_a_backoff_is_cleared_when_inbox_and_sent_mail_were_compared_and_not_before() -> None:
     waiting = FAILED_TWICE | {"backoff_until": ahead(minutes=5)}
-    assert verdict(Case("", "", waiting)).backoff_until is None
+    assert judged(Case("", "", waiting)).backoff_until is None
     for error in (None, TurnOver("time used up"), OutOfTokens(7)):
-        said = verdict(Case("", "", waiting, error, **NOTHING))
-        assert (said.failures, said.backoff_until) == (2, ahead(minutes=5))
+        verdict = judged(Case("", "", waiting, error, **NOTHING))
+        assert (verdict.failures, verdict.backoff_until) == (2, ahead(minutes=5))
 
 
 # -- since when it fails ------------------------------------------------------------------------------------
@@ -415,8 +415,8 @@ def test_a_backoff_is_cleared_when_inbox_and_sent_mail_were_compared_and_not_bef
     ],
     ids=lambda value: value.name if isinstance(value, Case) else "",
 )  # fmt: skip
-def test_since_when_turns_come_to_nothing(case: Case, since: datetime | None) -> None:
-    assert verdict(case).failing_since == since
+def test_since_when_turns_fail(case: Case, since: datetime | None) -> None:
+    assert judged(case).failing_since == since
 
 
 # -- how late the last folder may be ------------------------------------------------------------------------
@@ -445,8 +445,8 @@ def test_how_late_the_last_folder_may_be(
     late = replace(account, overall_synced_at=ago(minutes=minutes))
     for behind, state in ((timedelta(), "healthy"), (timedelta(seconds=1), "degraded")):
         outcome = Outcome(None, tracked, NOW)
-        said = judge(late, outcome, NOW + behind, settings, 0.5)
-        assert said.state == state
+        verdict = judge(late, outcome, NOW + behind, settings, 0.5)
+        assert verdict.state == state
 
 
 # -- clocks -------------------------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_a_change_to_or_from_summer_time_changes_no_verdict(
     for case in CASES:
         there = judge(*_moved(case, moved, ZoneInfo(zone)), SETTINGS, 0.5)
         assert there == judge(*_moved(case, moved, UTC), SETTINGS, 0.5), case.name
-        assert there.backoff_until == _at(verdict(case).backoff_until, moved, UTC), case.name
+        assert there.backoff_until == _at(judged(case).backoff_until, moved, UTC), case.name
 
 
 def _moved(case: Case, by: timedelta, zone: Any) -> tuple[Account, Outcome, datetime]:
@@ -501,11 +501,11 @@ def test_after_a_jump_of_the_clock_one_good_turn_makes_everything_true_again(jum
             for f in outcome.folders
         ]
         outcome = Outcome(None, compared, then, then, without_content=case.without_content)
-        said = judge(account, outcome, then, SETTINGS, 0.5)
-        assert (said.state, said.reason) == (verdict(case).state, verdict(case).reason), case.name
-        assert said.priority_synced_at == then
-        if said.healthy_until:
-            assert said.healthy_until <= then + timedelta(minutes=3)
+        verdict = judge(account, outcome, then, SETTINGS, 0.5)
+        assert (verdict.state, verdict.reason) == (judged(case).state, judged(case).reason), case.name
+        assert verdict.priority_synced_at == then
+        if verdict.healthy_until:
+            assert verdict.healthy_until <= then + timedelta(minutes=3)
 
 
 # -- when the account is due again -------------------------------------------------------------------------
@@ -522,5 +522,5 @@ def test_after_a_jump_of_the_clock_one_good_turn_makes_everything_true_again(jum
     ],
 )
 def test_when_the_account_is_due_again(error: MailsyncError | None, seconds: int | None) -> None:
-    said = verdict(Case("", "", {}, error, **({} if error is None else NOTHING)))
-    assert said.next_sync_at == (None if seconds is None else ahead(seconds=seconds))
+    verdict = judged(Case("", "", {}, error, **({} if error is None else NOTHING)))
+    assert verdict.next_sync_at == (None if seconds is None else ahead(seconds=seconds))

@@ -1,4 +1,4 @@
-"""Known providers, and what counts as an address."""
+"""Known providers, misspelt domains, and valid addresses."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from mailsync.errors import InvalidInput
         ("jo@mailbox.org", "imap.mailbox.org"),
     ],
 )
-def test_a_known_domain_names_its_server(email: str, host: str) -> None:
-    found = provider_for(email)
-    assert found is not None
-    assert (found.host, found.port, found.security) == (host, 993, "tls")
+def test_a_known_domain_has_a_server(email: str, host: str) -> None:
+    provider = provider_for(email)
+    assert provider is not None
+    assert (provider.host, provider.port, provider.security) == (host, 993, "tls")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_an_unknown_domain_has_no_provider(email: str) -> None:
     assert provider_for(email) is None
 
 
-def test_the_note_says_where_an_app_password_is_needed_and_where_none_works() -> None:
+def test_the_note_says_whether_an_app_password_is_needed_or_useless() -> None:
     for email in (
         "jo@gmail.com",
         "jo@icloud.com",
@@ -53,10 +53,10 @@ def test_the_note_says_where_an_app_password_is_needed_and_where_none_works() ->
         "jo@fastmail.com",
         "jo@yandex.ru",
     ):
-        found = provider_for(email)
-        assert found is not None and found.accepts_passwords and "app password" in found.note
-    found = provider_for("jo@hotmail.com")
-    assert found is not None and not found.accepts_passwords and "OAuth" in found.note
+        provider = provider_for(email)
+        assert provider is not None and provider.accepts_passwords and "app password" in provider.note
+    provider = provider_for("jo@hotmail.com")
+    assert provider is not None and not provider.accepts_passwords and "OAuth" in provider.note
 
 
 def test_no_domain_belongs_to_two_providers_and_all_are_lower_case() -> None:
@@ -66,9 +66,9 @@ def test_no_domain_belongs_to_two_providers_and_all_are_lower_case() -> None:
     assert all(provider.note == "" or provider.note.endswith(".") for provider in PROVIDERS)
 
 
-def test_a_server_names_its_provider_for_addresses_of_other_domains() -> None:
-    found = provider_at("Secure.EmailSrvr.com.")
-    assert found is not None and found.name == "Rackspace"
+def test_a_provider_is_found_by_its_server() -> None:
+    provider = provider_at("Secure.EmailSrvr.com.")
+    assert provider is not None and provider.name == "Rackspace"
     assert provider_at("imap.example.com") is None
 
 
@@ -140,7 +140,7 @@ def test_addresses_are_lower_case_and_composed(text: str, email: str) -> None:
         "jo@example.com\u202e",
     ],
 )
-def test_what_is_no_address_is_refused_in_one_clear_line(text: str) -> None:
+def test_a_text_that_is_no_address_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         normalise_email(text)
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""Who has whose name now: the table of cases."""
+"""Renamed folders: the table of cases."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import pytest
 
 from mailsync.core.renames import Rename, agree, displaced, propose, shows_any, to_identify
 from mailsync.model import FolderState, Listing, MailboxStatus, MessageState
-from tests.unit.core.test_planning import HELD
+from tests.unit.core.test_planning import FOLDER
 
 DATE = datetime(2025, 5, 17, 8, 30, tzinfo=UTC)
 Before = dict[str, dict[str, Any]]
 Now = dict[str, MailboxStatus | None]
 
 
-def held(folders: Before) -> list[FolderState]:
-    """Folders by name, each with mail of its own; `n` stands for all its numbers."""
-    made = []
+def stored(folders: Before) -> list[FolderState]:
+    """Stored folders by name, each with different mail; `n` sets all its numbers."""
+    rows = []
     for number, (name, changes) in enumerate(folders.items(), 1):
         n = changes.pop("n", number)
         base: dict[str, Any] = {
             "id": number, "wire_name": name.encode(), "path": name, "uidvalidity": 100 + n,
             "uidnext": 10 + n, "server_messages": n, "live_count": n,
         }  # fmt: skip
-        made.append(replace(HELD, **base | changes))
-    return made
+        rows.append(replace(FOLDER, **base | changes))
+    return rows
 
 
 def has(n: int, mailbox_id: str | None = None, **changes: Any) -> MailboxStatus:
-    """What the server says of the mailbox whose numbers are `n`."""
-    said = MailboxStatus(messages=n, uidnext=10 + n, uidvalidity=100 + n, mailbox_id=mailbox_id)
-    return replace(said, **changes)
+    """The server's status of the mailbox whose numbers are `n`."""
+    status = MailboxStatus(messages=n, uidnext=10 + n, uidvalidity=100 + n, mailbox_id=mailbox_id)
+    return replace(status, **changes)
 
 
 def proposed(folders: list[FolderState], now: Now) -> set[tuple[str, str, bool]]:
     statuses = {name.encode(): status for name, status in now.items() if status}
     names = {name.encode() for name in now}
     return {
-        (each.folder.path, each.wire_name.decode(), each.certain)
-        for each in propose(folders, names, statuses)
+        (rename.folder.path, rename.wire_name.decode(), rename.certain)
+        for rename in propose(folders, names, statuses)
     }
 
 
@@ -63,7 +63,7 @@ ONE, TWO = {"mailbox_id": "one"}, {"mailbox_id": "two"}
         ({"A": {**ONE, "status": "missing", "live_count": 0, "uidnext": None}}, {"B": has(1, "one")},
          {("A", "B", True)}),
         ({"A": {**ONE, "live_count": 0, "tracked": False}}, {"B": has(1, "one")}, {("A", "B", True)}),
-        # which is no proof where it stands twice, or is of a name that may still be the same mailbox's
+        # no proof if the MAILBOXID occurs twice, or the old name may still be the same mailbox
         ({"A": {**ONE}}, {"B": has(2, "one"), "C": has(3, "one")}, set()),
         ({"A": {**ONE}, "B": {**ONE}}, {"C": has(3, "one")}, set()),
         ({"A": {**ONE}}, {"A": None, "B": has(2, "one")}, set()),
@@ -73,7 +73,7 @@ ONE, TWO = {"mailbox_id": "one"}, {"mailbox_id": "two"}
         ({"A": {}}, {"B": has(1)}, {("A", "B", False)}),
         ({"A": {"status": "initial", "live_count": 7, "n": 50}}, {"B": has(50)}, {("A", "B", False)}),
         ({"A": {}, "B": {}}, {"C": has(2), "D": has(1)}, {("A", "D", False), ("B", "C", False)}),
-        # what has been missing for longer may be the same mailbox under an older name
+        # a folder missing for longer may be the same mailbox under an older name
         ({"A": {"n": 5}, "B": {"n": 5, "missing_since": DATE}}, {"C": has(5)}, {("A", "C", False)}),
         ({"A": {"n": 5}, "B": {"n": 5}}, {"C": has(5)}, set()),
         ({"A": {}, "B": {}}, {"A": has(2), "B": has(1)}, {("A", "B", False), ("B", "A", False)}),
@@ -83,7 +83,7 @@ ONE, TWO = {"mailbox_id": "one"}, {"mailbox_id": "two"}
         ({"A": {}}, {"B": has(1, "one")}, {("A", "B", False)}),
         ({"A": {**ONE}, "B": {}}, {"B": has(1, "one"), "C": has(2)},
          {("A", "B", True), ("B", "C", False)}),
-        # not without all of them
+        # only if all numbers are known and equal
         ({"A": {}}, {"B": has(1, uidvalidity=5)}, set()),
         ({"A": {}}, {"B": has(1, uidnext=99)}, set()),
         ({"A": {}}, {"B": has(1, messages=2)}, set()),
@@ -94,10 +94,10 @@ ONE, TWO = {"mailbox_id": "one"}, {"mailbox_id": "two"}
         ({"A": {"live_count": 0}}, {"B": has(1)}, set()),
         ({"A": {}}, {"B": None}, set()),
         ({"A": {**ONE}}, {"B": has(1, "two")}, set()),
-        # nor where they stand twice
+        # and only if they occur once
         ({"A": {"n": 1}, "B": {"n": 1}}, {"C": has(1)}, set()),
         ({"A": {}}, {"B": has(1), "C": has(1)}, set()),
-        # what is listed under its name is where it was
+        # a folder that is listed under its name was not renamed
         ({"A": {}}, {"A": has(1), "B": has(1)}, set()),
         ({"A": {}}, {"A": None, "B": has(1)}, set()),
         ({"A": {}}, {"A": has(1, uidvalidity=0), "B": has(1)}, set()),
@@ -110,23 +110,23 @@ ONE, TWO = {"mailbox_id": "one"}, {"mailbox_id": "two"}
         ({"A": {}}, {"INBOX": has(1)}, set()),
     ],
 )  # fmt: skip
-def test_a_rename_is_told_from_what_is_held_and_what_is_listed(
+def test_renames_follow_from_stored_and_listed_folders(
     before: Before, now: Now, expected: set[tuple[str, str, bool]]
 ) -> None:
-    folders = held({name: dict(changes) for name, changes in before.items()})
+    folders = stored({name: dict(changes) for name, changes in before.items()})
     assert proposed(folders, now) == expected
 
 
-def test_a_folder_whose_name_is_taken_and_that_gets_none_is_displaced() -> None:
-    folders = held({"A": {**ONE}, "B": {**TWO}, "C": {}})
+def test_a_folder_that_loses_its_name_and_gets_no_other_is_displaced() -> None:
+    folders = stored({"A": {**ONE}, "B": {**TWO}, "C": {}})
     a, b, c = folders
     assert displaced(folders, [Rename(b, b"A", True)]) == [a]
     assert displaced(folders, [Rename(a, b"B", True), Rename(b, b"A", True)]) == []
     assert displaced(folders, [Rename(c, b"D", True)]) == []
 
 
-def test_a_status_is_asked_of_new_names_only_if_a_folder_is_gone_that_could_be_known_again() -> None:
-    folders = held({"INBOX": {}, "A": {}, "B": {"live_count": 0}, "C": {"live_count": 0, **ONE}})
+def test_new_names_are_queried_only_if_a_recognisable_folder_is_gone() -> None:
+    folders = stored({"INBOX": {}, "A": {}, "B": {"live_count": 0}, "C": {"live_count": 0, **ONE}})
     assert to_identify(folders, {b"INBOX", b"A", b"B", b"C", b"New"}) == []
     assert to_identify(folders, {b"INBOX", b"A", b"C", b"New"}) == []
     assert to_identify(folders, {b"INBOX", b"B", b"C", b"New", b"Also"}) == [b"Also", b"New"]
@@ -134,17 +134,17 @@ def test_a_status_is_asked_of_new_names_only_if_a_folder_is_gone_that_could_be_k
     assert to_identify(folders, {b"A", b"B", b"C", b"New"}) == []
 
 
-def test_of_many_new_names_those_are_asked_first_that_a_renamed_folder_is_likely_to_have() -> None:
-    folders = held({"INBOX": {}, "Work/Old": {}, "Clients": {}})
+def test_likely_names_are_queried_first() -> None:
+    folders = stored({"INBOX": {}, "Work/Old": {}, "Clients": {}})
     many = {b"Lists/%03d" % n for n in range(500)}
     likely = {b"Work/New", b"Archive/Old", b"Archive/Clients"}
-    found = to_identify(folders, {b"INBOX", *many, *likely})
-    assert set(found[:3]) == likely
-    assert len(found) == 24
+    names = to_identify(folders, {b"INBOX", *many, *likely})
+    assert set(names[:3]) == likely
+    assert len(names) == 24
 
 
-def test_list_status_alone_shows_a_swap_but_no_folder_that_was_made_anew() -> None:
-    folders = held({"A": {}, "B": {}})
+def test_list_status_alone_shows_a_swap_but_no_recreated_folder() -> None:
+    folders = stored({"A": {}, "B": {}})
 
     def shown(now: Now) -> bool:
         statuses = {name.encode(): status for name, status in now.items() if status}
