@@ -1,4 +1,4 @@
-"""A cache that is bounded by bytes, and those that are filled from what a server sends."""
+"""The cache that is bounded by bytes, and the caches of text from servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mailsync.store import copy_format
 MIB = 1024 * 1024
 
 
-def test_it_is_emptied_before_it_takes_too_much() -> None:
+def test_the_cache_is_emptied_before_it_exceeds_its_limit() -> None:
     cache: BoundedCache[int, str] = BoundedCache(1000)
     for n in range(100):
         cache.remember(n, "x", 60)
@@ -68,10 +68,10 @@ def _structure(n: int) -> list[bytes]:
         ),
     ],
 )
-def test_what_is_remembered_of_a_servers_bytes_takes_no_more_than_its_share(
+def test_caches_of_text_from_servers_stay_within_their_limits(
     cache: BoundedCache[Any, Any], fill: Callable[[int], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Filled twice, with a limit that is small enough to be reached soon."""
+    """Fill the cache twice, with a limit that is small enough to be reached soon."""
     assert cache.limit <= 8 * MIB
     cache.clear()
     monkeypatch.setattr(cache, "limit", MIB // 2)

@@ -1,4 +1,4 @@
-"""What a log line looks like, and that no secret is ever in one."""
+"""The form of log lines, and that they contain no secrets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("mailsync.test")
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What is logged as JSON; the logging of the process is as before afterwards."""
+    """The log as JSON; the process's logging is restored afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
@@ -40,12 +40,12 @@ def parsed(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def as_text(stream: io.StringIO) -> str:
-    """Whatever was logged so far, and from now on as text."""
+    """The log so far; from now on it is text."""
     logs.configure(Settings(log_format="text", log_level="DEBUG"), stream=stream)
     return stream.getvalue()
 
 
-def test_a_json_line_begins_with_time_level_and_message_and_holds_the_extra_fields(
+def test_a_json_line_has_time_level_message_and_extra_fields(
     lines: io.StringIO,
 ) -> None:
     log.info("Folder %s", "complete", extra={"action": "backfill", "account_id": 1, "duration_ms": 812.5})
@@ -62,7 +62,7 @@ def test_a_json_line_begins_with_time_level_and_message_and_holds_the_extra_fiel
     }
 
 
-def test_a_line_stays_one_line_of_json_whatever_is_logged(lines: io.StringIO) -> None:
+def test_every_value_is_logged_as_one_line_of_json(lines: io.StringIO) -> None:
     odd = {
         "a": math.nan,
         "b": b"\xff\n",
@@ -78,17 +78,17 @@ def test_a_line_stays_one_line_of_json_whatever_is_logged(lines: io.StringIO) ->
     assert line["c"] == ["x", {"1": "<class 'object'>"}]
 
 
-def test_a_text_line_names_its_fields_and_lets_no_server_forge_a_second_line(lines: io.StringIO) -> None:
+def test_a_text_line_has_its_fields_and_cannot_be_forged_by_a_server(lines: io.StringIO) -> None:
     as_text(lines)
     log.info("NO [X] bad\r\n2026 INFO forged", extra={"account_id": 7, "folder": "a\nb", "run_id": None})
     (line,) = lines.getvalue().splitlines()
     assert line.endswith(r"INFO    NO [X] bad\r\n2026 INFO forged  account_id=7 folder=a\nb")
 
 
-def test_a_text_line_looks_like_what_it_says(lines: io.StringIO) -> None:
+def test_a_text_line_escapes_invisible_and_direction_characters(lines: io.StringIO) -> None:
     as_text(lines)
-    said = "NO \u202eexe.fdp \u2066\u200f\u061c \ufeff\u200b\u00ad \x1b[2J\x9b \U000e0041 \u200d"
-    log.info("%s", said, extra={"folder": said, "names": [said], said: 1})
+    text = "NO \u202eexe.fdp \u2066\u200f\u061c \ufeff\u200b\u00ad \x1b[2J\x9b \U000e0041 \u200d"
+    log.info("%s", text, extra={"folder": text, "names": [text], text: 1})
     (line,) = lines.getvalue().splitlines()
     assert line.isascii()
     assert r"NO \u202eexe.fdp \u2066\u200f\u061c \ufeff\u200b\xad \x1b[2J\x9b \U000e0041 \u200d" in line
@@ -96,7 +96,7 @@ def test_a_text_line_looks_like_what_it_says(lines: io.StringIO) -> None:
 
 @pytest.mark.parametrize("format", ["json", "text"])
 def test_a_thread_that_fails_is_logged_without_secrets(format: str) -> None:
-    # in a process of its own, since pytest looks after threads itself
+    # in another process, because pytest handles failing threads itself
     code = (
         "import threading; from mailsync import logs; from mailsync.config import Settings\n"
         f"logs.configure(Settings(log_format={format!r}, api_token='a-token-of-threads'))\n"
@@ -109,7 +109,7 @@ def test_a_thread_that_fails_is_logged_without_secrets(format: str) -> None:
     assert "a-token-of-threads" not in done.stderr
 
 
-def test_what_people_write_stays_readable_in_a_text_line(lines: io.StringIO) -> None:
+def test_ordinary_letters_stay_readable_in_a_text_line(lines: io.StringIO) -> None:
     as_text(lines)
     log.info("%s", "Größe ОТПРАВЛЕНО 送信済み نامه‌ها")
     assert "Größe ОТПРАВЛЕНО 送信済み نامه" in lines.getvalue()
@@ -142,7 +142,7 @@ def test_the_format_is_text_on_a_terminal_and_json_elsewhere(
     assert out.getvalue().startswith("{") == (expected == "json")
 
 
-def test_the_level_is_the_setting_s(lines: io.StringIO) -> None:
+def test_the_level_comes_from_the_settings(lines: io.StringIO) -> None:
     logs.configure(Settings(log_level="ERROR", log_format="json"), stream=lines)
     log.warning("quiet")
     log.error("loud")
@@ -156,7 +156,7 @@ def test_configuring_again_replaces_the_handler(lines: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_no_secret_is_in_a_line_its_fields_or_its_traceback(lines: io.StringIO, format: str) -> None:
+def test_secrets_are_masked_in_message_fields_and_traceback(lines: io.StringIO, format: str) -> None:
     secret = "un" + 'gu"essäble'
     keep_secret(secret)
     if format == "text":
@@ -175,7 +175,7 @@ def test_no_secret_is_in_a_line_its_fields_or_its_traceback(lines: io.StringIO, 
     assert "ess\\u00e4ble" not in written
 
 
-def test_the_secrets_of_the_settings_are_known_from_the_start(lines: io.StringIO) -> None:
+def test_the_secrets_of_the_settings_are_masked(lines: io.StringIO) -> None:
     token, key = secrets.token_urlsafe(), secrets.token_hex(32)
     url = "postgresql://bob:p%40ss-w0rd@db/x?password=other-w0rd"
     settings = Settings(database_url=url, api_token=f"{token}, {token}2", imap_encryption_key=key)
@@ -184,24 +184,26 @@ def test_the_secrets_of_the_settings_are_known_from_the_start(lines: io.StringIO
     assert redact(url) == "postgresql://***@db/x?password=***"
 
 
-def test_a_password_is_known_in_all_pieces_into_which_a_driver_may_cut_its_url(lines: io.StringIO) -> None:
+def test_all_pieces_into_which_a_driver_may_split_a_password_are_masked(lines: io.StringIO) -> None:
     url = "postgresql://bob:first@second/third#fourth@127.0.0.1:1/db"
     logs.configure(Settings.model_construct(database_url=url), stream=lines)
-    said = 'failed to resolve host "second/third", "third#fourth@127.0.0.1", "first" "fourth"'
-    hidden = redact(said)
+    message = 'failed to resolve host "second/third", "third#fourth@127.0.0.1", "first" "fourth"'
+    hidden = redact(message)
     assert not re.search("first|second|third|fourth", hidden), hidden
     assert "127.0.0.1" in hidden
 
 
-def test_only_the_password_of_a_url_that_is_clear_is_secret(lines: io.StringIO) -> None:
+def test_only_the_password_of_an_unambiguous_url_is_masked(lines: io.StringIO) -> None:
     url = "postgresql://bobby:se#cr?et@clearhost:5432/maildata?user=me@example.org"
     logs.configure(Settings(database_url=url), stream=lines)
     assert redact("se#cr?et clearhost maildata bobby") == "*** clearhost maildata bobby"
 
 
-def test_a_broken_log_call_is_told_without_its_arguments(lines: io.StringIO) -> None:
+def test_a_failed_log_call_is_reported_without_its_arguments(lines: io.StringIO) -> None:
     root = logging.getLogger()
-    root.handlers[:] = [h for h in root.handlers if getattr(h, "stream", None) is lines]  # pytest's raise
+    root.handlers[:] = [
+        h for h in root.handlers if getattr(h, "stream", None) is lines
+    ]  # pytest's handlers raise
     log.info("%d accounts", "not-to-be-shown")
     assert "A log line could not be written: TypeError at" in lines.getvalue()
     assert "not-to-be-shown" not in lines.getvalue()

@@ -1,4 +1,4 @@
-"""Secrets are masked in whatever form and place they come by, and nothing else is."""
+"""Secrets are masked in every form and place, and nothing else is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_a_secret_is_redacted_in_every_form_in_which_it_may_come_by(secret: str) -> None:
+def test_a_secret_is_masked_in_every_form(secret: str) -> None:
     keep_secret(secret)
     raw = secret.encode()
     imap_quoted = secret.replace("\\", "\\\\").replace('"', '\\"')
@@ -41,7 +41,7 @@ def test_a_secret_is_redacted_in_every_form_in_which_it_may_come_by(secret: str)
 
 
 @pytest.mark.parametrize("user", ["", "a", "ab", "abc", "abcd@example.org"])
-def test_a_password_inside_of_sasl_plain_is_redacted(user: str) -> None:
+def test_a_password_inside_sasl_plain_is_masked(user: str) -> None:
     secret = "correct horse battery"
     keep_secret(secret)
     line = base64.b64encode(f"\0{user}\0{secret}".encode()).decode()
@@ -50,23 +50,23 @@ def test_a_password_inside_of_sasl_plain_is_redacted(user: str) -> None:
     assert base64.b64encode(secret.encode()).decode()[4:-4] not in hidden
 
 
-def test_a_very_short_secret_is_redacted_alone_and_leaves_words_readable() -> None:
+def test_a_very_short_secret_is_masked_only_as_a_whole_word() -> None:
     keep_secret("q7")
     assert redact("q7 in q7x and (q7), aq7") == "*** in q7x and (***), aq7"
 
 
-def test_secrets_that_contain_each_other_are_redacted_whole() -> None:
+def test_secrets_that_contain_each_other_are_masked_as_a_whole() -> None:
     keep_secret("open-sesame")
     keep_secret("open-sesame-and-close")
     assert redact("open-sesame-and-close open-sesame") == "*** ***"
 
 
-def test_an_empty_secret_hides_nothing() -> None:
+def test_an_empty_secret_masks_nothing() -> None:
     keep_secret("")
     assert redact("plain text") == "plain text"
 
 
-def test_a_password_that_is_tried_is_secret_only_meanwhile_and_masked_in_errors() -> None:
+def test_a_password_is_masked_while_it_is_tried_and_in_errors() -> None:
     tried = "Tried-and-rejected"
     cause = OSError(f"cause {tried}")
     with pytest.raises(ValueError, match=r"^the server says \*\*\*$") as raised, kept_secret(tried):
@@ -76,7 +76,7 @@ def test_a_password_that_is_tried_is_secret_only_meanwhile_and_masked_in_errors(
     assert redact(f"later {tried}") == f"later {tried}"
 
 
-def test_a_secret_that_several_keep_is_forgotten_with_the_last_of_them() -> None:
+def test_a_secret_is_masked_until_its_last_keeper_is_gone() -> None:
     with kept_secret("tried-by-two"):
         with kept_secret("tried-by-two"), kept_secret("q8"):
             assert redact("tried-by-two q8") == "*** ***"
@@ -97,12 +97,12 @@ def test_a_form_that_two_secrets_share_stays_until_both_are_gone() -> None:
 
 
 def _sizes() -> tuple[int, int, int]:
-    """The entries for secrets that the process holds."""
+    """The numbers of entries for the secrets of the process."""
     known = redaction._secrets
     return len(known._users), len(known._by_head), len(known._short)
 
 
-def test_secrets_of_many_threads_come_and_go_without_a_trace() -> None:
+def test_secrets_of_many_threads_leave_no_entries() -> None:
     before = _sizes()
     seen = []
 
@@ -112,20 +112,16 @@ def test_secrets_of_many_threads_come_and_go_without_a_trace() -> None:
                 seen.append(redact(f"common-{number % 3} pass-{thread}-{number}"))
 
     threads = [threading.Thread(target=try_some, args=(thread,)) for thread in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for started in threads:
+        started.start()
+    for started in threads:
+        started.join()
     assert seen == ["*** ***"] * 400
-    assert (
-        len(redaction._secrets._users),
-        len(redaction._secrets._by_head),
-        len(redaction._secrets._short),
-    ) == before
+    assert _sizes() == before
     assert not redaction._secrets._removed
 
 
-def test_thousands_of_secrets_are_found_and_leave_nothing_behind() -> None:
+def test_thousands_of_secrets_are_masked_and_leave_no_entries() -> None:
     known = redaction._Secrets()
     words = [f"{number * 7919:05x}-{number:x}-secret" for number in range(5000)]
     for word in words:
@@ -152,7 +148,7 @@ def test_thousands_of_secrets_are_found_and_leave_nothing_behind() -> None:
         ("give postgresql://user:password@host/db", "give postgresql://user:password@host/db"),
     ],
 )
-def test_credentials_are_redacted_by_their_place_too(text: str, expected: str) -> None:
+def test_credentials_are_also_masked_by_their_position(text: str, expected: str) -> None:
     assert redact(text) == expected
 
 
@@ -170,23 +166,23 @@ SECRET = 'pa55-Wört "q\\uote 0123456789'
         "AUTHENTICATE PLAIN 0123456789abcdef0123456789",
     ],
 )
-def test_a_secret_at_the_edge_of_what_is_looked_at_is_never_half_shown(shown: str) -> None:
+def test_a_secret_at_the_cut_is_never_partly_shown(shown: str) -> None:
     with kept_secret(SECRET), kept_secret("x"):
         for filler, step in (("a", 3), ("x ", 17)):
             for before in range(0, 900, step):
                 text = (filler * before)[:before] + " " + shown + " b" * 2000
-                found, is_whole = redact_beginning(text, 100)
-                assert len(found) <= 100
+                beginning, is_whole = redact_beginning(text, 100)
+                assert len(beginning) <= 100
                 assert not is_whole
-                assert not any(part in found for part in ("pa5", "012", "0123", "a55"))
+                assert not any(part in beginning for part in ("pa5", "012", "0123", "a55"))
 
 
 @pytest.mark.parametrize("secret", [SECRET, "z" * 500])
-def test_secrets_that_are_masked_pull_none_into_view(secret: str) -> None:
+def test_masking_never_moves_an_unmasked_secret_into_view(secret: str) -> None:
     with kept_secret(secret):
         for before in range(0, 600, 13):
-            found, _ = redact_beginning("a" * before + f" {secret}" * 1000, 300)
-            assert not any(part in found for part in ("pa5", "zz"))
+            beginning, _ = redact_beginning("a" * before + f" {secret}" * 1000, 300)
+            assert not any(part in beginning for part in ("pa5", "zz"))
 
 
 def test_the_beginning_of_a_short_text_is_all_of_it() -> None:

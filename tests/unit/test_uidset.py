@@ -1,4 +1,4 @@
-"""UID sets behave as sets, however large their ranges."""
+"""UID sets behave like sets, even with huge ranges."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_huge_ranges_cost_nothing() -> None:
     assert (whole.lowest, whole.highest) == (1, 4_294_967_295)
 
 
-def test_a_fragmented_set_is_emptied_batch_by_batch_without_going_through_all_of_it_each_time() -> None:
+def test_emptying_a_fragmented_set_in_batches_does_not_scan_all_of_it_each_time() -> None:
     left = UidSet.of(range(2, 200_002, 2))
     began = time.process_time()
     left.minus(UidSet.of(range(2, 200_002, 4)))
@@ -78,7 +78,7 @@ def test_a_fragmented_set_is_emptied_batch_by_batch_without_going_through_all_of
     assert time.process_time() - began < 50 * whole
 
 
-def test_nothing_lies_between_bounds_that_are_crossed() -> None:
+def test_crossed_bounds_contain_nothing() -> None:
     assert not UidSet([(1, 20)]).between(11, 10)
 
 
@@ -96,7 +96,7 @@ def test_the_empty_set() -> None:
 
 
 @pytest.mark.parametrize("text", ["*", "1:*", "a", "1,,2", "1:2:3"])
-def test_what_is_no_set_is_refused(text: str) -> None:
+def test_a_text_that_is_no_set_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         UidSet.parse(text)
 
@@ -131,7 +131,7 @@ def test_a_text_is_cut_at_separators(text: str) -> None:
     assert "".join(pieces).replace(",", "") == text.replace(",", "")
 
 
-def test_no_more_ranges_are_held_than_may_be() -> None:
+def test_the_number_of_ranges_in_memory_is_limited() -> None:
     def without_end() -> Iterator[tuple[int, int]]:
         for n in count(1, 2):
             assert n < 10_000, "it does not stop"

@@ -1,4 +1,4 @@
-"""Which characters are hidden from people, and how they are shown."""
+"""Characters that cannot be seen, and how they are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailsync.cli import common
 from mailsync.cli.terminal import printable
 from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE, JOINERS, escaped
 
-# signs of Arabic, Syriac, Kaithi and Egyptian that have a shape, whatever their category
+# visible signs of Arabic, Syriac, Kaithi and Egyptian, which Unicode counts as format characters
 VISIBLE = frozenset(
     map(
         chr,
@@ -29,7 +29,7 @@ def test_every_format_character_of_unicode_is_known() -> None:
 
 
 @pytest.mark.parametrize("char", sorted(CONTROLS | DIRECTIONS | INVISIBLE | JOINERS))
-def test_each_is_written_as_an_escape_in_a_log(char: str) -> None:
+def test_each_is_escaped_in_a_log(char: str) -> None:
     shown = escaped(f"a{char}b")
     assert shown.isascii()
     assert shown.isprintable()
@@ -44,6 +44,6 @@ def test_each_is_marked_on_a_terminal_and_escaped_in_json(char: str) -> None:
     assert json.loads(document) == {"name": f"a{char}b"}
 
 
-def test_words_that_need_joiners_stay_as_they_are_on_a_terminal() -> None:
+def test_joiners_inside_words_stay_on_a_terminal() -> None:
     for name in ("\u0646\u0627\u0645\u0647\u200c\u0647\u0627", "\U0001f468\u200d\U0001f469\u200d\U0001f467"):
         assert printable(name) == name

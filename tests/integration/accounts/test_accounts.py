@@ -1,4 +1,4 @@
-"""Accounts as people make, pause, reset and remove them, and what ``account_status`` says (SPEC §5, §12)."""
+"""Accounts are added, paused, reset and removed, and ``account_status`` shows it (SPEC §5, §12)."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def conn(settings: Settings) -> Iterator[Connection]:
 
 
 def status(conn: Connection, account: int) -> AccountStatus:
-    (found,) = accounts.statuses(conn, account)
-    return found
+    (row,) = accounts.statuses(conn, account)
+    return row
 
 
-def told(conn: Connection) -> list[tuple[str, dict[str, Any]]]:
+def events(conn: Connection) -> list[tuple[str, dict[str, Any]]]:
     return conn.execute(
         "select type, data from sync_events where type like 'account.%' order by seq"
     ).fetchall()
 
 
 def changes(conn: Connection) -> list[tuple[str, str]]:
-    return [(d["old"], d["new"]) for type_, d in told(conn) if type_ == "account.state_changed"]
+    return [(d["old"], d["new"]) for type_, d in events(conn) if type_ == "account.state_changed"]
 
 
 def healthy(now: datetime, **changes: Any) -> Verdict:
@@ -54,18 +54,18 @@ def healthy(now: datetime, **changes: Any) -> Verdict:
     return replace(verdict, **changes)
 
 
-# -- made ---------------------------------------------------------------------------------------------------
+# -- added ---------------------------------------------------------------------------------------------------
 
 
-def test_a_new_account_is_due_at_once_and_told(conn: Connection, settings: Settings) -> None:
+def test_a_new_account_is_due_at_once_and_announced(conn: Connection, settings: Settings) -> None:
     waking.listen(conn)
     account = new_account(conn, settings)
     assert waking.wait_for_wake(conn, 5)
     assert turns.claim(conn, turns.now(conn), 60) == account
-    assert told(conn) == [("account.created", {"email": "a@example.com"})]
-    said = status(conn, account)
-    assert (said.sync_state, said.currently_syncing, said.messages) == ("initial_sync", False, 0)
-    assert said.priority_sync_lag_seconds is None
+    assert events(conn) == [("account.created", {"email": "a@example.com"})]
+    row = status(conn, account)
+    assert (row.sync_state, row.currently_syncing, row.messages) == ("initial_sync", False, 0)
+    assert row.priority_sync_lag_seconds is None
 
 
 def test_an_address_exists_once(conn: Connection, settings: Settings) -> None:
@@ -75,11 +75,11 @@ def test_an_address_exists_once(conn: Connection, settings: Settings) -> None:
     with pytest.raises(Conflict):
         accounts.refuse_existing(conn, "a@example.com")
     accounts.refuse_existing(conn, "b@example.com")
-    assert len(told(conn)) == 1
+    assert len(events(conn)) == 1
     assert accounts.find(conn, " A@Example.com ") == account
 
 
-def test_an_account_that_is_not_there_is_not_found(conn: Connection) -> None:
+def test_an_unknown_account_is_not_found(conn: Connection) -> None:
     with pytest.raises(NotFound, match="list-accounts"):
         accounts.find(conn, "nobody@example.com")
     assert accounts.statuses(conn) == []
@@ -95,7 +95,7 @@ def test_the_limit_holds_and_a_removed_account_makes_room(conn: Connection, sett
     new_account(conn, settings, "one-more@example.com")
 
 
-def test_the_limit_holds_when_all_come_at_once(conn: Connection, settings: Settings) -> None:
+def test_the_limit_holds_for_simultaneous_requests(conn: Connection, settings: Settings) -> None:
     outcomes: list[object] = []
     start = threading.Barrier(8)
 
@@ -117,7 +117,7 @@ def test_the_limit_holds_when_all_come_at_once(conn: Connection, settings: Setti
     assert len(accounts.statuses(conn)) == 3
 
 
-def test_the_same_address_at_once_becomes_one_account(conn: Connection, settings: Settings) -> None:
+def test_simultaneous_requests_for_an_address_add_one_account(conn: Connection, settings: Settings) -> None:
     outcomes: list[object] = []
     start = threading.Barrier(4)
 
@@ -140,12 +140,12 @@ def test_the_same_address_at_once_becomes_one_account(conn: Connection, settings
 # -- paused, resumed, reset ---------------------------------------------------------------------------------
 
 
-def test_a_paused_account_rests_and_says_why(conn: Connection, settings: Settings) -> None:
+def test_a_paused_account_is_not_synced_and_shows_its_reason(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     accounts.pause(conn, account, "holidays")
     accounts.pause(conn, account, "long holidays")
-    said = status(conn, account)
-    assert (said.sync_state, said.sync_state_reason) == ("paused", "long holidays")
+    row = status(conn, account)
+    assert (row.sync_state, row.sync_state_reason) == ("paused", "long holidays")
     assert turns.claim(conn, turns.now(conn), 60) is None
     assert turns.seconds_until_due(conn) is None
     assert turns.accounts_to_backfill(conn) == []
@@ -181,15 +181,15 @@ def test_a_person_clears_a_backoff_but_not_that_of_a_rejected_password(
         assert turns.claim(conn, turns.now(conn), 60) == (None if held_back else account)
 
 
-def test_a_reset_begins_anew_and_is_told(conn: Connection, settings: Settings) -> None:
+def test_a_reset_starts_over_and_is_announced(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     folder = new_folder(conn, account)
     folders.advance_new(conn, folder, 99)
     turns.begin(conn, account, "dead:1:worker", burst=50.0, refill=2.5, floor=10.0)
     turns.end(conn, account, Verdict("broken", "auth_failed", "no", 3, 0, None, None), tokens=9)
     accounts.reset(conn, account, resync=False)
-    said = status(conn, account)
-    assert (said.sync_state, said.consecutive_failures, said.sync_started_by) == ("initial_sync", 0, None)
+    row = status(conn, account)
+    assert (row.sync_state, row.consecutive_failures, row.sync_started_by) == ("initial_sync", 0, None)
     assert turns.claim(conn, turns.now(conn), 60) == account
     assert folders.load(conn, account)[0].last_uid == 99
     accounts.reset(conn, account, resync=True)
@@ -211,11 +211,11 @@ def test_a_broken_account_waits_for_a_person_and_a_stuck_one_is_tried_for_a_week
     assert turns.claim(conn, turns.now(conn), 60) is None
 
 
-def test_another_password_ends_a_time_of_rejections(conn: Connection, settings: Settings) -> None:
+def test_a_new_password_clears_rejections(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     turns.end(conn, account, Verdict("broken", "auth_failed", "no", 3, 0, None, None), tokens=9)
-    (row,) = accounts.sealed(conn, account)
-    accounts.change_password(conn, account, row.endpoint, "better", settings.encryption_keys())
+    (sealed,) = accounts.sealed(conn, account)
+    accounts.change_password(conn, account, sealed.endpoint, "better", settings.encryption_keys())
     loaded = turns.begin(conn, account, "x", burst=50.0, refill=2.5, floor=10.0)
     assert loaded is not None
     assert loaded.password(settings.encryption_keys()) == "better"
@@ -240,7 +240,7 @@ def test_removal_hides_at_once_and_deletes_in_chunks(conn: Connection, settings:
             "insert into message_bodies (account_id, message_pk) values (%s, %s)", [each, (pk or [0])[0]]
         )
     accounts.mark_deleting(conn, account)
-    assert [said.account_id for said in accounts.statuses(conn)] == [other]
+    assert [row.account_id for row in accounts.statuses(conn)] == [other]
     with pytest.raises(NotFound):
         accounts.find(conn, "a@example.com")
     assert accounts.find_to_remove(conn, "a@example.com") == account
@@ -259,11 +259,11 @@ def test_removal_hides_at_once_and_deletes_in_chunks(conn: Connection, settings:
     for (table,) in tables:
         kept = conn.execute(f"select distinct account_id from {table} order by 1").fetchall()
         assert kept == ([(account,), (other,)] if table == "sync_events" else [(other,)]), table
-    assert told(conn)[-1] == ("account.deleted", {})
+    assert events(conn)[-1] == ("account.deleted", {})
     assert new_account(conn, settings) != account
 
 
-def test_a_removal_that_was_interrupted_goes_on(conn: Connection, settings: Settings) -> None:
+def test_an_interrupted_removal_can_be_continued(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     with db.transaction(conn):
         messages.store_batch(conn, new_folder(conn, account), [message(1)], announce=False)
@@ -281,27 +281,27 @@ def test_a_removal_that_was_interrupted_goes_on(conn: Connection, settings: Sett
 # -- account_status: the passing of time --------------------------------------------------------------------
 
 
-def test_health_goes_stale_when_nobody_renews_it(conn: Connection, settings: Settings) -> None:
+def test_health_that_is_not_renewed_becomes_stale(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     now = turns.now(conn)
     turns.end(conn, account, healthy(now), tokens=9)
     assert status(conn, account).sync_state == "healthy"
     turns.end(conn, account, healthy(now, healthy_until=now - timedelta(seconds=1)), tokens=9)
-    said = status(conn, account)
-    assert (said.sync_state, said.sync_state_reason) == ("degraded", "stale")
-    assert said.sync_state_message == f"not compared with the server since {now:%Y-%m-%d %H:%M:%S} UTC"
-    assert said.sync_state_since == now - timedelta(seconds=1)
+    row = status(conn, account)
+    assert (row.sync_state, row.sync_state_reason) == ("degraded", "stale")
+    assert row.sync_state_message == f"not compared with the server since {now:%Y-%m-%d %H:%M:%S} UTC"
+    assert row.sync_state_since == now - timedelta(seconds=1)
     accounts.pause(conn, account, "x")
-    assert status(conn, account).sync_state == "paused", "a person's word goes before"
+    assert status(conn, account).sync_state == "paused", "a pause wins"
 
 
 @pytest.mark.parametrize("state", ["initial_sync", "degraded", "broken"])
-def test_only_health_goes_stale(conn: Connection, settings: Settings, state: str) -> None:
+def test_only_healthy_becomes_stale(conn: Connection, settings: Settings, state: str) -> None:
     account = new_account(conn, settings)
     turns.end(conn, account, Verdict(state, "why", "because", 1, 0, None, None), tokens=9)
     conn.execute("update accounts set healthy_until = now() - interval '1 day'")
-    said = status(conn, account)
-    assert (said.sync_state, said.sync_state_reason, said.sync_state_message) == (state, "why", "because")
+    row = status(conn, account)
+    assert (row.sync_state, row.sync_state_reason, row.sync_state_message) == (state, "why", "because")
 
 
 def test_lags_are_computed_when_read(conn: Connection, settings: Settings) -> None:
@@ -311,37 +311,37 @@ def test_lags_are_computed_when_read(conn: Connection, settings: Settings) -> No
         now, priority_synced_at=now - timedelta(seconds=30), overall_synced_at=now - timedelta(hours=1)
     )
     turns.end(conn, account, past, tokens=9)
-    said = status(conn, account)
-    assert 30 <= said.priority_sync_lag_seconds < 90
-    assert 3600 <= said.overall_sync_lag_seconds < 3660
+    row = status(conn, account)
+    assert 30 <= row.priority_sync_lag_seconds < 90
+    assert 3600 <= row.overall_sync_lag_seconds < 3660
 
 
-def test_currently_syncing_is_told_by_the_lock_not_by_a_column(conn: Connection, settings: Settings) -> None:
+def test_currently_syncing_follows_the_lock_not_the_column(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     turns.begin(conn, account, "dead:1:worker", burst=50.0, refill=2.5, floor=10.0)
-    assert not status(conn, account).currently_syncing, "what a crash left behind says nothing"
+    assert not status(conn, account).currently_syncing, "the column is left over from a crash"
     with db.connect(settings, "worker") as holder, account_lock(holder, account, settings):
         assert status(conn, account).currently_syncing
     assert not status(conn, account).currently_syncing
 
 
-def test_counts_are_of_tracked_folders_and_of_what_is_left(conn: Connection, settings: Settings) -> None:
+def test_counts_cover_tracked_folders_and_remaining_messages(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     folder = new_folder(conn, account)
     with db.transaction(conn):
         messages.store_batch(conn, folder, [message(1), message(2, "\\Seen")], announce=False)
     conn.execute("update folders set server_messages = 10, initial_remaining = null")
-    said = status(conn, account)
-    assert (said.folders, said.folders_complete, said.messages, said.unseen) == (1, 0, 2, 1)
-    assert said.backfill_remaining == 8
+    row = status(conn, account)
+    assert (row.folders, row.folders_complete, row.messages, row.unseen) == (1, 0, 2, 1)
+    assert row.backfill_remaining == 8
     conn.execute("update folders set initial_remaining = 3")
-    assert status(conn, account).backfill_remaining == 3, "what a search told is better known"
+    assert status(conn, account).backfill_remaining == 3, "the result of a search is more precise"
     folders.finish_initial(conn, folder)
-    said = status(conn, account)
-    assert (said.folders_complete, said.backfill_remaining) == (1, 0)
+    row = status(conn, account)
+    assert (row.folders_complete, row.backfill_remaining) == (1, 0)
 
 
-def test_a_promise_of_before_the_clock_was_set_back_is_not_believed(
+def test_a_promise_from_before_the_clock_was_set_back_does_not_count(
     conn: Connection, settings: Settings
 ) -> None:
     account = new_account(conn, settings)
@@ -349,14 +349,14 @@ def test_a_promise_of_before_the_clock_was_set_back_is_not_believed(
     turns.end(conn, account, healthy(now, healthy_until=now + timedelta(hours=2)), tokens=9)
     assert status(conn, account).sync_state == "healthy"
     conn.execute("update accounts set healthy_until = healthy_until + interval '6 hours'")
-    said = status(conn, account)
-    assert (said.sync_state, said.sync_state_reason) == ("degraded", "stale")
+    row = status(conn, account)
+    assert (row.sync_state, row.sync_state_reason) == ("degraded", "stale")
 
 
 # -- turns --------------------------------------------------------------------------------------------------
 
 
-def test_due_accounts_are_claimed_oldest_first_and_by_one_only(
+def test_due_accounts_are_claimed_oldest_first_and_only_once(
     conn: Connection, settings: Settings, database: psycopg.Connection
 ) -> None:
     made = [new_account(conn, settings, f"{n}@example.com") for n in range(3)]
@@ -377,16 +377,14 @@ def test_an_account_that_another_worker_claims_is_skipped(conn: Connection, sett
         assert turns.claim(conn, turns.now(conn), 60) == second
 
 
-def test_a_state_is_told_once(conn: Connection, settings: Settings) -> None:
+def test_a_state_is_announced_once(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     for _ in range(3):
         turns.end(conn, account, healthy(turns.now(conn)), tokens=9)
     assert changes(conn) == [("initial_sync", "healthy")]
 
 
-def test_a_run_that_a_dead_process_left_is_closed_by_the_next_turn(
-    conn: Connection, settings: Settings
-) -> None:
+def test_the_next_turn_closes_the_run_of_a_dead_process(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     turns.start_run(conn, account, "schedule", "dead:1:worker")
     turns.begin(conn, account, "next:2:worker", burst=50.0, refill=2.5, floor=10.0)
@@ -395,7 +393,7 @@ def test_a_run_that_a_dead_process_left_is_closed_by_the_next_turn(
     assert run["finished_at"] is not None
 
 
-def test_tokens_are_reserved_and_a_crash_can_only_lose_some(conn: Connection, settings: Settings) -> None:
+def test_tokens_are_reserved_and_a_crash_can_only_lose_them(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
 
     def begin() -> float:
@@ -404,7 +402,7 @@ def test_tokens_are_reserved_and_a_crash_can_only_lose_some(conn: Connection, se
         return loaded.tokens
 
     assert begin() == 50
-    assert begin() == pytest.approx(10, abs=0.5), "what the first turn reserved is frozen"
+    assert begin() == pytest.approx(10, abs=0.5), "the bucket does not refill while a turn holds its tokens"
     turns.leave(conn, account, tokens=30.0)
     conn.execute("update accounts set throttle_at = throttle_at - interval '5 seconds'")
     assert 40 <= begin() < 49, "two a second come back"

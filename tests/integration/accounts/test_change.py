@@ -1,4 +1,4 @@
-"""What a person changes of an account, against its turns: another mailbox, a failed change, a removal."""
+"""Changes of an account between its turns: another mailbox, a failed change, a removal."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def mirrored(mirror: Mirror) -> list[tuple[int, str]]:
     return mirror.conn.execute(query).fetchall()
 
 
-def settle(mirror: Mirror) -> None:
+def run_turns(mirror: Mirror) -> None:
     for turn in (mirror.hot, mirror.fill, mirror.hot, mirror.fill, mirror.hot):
-        ended = turn()
-        assert isinstance(ended, Turn), ended
+        result = turn()
+        assert isinstance(result, Turn), result
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_another_mailbox_takes_the_place_of_the_old_one(
+def test_another_mailbox_replaces_the_old_one(
     database_url: str, scripted: ScriptedServer, same: bool
 ) -> None:
     old, new = scripted.new_user(), scripted.new_user()
@@ -60,18 +60,18 @@ def test_another_mailbox_takes_the_place_of_the_old_one(
         )
         mirror.conn.execute("update messages set body_fetched_at = now()")
         change(mirror, username=new.name, password=new.password)
-        settle(mirror)
-        found = mirrored(mirror)
-        assert [uid for uid, _ in found] == [1, 2, 3]
-        assert [name for _, name in found] == ["100@mail.test", "101@mail.test", "3@mail.test"]
+        run_turns(mirror)
+        rows = mirrored(mirror)
+        assert [uid for uid, _ in rows] == [1, 2, 3]
+        assert [message_id for _, message_id in rows] == ["100@mail.test", "101@mail.test", "3@mail.test"]
         assert_counts_are_true(mirror.conn, mirror.folder())
         assert mirror.value("select count(*) from message_bodies") == 0, (
-            "a body may be of another message now"
+            "a body may belong to another message now"
         )
         assert mirror.value("select count(body_fetched_at) from messages") == 0
         if not same:
             shared = "select id from messages where deleted_at is null and message_id = '3@mail.test'"
-            assert mirror.value(shared) == known["3@mail.test"], "the same message is known again"
+            assert mirror.value(shared) == known["3@mail.test"], "the same message keeps its row"
         assert mirror.state == ("healthy", None)
 
 
@@ -84,13 +84,13 @@ def test_the_same_mailbox_under_another_name_keeps_its_rows(
         mirror.settle()
         before = mirror.conn.execute("select id, uid, message_id from messages order by id").fetchall()
         change(mirror, imap_host="localhost", password=user.password)
-        settle(mirror)
+        run_turns(mirror)
         after = mirror.conn.execute("select id, uid, message_id from messages order by id").fetchall()
         assert after == before
         assert mirror.value("select count(*) from messages where deleted_at is not null") == 0
 
 
-def test_a_resync_takes_the_rows_of_messages_that_went_meanwhile(
+def test_a_resync_tombstones_messages_that_were_deleted_since(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()
@@ -99,7 +99,7 @@ def test_a_resync_takes_the_rows_of_messages_that_went_meanwhile(
         mirror.settle()
         inbox.expunge(5, 6)
         manage.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=1.0)
-        settle(mirror)
+        run_turns(mirror)
         assert [uid for uid, _ in mirrored(mirror)] == [1, 2, 3, 4]
         assert_counts_are_true(mirror.conn, mirror.folder())
 
@@ -134,7 +134,9 @@ def test_a_change_that_fails_anywhere_changes_nothing(
         assert not mirror.value("select count(*) from account_locks")
 
 
-def test_another_connection_begins_anew_and_is_told_once(database_url: str, scripted: ScriptedServer) -> None:
+def test_a_new_connection_resets_the_state_and_announces_it_once(
+    database_url: str, scripted: ScriptedServer
+) -> None:
     user = scripted.new_user()
     with Mirror(database_url, scripted, user) as mirror:
         mirror.conn.execute(
@@ -150,11 +152,11 @@ def test_another_connection_begins_anew_and_is_told_once(database_url: str, scri
         assert account
         assert (account.sync_state, account.backoff_until, account.provider) == ("initial_sync", None, None)
         assert turns.claim(mirror.conn, turns.now(mirror.conn), 60) == mirror.account_id
-        told = "select data->>'old_reason' from sync_events where type = 'account.state_changed'"
-        assert mirror.conn.execute(told).fetchall() == [("stuck",)]
+        events = "select data->>'old_reason' from sync_events where type = 'account.state_changed'"
+        assert mirror.conn.execute(events).fetchall() == [("stuck",)]
 
 
-def test_whoever_asks_for_a_stuck_account_has_it_tried_for_another_week(
+def test_a_request_makes_a_stuck_account_tried_for_another_week(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
@@ -169,12 +171,12 @@ def test_whoever_asks_for_a_stuck_account_has_it_tried_for_another_week(
             assert turns.claim(conn, turns.now(conn), 60) == account
 
 
-def test_a_removal_by_two_at_once_is_told_once(database_url: str, scripted: ScriptedServer) -> None:
+def test_two_simultaneous_removals_are_announced_once(database_url: str, scripted: ScriptedServer) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
         manage.request_removal(mirror.conn, mirror.account_id)
         for _ in range(2):
             accounts.delete(mirror.conn, mirror.account_id)
         with pytest.raises(NotFound):
             manage.request_removal(mirror.conn, mirror.account_id)
-        told = "select count(*) from sync_events where type = 'account.deleted'"
-        assert mirror.value(told) == 1
+        events = "select count(*) from sync_events where type = 'account.deleted'"
+        assert mirror.value(events) == 1

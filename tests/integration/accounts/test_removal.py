@@ -1,4 +1,4 @@
-"""An account that is removed is emptied soon, whatever else retention is at."""
+"""A removed account is deleted soon, also during a round of retention."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def mailbox(env: TurnEnvironment, email: str) -> int:
     return account
 
 
-def test_a_removal_does_not_wait_for_the_end_of_an_hourly_round(env: TurnEnvironment) -> None:
+def test_a_removal_does_not_wait_for_the_end_of_a_round(env: TurnEnvironment) -> None:
     conn = env.conn
     kept, removed, _ = (mailbox(env, f"{n}@example.test") for n in range(3))
     conn.execute("update upkeep set next_at = now() - interval '1 second'")

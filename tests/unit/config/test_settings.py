@@ -1,4 +1,4 @@
-"""Every variable: its default, its range, and the one line that is said of a bad value."""
+"""Every variable: its default, its range, and the one line about a wrong value."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ OTHERS = {
 RANGES = DURATIONS | NUMBERS | SIZES
 DEFAULTS = {name: default for name, (default, _, _) in RANGES.items()} | OTHERS
 
-# What each variable may not be, besides out of its range; a secret's are checked not to be shown.
+# wrong values besides those out of range; those of secrets must not be shown
 WRONG = {
     **dict.fromkeys(DURATIONS, ("soon", "1w", "-1", "1.5.2", "1e3", "nan", "٣", "1 s s", "0x10", "1_0")),
     **dict.fromkeys(NUMBERS, ("many", "1.5", "-1", "1e3", "٣", "1,000", "1_000", "0x10", "9" * 30)),
@@ -104,7 +104,7 @@ WRONG = {
 
 
 def refusal(**environ: str) -> str:
-    """The one line that is said of a bad environment."""
+    """The one line about a wrong environment."""
     with pytest.raises(ConfigError) as raised:
         Settings.from_env(environ)
     assert raised.value.exit_code == 2
@@ -130,7 +130,7 @@ def test_both_ends_of_a_range_are_accepted(variable: str) -> None:
     _, least, greatest = RANGES[variable]
     assert attribute(variable, str(least)) == least
     if variable == "STATEMENT_TIMEOUT":
-        # in its own range, but not below what it has to be below
+        # within its own range, but not below LOCK_STALE_AFTER
         assert refusal(STATEMENT_TIMEOUT=str(greatest)).startswith("STATEMENT_TIMEOUT: 3600s is not below")
         return
     assert attribute(variable, str(greatest)) == greatest
@@ -138,7 +138,7 @@ def test_both_ends_of_a_range_are_accepted(variable: str) -> None:
 
 
 @pytest.mark.parametrize("variable", sorted(RANGES))
-def test_one_beyond_either_end_of_a_range_is_one_line_with_name_value_and_what_is_accepted(
+def test_a_value_out_of_range_is_one_line_with_name_value_and_what_is_accepted(
     variable: str,
 ) -> None:
     _, least, greatest = RANGES[variable]
@@ -188,7 +188,7 @@ def test_durations_are_read_in_all_documented_forms(text: str, seconds: float) -
     assert isinstance(value, float)
 
 
-def test_statements_end_before_the_lock_that_they_run_under_is_stale() -> None:
+def test_statements_must_end_before_their_lock_is_stale() -> None:
     for environ in ({"STATEMENT_TIMEOUT": "2min"}, {"STATEMENT_TIMEOUT": "60", "LOCK_STALE_AFTER": "60s"}):
         line = refusal(**environ)
         assert line.startswith("STATEMENT_TIMEOUT: ")
@@ -199,14 +199,14 @@ def test_statements_end_before_the_lock_that_they_run_under_is_stale() -> None:
         Settings(statement_timeout=120)
 
 
-def test_without_one_a_statement_may_take_half_of_the_time_after_which_a_lock_is_stale() -> None:
+def test_by_default_statements_may_take_half_of_the_time_until_a_lock_is_stale() -> None:
     assert attribute("LOCK_STALE_AFTER", "30s") == 30
     assert Settings.from_env({"LOCK_STALE_AFTER": "30s"}).statement_timeout == 15
     assert Settings(lock_stale_after=30).statement_timeout == 15
     assert Settings(lock_stale_after=3600).statement_timeout == 60
 
 
-def test_a_fraction_is_a_duration_where_the_range_allows_it() -> None:
+def test_a_fraction_is_accepted_if_the_range_allows_it() -> None:
     assert attribute("BODY_LOCK_WAIT", "0.5") == 0.5
     assert refusal(SYNC_INTERVAL="0.5").startswith('SYNC_INTERVAL: "0.5" is not accepted')
 
@@ -257,7 +257,7 @@ def test_the_metrics_port_can_be_off() -> None:
         "postgresql://a@%2Frun%2Fpostgresql:5433/mail",
         "postgresql://u:p%40ss%2Fwo%23rd%25@h1,h2:5433/mail",
         "postgresql://u:a:b,c@[fe80::1%25eth0]:5432/mail",
-        # as libpq reads them: to the first @ that comes before any /
+        # libpq ends the password at the first @ before any /
         "postgresql://u:pa#ss?@db/mail",
         "postgresql://db/mail?user=me@example.org&password=a@b/c%23",
         "postgresql://my_db.internal./mail",
@@ -376,7 +376,7 @@ def test_secrets_do_not_show_in_the_representation_of_settings_nor_in_errors() -
     assert "hush" not in str(raised.value)
 
 
-def test_what_is_required_must_be_set() -> None:
+def test_required_variables_must_be_set() -> None:
     for environ in ({}, {"DATABASE_URL": ""}, {"DATABASE_URL": "  "}):
         with pytest.raises(ConfigError, match=r"^DATABASE_URL: not set; give postgresql://"):
             Settings.from_env(environ, require=["DATABASE_URL"])
@@ -446,11 +446,11 @@ def test_a_file_adds_to_the_environment_which_wins(tmp_path: Path, monkeypatch: 
     assert environ["PATH"] == os.environ["PATH"]
 
 
-def test_a_file_that_is_not_there_adds_nothing(tmp_path: Path) -> None:
+def test_a_missing_file_adds_nothing(tmp_path: Path) -> None:
     assert read_environment(tmp_path / ".env") == dict(os.environ) == read_environment(None)
 
 
-def test_a_file_that_cannot_be_read_is_one_line_without_its_content(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_line_without_its_content(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("FETCH_BATCH=7\nAPI_TOKEN='hush-hush\n")
     with pytest.raises(ConfigError) as raised:
@@ -463,7 +463,7 @@ def test_a_file_that_cannot_be_read_is_one_line_without_its_content(tmp_path: Pa
         read_environment(tmp_path)
 
 
-def test_importing_the_configuration_reads_nothing_and_loads_nothing_heavy() -> None:
+def test_importing_the_configuration_reads_nothing_and_imports_no_large_library() -> None:
     code = (
         "import sys, mailsync.config; print({'psycopg', 'flask', 'imapclient', 'dotenv'} & set(sys.modules))"
     )
@@ -474,7 +474,7 @@ def test_importing_the_configuration_reads_nothing_and_loads_nothing_heavy() -> 
     assert done.stdout == "set()\n"
 
 
-def test_all_that_is_wrong_is_named_and_what_is_right_is_read() -> None:
+def test_all_errors_are_returned_and_valid_values_are_read() -> None:
     environ = {"SYNC_INTERVAL": "0", "PORT": "x", "SYNC_MAX_ACCOUNTS": "7", "LOG_LEVEL": "loud"}
     settings, wrong = Settings.judge(environ, require=("DATABASE_URL", "API_TOKEN"))
     assert list(wrong) == ["DATABASE_URL", "API_TOKEN", "PORT", "LOG_LEVEL", "SYNC_INTERVAL"]

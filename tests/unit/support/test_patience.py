@@ -1,4 +1,4 @@
-"""The waits of tests, and that no test waits in another way."""
+"""The helpers for waiting and measuring, and that tests use no other way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import patience
 from tests.support.patience import Stopwatch, pause, stays
 
 TESTS = ROOT / "tests"
-# helpers that poll, what runs outside of pytest, and the documents' programs
+# helpers that poll, programs outside of pytest, and programs of the documents
 LEFT_OUT = (
     "benchmarks",
     "documents/stand_ins.py",
@@ -38,32 +38,32 @@ def _sources() -> list[tuple[str, ast.Module]]:
 
 
 def _calls(tree: ast.AST, *names: str) -> bool:
-    found = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return bool(found & set(names))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return bool(called & set(names))
 
 
-def test_no_test_sleeps_but_by_a_helper_that_says_why() -> None:
+def test_tests_sleep_only_in_a_helper_that_says_why() -> None:
     sleeping = [
         f"{path}:{node.lineno}"
         for path, tree in _sources()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
     ]
-    assert not sleeping, f"wait_until, stays and pause of tests/support/patience.py are for this: {sleeping}"
+    assert not sleeping, f"Use wait_until, stays or pause of tests/support/patience.py instead: {sleeping}"
 
 
-def test_no_test_sets_a_limit_to_the_time_of_a_clock() -> None:
+def test_no_test_limits_wall_clock_time() -> None:
     limited = [
         f"{path}:{node.lineno}"
         for path, tree in _sources()
         for node in ast.walk(tree)
         if isinstance(node, ast.Assert) and _has_upper_limit(node.test)
     ]
-    assert not limited, f"Stopwatch of tests/support/patience.py is for this: {limited}"
+    assert not limited, f"Use Stopwatch of tests/support/patience.py instead: {limited}"
 
 
 def _has_upper_limit(test: ast.expr) -> bool:
-    """Whether it is ``time.monotonic() - began < 9``, which a busy machine fails."""
+    """Whether it is like ``time.monotonic() - began < 9``, which fails on a busy machine."""
     for node in ast.walk(test):
         if not isinstance(node, ast.Compare):
             continue
@@ -77,14 +77,14 @@ def _has_upper_limit(test: ast.expr) -> bool:
     return False
 
 
-def test_a_stopwatch_is_a_clock_where_nobody_else_wants_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopwatch_is_a_clock_on_an_idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_sharing", lambda: 0.5)
     began, watch = time.monotonic(), Stopwatch()
     pause(0.3, "what is measured")
     assert 0.1 <= watch.stop() <= time.monotonic() - began + 0.1
 
 
-def test_a_stopwatch_divides_by_those_who_share_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopwatch_divides_by_the_processes_that_share_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_sharing", lambda: 4.0)
     began, watch = time.monotonic(), Stopwatch()
     pause(0.3, "what is measured")
@@ -94,16 +94,16 @@ def test_a_stopwatch_divides_by_those_who_share_a_processor(monkeypatch: pytest.
     assert watch.clock >= 0.3
 
 
-def test_those_who_want_to_run_are_seen() -> None:
+def test_runnable_processes_are_counted() -> None:
     busy = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(4)]
-    for each in busy:
-        each.start()
+    for process in busy:
+        process.start()
     try:
         patience.wait_until(lambda: patience._sharing() >= 4 / (patience.os.cpu_count() or 1), "the load")
     finally:
-        for each in busy:
-            each.kill()
-            each.join()
+        for process in busy:
+            process.kill()
+            process.join()
 
 
 def _spin() -> None:
@@ -111,7 +111,7 @@ def _spin() -> None:
         pass
 
 
-def test_what_does_not_stay_as_it_is_fails_at_once() -> None:
+def test_stays_fails_as_soon_as_the_condition_does_not_hold() -> None:
     answers = iter([True, True, False])
     with pytest.raises(AssertionError, match="It did not stay so: all well"):
         stays(lambda: next(answers), "all well", seconds=60)

@@ -1,4 +1,4 @@
-"""A process is found as soon as it was started, also while /proc shows nothing of it yet."""
+"""A process is recognised as soon as it starts, even while /proc does not show its command line yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import run_directory
 
 
 class NotReadableYet(psutil.Process):
-    """A process as /proc shows it for a moment after its start on a busy machine."""
+    """A process as /proc shows it right after its start on a busy machine."""
 
     looks = 0
 
@@ -26,13 +26,13 @@ class NotReadableYet(psutil.Process):
 
 
 class Hidden(psutil.Process):
-    """A process as /proc shows those of ours to an ordinary user."""
+    """A process as /proc shows mailsync's processes to an ordinary user."""
 
     def environ(self) -> dict[str, str]:
         raise psutil.AccessDenied(self.pid)
 
 
-def test_a_process_that_hides_its_environment_belongs_to_the_run_that_has_noted_it(
+def test_a_process_with_hidden_environment_belongs_to_the_run_that_noted_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     noted = tmp_path / "pids"
@@ -44,7 +44,7 @@ def test_a_process_that_hides_its_environment_belongs_to_the_run_that_has_noted_
             assert not run_directory.belongs_to(tmp_path, process.pid)
             run_directory.note(process.pid)
             assert run_directory.belongs_to(tmp_path, process.pid)
-            # a later process that has the same number
+            # a later process with the same id
             (noted / str(process.pid)).write_text(f"{process.pid} 12345.0")
             assert not run_directory.belongs_to(tmp_path, process.pid)
         finally:
