@@ -156,9 +156,10 @@ def beyond_limit(decided: Mapping[bytes, FolderTraits], chosen: Collection[bytes
 
     Priority folders, and those that a person has `chosen` to track or not to track, are not among them.
     """
-    if count_selectable(each.excluded_reason for each in decided.values()) <= most:
+    if count_selectable(folder.excluded_reason for folder in decided.values()) <= most:
         return set()
-    return {name for name, each in decided.items() if each.sync_priority >= _OTHERS and name not in chosen}
+    ordinary = (name for name, folder in decided.items() if folder.sync_priority >= _OTHERS)
+    return {name for name in ordinary if name not in chosen}
 
 
 def count_selectable(reasons: Iterable[str | None]) -> int:

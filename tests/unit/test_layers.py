@@ -1,11 +1,6 @@
 """The layers of the program are its folders, and imports go down only.
 
-<<<<<<< HEAD
-A folder is placed by adding it to :data:`LAYERS`; docs/explanation/architecture.rst says what
-each is for.
-=======
-Add a new folder to :data:`LAYERS`. The documentation of the architecture has a table of what each is for.
->>>>>>> bdf62e7 (tests: plain English in what waits, measures and finds patterns)
+A folder is placed by adding it to :data:`LAYERS`; docs/explanation/architecture.rst says what each is for.
 """
 
 from __future__ import annotations

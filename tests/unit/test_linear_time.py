@@ -34,7 +34,7 @@ TRUSTED = {
     "openapi_responses": "our own routes",
     "database_url": "the settings",
     "statements": "our own statements",
-    "readiness": "messages of Postgres",
+    "readiness": "the words of Postgres",
     "schema_diff": "the catalogue of Postgres",
     "session": "sections that our own modules ask for",
     "fields": "the settings",
@@ -58,8 +58,8 @@ LARGE = 1024 * 1024
 @pytest.mark.parametrize("entry", TABLE, ids=str)
 def test_the_worst_texts_take_linear_time(entry: Reads) -> None:
     for worst in entry.worst:
-        found = growth(entry.read, worst)
-        assert found.is_linear, f"{entry}: {worst}: {found}"
+        measured = growth(entry.read, worst)
+        assert measured.is_linear, f"{entry}: {worst}: {measured}"
 
 
 @pytest.mark.long
@@ -67,8 +67,8 @@ def test_the_worst_texts_take_linear_time(entry: Reads) -> None:
 def test_the_worst_texts_take_linear_time_where_they_are_very_long(entry: Reads) -> None:
     # a function that repeatedly copies the rest of the text looks linear on short texts
     for worst in entry.worst:
-        found = growth(entry.read, worst, least=0.01, largest=LARGE)
-        assert found.is_linear, f"{entry}: {worst}: {found}"
+        measured = growth(entry.read, worst, least=0.01, largest=LARGE)
+        assert measured.is_linear, f"{entry}: {worst}: {measured}"
 
 
 def _random(entry: Reads) -> st.SearchStrategy[Worst]:
@@ -84,8 +84,8 @@ def _try_random(entry: Reads, examples: int) -> None:
     )  # fmt: skip
     @given(_random(entry))
     def takes_linear_time(worst: Worst) -> None:
-        found = growth(entry.read, worst, least=0.0002)
-        assert found.is_linear, f"{entry}: {worst}: {found}"
+        measured = growth(entry.read, worst, least=0.0002)
+        assert measured.is_linear, f"{entry}: {worst}: {measured}"
 
     takes_linear_time()
 

@@ -228,16 +228,17 @@ def test_a_new_password_clears_rejections(conn: Connection, settings: Settings) 
 
 def test_removal_hides_at_once_and_deletes_in_chunks(conn: Connection, settings: Settings) -> None:
     account, other = new_account(conn, settings), new_account(conn, settings, "b@example.com")
-    for each in (account, other):
-        folder = new_folder(conn, each)
+    for account_id in (account, other):
+        folder = new_folder(conn, account_id)
         with db.transaction(conn):
             batch = [message(uid, attachments=(ATTACHMENT,)) for uid in range(1, 6)]
             messages.store_batch(conn, folder, batch, announce=True)
         attempts.note_attempt(conn, folder, messages.UidSet([(9, 9)]))
-        turns.start_run(conn, each, "cli", "x")
-        pk = conn.execute("select min(id) from messages where account_id = %s", [each]).fetchone()
+        turns.start_run(conn, account_id, "cli", "x")
+        pk = conn.execute("select min(id) from messages where account_id = %s", [account_id]).fetchone()
         conn.execute(
-            "insert into message_bodies (account_id, message_pk) values (%s, %s)", [each, (pk or [0])[0]]
+            "insert into message_bodies (account_id, message_pk) values (%s, %s)",
+            [account_id, (pk or [0])[0]],
         )
     accounts.mark_deleting(conn, account)
     assert [row.account_id for row in accounts.statuses(conn)] == [other]
@@ -363,7 +364,7 @@ def test_due_accounts_are_claimed_oldest_first_and_only_once(
     database.execute("update accounts set next_sync_at = now() - id * interval '1 minute'")
     now = turns.now(conn)
     with db.connect(settings, "worker") as other:
-        claimed = [turns.claim(each, now, 60) for each in (conn, other, conn, other)]
+        claimed = [turns.claim(worker, now, 60) for worker in (conn, other, conn, other)]
     assert claimed == [*reversed(made), None]
     due = turns.seconds_until_due(conn)
     assert due is not None
