@@ -9,7 +9,7 @@ _RETRIES = "Wait: mailsync retries automatically"
 _CATCHES_UP = "Wait: mailsync catches up by itself; if it does not, see `mailsync check-account {email}`"
 
 ACTIONS: Mapping[str, str] = {
-    "auth_failed": "Enter a password that the mail server accepts: `mailsync set-password {email}`",
+    "auth_failed": "Enter a password that the server accepts: `mailsync set-password {email}`",
     "key_mismatch": (
         "Add the key that sealed the password to IMAP_ENCRYPTION_KEY again,"
         " or enter the password again: `mailsync set-password {email}`"
