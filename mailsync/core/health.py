@@ -100,32 +100,40 @@ class Rule:
     counts: bool = True
 
 
+def _error(facts: Facts) -> str:
+    return str(facts.error)
+
+
+def _never(facts: Facts) -> None:
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     # An error ended the turn.
     Rule("broken", "key_mismatch", "no configured key opens the password",
          lambda f: isinstance(f.error, KeyMismatch),
-         lambda f: str(f.error), lambda f: None),
+         _error, _never),
     Rule("broken", "uidvalidity_reset_limit", "a folder changed its UIDVALIDITY too often",
          lambda f: isinstance(f.error, ResetLimit),
-         lambda f: str(f.error), lambda f: None),
+         _error, _never),
     Rule("broken", "auth_failed", "the third rejection of the password, whatever other failures came between",
          lambda f: isinstance(f.error, AuthenticationFailed) and f.failures >= len(_LOGIN_RETRIES),
-         lambda f: str(f.error), lambda f: None),
+         _error, _never),
     Rule("degraded", "auth_failed", "the first or second rejection of the password",
          lambda f: isinstance(f.error, AuthenticationFailed),
-         lambda f: str(f.error), lambda f: _after_rejection(f)),
+         _error, lambda f: _after_rejection(f)),
     Rule("broken", lambda f: f.reason, "broken before; stays so until a turn compares inbox and sent mail",
          lambda f: f.failed and f.still_broken and f.reason != "stuck",
          lambda f: f.account.sync_state_message or str(f.error), lambda f: _after_failure(f), counts=False),
     Rule("degraded", "auth_failed", "rejected before; another failure does not make the password right",
          lambda f: f.failed and not f.compared and f.reason == "auth_failed",
-         lambda f: str(f.error), lambda f: max(_after_failure(f), f.now + _LOGIN_RETRIES[-1]), counts=False),
+         _error, lambda f: max(_after_failure(f), f.now + _LOGIN_RETRIES[-1]), counts=False),
     Rule("broken", "stuck", "24 h of turns that failed, or ended early and stored nothing",
          lambda f: f.stuck,
          lambda f: _stuck(f), lambda f: f.now + _STUCK_RETRY),
     Rule("degraded", lambda f: getattr(f.error, "code", None), "throttled, unreachable, tls, protocol, …",
          lambda f: f.failed,
-         lambda f: str(f.error), lambda f: _after_failure(f)),
+         _error, lambda f: _after_failure(f)),
 
     # The turn is complete, or mailsync ended it early.
     Rule("broken", lambda f: f.reason, "broken before; stays so until a turn compares inbox and sent mail",
