@@ -205,7 +205,7 @@ def _unreadable(count: int, email: str) -> str:
 def _missing(facts: Facts) -> str:
     folder, grace = facts.missing[0], timedelta(seconds=facts.settings.folder_missing_grace)
     ends = (folder.missing_since or facts.now).astimezone(UTC) + grace
-    return f"{folder.path} is no longer listed; its messages stay until {ends:%Y-%m-%d %H:%M} UTC"
+    return f"{folder.path} is no longer listed; its messages stay until {ends:%Y-%m-%dT%H:%MZ}"
 
 
 def _after_failure(facts: Facts) -> datetime:

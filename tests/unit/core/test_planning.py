@@ -154,7 +154,7 @@ CASES = [
          condstore=False, reconcile_due=True),
     Case("a MODSEQ from a server without CONDSTORE is ignored",
          NO_VISIT, {}, {"modseq": 9999}, condstore=False),
-    Case("UNSEEN differs from ours: somebody read mail, scan at once",
+    Case("UNSEEN differs from ours: mail was read, scan at once",
          visit("flags_unseen", flags="unseen"), WITHOUT_MODSEQ, {"unseen": 9}, condstore=False),
     Case("in a window UNSEEN changed: check whether new mail and deletions explain it",
          visit("flags_unseen", flags="unseen"), WITHOUT_MODSEQ, {"unseen": 9},
