@@ -1,7 +1,8 @@
-"""Commands that are asked and answered at once: LIST, STATUS, SEARCH, and FETCH of one part.
+"""Single commands and their answers: LIST, STATUS, SEARCH, FETCH of one part, UNSELECT.
 
-Each function sends one command over a :class:`Wire`, picks its answer from the untagged responses, and leaves
-the others to the mailbox. A completion other than OK is raised as :func:`error_for` classes it.
+Each function sends one command over a :class:`Connection`, picks its answer from the untagged responses, and
+leaves the other responses to ``on_untagged``. A completion other than OK is raised as the error of
+:func:`error_for`.
 """
 
 from __future__ import annotations
@@ -11,193 +12,215 @@ import re
 
 from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
-from mailsync.imap.bounds import LONGEST_LIST, MOST_FOLDERS, MOST_RANGES
-from mailsync.imap.connection import Wire
+from mailsync.imap.bounds import LONGEST_LIST, MOST_FOLDERS
+from mailsync.imap.connection import Connection, Response
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.list_response import is_list, listed_name, parse_list, parse_status
 from mailsync.imap.parsing.message import build_state
-from mailsync.imap.parsing.search_response import BIGGEST, is_search, parse_search
-from mailsync.imap.status_responses import quoted
+from mailsync.imap.parsing.search_response import is_search, parse_search
+from mailsync.imap.status_responses import error_for, quoted
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uidset import Range, TooManyRanges, UidSet
 
 log = logging.getLogger(__name__)
 
-_MOST_SAID = 5
+_MOST_LOGGED = 5
 _PART = re.compile(rb"BODY\[[^\[\]]*+\](?:<(\d{1,18})>)?", re.IGNORECASE)
 
 
 class _Names:
     """The names in a list of folders; too many of them close the connection and raise SentTooMuch."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.known: set[bytes] = set()
-        self._wire = wire
-        self._left = LONGEST_LIST
+        self._connection = connection
+        self._bytes_left = LONGEST_LIST
 
-    def note(self, name: bytes) -> bool:
+    def add(self, name: bytes) -> bool:
         """Add a name; returns whether it is new."""
         if name in self.known:
             return False
         if len(self.known) >= MOST_FOLDERS:
-            raise self._wire.too_much(f"{MOST_FOLDERS:,} folders")
-        self._left -= len(name)
-        if self._left < 0:
-            raise self._wire.too_much(f"{LONGEST_LIST // 2**20} MiB of folders' names")
+            raise self._connection.too_much(f"{MOST_FOLDERS:,} folders")
+        self._bytes_left -= len(name)
+        if self._bytes_left < 0:
+            raise self._connection.too_much(f"{LONGEST_LIST // 2**20} MiB of folders' names")
         self.known.add(name)
         return True
 
 
-def ask_list(wire: Wire, options: bytes) -> list[ListedFolder]:
-    r"""Ask ``LIST "" "*" RETURN (SPECIAL-USE)``: ``* LIST (\Sent) "/" "Sent Items"``.
+def list_folders(connection: Connection, options: bytes) -> list[ListedFolder]:
+    r"""Send ``LIST "" "*" RETURN (SPECIAL-USE)`` (RFC 9051 §6.3.9): ``* LIST (\Sent) "/" "Sent Items"``.
 
-    `options` is the parenthesis after RETURN, or nothing. A row that names no folder is dropped with a log
-    line, a second one for the same name silently. Raises ProtocolError if there is no row at all, and
-    SentTooMuch for more folders than :data:`MOST_FOLDERS`.
+    `options` is the parenthesised list after RETURN, or empty for a plain LIST. A row that names no folder is
+    logged and skipped; a second row for a name is ignored. Raises ProtocolError if there is no row at all,
+    and SentTooMuch for more folders than :data:`MOST_FOLDERS`.
     """
-    found: dict[bytes, ListedFolder] = {}
-    names = _Names(wire)
-    dropped = 0
+    folders: dict[bytes, ListedFolder] = {}
+    names = _Names(connection)
+    skipped = 0
 
-    def claim(parts: list[bytes]) -> bool:
-        nonlocal dropped
-        if not is_list(parts):
+    def claim(response: Response) -> bool:
+        nonlocal skipped
+        if not is_list(response):
             return False
-        row = None if wire.reader.oversized else parse_list(parts)
+        row = None if connection.reader.oversized else parse_list(response)
         if row is None:
-            dropped += 1
-            if dropped <= _MOST_SAID:
-                words = quoted(parts[0], wire.mask)
-                log.warning("A LIST row is dropped: %s", words, extra={"action": "list"})
-        elif names.note(row.wire_name):
-            found[row.wire_name] = row
+            skipped += 1
+            if skipped <= _MOST_LOGGED:
+                words = quoted(response[0], connection.mask)
+                log.warning("Skipped a malformed LIST row: %s", words, extra={"action": "list"})
+        elif names.add(row.wire_name):
+            folders[row.wire_name] = row
         return True
 
-    wire.run("LIST", b'""', b'"*"', *([b"RETURN", options] if options else []), claim=claim)
-    if dropped > _MOST_SAID:
-        log.warning("%d LIST rows are dropped in all", dropped, extra={"action": "list"})
-    if not found:
+    connection.run("LIST", b'""', b'"*"', *([b"RETURN", options] if options else []), claim=claim)
+    if skipped > _MOST_LOGGED:
+        log.warning("Skipped %d malformed LIST rows in all", skipped, extra={"action": "list"})
+    if not folders:
         raise ProtocolError("LIST: the server lists no folder at all", step="list")
-    return list(found.values())
+    return list(folders.values())
 
 
-def ask_list_status(wire: Wire, items: bytes) -> Listing:
-    """Ask ``LIST "" "*" RETURN (STATUS (…))`` (RFC 5819); one STATUS row follows each LIST row.
+def list_status(connection: Connection, items: bytes) -> Listing:
+    """Send ``LIST "" "*" RETURN (STATUS (…))`` (RFC 5819); a STATUS row follows each LIST row.
 
-    The status of what was not listed before is dropped. Raises SentTooMuch as :func:`ask_list` does.
+    The status of a folder that was not listed before is ignored. Raises SentTooMuch as :func:`list_folders`
+    does.
     """
-    names = _Names(wire)
+    names = _Names(connection)
     statuses: dict[bytes, MailboxStatus] = {}
 
-    def claim(parts: list[bytes]) -> bool:
-        if is_list(parts):
-            name = None if wire.reader.oversized else listed_name(parts)
+    def claim(response: Response) -> bool:
+        if is_list(response):
+            name = None if connection.reader.oversized else listed_name(response)
             if name:
-                names.note(name)
+                names.add(name)
             return True
-        row = None if wire.reader.oversized else parse_status(parts)
+        row = None if connection.reader.oversized else parse_status(response)
         if row is not None and row[0] in names.known:
             statuses[row[0]] = row[1]
         return row is not None
 
-    wire.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items, claim=claim)
+    connection.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items, claim=claim)
     return Listing(frozenset(names.known), statuses)
 
 
-def ask_status(wire: Wire, wire_name: bytes, items: bytes) -> MailboxStatus:
-    """Ask ``STATUS "Sent Items" (MESSAGES …)``; raises ProtocolError if the answer is missing.
+def folder_status(connection: Connection, wire_name: bytes, items: bytes) -> MailboxStatus:
+    """Send ``STATUS "Sent Items" (MESSAGES …)`` (RFC 9051 §6.3.11).
 
-    Some servers spell the name otherwise in their answer, so the last row counts if none has the name.
+    Some servers spell the name differently in their answer: if no row has it, the last row counts. Raises
+    ProtocolError if there is no row.
     """
-    found: list[MailboxStatus] = []
-    last: list[MailboxStatus] = []
+    status: MailboxStatus | None = None
+    last: MailboxStatus | None = None
 
-    def claim(parts: list[bytes]) -> bool:
-        row = None if wire.reader.oversized else parse_status(parts)
+    def claim(response: Response) -> bool:
+        nonlocal status, last
+        row = None if connection.reader.oversized else parse_status(response)
         if row is not None:
-            last[:] = [row[1]]
+            last = row[1]
             if row[0] == wire_name:
-                found[:] = last
+                status = last
         return row is not None
 
-    wire.run("STATUS", astring(wire_name), items, claim=claim)
-    if not last:
+    connection.run("STATUS", astring(wire_name), items, claim=claim)
+    if last is None:
         raise ProtocolError("STATUS: the answer is missing")
-    return (found or last)[0]
+    return status or last
 
 
-def ask_search(
-    wire: Wire, criteria: bytes, *, extended: bool, within: Range = (1, BIGGEST), most: int = MOST_RANGES
+def search(
+    connection: Connection, criteria: bytes, is_extended: bool, within: Range, most: int
 ) -> UidSet | None:
-    """Ask ``UID SEARCH RETURN (ALL) …`` (RFC 4731), or plain UID SEARCH; None if the answer is missing.
+    """Send ``UID SEARCH RETURN (ALL) …`` (RFC 4731) or plain UID SEARCH; None if the answer is missing.
 
-    The answer may come in several lines. Raises ProtocolError for one that is too long or none, and
-    SentTooMuch for more than `most` ranges. UIDs that are not `within` the range that was asked for are left
-    out.
+    The answer may come in several lines. UIDs outside of `within`, the range that was asked for, are ignored.
+    Raises ProtocolError for a line that is malformed or too long, and SentTooMuch for more than `most`
+    ranges.
     """
-    found: list[UidSet] = []
+    sets: list[UidSet] = []
     left = most
 
-    def claim(parts: list[bytes]) -> bool:
+    def claim(response: Response) -> bool:
         nonlocal left
-        if wire.reader.oversized and is_search(parts):
-            raise ProtocolError(f"SEARCH: the answer holds {wire.reader.oversized}")
+        if connection.reader.oversized and is_search(response):
+            raise ProtocolError(f"SEARCH: the answer holds {connection.reader.oversized}")
         try:
-            uids = parse_search(parts, left, within)
+            uids = parse_search(response, left, within)
         except TooManyRanges as error:
-            raise wire.too_much(f"{most:,} ranges of messages") from error
+            raise connection.too_much(f"{most:,} ranges of messages") from error
         except ValueError as error:
             raise ProtocolError("SEARCH: the answer cannot be understood") from error
         if uids is not None:
             left -= len(uids.ranges)
-            if uids or not found:
-                found.append(uids)
+            if uids or not sets:
+                sets.append(uids)
         return uids is not None
 
-    wire.run("UID SEARCH", *([b"RETURN", b"(ALL)"] if extended else []), criteria, claim=claim)
-    if not found:
+    connection.run("UID SEARCH", *([b"RETURN", b"(ALL)"] if is_extended else []), criteria, claim=claim)
+    if not sets:
         return None
-    return found[0] if len(found) == 1 else UidSet(each for uids in found for each in uids.ranges)
+    return sets[0] if len(sets) == 1 else UidSet(uid_range for uids in sets for uid_range in uids.ranges)
 
 
-def ask_part(
-    wire: Wire, uid: int, section: str, offset: int, count: int, *, identified: bool = False
+def fetch_part(
+    connection: Connection, uid: int, section: str, offset: int, count: int, *, with_state: bool = False
 ) -> tuple[bytes, MessageState]:
-    """Ask ``UID FETCH 7 (UID BODY.PEEK[1.2]<0.65536>)``: ``* 3 FETCH (UID 7 BODY[1.2]<0> {9}…)``.
+    """Send ``UID FETCH 7 (UID BODY.PEEK[1.2]<0.65536>)``: ``* 3 FETCH (UID 7 BODY[1.2]<0> {9}…)``.
 
-    With `identified` the message's date and size are asked for too. Raises ProtocolError if the answer is
-    missing or not the bytes of a part from `offset` on.
+    With `with_state`, ask for the message's date and size too. Raises ProtocolError if the answer is missing
+    or does not begin at `offset`.
     """
-    found: list[tuple[bytes, MessageState]] = []
+    answers: list[tuple[bytes, MessageState]] = []
 
-    def claim(parts: list[bytes]) -> bool:
-        if not is_fetch(parts):
+    def claim(response: Response) -> bool:
+        if not is_fetch(response):
             return False
-        fields = parse_fetch(parts)
+        fields = parse_fetch(response)
         if fields.get(b"UID") != b"%d" % uid or b"BODY[]" not in fields:
             return False
         value = fields[b"BODY[]"]
-        if wire.reader.oversized or isinstance(value, list):
+        if connection.reader.oversized or isinstance(value, list):
             raise ProtocolError("FETCH: the part is not what was asked for")
-        if not found:
-            found.append((_from(parts[0], value or b"", offset, count), build_state(uid, fields)))
+        if not answers:
+            answers.append(
+                (requested_bytes(response[0], value or b"", offset, count), build_state(uid, fields))
+            )
         return True
 
-    more = "INTERNALDATE RFC822.SIZE " if identified else ""
-    item = f"(UID {more}BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
-    wire.run("UID FETCH", b"%d" % uid, item, claim=claim)
-    if not found:
+    state_items = "INTERNALDATE RFC822.SIZE " if with_state else ""
+    items = f"(UID {state_items}BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
+    connection.run("UID FETCH", b"%d" % uid, items, claim=claim)
+    if not answers:
         raise ProtocolError("FETCH: the message was not answered")
-    return found[0]
+    return answers[0]
 
 
-def _from(told: bytes, data: bytes, offset: int, count: int) -> bytes:
-    """The bytes of the range; `told` says where they begin (RFC 9051 §7.5.2), if the server does."""
-    part = _PART.search(told)
+def requested_bytes(line: bytes, data: bytes, offset: int, count: int) -> bytes:
+    """Return the bytes that were asked for; `line` may say where `data` begins (RFC 9051 §7.5.2).
+
+    Raises ProtocolError if `data` begins elsewhere.
+    """
+    part = _PART.search(line)
     origin = part[1] if part else None
     if origin is None:
-        # a server that knows no ranges answers with all there is, whatever is asked for
+        # a server that does not support ranges answers with the whole section
         return data[offset : offset + count] if len(data) > count else data
     if int(origin) != offset:
         raise ProtocolError(f"FETCH: asked for bytes from {offset} on, answered from {int(origin)} on")
     return data[:count]
+
+
+def leave_folder(connection: Connection, *, has_unselect: bool) -> None:
+    """Send UNSELECT (RFC 3691), or CLOSE, which removes nothing after EXAMINE.
+
+    pymap refuses CLOSE after EXAMINE. An EXAMINE that fails leaves the folder as well (RFC 9051 §6.3.2).
+    """
+    command = "UNSELECT" if has_unselect else "CLOSE"
+    completion = connection.run(command, check=False)
+    if completion.status == "OK" or (completion.status == "NO" and has_unselect):
+        return
+    nowhere = b'"mailsync/no/such/folder"'
+    if completion.status == "BAD" or connection.run("EXAMINE", nowhere, check=False).status != "NO":
+        raise error_for(completion, command)

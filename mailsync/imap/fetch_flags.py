@@ -1,14 +1,15 @@
-"""FETCH of flags and identities: small responses, many of them."""
+"""FETCH of flags, dates and sizes: small responses, many of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mailsync.errors import ProtocolError, Throttled, Transient
-from mailsync.imap.bounds import BYTES_OF_A_STATE, LARGEST_SCAN, MOST_RANGES
-from mailsync.imap.connection import Wire
+from mailsync.imap.bounds import BYTES_OF_A_STATE, LARGEST_SCAN, LONGEST_SET, MOST_RANGES
+from mailsync.imap.capabilities import Capabilities
+from mailsync.imap.connection import Connection, Response
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.message import build_state, quick_state, uid_of
 from mailsync.imap.parsing.search_response import BIGGEST
@@ -18,96 +19,115 @@ from mailsync.uidset import Range, UidSet
 
 MOST_AT_ONCE = 5000
 MOST_UNASKED = 100_000
-"""Ranges in a VANISHED that comes unasked, for messages that others delete from the open mailbox."""
+"""Ranges in a VANISHED that comes unasked, for messages that others delete from the selected folder."""
 
 _VANISHED = re.compile(rb"\* VANISHED +(\(EARLIER\) +)?([0-9:,]+)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class FlagChanges:
-    """The answer to a flag scan: ``states`` has to be read to its end before ``vanished`` is whole."""
+    """The answer to a flag scan. ``vanished`` is complete only after ``states`` was read to its end."""
 
     states: Iterator[list[MessageState]]
     vanished: UidSet = field(default_factory=UidSet)
 
 
 def parse_vanished(
-    parts: list[bytes], within: Range = (1, BIGGEST), most: int = MOST_UNASKED
+    response: Response, within: Range = (1, BIGGEST), most: int = MOST_UNASKED
 ) -> tuple[bool, UidSet] | None:
-    """Read ``* VANISHED (EARLIER) 3:5,9`` (RFC 7162 §3.2.10): whether earlier, and which `within` a range.
+    """Read ``* VANISHED (EARLIER) 3:5,9`` (RFC 7162 §3.2.10): whether EARLIER, and the UIDs in `within`.
 
     Returns None for other responses, and for more than `most` ranges.
     """
-    found = _VANISHED.match(parts[0])
-    if found is None:
+    match = _VANISHED.match(response[0])
+    if match is None:
         return None
     try:
-        uids = UidSet.parse(found[2].decode("ascii").strip(","), most, within)
+        uids = UidSet.parse(match[2].decode("ascii").strip(","), most, within)
     except ValueError:
         return None
-    return bool(found[1]), uids
+    return bool(match[1]), uids
 
 
-def read_states(
-    wire: Wire, asked: UidSet, expected: int, changes: FlagChanges | None = None
+def scan(
+    connection: Connection,
+    capabilities: Capabilities,
+    uids: UidSet,
+    items: bytes,
+    modifier: Iterable[bytes],
+    expected: int,
+    changes: FlagChanges | None,
 ) -> Iterator[list[MessageState]]:
-    """Yield what the FETCH in flight answers, in lists of at most 5,000; collect VANISHED in `changes`.
+    """Send ``UID FETCH 1:9 (UID FLAGS) (CHANGEDSINCE 3)`` and yield the states, in lists of at most 5,000.
 
-    `expected` is how many messages there can be. Raises the error of a completion other than OK, unless it is
-    a NO after data, and SentTooMuch.
+    UIDs that VANISHED (EARLIER) names are added to `changes`. `expected` is how many messages there can be.
+    If the server answers BAD, the extensions of `modifier` are disabled. Raises the error of a completion
+    other than OK, except for a NO after data, and SentTooMuch.
     """
+    try:
+        for part in uids.to_commands(LONGEST_SET):
+            connection.start("UID FETCH", part.encode("ascii"), items, *modifier)
+            yield from _read_states(connection, uids, expected, changes)
+    except ProtocolError:
+        if connection.completion.status == "BAD":
+            for text in modifier:
+                capabilities.disable("QRESYNC", *(() if b"VANISHED" in text else ("CONDSTORE",)))
+        raise
+    finally:
+        connection.drain()
+
+
+def _read_states(
+    connection: Connection, uids: UidSet, expected: int, changes: FlagChanges | None
+) -> Iterator[list[MessageState]]:
     states: dict[int, MessageState] = {}
-    reader = wire.reader
+    reader = connection.reader
     vanished: list[Range] = []
     size = 0
-    any_data = False
-    everything = len(asked.ranges) == 1
-    lowest, highest = asked.lowest, asked.highest
-    for parts in wire.answer(expected, BYTES_OF_A_STATE):
+    has_data = False
+    is_one_range = len(uids.ranges) == 1
+    lowest, highest = uids.lowest, uids.highest
+    for response in connection.responses(expected, BYTES_OF_A_STATE):
         cut = reader.oversized
-        state = quick_state(parts[0]) if len(parts) == 1 and cut is None else None
+        state = quick_state(response[0]) if len(response) == 1 and cut is None else None
         if state is None:
-            if not is_fetch(parts):
-                if cut is not None and _VANISHED.match(parts[0]):
+            if not is_fetch(response):
+                if cut is not None and _VANISHED.match(response[0]):
                     raise ProtocolError(f"FETCH: the answer holds {cut}")
-                told = parse_vanished(parts, (lowest, highest), MOST_RANGES)
-                if told and told[0] and changes is not None:
-                    vanished += told[1].ranges
+                is_earlier, gone = parse_vanished(response, (lowest, highest), MOST_RANGES) or (False, None)
+                if is_earlier and gone is not None and changes is not None:
+                    vanished += gone.ranges
                     if len(vanished) > MOST_RANGES:
-                        raise wire.too_much(f"{MOST_RANGES:,} ranges of vanished messages")
+                        raise connection.too_much(f"{MOST_RANGES:,} ranges of vanished messages")
                 else:
-                    wire.unasked(parts)
+                    connection.on_untagged(response)
                 continue
-            fields = parse_fetch(parts)
+            fields = parse_fetch(response)
             uid = uid_of(fields)
             state = build_state(uid, fields) if cut is None else MessageState(uid, None, None, None, None)
         uid = state.uid
-        if uid < lowest or uid > highest or not (everything or uid in asked) or not uid:
+        if uid < lowest or uid > highest or not (is_one_range or uid in uids) or not uid:
             continue
         states[uid] = _merged(states[uid], state) if uid in states else state
-        size += sum(map(len, parts))
+        size += sum(map(len, response))
         if len(states) >= MOST_AT_ONCE or size > LARGEST_SCAN:
-            any_data = True
+            has_data = True
             yield list(states.values())
             states, size = {}, 0
     if vanished and changes is not None:
-        # Once, not for each response: the time of a union grows with all that it joins.
-        changes.vanished = changes.vanished.union(UidSet(vanished).both(asked))
-    if wire.reply.status != "OK":
-        error = error_for(wire.reply, "FETCH")
-        used = (
-            wire.reply.status == "NO"
-            and (any_data or states)
-            and not isinstance(error, Throttled | Transient)
-        )
-        if not used:
+        # one union for all responses, since each takes as long as the whole set
+        changes.vanished = changes.vanished.union(UidSet(vanished).both(uids))
+    if connection.completion.status != "OK":
+        error = error_for(connection.completion, "FETCH")
+        is_partial = connection.completion.status == "NO" and (has_data or states)
+        if not is_partial or isinstance(error, Throttled | Transient):
             raise error
     if states:
         yield list(states.values())
 
 
 def _merged(old: MessageState, new: MessageState) -> MessageState:
-    """Apply what came later of the same message, which may be its flags only."""
+    """Apply a later response for the same message, which may hold its flags only."""
     return MessageState(
         old.uid,
         old.modseq if new.modseq is None else new.modseq,

@@ -1,15 +1,16 @@
-"""FETCH of whole messages, batch after batch, with the next command sent before a batch is handed out."""
+"""FETCH of whole messages in batches; the next command is sent before a batch is yielded."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
-from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, largest_batch, weight
-from mailsync.imap.connection import Wire
+from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, LONGEST_SET, largest_batch, weight
+from mailsync.imap.capabilities import Capabilities
+from mailsync.imap.connection import Connection
 from mailsync.imap.parsing.fetch_response import Fields, is_fetch, parse_fetch
 from mailsync.imap.parsing.message import Detail, build_message, build_state, extras, is_answer, items, uid_of
 from mailsync.imap.status_responses import error_for
@@ -18,17 +19,14 @@ from mailsync.uidset import UidSet
 
 log = logging.getLogger(__name__)
 
-LONGEST_SET = 8000
-"""Bytes of a sequence set in one command; many servers stop at 8 KB of command."""
-
 
 @dataclass(slots=True)
 class Batch:
-    """What became of one set of UIDs.
+    """The answer to FETCH for one set of UIDs, ``asked``.
 
-    ``messages`` holds those that were asked for and answered; ``unparsable`` says of a UID why its answer
-    could not be used; ``unanswered`` are the rest. ``bytes_in`` and ``seconds`` measure reading and parsing,
-    ``weight`` estimates the bytes of memory that the answers take.
+    ``messages`` holds those that were answered, ``unparsable`` why an answer could not be used, by UID, and
+    ``unanswered`` the remaining UIDs. ``bytes_in`` and ``seconds`` measure reading and parsing, ``weight``
+    estimates the bytes of memory that the answers take.
     """
 
     asked: UidSet
@@ -41,33 +39,24 @@ class Batch:
 
 
 class Fetcher:
-    """One run of FETCH commands over a connection; see :meth:`Session.fetch_messages`.
+    """One run of FETCH commands over a connection; see :meth:`Session.fetch_messages`."""
 
-    ``capabilities`` is asked before every command, and ``hide`` told of those that turn out to be lies.
-    """
-
-    def __init__(
-        self,
-        wire: Wire,
-        detail: Detail,
-        capabilities: Callable[[], frozenset[str]],
-        hide: Callable[[frozenset[str]], None],
-    ) -> None:
-        self._wire = wire
+    def __init__(self, connection: Connection, detail: Detail, capabilities: Capabilities) -> None:
+        self._connection = connection
         self._detail = detail
         self._capabilities = capabilities
-        self._hide = hide
         self._tag = b""
-        self._sent = frozenset[str]()
+        self._used = frozenset[str]()
+        """The capabilities that the items of the last command relied on."""
 
     def run(self, batches: Iterable[UidSet], prefetch: bool) -> Generator[Batch, None, None]:
-        """Yield a batch for each set; an error in sending ahead is raised after the batch in hand."""
+        """Yield a batch for each set; an error in sending ahead is raised after the current batch."""
         source = iter(batches)
-        asked = next(source, None)
-        commands = self._begin(asked)
+        uids = next(source, None)
+        commands = self._begin(uids)
         try:
-            while asked is not None:
-                batch = self._receive(asked, commands)
+            while uids is not None:
+                batch = self._receive(uids, commands)
                 following, error = None, None
                 if prefetch:
                     try:
@@ -81,110 +70,115 @@ class Fetcher:
                 if not prefetch:
                     following = next(source, None)
                     commands = self._begin(following)
-                asked = following
+                uids = following
         finally:
-            self._wire.drain()
+            self._connection.drain()
 
-    def _begin(self, asked: UidSet | None) -> list[str]:
-        """Send the first command for these UIDs; return all of them."""
-        commands = list(asked.to_commands(LONGEST_SET)) if asked else []
+    def _begin(self, uids: UidSet | None) -> list[str]:
+        """Send the first command for these UIDs; return the sequence sets of all commands."""
+        commands = list(uids.to_commands(LONGEST_SET)) if uids else []
         if commands:
             self._send(commands[0])
         return commands
 
-    def _send(self, uids: str) -> None:
-        self._sent = self._capabilities()
-        self._tag = self._wire.start("UID FETCH", uids.encode("ascii"), items(self._detail, self._sent))
+    def _send(self, sequence_set: str) -> None:
+        self._used = self._capabilities.usable
+        self._tag = self._connection.start(
+            "UID FETCH", sequence_set.encode("ascii"), items(self._detail, self._used)
+        )
 
     def _receive(self, asked: UidSet, commands: list[str]) -> Batch:
-        began, bytes_before = time.monotonic(), self._wire.reader.bytes_in
+        started_at, bytes_before = time.monotonic(), self._connection.reader.bytes_in
         batch = Batch(asked)
-        found: dict[int, Message] = {}
+        messages: dict[int, Message] = {}
         partial: dict[int, Fields] = {}
-        for at, uids in enumerate(commands):
-            if not self._wire.awaits(self._tag) or at:
-                self._send(uids)
-            self._read(asked, found, partial, batch)
-            while self._wire.reply.status != "OK":
-                if not self._settle(bool(found) or bool(batch.unparsable)):
+        for i, sequence_set in enumerate(commands):
+            if i or not self._connection.is_in_flight(self._tag):
+                self._send(sequence_set)
+            self._read(asked, messages, partial, batch)
+            while self._connection.completion.status != "OK":
+                if not self._retry_or_keep(has_data=bool(messages) or bool(batch.unparsable)):
                     break
-                self._send(uids)
-                self._read(asked, found, partial, batch)
+                self._send(sequence_set)
+                self._read(asked, messages, partial, batch)
         for uid, fields in partial.items():
-            if uid not in found and (b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields):
-                self._build(uid, fields, found, batch)
-        batch.messages = list(found.values())
-        batch.unparsable = {uid: why for uid, why in batch.unparsable.items() if uid not in found}
-        answered = UidSet.of([*found, *batch.unparsable])
+            if uid not in messages and (b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields):
+                self._build(uid, fields, messages, batch)
+        batch.messages = list(messages.values())
+        batch.unparsable = {uid: why for uid, why in batch.unparsable.items() if uid not in messages}
+        answered = UidSet.of([*messages, *batch.unparsable])
         batch.unanswered = asked.minus(answered)
-        batch.bytes_in = self._wire.reader.bytes_in - bytes_before
-        batch.seconds = time.monotonic() - began
+        batch.bytes_in = self._connection.reader.bytes_in - bytes_before
+        batch.seconds = time.monotonic() - started_at
         return batch
 
-    def _settle(self, has_data: bool) -> bool:
-        """Decide on a completion that is not OK: True to ask once more, False to use what came."""
-        reply = self._wire.reply
-        error = error_for(reply, "FETCH")
-        if reply.status == "BAD" and self._detail is not Detail.BASIC:
+    def _retry_or_keep(self, *, has_data: bool) -> bool:
+        """Decide on a completion that is not OK: True to send the command again, False to keep the data.
+
+        Raises the error that the completion stands for if neither can be done.
+        """
+        completion = self._connection.completion
+        error = error_for(completion, "FETCH")
+        if completion.status == "BAD" and self._detail is not Detail.BASIC:
             for capability in ("X-GM-EXT-1", "OBJECTID", "CONDSTORE"):
-                if capability in self._sent and extras(self._sent) != extras(self._sent - {capability}):
+                if capability in self._used and extras(self._used) != extras(self._used - {capability}):
                     log.warning(
-                        "The server offers %s but does not know its items: %s", capability, reply.words,
-                        extra={"action": "fetch"},
+                        "The server offers %s but does not understand its items: %s",
+                        capability, completion.words, extra={"action": "fetch"},
                     )  # fmt: skip
-                    self._hide(frozenset({capability}))
+                    self._capabilities.disable(capability)
                     return True
-        if reply.status == "NO" and has_data and not isinstance(error, Throttled | Transient):
+        if completion.status == "NO" and has_data and not isinstance(error, Throttled | Transient):
             return False
         raise error
 
     def _read(
-        self, asked: UidSet, found: dict[int, Message], partial: dict[int, Fields], batch: Batch
+        self, asked: UidSet, messages: dict[int, Message], partial: dict[int, Fields], batch: Batch
     ) -> None:
-        wire, detail = self._wire, self._detail
-        for parts in wire.answer(len(asked), BYTES_OF_A_MESSAGE):
-            if not is_fetch(parts):
-                wire.unasked(parts)
+        connection = self._connection
+        for response in connection.responses(len(asked), BYTES_OF_A_MESSAGE):
+            if not is_fetch(response):
+                connection.on_untagged(response)
                 continue
-            cut = wire.reader.oversized
-            fields = parse_fetch(parts)
+            cut = connection.reader.oversized
+            fields = parse_fetch(response)
             uid = uid_of(fields)
             if not uid or uid not in asked:
                 continue
             if cut is not None:
                 batch.unparsable[uid] = cut
-            elif uid in found:
-                found[uid] = _updated(found[uid], fields)
-                batch.weight += sum(map(len, parts))
-                self._bound(batch)
-            elif is_answer(fields, detail):
-                answered = sum(map(len, parts))
-                self._build(uid, {**partial.pop(uid, {}), **fields}, found, batch, answered)
-                self._bound(batch)
+            elif uid in messages:
+                messages[uid] = _updated(messages[uid], fields)
+                batch.weight += sum(map(len, response))
+                self._check_weight(batch)
+            elif is_answer(fields, self._detail):
+                answered = sum(map(len, response))
+                self._build(uid, {**partial.pop(uid, {}), **fields}, messages, batch, answered)
+                self._check_weight(batch)
             else:
-                # Flags that changed meanwhile, or an answer that comes in pieces.
+                # flags that changed meanwhile, or an answer in pieces
                 partial[uid] = {**partial.get(uid, {}), **fields}
-                batch.weight += 512 + sum(map(len, parts))
-                self._bound(batch)
+                batch.weight += 512 + sum(map(len, response))
+                self._check_weight(batch)
 
-    def _bound(self, batch: Batch) -> None:
+    def _check_weight(self, batch: Batch) -> None:
         """Refuse a batch that takes too much memory; the engine then asks for half as many (SPEC §9.5)."""
         count = len(batch.asked)
         most = largest_batch(count)
         if batch.weight > most:
-            raise self._wire.too_much(
+            raise self._connection.too_much(
                 f"{most // 2**20} MiB of data on {count} {'messages' if count > 1 else 'message'}"
             )
 
     def _build(
-        self, uid: int, fields: Fields, found: dict[int, Message], batch: Batch, answered: int = 0
+        self, uid: int, fields: Fields, messages: dict[int, Message], batch: Batch, answered: int = 0
     ) -> None:
         try:
-            found[uid] = build_message(uid, fields, self._detail)
-            batch.weight += weight(found[uid], answered)
+            messages[uid] = build_message(uid, fields, self._detail)
+            batch.weight += weight(messages[uid], answered)
         except Exception as error:
-            # Whatever a message holds, it never costs the others (SPEC §0.6); the engine asks for less of it.
-            log.exception("A message cannot be parsed", extra={"action": "fetch", "uid": uid})
+            # A bad message must not cost the others (SPEC §0.6); the engine asks for less of this one.
+            log.exception("Cannot parse a message", extra={"action": "fetch", "uid": uid})
             batch.unparsable[uid] = type(error).__name__
 
 

@@ -1,89 +1,124 @@
-"""IMAPClient over our own connection: for the commands that open and close a conversation.
+"""IMAPClient over our own connection, for the commands that open a session.
 
-STARTTLS, LOGIN, CAPABILITY, ID, ENABLE, UNSELECT and CLOSE go through IMAPClient. LIST, STATUS, EXAMINE,
-SEARCH and FETCH do not: it has no LIST-STATUS, ESEARCH or QRESYNC, one bad row or structure costs it the
-whole answer, and it takes ten times as long for a message. They use :class:`Wire` directly.
+STARTTLS, LOGIN, CAPABILITY, ID and ENABLE are sent here. LIST, STATUS, EXAMINE, SEARCH and FETCH use
+:class:`Connection` directly: IMAPClient has no LIST-STATUS, ESEARCH or QRESYNC, loses the whole answer to one
+malformed row, and takes ten times as long per message.
+
+IMAPClient sends through an ``imaplib.IMAP4``. :class:`ImaplibShim` replaces that, because imaplib collects a
+whole answer before anybody can look at it and trusts every length that the server names.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
+import contextlib
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from imapclient import IMAPClient
 from imapclient.exceptions import CapabilityError, IMAPClientError
 
 from mailsync.errors import CertificateRejected, ProtocolError
-from mailsync.imap.connection import LONGEST_WORDS, Wire
+from mailsync.imap.arguments import astring
+from mailsync.imap.connection import Connection, Response
 from mailsync.imap.network.connect import trust
-from mailsync.imap.network.timeouts import Timeouts
-from mailsync.imap.status_responses import error_for
-from mailsync.imap.token_bucket import TokenBucket
-from mailsync.redaction import Mask
+from mailsync.imap.status_responses import StatusResponse, error_for
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
     from mailsync.model import Endpoint
 
+LONGEST_CAPABILITIES = 16 * 1024
+"""Bytes of CAPABILITY and ENABLED that are looked at."""
+
+_KEPT = frozenset({b"CAPABILITY", b"ENABLED"})
+
+
+class ImaplibShim:
+    """The methods of ``imaplib.IMAP4`` that IMAPClient calls, in terms of a :class:`Connection`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._untagged: dict[bytes, bytes] = {}
+
+    def run(self, name: str, *args: bytes, check: bool = False) -> StatusResponse:
+        """Run a command, and keep CAPABILITY and ENABLED in its answer for :meth:`pop`."""
+        self._untagged.clear()
+        return self.connection.run(name, *args, claim=self._claim, check=check)
+
+    def _claim(self, response: Response) -> bool:
+        word, _, rest = response[0][2 : LONGEST_CAPABILITIES + 2].partition(b" ")
+        word = word.upper()
+        if word in _KEPT:
+            self._untagged[word] = rest
+        return word in _KEPT
+
+    def pop(self, name: bytes) -> bytes | None:
+        """Return and forget the CAPABILITY or ENABLED in the answer to the last command, if any."""
+        return self._untagged.pop(name, None)
+
+    def _simple_command(self, name: str, *args: str) -> tuple[str, list[bytes]]:
+        completion = self.run(name, *(arg.encode() for arg in args))
+        return completion.status, [completion.text]
+
+    def _untagged_response(self, status: str, data: list[bytes], name: str) -> tuple[str, list[bytes | None]]:
+        return status, [self.pop(name.encode())]
+
+    def login(self, user: str, password: str) -> tuple[str, list[bytes]]:
+        """Send LOGIN with both arguments quoted or as literals; imaplib quotes only the password.
+
+        Raises AuthenticationFailed, or the error that the server's refusal stands for.
+        """
+        completion = self.run("LOGIN", astring(user.encode()), astring(password.encode()))
+        if completion.status != "OK":
+            raise error_for(completion, "LOGIN", step="login")
+        return "OK", [completion.text]
+
+    def starttls(self, ssl_context: object) -> tuple[str, list[None]]:
+        """Upgrade the connection, which has its own context."""
+        self.connection.start_tls()
+        return "OK", [None]
+
 
 class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
-    """IMAPClient on a :class:`Wire`, which is in ``wire``; raises our own errors.
+    """IMAPClient on a :class:`Connection`; raises our own errors."""
 
-    What IMAPClient does at its own risk is turned off: its timeouts, and its hook into imaplib's debugging,
-    which would format every line that is read and log the password that is sent.
-    """
+    _imap: ImaplibShim
 
-    wire: Wire
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        endpoint: Endpoint,
-        settings: Settings,
-        bucket: TokenBucket,
-        timeouts: Timeouts,
-        mask: Mask,
-    ) -> None:
-        """Take over a connected socket, with TLS on it where the endpoint says so, and read the greeting."""
+    def __init__(self, connection: Connection, endpoint: Endpoint, settings: Settings) -> None:
+        """Wrap a connection that has read the server's greeting."""
+        self.connection = connection
         self._settings = settings
-        self._make_wire: Callable[[], Wire] = lambda: Wire(sock, endpoint, settings, bucket, timeouts, mask)
-        self._cached_capabilities: tuple[bytes, ...] | None = None
+        self._capabilities: tuple[bytes, ...] = ()
         super().__init__(endpoint.host, endpoint.port, ssl=endpoint.security == "tls")
-        del self._imap._mesg
-        self._imap.debug = 0
-        self._note()
+        self._remember_capabilities()
 
-    def _create_IMAP4(self) -> Wire:
-        self.wire = self._make_wire()
-        return self.wire
+    def _create_IMAP4(self) -> ImaplibShim:
+        return ImaplibShim(self.connection)
 
     def _set_read_timeout(self) -> None:
         """Leave the socket non-blocking: :class:`Timeouts` does the waiting."""
 
     def capabilities(self) -> tuple[bytes, ...]:
-        """Return what the server volunteered or, where it said nothing yet, answers to CAPABILITY."""
-        if not self._cached_capabilities:
-            said = self.wire.capability()[1][0]
-            if not said:
+        """Return what the server volunteered, or else its answer to CAPABILITY.
+
+        Raises ProtocolError if the answer is missing, or the error that a refusal stands for.
+        """
+        if not self._capabilities:
+            self._imap.run("CAPABILITY", check=True)
+            self._capabilities = _words(self._imap.pop(b"CAPABILITY"))
+            if not self._capabilities:
                 raise ProtocolError("CAPABILITY: the answer is missing")
-            self._cached_capabilities = self._normalise_capabilites(said)
-        return self._cached_capabilities or ()
+        return self._capabilities
 
     def offered(self) -> frozenset[str]:
-        """Return the capabilities as upper-case text; raises what a refusal stands for."""
-        try:
-            return frozenset(word.decode("ascii", "replace") for word in self.capabilities())
-        except IMAPClientError as error:
-            raise error_for(self.wire.reply, "CAPABILITY") from error
+        """Return the capabilities as upper-case text; raises what :meth:`capabilities` does."""
+        return frozenset(word.decode("ascii", "replace") for word in self.capabilities())
 
-    def _note(self) -> None:
-        """Keep the capabilities of ``OK [CAPABILITY …]`` or ``* CAPABILITY …``; those of before are void."""
-        said = self.wire.untagged_responses.pop("CAPABILITY", None)
-        if self.wire.reply.code == "CAPABILITY":
-            self._cached_capabilities = self._normalise_capabilites(self.wire.reply.argument[:LONGEST_WORDS])
-        else:
-            self._cached_capabilities = self._normalise_capabilites(said[0]) if said else None
+    def _remember_capabilities(self) -> None:
+        """Keep the capabilities that came with the last completion, and forget earlier ones."""
+        completion, untagged = self.connection.completion, self._imap.pop(b"CAPABILITY")
+        is_coded = completion.code == "CAPABILITY"
+        self._capabilities = _words(completion.argument[:LONGEST_CAPABILITIES] if is_coded else untagged)
 
     def starttls(self, ssl_context: object = None) -> None:
         """Upgrade to TLS; raises CertificateRejected if that fails in any way."""
@@ -91,46 +126,26 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
             super().starttls(ssl_context or trust(self._settings))
         except CapabilityError as error:
             raise CertificateRejected(f"{self.host} does not offer STARTTLS", step="tls") from error
-        self._cached_capabilities = None
+        self._capabilities = ()
 
     def login(self, username: str, password: str) -> None:
-        """Log in; what was known of the server's capabilities is void then."""
+        """Log in; raises AuthenticationFailed, or the error that the server's refusal stands for."""
         super().login(username, password)
-        self._note()
+        self._remember_capabilities()
 
-    def introduce(self, fields: dict[str, str]) -> None:
-        """Send ID (RFC 2971); what the server answers does not matter."""
-        try:
+    def send_id(self, fields: dict[str, str]) -> None:
+        """Send ID (RFC 2971); the answer is ignored, a refusal too."""
+        with contextlib.suppress(IMAPClientError, ValueError, TypeError):
             self.id_(fields)
-        except (IMAPClientError, ValueError, TypeError):
-            self.wire.untagged_responses.clear()
 
-    def switch_on(self, extensions: set[str] | frozenset[str]) -> frozenset[str]:
-        """Send ENABLE (RFC 5161); return those that the server says it enabled, in upper case."""
+    def send_enable(self, extensions: Set[str]) -> frozenset[str]:
+        """Send ENABLE (RFC 5161); return the extensions that the server enabled, in upper case."""
         if not extensions:
             return frozenset()
-        try:
-            said = self.enable(*sorted(extensions))
-        except IMAPClientError:
-            return frozenset()
-        return frozenset(word.decode("ascii", "replace").upper() for word in said)
+        completion = self._imap.run("ENABLE", *(name.encode() for name in sorted(extensions)))
+        enabled = _words(self._imap.pop(b"ENABLED")) if completion.status == "OK" else ()
+        return frozenset(word.decode("ascii", "replace") for word in enabled)
 
-    def opened(self) -> None:
-        """Tell imaplib that a mailbox is open."""
-        self.wire.state = "SELECTED"
 
-    def leave(self, unselect: bool) -> None:
-        """Leave the mailbox by UNSELECT (RFC 3691), or by CLOSE, which removes nothing after EXAMINE.
-
-        pymap refuses CLOSE after EXAMINE; an EXAMINE that fails leaves the mailbox too (RFC 9051 §6.3.2).
-        """
-        try:
-            if unselect:
-                self.wire.unselect()
-            else:
-                self.close_folder()
-        except IMAPClientError as error:
-            refused = not unselect and self.wire.reply.status == "NO"
-            if refused and self.wire.run("EXAMINE", b'"mailsync/no/such/folder"', check=False).status == "NO":
-                return
-            raise error_for(self.wire.reply, "UNSELECT" if unselect else "CLOSE") from error
+def _words(capabilities: bytes | None) -> tuple[bytes, ...]:
+    return tuple(capabilities.upper().split()) if capabilities else ()

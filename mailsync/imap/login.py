@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailsync import __version__
 from mailsync.errors import AuthenticationFailed, MailsyncError, ProtocolError
+from mailsync.imap.connection import Connection
 from mailsync.imap.imapclient_adapter import Client
 from mailsync.imap.network.connect import connect, secure
 from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
@@ -29,23 +30,24 @@ def open_session(
     *,
     bucket: TokenBucket,
     on_wait: Callable[[], None],
-    on_begin: Callable[[str], None] = lambda doing: None,
+    on_begin: Callable[[str], None] = lambda command: None,
     hidden: frozenset[str] = frozenset(),
 ) -> Session:
     """Connect and log in.
 
     `on_wait` is called at least once a second while waiting, `on_begin` with the name of each command.
-    `hidden` are capabilities, in upper case, to take for not offered. The password is secret meanwhile, and
-    as long as the session lives. Raises InvalidInput, ForbiddenHost, Transient, CertificateRejected,
-    Throttled, AuthenticationFailed or ProtocolError, each with ``step`` set, and OutOfTokens.
+    `hidden` are capabilities, in upper case, to treat as not offered. The password is masked in logs and
+    messages until the session is garbage-collected. Raises InvalidInput, ForbiddenHost, Transient,
+    CertificateRejected, Throttled, AuthenticationFailed or ProtocolError, each with ``step`` set, and
+    OutOfTokens.
     """
     check_endpoint(endpoint, settings)
     refuse_control("password", password)
-    with ExitStack() as held:
-        held.enter_context(kept_secret(password))
+    with ExitStack() as secret:
+        secret.enter_context(kept_secret(password))
         session = _open(endpoint, password, settings, bucket, on_wait, on_begin, hidden)
-        # for as long as anybody may show what the server says; nobody is told when a session is given up
-        weakref.finalize(session, held.pop_all().close).atexit = False
+        # Callers may show the server's words until they drop the session, and close() is not the end of that.
+        weakref.finalize(session, secret.pop_all().close).atexit = False
     return session
 
 
@@ -63,42 +65,46 @@ def _open(
     sock = connect(endpoint, addresses, settings, timeouts)
     if endpoint.security == "tls":
         sock = secure(sock, endpoint, settings, timeouts)
-    with _step("connect"), timeouts.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
-        client = Client(sock, endpoint, settings, bucket, timeouts, masking(password))
+    # A server that drips bytes never hits the read timeout: allow one silence and one handshake.
+    seconds = settings.imap_connect_timeout + settings.imap_read_timeout
+    with _step("connect"), timeouts.deadline(seconds):
+        connection = Connection(sock, endpoint, settings, bucket, timeouts, masking(password))
     try:
-        # A server that drips would otherwise hold us for ever: one silence and one handshake are allowed.
-        with timeouts.deadline(settings.imap_connect_timeout + settings.imap_read_timeout):
-            return _log_in(client, endpoint, password, hidden)
+        with timeouts.deadline(seconds):
+            return _log_in(connection, endpoint, password, settings, hidden)
     except BaseException:
-        client.wire.shutdown()
+        connection.close()
         raise
 
 
-def _log_in(client: Client, endpoint: Endpoint, password: str, hidden: frozenset[str]) -> Session:
-    preauthenticated = client.wire.reply.status == "PREAUTH"
+def _log_in(
+    connection: Connection, endpoint: Endpoint, password: str, settings: Settings, hidden: frozenset[str]
+) -> Session:
+    client = Client(connection, endpoint, settings)
+    is_preauthenticated = connection.completion.status == "PREAUTH"
     if endpoint.security == "starttls":
         with _step("tls"):
-            if preauthenticated:
-                # There is no STARTTLS any more, and this may be somebody in between.
+            if is_preauthenticated:
+                # STARTTLS is no longer allowed, and an attacker in between may have sent this greeting.
                 raise ProtocolError(f"{endpoint.host} logs in before STARTTLS")
             client.starttls()
     with _step("login"):
-        if not preauthenticated:
+        if not is_preauthenticated:
             if endpoint.security == "plaintext" and "LOGINDISABLED" in client.offered():
                 raise AuthenticationFailed(f"{endpoint.host} does not accept passwords in plaintext")
             client.login(endpoint.username, password)
         capabilities = client.offered() - hidden
         if "ID" in capabilities:
-            client.introduce({"name": "mailsync", "version": __version__})
+            client.send_id({"name": "mailsync", "version": __version__})
         enabled: frozenset[str] = frozenset()
         if "ENABLE" in capabilities:
-            enabled = client.switch_on({"CONDSTORE", "QRESYNC"} & capabilities)
-        # QRESYNC counts only once enabled, and then brings CONDSTORE with it (RFC 7162 §3.2.3).
+            enabled = client.send_enable({"CONDSTORE", "QRESYNC"} & capabilities)
+        # QRESYNC counts only once enabled, and then includes CONDSTORE (RFC 7162 §3.2.3).
         if "QRESYNC" in enabled:
             capabilities |= {"CONDSTORE"} - hidden
         else:
             capabilities -= {"QRESYNC"}
-    return Session(client, capabilities, enabled)
+    return Session(connection, capabilities, enabled)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Reader:
         """Accept this many more bytes; reading more than these raises SentTooMuch."""
         self._allowed, self._ceiling = size, self.bytes_in + size
 
-    def response(self) -> list[bytes]:
+    def read_response(self) -> list[bytes]:
         """Return the next response: text, literal, text, …, text; always an odd number of parts.
 
         ``* 1 FETCH (BODY[] {3}\\r\\nabc FLAGS ())\\r\\n`` gives
@@ -191,7 +191,7 @@ class Reader:
         name = self.timeouts.doing.rpartition(" ")[2]
         return SentTooMuch(f"{name}: the server sends more than {what}")
 
-    def rest(self, most: int) -> bool:
+    def trim(self, most: int) -> bool:
         """Free the memory of bytes that were read; returns whether at most `most` bytes wait to be read."""
         self._buffer, self._at = self._buffer[self._at :], 0
         return len(self._buffer) <= most
@@ -199,7 +199,7 @@ class Reader:
     def peek(self) -> bytes | None:
         """Return what has come without being asked for, without waiting; None if the peer is gone.
 
-        The bytes stay for :meth:`response`.
+        The bytes stay for :meth:`read_response`.
         """
         try:
             chunk = self.sock.recv(CHUNK)

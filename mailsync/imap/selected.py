@@ -1,4 +1,4 @@
-"""What the server says, asked or not, of the mailbox that is open (RFC 9051 §7.3, §7.4)."""
+"""The state of the mailbox that is open, from responses that come at any time (RFC 9051 §7.3, §7.4)."""
 
 from __future__ import annotations
 
@@ -6,55 +6,56 @@ import re
 
 from mailsync.imap.fetch_flags import parse_vanished
 from mailsync.imap.parsing.list_response import number, object_id
-from mailsync.imap.status_responses import parse_completion
+from mailsync.imap.status_responses import parse_status_response
 from mailsync.model import MailboxStatus
 
 _CODES = frozenset({"UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ", "NOMODSEQ", "MAILBOXID"})
-_LONGEST = 500
+_LONGEST_ARGUMENT = 500
 _COUNT = re.compile(rb"\* (\d{1,18}) (EXISTS|EXPUNGE)\b", re.IGNORECASE)
 
 
-class Mailbox:
+class SelectedMailbox:
     """Follows EXISTS, EXPUNGE, VANISHED and the response codes of EXAMINE."""
 
     def __init__(self) -> None:
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget everything: another mailbox is being opened."""
         self.exists = 0
         self._codes: dict[str, bytes] = {}
-        self._seen_exists = False
+        self._has_exists = False
 
-    def take(self, parts: list[bytes]) -> None:
-        """Take in one untagged response, whatever it is."""
-        text = parts[0]
+    def handle_response(self, response: list[bytes]) -> None:
+        """Update the state from one untagged response; other responses are ignored."""
+        text = response[0]
         count = _COUNT.match(text)
         if count:
             if count[2].upper() == b"EXISTS":
                 self.exists = int(count[1])
-                self._seen_exists = True
+                self._has_exists = True
             else:
                 self.exists = max(0, self.exists - 1)
             return
-        vanished = parse_vanished(parts)
+        vanished = parse_vanished(response)
         if vanished:
-            if not vanished[0]:
-                self.exists = max(0, self.exists - len(vanished[1]))
+            is_earlier, uids = vanished
+            if not is_earlier:
+                self.exists = max(0, self.exists - len(uids))
             return
-        reply = parse_completion(text[2:])
-        if reply is None or reply.status != "OK":
+        status = parse_status_response(text[2:])
+        if status is None or status.status != "OK":
             return
-        if reply.code == "CLOSED":
-            self.restart()
-        elif reply.code in _CODES:
-            self._codes[reply.code] = reply.argument[:_LONGEST]
+        if status.code == "CLOSED":
+            self.reset()
+        elif status.code in _CODES:
+            self._codes[status.code] = status.argument[:_LONGEST_ARGUMENT]
 
     def status(self) -> MailboxStatus:
-        """Return what was said since :meth:`restart`."""
+        """Return what the server has reported since :meth:`reset`."""
         modseq = number(self._codes.get("HIGHESTMODSEQ"))
         return MailboxStatus(
-            messages=self.exists if self._seen_exists else None,
+            messages=self.exists if self._has_exists else None,
             uidnext=number(self._codes.get("UIDNEXT")),
             uidvalidity=number(self._codes.get("UIDVALIDITY")),
             modseq=0 if modseq is None and "NOMODSEQ" in self._codes else modseq,

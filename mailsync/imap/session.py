@@ -1,143 +1,127 @@
-"""One logged-in conversation with a server: a method per question the engine asks."""
+"""One logged-in session with a server: a method for each question that the engine asks."""
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
-from functools import partial
 from types import TracebackType
-from typing import TypeVar
 
 from mailsync.errors import ProtocolError
+from mailsync.imap import commands
 from mailsync.imap.arguments import astring, day
-from mailsync.imap.bounds import MOST_RANGES
-from mailsync.imap.commands import ask_list, ask_list_status, ask_part, ask_search, ask_status
-from mailsync.imap.fetch_flags import FlagChanges, read_states
-from mailsync.imap.fetch_messages import LONGEST_SET, Batch, Fetcher
-from mailsync.imap.imapclient_adapter import Client
-from mailsync.imap.network.timeouts import Timeouts
+from mailsync.imap.bounds import LONGEST_SET, MOST_RANGES, most_messages
+from mailsync.imap.capabilities import Capabilities
+from mailsync.imap.connection import Connection
+from mailsync.imap.fetch_flags import FlagChanges, scan
+from mailsync.imap.fetch_messages import Batch, Fetcher
 from mailsync.imap.parsing.message import Detail
 from mailsync.imap.parsing.search_response import BIGGEST
-from mailsync.imap.selected import Mailbox
+from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
 from mailsync.uidset import Range, UidSet
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-_ARRIVALS = 10_000
-"""Messages that may arrive in a folder after the server said how many it holds."""
 
 _SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 
 
 class Session:
-    """A connection that is logged in; made by :func:`mailsync.imap.open_session`.
+    """A connection that is logged in; :func:`mailsync.imap.open_session` makes it.
 
-    Every method may raise Transient (the connection is then closed), Throttled, ProtocolError, and
-    OutOfTokens before it sends anything. What ``on_wait`` raises passes through, after closing.
+    Every method may raise Transient (the connection is then closed), Throttled or ProtocolError, and
+    OutOfTokens before it sends anything. An exception of ``on_wait`` closes the connection and propagates.
     """
 
-    def __init__(self, client: Client, capabilities: frozenset[str], enabled: frozenset[str]) -> None:
-        self._client = client
-        self._wire = wire = client.wire
-        self._offered = capabilities
-        self._hidden: frozenset[str] = frozenset()
+    def __init__(self, connection: Connection, capabilities: frozenset[str], enabled: frozenset[str]) -> None:
+        """`capabilities` are those to use, `enabled` those that ENABLE has turned on; in upper case."""
+        self._connection = connection
+        self._capabilities = Capabilities(connection, capabilities)
         self._enabled = enabled
-        self._mailbox = Mailbox()
+        self._mailbox = SelectedMailbox()
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
         self.opening: bytes | None = None
         """The folder of the last EXAMINE, even if the server refused it; None after UNSELECT."""
         self.listed: object = None
-        wire.unasked = self._mailbox.take
+        connection.on_untagged = self._mailbox.handle_response
 
     # -- the connection ----------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the server offers, in upper case, less what it turned out not to know."""
-        return self._offered - self._hidden
+        """What the server offers, in upper case, less what it turned out not to understand."""
+        return self._capabilities.usable
 
     @property
     def has_list_status(self) -> bool:
         """Whether one command gives the status of all folders (RFC 5819)."""
-        return "LIST-STATUS" in self.capabilities
+        return "LIST-STATUS" in self._capabilities
 
     @property
     def has_vanished(self) -> bool:
-        """Whether CHANGEDSINCE can tell what was deleted, too: QRESYNC (RFC 7162 §3.2) is enabled."""
-        return "QRESYNC" in self._enabled and "QRESYNC" in self.capabilities
+        """Whether CHANGEDSINCE can report deletions too: QRESYNC (RFC 7162 §3.2) is enabled."""
+        return "QRESYNC" in self._enabled and "QRESYNC" in self._capabilities
 
     @property
     def commands(self) -> Counter[str]:
         """How many commands were sent, by name without UID."""
-        return self._wire.commands
+        return self._connection.commands
 
     @property
     def bytes_in(self) -> int:
-        """The bytes received, as IMAP, without TLS."""
-        return self._wire.reader.bytes_in
+        """The bytes of IMAP received, without TLS."""
+        return self._connection.reader.bytes_in
 
     @property
     def closed(self) -> bool:
         """Whether the connection was closed, by :meth:`close` or by an error."""
-        return self._wire.closed
+        return self._connection.closed
 
     @property
     def exists(self) -> int:
-        """The messages in the EXAMINEd mailbox, as of the last response."""
+        """The number of messages in the selected folder, as of the last response."""
         return self._mailbox.exists
 
     def resume(
         self,
         bucket: TokenBucket,
         on_wait: Callable[[], None],
-        on_begin: Callable[[str], None] = lambda doing: None,
+        on_begin: Callable[[str], None] = lambda command: None,
     ) -> None:
-        """Arm a kept session for another turn, with callbacks as :func:`mailsync.imap.open_session` has."""
-        self._wire.bucket = bucket
-        self._wire.timeouts.on_wait = on_wait
-        self._wire.timeouts.on_begin = on_begin
-        self._wire.timeouts.renew()
+        """Prepare a kept session for another turn; callbacks as for :func:`mailsync.imap.open_session`."""
+        self._connection.bucket = bucket
+        self._connection.timeouts.resume(on_wait, on_begin)
 
     def rest(self) -> None:
-        """Keep next to no memory until the next turn; closes if the server has sent much unasked."""
-        self._wire.rest()
+        """Free the read buffer until the next turn; close if the server has sent much unasked."""
+        self._connection.release_memory()
 
     def alive(self) -> bool:
-        """Whether the peer has neither closed the connection nor said BYE meanwhile; costs no command."""
-        return self._wire.alive()
+        """Whether the peer has neither closed the connection nor said BYE; sends no command."""
+        return self._connection.alive()
 
     def check_budget(self) -> None:
         """Raise OutOfTokens if no command may be sent now."""
-        self._wire.bucket.check()
+        self._connection.bucket.check()
 
     @property
     def commands_left(self) -> int:
-        """How many commands may be sent now, what has to stay for others set aside."""
-        bucket = self._wire.bucket
+        """How many commands may be sent now; the reserve for others does not count."""
+        bucket = self._connection.bucket
         return max(0, int(bucket.tokens - bucket.floor))
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """Bound all waiting inside together; past it the session closes and Transient is raised."""
-        with self._patience.deadline(seconds):
+        """Limit all waiting in the context together; past it the session closes and Transient is raised."""
+        with self._connection.timeouts.deadline(seconds):
             yield
-
-    @property
-    def _patience(self) -> Timeouts:
-        return self._wire.timeouts
 
     def close(self) -> None:
         """Close the socket, without LOGOUT."""
-        self._wire.shutdown()
+        self._connection.close()
 
     def __enter__(self) -> Session:
         return self
@@ -150,16 +134,16 @@ class Session:
     # -- folders -----------------------------------------------------------------------------------
 
     def list_folders(self) -> list[ListedFolder]:
-        """Return the folders, with SPECIAL-USE where offered (RFC 6154); each row is read for itself.
+        """Return the folders, with SPECIAL-USE where offered (RFC 6154).
 
         Raises ProtocolError for an empty list, since every mailbox has an INBOX.
         """
 
-        def ask() -> list[ListedFolder]:
-            special = {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities
-            return ask_list(self._wire, b"(SPECIAL-USE)" if special else b"")
+        def send() -> list[ListedFolder]:
+            has_special_use = {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities
+            return commands.list_folders(self._connection, b"(SPECIAL-USE)" if has_special_use else b"")
 
-        return self._unless_a_lie(ask, "SPECIAL-USE")
+        return self._capabilities.without_broken_extension(send, "SPECIAL-USE")
 
     def list_status(self) -> Listing:
         """Return the names and the status of all folders by one command (RFC 5819); UNSELECTs first.
@@ -168,177 +152,146 @@ class Session:
         ProtocolError is raised and :attr:`has_list_status` is False from then on.
         """
         self.unselect()
-        ask = partial(self._with_items, lambda items: ask_list_status(self._wire, items))
         try:
-            return self._unless_a_lie(ask, "OBJECTID", "CONDSTORE")
+            return self._capabilities.without_broken_extension(
+                lambda: commands.list_status(self._connection, self._status_items()), "OBJECTID", "CONDSTORE"
+            )
         except ProtocolError:
-            if self._wire.reply.status == "BAD":
-                self._hide(frozenset({"LIST-STATUS"}))
+            if self._connection.completion.status == "BAD":
+                self._capabilities.disable("LIST-STATUS")
             raise
 
     def status(self, wire_name: bytes) -> MailboxStatus:
-        """Return the status of one folder by STATUS; UNSELECTs first if it is the one that is selected.
+        """Return the status of one folder by STATUS; UNSELECTs first if that folder is selected.
 
-        Raises FolderError if the server refuses, ProtocolError if it says nothing of the folder.
+        Raises FolderError if the server refuses, ProtocolError if the answer is missing.
         """
         if self.selected == wire_name:
             self.unselect()
-        ask = partial(self._with_items, lambda items: ask_status(self._wire, wire_name, items))
-        return self._unless_a_lie(ask, "OBJECTID", "CONDSTORE")
+        return self._capabilities.without_broken_extension(
+            lambda: commands.folder_status(self._connection, wire_name, self._status_items()),
+            "OBJECTID",
+            "CONDSTORE",
+        )
 
-    def _with_items(self, ask: Callable[[bytes], T]) -> T:
+    def _status_items(self) -> bytes:
         items = b"MESSAGES UIDNEXT UIDVALIDITY UNSEEN"
-        if "CONDSTORE" in self.capabilities:
+        if "CONDSTORE" in self._capabilities:
             items += b" HIGHESTMODSEQ"
-        if "OBJECTID" in self.capabilities:
+        if "OBJECTID" in self._capabilities:
             items += b" MAILBOXID"
-        return ask(b"(%s)" % items)
+        return b"(%s)" % items
 
     def examine(self, wire_name: bytes) -> MailboxStatus:
-        """Open a folder read-only (RFC 9051 §6.3.3) and return what the server says of it.
+        """Open a folder read-only (RFC 9051 §6.3.3) and return its status, in which ``unseen`` is None.
 
-        ``unseen`` is always None here. Raises FolderError if the server refuses; then nothing is selected.
+        Raises FolderError if the server refuses; then no folder is selected.
         """
 
-        def ask() -> None:
-            condstore = "CONDSTORE" in self.capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
-            self._mailbox.restart()
-            self._wire.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if condstore else []))
+        def send() -> None:
+            is_condstore = "CONDSTORE" in self._capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
+            self._mailbox.reset()
+            self._connection.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if is_condstore else []))
 
         self.selected = None
         self.opening = wire_name
-        self._unless_a_lie(ask, *(() if self._enabled else ("CONDSTORE",)))
+        self._capabilities.without_broken_extension(send, *(() if self._enabled else ("CONDSTORE",)))
         self.selected = wire_name
-        self._client.opened()
         return self._mailbox.status()
 
     def unselect(self) -> None:
-        """Leave the folder by UNSELECT (RFC 3691), or CLOSE, which after EXAMINE removes nothing either."""
+        """Leave the selected folder, if any, by UNSELECT or CLOSE; removes no message."""
         if self.selected is None:
             return
         self.selected = self.opening = None
-        self._client.leave("UNSELECT" in self.capabilities)
-        self._mailbox.restart()
+        commands.leave_folder(self._connection, has_unselect="UNSELECT" in self._capabilities)
+        self._mailbox.reset()
 
     # -- messages ----------------------------------------------------------------------------------
 
     def search(self, *, uids: UidSet | None = None, since: date | None = None) -> UidSet:
-        """Return the UIDs that exist in the EXAMINEd folder, of `uids` if given, since a day if given.
+        """Return the UIDs in the selected folder, limited to `uids` and to messages `since` a day if given.
 
         ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
-        Raises ProtocolError if the answer is missing though the folder holds messages: that is no proof
-        of their absence; also for far more than the folder holds.
+        Raises ProtocolError if the folder holds messages and the answer is missing, which does not prove
+        that they are gone, or if the answer names far more messages than the folder holds.
         """
         window = b"SINCE " + day(since) if since else b""
         if uids is None:
-            return self._believable(self._search(window or b"ALL"))
-        found = UidSet()
+            return self._checked_count(self._search(window or b"ALL"))
+        existing = UidSet()
         for part in uids.to_commands(LONGEST_SET):
             criteria = (b"UID %s " % part.encode("ascii") + window).strip()
-            found = found.union(self._search(criteria, (uids.lowest, uids.highest)))
-        return self._believable(found.both(uids) if len(uids.ranges) > 1 else found)
+            existing = existing.union(self._search(criteria, (uids.lowest, uids.highest)))
+        return self._checked_count(existing.both(uids) if len(uids.ranges) > 1 else existing)
 
-    def _believable(self, found: UidSet) -> UidSet:
-        if self.exists and len(found) > 2 * self.exists + _ARRIVALS:
+    def _checked_count(self, uids: UidSet) -> UidSet:
+        if len(uids) > most_messages(self.exists):
             raise ProtocolError(
-                f"SEARCH: the answer names {len(found)} messages; the folder has {self.exists}"
+                f"SEARCH: the answer names {len(uids)} messages; the folder has {self.exists}"
             )
-        return found
+        return uids
 
     def _search(self, criteria: bytes, within: Range = (1, BIGGEST)) -> UidSet:
-        # no folder has more ranges than messages, and few arrive or go meanwhile
-        most = min(MOST_RANGES, 2 * self.exists + _ARRIVALS) if self.exists else MOST_RANGES
+        def send() -> UidSet | None:
+            is_extended = "ESEARCH" in self._capabilities
+            most = min(MOST_RANGES, most_messages(self.exists))  # a set has no more ranges than UIDs
+            return commands.search(self._connection, criteria, is_extended, within, most)
 
-        def ask() -> UidSet | None:
-            extended = "ESEARCH" in self.capabilities
-            return ask_search(self._wire, criteria, extended=extended, within=within, most=most)
-
-        found = self._unless_a_lie(ask, "ESEARCH")
-        if found is None and self.exists:
+        uids = self._capabilities.without_broken_extension(send, "ESEARCH")
+        if uids is None and self.exists:
             raise ProtocolError("SEARCH: the answer is missing")
-        return found or UidSet()
+        return uids or UidSet()
 
     def fetch_messages(
         self, batches: Iterable[UidSet], detail: Detail = Detail.FULL, prefetch: bool = True
     ) -> Generator[Batch, None, None]:
         """Yield a :class:`Batch` for each set of UIDs (SPEC §9.4, §9.5).
 
-        With `prefetch` the next set is taken from `batches` and its command sent before a batch is yielded:
-        end `batches` to end it. An error in taking or sending it is raised after the batch in hand was
-        yielded. A generator that is closed early drains what is in flight, or closes the session.
+        With `prefetch`, the next set is taken from `batches` and its command sent before a batch is yielded;
+        an error in doing so is raised after that batch. A generator that is closed early drains what is in
+        flight, or closes the session.
         """
-        return Fetcher(self._wire, detail, lambda: self.capabilities, self._hide).run(batches, prefetch)
+        return Fetcher(self._connection, detail, self._capabilities).run(batches, prefetch)
 
     def fetch_flags(
         self, uids: UidSet, *, changed_since: int | None = None, vanished: bool = False
     ) -> FlagChanges:
-        """Return flags of `uids`, or only those changed since a MODSEQ (RFC 7162 §3.1.4).
+        """Return flags of `uids`, or only those changed since a MODSEQ above 0 (RFC 7162 §3.1.4).
 
-        With `vanished`, which needs QRESYNC, also the UIDs of the set that went since then. Nothing is sent
-        before ``states`` is iterated. `changed_since` must be above 0.
+        With `vanished`, which needs QRESYNC, also return which of `uids` have vanished since then. Nothing is
+        sent before ``states`` is iterated.
         """
         modifier = []
+        if changed_since is not None and changed_since <= 0:
+            raise ValueError("CHANGEDSINCE 0 is forbidden")
         if changed_since is not None:
-            if changed_since <= 0:
-                raise ValueError("CHANGEDSINCE 0 is forbidden")
             modifier = [b"(CHANGEDSINCE %d%s)" % (changed_since, b" VANISHED" if vanished else b"")]
-        condstore = "CONDSTORE" in self.capabilities
-        items = b"(UID FLAGS MODSEQ)" if condstore else b"(UID FLAGS)"
+        items = b"(UID FLAGS MODSEQ)" if "CONDSTORE" in self._capabilities else b"(UID FLAGS)"
         changes = FlagChanges(iter(()))
-        changes.states = self._states(uids, items, modifier, changes)
+        changes.states = self._scan(uids, items, modifier, changes)
         return changes
 
     def fetch_states(self, uids: UidSet) -> Iterator[list[MessageState]]:
         """Yield flags, date and size of `uids`, in lists of at most 5,000."""
-        return self._states(uids, b"(UID FLAGS INTERNALDATE RFC822.SIZE)", [], None)
+        return self._scan(uids, b"(UID FLAGS INTERNALDATE RFC822.SIZE)")
 
-    def _states(
-        self, uids: UidSet, items: bytes, modifier: list[bytes], changes: FlagChanges | None
+    def _scan(
+        self, uids: UidSet, items: bytes, modifier: Iterable[bytes] = (), changes: FlagChanges | None = None
     ) -> Iterator[list[MessageState]]:
-        expected = min(len(uids), 2 * self.exists + _ARRIVALS) if self.exists else len(uids)
-        try:
-            for part in uids.to_commands(LONGEST_SET):
-                self._wire.start("UID FETCH", part.encode("ascii"), items, *modifier)
-                yield from read_states(self._wire, uids, expected, changes)
-        except ProtocolError:
-            if modifier and self._wire.reply.status == "BAD":
-                self._hide(frozenset({"QRESYNC"} if b"VANISHED" in modifier[0] else {"QRESYNC", "CONDSTORE"}))
-            raise
-        finally:
-            self._wire.drain()
+        expected = min(len(uids), most_messages(self.exists))
+        return scan(self._connection, self._capabilities, uids, items, modifier, expected, changes)
 
     def fetch_part(self, uid: int, section: str, offset: int, count: int) -> bytes:
         """Return up to `count` bytes of a section from `offset`, by BODY.PEEK[section]<offset.count>.
 
-        Less than `count` is the end of the section. Raises ProtocolError if the server does not answer.
+        Fewer than `count` bytes mean the end of the section. Raises ProtocolError if the answer is missing.
         """
-        return ask_part(self._wire, uid, _checked(section), offset, count)[0]
+        return commands.fetch_part(self._connection, uid, _checked(section), offset, count)[0]
 
     def fetch_beginning(self, uid: int, section: str, count: int) -> tuple[bytes, MessageState]:
-        """As :meth:`fetch_part` from 0, with the message's date and size as far as the server tells them."""
-        return ask_part(self._wire, uid, _checked(section), 0, count, identified=True)
-
-    # -- capabilities that are none ----------------------------------------------------------------
-
-    def _unless_a_lie(self, ask: Callable[[], T], *capabilities: str) -> T:
-        """Ask; where the server answers BAD, ask again without one after the other of `capabilities`."""
-        for capability in capabilities:
-            try:
-                return ask()
-            except ProtocolError:
-                if self._wire.reply.status != "BAD" or capability not in self.capabilities:
-                    raise
-                log.warning(
-                    "The server offers %s and does not know it: %s",
-                    capability,
-                    self._wire.reply.words,
-                    extra={"action": "fall_back"},
-                )
-                self._hide(frozenset({capability}))
-        return ask()
-
-    def _hide(self, capabilities: frozenset[str]) -> None:
-        self._hidden |= capabilities
+        """As :meth:`fetch_part` from 0, with the message's date and size where the server gives them."""
+        return commands.fetch_part(self._connection, uid, _checked(section), 0, count, with_state=True)
 
 
 def _checked(section: str) -> str:

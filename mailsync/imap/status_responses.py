@@ -109,7 +109,7 @@ class StatusResponse(NamedTuple):
         return quoted(self.text, self.mask)
 
 
-def parse_completion(line: bytes, mask: Mask = _CREDENTIALS) -> StatusResponse | None:
+def parse_status_response(line: bytes, mask: Mask = _CREDENTIALS) -> StatusResponse | None:
     """Read ``OK [READ-ONLY] done``, as it follows a tag or ``* ``; None if it is no status response."""
     match = _STATUS.match(line)
     return StatusResponse(match[1].decode("ascii").upper(), match[2], mask) if match else None

@@ -67,7 +67,7 @@ class TokenBucket:
         if self.tokens < self.floor + 1:
             raise self.exhausted()
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take one token for one command; raises OutOfTokens if the floor would be passed."""
         self.check()
         self._tokens -= 1

@@ -40,10 +40,11 @@ class Timeouts:
         self._deadline: float | None = None
         self._allowed = 0.0
         self._called = self._checked = time.monotonic()
-        self.renew()
+        self._left = MOST_SILENCES * timeout
 
-    def renew(self) -> None:
-        """Let commands without a deadline take as long as at first."""
+    def resume(self, on_wait: Callable[[], None], on_begin: Callable[[str], None]) -> None:
+        """Begin another turn with callbacks of its own, and as much time as at first."""
+        self.on_wait, self.on_begin = on_wait, on_begin
         self._left = MOST_SILENCES * self.timeout
 
     def begin(self, doing: str) -> None:

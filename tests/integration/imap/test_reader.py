@@ -74,7 +74,7 @@ def test_the_same_responses_however_the_bytes_arrive(pair: tuple[socket.socket, 
     theirs, reader = pair
     feed(theirs, cut(seed))
     for expected in RESPONSES:
-        response = reader.response()
+        response = reader.read_response()
         if isinstance(expected, str):
             assert reader.oversized in (expected, None)
             assert response[0].startswith(b"* SEARCH 1 1")
@@ -82,7 +82,7 @@ def test_the_same_responses_however_the_bytes_arrive(pair: tuple[socket.socket, 
             assert response == expected
             assert (reader.oversized is None) == (b"X " not in response[0])
     with pytest.raises(Transient, match="closed the connection"):
-        reader.response()
+        reader.read_response()
     assert reader.bytes_in == len(STREAM)
 
 
@@ -101,7 +101,7 @@ def test_what_is_too_large_is_drained_in_bounded_memory(
     feed(theirs, [*big, b"* 2 FETCH (UID 2)\r\n"])
     tracemalloc.start()
     try:
-        response = reader.response()
+        response = reader.read_response()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -109,7 +109,7 @@ def test_what_is_too_large_is_drained_in_bounded_memory(
     assert response[0].startswith(b"* 1 FETCH (UID 1")
     assert len(response) % 2 == 1
     assert peak < 4_000_000
-    assert reader.response() == [b"* 2 FETCH (UID 2)"]
+    assert reader.read_response() == [b"* 2 FETCH (UID 2)"]
     assert reader.oversized is None
 
 
@@ -120,7 +120,7 @@ def test_peeking_leaves_the_bytes_to_be_read(pair: tuple[socket.socket, Reader])
     assert reader.peek() == b"* 5 EX"
     theirs.sendall(b"ISTS\r\n")
     assert reader.peek() == b"* 5 EXISTS\r\n"
-    assert reader.response() == [b"* 5 EXISTS"]
+    assert reader.read_response() == [b"* 5 EXISTS"]
     theirs.shutdown(socket.SHUT_WR)
     assert reader.peek() is None
 
@@ -146,21 +146,21 @@ def test_a_line_is_cut_by_what_it_is(
     theirs, reader = pair
     stream = line + b"\r\n* 5 EXISTS\r\n"
     feed(theirs, [stream[at : at + size] for at in range(0, len(stream), size)])
-    response = reader.response()
+    response = reader.read_response()
     assert len(response) == 1
     assert line.startswith(response[0][:8192])
     assert (len(response[0]), reader.oversized) == (kept, said)
-    assert reader.response() == [b"* 5 EXISTS"]
+    assert reader.read_response() == [b"* 5 EXISTS"]
     assert reader.oversized is None
     with pytest.raises(Transient, match="closed the connection"):
-        reader.response()
+        reader.read_response()
 
 
 def test_a_literal_after_a_line_that_was_cut_is_passed_over(pair: tuple[socket.socket, Reader]) -> None:
     theirs, reader = pair
     feed(theirs, [b"* X " + b"a" * 20_000 + b" {5}\r\na\r\nb\n tail\r\n* 5 EXISTS\r\n"])
-    assert len(reader.response()) == 3
+    assert len(reader.read_response()) == 3
     assert reader.oversized == "a line of more than 8192 bytes"
-    assert reader.response() == [b"* 5 EXISTS"]
+    assert reader.read_response() == [b"* 5 EXISTS"]
     with pytest.raises(Transient, match="closed the connection"):
-        reader.response()
+        reader.read_response()

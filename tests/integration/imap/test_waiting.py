@@ -93,7 +93,7 @@ def test_commands_without_a_deadline_share_one_until_the_next_turn(
     with connect(scripted, user, imap_read_timeout=1) as session:
         scripted.on("STATUS", late)
         for _ in range(3):
-            session.resume(session._wire.bucket, lambda: None)
+            session.resume(session._connection.bucket, lambda: None)
             for _ in range(3):
                 session.status(b"INBOX")
         with pytest.raises(Transient, match="timed out after 5 s"):
@@ -113,7 +113,7 @@ def test_the_caller_is_called_back_while_the_server_is_slow_and_may_end_it(
         if len(slices) == 3:
             raise LockLost("the lock is gone")
 
-    session.resume(session._wire.bucket, beat)
+    session.resume(session._connection.bucket, beat)
     scripted.on("UID FETCH", lambda request: request.hang())
     with pytest.raises(LockLost):
         fetch(session)
@@ -158,7 +158,7 @@ def test_a_stop_while_draining_is_not_swallowed(scripted: ScriptedServer, sessio
     def stop() -> None:
         raise LockLost("the lock is gone")
 
-    session.resume(session._wire.bucket, stop)
+    session.resume(session._connection.bucket, stop)
     with pytest.raises(LockLost):
         batches.close()
     assert session.closed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailsync.imap.commands import _from
+from mailsync.imap.commands import requested_bytes
 from mailsync.imap.parsing.bodystructure import parse_structure
 from mailsync.imap.parsing.bodystructure_template import parse_shape
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
@@ -102,7 +102,7 @@ FETCH_ANSWERS: list[Reads] = [
     ),
     reads(
         "part",
-        lambda raw: _from(raw, b"", 0, 1),
+        lambda raw: requested_bytes(raw, b"", 0, 1),
         (b"", b"BODY["),
         (b"BODY[", b"a"),
         (b"", b"BODY[]"),

@@ -24,8 +24,8 @@ from mailsync.imap.parsing.list_response import (
 from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
-from mailsync.imap.selected import Mailbox
-from mailsync.imap.status_responses import StatusResponse, error_for, hint, parse_completion, quoted
+from mailsync.imap.selected import SelectedMailbox
+from mailsync.imap.status_responses import StatusResponse, error_for, hint, parse_status_response, quoted
 from mailsync.model import ListedFolder
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
 
@@ -48,13 +48,13 @@ def _responses(raw: bytes) -> None:
         reader = Reader(ours, Timeouts(lambda: None, 60), _LIMIT)
         with suppress(Transient):
             while True:
-                reader.response()
+                reader.read_response()
         ours.close()
         sender.join()
 
 
 def _completion(raw: bytes) -> None:
-    reply = parse_completion(raw)
+    reply = parse_status_response(raw)
     if reply is not None:
         assert reply.code is not None
         assert reply.argument is not None
@@ -66,9 +66,9 @@ def _error(step: str | None, command: str) -> object:
 
 
 def _lines(raw: bytes) -> None:
-    mailbox = Mailbox()
+    mailbox = SelectedMailbox()
     for line in raw.split(b"\n"):
-        mailbox.take([line])
+        mailbox.handle_response([line])
     mailbox.status()
 
 

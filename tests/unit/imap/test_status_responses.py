@@ -14,7 +14,13 @@ from mailsync.errors import (
     Throttled,
     Transient,
 )
-from mailsync.imap.status_responses import LONGEST_QUOTE, StatusResponse, error_for, hint, parse_completion
+from mailsync.imap.status_responses import (
+    LONGEST_QUOTE,
+    StatusResponse,
+    error_for,
+    hint,
+    parse_status_response,
+)
 from mailsync.redaction import keep_secret, masking
 
 A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError
@@ -175,7 +181,7 @@ SAID = [
 
 @pytest.mark.parametrize("said", SAID, ids=lambda said: f"{said.server}-{said.command}-{said.line[:60]}")
 def test_each_reply_is_classed_by_what_to_do_next(said: Said) -> None:
-    reply = parse_completion(said.line.encode())
+    reply = parse_status_response(said.line.encode())
     assert reply is not None
     step = {"LOGIN": "login", "greeting": "connect"}.get(said.command)
     error = error_for(reply, said.command, step=step)
@@ -239,9 +245,9 @@ def test_the_password_in_hand_is_masked_where_the_quote_is_cut_too() -> None:
 
 
 def test_a_completion_knows_its_code() -> None:
-    reply = parse_completion(b"OK [CAPABILITY IMAP4rev1 ID] ready")
+    reply = parse_status_response(b"OK [CAPABILITY IMAP4rev1 ID] ready")
     assert reply is not None
     assert reply[:2] == ("OK", b"[CAPABILITY IMAP4rev1 ID] ready")
     assert (reply.code, reply.argument) == ("CAPABILITY", b"IMAP4rev1 ID")
-    assert parse_completion(b"OKAY then") is None
-    assert parse_completion(b"LIST () a b") is None
+    assert parse_status_response(b"OKAY then") is None
+    assert parse_status_response(b"LIST () a b") is None

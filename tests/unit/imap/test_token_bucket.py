@@ -30,7 +30,7 @@ def test_no_window_of_60_seconds_holds_more_than_the_limit(limit: int, seed: int
     taken: list[float] = []
     while clock.now < 1200:
         try:
-            bucket.take()
+            bucket.acquire()
             taken.append(clock.now)
         except OutOfTokens:
             clock.now += rng.choice([0.01, 0.3, 5, 40])
@@ -44,7 +44,7 @@ def test_a_hungry_account_gets_most_of_its_limit() -> None:
     taken = 0
     while clock.now < 1600:
         try:
-            bucket.take()
+            bucket.acquire()
             taken += 1
         except OutOfTokens:
             clock.now += 0.1
@@ -55,9 +55,9 @@ def test_the_floor_is_left_for_others() -> None:
     clock = Clock()
     bucket = TokenBucket(50, 200, 25, clock)
     for _ in range(25):
-        bucket.take()
+        bucket.acquire()
     with pytest.raises(OutOfTokens):
-        bucket.take()
+        bucket.acquire()
     assert bucket.tokens == 25
     clock.now += 61
     assert bucket.tokens == burst(200) == 50

@@ -1,0 +1,53 @@
+"""What a server offers, less what it turns out not to understand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from mailsync.errors import ProtocolError
+from mailsync.imap.connection import Connection
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Capabilities:
+    """The capabilities of one session, in upper case.
+
+    Some servers offer an extension and answer its commands with BAD. Such an extension is disabled for the
+    rest of the session.
+    """
+
+    def __init__(self, connection: Connection, offered: frozenset[str]) -> None:
+        self.usable = offered
+        self._connection = connection
+
+    def __contains__(self, capability: str) -> bool:
+        return capability in self.usable
+
+    def disable(self, *capabilities: str) -> None:
+        """Treat `capabilities` as not offered from now on."""
+        self.usable -= frozenset(capabilities)
+
+    def without_broken_extension(self, send: Callable[[], T], *capabilities: str) -> T:
+        """Call `send`; after each BAD, disable the next of `capabilities` and call it again.
+
+        Raises what `send` raises for other answers, or if a capability to disable was not offered.
+        """
+        for capability in capabilities:
+            try:
+                return send()
+            except ProtocolError:
+                completion = self._connection.completion
+                if completion.status != "BAD" or capability not in self:
+                    raise
+                log.warning(
+                    "The server offers %s but does not understand it: %s",
+                    capability,
+                    completion.words,
+                    extra={"action": "fall_back"},
+                )
+                self.disable(capability)
+        return send()
