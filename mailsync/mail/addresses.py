@@ -1,8 +1,8 @@
-"""Address lists of headers, by the grammar of RFC 5322 §3.4 with tolerance; pure.
+"""Address lists of headers (RFC 5322 §3.4), parsed leniently; pure.
 
 One regular expression reads the common forms (``a@b``, ``Name <a@b>``, ``"Name" <a@b>``); a tokenizer
 reads the rest: groups, comments, routes, encoded words, missing commas, domains, brackets and quotes.
-Both take time that grows with the length of the text and no faster.
+Both take linear time.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import NamedTuple
 from mailsync.bounded_cache import BoundedCache
 from mailsync.mail.text import MAX_INDEXED_BYTES, clamp, clean_text, cut, decode_words_checked
 
-#: The most entries of one list that are kept.
 MAX_ADDRESSES = 1_000
-#: The most characters of one list that are looked at.
+"""Entries of one list that are kept."""
 MAX_LIST_CHARS = 256 * 1024
-#: The most bytes of UTF-8 that a display name keeps.
+"""Characters of one list that are read."""
 MAX_NAME_BYTES = 1_000
+"""Bytes of UTF-8 that a display name keeps."""
 
-# Short lists come again and again: a sender, oneself. Longer ones hardly do.
 _CACHED_LIST = 100
-# So few characters that their UTF-8 passes no limit.
+"""Characters of a list that is cached. Short lists repeat, long ones seldom do."""
 _SHORT = min(MAX_NAME_BYTES, MAX_INDEXED_BYTES) // 4
+"""Characters whose UTF-8 cannot exceed a limit."""
 _ATOM = r'[^\s"(),:;<>@\[\]\\]+'
 _COMMON = re.compile(
     rf'(?:(?:\s*"([^"\\]*)"\s*|([^"(),:;<>@\[\]\\]*))<({_ATOM}@{_ATOM})>|\s*({_ATOM}@{_ATOM}))\s*(?:,\s*|$)'
@@ -46,8 +46,8 @@ _PARENTHESIS = re.compile(r"\\.|[()]", re.DOTALL)
 class AddressList(NamedTuple):
     """The addresses of one field.
 
-    ``emails`` are lower-case, ``names`` aligned with them; ``lone_name`` is the first name that came
-    without an address. ``problems`` holds ``charset``, ``truncated`` and ``unreadable`` as they occurred.
+    ``emails`` are lower-case, ``names`` aligned with them; ``lone_name`` is the first name without an
+    address. ``problems`` holds those of ``charset``, ``truncated`` and ``unreadable`` that occurred.
     """
 
     emails: tuple[str, ...] = ()
@@ -60,53 +60,53 @@ _known: BoundedCache[str, AddressList] = BoundedCache(8 * 1024 * 1024)
 
 
 def parse_addresses(text: str) -> AddressList:
-    """Read the unfolded value of an address field.
+    """Parse the unfolded value of an address field.
 
     >>> parse_addresses('"Doe, Jo" <Jo@Example.com>, team: a@example.org (Ann);')[:2]
     (('jo@example.com', 'a@example.org'), ('Doe, Jo', 'Ann'))
     """
-    found = _known.get(text)
-    if found is None:
-        found = _parse(text)
+    addresses = _known.get(text)
+    if addresses is None:
+        addresses = _parse(text)
         if len(text) <= _CACHED_LIST:
-            _known.remember(text, found, 500 + 4 * len(text) + 120 * len(found.emails))
-    return found
+            _known.remember(text, addresses, 500 + 4 * len(text) + 120 * len(addresses.emails))
+    return addresses
 
 
 def _parse(text: str) -> AddressList:
-    found = _Found()
+    mailboxes = _Mailboxes()
     text = clean_text(text)
     if len(text) > MAX_LIST_CHARS:
         text = text[:MAX_LIST_CHARS]
-        found.problems.add("truncated")
-    emails, names = found.emails, found.names
-    at, end = 0, len(text)
-    while at < end:
-        match = _COMMON.match(text, at)
+        mailboxes.problems.add("truncated")
+    emails, names = mailboxes.emails, mailboxes.names
+    position, end = 0, len(text)
+    while position < end:
+        match = _COMMON.match(text, position)
         if match is None:
-            _Reader(found).read(text[at:])
+            _Reader(mailboxes).read(text[position:])
             break
         if len(emails) >= MAX_ADDRESSES:
-            found.problems.add("truncated")
+            mailboxes.problems.add("truncated")
             break
         quoted, phrase, angle, bare = match.groups()
         name, email = quoted or phrase or "", angle or bare
-        at = match.end()
+        position = match.end()
         if len(email) > _SHORT or len(name) > _SHORT or "=?" in email or email[0] == "'":
-            found.add(name, email)
+            mailboxes.add(name, email)
             continue
-        # What add() comes to for a short and simple mailbox, without its calls.
+        # the result of add() for a short and simple mailbox, without its calls
         if "=?" in name:
-            name, known = decode_words_checked(name)
-            if not known:
-                found.problems.add("charset")
+            name, charset_fits = decode_words_checked(name)
+            if not charset_fits:
+                mailboxes.problems.add("charset")
         emails.append(email.lower())
         names.append(" ".join(name.split()) or None if name else None)
-    return found.as_list()
+    return mailboxes.as_list()
 
 
-class _Found:
-    """The mailboxes found so far."""
+class _Mailboxes:
+    """The mailboxes parsed so far."""
 
     def __init__(self) -> None:
         self.emails: list[str] = []
@@ -122,7 +122,7 @@ class _Found:
         return AddressList(tuple(self.emails), tuple(self.names), self.lone_name, frozenset(self.problems))
 
     def add(self, name: str, email: str) -> None:
-        """Take one mailbox, its name and address as they stand in the header, unquoted."""
+        """Add one mailbox; `name` and `email` are as in the header, unquoted."""
         shown = self._name(name)
         address = self._address(email or (shown if shown and "@" in shown and " " not in shown else ""))
         if address:
@@ -133,8 +133,8 @@ class _Found:
             self.problems.add("unreadable")
 
     def _name(self, text: str) -> str | None:
-        text, known = decode_words_checked(text)
-        if not known:
+        text, charset_fits = decode_words_checked(text)
+        if not charset_fits:
             self.problems.add("charset")
         text = " ".join(text.split())
         shown = cut(text, MAX_NAME_BYTES)
@@ -160,10 +160,14 @@ class _Found:
 
 
 class _Reader:
-    """Reads a list token by token, one mailbox at a time."""
+    """Reads a list token by token, one mailbox at a time.
 
-    def __init__(self, found: _Found) -> None:
-        self.found = found
+    Of the current mailbox, ``phrase`` holds all text as shown, ``words`` the raw pieces between spaces,
+    ``angle`` the address in angle brackets, and ``named`` how much of ``phrase`` came before that.
+    """
+
+    def __init__(self, mailboxes: _Mailboxes) -> None:
+        self.mailboxes = mailboxes
         self._begin()
 
     def _begin(self) -> None:
@@ -172,45 +176,46 @@ class _Reader:
         self.comment = ""
         self.angle: str | None = None
         self.named = 0
-        self.apart = True
+        self.at_boundary = True
         self.quoted = False
 
     def read(self, text: str) -> None:
-        """Add all mailboxes of `text` to what was found."""
-        at, end = 0, len(text)
-        closed_quotes = closed_comments = True
-        while at < end:
-            if self.found.is_full:
-                if text[at:].strip(" \t\r\n,;"):
-                    self.found.problems.add("truncated")
+        """Add all mailboxes in `text`."""
+        position, end = 0, len(text)
+        # after one quote or comment without an end, looking for further ends would take quadratic time
+        may_quote = may_comment = True
+        while position < end:
+            if self.mailboxes.is_full:
+                if text[position:].strip(" \t\r\n,;"):
+                    self.mailboxes.problems.add("truncated")
                 return
-            char = text[at]
-            if char == '"' and closed_quotes:
-                if match := _QUOTED.match(text, at):
+            char = text[position]
+            if char == '"' and may_quote:
+                if match := _QUOTED.match(text, position):
                     self._quoted(match)
-                    at = match.end()
+                    position = match.end()
                     continue
-                closed_quotes = False
-            elif char == "(" and closed_comments:
-                if after := _comment_end(text, at):
-                    self.comment = self.comment or _ESCAPED.sub(r"\1", text[at + 1 : after - 1])
-                    self.apart = True
-                    at = after
+                may_quote = False
+            elif char == "(" and may_comment:
+                if after := _comment_end(text, position):
+                    self.comment = self.comment or _ESCAPED.sub(r"\1", text[position + 1 : after - 1])
+                    self.at_boundary = True
+                    position = after
                     continue
-                closed_comments = False
-            match = _TOKEN.match(text, at)
+                may_comment = False
+            match = _TOKEN.match(text, position)
             if match is None:  # a backslash as the last character
                 break
             self._token(str(match.lastgroup), str(match[str(match.lastgroup)]))
-            at = match.end()
+            position = match.end()
         self._flush()
 
     def _token(self, kind: str, token: str) -> None:
         if kind == "space":
             self.phrase.append(" ")
-            self.apart = not (self.words and self.words[-1][-1] == "@")
+            self.at_boundary = not (self.words and self.words[-1][-1] == "@")
         elif kind == "angle":
-            if self.angle is not None:  # a comma is missing: what came in between names this one
+            if self.angle is not None:  # a comma is missing: the text in between is the next one's name
                 after = self.phrase[self.named :]
                 del self.phrase[self.named :]
                 self._flush()
@@ -230,7 +235,7 @@ class _Reader:
             self._colon()
         else:
             self.phrase.append(" ")
-            self.apart = True
+            self.at_boundary = True
 
     def _quoted(self, match: re.Match[str]) -> None:
         self.quoted = True
@@ -238,54 +243,54 @@ class _Reader:
 
     def _word(self, shown: str, raw: str) -> None:
         self.phrase.append(shown)
-        if self.apart:
+        if self.at_boundary:
             self.words.append([raw])
-            self.apart = False
+            self.at_boundary = False
         else:
             self.words[-1].append(raw)
 
     def _at(self) -> None:
-        """An @ joins what stands around it, spaces or not."""
-        self.apart = False
+        """An @ joins the words around it, with or without spaces."""
+        self.at_boundary = False
         if self.words:
             self.words[-1].append("@")
         else:
             self.words.append(["@"])
 
     def _colon(self) -> None:
-        """What stands before a colon is a group's name, unless it is an address."""
+        """Drop the text before a colon: the name of a group, unless it holds an address."""
         if self.angle is not None or any("@" in word for word in self.words):
             self._word(":", ":")
         else:
             self._begin()
 
     def _flush(self) -> None:
-        """End of a mailbox: hand it over."""
+        """Add the current mailbox and begin the next."""
         if self.angle is not None:
-            self.found.add("".join(self.phrase) or self.comment, self.angle)
+            self.mailboxes.add("".join(self.phrase) or self.comment, self.angle)
         elif self.words:
             self._flush_words()
         self._begin()
 
     def _flush_words(self) -> None:
-        """Without angle brackets: each word with an @ is an address, the other words are its name."""
+        """Add a mailbox without angle brackets: words with an @ are addresses, the others are their name."""
         words = ["".join(word) for word in self.words]
         emails = [word for word in words if "@" in word]
         if emails:
             rest = " ".join(word for word in words if "@" not in word)
             name = _ESCAPED.sub(r"\1", rest.replace('"', "")) or self.comment
-            for email in emails[: MAX_ADDRESSES - len(self.found.emails)]:
-                self.found.add(name, email)
+            for email in emails[: MAX_ADDRESSES - len(self.mailboxes.emails)]:
+                self.mailboxes.add(name, email)
         elif len(words) == 1 and not self.quoted and "=?" not in words[0]:
-            self.found.add(self.comment, words[0])  # a local user: "root"
+            self.mailboxes.add(self.comment, words[0])  # a local user, such as "root"
         else:
-            self.found.add("".join(self.phrase), "")
+            self.mailboxes.add("".join(self.phrase), "")
 
 
-def _comment_end(text: str, at: int) -> int:
-    """The position after the comment that begins at `at`, nested ones included; 0 if it never ends."""
+def _comment_end(text: str, start: int) -> int:
+    """Return where the comment that begins at `start` ends, nested ones included; 0 if it never does."""
     depth = 0
-    for match in _PARENTHESIS.finditer(text, at):
+    for match in _PARENTHESIS.finditer(text, start):
         token = match[0]
         if token == "(":
             depth += 1

@@ -1,4 +1,4 @@
-"""Dates of headers and of IMAP become aware UTC times (RFC 5322 §3.3, RFC 9051 date-time); pure."""
+"""Dates of headers and of IMAP become UTC times (RFC 5322 §3.3, RFC 9051 date-time); pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import parsedate_tz
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_NAMES, start=1)}
 _MONTHS |= {name.capitalize(): number for name, number in _MONTHS.items()}
-# Postgres stores years that psycopg cannot read back; these bounds are far inside of both.
+# Postgres stores years that psycopg cannot read; these bounds are well within what both support
 _FIRST_YEAR, _LAST_YEAR = 1900, 2200
 _MAX_ZONE = 15 * 3600 + 59 * 60
 _LONGEST = 200
@@ -26,9 +26,9 @@ _INTERNAL_DATE = re.compile(
 
 
 def parse_date(text: str) -> datetime | None:
-    """Read a Date header; None if it cannot be read, or lies outside of 1900 to 2200 (UTC).
+    """Parse a Date header; None if it cannot be read, or is before 1900 or after 2200 (UTC).
 
-    A zone that is missing or unknown counts as UTC; one beyond ±15:59 makes the date unreadable.
+    A missing or unknown zone counts as UTC; a zone beyond ±15:59 makes the date unreadable.
 
     >>> parse_date("Fri, 21 Nov 1997 09:55:06 -0600 (CST)").isoformat()
     '1997-11-21T15:55:06+00:00'
@@ -49,7 +49,7 @@ def parse_date(text: str) -> datetime | None:
 
 
 def parse_internal_date(text: bytes) -> datetime | None:
-    """Read INTERNALDATE; None if it cannot be read, or lies outside of 1900 to 2200 (UTC).
+    """Parse INTERNALDATE; None if it cannot be read, or is before 1900 or after 2200 (UTC).
 
     >>> parse_internal_date(b"17-Jul-1996 02:44:25 -0700").isoformat()
     '1996-07-17T09:44:25+00:00'
@@ -72,7 +72,7 @@ def parse_internal_date(text: bytes) -> datetime | None:
 
 
 def _zone(hours: int, minutes: int, sign: str) -> int:
-    """Seconds east of Greenwich; the sign is asked of the text, since -00 has none as a number."""
+    """Return seconds east of Greenwich; `sign` is the text of the hours, because int("-00") has no sign."""
     return hours * 3600 + (-minutes if sign[0] == "-" else minutes) * 60
 
 
@@ -80,7 +80,7 @@ def _utc(year: int, month: int, day: int, hour: int, minute: int, second: int, z
     if not -_MAX_ZONE <= zone <= _MAX_ZONE:
         return None
     try:
-        # A leap second has no place in a datetime; the second before it is near enough.
+        # datetime has no leap seconds: use the second before
         moment = datetime(year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=UTC)
         if zone:
             moment -= timedelta(seconds=zone)
@@ -90,7 +90,7 @@ def _utc(year: int, month: int, day: int, hour: int, minute: int, second: int, z
 
 
 def _other_date(text: str) -> datetime | None:
-    """The forms that are rarer: zones by name, two-digit years, missing parts, ISO 8601."""
+    """Parse rarer forms: zones by name, two-digit years, missing parts, ISO 8601."""
     try:
         parts = parsedate_tz(text)
     except (ValueError, TypeError, IndexError, OverflowError, AttributeError):

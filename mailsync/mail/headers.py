@@ -1,23 +1,23 @@
 """A block of header fields becomes the columns of a message (SPEC §10.3); pure.
 
-Whatever the bytes, there is an answer: what is missing is null, what cannot be read is null and named in
-``errors``, what is too long is cut and named there too.
+A missing field is null. A field that cannot be read is null and named in ``errors``; a field that is too long
+is cut and named there too.
 
 Names in ``errors``:
 
 ``charset``
     an encoded word in an unknown charset, or with bytes that its charset does not have
 ``date``
-    a Date that cannot be read, lies outside of 1900 to 2200, or has a zone beyond ±15:59
+    a Date that cannot be read, is before 1900 or after 2200, or has a zone beyond ±15:59
 ``from``, ``to``, ``cc``, ``bcc``, ``reply_to``
-    an entry without an address; it is left out (of From, its name is kept)
+    an entry without an address, which is skipped (the name of From is kept)
 ``message_id``
     a Message-ID field without an id
 ``headers_truncated``
-    the block was longer than 1 MiB; the rest was not looked at
+    the block was longer than 1 MiB; the rest was ignored
 ``subject_truncated``, ``to_truncated``, ``message_id_truncated``, …
-    the column's limit was passed: 4 KiB of a subject, 1,000 addresses of a list, 1,000 bytes of an
-    address or an id (of which a digest remains), 64 KiB or 1,000 ids of References
+    more than the column holds: 4 KiB of a subject, 1,000 addresses of a list, 1,000 bytes of an address or
+    an id (which then ends in a digest), 64 KiB or 1,000 ids of References
 """
 
 from __future__ import annotations
@@ -26,31 +26,11 @@ import re
 from datetime import datetime
 
 from mailsync.mail.addresses import AddressList, parse_addresses
-from mailsync.mail.dates import parse_date, parse_internal_date
-from mailsync.mail.text import (
-    MAX_INDEXED_BYTES,
-    clamp,
-    clean_text,
-    cut,
-    decode_filename,
-    decode_raw,
-    decode_words,
-    decode_words_checked,
-    one_line,
-)
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.dates import parse_date
+from mailsync.mail.text import MAX_INDEXED_BYTES, clamp, cut, decode_words, decode_words_checked, one_line
 from mailsync.model import Headers
 
-__all__ = [
-    "HEADER_FIELDS",
-    "Headers",
-    "clean_text",
-    "decode_filename",
-    "decode_words",
-    "parse_headers",
-    "parse_internal_date",
-]
-
-#: The fields to ask a server for.
 HEADER_FIELDS: tuple[str, ...] = (
     "From",
     "To",
@@ -69,19 +49,20 @@ HEADER_FIELDS: tuple[str, ...] = (
     "X-Auto-Response-Suppress",
     "Return-Path",
 )
+"""The fields that are fetched."""
 
-#: How much of a block is looked at.
 MAX_BLOCK_BYTES = 1024 * 1024
+"""Bytes of a block that are read."""
 MAX_SUBJECT_BYTES = 4 * 1024
 MAX_REFERENCES_BYTES = 64 * 1024
 MAX_REFERENCES = 1_000
-# How much of a field is looked at, so that one header of many megabytes costs little.
 _MAX_TEXT = 64 * 1024
+"""Characters of a field that are read, so that a header of many megabytes costs little."""
 
 _ID = re.compile(r"<([^<>]+)>")
 _WHOLE_ID = re.compile(r"<([^<>\s]+)>")
-# So few characters that their UTF-8 passes no limit.
 _SHORT = MAX_INDEXED_BYTES // 4
+"""Characters whose UTF-8 cannot exceed MAX_INDEXED_BYTES."""
 _JOINED = frozenset({"to", "cc", "bcc", "reply-to"})
 _MARKS = frozenset(
     {
@@ -97,7 +78,7 @@ _BULK = frozenset({"bulk", "list", "junk", "auto_reply"})
 
 
 def parse_headers(block: bytes) -> Headers:
-    """Read a header block, as ``BODY[HEADER.FIELDS (...)]`` or a whole message has it.
+    """Parse a header block: the answer to ``BODY[HEADER.FIELDS (...)]``, or the beginning of a message.
 
     Field order, folding, line ends and a missing last CRLF do not matter. Never raises.
     """
@@ -111,7 +92,7 @@ def parse_headers(block: bytes) -> Headers:
     to = _list(get("to"), "to", errors)
     cc = _list(get("cc"), "cc", errors)
     references, reference_ids = _references(get("references"), errors)
-    # In the order of the fields, since names cost a microsecond here.
+    # positional, because keyword arguments cost a microsecond per message
     return Headers(
         _message_id(get("message-id"), errors),
         _in_reply_to(get("in-reply-to"), errors),
@@ -134,7 +115,7 @@ def parse_headers(block: bytes) -> Headers:
 
 
 def _split(block: bytes) -> dict[str, str]:
-    """Field names in lower case to unfolded values: the first of a field, or all address lists joined."""
+    """Return unfolded values by lower-case name: the first one, or all joined for address lists."""
     try:
         text = block.decode()
     except UnicodeDecodeError:
@@ -145,7 +126,7 @@ def _split(block: bytes) -> dict[str, str]:
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     text = text.lstrip("\n").partition("\n\n")[0]
-    # Unfolding takes the line break away and leaves the white space (RFC 5322 §2.2.3).
+    # unfolding removes the line break and keeps the white space (RFC 5322 §2.2.3)
     text = text.replace("\n ", " ").replace("\n\t", " ")
     fields: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
@@ -155,11 +136,11 @@ def _split(block: bytes) -> dict[str, str]:
             continue
         name = name.rstrip().lower()
         value = value.strip()
-        held = fields.get(name)
-        if not held:
+        first = fields.get(name)
+        if not first:
             fields[name] = value
         elif name in _JOINED:
-            repeated.setdefault(name, [held]).append(value)
+            repeated.setdefault(name, [first]).append(value)
     for name, values in repeated.items():
         fields[name] = ", ".join(values)
     return fields
@@ -171,15 +152,15 @@ _NO_ADDRESSES = AddressList()
 def _list(value: str | None, column: str, errors: list[str]) -> AddressList:
     if not value:
         return _NO_ADDRESSES
-    found = parse_addresses(value)
-    if found.problems:
-        if "unreadable" in found.problems:
+    addresses = parse_addresses(value)
+    if addresses.problems:
+        if "unreadable" in addresses.problems:
             errors.append(column)
-        if "truncated" in found.problems:
+        if "truncated" in addresses.problems:
             errors.append(f"{column}_truncated")
-        if "charset" in found.problems:
+        if "charset" in addresses.problems:
             errors.append("charset")
-    return found
+    return addresses
 
 
 def _subject(value: str | None, errors: list[str]) -> str | None:
@@ -205,22 +186,22 @@ def _date(value: str | None, errors: list[str]) -> datetime | None:
 
 
 def _ids(text: str) -> list[str]:
-    """The ids in a field: what stands in angle brackets, or else words with an @."""
+    """Return the ids in a field: everything in angle brackets, or else the words with an @."""
     if "=?" in text:
         text = decode_words(text)
-    found: list[str] = _WHOLE_ID.findall(text)
-    if len(found) != text.count("<"):
-        found = ["".join(one.split()) for one in _ID.findall(text)]
-    return [one for one in found if one] or [one for one in text.split() if "@" in one]
+    ids: list[str] = _WHOLE_ID.findall(text)
+    if len(ids) != text.count("<"):
+        ids = ["".join(bracketed.split()) for bracketed in _ID.findall(text)]
+    return list(filter(None, ids)) or [word for word in text.split() if "@" in word]
 
 
-def _clamped(one: str, column: str, errors: list[str]) -> str:
-    if len(one) <= _SHORT:
-        return one
-    kept = clamp(one)
-    if kept != one:
+def _clamped(text: str, column: str, errors: list[str]) -> str:
+    if len(text) <= _SHORT:
+        return text
+    clamped = clamp(text)
+    if clamped != text:
         errors.append(f"{column}_truncated")
-    return kept
+    return clamped
 
 
 def _message_id(value: str | None, errors: list[str]) -> str | None:
@@ -234,17 +215,17 @@ def _message_id(value: str | None, errors: list[str]) -> str | None:
 
 
 def _in_reply_to(value: str | None, errors: list[str]) -> str | None:
-    """The first id; old programs put a sentence before it, or instead of it."""
+    """Return the first id; old programs write a sentence before it, or instead of it."""
     ids = _ids(value[:_MAX_TEXT]) if value else None
     return _clamped(ids[0], "in_reply_to", errors) if ids else None
 
 
 def _references(value: str | None, errors: list[str]) -> tuple[str | None, tuple[str, ...]]:
-    """The field's text, and its ids without repetitions: the first, which began the thread, and the last."""
+    """Return the field's text and its distinct ids: the first, which began the thread, and the last ones."""
     if not value:
         return None, ()
     text = cut(value, MAX_REFERENCES_BYTES)
-    ids = list(dict.fromkeys(_clamped(one, "references", errors) for one in _ids(text)))
+    ids = list(dict.fromkeys(_clamped(id_, "references", errors) for id_ in _ids(text)))
     if len(text) < len(value) or len(ids) > MAX_REFERENCES:
         errors.append("references_truncated")
         ids = ids[:1] + ids[1:][-(MAX_REFERENCES - 1) :]
@@ -252,7 +233,7 @@ def _references(value: str | None, errors: list[str]) -> tuple[str | None, tuple
 
 
 def _list_id(value: str | None, errors: list[str]) -> str | None:
-    """RFC 2919: what stands in angle brackets; the whole text where there are none."""
+    """Return the id in angle brackets (RFC 2919), or the whole text if there are none."""
     if not value:
         return None
     value = value[:_MAX_TEXT]
@@ -262,11 +243,11 @@ def _list_id(value: str | None, errors: list[str]) -> str | None:
 
 
 def _is_automated(fields: dict[str, str]) -> bool:
-    """Whether a program rather than a person sent this, by what the header says outright.
+    """Whether the header shows that a program sent this message, rather than a person.
 
-    Yes if it came over a list or with a way to unsubscribe (List-Id, List-Unsubscribe), is marked as
-    automatic (RFC 3834's Auto-Submitted other than "no"; Precedence bulk, list, junk or auto_reply; an
-    X-Auto-Response-Suppress other than "None"), or must not be answered (Return-Path ``<>``, as bounces).
+    It does if the message came over a list or with a way to unsubscribe (List-Id, List-Unsubscribe), is
+    marked as automatic (RFC 3834's Auto-Submitted other than "no"; Precedence bulk, list, junk or auto_reply;
+    X-Auto-Response-Suppress other than "None"), or must not be answered (Return-Path ``<>``, as of bounces).
     """
     if _MARKS.isdisjoint(fields):
         return False

@@ -1,7 +1,7 @@
-"""A message's bytes become its text, its HTML and a list of attachments, whatever the bytes are (SPEC §14).
+"""A message's bytes become its text, its HTML and a list of attachments (SPEC §14).
 
 One pass over the lines, without recursion. Only text is kept, up to :data:`MOST_TEXT` bytes; attachments are
-measured and passed over, so that memory does not follow from the size of the message.
+measured and skipped, so that memory does not grow with the message.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mailsync.mail import transfer_encoding
+from mailsync.mail.charsets import decode_raw
 from mailsync.mail.mime_part import Part, value_of
-from mailsync.mail.text import decode_charset, decode_raw
+from mailsync.mail.text import decode_charset
 from mailsync.model import Attachment
 
 MOST_TEXT = 8 * 1024 * 1024
-"""Bytes of text that are kept of one message, as they are encoded."""
+"""Bytes of encoded text that are kept of one message."""
 DEEPEST = 100
 MOST_PARTS = 1000
 
@@ -32,21 +33,21 @@ _META = re.compile(
 
 
 class Source(Protocol):
-    """A binary file, at its beginning."""
+    """A binary file, positioned at the beginning of the message."""
 
     def readline(self, limit: int, /) -> bytes:
-        """The next line, or `limit` bytes of it; nothing at the end."""
+        """Return the next line, or its first `limit` bytes; nothing at the end."""
 
 
 class Parsed(NamedTuple):
-    """What a message says. Lines end with ``\\n``; no text holds NUL or a lone surrogate.
+    """The contents of a message. Lines end with ``\\n``; no text holds NUL or a lone surrogate.
 
-    ``text`` and ``html`` are None where there is no such part. ``size_bytes`` of an attachment is as encoded,
-    as in BODYSTRUCTURE. ``warnings``, sorted, are of: ``truncated`` (not all of the message was given),
-    ``text_cut`` (more text than is kept), ``no_text`` (no part to show), ``charset`` (unknown, or the bytes
-    do not fit it), ``transfer_encoding`` (unknown), ``header`` (a part's header does not end as it should),
-    ``missing_boundary`` (a multipart without one, or whose boundary never comes), ``unterminated`` (a
-    multipart does not end), ``too_deep``, ``too_many_parts``.
+    ``text`` and ``html`` are None if there is no such part. ``size_bytes`` of an attachment counts encoded
+    bytes, as BODYSTRUCTURE does. ``warnings`` is sorted and may hold: ``truncated`` (only a part of the
+    message was given), ``text_cut`` (more text than is kept), ``no_text`` (no part to show), ``charset``
+    (unknown, or the bytes do not fit), ``transfer_encoding`` (unknown), ``header`` (a part's header has no
+    proper end), ``missing_boundary`` (a multipart names no boundary, or that boundary does not occur),
+    ``unterminated`` (a multipart does not end), ``too_deep``, ``too_many_parts``.
     """
 
     text: str | None
@@ -56,18 +57,18 @@ class Parsed(NamedTuple):
 
 
 def parse(source: Source, *, truncated: bool = False) -> Parsed:
-    """Read a message of RFC 5322 and MIME; `truncated` says that it was cut. Nothing in it raises."""
+    """Parse a message (RFC 5322, MIME); `truncated` says that it was cut. Malformed input never raises."""
     reader = _Reader()
-    fresh = True
+    is_new_line = True
     while line := source.readline(_LONGEST_LINE):
-        reader.take(line, fresh)
-        fresh = line.endswith(b"\n")
+        reader.feed(line, is_new_line)
+        is_new_line = line.endswith(b"\n")
     return reader.finish(truncated)
 
 
 @dataclass(slots=True)
 class _Multipart:
-    """An open multipart; `before` is what stands before its first boundary."""
+    """An open multipart; `before` is the text before its first boundary."""
 
     part: Part
     boundary: bytes
@@ -91,12 +92,12 @@ class _Reader:
         self._attachments: list[Attachment] = []
         self._warnings: set[str] = set()
 
-    def take(self, line: bytes, fresh: bool) -> None:
-        """One line, or with `fresh` False more of the one before."""
-        if fresh and self._delimiters and line.startswith(b"--") and self._boundary(line):
+    def feed(self, line: bytes, is_new_line: bool) -> None:
+        """Read one line; `is_new_line` is False for the rest of a long one."""
+        if is_new_line and self._delimiters and line.startswith(b"--") and self._boundary(line):
             return
         if self._in_header:
-            self._header(line, fresh)
+            self._header(line, is_new_line)
         elif self._part is not None:
             self._content(self._part, line)
 
@@ -104,7 +105,7 @@ class _Reader:
         if self._in_header:
             self._end_header()
         self._end_part()
-        if not truncated and any(not each.closed for each in self._open):
+        if not truncated and any(not multipart.closed for multipart in self._open):
             self._warnings.add("unterminated")
         self._pop(0)
         if truncated:
@@ -116,13 +117,13 @@ class _Reader:
 
     # -- headers -----------------------------------------------------------------------------------
 
-    def _header(self, line: bytes, fresh: bool) -> None:
+    def _header(self, line: bytes, is_new_line: bool) -> None:
         part = self._part
         assert part is not None
-        if not fresh or (line[:1] in b" \t" and self._lines and line.strip()):
+        if not is_new_line or (line[:1] in b" \t" and self._lines and line.strip()):
             if self._field:
-                held = part.fields[self._field]
-                part.fields[self._field] = held + line[: max(0, _LONGEST_FIELD - len(held))]
+                value = part.fields[self._field]
+                part.fields[self._field] = value + line[: max(0, _LONGEST_FIELD - len(value))]
             return
         if not line.strip():
             self._end_header()
@@ -132,14 +133,14 @@ class _Reader:
         if match is None:
             if self._lines == 1 and line.startswith(b"From "):
                 return
-            # no empty line in between: the content begins here
+            # the empty line is missing: the content begins here
             self._warnings.add("header")
             self._end_header()
             if self._part is not None:
                 self._content(self._part, line)
             return
         name = match[1].lower()
-        # the first of several counts
+        # the first one counts if a field is repeated
         self._field = name if name in _KEPT and name not in part.fields else b""
         if self._field:
             part.fields[name] = match[2][:_LONGEST_FIELD]
@@ -156,7 +157,7 @@ class _Reader:
             elif boundary and len(boundary) <= _LONGEST_BOUNDARY:
                 before = Part("", "text/plain", type="text/plain", data=bytearray(), slot=object())
                 self._open.append(_Multipart(part, boundary, before))
-                self._see_boundaries()
+                self._index_boundaries()
                 self._part = before
                 return
             else:
@@ -195,11 +196,11 @@ class _Reader:
     # -- boundaries --------------------------------------------------------------------------------
 
     def _boundary(self, line: bytes) -> bool:
-        word = line.rstrip(b" \t\r\n")
-        level = self._delimiters.get(word)
-        ends = level is None
-        if ends:
-            level = self._closers.get(word)
+        delimiter = line.rstrip(b" \t\r\n")
+        level = self._delimiters.get(delimiter)
+        is_end = level is None
+        if is_end:
+            level = self._closers.get(delimiter)
         if level is None:
             return False
         if self._in_header:
@@ -208,55 +209,56 @@ class _Reader:
             self._end_header()
         self._end_part(at_boundary=True)
         if level + 1 < len(self._open):
-            if any(not each.closed for each in self._open[level + 1 :]):
+            if any(not multipart.closed for multipart in self._open[level + 1 :]):
                 self._warnings.add("unterminated")
             self._pop(level + 1)
         self._part = None
-        inside = self._open[-1]
-        if inside.before is not None:
-            assert inside.before.data is not None
-            self._room += len(inside.before.data)
-            inside.before = None
-        if ends:
-            inside.closed = True
+        multipart = self._open[-1]
+        if multipart.before is not None:
+            assert multipart.before.data is not None
+            self._room += len(multipart.before.data)
+            multipart.before = None
+        if is_end:
+            multipart.closed = True
         else:
-            self._begin_part(inside)
+            self._begin_part(multipart)
         return True
 
-    def _begin_part(self, inside: _Multipart) -> None:
-        inside.children += 1
+    def _begin_part(self, multipart: _Multipart) -> None:
+        multipart.children += 1
         self._count += 1
         if self._count > MOST_PARTS:
             self._warnings.add("too_many_parts")
             return
-        prefix = f"{inside.part.number}." if inside.part.number else ""
-        kind = inside.part.type
+        prefix = f"{multipart.part.number}." if multipart.part.number else ""
+        kind = multipart.part.type
         self._part = Part(
-            f"{prefix}{inside.children}",
+            f"{prefix}{multipart.children}",
             "message/rfc822" if kind == "multipart/digest" else "text/plain",
             kind,
-            # of alternatives of one type only the last one counts
-            inside if kind == "multipart/alternative" else object(),
+            # alternatives of one type share a slot, so that only the last one is shown
+            multipart if kind == "multipart/alternative" else object(),
         )
         self._in_header, self._field, self._lines = True, b"", 0
 
     def _pop(self, level: int) -> None:
-        for each in self._open[level:]:
-            if each.before is not None and each.before.data and each.before.data.strip():
+        for multipart in self._open[level:]:
+            before = multipart.before
+            if before is not None and before.data and before.data.strip():
                 self._warnings.add("missing_boundary")
-                self._texts.append(each.before)
+                self._texts.append(before)
         del self._open[level:]
-        self._see_boundaries()
+        self._index_boundaries()
 
-    def _see_boundaries(self) -> None:
-        # of two with the same boundary the inner one counts
-        self._delimiters = {b"--" + each.boundary: at for at, each in enumerate(self._open)}
-        self._closers = {b"--" + each.boundary + b"--": at for at, each in enumerate(self._open)}
+    def _index_boundaries(self) -> None:
+        # if two multiparts have the same boundary, the inner one counts
+        self._delimiters = {b"--" + multipart.boundary: i for i, multipart in enumerate(self._open)}
+        self._closers = {b"--" + multipart.boundary + b"--": i for i, multipart in enumerate(self._open)}
 
     # -- text --------------------------------------------------------------------------------------
 
     def _joined(self) -> tuple[str | None, str | None]:
-        """Text and HTML; where no part is the message's own, what is named or of another kind of text."""
+        """Return text and HTML; without text of the message's own, that of attachments and other types."""
         own = [part for part in self._texts if not part.named]
         plain = [part for part in own if part.type == "text/plain"]
         html = [part for part in own if part.type == "text/html"]
@@ -271,11 +273,10 @@ class _Reader:
         texts: dict[int, str] = {}
         for part in parts:
             text = self._text(part)
-            # an empty alternative is none
+            # an empty alternative does not replace an earlier one
             if text.strip() or id(part.slot) not in texts:
                 texts[id(part.slot)] = text
-        found = [text for text in texts.values() if text.strip()]
-        return "\n".join(found)
+        return "\n".join(text for text in texts.values() if text.strip())
 
     def _text(self, part: Part) -> str:
         data, part.data = bytes(part.data or b""), None
@@ -283,8 +284,8 @@ class _Reader:
             self._warnings.add("transfer_encoding")
         data = transfer_encoding.decode(data, part.encoding)
         charset = decode_raw(value_of(part.parameter(b"charset") or b""))
-        if not charset.strip() and part.type == "text/html" and (said := _META.search(data[:4096])):
-            charset = said[1].decode("ascii")
+        if not charset.strip() and part.type == "text/html" and (meta := _META.search(data[:4096])):
+            charset = meta[1].decode("ascii")
         text, fits = decode_charset(data, charset.strip()[:64])
         if not fits:
             self._warnings.add("charset")

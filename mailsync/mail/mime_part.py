@@ -1,4 +1,4 @@
-"""One part of a MIME message: what its header says (RFC 2045, 2046, 2183)."""
+"""One part of a MIME message and its header (RFC 2045, 2046, 2183)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename, decode_raw
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename
 from mailsync.model import Attachment
 
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
-# as for BODYSTRUCTURE: what a person would not call an attachment
+# parts that people do not call attachments, as for BODYSTRUCTURE
 _SIGNATURES = frozenset(
     {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
 )
@@ -28,10 +29,10 @@ _REPORTS = frozenset(
 
 @dataclass(slots=True)
 class Part:
-    """One part: what its header says, and if it is text, its content, still encoded.
+    """One part with the values of its header; ``data`` is its content, still encoded, if it is text.
 
-    `number` is IMAP's, `default` the type of a part that names none, `parent` the type of the multipart that
-    it stands in. Of several texts of one type with the same `slot` only one counts.
+    `number` is IMAP's number of the part, `default` its type if the header names none, `parent` the type of
+    the multipart around it. Only one of several texts of one type with the same `slot` is shown.
     """
 
     number: str
@@ -47,10 +48,10 @@ class Part:
     size: int = 0
 
     def read_header(self) -> None:
-        """Understand what the fields say, which were collected as they stand."""
+        """Parse the raw values in ``fields``."""
         value = self.fields.get(b"content-type", b"")
-        said = decode_raw(value.partition(b";")[0]).strip().lower()
-        self.type = said if _TYPE.fullmatch(said) else ("text/plain" if said else self.default)
+        name = decode_raw(value.partition(b";")[0]).strip().lower()
+        self.type = name if _TYPE.fullmatch(name) else ("text/plain" if name else self.default)
         self.parameters = list(parameters_of(value))
         disposition = self.fields.get(b"content-disposition", b"")
         self.disposition = decode_raw(disposition.partition(b";")[0]).strip().lower()
@@ -58,21 +59,21 @@ class Part:
         self.named = [pair for pair in pairs if pair[0].startswith((b"name", b"filename"))]
 
     def parameter(self, name: bytes) -> bytes | None:
-        """The value of a parameter of Content-Type."""
+        """Return the value of a parameter of Content-Type."""
         return next((value for key, value in self.parameters if key == name), None)
 
     @property
     def encoding(self) -> str:
-        """What Content-Transfer-Encoding says."""
+        """The value of Content-Transfer-Encoding."""
         return decode_raw(self.fields.get(b"content-transfer-encoding", b""))
 
     @property
     def is_text(self) -> bool:
-        """Whether it may be the message's own text."""
+        """Whether this may be the message's own text."""
         return self.type.startswith("text/") and self.disposition != "attachment"
 
     def attachment(self) -> Attachment | None:
-        """The part as an attachment; None for text, multiparts, signatures and reports."""
+        """Return the part as an attachment; None for text, multiparts, signatures and reports."""
         if (self.is_text and not self.named) or self.type.startswith("multipart/"):
             return None
         if self.type in _SIGNATURES or (self.type in _REPORTS and not self.named):
@@ -92,14 +93,14 @@ class Part:
 
 
 def parameters_of(value: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The parameters of a field's value, their names in lower case."""
-    for name, said in _PARAMETER.findall(value):
-        yield name.lower(), value_of(said)
+    """Yield the parameters of a field's value, their names in lower case."""
+    for name, raw in _PARAMETER.findall(value):
+        yield name.lower(), value_of(raw)
 
 
-def value_of(said: bytes) -> bytes:
-    """A parameter's value without quotes and escapes, unfolded."""
-    said = said.replace(b"\r", b"").replace(b"\n", b"").strip()
-    if said.startswith(b'"'):
-        said = _ESCAPED.sub(rb"\1", said[1:-1] if said.endswith(b'"') and len(said) > 1 else said[1:])
-    return said
+def value_of(raw: bytes) -> bytes:
+    """Return a parameter's value without quotes and escapes, unfolded."""
+    raw = raw.replace(b"\r", b"").replace(b"\n", b"").strip()
+    if raw.startswith(b'"'):
+        raw = _ESCAPED.sub(rb"\1", raw[1:-1] if raw.endswith(b'"') and len(raw) > 1 else raw[1:])
+    return raw

@@ -1,4 +1,4 @@
-"""Content transfer encodings (RFC 2045 §6) undone piece by piece, whatever the bytes are."""
+"""Content transfer encodings (RFC 2045 §6), decoded piece by piece; malformed input never raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
 _PADDED = re.compile(rb"([^=]*)(=*)")
-# a run of blanks is matched only from where it begins: no quadratic time
+# a run of blanks matches only from its beginning, so that the time is linear
 _BLANKS_AT_END = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n)")
 _END_OF_WORD = re.compile(r"[\s;(]")
 _LONGEST_LINE = 64 * 1024
@@ -18,13 +18,13 @@ _AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})
 
 
 class Decoder(Protocol):
-    """Undoes one encoding: `feed` the pieces in order, then `finish`; both return what is decoded so far."""
+    """Decodes one part: `feed` the pieces in order, then `finish`; both return decoded bytes."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next piece, of any length."""
+        """Decode the next piece, of any length; an incomplete end waits for the next call."""
 
     def finish(self) -> bytes:
-        """The end: return what was held back."""
+        """Decode the rest."""
 
 
 class _Identity:
@@ -36,58 +36,58 @@ class _Identity:
 
 
 class _Base64:
-    """Skips what is not of the alphabet; goes on behind padding, as joined pieces of base64 need."""
+    """Skips bytes outside of the alphabet, and continues after padding, for texts joined from several."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._pending = b""
 
     def feed(self, data: bytes) -> bytes:
-        data = self._held + data.translate(None, _NOT_BASE64)
+        data = self._pending + data.translate(None, _NOT_BASE64)
         if b"=" not in data:
             whole = len(data) - len(data) % 4
-            self._held = data[whole:]
+            self._pending = data[whole:]
             return a2b_base64(data[:whole])
         out = []
-        self._held = b""
+        self._pending = b""
         for match in _PADDED.finditer(data):
             if match.end() == len(data) and not match[2]:
-                self._held = match[1]
+                self._pending = match[1]
                 break
             out.append(_padded(match[1]))
-        rest = self.feed(b"") if len(self._held) >= 4 else b""
+        rest = self.feed(b"") if len(self._pending) >= 4 else b""
         return b"".join(out) + rest
 
     def finish(self) -> bytes:
-        held, self._held = self._held, b""
-        return _padded(held)
+        pending, self._pending = self._pending, b""
+        return _padded(pending)
 
 
 def _padded(data: bytes) -> bytes:
-    """Decode up to the last whole byte; a single character too many holds none."""
+    """Decode base64 that lacks its padding; a last character that completes no byte is ignored."""
     data = data[: len(data) - (len(data) % 4 == 1)]
     return a2b_base64(data + b"=" * (-len(data) % 4))
 
 
 class _QuotedPrintable:
-    """Decodes line by line: blanks before a line's end are no content, and an escape may be split."""
+    """Decodes whole lines, because blanks before a line's end are no content and an escape may be split."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._pending = b""
 
     def feed(self, data: bytes) -> bytes:
-        data = self._held + data
+        data = self._pending + data
         end = data.rfind(b"\n") + 1
         if not end and len(data) > _LONGEST_LINE:
-            # no line to wait for; an escape is at most 3 bytes, and blanks may be followed by the end
+            # do not wait for the line's end, but keep a split escape (3 bytes) and blanks that may precede it
             end = len(data[:-3].rstrip(b" \t\r")) or len(data) - 3
             escape = data.rfind(b"=", end - 2, end)
             end = escape if escape >= 0 else end
-        self._held = data[end:]
+        self._pending = data[end:]
         return _quoted_printable(data[:end])
 
     def finish(self) -> bytes:
-        held, self._held = self._held, b""
-        return _quoted_printable(held)
+        pending, self._pending = self._pending, b""
+        return _quoted_printable(pending)
 
 
 def _quoted_printable(data: bytes) -> bytes:
@@ -96,38 +96,37 @@ def _quoted_printable(data: bytes) -> bytes:
 
 _DECODERS: dict[str, Callable[[], Decoder]] = {"base64": _Base64, "quoted-printable": _QuotedPrintable}
 
-
 _FIELD = re.compile(rb"^content-transfer-encoding[ \t]*:[ \t\r\n]*([!-:<-~]+)", re.IGNORECASE | re.MULTILINE)
 
 
 def named_in(header: bytes) -> str:
-    """The encoding that a part's header names; "" if it names none."""
-    found = _FIELD.search(header)
-    return found[1].decode("ascii") if found else ""
+    """Return the encoding that a part's header names; "" if it names none."""
+    field = _FIELD.search(header)
+    return field[1].decode("ascii") if field else ""
 
 
 def is_known(encoding: str) -> bool:
-    """Whether the name, in any case, is of an encoding that can be undone; none at all is 7bit."""
+    """Whether this encoding, named in any case, can be decoded; an empty name means 7bit."""
     name = _name(encoding)
     return name in _AS_IT_IS or name in _DECODERS
 
 
 def _name(encoding: str) -> str:
-    # behind the word a comment or a stray parameter may follow
+    # a comment or a stray parameter may follow the word
     return _END_OF_WORD.split(encoding.strip().lower(), maxsplit=1)[0]
 
 
 def decoder(encoding: str) -> Decoder:
-    """A decoder for the value of Content-Transfer-Encoding; an unknown one leaves the bytes as they are.
+    """Return a decoder for a Content-Transfer-Encoding; for an unknown one, the bytes stay as they are.
 
-    >>> undo = decoder("base64")
-    >>> undo.feed(b"aGVsb") + undo.feed(b"G8=") + undo.finish()
+    >>> base64 = decoder("base64")
+    >>> base64.feed(b"aGVsb") + base64.feed(b"G8=") + base64.finish()
     b'hello'
     """
     return _DECODERS.get(_name(encoding), _Identity)()
 
 
 def decode(data: bytes, encoding: str) -> bytes:
-    """Undo the encoding of all of `data` at once."""
-    undo = decoder(encoding)
-    return undo.feed(data) + undo.finish()
+    """Decode all of `data` at once."""
+    whole = decoder(encoding)
+    return whole.feed(data) + whole.finish()

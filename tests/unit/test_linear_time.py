@@ -43,7 +43,7 @@ TRUSTED = {
 BOUNDED = {
     "add._CONTROL": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
-    "text._NOT_NAME": "64 characters of a charset",
+    "charsets._NOT_NAME": "64 characters of a charset",
 }
 TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",

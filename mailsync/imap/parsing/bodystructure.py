@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Template, parse_shape
-from mailsync.mail.headers import clean_text, decode_filename
-from mailsync.mail.text import MAX_INDEXED_BYTES, cut, decode_raw
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename
 from mailsync.model import Attachment
 
 __all__ = ["BadStructure", "Structure", "parse_structure"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.parsing.mailbox_name import decode_name
-from mailsync.mail.text import clean_text, decode_raw
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.text import clean_text
 
 LONGEST_KEYWORD = 500
 LONGEST_LABEL = 2000

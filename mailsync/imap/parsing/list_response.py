@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from mailsync.imap.parsing.mailbox_name import decode_name
-from mailsync.mail.text import clean_text, decode_raw
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.text import clean_text
 from mailsync.model import ListedFolder, MailboxStatus
 
 _LIST = re.compile(rb"\* (?:LIST|XLIST|LSUB) +\(([^()]*)\) *", re.IGNORECASE)

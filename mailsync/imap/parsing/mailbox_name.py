@@ -5,7 +5,8 @@ from __future__ import annotations
 import binascii
 import re
 
-from mailsync.mail.text import clean_text, decode_raw
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.text import clean_text
 
 _SHIFT = re.compile(rb"&([A-Za-z0-9+,]*)-")
 

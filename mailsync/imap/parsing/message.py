@@ -9,8 +9,10 @@ from mailsync.imap.parsing.bodystructure import BadStructure, parse_structure
 from mailsync.imap.parsing.fetch_response import UNREADABLE, Fields, Value
 from mailsync.imap.parsing.flags import parse_flags, parse_labels
 from mailsync.imap.parsing.list_response import number
-from mailsync.mail.headers import HEADER_FIELDS, clean_text, parse_headers, parse_internal_date
-from mailsync.mail.text import decode_raw
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.dates import parse_internal_date
+from mailsync.mail.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.text import clean_text
 from mailsync.model import Attachment, Message, MessageState
 
 LONGEST_ID = 255

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailsync.mail.headers import parse_headers, parse_internal_date
+from mailsync.mail.dates import parse_internal_date
+from mailsync.mail.headers import parse_headers
 
 
 @pytest.mark.parametrize(

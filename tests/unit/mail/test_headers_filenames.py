@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailsync.mail.headers import clean_text, decode_filename, decode_words
+from mailsync.mail.text import clean_text, decode_filename, decode_words
 
 Pairs = list[tuple[str | bytes, str | bytes]]
 

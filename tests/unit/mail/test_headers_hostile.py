@@ -9,16 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailsync.mail.headers import (
-    HEADER_FIELDS,
-    Headers,
-    clean_text,
-    decode_filename,
-    decode_words,
-    parse_headers,
-    parse_internal_date,
-)
-from mailsync.mail.text import charset_codecs
+from mailsync.mail.charsets import charset_codecs
+from mailsync.mail.dates import parse_internal_date
+from mailsync.mail.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.text import clean_text, decode_filename, decode_words
+from mailsync.model import Headers
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 
