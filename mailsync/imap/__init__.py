@@ -1,8 +1,8 @@
 """The IMAP protocol: connect, log in, LIST, STATUS, EXAMINE, SEARCH, FETCH. No bytes key leaves this package.
 
-It is the only importer of IMAPClient and imaplib, and may import :mod:`mailsync.mail`, :mod:`mailsync.config`
+It is the only package that imports IMAPClient, and may import :mod:`mailsync.mail`, :mod:`mailsync.config`
 and the modules beside the folders. Begin with :class:`mailsync.imap.session.Session`, whose methods are all
-that the engine asks of a server; ``network/`` connects and waits, ``parsing/`` reads what the server answers.
+that the engine asks of a server. ``network/`` connects and waits, ``parsing/`` parses responses.
 """
 
 from mailsync.imap.fetch_flags import FlagChanges

@@ -1,4 +1,4 @@
-"""How arguments of commands are written (RFC 9051 §4)."""
+"""The arguments of commands as bytes (RFC 9051 §4)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class LiteralArgument(bytes):
 
 
 def astring(value: bytes) -> bytes:
-    """Return `value` as an argument: quoted, or a literal where a quoted string may not hold it."""
+    """Return `value` quoted, or as a literal if a quoted string may not hold it."""
     if not _QUOTABLE.fullmatch(value):
         return LiteralArgument(value)
     return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def day(when: date) -> bytes:
-    """Return a date as SEARCH wants it, in English whatever the locale: ``1-Feb-2024``."""
+    """Return a date for SEARCH, in English regardless of the locale: ``1-Feb-2024``."""
     return b"%d-%s-%04d" % (when.day, _MONTHS[when.month - 1], when.year)

@@ -78,7 +78,7 @@ def list_folders(connection: Connection, options: bytes) -> list[ListedFolder]:
     if skipped > _MOST_LOGGED:
         log.warning("Skipped %d malformed LIST rows in all", skipped, extra={"action": "list"})
     if not folders:
-        raise ProtocolError("LIST: the server lists no folder at all", step="list")
+        raise ProtocolError("LIST: the server returned no folders", step="list")
     return list(folders.values())
 
 
@@ -182,7 +182,7 @@ def fetch_part(
             return False
         value = fields[b"BODY[]"]
         if connection.reader.oversized or isinstance(value, list):
-            raise ProtocolError("FETCH: the part is not what was asked for")
+            raise ProtocolError("FETCH: the answer is not the requested part")
         if not answers:
             answers.append(
                 (requested_bytes(response[0], value or b"", offset, count), build_state(uid, fields))
@@ -193,7 +193,7 @@ def fetch_part(
     items = f"(UID {state_items}BODY.PEEK[{section}]<{offset}.{count}>)".encode("ascii")
     connection.run("UID FETCH", b"%d" % uid, items, claim=claim)
     if not answers:
-        raise ProtocolError("FETCH: the message was not answered")
+        raise ProtocolError("FETCH: the answer is missing")
     return answers[0]
 
 
@@ -208,7 +208,7 @@ def requested_bytes(line: bytes, data: bytes, offset: int, count: int) -> bytes:
         # a server that does not support ranges answers with the whole section
         return data[offset : offset + count] if len(data) > count else data
     if int(origin) != offset:
-        raise ProtocolError(f"FETCH: asked for bytes from {offset} on, answered from {int(origin)} on")
+        raise ProtocolError(f"FETCH: asked for bytes from {offset}, got bytes from {int(origin)}")
     return data[:count]
 
 

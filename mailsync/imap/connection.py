@@ -86,7 +86,10 @@ class Connection:
             line = self.reader.read_response()[0]
             greeting = parse_status_response(line[2:], self.mask) if line.startswith(b"* ") else None
             if greeting is None or greeting.status in ("NO", "BAD"):
-                raise ProtocolError("the other side does not greet as an IMAP server", step="connect")
+                raise ProtocolError(
+                    "the greeting is not that of an IMAP server; check host, port and security",
+                    step="connect",
+                )
             if greeting.status == "BYE":
                 raise error_for(greeting, "greeting", step="connect")
         return greeting
@@ -227,7 +230,9 @@ class Connection:
                     raise self.too_much(f"{MOST_RESPONSES + 4 * messages:,} responses")
                 if not head.startswith(b"* "):
                     if head.strip():
-                        raise ProtocolError("the server is out of step: a line without a tag of ours")
+                        raise ProtocolError(
+                            "the server is out of step: it sent a line that belongs to no command"
+                        )
                     continue  # some servers send blank lines
                 if head[2:5].upper() == b"BYE":
                     self._raise_on_bye(response)

@@ -125,7 +125,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         try:
             super().starttls(ssl_context or trust(self._settings))
         except CapabilityError as error:
-            raise CertificateRejected(f"{self.host} does not offer STARTTLS", step="tls") from error
+            raise CertificateRejected(f"{self.host} does not offer STARTTLS; use tls", step="tls") from error
         self._capabilities = ()
 
     def login(self, username: str, password: str) -> None:

@@ -1,4 +1,4 @@
-"""From an endpoint and a password to a session: every step of SPEC §9.1 and §9.2, in order."""
+"""From an endpoint and a password to a session: the steps of SPEC §9.1 and §9.2, in order."""
 
 from __future__ import annotations
 
@@ -86,12 +86,14 @@ def _log_in(
         with _step("tls"):
             if is_preauthenticated:
                 # STARTTLS is no longer allowed, and an attacker in between may have sent this greeting.
-                raise ProtocolError(f"{endpoint.host} logs in before STARTTLS")
+                raise ProtocolError(f"{endpoint.host} skips the login (PREAUTH), so STARTTLS is not possible")
             client.starttls()
     with _step("login"):
         if not is_preauthenticated:
             if endpoint.security == "plaintext" and "LOGINDISABLED" in client.offered():
-                raise AuthenticationFailed(f"{endpoint.host} does not accept passwords in plaintext")
+                raise AuthenticationFailed(
+                    f"{endpoint.host} refuses passwords over plaintext; use tls or starttls"
+                )
             client.login(endpoint.username, password)
         capabilities = client.offered() - hidden
         if "ID" in capabilities:

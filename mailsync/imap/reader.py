@@ -1,4 +1,4 @@
-"""One server response at a time from a socket, in bounded memory."""
+"""Responses from a socket, one at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192
 LONGEST_ROW = 64 * 1024
 """Bytes of a line that is one row of a list: LIST, STATUS, CAPABILITY, FLAGS."""
 LONGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes of the answer to one command, beside those of its messages; more is an attack or a fault."""
+"""Bytes of the answer to one command, not counting its messages; more is an attack or a fault."""
 MOST_LITERALS = 5000
-"""Literals of one response that are kept. An empty one takes seven bytes to send, and a hundred here."""
+"""Literals of one response that are kept. An empty literal takes seven bytes to send and a hundred here."""
 
 _LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
@@ -28,9 +28,9 @@ _ROW = re.compile(rb"\* (?:X?LIST|LSUB|STATUS|CAPABILITY|ENABLED|FLAGS|NAMESPACE
 class Reader:
     """Reads responses from a non-blocking socket.
 
-    ``limit`` bounds a literal and a line of data (FETCH, SEARCH, VANISHED), twice of it a whole response, in
-    bytes; other lines have limits of their own. What goes beyond is read and thrown away, so that the session
-    stays in step, and named in :attr:`oversized`. The bytes of a whole answer are bounded by :meth:`allow`.
+    ``limit`` is the most bytes of a literal and of a line of data (FETCH, SEARCH, VANISHED); a response may
+    have twice as many. Other lines have their own limits. Bytes above a limit are read and discarded, so that
+    the session stays in step, and :attr:`oversized` names what was cut. :meth:`allow` limits a whole answer.
     """
 
     def __init__(self, sock: socket.socket, timeouts: Timeouts, limit: int) -> None:
@@ -40,12 +40,12 @@ class Reader:
         self.bytes_in = 0
         self.oversized: str | None = None
         self._buffer = b""
-        self._at = 0
+        self._position = 0
         self._allowed = self._ceiling = 0
         self.allow(max(LONGEST_ANSWER, 4 * limit))
 
     def allow(self, size: int) -> None:
-        """Accept this many more bytes; reading more than these raises SentTooMuch."""
+        """Accept `size` more bytes; reading more raises SentTooMuch."""
         self._allowed, self._ceiling = size, self.bytes_in + size
 
     def read_response(self) -> list[bytes]:
@@ -54,15 +54,15 @@ class Reader:
         ``* 1 FETCH (BODY[] {3}\\r\\nabc FLAGS ())\\r\\n`` gives
         ``[b"* 1 FETCH (BODY[] ", b"abc", b" FLAGS ())"]``.
 
-        :attr:`oversized` then says what was cut from it, if anything. Raises Transient on EOF, reset,
-        silence or deadline, and SentTooMuch.
+        Afterwards :attr:`oversized` names what was cut, if anything. Raises Transient on EOF, reset, silence
+        or deadline, and SentTooMuch.
         """
         self.oversized = None
         buffer = self._buffer
-        end = buffer.find(b"\n", self._at)
+        end = buffer.find(b"\n", self._position)
         if end >= 0:
-            line = buffer[self._at : end + 1]
-            self._at = end + 1
+            line = buffer[self._position : end + 1]
+            self._position = end + 1
         else:
             line = self._long_line(first=True)
         if len(line) > LONGEST_LINE and len(line) > (limit := self._limit_of(line)):
@@ -101,20 +101,20 @@ class Reader:
             line = self._line()
 
     def _line(self) -> bytes:
-        end = self._buffer.find(b"\n", self._at)
+        end = self._buffer.find(b"\n", self._position)
         if end < 0:
             return self._long_line()
-        line = self._buffer[self._at : end + 1]
-        self._at = end + 1
+        line = self._buffer[self._position : end + 1]
+        self._position = end + 1
         return line
 
     def _long_line(self, *, first: bool = False) -> bytes:
-        """Read a line that is not whole in the buffer; keep the beginning and end of one above its limit.
+        """Read a line that the buffer does not hold whole; cut it if it is longer than its limit.
 
-        `first` says that the line begins a response, so that its limit depends on its kind.
+        `first` means that the line begins a response, so that its limit depends on its kind.
         """
-        line = bytearray(self._buffer[self._at :])
-        self._buffer, self._at = b"", 0
+        line = bytearray(self._buffer[self._position :])
+        self._buffer, self._position = b"", 0
         limit = self.limit
         while True:
             chunk = self._receive()
@@ -126,17 +126,17 @@ class Reader:
                 line = bytearray(self._cut(line, limit))
                 limit = 0
             if end:
-                self._buffer, self._at = chunk, end
+                self._buffer, self._position = chunk, end
                 return bytes(line)
 
     def _limit_of(self, line: bytes | bytearray) -> int:
-        """The most bytes of a line that begins a response in this way."""
+        """Return the most bytes that a line with this beginning may have."""
         if _DATA.match(line):
             return self.limit
         return min(self.limit, LONGEST_ROW if _ROW.match(line) else LONGEST_LINE)
 
     def _cut(self, line: bytes | bytearray, limit: int) -> bytes:
-        """Keep the beginning, and the end too if a literal may follow, which a status never has."""
+        """Return the beginning of a line, and its end if a literal may follow; status lines have none."""
         self.oversized = self.oversized or f"a line of more than {limit} bytes"
         begin = bytes(line[:KEPT_OF_A_LONG_LINE])
         if not begin.startswith(b"* ") or _STATUS.match(begin):
@@ -144,27 +144,27 @@ class Reader:
         return begin + line[KEPT_OF_A_LONG_LINE:][-64:]
 
     def _exactly(self, size: int) -> bytes:
-        at, buffer = self._at, self._buffer
-        if len(buffer) - at >= size:
-            self._at = at + size
-            return buffer[at : at + size]
-        pieces = [buffer[at:]]
+        start, buffer = self._position, self._buffer
+        if len(buffer) - start >= size:
+            self._position = start + size
+            return buffer[start : start + size]
+        pieces = [buffer[start:]]
         missing = size - len(pieces[0])
         while missing > 0:
             chunk = self._receive()
             pieces.append(chunk[:missing])
-            self._buffer, self._at = chunk, min(missing, len(chunk))
+            self._buffer, self._position = chunk, min(missing, len(chunk))
             missing -= len(chunk)
         return b"".join(pieces)
 
     def _skip(self, size: int) -> None:
-        missing = size - (len(self._buffer) - self._at)
+        missing = size - (len(self._buffer) - self._position)
         if missing <= 0:
-            self._at += size
+            self._position += size
             return
         while missing > 0:
             chunk = self._receive()
-            self._buffer, self._at = chunk, min(missing, len(chunk))
+            self._buffer, self._position = chunk, min(missing, len(chunk))
             missing -= len(chunk)
 
     def _receive(self) -> bytes:
@@ -187,33 +187,30 @@ class Reader:
                 return chunk
 
     def too_much(self, what: str) -> SentTooMuch:
-        """The error for a server that sends more than `what`, which is more than can have been asked for."""
-        name = self.timeouts.doing.rpartition(" ")[2]
+        """Return the error for a server that sends more than `what`, which no command asked for."""
+        name = self.timeouts.activity.rpartition(" ")[2]
         return SentTooMuch(f"{name}: the server sends more than {what}")
 
     def trim(self, most: int) -> bool:
-        """Free the memory of bytes that were read; returns whether at most `most` bytes wait to be read."""
-        self._buffer, self._at = self._buffer[self._at :], 0
+        """Free the memory of consumed bytes; returns whether at most `most` bytes remain unread."""
+        self._buffer, self._position = self._buffer[self._position :], 0
         return len(self._buffer) <= most
 
     def peek(self) -> bytes | None:
-        """Return what has come without being asked for, without waiting; None if the peer is gone.
-
-        The bytes stay for :meth:`read_response`.
-        """
+        """Return the unread bytes without waiting or consuming them; None if the peer is gone."""
         try:
             chunk = self.sock.recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return self._buffer[self._at :]
+            return self._buffer[self._position :]
         except (OSError, ValueError):
             return None
         if not chunk:
             return None
         self.bytes_in += len(chunk)
-        self._buffer, self._at = self._buffer[self._at :] + chunk, 0
+        self._buffer, self._position = self._buffer[self._position :] + chunk, 0
         return self._buffer
 
     def switch(self, sock: socket.socket) -> None:
-        """Go on with `sock`, which wraps the old one; what is buffered came without TLS and is discarded."""
+        """Read from `sock`, which wraps the old socket; buffered bytes came without TLS and are discarded."""
         self.sock = sock
-        self._buffer, self._at = b"", 0
+        self._buffer, self._position = b"", 0

@@ -1,7 +1,7 @@
-"""What a server's words mean for us: NO, BAD and BYE with their codes and texts → our error classes.
+"""Status responses: OK, NO, BAD and BYE, and the errors of ours that their codes and texts stand for.
 
-One table, read from top to bottom (SPEC §13, FIELD_NOTES §5.5). Codes are those of RFC 9051 §7.1, RFC 5530
-and RFC 9208, and some that large providers made up.
+The rules of :func:`error_for` apply from top to bottom (SPEC §13). Codes are those of RFC 9051 §7.1, RFC 5530
+and RFC 9208, and some that large providers invented.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LONGEST_QUOTE = 300
 """Characters of a server's words that are shown to people."""
 
 LONGEST_UNDERSTOOD = 1000
-"""Characters of a server's words that are looked at for their meaning."""
+"""Characters of a server's words that are searched for their meaning."""
 
 LONGEST_HINT = 3600.0
-"""Seconds: nobody is left alone for longer than this because a server said so."""
+"""Seconds to wait at most, however long the server asks for."""
 
 _THROTTLED = frozenset({"LIMIT", "THROTTLED", "OVERQUOTA"})
 _TRANSIENT = frozenset({"UNAVAILABLE", "INUSE", "IN-USE", "SERVERBUG"})
@@ -37,7 +37,7 @@ _REJECTED = frozenset(
 )
 _LOGIN_AGAIN = frozenset({"AUTHENTICATIONFAILED", "EXPIRED"})
 _FOLDER = frozenset({"NONEXISTENT", "NOPERM", "TRYCREATE", "CANNOT"})
-_OF_ONE_FOLDER = frozenset({"INUSE", "IN-USE", "SERVERBUG"})
+_FOLDER_BUSY = frozenset({"INUSE", "IN-USE", "SERVERBUG"})
 _OPENING = frozenset({"EXAMINE", "STATUS"})
 
 _UNIT = r"(ms|millis\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
@@ -82,9 +82,9 @@ _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: +|$)(.*)", re.IGNORECASE | re
 
 
 class StatusResponse(NamedTuple):
-    """A status response: ``status`` is OK, NO, BAD, BYE or PREAUTH, ``text`` what follows it.
+    """A status response (RFC 9051 §7.1): ``status`` is OK, NO, BAD, BYE or PREAUTH, ``text`` the rest.
 
-    ``mask`` hides the password in hand in the words that are shown.
+    ``mask`` hides the account's password in :attr:`words`.
     """
 
     status: str
@@ -93,34 +93,34 @@ class StatusResponse(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The response code's name in upper case, or ''."""
+        """The name of the response code in upper case, or ''."""
         match = _CODE.match(self.text)
         return match[1].decode("ascii").upper() if match else ""
 
     @property
     def argument(self) -> bytes:
-        """What follows the name inside the response code, or nothing."""
+        """The rest of the response code after its name, or nothing."""
         match = _CODE.match(self.text)
         return match[2].strip() if match else b""
 
     @property
     def words(self) -> str:
-        """The server's words, fit for a message to people."""
+        """The server's words for a message to people."""
         return quoted(self.text, self.mask)
 
 
 def parse_status_response(line: bytes, mask: Mask = _CREDENTIALS) -> StatusResponse | None:
-    """Read ``OK [READ-ONLY] done``, as it follows a tag or ``* ``; None if it is no status response."""
+    """Parse ``OK [READ-ONLY] done``, the text after a tag or ``* ``; None if it is no status response."""
     match = _STATUS.match(line)
     return StatusResponse(match[1].decode("ascii").upper(), match[2], mask) if match else None
 
 
 def quoted(text: bytes, mask: Mask) -> str:
-    """Return a server's words fit for a message to people: one line, not too long.
+    """Return a server's words for a message to people: one line of at most :data:`LONGEST_QUOTE` characters.
 
-    `mask` hides the password in hand and no other secret, because answers of the API show these words.
+    `mask` hides the account's password and no other secret, because the API shows these words to clients.
     """
-    # some servers pad their words: there is room for runs of blanks, which become one blank each
+    # four times the length, because some servers pad their words with blanks, which are collapsed
     shown, is_whole = mask.beginning(text.decode("utf-8", "replace"), 4 * LONGEST_QUOTE)
     words = " ".join(shown.split())
     words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
@@ -128,7 +128,7 @@ def quoted(text: bytes, mask: Mask) -> str:
 
 
 def hint(text: str) -> float | None:
-    """Return the seconds that a server asks us to wait, in words, or None; at most :data:`LONGEST_HINT`.
+    """Return the seconds that a server's words ask us to wait, at most :data:`LONGEST_HINT`; None if none.
 
     >>> hint("Suggested Backoff Time: 5000 milliseconds")
     5.0
@@ -143,37 +143,37 @@ def hint(text: str) -> float | None:
     return min(int(match[1]) * scale, LONGEST_HINT)
 
 
-def error_for(reply: StatusResponse, command: str, *, step: str | None = None) -> MailsyncError:
-    """Return the error that `reply`, which is not OK, to `command` stands for.
+def error_for(response: StatusResponse, command: str, *, step: str | None = None) -> MailsyncError:
+    """Return the error for `response`, a completion other than OK or a BYE, to `command`.
 
-    `command` is the name without arguments, so that no password can be in it. A code goes before words, and
-    what rejects a login before what asks for patience. `step` is ``login`` for LOGIN alone: nothing else
-    can reject a password, and a BYE never does.
+    `command` is a name without arguments, so that it cannot hold a password. Codes count more than words, and
+    a rejected login more than a request to wait. `step` is ``login`` for LOGIN alone: no other command can
+    reject a password, and a BYE never does.
     """
-    said = f"{command}: the server said {reply.status} {reply.words}".rstrip()
-    code = reply.code
-    text = _without_code(reply.text).decode("utf-8", "replace")[:LONGEST_UNDERSTOOD]
+    message = f"{command}: the server said {response.status} {response.words}".rstrip()
+    code = response.code
+    text = _without_code(response.text).decode("utf-8", "replace")[:LONGEST_UNDERSTOOD]
     seconds = hint(text)
-    if step == "login" and reply.status != "BYE":
+    if step == "login" and response.status != "BYE":
         if code in _REJECTED or (code not in _THROTTLED | _TRANSIENT and _rejects(text)):
-            return AuthenticationFailed(said, retry_after=seconds, step=step)
-    elif command in _OPENING and reply.status == "NO" and _is_of_this_folder(code, text):
-        return FolderError(said, temporary=code in _OF_ONE_FOLDER, step=step)
+            return AuthenticationFailed(message, retry_after=seconds, step=step)
+    elif command in _OPENING and response.status == "NO" and _concerns_folder(code, text):
+        return FolderError(message, temporary=code in _FOLDER_BUSY, step=step)
     if code in _THROTTLED or seconds is not None:
-        return Throttled(said, retry_after=seconds, step=step)
+        return Throttled(message, retry_after=seconds, step=step)
     if code in _TRANSIENT or code in _LOGIN_AGAIN:
-        return Transient(said, step=step)
+        return Transient(message, step=step)
     if _SLOW_DOWN.search(text):
-        return Throttled(said, step=step)
-    if reply.status == "BYE" or (code not in _FOLDER and _LATER.search(text)):
-        return Transient(said, step=step)
-    if reply.status == "BAD":
-        return ProtocolError(said, step=step)
+        return Throttled(message, step=step)
+    if response.status == "BYE" or (code not in _FOLDER and _LATER.search(text)):
+        return Transient(message, step=step)
+    if response.status == "BAD":
+        return ProtocolError(message, step=step)
     if step == "login":
-        return AuthenticationFailed(said, step=step)
+        return AuthenticationFailed(message, step=step)
     if command in _OPENING or code == "NONEXISTENT":
-        return FolderError(said, step=step)
-    return ProtocolError(said, step=step)
+        return FolderError(message, step=step)
+    return ProtocolError(message, step=step)
 
 
 def _without_code(text: bytes) -> bytes:
@@ -182,13 +182,13 @@ def _without_code(text: bytes) -> bytes:
 
 
 def _rejects(text: str) -> bool:
-    # "too many wrong passwords" is a lock-out: it says nothing of this one
+    # "too many wrong passwords" is a lock-out, and says nothing about this password
     return bool(_WRONG.search(text) or _INSECURE.search(text)) and not _SLOW_DOWN.search(text)
 
 
-def _is_of_this_folder(code: str, text: str) -> bool:
-    """Whether a refusal to open a mailbox speaks of this one; a folder's name in it proves nothing else.
+def _concerns_folder(code: str, text: str) -> bool:
+    """Whether a refusal to open a folder concerns that folder alone.
 
-    One mailbox that is locked or damaged must not stop those that come after it.
+    A folder that is locked or damaged must not stop the folders after it.
     """
-    return code in _FOLDER or code in _OF_ONE_FOLDER or (not code and bool(_NO_SUCH.search(text)))
+    return code in _FOLDER or code in _FOLDER_BUSY or (not code and bool(_NO_SUCH.search(text)))

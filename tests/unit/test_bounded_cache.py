@@ -51,7 +51,7 @@ def _structure(n: int) -> list[bytes]:
         pytest.param(flags._known, lambda n: flags.parse_flags(_keywords(n)), id="flags"),
         pytest.param(flags._known, lambda n: flags.parse_flags(_long_keywords(n)), id="long flags"),
         pytest.param(
-            bodystructure._shapes, lambda n: bodystructure.parse_structure(_structure(n)), id="structures"
+            bodystructure._templates, lambda n: bodystructure.parse_structure(_structure(n)), id="structures"
         ),
         pytest.param(
             copy_format._known_flags,

@@ -1,4 +1,4 @@
-"""How a server is reached: its allowed addresses, the socket, TLS, and how long to wait.
+"""Reaching a server: which addresses are allowed, the socket, TLS, and how long to wait.
 
-It knows nothing of IMAP. Begin with :mod:`mailsync.imap.network.connect`.
+It knows no IMAP. Begin with :mod:`mailsync.imap.network.connect`.
 """

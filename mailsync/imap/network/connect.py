@@ -1,4 +1,4 @@
-"""From a judged address to a socket with verified TLS on it."""
+"""From an allowed address to a socket with verified TLS."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
     from mailsync.model import Endpoint
 
+# OpenSSL's X509_V_ERR_…: self-signed, self-signed in the chain, no issuer found
+_UNKNOWN_ISSUER = frozenset({18, 19, 20})
+
 
 def connect(
     endpoint: Endpoint, addresses: list[str], settings: Settings, timeouts: Timeouts
@@ -27,8 +30,8 @@ def connect(
     end = time.monotonic() + settings.imap_connect_timeout
     failure = "no address"
     kind = Transient
-    for at, address in enumerate(addresses):
-        share = (end - time.monotonic()) / (len(addresses) - at)
+    for i, address in enumerate(addresses):
+        share = (end - time.monotonic()) / (len(addresses) - i)
         try:
             with timeouts.deadline(max(share, 0.001)):
                 return _connect(address, endpoint.port, timeouts)
@@ -66,9 +69,9 @@ def _connect(address: str, port: int, timeouts: Timeouts) -> socket.socket:
 
 
 def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts: Timeouts) -> ssl.SSLSocket:
-    """Do the TLS handshake over `sock`, which is closed if it fails.
+    """Return `sock` with TLS on it; close it if the handshake fails.
 
-    The certificate must verify, for the name the user gave. Raises CertificateRejected, or Transient if the
+    The certificate must be valid for the endpoint's host. Raises CertificateRejected, or Transient if the
     connection breaks; both with ``step`` ``tls``.
     """
     context = trust(settings)
@@ -77,15 +80,16 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts
     except (ValueError, OSError) as error:
         sock.close()
         raise CertificateRejected(
-            f"TLS with {endpoint.host} cannot begin: {_why(error)}", step="tls"
+            f"cannot start TLS with {endpoint.host}: {_why(error)}", step="tls"
         ) from error
     try:
         with timeouts.deadline(settings.imap_connect_timeout):
             _handshake(wrapped, timeouts)
     except ssl.SSLCertVerificationError as error:
         wrapped.close()
+        advice = "; to trust its issuer, set IMAP_CA_FILE" if error.verify_code in _UNKNOWN_ISSUER else ""
         raise CertificateRejected(
-            f"the certificate of {endpoint.host} does not verify: {error.verify_message}", step="tls"
+            f"the certificate of {endpoint.host} does not verify: {error.verify_message}{advice}", step="tls"
         ) from error
     except ssl.SSLError as error:
         wrapped.close()
@@ -94,7 +98,9 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts
         ) from error
     except OSError as error:
         wrapped.close()
-        raise Transient(f"the connection broke in the TLS handshake: {_why(error)}", step="tls") from error
+        raise Transient(
+            f"the connection broke during the TLS handshake: {_why(error)}", step="tls"
+        ) from error
     except Transient as error:
         wrapped.close()
         raise type(error)(
@@ -107,8 +113,8 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts
 
 
 def trust(settings: Settings) -> ssl.SSLContext:
-    """Return the context for TLS 1.2 or later: the system's trust anchors and those of IMAP_CA_FILE."""
-    return _context(settings.imap_ca_file, _changed_at(settings.imap_ca_file))
+    """Return the context for TLS 1.2 or later; it trusts the system's authorities and IMAP_CA_FILE."""
+    return _context(settings.imap_ca_file, _modified_at(settings.imap_ca_file))
 
 
 def _handshake(sock: ssl.SSLSocket, timeouts: Timeouts) -> None:
@@ -129,7 +135,7 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _changed_at(ca_file: object) -> float:
+def _modified_at(ca_file: object) -> float:
     try:
         return os.stat(str(ca_file)).st_mtime if ca_file else 0.0  # noqa: PTH116
     except OSError:
@@ -137,8 +143,8 @@ def _changed_at(ca_file: object) -> float:
 
 
 @functools.lru_cache(maxsize=4)
-def _context(ca_file: object, changed_at: float) -> ssl.SSLContext:
-    """Loading the system's trust anchors takes some 20 ms, so a context is made once per CA file."""
+def _context(ca_file: object, modified_at: float) -> ssl.SSLContext:
+    """Make the context, once for each version of the CA file: loading the authorities takes 20 ms."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file:

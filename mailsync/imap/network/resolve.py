@@ -1,4 +1,4 @@
-"""Where mailsync may connect to (SPEC §9.1): names are resolved once, and each address is judged."""
+"""Where mailsync may connect to (SPEC §9.1): a name is resolved once, and every address is checked."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _CONTROL = re.compile(r"[\r\n\0\ud800-\udfff]")
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = IPv6Network("::/96")
-# releases of Python differ in these, or never learnt of them: protocol assignments, site-local, documentation
+# networks on which releases of Python disagree: protocol assignments, site-local, documentation
 _NEVER = (IPv4Network("192.0.0.0/24"), IPv6Network("fec0::/10"), IPv6Network("3fff::/20"))
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
-    """Check what can be checked without the network.
+    """Check everything about an endpoint that needs no network.
 
     Raises InvalidInput for a malformed host, port, user name or kind of security, ForbiddenHost for a port
     that is not allowed; both with ``step`` ``connect``.
@@ -42,15 +42,15 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
     if not _HOST.fullmatch(endpoint.host):
         raise InvalidInput("host: expected a host name or an address", field="imap_host", step="connect")
     if not endpoint.username:
-        raise InvalidInput("user name: it is empty", field="username", step="connect")
+        raise InvalidInput("user name: must not be empty", field="username", step="connect")
     if endpoint.security not in SECURITIES:
         raise InvalidInput(
             f"security: expected one of {', '.join(SECURITIES)}", field="imap_security", step="connect"
         )
     if endpoint.security == "plaintext" and not settings.imap_allow_plaintext:
         raise InvalidInput(
-            "security: plaintext would send the password in the clear; expected tls or starttls "
-            "(IMAP_ALLOW_PLAINTEXT=true permits it)",
+            "security: plaintext would send the password in the clear; use tls or starttls, "
+            "or set IMAP_ALLOW_PLAINTEXT=true",
             field="imap_security",
             step="connect",
         )
@@ -60,35 +60,36 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
         )
     if endpoint.port not in IMAP_PORTS and not settings.imap_allow_private_hosts:
         raise ForbiddenHost(
-            f"port: {endpoint.port} is not allowed; expected 143 or 993 "
-            "(IMAP_ALLOW_PRIVATE_HOSTS=true permits others)",
+            f"port: {endpoint.port} is not allowed; expected 143 or 993, "
+            "unless IMAP_ALLOW_PRIVATE_HOSTS=true is set",
             field="imap_port",
             step="connect",
         )
 
 
 def refuse_control(what: str, value: str, *, field: str | None = None) -> None:
-    """Raise InvalidInput if `value`, called `what`, holds CR, LF, NUL or a lone surrogate.
+    """Raise InvalidInput if `value` holds CR, LF, NUL or a lone surrogate.
 
-    The value is not quoted.
+    The message calls it `what` and does not quote it, because it may be a password.
     """
     if _CONTROL.search(value):
-        raise InvalidInput(f"{what}: it must not contain CR, LF or NUL", field=field, step="connect")
+        raise InvalidInput(f"{what}: must not contain CR, LF or NUL", field=field, step="connect")
 
 
 def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None]) -> list[str]:
-    """Return the addresses of the host, each of them judged, in the resolver's order.
+    """Return the addresses of the host in the resolver's order, if all of them are allowed.
 
     Raises Transient if the name cannot be resolved within IMAP_CONNECT_TIMEOUT and ForbiddenHost if any
-    address may not be connected to; both with ``step`` ``dns``.
+    address is not allowed; both with ``step`` ``dns``.
     """
     addresses = _look_up(endpoint.host, endpoint.port, settings.imap_connect_timeout, on_wait)
     if not settings.imap_allow_private_hosts:
         for address in addresses:
             if not is_public(address):
+                is_literal = address == endpoint.host
+                subject = address if is_literal else f"{endpoint.host} resolves to {address}, which"
                 raise ForbiddenHost(
-                    f"host: {endpoint.host} resolves to {address}, which is not a public address "
-                    "(IMAP_ALLOW_PRIVATE_HOSTS=true permits it)",
+                    f"host: {subject} is not a public address; set IMAP_ALLOW_PRIVATE_HOSTS=true to allow it",
                     field="imap_host",
                     step="dns",
                 )
@@ -102,11 +103,10 @@ def is_public(address: str) -> bool:
     (True, False, False)
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    # An address inside another decides together with it; the outer ones of a translation are not global
-    # themselves, so they are judged by what they carry.
-    inner = list(_inside(ip)) if isinstance(ip, IPv6Address) else []
-    carriers = isinstance(ip, IPv6Address) and (ip.ipv4_mapped is not None or ip in _NAT64[0])
-    return all(_is_global(each) for each in inner) and (carriers or _is_global(ip))
+    embedded = list(_embedded(ip)) if isinstance(ip, IPv6Address) else []
+    # mapped and translated addresses are never global themselves: only the embedded address counts
+    is_wrapper = isinstance(ip, IPv6Address) and (ip.ipv4_mapped is not None or ip in _NAT64[0])
+    return all(map(_is_global, embedded)) and (is_wrapper or _is_global(ip))
 
 
 def _is_global(ip: IPv4Address | IPv6Address) -> bool:
@@ -115,7 +115,7 @@ def _is_global(ip: IPv4Address | IPv6Address) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
-def _inside(ip: IPv6Address) -> Iterator[IPv4Address]:
+def _embedded(ip: IPv6Address) -> Iterator[IPv4Address]:
     last = IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.ipv4_mapped is not None or any(ip in network for network in (*_NAT64, _COMPATIBLE)):
         yield last
@@ -128,18 +128,18 @@ def _inside(ip: IPv6Address) -> Iterator[IPv4Address]:
 
 
 def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) -> list[str]:
-    """Ask the resolver in a thread of its own, since it can neither be interrupted nor given a time."""
+    """Call the resolver in a thread, because it can neither be interrupted nor given a timeout."""
     answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def call_resolver() -> None:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             answers.put(error)
         else:
-            answers.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
+            answers.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
 
-    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    threading.Thread(target=call_resolver, name="resolver", daemon=True).start()
     end = time.monotonic() + timeout
     while True:
         try:

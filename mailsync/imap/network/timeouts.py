@@ -1,4 +1,4 @@
-"""How one waits for a server: in slices, with a read timeout, under a deadline. Knows no protocol."""
+"""Waiting for a server: in slices, with a read timeout, under a deadline. Knows no protocol."""
 
 from __future__ import annotations
 
@@ -11,80 +11,80 @@ from contextlib import contextmanager
 from mailsync.errors import TimedOut
 
 SLICE = 1.0
-"""Seconds after which a wait is interrupted for ``on_wait``."""
+"""Seconds after which a wait is interrupted to call ``on_wait``."""
 
 MOST_SILENCES = 5
-"""How many times the timeout all commands without a deadline may take together, however much is said."""
+"""How many timeouts all commands without a deadline may take together, even if bytes keep coming."""
 
 
 class Timeouts:
-    """The limits of waiting on one connection; sockets under it are non-blocking.
+    """The limits of waiting on one connection, whose socket is non-blocking.
 
-    ``on_wait`` is called at least once per slice while something is awaited or read. It writes heartbeats
-    and may raise, which ends the wait. ``timeout`` is the number of seconds without any byte after which
-    the server counts as gone. All commands without a :meth:`deadline` share ``MOST_SILENCES`` times as long
-    until :meth:`renew`, because a server that drips is never silent. ``doing`` names the step that is waited
-    for, in messages to people; ``on_begin`` is called with it when the step begins, and may raise too.
+    ``on_wait`` is called at least once a slice while waiting or reading. It writes heartbeats and may raise,
+    which ends the wait. ``timeout`` is the number of seconds without any byte after which the server counts
+    as gone. Until :meth:`resume`, all commands without a :meth:`deadline` share ``MOST_SILENCES`` times as
+    long, because a server that drips bytes is never silent. ``activity`` names the current step in error
+    messages; ``on_begin`` is called with it when the step begins, and may raise too.
     """
 
     def __init__(
         self,
         on_wait: Callable[[], None],
         timeout: float,
-        on_begin: Callable[[str], None] = lambda doing: None,
+        on_begin: Callable[[str], None] = lambda activity: None,
     ) -> None:
         self.on_wait = on_wait
         self.on_begin = on_begin
         self.timeout = timeout
-        self.doing = "connecting"
+        self.activity = "connecting"
         self._deadline: float | None = None
         self._allowed = 0.0
         self._called = self._checked = time.monotonic()
         self._left = MOST_SILENCES * timeout
 
     def resume(self, on_wait: Callable[[], None], on_begin: Callable[[str], None]) -> None:
-        """Begin another turn with callbacks of its own, and as much time as at first."""
+        """Begin another turn, with its own callbacks and the full time."""
         self.on_wait, self.on_begin = on_wait, on_begin
         self._left = MOST_SILENCES * self.timeout
 
-    def begin(self, doing: str) -> None:
-        """Begin the step `doing`, which is waited for from now on."""
-        self.doing = doing
+    def begin(self, activity: str) -> None:
+        """Begin a step."""
+        self.activity = activity
         self._checked = time.monotonic()
-        self.on_begin(doing)
+        self.on_begin(activity)
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """Bound everything inside together; an outer deadline that is nearer stays in force."""
-        before = self._deadline, self._allowed
-        mine = time.monotonic() + seconds
-        if before[0] is None or mine < before[0]:
-            self._deadline, self._allowed = mine, seconds
+        """Limit all waiting in the context together; an outer deadline that is nearer stays in force."""
+        outer = self._deadline, self._allowed
+        inner = time.monotonic() + seconds
+        if outer[0] is None or inner < outer[0]:
+            self._deadline, self._allowed = inner, seconds
         try:
             yield
         finally:
-            self._deadline, self._allowed = before
+            self._deadline, self._allowed = outer
 
     def check(self) -> None:
         """Call back if a slice has passed since the last call; raises TimedOut past the deadline."""
-        now = self._counted()
+        now = self._charge()
         if now - self._called >= SLICE:
             self._called = now
             self.on_wait()
             # that is no time of the server's
             self._checked = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
-            raise TimedOut(f"{self.doing}: the server did not finish: timed out after {self._allowed:g} s")
+            raise TimedOut(f"{self.activity}: the server did not finish: timed out after {self._allowed:g} s")
         if self._left < 0:
             seconds = MOST_SILENCES * self.timeout
-            raise TimedOut(f"{self.doing}: the server takes too long: timed out after {seconds:g} s in all")
+            raise TimedOut(f"{self.activity}: the server is too slow: timed out after {seconds:g} s in all")
 
     def readable(self, sock: socket.socket) -> None:
-        """Wait until there is something to read; raises TimedOut when patience ends."""
+        """Wait until bytes can be read; raises TimedOut."""
         self._wait(sock, select.POLLIN)
 
     def writable(self, sock: socket.socket) -> None:
-        """Wait until something can be written; raises TimedOut when patience ends."""
+        """Wait until bytes can be written; raises TimedOut."""
         self._wait(sock, select.POLLOUT)
 
     def _wait(self, sock: socket.socket, event: int) -> None:
@@ -96,16 +96,16 @@ class Timeouts:
             now = time.monotonic()
             left = silent_since + self.timeout - now
             if left <= 0:
-                raise TimedOut(f"{self.doing}: the server is silent: timed out after {self.timeout:g} s")
+                raise TimedOut(f"{self.activity}: the server is silent: timed out after {self.timeout:g} s")
             if self._deadline is not None:
                 left = min(left, self._deadline - now)
             ready = poll.poll(max(1, int(min(left, SLICE) * 1000) + 1))
-            self._counted()
+            self._charge()
             if ready:
                 return
 
-    def _counted(self) -> float:
-        """Count what has passed as the server's time, if no deadline does; returns the time."""
+    def _charge(self) -> float:
+        """Charge the time since the last call to the server, unless a deadline is set; return the time."""
         now = time.monotonic()
         if self._deadline is None:
             self._left -= now - self._checked

@@ -1,6 +1,6 @@
-"""What a server answers, from bytes to values: FETCH, LIST, SEARCH, BODYSTRUCTURE, flags, mailbox names.
+"""Responses of a server, from bytes to values: FETCH, LIST, SEARCH, BODYSTRUCTURE, flags, mailbox names.
 
-Everything here is pure, and none of it trusts the server. It may import :mod:`mailsync.mail` and the modules
-beside the folders. Begin with :mod:`mailsync.imap.parsing.fetch_response`, then
+Everything here is pure and does not trust the server. This package may import :mod:`mailsync.mail` and the
+modules beside the folders. Begin with :mod:`mailsync.imap.parsing.fetch_response`, then
 :mod:`mailsync.imap.parsing.message`.
 """

@@ -1,7 +1,7 @@
 """BODYSTRUCTURE (RFC 9051 §7.5.2) becomes JSON text and a list of attachments.
 
-Most messages of a mailbox share the shape of their structure and differ in strings and numbers only. So a
-shape is parsed once, and its template filled for each message.
+Structures in one mailbox mostly differ in strings and numbers only. So a template is made once for each
+skeleton, a structure without its strings and numbers, and filled for each message.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Template, parse_shape
+from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Template, parse_skeleton
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename
 from mailsync.model import Attachment
@@ -29,13 +29,13 @@ _REPORTS = frozenset(
     {"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status"}
 )
 
-_shapes: BoundedCache[str, Template | None] = BoundedCache(8 * 1024 * 1024)
+_templates: BoundedCache[str, Template | None] = BoundedCache(8 * 1024 * 1024)
 
 
 class Structure(NamedTuple):
-    """``json`` for ``messages.mime_structure``, and the leaves that a person would call attachments.
+    """``json`` for ``messages.mime_structure``, and the leaves that people call attachments.
 
-    ``truncated`` if it was too deep or too wide to be kept whole.
+    ``truncated`` means that parts were left out because there are too many or they are nested too deeply.
     """
 
     json: str
@@ -44,7 +44,7 @@ class Structure(NamedTuple):
 
 
 def parse_structure(pieces: list[bytes]) -> Structure:
-    """Read a structure given as text, literal, text, …; raises BadStructure for anything else."""
+    """Parse a structure given as text, literal, text, …; raises BadStructure."""
     if sum(map(len, pieces)) > LONGEST:
         raise BadStructure("the structure is too long")
     if len(pieces) == 1:
@@ -55,39 +55,39 @@ def parse_structure(pieces: list[bytes]) -> Structure:
                 raise BadStructure("a string does not end")
             outside = '""'.join(split[::2])
             skeleton = _DIGITS.sub("0", outside)
-            shape = _shape(skeleton)
-            if shape is not None:
-                return _fill(shape, split[1::2], _DIGITS.findall(outside), escape=False)
+            template = _template(skeleton)
+            if template is not None:
+                return _fill(template, split[1::2], _DIGITS.findall(outside), escape=False)
     skeleton, strings, numbers = _tokens(pieces)
-    shape = _shape(skeleton)
-    if shape is None:
+    template = _template(skeleton)
+    if template is None:
         raise BadStructure("the parentheses do not match")
-    return _fill(shape, strings, numbers, escape=True)
+    return _fill(template, strings, numbers, escape=True)
 
 
-def _shape(skeleton: str) -> Template | None:
-    """Return the shape of a skeleton, parsed or remembered; None if it is no structure."""
+def _template(skeleton: str) -> Template | None:
+    """Return the template for a skeleton, from the cache if possible; None if it is no structure."""
     try:
-        return _shapes[skeleton]
+        return _templates[skeleton]
     except KeyError:
         pass
-    shape: Template | None
+    template: Template | None
     try:
-        shape = parse_shape(skeleton)
+        template = parse_skeleton(skeleton)
     except BadStructure:
-        shape = None
-    _shapes.remember(skeleton, shape, 200 + len(skeleton) + (shape.size if shape else 0))
-    return shape
+        template = None
+    _templates.remember(skeleton, template, 200 + len(skeleton) + (template.size if template else 0))
+    return template
 
 
 def _tokens(pieces: list[bytes]) -> tuple[str, list[str], list[str]]:
-    """Split into skeleton, strings and numbers, with escapes, literals, and atoms in place of strings."""
+    """Return skeleton, strings and numbers; handles escapes, literals, and atoms in place of strings."""
     skeleton: list[str] = []
     strings: list[str] = []
     numbers: list[str] = []
-    for at, piece in enumerate(pieces):
+    for i, piece in enumerate(pieces):
         text = clean_text(decode_raw(piece))
-        if at % 2:
+        if i % 2:
             skeleton.append('""')
             strings.append(text)
             continue
@@ -110,41 +110,44 @@ def _tokens(pieces: list[bytes]) -> tuple[str, list[str], list[str]]:
     return " ".join(skeleton), strings, numbers
 
 
-def _fill(shape: Template, strings: list[str], numbers: list[str], *, escape: bool) -> Structure:
-    if len(strings) != shape.strings:
-        raise BadStructure("strings and shape do not agree")
+def _fill(template: Template, strings: list[str], numbers: list[str], *, escape: bool) -> Structure:
+    if len(strings) != template.strings:
+        raise BadStructure("strings and skeleton do not agree")
     values = strings + [n if n[0] != "0" and len(n) < 19 else _number(n) for n in numbers]
-    for at in shape.lower:
-        values[at] = values[at].lower()
-    attachments = [found for leaf in shape.leaves if (found := _attachment(leaf, values))]
+    for i in template.lower:
+        values[i] = values[i].lower()
+    attachments = [part for leaf in template.leaves if (part := _attachment(leaf, values))]
     if escape:
         values = [encode_basestring(value)[1:-1] for value in values]
-    return Structure(shape.template % shape.pick(values), tuple(attachments), shape.truncated)
+    return Structure(template.json % template.pick(values), tuple(attachments), template.truncated)
 
 
 def _number(digits: str) -> str:
-    """JSON has no leading zeros, and no column holds more than 18 digits."""
+    """Strip leading zeros, which JSON forbids, and cut to 18 digits, the most that a column holds."""
     return digits.lstrip("0")[:18] or "0"
 
 
 def _attachment(leaf: Leaf, values: list[str]) -> Attachment | None:
-    """Return the leaf as an attachment, or None for what is the message's own text or machinery."""
+    """Return the leaf as an attachment; None for the message's own text, signatures and reports."""
     maintype = "application" if leaf.maintype is None else values[leaf.maintype]
     disposition = "" if leaf.disposition is None else values[leaf.disposition]
     pairs = leaf.disposition_parameters + leaf.parameters
-    named = any(values[name].startswith(("name", "filename")) for name, _ in pairs)
-    if maintype == "text" and not named and disposition != "attachment":
+    has_name = any(values[name].startswith(("name", "filename")) for name, _ in pairs)
+    if maintype == "text" and not has_name and disposition != "attachment":
         return None
     subtype = "octet-stream" if leaf.subtype is None else values[leaf.subtype]
-    if subtype in _SIGNATURES or (subtype in _REPORTS and not named):
+    if subtype in _SIGNATURES or (subtype in _REPORTS and not has_name):
         return None
     content_id = None if leaf.content_id is None else values[leaf.content_id].strip().strip("<>").strip()
-    related = leaf.parent is not None and values[leaf.parent] == "related"
+    is_related = leaf.parent is not None and values[leaf.parent] == "related"
     return Attachment(
         part=leaf.part,
-        filename=decode_filename((values[name], values[value]) for name, value in pairs) if named else None,
+        filename=decode_filename((values[name], values[value]) for name, value in pairs)
+        if has_name
+        else None,
         content_type=cut(f"{maintype}/{subtype}", 255),
         size_bytes=None if leaf.size is None else int(values[leaf.size]),
         content_id=cut(content_id, MAX_INDEXED_BYTES) if content_id else None,
-        is_inline=disposition == "inline" or (disposition != "attachment" and bool(content_id) and related),
+        is_inline=disposition == "inline"
+        or (disposition != "attachment" and bool(content_id) and is_related),
     )

@@ -1,6 +1,7 @@
-"""The shape of a BODYSTRUCTURE: its grammar without its strings and numbers (RFC 9051 §7.5.2).
+"""Templates of JSON text for BODYSTRUCTURE (RFC 9051 §7.5.2).
 
-A shape is parsed once and kept as a template for JSON text. Nothing here recurses.
+A skeleton is a structure without its strings and numbers. It is parsed once into a template with a slot for
+each value. Nothing here recurses.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 DEEPEST = 100
-"""Levels of nesting that are kept: Postgres' JSON parser recurses, and no real message comes near."""
+"""Levels of nesting that are kept: Postgres' JSON parser recurses, and real messages have far fewer."""
 MOST_LEAVES = 1000
 
 _TOKEN = re.compile(r'""|[()]|[^\s()"]+|"')
@@ -21,11 +22,11 @@ Node = Any  # int (a slot) | None (NIL) | list[Node]
 
 
 class BadStructure(ValueError):
-    """The text is no BODYSTRUCTURE."""
+    """The text is not a BODYSTRUCTURE."""
 
 
 class Leaf(NamedTuple):
-    """Where in the values of a message the things stand that make a leaf an attachment; None: not said."""
+    """A leaf of the structure; its fields are indexes into the values of a message, None for missing ones."""
 
     part: str
     maintype: int | None
@@ -40,14 +41,15 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template with a slot for each value.
+    """A template for ``json`` with a ``%s`` for each slot.
 
-    ``pick`` chooses the values of the slots, in order, from all values: first the strings, then the numbers,
-    each in the order of the text. ``lower`` are the strings whose case does not matter.
+    The values of a message are its strings and then its numbers, each in the order of the text. ``pick``
+    selects from them the values of the slots, in order. ``strings`` is the number of strings, ``lower`` the
+    indexes of those whose case does not matter.
     """
 
     strings: int
-    template: str
+    json: str
     pick: Callable[[list[str]], tuple[str, ...]]
     lower: tuple[int, ...]
     leaves: tuple[Leaf, ...]
@@ -55,17 +57,17 @@ class Template:
 
     @property
     def size(self) -> int:
-        """An estimate of the memory that it takes, in bytes."""
-        return 500 + 2 * len(self.template) + 500 * len(self.leaves) + 50 * len(self.lower)
+        """An estimate of its memory in bytes."""
+        return 500 + 2 * len(self.json) + 500 * len(self.leaves) + 50 * len(self.lower)
 
 
-def parse_shape(skeleton: str) -> Template:
-    r"""Make the template of a skeleton, in which ``""`` stands for a string and ``0`` for a number.
+def parse_skeleton(skeleton: str) -> Template:
+    r"""Return the template for a skeleton, in which ``""`` stands for a string and ``0`` for a number.
 
-    >>> parse_shape('("" "" NIL NIL NIL "" 0 0)').template
+    >>> parse_skeleton('("" "" NIL NIL NIL "" 0 0)').json
     '{"part":"1","type":"%s/%s","encoding":"%s","size":%s,"lines":%s}'
 
-    Raises BadStructure if the parentheses do not match or other atoms than NIL occur.
+    Raises BadStructure if the parentheses do not match or atoms other than NIL occur.
     """
     strings = skeleton.count('""')
     return _Writer(strings).write(_nested(skeleton, strings))
@@ -86,21 +88,21 @@ def _nested(skeleton: str, strings: int) -> list[Node]:
         elif token == ")":
             stack.pop()
             if not stack:
-                raise BadStructure("a parenthesis too many")
+                raise BadStructure("one closing parenthesis too many")
         elif token == "0":
             stack[-1].append(number)
             number += 1
         elif token.upper() == "NIL":
             stack[-1].append(None)
         else:
-            raise BadStructure("an atom where none belongs")
+            raise BadStructure("an unexpected atom")
     if len(stack) != 1 or len(root) != 1 or not isinstance(root[0], list):
         raise BadStructure("the parentheses do not match")
     return root[0]
 
 
 class _Task(NamedTuple):
-    """A node to be written; ``attached`` inside of a message that is itself an attachment."""
+    """A node to be written; ``attached`` means that it is inside of an attached message."""
 
     node: list[Node]
     part: str
@@ -110,7 +112,7 @@ class _Task(NamedTuple):
 
 
 class _Writer:
-    """Walks a nested structure and writes the template; `work` is a stack of nodes and closing texts."""
+    """Walks a nested structure and writes the template; ``work`` is a stack of nodes and closing texts."""
 
     def __init__(self, strings: int) -> None:
         self.strings = strings
@@ -123,7 +125,7 @@ class _Writer:
         self.work: list[str | _Task] = []
 
     def write(self, root: list[Node]) -> Template:
-        # The body of a message without multipart is part 1; a multipart itself has no number.
+        # a single body is part 1; a multipart has no number of its own (RFC 9051 §6.4.5)
         self.work.append(_Task(root, "" if _is_multipart(root) else "1", 0, None, False))
         while self.work:
             item = self.work.pop()
@@ -150,7 +152,7 @@ class _Writer:
                 break
             children.append(child)
         rest = node[len(children) :]
-        subtype = self._string(rest, 0)
+        subtype = self._value(rest, 0)
         self.out.append("{")
         if part:
             self.out.append(f'"part":"{part}",')
@@ -172,7 +174,7 @@ class _Writer:
     def _leaf(self, task: _Task) -> None:
         node, part = task.node, task.part
         self.seen += 1
-        maintype, subtype = self._string(node, 0), self._string(node, 1)
+        maintype, subtype = self._value(node, 0), self._value(node, 1)
         parameters = self._pairs(node, 2)
         self.out.append(f'{{"part":"{part}","type":"')
         self._slot(maintype, "application", lower=True)
@@ -184,14 +186,14 @@ class _Writer:
         self._text("description", node, 4)
         self._text("encoding", node, 5, lower=True)
         size = self._number("size", node, 6)
-        # message/rfc822 has an envelope and a body here, text a number of lines, others go on at once.
-        at, inner = 7, None
+        # message/rfc822 has an envelope and a body here, text a number of lines, other types neither
+        position, inner = 7, None
         if len(node) > 8 and isinstance(node[7], list) and isinstance(node[8], list) and node[8]:
-            inner, at = node[8], 9
-        if len(node) > at and isinstance(node[at], int) and node[at] >= self.strings:
-            self._number("lines", node, at)
-            at += 1
-        disposition, disposition_parameters = self._disposition(node, at + 1)
+            inner, position = node[8], 9
+        if len(node) > position and isinstance(node[position], int) and node[position] >= self.strings:
+            self._number("lines", node, position)
+            position += 1
+        disposition, disposition_parameters = self._disposition(node, position + 1)
         if not task.attached:
             self.leaves.append(
                 Leaf(
@@ -214,25 +216,25 @@ class _Writer:
         below = part if _is_multipart(inner) else f"{part}.1"
         self.work.append(_Task(inner, below, task.depth + 1, None, True))
 
-    def _disposition(self, node: list[Node], at: int) -> tuple[int | None, list[tuple[int, int]]]:
-        body = node[at] if len(node) > at else None
+    def _disposition(self, node: list[Node], position: int) -> tuple[int | None, list[tuple[int, int]]]:
+        body = node[position] if len(node) > position else None
         if not isinstance(body, list):
-            # Some servers give the word alone.
+            # some servers send the word without its list
             body = [body] if isinstance(body, int) and body < self.strings else []
         disposition = self._text("disposition", body, 0, lower=True)
         pairs = self._pairs(body, 1)
         self._parameters("disposition_params", pairs)
         return disposition, pairs
 
-    def _string(self, node: list[Node], at: int) -> int | None:
-        found = node[at] if len(node) > at else None
-        return found if isinstance(found, int) else None
+    def _value(self, node: list[Node], position: int) -> int | None:
+        value = node[position] if len(node) > position else None
+        return value if isinstance(value, int) else None
 
-    def _pairs(self, node: list[Node], at: int) -> list[tuple[int, int]]:
-        found = node[at] if len(node) > at else None
-        if not isinstance(found, list):
+    def _pairs(self, node: list[Node], position: int) -> list[tuple[int, int]]:
+        values = node[position] if len(node) > position else None
+        if not isinstance(values, list):
             return []
-        pairs = zip(found[::2], found[1::2], strict=False)
+        pairs = zip(values[::2], values[1::2], strict=False)
         return [(name, value) for name, value in pairs if isinstance(name, int) and isinstance(value, int)]
 
     def _parameters(self, key: str, pairs: list[tuple[int, int]]) -> None:
@@ -245,25 +247,25 @@ class _Writer:
             self.slots += name, value
             self.lower.add(name)
 
-    def _text(self, key: str, node: list[Node], at: int, lower: bool = False) -> int | None:
-        slot = self._string(node, at)
+    def _text(self, key: str, node: list[Node], position: int, lower: bool = False) -> int | None:
+        slot = self._value(node, position)
         if slot is not None:
             self.out.append(f',"{key}":"')
             self._slot(slot, "", lower=lower)
             self.out.append('"')
         return slot
 
-    def _number(self, key: str, node: list[Node], at: int) -> int | None:
-        slot = self._string(node, at)
+    def _number(self, key: str, node: list[Node], position: int) -> int | None:
+        slot = self._value(node, position)
         if slot is None or slot < self.strings:
             return None
         self.out.append(f',"{key}":%s')
         self.slots.append(slot)
         return slot
 
-    def _slot(self, slot: int | None, otherwise: str, *, lower: bool) -> None:
+    def _slot(self, slot: int | None, default: str, *, lower: bool) -> None:
         if slot is None:
-            self.out.append(otherwise)
+            self.out.append(default)
             return
         self.out.append("%s")
         self.slots.append(slot)

@@ -1,4 +1,4 @@
-"""A FLAGS list of the wire becomes the tuple that is stored: canonical, sorted, without ``\\Recent``."""
+"""A FLAGS list becomes the tuple that is stored: canonical, sorted, without ``\\Recent``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mailsync.mail.text import clean_text
 LONGEST_KEYWORD = 500
 LONGEST_LABEL = 2000
 MOST_FLAGS = 500
-LOOKED_AT = 1024 * 1024
-"""Bytes of a list that are read; so many flags of that length have no more."""
+LONGEST_LIST = 1024 * 1024
+"""Bytes of a list that are read; MOST_FLAGS keywords of the greatest length take fewer."""
 
 _SYSTEM = {name.lower(): name for name in ("\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen")}
 _WORD = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|(\\?\Z))|([^\s()"]++)', re.DOTALL)
@@ -25,10 +25,10 @@ _known: BoundedCache[bytes, tuple[str, ...]] = BoundedCache(4 * 1024 * 1024)
 
 
 def parse_flags(raw: bytes) -> tuple[str, ...]:
-    r"""Return the flags of ``\Seen $Junk``, the inside of a FLAGS list (RFC 9051 §2.3.2).
+    r"""Parse the inside of a FLAGS list (RFC 9051 §2.3.2), such as ``\Seen $Junk``.
 
     System flags get their canonical case, keywords keep theirs. A keyword of more than 500 characters is
-    dropped, and that keyword only.
+    ignored.
     """
     flags = _known.get(raw)
     if flags is None:
@@ -38,21 +38,21 @@ def parse_flags(raw: bytes) -> tuple[str, ...]:
 
 
 def _parse(raw: bytes) -> tuple[str, ...]:
-    found = set()
+    flags = set()
     for word in _words(raw):
         flag = clean_text(decode_raw(word))
         if len(flag) <= LONGEST_KEYWORD and flag.lower() != "\\recent":
-            found.add(_SYSTEM.get(flag.lower(), flag))
-    return tuple(sorted(found)[:MOST_FLAGS])
+            flags.add(_SYSTEM.get(flag.lower(), flag))
+    return tuple(sorted(flags)[:MOST_FLAGS])
 
 
 def _words(raw: bytes) -> Iterator[bytes]:
-    if len(raw) > LOOKED_AT:
-        # what was cut is no word
-        raw = raw[:LOOKED_AT].rpartition(b" ")[0]
+    if len(raw) > LONGEST_LIST:
+        # the last word is incomplete
+        raw = raw[:LONGEST_LIST].rpartition(b" ")[0]
     for match in _WORD.finditer(raw):
         if match[2] is not None:
-            # An unterminated quote costs only itself: read the words after it, none of which can be quoted.
+            # skip an unterminated quote and read the words after it, none of which can be quoted
             yield from _ATOM.findall(raw, match.start() + 1)
             return
         word = _ESCAPE.sub(rb"\1", match[1]) if match[1] is not None else match[3]
@@ -61,10 +61,9 @@ def _words(raw: bytes) -> Iterator[bytes]:
 
 
 def parse_labels(raw: bytes) -> tuple[str, ...]:
-    r"""Return Gmail's labels of ``\Inbox "My label"``, the inside of an X-GM-LABELS list.
+    r"""Parse the inside of Gmail's X-GM-LABELS list, such as ``\Inbox "My label"``.
 
-    They are mailbox names, so they come in modified UTF-7. A label that is longer than a name can be is
-    dropped.
+    Labels are mailbox names in modified UTF-7. A label of more than 2,000 bytes is ignored.
     """
     return tuple(
         sorted({decode_name(word) for word in _words(raw) if len(word) <= LONGEST_LABEL})[:MOST_FLAGS]

@@ -1,4 +1,4 @@
-"""Rows of LIST and STATUS, each read for itself (RFC 9051 §7.3.1, §7.3.4)."""
+"""Rows of LIST and STATUS (RFC 9051 §7.3.1, §7.3.4)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _DELIMITER = re.compile(rb'(?:NIL|"(\\?.)"|([^\s"()]))(?: +|\Z)', re.IGNORECASE)
 _STATUS = re.compile(rb"\* STATUS +", re.IGNORECASE)
 _STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-# Each of these is possessive and matches only from the start of a run, so that its time is linear.
+# possessive, and matching only from the start of a run, so that their time is linear
 _ITEMS = re.compile(rb"\(([^()]*+(?:\([^()]*+\)[^()]*+)*+)\)\s*+\Z")
 _ITEM = re.compile(rb"(?<![A-Za-z-])([A-Za-z-]++) ++(?:\(([^()]*+)\)|\"([^\"]*+)\"|([^\s()]++))")
 _EXTENDED = re.compile(rb"(?<! ) ++\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)\s*+\Z")
 
 BIGGEST = 2**63 - 1
 LONGEST_ITEMS = 4096
-"""Bytes of a row's attributes or items that are looked at."""
+"""Bytes of a row's attributes or items that are read."""
 MOST_ATTRIBUTES = 16
-"""Attributes of a folder that are kept, the first ones; RFC 9051 and RFC 6154 know hardly more in all."""
+"""Attributes of a folder that are kept; RFC 9051 and RFC 6154 define hardly more in all."""
 LONGEST_NAME = 2000
-"""Bytes of a mailbox name; Postgres cannot index much more, and no person has typed it."""
+"""Bytes of a mailbox name; Postgres cannot index much more, and nobody types a longer one."""
 
 
 def is_list(parts: list[bytes]) -> bool:
@@ -34,10 +34,10 @@ def is_list(parts: list[bytes]) -> bool:
 
 
 def parse_list(parts: list[bytes]) -> ListedFolder | None:
-    r"""Read ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``; None if it names no mailbox that could be.
+    r"""Parse ``* LIST (\HasNoChildren \Sent) "/" "Sent Items"``; None if it holds no valid mailbox name.
 
-    INBOX comes in any case and is returned in upper case. An unquoted name may hold spaces, which servers
-    send though they must not.
+    INBOX comes in any case and is returned in upper case. An unquoted name may hold spaces, which some
+    servers send although the RFC forbids it.
     """
     row = _row(parts)
     if row is None:
@@ -52,31 +52,31 @@ def parse_list(parts: list[bytes]) -> ListedFolder | None:
 
 
 def listed_name(parts: list[bytes]) -> bytes | None:
-    """The wire name in a row of LIST, and nothing else of it; None where :func:`parse_list` gives None."""
+    """Return only the wire name of a row of LIST; None if :func:`parse_list` returns None."""
     row = _row(parts)
     return row[2] if row else None
 
 
 def _row(parts: list[bytes]) -> tuple[bytes, bytes | None, bytes] | None:
-    """Attributes, delimiter and name as they stand in a row of LIST."""
+    """Return the raw attributes, delimiter and name of a row of LIST."""
     text = parts[0]
     head = _LIST.match(text)
     if head is None:
         return None
-    at = head.end()
+    position = head.end()
     delimiter = None
-    if at < len(text):
-        found = _DELIMITER.match(text, at)
-        if found is None:
+    if position < len(text):
+        match = _DELIMITER.match(text, position)
+        if match is None:
             return None
-        delimiter = found[1][-1:] if found[1] else found[2]
-        at = found.end()
-    name = _name(parts, at, extended=True)
+        delimiter = match[1][-1:] if match[1] else match[2]
+        position = match.end()
+    name = _name(parts, position, extended=True)
     return (head[1][:LONGEST_ITEMS], delimiter, name) if name and len(name) <= LONGEST_NAME else None
 
 
 def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:
-    """Read ``* STATUS "Sent Items" (MESSAGES 3 UIDNEXT 9 …)``; None if it is no such row."""
+    """Parse ``* STATUS "Sent Items" (MESSAGES 3 UIDNEXT 9 …)``; None for other responses."""
     head = _STATUS.match(parts[0])
     if head is None:
         return None
@@ -100,31 +100,31 @@ def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:
 
 
 def number(value: bytes | None) -> int | None:
-    """Return the number if it is one that fits a bigint, else None."""
+    """Return the number, or None if `value` is not a number or does not fit a bigint."""
     if value is None or not value.isdigit() or len(value) > 19:
         return None
-    found = int(value)
-    return found if found <= BIGGEST else None
+    parsed = int(value)
+    return parsed if parsed <= BIGGEST else None
 
 
 def object_id(value: bytes | None) -> str | None:
-    """Return a MAILBOXID (RFC 8474 §4) as text; None for nothing."""
+    """Return a MAILBOXID (RFC 8474 §4) as text; None if it is missing or empty."""
     return clean_text(decode_raw(value.strip(b"() ")))[:255] or None if value else None
 
 
-def _name(parts: list[bytes], at: int, *, extended: bool) -> bytes:
-    """Read the mailbox name: a literal, a quoted string, or whatever stands there."""
+def _name(parts: list[bytes], start: int, *, extended: bool) -> bytes:
+    """Return the mailbox name: a literal, a quoted string, or all remaining text."""
     text = parts[0]
-    if len(parts) > 1 and not text[at:].strip():
+    if len(parts) > 1 and not text[start:].strip():
         name = parts[1]
     else:
-        quoted = _STRING.match(text, at)
+        quoted = _STRING.match(text, start)
         if quoted:
             name = _ESCAPE.sub(rb"\1", quoted[1])
         else:
-            name = text[at:].strip(b" ")
+            name = text[start:].strip(b" ")
             if extended:
-                # LIST-EXTENDED may append ("CHILDINFO" (…)); of a name with parentheses that costs the end.
+                # LIST-EXTENDED may append ("CHILDINFO" (…)); a name that ends in parentheses loses them
                 name = _EXTENDED.sub(b"", name) if b'("' in name else name
             name = name.strip(b'"')
     return b"INBOX" if name.upper() == b"INBOX" else name

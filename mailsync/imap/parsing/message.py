@@ -1,4 +1,4 @@
-"""The fields of a FETCH response become a :class:`~mailsync.model.Message`: a bad field costs only itself."""
+"""The fields of a FETCH response become a :class:`~mailsync.model.Message`; bad fields become None."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATE = re.compile(
 
 
 class Detail(enum.Enum):
-    """How much of a message is asked for; less where more could not be had."""
+    """How much of a message to fetch; less if the server fails to give more."""
 
     FULL = "full"
     NO_STRUCTURE = "no_structure"
@@ -32,47 +32,47 @@ class Detail(enum.Enum):
 
 
 def items(detail: Detail, capabilities: frozenset[str]) -> bytes:
-    """Return the parenthesised items to ask for (SPEC §9.4)."""
-    asked = ["UID FLAGS INTERNALDATE RFC822.SIZE"]
+    """Return the parenthesised list of items to fetch (SPEC §9.4)."""
+    names = ["UID FLAGS INTERNALDATE RFC822.SIZE"]
     if detail is not Detail.BASIC:
-        asked += extras(capabilities)
+        names += extras(capabilities)
     if detail is Detail.FULL:
-        asked.append("BODYSTRUCTURE")
+        names.append("BODYSTRUCTURE")
     if detail is not Detail.BASIC:
-        asked.append(f"BODY.PEEK[HEADER.FIELDS ({' '.join(HEADER_FIELDS).upper()})]")
-    return f"({' '.join(asked)})".encode("ascii")
+        names.append(f"BODY.PEEK[HEADER.FIELDS ({' '.join(HEADER_FIELDS).upper()})]")
+    return f"({' '.join(names)})".encode("ascii")
 
 
 def extras(capabilities: frozenset[str]) -> list[str]:
-    """Return the items that only some servers know."""
-    asked = []
+    """Return the items that depend on extensions."""
+    names = []
     if "CONDSTORE" in capabilities:
-        asked.append("MODSEQ")
+        names.append("MODSEQ")
     if "X-GM-EXT-1" in capabilities:
-        asked.append("X-GM-MSGID X-GM-THRID X-GM-LABELS")
+        names.append("X-GM-MSGID X-GM-THRID X-GM-LABELS")
     elif "OBJECTID" in capabilities:
-        asked.append("EMAILID THREADID")
-    return asked
+        names.append("EMAILID THREADID")
+    return names
 
 
 def uid_of(fields: Fields) -> int:
-    """Return the UID among the fields; 0 if there is none, or none that can be."""
+    """Return the UID among the fields; 0 if it is missing or malformed."""
     value = fields.get(b"UID")
     return number(value) or 0 if isinstance(value, bytes) else 0
 
 
 def is_answer(fields: Fields, detail: Detail) -> bool:
-    """Whether this is what was asked for, rather than flags that changed meanwhile."""
+    """Whether the fields answer our FETCH, rather than report flags that changed meanwhile."""
     if detail is Detail.BASIC:
         return b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields
     return b"BODY[]" in fields
 
 
 def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
-    """Make the message of what was answered.
+    """Build a message from the fields of a response.
 
-    ``parse_errors`` names the fields that could not be had or read: ``bodystructure``, ``headers``,
-    ``flags``, ``internal_date``, ``size``; and what :func:`mailsync.mail.headers.parse_headers` names.
+    ``parse_errors`` names those that are missing or malformed: ``bodystructure``, ``headers``, ``flags``,
+    ``internal_date``, ``size``; and those that :func:`mailsync.mail.headers.parse_headers` names.
     """
     errors: list[str] = []
     block = fields.get(b"BODY[]")
@@ -112,7 +112,7 @@ def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
         provider_message_id=_identity(fields, b"X-GM-MSGID", b"EMAILID"),
         provider_thread_id=_identity(fields, b"X-GM-THRID", b"THREADID"),
         labels=None if labels is None else parse_labels(_inside(labels)),
-        has_attachments=any(not (each.is_inline and each.content_id) for each in attachments),
+        has_attachments=any(not (part.is_inline and part.content_id) for part in attachments),
         mime_structure=mime_structure,
         attachments=attachments,
         headers=headers,
@@ -121,7 +121,7 @@ def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
 
 
 def build_state(uid: int, fields: Fields) -> MessageState:
-    """Make the state of what was answered; what is missing or nonsense is None."""
+    """Build a state from the fields of a response; missing and malformed fields are None."""
     flags = fields.get(b"FLAGS")
     date = fields.get(b"INTERNALDATE")
     size = fields.get(b"RFC822.SIZE")
@@ -136,7 +136,7 @@ def build_state(uid: int, fields: Fields) -> MessageState:
 
 
 def quick_state(line: bytes) -> MessageState | None:
-    """Read the usual form of a flag response fast; None for any other.
+    """Parse the usual form of a flag response fast; None for other forms.
 
     >>> quick_state(b"* 1 FETCH (UID 7 FLAGS (Work) MODSEQ (12))").modseq
     12
@@ -163,11 +163,11 @@ def _words(value: Value) -> bytes:
 
 
 def _inside(value: bytes | list[bytes]) -> bytes:
-    """Return what stands between the parentheses of a list, with its literals quoted."""
+    """Return the text between the parentheses of a list, with its literals quoted."""
     if isinstance(value, bytes):
         return value
     pieces = [
-        b'"' + piece.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"' if at % 2 else piece
-        for at, piece in enumerate(value)
+        b'"' + piece.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"' if i % 2 else piece
+        for i, piece in enumerate(value)
     ]
     return b" ".join(pieces)[1:-1]

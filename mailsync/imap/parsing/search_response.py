@@ -1,4 +1,4 @@
-"""Answers of SEARCH and ESEARCH become UID sets (RFC 9051 §7.3.4, RFC 4731)."""
+"""SEARCH and ESEARCH responses become sets of UIDs (RFC 9051 §7.3.4, RFC 4731)."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ BIGGEST = 2**63 - 1
 
 
 def is_search(parts: list[bytes]) -> bool:
-    """Whether the response is one of SEARCH or ESEARCH."""
+    """Whether this is a SEARCH or ESEARCH response."""
     return bool(_SEARCH.match(parts[0]) or _ESEARCH.match(parts[0]))
 
 
 def parse_search(parts: list[bytes], most: int = MOST_RANGES, within: Range = (1, BIGGEST)) -> UidSet | None:
-    """Read ``* SEARCH 2 3 6`` or ``* ESEARCH (TAG "a1") UID ALL 2:3,6``; None for other responses.
+    """Parse ``* SEARCH 2 3 6`` or ``* ESEARCH (TAG "a1") UID ALL 2:3,6``; None for other responses.
 
-    Commas between numbers are understood too. UID 0, which no message has, and UIDs that are not `within`
-    the range that was asked for are left out. Raises ValueError for an ESEARCH set that cannot be read, and
+    Some servers separate the numbers by commas. UIDs outside of `within`, the range that was asked for, and
+    UID 0, which no message has, are ignored. Raises ValueError for a malformed ESEARCH set, and
     TooManyRanges, a ValueError too, for more than `most` ranges.
     """
     text = parts[0]
     if _ESEARCH.match(text):
-        found = _ALL.search(text)
-        return UidSet.parse(found[1].decode("ascii").strip(","), most, within) if found else UidSet()
+        sequence = _ALL.search(text)
+        return UidSet.parse(sequence[1].decode("ascii").strip(","), most, within) if sequence else UidSet()
     if _SEARCH.match(text):
         pieces = slices(_MODSEQ.sub(b"", text).replace(b",", b" "), b" ")
         sets = (UidSet.of(map(int, _NUMBER.findall(piece))).between(*within) for piece in pieces)
-        return UidSet.collect((each for uids in sets for each in uids.ranges), most)
+        return UidSet.collect((uid_range for uids in sets for uid_range in uids.ranges), most)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailsync.imap.commands import requested_bytes
 from mailsync.imap.parsing.bodystructure import parse_structure
-from mailsync.imap.parsing.bodystructure_template import parse_shape
+from mailsync.imap.parsing.bodystructure_template import parse_skeleton
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.flags import parse_flags, parse_labels
 from mailsync.imap.parsing.message import Detail, build_message, build_state, quick_state
@@ -134,5 +134,5 @@ FETCH_ANSWERS: list[Reads] = [
         as_line(parse_structure),
         (b'("a" "b" ("name" "', b"\\a", b'") NIL NIL NIL 1)'),
     ),
-    reads("shape", as_text(parse_shape), (b"", b"("), (b"(", b'"" ', b")"), (b"", b"()"), (b"", b"0 ")),
+    reads("skeleton", as_text(parse_skeleton), (b"", b"("), (b"(", b'"" ', b")"), (b"", b"()"), (b"", b"0 ")),
 ]
