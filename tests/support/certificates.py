@@ -1,4 +1,4 @@
-"""Certificates for the test servers: a small authority, and what a server may show that is wrong."""
+"""Certificates for the test servers: a small authority that issues good and bad ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Certificate:
     key_file: Path
 
     def context(self) -> ssl.SSLContext:
-        """A server's TLS context that shows this certificate."""
+        """Return a server's TLS context with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain_file, self.key_file)
         return context
@@ -47,19 +47,19 @@ class Authority:
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def good(self) -> Certificate:
-        """Valid for ``localhost`` and 127.0.0.1."""
+        """Return a certificate that is valid for ``localhost`` and 127.0.0.1."""
         return self._issue("good")
 
     def expired(self) -> Certificate:
-        """Signed by the authority and for the right name, but over since yesterday."""
+        """Return a certificate for the right name that expired yesterday."""
         return self._issue("expired", first_day=-30, last_day=-1)
 
     def wrong_name(self) -> Certificate:
-        """Signed and in time, but for another host."""
+        """Return a certificate for another host."""
         return self._issue("wrong-name", names=["mail.elsewhere.test"])
 
     def self_signed(self) -> Certificate:
-        """For the right name and in time, but signed by itself."""
+        """Return a certificate for the right name that is signed by itself."""
         return self._issue("self-signed", self_signed=True)
 
     def _issue(

@@ -1,6 +1,6 @@
-"""Dovecot for the tests: a private instance on loopback ports, for root and for an ordinary user.
+"""Dovecot for the tests: a private instance on loopback ports, started by root or an ordinary user.
 
-Its files lie in the run's directory, so a test can also break them.
+Its files are in the run's directory, so that a test can also damage them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ USERS = 300
 
 
 def find() -> str | None:
-    """The path of the dovecot program, or None where it is not installed."""
+    """Return the path of the dovecot program, or None if it is not installed."""
     return shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin")
 
 
 class Dovecot(ImapServer):
-    """One running instance; ``port`` serves plaintext (and STARTTLS with a certificate), ``tls_port`` TLS."""
+    """One running instance. ``port`` serves plaintext, with a certificate also STARTTLS; ``tls_port`` TLS."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Dovecot(ImapServer):
         prefix: str = "",
         settings: str = "",
     ) -> None:
-        """Start it.
+        """Start an instance.
 
-        `capabilities` replaces what is offered (``IMAP4rev1 ID``), `prefix` puts folders under a namespace
-        (``INBOX.``), `settings` are further lines of dovecot.conf.
+        `capabilities` replaces those that Dovecot offers (``IMAP4rev1 ID``), `prefix` puts folders under a
+        namespace (``INBOX.``), and `settings` are further lines of dovecot.conf.
         """
         self.directory = run_directory.current() / f"dovecot-{os.getpid()}-{next(_instances)}"
         self.port = run_directory.free_port()
@@ -62,7 +62,7 @@ class Dovecot(ImapServer):
         if os.geteuid() == 0:
             shutil.chown(self.directory / "mail", "nobody", _group_of("nobody"))
         self._passwords = self.directory / "passwords"
-        # made before the start, since Dovecot sees later ones only with the next second
+        # create users before the start: Dovecot notices later ones only in the next second
         self._users = [
             self._user(f"user{next(_numbers)}-{os.getpid()}@example.test", secrets.token_urlsafe(18))
             for _ in range(USERS)
@@ -159,7 +159,7 @@ service imap {{
     # -- the process -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it and wait until it accepts connections; raises RuntimeError with its config and log."""
+        """Start and wait for connections to be accepted; raises RuntimeError with configuration and log."""
         program = find()
         assert program, f"Dovecot is missing; run: {INSTALL}"
         self._process = run_directory.spawn(
@@ -174,8 +174,8 @@ service imap {{
     def _answers(self) -> bool:
         assert self._process
         if self._process.poll() is not None:
-            said = self._process.stderr.read() if self._process.stderr else b""
-            raise ChildProcessError(f"Dovecot does not start: {said.decode(errors='replace')}")
+            output = self._process.stderr.read() if self._process.stderr else b""
+            raise ChildProcessError(f"Dovecot does not start: {output.decode(errors='replace')}")
         try:
             with socket.create_connection((self.host, self.port), timeout=5) as probe:
                 return probe.recv(4) == b"* OK"
@@ -183,21 +183,21 @@ service imap {{
             return False
 
     def describe(self) -> str:
-        """The configuration as Dovecot itself reads it, and the end of its log."""
+        """Return the configuration as Dovecot reads it, and the end of its log."""
         doveconf = shutil.which("doveconf") or "doveconf"
-        read = subprocess.run(
+        doveconf_run = subprocess.run(
             [doveconf, "-n", "-c", str(self._config)], capture_output=True, text=True, check=False
         )
         log = self.directory / "log"
         tail = log.read_text(errors="replace")[-4000:] if log.exists() else "(no log)"
-        return f"{read.stdout}{read.stderr}\n--- log ---\n{tail}"
+        return f"{doveconf_run.stdout}{doveconf_run.stderr}\n--- log ---\n{tail}"
 
     def stop(self) -> None:
-        """End it in order: sessions get BYE."""
+        """Stop in order: sessions get BYE."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and all its sessions at once: clients see a reset or an end of file, no BYE."""
+        """Kill Dovecot and all its sessions: clients see a reset or an end of file, no BYE."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -216,14 +216,14 @@ service imap {{
         (self.directory / "run" / "master.pid").unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """Stop and start again, on the same ports, with the same mail."""
+        """Stop and start again on the same ports, with the same mail."""
         self.stop()
         self.start()
 
     # -- users -------------------------------------------------------------------------------------
 
     def new_user(self, name: str | None = None, password: str | None = None) -> User:
-        """Give a user with an empty mailbox; the password is taken for a secret (see ``planted``)."""
+        """Return a user with an empty mailbox; the password is registered as a secret (see ``planted``)."""
         if name is None and password is None and self._users:
             user = self._users.pop()
             planted.keep(user.password)
@@ -236,7 +236,7 @@ service imap {{
         return user
 
     def set_password(self, user: User, password: str) -> User:
-        """Change the password; its length must differ, or Dovecot may not see the change at once."""
+        """Change the password. Its length must differ, or Dovecot may notice the change late."""
         assert len(password) != len(user.password)
         lines = self._passwords.read_text().splitlines(keepends=True)
         kept = [line for line in lines if not line.startswith(f"{user.name}:")]
@@ -253,7 +253,7 @@ service imap {{
 
     @staticmethod
     def _wait_for_second() -> None:
-        # Dovecot looks at its password file at most once in a second of the clock
+        # Dovecot checks its password file at most once a second
         time.sleep(1.1)
 
 

@@ -1,7 +1,7 @@
-"""The scripted server's honest side: what each command answers when no test has a say.
+"""The commands of the scripted server, as an honest server answers them.
 
-Every function takes the request and returns the untagged data of the answer; the tagged line follows.
-It raises :class:`Refused` for a NO or BAD. Offered extensions work, others are refused with BAD.
+Each function takes the request and returns the untagged responses; the caller adds the tagged one. It raises
+:class:`Refused` for NO and BAD. Extensions that are offered work, others are refused with BAD.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """The tagged answer, without the tag: ``NO [NONEXISTENT] no such mailbox``."""
+    """The tagged response without its tag: ``NO [NONEXISTENT] no such mailbox``."""
 
 
 def capability(request: Request) -> bytes:
@@ -29,7 +29,7 @@ def capability(request: Request) -> bytes:
 
 
 def noop(request: Request) -> bytes:
-    """NOOP, and others that say nothing of their own."""
+    """NOOP, and other commands without untagged responses of their own."""
     return b""
 
 
@@ -64,8 +64,8 @@ def identify(request: Request) -> bytes:
 def enable(request: Request) -> bytes:
     """ENABLE (RFC 5161); QRESYNC enables CONDSTORE too."""
     offered = {name.upper() for name in request.connection.capabilities()}
-    asked = [word.upper() for word in request.arguments if isinstance(word, bytes)]
-    granted = [name for name in asked if name in offered]
+    requested = [word.upper() for word in request.arguments if isinstance(word, bytes)]
+    granted = [name for name in requested if name in offered]
     request.connection.enabled.update(granted)
     return b"* ENABLED %s\r\n" % b" ".join(granted)
 
@@ -79,17 +79,17 @@ def list_folders(request: Request) -> bytes:
     items: list[bytes] = []
     if len(arguments) == 4 and isinstance(arguments[3], list):
         options = arguments[3]
-        for at, option in enumerate(options):
+        for i, option in enumerate(options):
             if option == b"STATUS":
                 _require(request.connection, b"LIST-STATUS")
-                items = _words(options[at + 1])
+                items = _words(options[i + 1])
     delimiter = string(request.connection.server.delimiter)
     if not pattern:
         return rb"* LIST (\Noselect) %s " % delimiter + b'""\r\n'
     lines = []
-    shape = pattern.decode("latin-1").replace("[", "[[]").replace("?", "[?]").replace("%", "*")
+    glob = pattern.decode("latin-1").replace("[", "[[]").replace("?", "[?]").replace("%", "*")
     for folder in list(request.account.folders.values()):
-        if not fnmatchcase(folder.name.decode("latin-1"), shape):
+        if not fnmatchcase(folder.name.decode("latin-1"), glob):
             continue
         attributes = b" ".join(folder.attributes)
         lines.append(b"* LIST (%s) %s %s\r\n" % (attributes, delimiter, string(folder.name)))
@@ -105,16 +105,16 @@ def status(request: Request) -> bytes:
 
 
 def _status_line(connection: Connection, folder: Folder, items: list[bytes]) -> bytes:
-    said = []
+    pairs = []
     for item in items:
         name = item.upper()
         if name not in _STATUS:
             raise Refused(f"BAD unknown STATUS item {item.decode()}")
-        needed, value = _STATUS[name]
-        if needed:
-            _require(connection, needed)
-        said.append(b"%s %s" % (name, value(folder)))
-    return b"* STATUS %s (%s)\r\n" % (string(folder.name), b" ".join(said))
+        extension, value = _STATUS[name]
+        if extension:
+            _require(connection, extension)
+        pairs.append(b"%s %s" % (name, value(folder)))
+    return b"* STATUS %s (%s)\r\n" % (string(folder.name), b" ".join(pairs))
 
 
 _STATUS: dict[bytes, tuple[bytes, Callable[[Folder], bytes]]] = {
@@ -129,7 +129,7 @@ _STATUS: dict[bytes, tuple[bytes, Callable[[Folder], bytes]]] = {
 
 
 def examine(request: Request) -> bytes:
-    """EXAMINE, and SELECT alike."""
+    """EXAMINE and SELECT."""
     connection = request.connection
     connection.unselect()
     folder = _folder(request)
@@ -149,7 +149,7 @@ def examine(request: Request) -> bytes:
 
 
 def unselect(request: Request) -> bytes:
-    """UNSELECT (RFC 3691), and CLOSE of a mailbox that was EXAMINEd."""
+    """UNSELECT (RFC 3691), and CLOSE after EXAMINE."""
     _selected(request)
     request.connection.unselect()
     return b""
@@ -167,13 +167,13 @@ def search(request: Request) -> bytes:
         arguments = arguments[2:]
     if arguments[:1] == [b"CHARSET"]:
         arguments = arguments[2:]
-    found = [mail for uid in view if (mail := folder.mails.get(uid))]
+    mails = [mail for uid in view if (mail := folder.mails.get(uid))]
     words = iter(_words(arguments))
     for word in words:
-        found = _criterion(word.upper(), words, found, view)
+        mails = _criterion(word.upper(), words, mails, view)
     by_uid = request.name.startswith("UID")
-    places = {uid: place for place, uid in enumerate(view, 1)}
-    numbers = [mail.uid if by_uid else places[mail.uid] for mail in found]
+    sequence_numbers = {uid: number for number, uid in enumerate(view, 1)}
+    numbers = [mail.uid if by_uid else sequence_numbers[mail.uid] for mail in mails]
     if returned is None:
         return b"* SEARCH" + b"".join(b" %d" % number for number in numbers) + b"\r\n"
     data = {b"COUNT": b"COUNT %d" % len(numbers)}
@@ -183,21 +183,21 @@ def search(request: Request) -> bytes:
             b"MIN": b"MIN %d" % numbers[0],
             b"MAX": b"MAX %d" % numbers[-1],
         }
-    said = b"".join(b" " + data[name] for name in returned if name in data)
-    return b"* ESEARCH (TAG %s)%s%s\r\n" % (string(request.tag), b" UID" if by_uid else b"", said)
+    results = b"".join(b" " + data[name] for name in returned if name in data)
+    return b"* ESEARCH (TAG %s)%s%s\r\n" % (string(request.tag), b" UID" if by_uid else b"", results)
 
 
-def _criterion(word: bytes, words: Iterator[bytes], found: list[Mail], view: list[int]) -> list[Mail]:
+def _criterion(word: bytes, words: Iterator[bytes], mails: list[Mail], view: list[int]) -> list[Mail]:
     if word == b"ALL":
-        return found
+        return mails
     if word == b"UID":
         ranges = in_set(next(words), max(view, default=0))
-        return [mail for mail in found if _within(mail.uid, ranges)]
+        return [mail for mail in mails if _within(mail.uid, ranges)]
     if word in (b"SINCE", b"BEFORE"):
         day = datetime.strptime(next(words).decode(), "%d-%b-%Y").date()
-        return [mail for mail in found if (_day(mail) >= day) == (word == b"SINCE")]
+        return [mail for mail in mails if (_day(mail) >= day) == (word == b"SINCE")]
     if word in (b"SEEN", b"UNSEEN"):
-        return [mail for mail in found if (rb"\Seen" in mail.flags) == (word == b"SEEN")]
+        return [mail for mail in mails if (rb"\Seen" in mail.flags) == (word == b"SEEN")]
     raise Refused(f"BAD unknown search key {word.decode()}")
 
 
@@ -230,8 +230,8 @@ def fetch(request: Request) -> bytes:
     for number, uid in enumerate(view, 1):
         mail = folder.mails.get(uid)
         if mail and mail.modseq > since and _within(uid, ranges):
-            said = b" ".join(_item(connection, item, mail) for item in items)
-            lines.append(b"* %d FETCH (%s)\r\n" % (number, said))
+            values = b" ".join(_item(connection, item, mail) for item in items)
+            lines.append(b"* %d FETCH (%s)\r\n" % (number, values))
     return b"".join(lines)
 
 
@@ -241,14 +241,14 @@ def _within(uid: int, ranges: list[tuple[int, int]]) -> bool:
 
 def _item(connection: Connection, item: bytes, mail: Mail) -> bytes:
     if item in _ITEMS:
-        needed, value = _ITEMS[item]
-        if needed:
-            _require(connection, needed)
+        extension, value = _ITEMS[item]
+        if extension:
+            _require(connection, extension)
         return b"%s %s" % (item, value(mail))
-    said = body_item(item, mail)
-    if said is None:
+    section = body_item(item, mail)
+    if section is None:
         raise Refused(f"BAD unknown FETCH item {item.decode(errors='replace')}")
-    return said
+    return section
 
 
 _ITEMS: dict[bytes, tuple[bytes, Callable[[Mail], bytes]]] = {
@@ -269,8 +269,8 @@ _ITEMS: dict[bytes, tuple[bytes, Callable[[Mail], bytes]]] = {
 # -- shared ----------------------------------------------------------------------------------------------
 
 
-def _words(given: Token, count: int | None = None) -> list[bytes]:
-    words = [word for word in ([given] if isinstance(given, bytes) else given) if isinstance(word, bytes)]
+def _words(token: Token, count: int | None = None) -> list[bytes]:
+    words = [word for word in ([token] if isinstance(token, bytes) else token) if isinstance(word, bytes)]
     if count is not None and len(words) != count:
         raise Refused("BAD arguments")
     return words

@@ -1,4 +1,4 @@
-"""What tests do to any real IMAP server from outside: by plain imaplib, so nothing here knows mailsync."""
+"""Changes that tests make on a real IMAP server. They use imaplib, so that nothing depends on mailsync."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Seed = bytes | tuple[bytes, str] | tuple[bytes, str, str]  # message, flags like
 
 @dataclass(frozen=True)
 class User:
-    """A mailbox of its own. ``directory`` is where its mail lies on disk, if it does."""
+    """A user with a mailbox of its own; ``directory`` holds its mail, if that is on disk."""
 
     name: str
     password: str
@@ -30,7 +30,7 @@ class ImapServer:
 
     @contextlib.contextmanager
     def imap(self, user: User, folder: str | None = None) -> Iterator[imaplib.IMAP4]:
-        """A logged-in plain imaplib connection, with the folder SELECTed if one is given."""
+        """Log in by plain imaplib, SELECT the folder if one is given, and yield the connection."""
         with imaplib.IMAP4(self.host, self.port, timeout=60) as client:
             client.login(user.name, user.password)
             if folder is not None:
@@ -59,7 +59,7 @@ class ImapServer:
             done(client.uid("STORE", uids, how, f"({flags})"))
 
     def expunge(self, user: User, folder: str, uids: str) -> None:
-        """Delete messages for good (UIDPLUS)."""
+        """Remove messages (UIDPLUS)."""
         with self.imap(user, folder) as client:
             done(client.uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)"))
             done(client.uid("EXPUNGE", uids))
@@ -69,9 +69,9 @@ class ImapServer:
         self.seed(user, folder, [(message, flags, date)])
 
     def seed(self, user: User, folder: str, messages: Iterable[Seed], chunk: int = 500) -> int:
-        """Append many messages quickly; returns how many.
+        """Append many messages quickly; return how many.
 
-        `chunk` of them go in one command, by MULTIAPPEND (RFC 3502) with LITERAL+ (RFC 7888).
+        One command takes `chunk` messages, by MULTIAPPEND (RFC 3502) with LITERAL+ (RFC 7888).
         """
         total = 0
         with self.imap(user) as client:
@@ -89,17 +89,17 @@ class ImapServer:
 
 def _literal(seed: Seed) -> bytes:
     message, flags, date = (*((seed,) if isinstance(seed, bytes) else seed), "", "")[:3]
-    said = f' "{date}"' if date else ""
-    return b" (%s)%s {%d+}\r\n%s" % (flags.encode(), said.encode(), len(message), message)
+    quoted_date = f' "{date}"' if date else ""
+    return b" (%s)%s {%d+}\r\n%s" % (flags.encode(), quoted_date.encode(), len(message), message)
 
 
 def quoted(folder: str) -> str:
-    """A mailbox name as an IMAP quoted string."""
+    """Return a mailbox name as an IMAP quoted string."""
     return '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def done(answer: tuple[str, list[Any]]) -> list[Any]:
-    """The data of imaplib's answer; raises AssertionError unless it is OK."""
+    """Return the data of an answer of imaplib; raise AssertionError unless it is OK."""
     status, data = answer
     assert status == "OK", data
     return data

@@ -1,4 +1,4 @@
-"""How the tests of the protocol layer open their sessions."""
+"""Sessions with test servers, for the tests of mailsync.imap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIVE = UidSet([(1, 5)])
 
 
 def settings_with(**overrides: Any) -> Settings:
-    """Settings that permit loopback and plaintext, with no wait that load makes too short."""
+    """Return settings that allow loopback and plaintext, with timeouts that a busy machine does not reach."""
     return Settings(
         **{
             "imap_allow_private_hosts": True,
@@ -56,30 +56,30 @@ def connect(
 
 
 def user_with_five(server: ScriptedServer) -> Account:
-    """A user with five messages in INBOX, UIDs 1 to 5."""
+    """Return a new user with five messages in INBOX, UIDs 1 to 5."""
     account = server.new_user()
     for n in FIVE:
         account.folder("INBOX").add(mail.message(n), rb"\Seen")
     return account
 
 
-def fetch(session: Session, asked: UidSet = FIVE, detail: Detail = Detail.FULL) -> Batch:
-    """One batch of messages."""
-    [batch] = session.fetch_messages([asked], detail)
+def fetch(session: Session, requested: UidSet = FIVE, detail: Detail = Detail.FULL) -> Batch:
+    """Fetch one batch of messages."""
+    [batch] = session.fetch_messages([requested], detail)
     return batch
 
 
 def uids(messages: list[Message]) -> list[int]:
-    """The UIDs in the order of the answer."""
+    """Return the UIDs in the order of the answer."""
     return [message.uid for message in messages]
 
 
 def pieces(answer: bytes) -> tuple[list[bytes], bytes]:
-    """The responses of an honest answer to FETCH, and its completion."""
+    """Split an honest answer to FETCH into its untagged responses and its completion."""
     *lines, end = re.split(rb"(?=^\* \d+ FETCH|^M\d+\.)", answer, flags=re.MULTILINE)
     return [line for line in lines if line], end
 
 
 def in_step(session: Session) -> bool:
-    """Whether the session still serves."""
+    """Whether the session still works."""
     return not session.closed and session.search() == FIVE

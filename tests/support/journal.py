@@ -1,4 +1,4 @@
-"""What the scripted server notes of every session: who said what when, and who spoke at the same time."""
+"""The commands of all sessions with the scripted server, and which sessions were active at the same time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass
 class Command:
-    """One tagged command. Times are ``time.monotonic()``; ``finished`` is None while it is being answered.
+    """One tagged command. Times are ``time.monotonic()``; ``finished`` is None until the answer is sent.
 
-    ``answered`` is False where the connection ended first; ``selected`` says whether the session has a
-    mailbox selected after it.
+    ``answered`` is False if the connection ended first; ``selected`` says whether the session had a mailbox
+    selected afterwards.
     """
 
     connection: int
@@ -27,7 +27,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Span:
-    """A time during which one connection had the floor."""
+    """A time during which one connection was active."""
 
     connection: int
     start: float
@@ -47,28 +47,28 @@ class Journal:
     # -- written by the server -------------------------------------------------------------------------
 
     def begin(self, connection: int, name: str, line: bytes) -> Command:
-        """A command has arrived."""
+        """Record a command that has arrived."""
         command = Command(connection, name, line, time.monotonic())
         with self._lock:
             self._commands.append(command)
         return command
 
     def login(self, connection: int, user: str, accepted: bool) -> None:
-        """Somebody gave a user name on this connection."""
+        """Record a login on this connection."""
         with self._lock:
             self._users[connection] = user
             if accepted:
                 self._logged_in[connection] = time.monotonic()
 
     def close(self, connection: int) -> None:
-        """The connection is gone; who sees it first says when."""
+        """Record the end of a connection; the first call counts."""
         with self._lock:
             self._closed.setdefault(connection, time.monotonic())
 
     # -- read by tests -----------------------------------------------------------------------------------
 
     def commands(self, name: str | None = None, user: str | None = None) -> list[Command]:
-        """The commands so far, of all or of one name (``"UID FETCH"``) and user."""
+        """Return the commands so far, only those of a name (``"UID FETCH"``) or a user if given."""
         with self._lock:
             return [
                 command
@@ -77,11 +77,11 @@ class Journal:
             ]
 
     def counts(self, user: str | None = None) -> Counter[str]:
-        """How often each command came."""
+        """Return how often each command came."""
         return Counter(command.name for command in self.commands(user=user))
 
     def sessions(self, user: str | None = None) -> list[Span]:
-        """From login to the end of the connection; still open ones end now."""
+        """Return the spans from login to the end of the connection; open connections end now."""
         with self._lock:
             return [
                 Span(number, start, self._closed.get(number, time.monotonic()))
@@ -90,10 +90,10 @@ class Journal:
             ]
 
     def speaking(self, user: str | None = None, gap: float = 0.0) -> list[Span]:
-        """When each connection spoke: from command to answer, and all along while a mailbox is selected.
+        """Return when each connection was active: from command to answer, and while a mailbox is selected.
 
-        Pauses of one connection of up to `gap` seconds count as speaking: a burst is one span. All of it ends
-        with the connection.
+        Pauses of up to `gap` seconds count as activity, so that a burst is one span. A span ends with its
+        connection at the latest.
         """
         now = time.monotonic()
         with self._lock:
@@ -103,37 +103,37 @@ class Journal:
             by_connection.setdefault(command.connection, []).append(command)
         spans: list[Span] = []
         for number, commands in by_connection.items():
-            over = closed.get(number, now)
-            held: Span | None = None
-            for at, command in enumerate(commands):
-                end = command.finished if command.answered and command.finished else over
+            closed_at = closed.get(number, now)
+            span: Span | None = None
+            for i, command in enumerate(commands):
+                end = command.finished if command.answered and command.finished else closed_at
                 if command.selected:
-                    end = commands[at + 1].started if at + 1 < len(commands) else over
-                end = max(command.started, min(end, over))
-                if held and command.started <= held.end + gap:
-                    held = Span(number, held.start, max(end, held.end))
-                    spans[-1] = held
+                    end = commands[i + 1].started if i + 1 < len(commands) else closed_at
+                end = max(command.started, min(end, closed_at))
+                if span and command.started <= span.end + gap:
+                    span = Span(number, span.start, max(end, span.end))
+                    spans[-1] = span
                 else:
-                    held = Span(number, command.started, end)
-                    spans.append(held)
+                    span = Span(number, command.started, end)
+                    spans.append(span)
         return sorted(spans, key=lambda span: span.start)
 
     def interleavings(self, user: str | None = None, gap: float = 0.0) -> list[tuple[Span, Span]]:
-        """Pairs of spans in which two connections of one user spoke at the same time; must be empty."""
+        """Return pairs of spans in which two connections of one user were active at once; must be empty."""
         with self._lock:
             users = sorted(set(self._users.values())) if user is None else [user]
-        found: list[tuple[Span, Span]] = []
+        overlaps: list[tuple[Span, Span]] = []
         for name in users:
             latest: Span | None = None
             for span in self.speaking(name, gap):
                 if latest and span.connection != latest.connection and span.start < latest.end:
-                    found.append((latest, span))
+                    overlaps.append((latest, span))
                 if latest is None or span.end > latest.end:
                     latest = span
-        return found
+        return overlaps
 
     def busiest_minute(self, user: str | None = None, window: float = 60.0) -> int:
-        """The most commands that arrived in any `window` seconds."""
+        """Return the most commands that arrived in any `window` seconds."""
         times = sorted(command.started for command in self.commands(user=user))
         most = first = 0
         for last, moment in enumerate(times):

@@ -11,22 +11,22 @@ _PEOPLE = ("ann", "bob", "carol", "dave", "eve", "frank", "grace")
 
 
 def sent_at(n: int) -> datetime:
-    """When message `n` was sent: seven minutes after the one before."""
+    """Return when message `n` was sent: seven minutes after the previous one."""
     return _FIRST + timedelta(minutes=7 * n)
 
 
 def internal_date(n: int) -> str:
-    """The INTERNALDATE to give to APPEND for message `n`."""
+    """Return the INTERNALDATE of message `n` for APPEND."""
     return sent_at(n).strftime("%d-%b-%Y %H:%M:%S +0000")
 
 
 def message(
     n: int, *, body: bytes = b"", headers: Mapping[str, str] | None = None, attachment: bytes | None = None
 ) -> bytes:
-    """Message number `n`, with CRLF.
+    """Return message `n`, with CRLF line ends.
 
-    `headers` replaces header fields, or adds them; None as a value takes one away. Text that is not ASCII
-    is put in as UTF-8, as careless senders do. With `attachment` it is multipart/mixed.
+    `headers` replaces or adds header fields; a value of None removes one. Text that is not ASCII becomes raw
+    UTF-8, as careless senders write it. With `attachment`, the message is multipart/mixed.
     """
     fields: dict[str, str | None] = {
         "Message-ID": f"<{n}@mail.test>",

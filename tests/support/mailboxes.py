@@ -1,6 +1,6 @@
-"""Mailboxes in memory, as the scripted server holds them, and what FETCH says of a message.
+"""The scripted server's mailboxes in memory, and the data that FETCH returns for a message.
 
-Tests change them from outside while sessions are open; every change takes the account's lock.
+Tests may change them while sessions are open; every change takes the account's lock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from itertools import count
 from tests.support.imap_text import literal, string
 
 _DATE = b"01-Feb-2024 10:00:00 +0000"
-
 
 _identities = count(1)
 
@@ -41,7 +40,7 @@ class Mail:
 
     @cached_property
     def identity(self) -> bytes:
-        """An EMAILID that follows from the content (RFC 8474)."""
+        """An EMAILID (RFC 8474), which depends on the content only."""
         return b"M" + hashlib.sha256(self.raw).hexdigest()[:20].encode()
 
     @cached_property
@@ -51,18 +50,18 @@ class Mail:
 
     @cached_property
     def header(self) -> bytes:
-        """The header block with its empty line."""
+        """The header block, with its empty line."""
         head, empty, _ = self.raw.partition(b"\r\n\r\n")
         return head + empty
 
     def header_fields(self, names: Iterable[bytes]) -> bytes:
-        """The fields of these names, in the message's order, folded as they are, and an empty line."""
+        """Return the fields with these names, in the message's order and still folded, and an empty line."""
         wanted = {name.upper() for name in names}
         fields = re.findall(rb"(?m)^([^\s:]+)[ \t]*:((?:.|\n(?=[ \t]))*\n?)", self.header)
-        return b"".join(b"%s:%s" % one for one in fields if one[0].upper() in wanted) + b"\r\n"
+        return b"".join(b"%s:%s" % field for field in fields if field[0].upper() in wanted) + b"\r\n"
 
     def section(self, section: bytes) -> bytes | None:
-        """The bytes of ``BODY[section]``; None where there is no such part."""
+        """Return the bytes of ``BODY[section]``; None if there is no such part."""
         upper = section.upper()
         if upper == b"":
             return self.raw
@@ -86,9 +85,9 @@ class Mail:
 
 @dataclass
 class Folder:
-    """One mailbox. ``name`` is the wire name; ``attributes`` are LIST's, such as ``rb"\\Sent"``.
+    """One mailbox. ``name`` is the wire name; ``attributes`` are those of LIST, such as ``rb"\\Sent"``.
 
-    MAILBOXID (RFC 8474) stays over a rename.
+    A rename keeps ``mailbox_id``, the MAILBOXID (RFC 8474).
     """
 
     name: bytes
@@ -114,7 +113,7 @@ class Folder:
         uid: int | None = None,
         labels: tuple[bytes, ...] = (),
     ) -> int:
-        """Put a message in, with the next UID or a higher one; returns its UID."""
+        """Add a message under the next UID or a higher one; return its UID."""
         with self.lock:
             number = self.uidnext if uid is None else uid
             self.modseq += 1
@@ -129,7 +128,7 @@ class Folder:
             self.mails[uid].flags, self.mails[uid].modseq = flags, self.modseq
 
     def expunge(self, *uids: int) -> None:
-        """Take messages out for good."""
+        """Remove messages."""
         with self.lock:
             self.modseq += 1
             for uid in uids:
@@ -147,7 +146,7 @@ class Folder:
 
 
 class Account:
-    """One user of the scripted server, with an empty INBOX; ``user.folder("INBOX").add(raw)``."""
+    """One user of the scripted server; begins with an empty INBOX. ``user.folder("INBOX").add(raw)``"""
 
     def __init__(self, name: str, password: str) -> None:
         self.name = name
@@ -157,7 +156,7 @@ class Account:
         self.create("INBOX")
 
     def create(self, name: bytes | str, *attributes: bytes, uidvalidity: int = 0) -> Folder:
-        """Make a folder; the name is a wire name. Returns it, ready for :meth:`Folder.add`."""
+        """Create a folder and return it; `name` is a wire name."""
         with self.lock:
             number = uidvalidity or 1_700_000_000 + len(self.folders)
             folder = Folder(_wire(name), self.lock, number, attributes=attributes)
@@ -165,17 +164,17 @@ class Account:
             return folder
 
     def folder(self, name: bytes | str) -> Folder:
-        """The folder of this name; INBOX in any case. Raises KeyError."""
+        """Return the folder of this name, INBOX in any case; raise KeyError if there is none."""
         wire = _wire(name)
         return self.folders[b"INBOX" if wire.upper() == b"INBOX" else wire]
 
     def delete(self, name: bytes | str) -> None:
-        """Remove a folder with its mail."""
+        """Delete a folder with its messages."""
         with self.lock:
             del self.folders[_wire(name)]
 
     def rename(self, old: bytes | str, new: bytes | str) -> None:
-        """Give a folder another name; all else stays."""
+        """Rename a folder and keep everything else."""
         with self.lock:
             folder = self.folders.pop(_wire(old))
             folder.name = _wire(new)
@@ -212,14 +211,14 @@ def _structure(part: Parsed) -> bytes:
 def _payload(part: Parsed) -> bytes:
     if part.is_multipart():
         return b"".join(child.as_bytes() for child in part.get_payload())
-    # get_payload() would put U+FFFD for bytes that do not fit the charset
+    # get_payload() would replace bytes that do not fit the charset by U+FFFD
     return str(part._payload).encode("utf-8", "surrogateescape")  # type: ignore[attr-defined]
 
 
 def _parameters(part: Parsed, header: str = "Content-Type") -> bytes:
     pairs = (part.get_params(header=header, unquote=True) or [])[1:]
-    said = [b"%s %s" % (_text(name), _text(_flat(value))) for name, value in pairs]
-    return b"(" + b" ".join(said) + b")" if said else b"NIL"
+    texts = [b"%s %s" % (_text(name), _text(_flat(value))) for name, value in pairs]
+    return b"(" + b" ".join(texts) + b")" if texts else b"NIL"
 
 
 def _disposition(part: Parsed) -> bytes:
@@ -236,11 +235,11 @@ def _text(value: object) -> bytes:
 
 
 def body_item(item: bytes, mail: Mail) -> bytes | None:
-    """Answer ``BODY[…]``, ``BODY.PEEK[…]`` with an optional ``<offset.count>``; None for another item."""
-    asked = re.fullmatch(rb"BODY(?:\.PEEK)?\[(.*)\](?:<(\d+)\.(\d+)>)?", item, re.IGNORECASE | re.DOTALL)
-    if not asked:
+    """Answer ``BODY[…]`` or ``BODY.PEEK[…]``, with an optional ``<offset.count>``; None for other items."""
+    match = re.fullmatch(rb"BODY(?:\.PEEK)?\[(.*)\](?:<(\d+)\.(\d+)>)?", item, re.IGNORECASE | re.DOTALL)
+    if not match:
         return None
-    section, offset, count = asked.groups()
+    section, offset, count = match.groups()
     data = mail.section(section)
     name = b"BODY[%s]" % section
     if offset is not None:

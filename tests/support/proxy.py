@@ -1,6 +1,6 @@
-"""A TCP proxy that can be made deaf, slow, or broken: networks as they are.
+"""A TCP proxy that can go deaf, slow down or break, like a real network.
 
-It stands on a loopback port in front of another port or a Unix socket; tests turn its screws at any time.
+It listens on a loopback port and forwards to another port or a Unix socket; tests may change it at any time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _POLL = 0.02
 class Proxy:
     """Forwards to `target`: ``("127.0.0.1", 143)`` or the path of a Unix socket.
 
-    ``deaf`` True: connections stay up, new ones are accepted, and no byte passes. ``refusing`` True: new
-    connections are closed at once, and counted in ``refused``. ``delay``: seconds that each piece of data
-    waits, in either direction. ``sent_up`` and ``sent_down`` count the bytes passed on to the target and to
-    the clients. ``on_piece``: called with the number of the link, from 0, before each piece of data that goes
-    to the target, in the link's own thread; whatever it does is done when the target gets the piece.
+    While ``deaf``, connections stay up, new ones are accepted, and no byte passes. While ``refusing``, new
+    connections are closed at once and counted in ``refused``. ``delay`` is how many seconds each piece of
+    data waits, in either direction. ``sent_up`` and ``sent_down`` count the bytes forwarded to the target and
+    to the clients. ``on_piece`` is called in the link's thread before each piece of data to the target, with
+    the number of the link, from 0; the target gets the piece after the call.
     """
 
     host = "127.0.0.1"
@@ -47,22 +47,22 @@ class Proxy:
         self._thread.start()
 
     def cut_after(self, count: int) -> None:
-        """Reset the connections as soon as `count` more bytes have gone to clients; new ones work again."""
+        """Reset the connections once `count` more bytes have gone to clients; new ones work again."""
         with self._lock:
             self._cut_at = self.sent_down + count
 
     def reset(self) -> None:
-        """Break all connections with a TCP reset; when it returns, nothing passes through them any more."""
+        """Break all connections with a TCP reset; afterwards no byte passes through them."""
         self._end("reset")
 
     def reset_link(self, number: int) -> None:
-        """Break the connection of this number, as ``on_piece`` counts them; does not wait."""
+        """Break the connection with this number, as ``on_piece`` counts them, without waiting."""
         with self._lock:
             link = self._links[number]
         link.end("reset")
 
     def close_connections(self) -> None:
-        """End all connections in order: both sides read end of file; returns when that is so."""
+        """End all connections in order, and wait until both sides have read end of file."""
         self._end("close")
 
     def _end(self, how: str) -> None:
@@ -70,7 +70,7 @@ class Proxy:
         for link in links:
             link.end(how)
         for link in links:
-            # one of them may be the caller: a cut ends the others too, and none waits for another then
+            # a link that cuts itself ends the others too; then no link waits for another
             if not isinstance(threading.current_thread(), _LinkThread):
                 link.thread.join(5)
 
@@ -107,7 +107,7 @@ class Proxy:
             link.thread.start()
 
     def allowed(self, size: int) -> int:
-        """How many of so many bytes may go to a client now; counts them."""
+        """Return how many of `size` bytes may go to a client now, and count them."""
         with self._lock:
             if self._cut_at is not None and self.sent_down + size >= self._cut_at:
                 size, self._cut_at = self._cut_at - self.sent_down, None
@@ -128,13 +128,13 @@ class _Link:
         self._proxy = proxy
         self._number = number
         self._client = client
-        # the second of two pieces waits 40 ms else
+        # without this, the second of two pieces waits 40 ms
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ending: str | None = None
         self.thread = _LinkThread(target=self._run, daemon=True)
 
     def end(self, how: str) -> None:
-        """Let the thread end it: ``reset`` or ``close``."""
+        """Make the thread end the link, by ``reset`` or ``close``."""
         self._ending = self._ending or how
 
     def _run(self) -> None:
@@ -154,10 +154,10 @@ class _Link:
                 time.sleep(_POLL)
                 continue
             for source in select.select(reading, [], [], _POLL)[0]:
-                if not self._pass_on(source, other[source], down=source is target):
+                if not self._forward(source, other[source], down=source is target):
                     reading.remove(source)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, down: bool) -> bool:
+    def _forward(self, source: socket.socket, sink: socket.socket, down: bool) -> bool:
         try:
             data = source.recv(65536)
         except ConnectionError:
@@ -192,7 +192,7 @@ def _connect(target: tuple[str, int] | str) -> socket.socket:
 
 
 def postgres_target(url: str) -> tuple[tuple[str, int] | str, str]:
-    """Where a Postgres URL leads, and the URL with ``{host}:{port}`` for a proxy's own address."""
+    """Return the address in a Postgres URL, and the URL with ``{host}:{port}`` in its place for a proxy."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     host = query.get("host", [parts.hostname or "127.0.0.1"])[0]

@@ -1,6 +1,6 @@
-"""pymap for the tests: a second IMAP implementation, in pure Python and nearly without extensions.
+"""pymap for the tests: a second IMAP implementation, in pure Python and with hardly any extensions.
 
-No CONDSTORE, ESEARCH, LIST-STATUS, SPECIAL-USE or UNSELECT; OBJECTID yes. Mail is kept in memory.
+It has OBJECTID, but no CONDSTORE, ESEARCH, LIST-STATUS, SPECIAL-USE or UNSELECT. Mail is kept in memory.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _numbers = count(1)
 
 
 class Pymap(ImapServer):
-    """One running pymap with one ``user``, whose INBOX is empty; ready after about half a second."""
+    """One running pymap with one ``user``, whose INBOX is empty; it starts in about half a second."""
 
     def __init__(self, *, demo_data: bool = False) -> None:
-        """Start it; `demo_data` gives the user pymap's own sample messages."""
+        """Start pymap; `demo_data` gives the user pymap's own sample messages."""
         self.port = run_directory.free_port()
         password = planted.keep(secrets.token_urlsafe(18))
         self.user = User(f"user{next(_numbers)}@pymap.test", password)
@@ -50,7 +50,7 @@ class Pymap(ImapServer):
             return False
 
     def kill(self) -> None:
-        """End it; its mail is gone."""
+        """Kill pymap; its mail is lost."""
         run_directory.end(self._process.pid)
         self._process.wait()
         run_directory.forget(self._process.pid)

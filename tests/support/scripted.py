@@ -1,6 +1,6 @@
-"""An IMAP server on a real socket whose every answer a test can change.
+"""An IMAP server on a real socket; tests can change each of its answers.
 
-It is honest by default, over mailboxes in memory, and a journal tells who said what when::
+By default it is an honest server with mailboxes in memory. A journal records all commands::
 
     server = ScriptedServer()
     user = server.new_user()
@@ -39,12 +39,12 @@ class _Rule:
 
 
 class ScriptedServer:
-    """The server; listens from the start until :meth:`stop`. Everything public may be set at any time.
+    """The server. It listens until :meth:`stop`; public attributes may be set at any time.
 
-    ``capabilities`` are space-separated; ``greeting`` None means that nothing is said after accepting;
-    ``latency`` are seconds before each answer; ``delimiter`` of folder names, None for NIL. `security` is
-    ``plaintext``, ``tls`` or ``starttls``, the latter two with a `certificate`. ``starttls`` says how an
-    upgrade goes: ``good``, ``refuse`` (NO), ``inject`` (more plaintext behind the OK), ``drop`` (closes).
+    ``capabilities`` is space-separated. A ``greeting`` of None sends none. ``latency`` is in seconds, before
+    each answer. ``delimiter`` is that of folder names, None for NIL. `security` is ``plaintext``, ``tls`` or
+    ``starttls``; the latter two need a `certificate`. ``starttls`` is the outcome of an upgrade: ``good``,
+    ``refuse`` (NO), ``inject`` (more plaintext after the OK) or ``drop`` (close).
     """
 
     host = "127.0.0.1"
@@ -85,39 +85,39 @@ class ScriptedServer:
         self.accounts[name] = account
         return account
 
-    # -- what a test decides ---------------------------------------------------------------------------
+    # -- rules of a test -------------------------------------------------------------------------------
 
     def on(self, name: bytes | str, handler: Handler | bytes, times: int | None = None) -> None:
-        """Let `handler` answer the next `times` commands of this name (``"UID FETCH"``), or all.
+        """Let `handler` answer the next `times` commands of this name (``"UID FETCH"``), or all of them.
 
-        The newest rule goes first. Bytes stand for the tagged line: ``b"NO [INUSE] later"``.
+        The newest rule counts. A handler of bytes is the tagged response: ``b"NO [INUSE] later"``.
         """
-        rule = _Rule(_say(handler) if isinstance(handler, bytes) else handler, times)
+        rule = _Rule(_tagged(handler) if isinstance(handler, bytes) else handler, times)
         with self._lock:
             self._rules.setdefault(_name(name), []).append(rule)
 
     def off(self, name: bytes | str) -> None:
-        """Be honest about this command again."""
+        """Answer this command honestly again."""
         with self._lock:
             self._rules.pop(_name(name), None)
 
     def inject(self, name: bytes | str, untagged: bytes, times: int | None = 1) -> None:
-        """Put untagged lines in front of the honest answer: ``inject("NOOP", b"* 9 EXISTS\\r\\n")``."""
+        """Send untagged lines before the honest answer: ``inject("NOOP", b"* 9 EXISTS\\r\\n")``."""
         self.on(name, lambda request: untagged + request.default(), times)
 
     def push(self, data: bytes) -> None:
-        """Send bytes to every connected client, now."""
+        """Send bytes to every connected client."""
         for connection in self._open():
             with contextlib.suppress(Disconnected):
                 connection.send(data)
 
     def disconnect(self) -> None:
-        """Close every connection; new ones are welcome."""
+        """Close every connection; new ones are accepted."""
         for connection in self._open():
             connection.stop()
 
     def handler(self, name: str) -> Handler:
-        """Who answers the next command of this name."""
+        """Return the handler of the next command of this name, and count that command."""
         with self._lock:
             rules = self._rules.get(name, [])
             while rules:
@@ -136,12 +136,12 @@ class ScriptedServer:
         return len(self._open())
 
     def note_the_gone(self) -> None:
-        """Let the journal know which clients have gone by now: their threads may be late to see it."""
+        """Record in the journal which clients have closed; their threads may notice it late."""
         for connection in self._open():
             if connection.is_gone():
                 self.journal.close(connection.number)
 
-    # -- life ------------------------------------------------------------------------------------------
+    # -- connections -----------------------------------------------------------------------------------
 
     def _open(self) -> list[Connection]:
         with self._lock:
@@ -174,7 +174,7 @@ class ScriptedServer:
             connection.thread.join(5)
 
 
-def _say(text: bytes) -> Handler:
+def _tagged(text: bytes) -> Handler:
     return lambda request: request.tagged(text)
 
 

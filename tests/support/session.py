@@ -1,4 +1,4 @@
-"""One client's conversation with the scripted server, and the request that a handler is given."""
+"""A client's connection to the scripted server, and the requests that handlers get."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Disconnected(Exception):
-    """The connection is over; ends its thread."""
+    """The connection has ended; ends its thread."""
 
 
 class Request:
-    """One command that has arrived, and what a handler can do about it.
+    """One command, and the ways in which a handler can answer.
 
-    A handler returns the whole answer (``request.default()`` is the honest one), or None when it has
-    sent all that it wants to.
+    A handler returns the whole answer (``request.default()`` is the honest one), or None if it has sent the
+    answer itself.
     """
 
     def __init__(self, connection: Connection, tag: bytes, name: str, text: bytes) -> None:
@@ -37,18 +37,18 @@ class Request:
 
     @cached_property
     def arguments(self) -> list[Token]:
-        """What follows the name: bytes, and lists for parentheses."""
+        """The arguments: bytes, and lists for parentheses."""
         return tokens(self.text)
 
     @property
     def account(self) -> Account:
-        """Who is logged in."""
+        """The account that is logged in."""
         if self.connection.account is None:
             raise imap_commands.Refused("BAD log in first")
         return self.connection.account
 
     def default(self) -> bytes:
-        """Do what an honest server does, and return its whole answer, not yet sent."""
+        """Execute the command as an honest server does, and return the whole answer, not yet sent."""
         connection = self.connection
         command = imap_commands.COMMANDS.get(self.name)
         try:
@@ -65,7 +65,7 @@ class Request:
         return data + self.tagged(b"OK %s completed" % self.name.encode())
 
     def tagged(self, text: bytes) -> bytes:
-        """The final line: ``request.tagged(b"NO [INUSE] later")``."""
+        """Return the tagged response: ``request.tagged(b"NO [INUSE] later")``."""
         return b"%s %s\r\n" % (self.tag, text)
 
     def send(self, data: bytes) -> None:
@@ -73,11 +73,11 @@ class Request:
         self.connection.send(data)
 
     def delay(self, seconds: float) -> None:
-        """Wait; ends early when the client goes away."""
+        """Wait; raises Disconnected when the client goes away."""
         self.connection.wait(seconds)
 
     def hang(self) -> bytes:
-        """Say nothing more until the client goes away."""
+        """Send nothing until the client goes away."""
         self.connection.wait(None)
         raise Disconnected
 
@@ -87,7 +87,7 @@ class Request:
         raise Disconnected
 
     def close(self) -> bytes:
-        """Close the connection without a word."""
+        """Close the connection without BYE."""
         raise Disconnected
 
     def reset(self) -> bytes:
@@ -97,7 +97,7 @@ class Request:
 
 
 class Connection:
-    """One client. ``number`` counts from 1, ``account`` is who logged in, ``selected`` what is open."""
+    """One client. ``number`` counts from 1; ``account`` is logged in, ``selected`` is open."""
 
     def __init__(self, server: ScriptedServer, sock: socket.socket, number: int) -> None:
         self.server, self.number = server, number
@@ -113,18 +113,18 @@ class Connection:
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def capabilities(self) -> list[bytes]:
-        """What is offered in this state of the connection."""
+        """Return the capabilities that the server offers now."""
         offered = self.server.capabilities.split()
         if self.server.security == "starttls" and not self.secure:
             offered.append(b"STARTTLS")
         return offered
 
     def offers(self, extension: bytes) -> bool:
-        """Whether an extension is on offer."""
+        """Whether the server offers an extension."""
         return extension in (name.upper() for name in self.capabilities())
 
     def select(self, folder: Folder, read_only: bool) -> None:
-        """Open a mailbox: from here on the session has its own view of which messages there are."""
+        """Open a mailbox; the session then has its own view of its messages."""
         self.selected, self.read_only, self.view = folder, read_only, sorted(folder.mails)
 
     def unselect(self) -> None:
@@ -132,27 +132,27 @@ class Connection:
         self.selected, self.view = None, []
 
     def news(self) -> bytes:
-        """EXPUNGE (or VANISHED) and EXISTS for what changed in the selected mailbox; updates the view."""
+        """Update the view of the selected mailbox; return EXPUNGE or VANISHED, and EXISTS."""
         if self.selected is None:
             return b""
-        held = self.selected.mails
-        gone = [uid for uid in self.view if uid not in held]
+        mails = self.selected.mails
+        gone = [uid for uid in self.view if uid not in mails]
         lines = []
         if gone and b"QRESYNC" in self.enabled:
             lines.append(b"* VANISHED %s\r\n" % as_set(gone))
         elif gone:
-            places = [at for at, uid in enumerate(self.view, 1) if uid not in held]
-            lines += [b"* %d EXPUNGE\r\n" % at for at in reversed(places)]
-        kept = len(self.view) - len(gone)
-        self.view = sorted(held)
-        if len(self.view) > kept:
+            numbers = [number for number, uid in enumerate(self.view, 1) if uid not in mails]
+            lines += [b"* %d EXPUNGE\r\n" % number for number in reversed(numbers)]
+        remaining = len(self.view) - len(gone)
+        self.view = sorted(mails)
+        if len(self.view) > remaining:
             lines.append(b"* %d EXISTS\r\n" % len(self.view))
         return b"".join(lines)
 
-    # -- the wire ------------------------------------------------------------------------------------
+    # -- the socket ----------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Write all bytes; raises Disconnected when the client is gone."""
+        """Send all bytes; raises Disconnected if the client is gone."""
         try:
             with self._sending:
                 self._socket.sendall(data)
@@ -160,7 +160,7 @@ class Connection:
             raise Disconnected from None
 
     def wait(self, seconds: float | None) -> None:
-        """Wait so long, or for ever; raises Disconnected when the client or the server ends."""
+        """Wait for some seconds, or without limit; raises Disconnected when the client or the server ends."""
         until = None if seconds is None else time.monotonic() + seconds
         while until is None or time.monotonic() < until:
             left = 0.05 if until is None else max(0.0, min(0.05, until - time.monotonic()))
@@ -170,13 +170,13 @@ class Connection:
                 self._receive()
 
     def reset(self) -> None:
-        """Let the close be a reset."""
+        """Make the coming close a TCP reset."""
         linger = struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
     def start_tls(self) -> None:
-        """Do the handshake; raises Disconnected when it fails."""
+        """Do the TLS handshake; raises Disconnected if it fails."""
         assert self.server.certificate
         context = self.server.certificate.context()
         self._buffer = b""
@@ -187,9 +187,9 @@ class Connection:
         self.secure = True
 
     def is_gone(self) -> bool:
-        """Whether the client has closed its end, and nothing that it said is left to be read."""
+        """Whether the client has closed its end and all of its bytes were read."""
         try:
-            # the plain socket's, below any TLS
+            # recv of the plain socket, below TLS
             return not socket.socket.recv(self._socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
@@ -197,7 +197,7 @@ class Connection:
             return True
 
     def stop(self) -> None:
-        """Make the thread notice that the server ends."""
+        """Shut the socket down, so that the thread ends."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -210,7 +210,7 @@ class Connection:
             raise Disconnected
         self._buffer += data
 
-    def _take(self, size: int) -> bytes:
+    def _exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
             self._receive()
         data, self._buffer = self._buffer[:size], self._buffer[size:]
@@ -219,14 +219,14 @@ class Connection:
     def _line(self) -> bytes:
         while b"\r\n" not in self._buffer:
             self._receive()
-        return self._take(self._buffer.index(b"\r\n") + 2)
+        return self._exactly(self._buffer.index(b"\r\n") + 2)
 
     def _command(self) -> tuple[bytes, str, bytes]:
         text = self._line()
-        while promised := re.search(rb"\{(\d+)(\+?)\}\r\n\Z", text):
-            if not promised[2]:
+        while literal := re.search(rb"\{(\d+)(\+?)\}\r\n\Z", text):
+            if not literal[2]:
                 self.send(b"+ go ahead\r\n")
-            text += self._take(int(promised[1])) + self._line()
+            text += self._exactly(int(literal[1])) + self._line()
         tag, _, rest = text.removesuffix(b"\r\n").partition(b" ")
         name, _, rest = rest.partition(b" ")
         if name.upper() == b"UID":
@@ -270,16 +270,16 @@ class Connection:
             if self.server.latency:
                 self.wait(self.server.latency)
             answer = self.server.handler(name)(request)
-            # noted before it is sent: once the client has the answer, another session may speak
-            self._note(entry, answered=True)
+            # record before sending: once the client has the answer, another session may send commands
+            self._finish(entry, answered=True)
             if answer is not None:
                 self.send(answer)
         except Disconnected:
             if not entry.answered:
-                self._note(entry, answered=False)
+                self._finish(entry, answered=False)
             raise
 
-    def _note(self, entry: Command, answered: bool) -> None:
+    def _finish(self, entry: Command, answered: bool) -> None:
         entry.answered, entry.selected = answered, self.selected is not None
         entry.finished = time.monotonic()
 

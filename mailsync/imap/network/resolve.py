@@ -67,13 +67,13 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
         )
 
 
-def refuse_control(what: str, value: str, *, field: str | None = None) -> None:
+def refuse_control(name: str, value: str, *, field: str | None = None) -> None:
     """Raise InvalidInput if `value` holds CR, LF, NUL or a lone surrogate.
 
-    The message calls it `what` and does not quote it, because it may be a password.
+    The message calls it `name` and does not quote it, because it may be a password.
     """
     if _CONTROL.search(value):
-        raise InvalidInput(f"{what}: must not contain CR, LF or NUL", field=field, step="connect")
+        raise InvalidInput(f"{name}: must not contain CR, LF or NUL", field=field, step="connect")
 
 
 def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None]) -> list[str]:
