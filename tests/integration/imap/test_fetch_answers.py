@@ -1,4 +1,4 @@
-"""Answers to FETCH that real servers give rarely and wrongly (FIELD_NOTES §2, §5; SPEC §9.5)."""
+"""Rare and malformed answers to FETCH (SPEC §9.5)."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def user(scripted: ScriptedServer) -> Account:
 
 @pytest.fixture
 def session(scripted: ScriptedServer, user: Account) -> Iterator[Session]:
-    """A session with that INBOX open, and small limits."""
-    with connect(scripted, user, imap_max_literal_bytes=65536) as opened:
-        opened.examine(b"INBOX")
-        yield opened
+    """A session with that INBOX selected, and a small limit for literals."""
+    with connect(scripted, user, imap_max_literal_bytes=65536) as session:
+        session.examine(b"INBOX")
+        yield session
 
 
-def test_a_response_without_uid_is_nobodys(scripted: ScriptedServer, session: Session) -> None:
+def test_a_response_without_uid_is_ignored(scripted: ScriptedServer, session: Session) -> None:
     stray = b'* 2 FETCH (FLAGS (\\Deleted) INTERNALDATE "01-Jan-2000 00:00:00 +0000" RFC822.SIZE 1)\r\n'
     scripted.inject("UID FETCH", stray * 2)
     batch = fetch(session)
@@ -72,7 +72,7 @@ def test_responses_in_any_order_with_uid_last_and_others_in_between(
     assert session.exists == 6
 
 
-def test_messages_that_were_not_asked_for_are_left_out(scripted: ScriptedServer, session: Session) -> None:
+def test_messages_that_were_not_requested_are_ignored(scripted: ScriptedServer, session: Session) -> None:
     scripted.on("UID FETCH", lambda request: request.default().replace(b"(UID 3 ", b"(UID 33 "), times=1)
     batch = fetch(session)
     assert uids(batch.messages) == [1, 2, 4, 5]
@@ -81,7 +81,7 @@ def test_messages_that_were_not_asked_for_are_left_out(scripted: ScriptedServer,
     assert str(fetch(session).unanswered) == "3"
 
 
-def test_flags_that_change_during_the_answer_are_applied_and_are_no_answer(
+def test_flags_that_change_during_the_answer_are_applied_but_do_not_count_as_an_answer(
     scripted: ScriptedServer, session: Session
 ) -> None:
     news = b"* 2 FETCH (UID 2 FLAGS (\\Flagged))\r\n* 4 FETCH (UID 4 FLAGS ())\r\n"
@@ -108,7 +108,7 @@ def test_an_answer_in_two_pieces_is_one_message(scripted: ScriptedServer, sessio
     assert {message.parse_errors for message in batch.messages} == {()}
 
 
-def test_a_bad_structure_costs_only_itself(scripted: ScriptedServer, session: Session) -> None:
+def test_a_malformed_structure_affects_nothing_else(scripted: ScriptedServer, session: Session) -> None:
     def spoil(request: Request) -> bytes:
         return request.default().replace(b'BODYSTRUCTURE ("text"', b'BODYSTRUCTURE ((("text"', 2)
 
@@ -120,7 +120,9 @@ def test_a_bad_structure_costs_only_itself(scripted: ScriptedServer, session: Se
     assert in_step(session)
 
 
-def test_a_structure_of_any_depth_costs_no_message(scripted: ScriptedServer, session: Session) -> None:
+def test_a_deeply_nested_structure_is_truncated_and_the_message_is_kept(
+    scripted: ScriptedServer, session: Session
+) -> None:
     deep = (
         b"BODYSTRUCTURE "
         + b"(" * 5000
@@ -129,23 +131,23 @@ def test_a_structure_of_any_depth_costs_no_message(scripted: ScriptedServer, ses
         + b" BODY["
     )
 
-    def bury(request: Request) -> bytes:
+    def nest(request: Request) -> bytes:
         return re.sub(rb"BODYSTRUCTURE .*? BODY\[", lambda _: deep, request.default(), count=1)
 
-    scripted.on("UID FETCH", bury, times=1)
+    scripted.on("UID FETCH", nest, times=1)
     batch = fetch(session)
     assert uids(batch.messages) == [1, 2, 3, 4, 5]
     assert batch.messages[0].parse_errors == ("bodystructure_truncated",)
 
 
 @pytest.mark.parametrize("size", [65537, 3_000_000])
-def test_an_oversized_literal_is_drained_and_named(
+def test_an_oversized_literal_is_skipped_and_reported(
     scripted: ScriptedServer, session: Session, size: int
 ) -> None:
     def swell(request: Request) -> bytes:
         return re.sub(
             rb"(UID 3 .*?)\{\d+\}\r\n.*?\r\n\)\r\n",
-            lambda found: found[1] + b"{%d}\r\n" % size + b"x" * size + b")\r\n",
+            lambda match: match[1] + b"{%d}\r\n" % size + b"x" * size + b")\r\n",
             request.default(),
             flags=re.S,
         )
@@ -158,7 +160,7 @@ def test_an_oversized_literal_is_drained_and_named(
     assert in_step(session)
 
 
-def test_an_oversized_line_is_drained_and_named(scripted: ScriptedServer, session: Session) -> None:
+def test_an_oversized_line_is_skipped_and_reported(scripted: ScriptedServer, session: Session) -> None:
     def swell(request: Request) -> bytes:
         return request.default().replace(b"(UID 2 ", b'(UID 2 X "' + b"x" * 500_000 + b'" ')
 
@@ -180,7 +182,7 @@ def test_an_oversized_response_without_uid_is_unanswered(scripted: ScriptedServe
     assert in_step(session)
 
 
-def test_a_capability_that_lies_is_found_out_once(scripted: ScriptedServer, user: Account) -> None:
+def test_a_broken_extension_is_disabled_once(scripted: ScriptedServer, user: Account) -> None:
     scripted.capabilities = CAPABILITIES + b" OBJECTID"
 
     def refuse(request: Request) -> bytes:
@@ -196,7 +198,7 @@ def test_a_capability_that_lies_is_found_out_once(scripted: ScriptedServer, user
         assert batches[0].messages[0].modseq
 
 
-def test_a_server_that_knows_no_extra_item_still_serves(scripted: ScriptedServer, user: Account) -> None:
+def test_a_server_that_understands_no_extra_item_still_works(scripted: ScriptedServer, user: Account) -> None:
     scripted.capabilities = CAPABILITIES + b" OBJECTID"
     scripted.on(
         "UID FETCH",
@@ -214,7 +216,9 @@ def test_a_server_that_knows_no_extra_item_still_serves(scripted: ScriptedServer
         assert in_step(session)
 
 
-def test_no_after_data_is_data_and_no_without_is_an_error(scripted: ScriptedServer, session: Session) -> None:
+def test_no_after_data_keeps_the_data_and_no_without_data_is_an_error(
+    scripted: ScriptedServer, session: Session
+) -> None:
     def some(request: Request) -> bytes:
         lines, _ = pieces(request.default())
         return b"".join(lines[:3]) + request.tagged(b"NO Some messages no longer exist")
@@ -234,7 +238,7 @@ def test_no_after_data_is_data_and_no_without_is_an_error(scripted: ScriptedServ
 
 
 @pytest.mark.parametrize("how", ["bye", "close", "reset"])
-def test_an_end_in_the_middle_of_a_fetch_is_transient(
+def test_a_connection_that_ends_during_a_fetch_is_transient(
     scripted: ScriptedServer, session: Session, how: str
 ) -> None:
     def end(request: Request) -> bytes:
@@ -249,7 +253,7 @@ def test_an_end_in_the_middle_of_a_fetch_is_transient(
         session.search()
 
 
-def test_an_error_in_the_next_batch_does_not_cost_the_one_in_hand(
+def test_an_error_in_the_next_batch_does_not_lose_the_current_one(
     scripted: ScriptedServer, session: Session
 ) -> None:
     scripted.on("UID FETCH", lambda request: request.close())
@@ -261,7 +265,7 @@ def test_an_error_in_the_next_batch_does_not_cost_the_one_in_hand(
     assert session.closed
 
 
-def test_mutilated_answers_raise_our_errors_or_none_and_cost_no_other_batch(
+def test_mutilated_answers_raise_only_our_errors_and_lose_no_other_batch(
     scripted: ScriptedServer, user: Account
 ) -> None:
     rng = random.Random(5)
@@ -269,8 +273,8 @@ def test_mutilated_answers_raise_our_errors_or_none_and_cost_no_other_batch(
     def mutilate(request: Request) -> bytes:
         answer = bytearray(request.default())
         for _ in range(rng.randrange(1, 8)):
-            at = rng.randrange(len(answer))
-            answer[at : at + rng.randrange(4)] = rng.choice(NOISE)
+            start = rng.randrange(len(answer))
+            answer[start : start + rng.randrange(4)] = rng.choice(NOISE)
         return bytes(answer)
 
     outcomes = {"whole": 0, "in step": 0, "closed": 0}

@@ -1,4 +1,4 @@
-"""From an endpoint and a password to a session: what may go wrong on the way, and what it is called."""
+"""From an endpoint and a password to a session: each way to fail raises the right error and step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.session import Request
 Start = Callable[..., ScriptedServer]
 
 
-def test_capabilities_are_taken_where_they_are_volunteered(scripted: ScriptedServer) -> None:
+def test_capabilities_that_the_server_volunteers_are_used(scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     scripted.greeting = b"* OK [CAPABILITY IMAP4rev1] ready"
     accepted = b"OK [CAPABILITY IMAP4rev1 ID] in"
@@ -70,7 +70,7 @@ def test_capabilities_are_asked_for_again_after_login(scripted: ScriptedServer) 
         (b"FINE go on", ProtocolError),
     ],
 )
-def test_a_login_that_is_not_accepted_is_classed(
+def test_a_refused_login_raises_the_right_error(
     scripted: ScriptedServer, answer: bytes, kind: type[MailsyncError]
 ) -> None:
     user = scripted.new_user()
@@ -83,7 +83,9 @@ def test_a_login_that_is_not_accepted_is_classed(
 
 
 @pytest.mark.parametrize("way", ["close", "reset", "bye"])
-def test_a_connection_that_ends_during_login_is_no_wrong_password(scripted: ScriptedServer, way: str) -> None:
+def test_a_connection_that_ends_during_login_does_not_count_as_a_wrong_password(
+    scripted: ScriptedServer, way: str
+) -> None:
     user = scripted.new_user()
     scripted.on("LOGIN", lambda request: getattr(request, way)())
     with pytest.raises(Transient) as caught:
@@ -101,7 +103,7 @@ def test_a_connection_that_ends_during_login_is_no_wrong_password(scripted: Scri
         (b"\xff\x00", ProtocolError),
     ],
 )
-def test_a_greeting_that_is_none_is_classed(
+def test_a_bad_greeting_raises_the_right_error(
     scripted: ScriptedServer, greeting: bytes, kind: type[MailsyncError]
 ) -> None:
     user = scripted.new_user()
@@ -111,7 +113,7 @@ def test_a_greeting_that_is_none_is_classed(
     assert caught.value.step == "connect"
 
 
-def test_preauth_needs_no_login_but_never_without_the_promised_tls(
+def test_preauth_skips_the_login_but_is_refused_before_starttls(
     scripted: ScriptedServer, scripted_with: Start, authority: Authority
 ) -> None:
     user = scripted.new_user()
@@ -158,7 +160,7 @@ def test_tls_to_a_server_that_speaks_plaintext_is_a_failed_handshake(scripted: S
 
 
 @pytest.mark.parametrize(("how", "kind"), [("refuse", CertificateRejected), ("drop", Transient)])
-def test_without_the_upgrade_there_is_no_login(
+def test_without_a_tls_upgrade_no_password_is_sent(
     scripted_with: Start, authority: Authority, how: str, kind: type[MailsyncError]
 ) -> None:
     server = scripted_with(security="starttls", certificate=authority.good())
@@ -175,14 +177,14 @@ def test_a_server_that_does_not_offer_starttls_gets_no_password(scripted: Script
     assert scripted.journal.commands("LOGIN") == []
 
 
-def test_plaintext_injected_behind_starttls_is_discarded(scripted_with: Start, authority: Authority) -> None:
+def test_plaintext_injected_after_starttls_is_discarded(scripted_with: Start, authority: Authority) -> None:
     server = scripted_with(security="starttls", certificate=authority.good())
     server.starttls = "inject"
     user = server.new_user()
     try:
         session = connect(server, user, security="starttls", imap_ca_file=authority.ca_file)
     except CertificateRejected:
-        # The injected bytes came late and met the handshake, which fails for them: as good.
+        # the injected bytes came late and broke the handshake, which is safe too
         assert server.journal.commands("LOGIN") == []
         return
     with session:
@@ -197,7 +199,7 @@ def test_a_plaintext_server_that_disables_login_gets_no_password(scripted: Scrip
     assert scripted.journal.commands("LOGIN") == []
 
 
-def test_hosts_are_resolved_once_and_judged(scripted: ScriptedServer) -> None:
+def test_forbidden_hosts_and_ports_are_refused(scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     for host in ("127.0.0.1", "localhost"):
         with pytest.raises(ForbiddenHost, match="not a public address") as caught:
@@ -208,7 +210,7 @@ def test_hosts_are_resolved_once_and_judged(scripted: ScriptedServer) -> None:
     assert scripted.journal.commands() == []
 
 
-def test_unknown_hosts_and_closed_ports_say_so(scripted: ScriptedServer) -> None:
+def test_unknown_hosts_and_closed_ports_are_transient(scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     with pytest.raises(Transient, match=r"nowhere\.invalid cannot be resolved") as caught:
         connect(scripted, user, host="nowhere.invalid")
@@ -219,9 +221,7 @@ def test_unknown_hosts_and_closed_ports_say_so(scripted: ScriptedServer) -> None
 
 
 @pytest.mark.parametrize("password", ["a\r\nb", "a\0b", "a\udc80b"])
-def test_a_password_that_could_be_a_command_is_refused_unsent(
-    scripted: ScriptedServer, password: str
-) -> None:
+def test_a_password_with_control_characters_is_not_sent(scripted: ScriptedServer, password: str) -> None:
     with pytest.raises(InvalidInput, match="password") as caught:
         connect(scripted, scripted.new_user(), password=password)
     assert password not in repr(caught.value)
@@ -229,7 +229,7 @@ def test_a_password_that_could_be_a_command_is_refused_unsent(
 
 
 @pytest.mark.parametrize("security", ["plaintext", "tls"])
-def test_a_silent_server_costs_one_timeout(scripted_with: Start, authority: Authority, security: str) -> None:
+def test_a_silent_server_takes_one_timeout(scripted_with: Start, authority: Authority, security: str) -> None:
     server = scripted_with(greeting=None)
     calls = []
     began = Stopwatch()
@@ -247,7 +247,7 @@ def test_a_silent_server_costs_one_timeout(scripted_with: Start, authority: Auth
     assert calls
 
 
-def test_what_on_wait_raises_ends_the_opening(scripted_with: Start) -> None:
+def test_an_exception_of_on_wait_ends_the_login(scripted_with: Start) -> None:
     server = scripted_with(greeting=None)
 
     def stop() -> None:
@@ -255,10 +255,10 @@ def test_what_on_wait_raises_ends_the_opening(scripted_with: Start) -> None:
 
     with pytest.raises(Stopped):
         connect(server, server.new_user(), on_wait=stop)
-    run_directory.wait_until(lambda: not server.open_connections, "the end of the connection")
+    run_directory.wait_until(lambda: not server.open_connections, "the connection to end")
 
 
-def test_the_throttle_counts_every_command_of_the_opening(scripted: ScriptedServer) -> None:
+def test_the_bucket_counts_every_command_of_the_login(scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     with pytest.raises(OutOfTokens):
         connect(scripted, user, bucket=TokenBucket(2, 20, 0, lambda: 0.0))
@@ -269,7 +269,7 @@ def test_the_throttle_counts_every_command_of_the_opening(scripted: ScriptedServ
         assert bucket.tokens == 1
 
 
-def test_the_password_is_in_no_log_line_at_any_level(
+def test_no_log_line_of_any_level_has_the_password(
     scripted: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = scripted.new_user(password='pass "word" ünd mehr')
@@ -284,14 +284,14 @@ def test_the_password_is_in_no_log_line_at_any_level(
 
 
 @pytest.mark.parametrize("answer", [b"NO no", b"BAD no"])
-def test_a_server_that_refuses_what_it_offers_is_still_good(scripted: ScriptedServer, answer: bytes) -> None:
+def test_a_server_that_refuses_id_and_enable_still_works(scripted: ScriptedServer, answer: bytes) -> None:
     scripted.on("ID", answer)
     scripted.on("ENABLE", answer)
     with connect(scripted, scripted.new_user()) as session:
         assert session.examine(b"INBOX").modseq
 
 
-def test_an_id_that_cannot_be_read_does_not_matter(scripted: ScriptedServer) -> None:
+def test_a_malformed_id_answer_is_ignored(scripted: ScriptedServer) -> None:
     scripted.on("ID", lambda request: b'* ID ("name" (((\r\n' + request.tagged(b"OK done"))
     with connect(scripted, scripted.new_user()) as session:
         assert session.list_folders()
@@ -303,7 +303,7 @@ def test_capability_without_an_answer_is_a_protocol_error(scripted: ScriptedServ
         connect(scripted, scripted.new_user())
 
 
-def test_a_server_that_drips_cannot_keep_a_login_open_for_ever(scripted: ScriptedServer) -> None:
+def test_a_dripping_server_cannot_prolong_a_login(scripted: ScriptedServer) -> None:
     def drip(request: Request) -> None:
         for _ in range(300):
             request.send(b"* OK still thinking\r\n")
@@ -317,7 +317,7 @@ def test_a_server_that_drips_cannot_keep_a_login_open_for_ever(scripted: Scripte
     assert began.stop() < 20
 
 
-def test_a_server_without_extensions_serves_whole_mailboxes(pymap: Pymap) -> None:
+def test_a_server_without_extensions_works(pymap: Pymap) -> None:
     for n in range(1, 8):
         pymap.append(pymap.user, "INBOX", mail.message(n))
     with connect(pymap, pymap.user) as session:
@@ -338,14 +338,14 @@ def test_a_server_without_extensions_serves_whole_mailboxes(pymap: Pymap) -> Non
         assert session.status(b"INBOX").messages == 7
 
 
-def test_a_password_is_secret_while_it_is_tried_and_as_long_as_its_session_lives(
+def test_a_password_is_masked_during_the_login_and_as_long_as_its_session_exists(
     scripted: ScriptedServer,
 ) -> None:
     user = scripted.new_user("kept@example.test", "Word-of-one-session")
     session = connect(scripted, user)
     assert redact("Word-of-one-session") == "***"
     session.close()
-    assert redact("Word-of-one-session") == "***", "what it said may still be shown"
+    assert redact("Word-of-one-session") == "***", "the words of the server may still be shown"
     del session
     gc.collect()
     assert redact("Word-of-one-session") == "Word-of-one-session"

@@ -1,4 +1,4 @@
-"""The reader on a real socket: the same responses however the bytes arrive, in bounded memory."""
+"""The reader on a real socket: it returns the same responses for any chunks of bytes, in bounded memory."""
 
 from __future__ import annotations
 
@@ -58,19 +58,21 @@ def feed(sock: socket.socket, chunks: list[bytes]) -> None:
 
 
 def cut(seed: int) -> list[bytes]:
-    """The stream in pieces: of one byte, of a few, or larger, as the seed has it."""
+    """Cut the stream into pieces of one byte, a few bytes, or more, depending on the seed."""
     rng = random.Random(seed)
     biggest = rng.choice([1, 7, 100, 5000, 70_000])
-    pieces, at = [], 0
-    while at < len(STREAM):
-        size = rng.randint(1, biggest) if at < 400 or biggest > 50 else 9973
-        pieces.append(STREAM[at : at + size])
-        at += size
+    pieces, start = [], 0
+    while start < len(STREAM):
+        size = rng.randint(1, biggest) if start < 400 or biggest > 50 else 9973
+        pieces.append(STREAM[start : start + size])
+        start += size
     return pieces
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_same_responses_however_the_bytes_arrive(pair: tuple[socket.socket, Reader], seed: int) -> None:
+def test_responses_do_not_depend_on_how_the_bytes_arrive(
+    pair: tuple[socket.socket, Reader], seed: int
+) -> None:
     theirs, reader = pair
     feed(theirs, cut(seed))
     for expected in RESPONSES:
@@ -87,7 +89,7 @@ def test_the_same_responses_however_the_bytes_arrive(pair: tuple[socket.socket, 
 
 
 @pytest.mark.parametrize("kind", ["literal", "line", "literals", "lines"])
-def test_what_is_too_large_is_drained_in_bounded_memory(
+def test_oversized_responses_are_skipped_in_bounded_memory(
     pair: tuple[socket.socket, Reader], kind: str
 ) -> None:
     theirs, reader = pair
@@ -113,7 +115,7 @@ def test_what_is_too_large_is_drained_in_bounded_memory(
     assert reader.oversized is None
 
 
-def test_peeking_leaves_the_bytes_to_be_read(pair: tuple[socket.socket, Reader]) -> None:
+def test_peek_does_not_consume_bytes(pair: tuple[socket.socket, Reader]) -> None:
     theirs, reader = pair
     assert reader.peek() == b""
     theirs.sendall(b"* 5 EX")
@@ -126,7 +128,7 @@ def test_peeking_leaves_the_bytes_to_be_read(pair: tuple[socket.socket, Reader])
 
 
 @pytest.mark.parametrize(
-    ("line", "kept", "said"),
+    ("line", "length", "oversized"),
     [
         (b"* OK [UIDNEXT 7] " + b"a" * 20_000, 8192, "a line of more than 8192 bytes"),
         (b"a1 OK " + b"a" * 20_000, 8192, "a line of more than 8192 bytes"),
@@ -140,23 +142,23 @@ def test_peeking_leaves_the_bytes_to_be_read(pair: tuple[socket.socket, Reader])
     ],
 )
 @pytest.mark.parametrize("size", [1000, 1_000_000])
-def test_a_line_is_cut_by_what_it_is(
-    pair: tuple[socket.socket, Reader], line: bytes, kept: int, said: str | None, size: int
+def test_the_limit_of_a_line_depends_on_its_kind(
+    pair: tuple[socket.socket, Reader], line: bytes, length: int, oversized: str | None, size: int
 ) -> None:
     theirs, reader = pair
     stream = line + b"\r\n* 5 EXISTS\r\n"
-    feed(theirs, [stream[at : at + size] for at in range(0, len(stream), size)])
+    feed(theirs, [stream[start : start + size] for start in range(0, len(stream), size)])
     response = reader.read_response()
     assert len(response) == 1
     assert line.startswith(response[0][:8192])
-    assert (len(response[0]), reader.oversized) == (kept, said)
+    assert (len(response[0]), reader.oversized) == (length, oversized)
     assert reader.read_response() == [b"* 5 EXISTS"]
     assert reader.oversized is None
     with pytest.raises(Transient, match="closed the connection"):
         reader.read_response()
 
 
-def test_a_literal_after_a_line_that_was_cut_is_passed_over(pair: tuple[socket.socket, Reader]) -> None:
+def test_a_literal_after_a_line_that_was_cut_is_skipped(pair: tuple[socket.socket, Reader]) -> None:
     theirs, reader = pair
     feed(theirs, [b"* X " + b"a" * 20_000 + b" {5}\r\na\r\nb\n tail\r\n* 5 EXISTS\r\n"])
     assert len(reader.read_response()) == 3

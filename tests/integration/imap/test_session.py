@@ -1,4 +1,4 @@
-"""Every question the engine asks, against a real Dovecot."""
+"""Every method of a session, against a real Dovecot."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def user(dovecot: Dovecot) -> User:
 
 @pytest.fixture
 def session(dovecot: Dovecot, user: User) -> Iterator[Session]:
-    with connect(dovecot, user) as opened:
-        yield opened
+    with connect(dovecot, user) as session:
+        yield session
 
 
 def fill(dovecot: Dovecot, user: User, count: int, folder: str = "INBOX") -> None:
@@ -51,7 +51,7 @@ def test_folders_are_listed_with_their_special_use(dovecot: Dovecot, user: User,
     assert {row.delimiter for row in rows.values()} == {"/"}
 
 
-def test_status_by_each_of_three_ways_is_the_same(dovecot: Dovecot, user: User, session: Session) -> None:
+def test_list_status_status_and_examine_agree(dovecot: Dovecot, user: User, session: Session) -> None:
     dovecot.create(user, 'odd "name" (x)')
     fill(dovecot, user, 3, 'odd "name" (x)')
     name = next(row.wire_name for row in session.list_folders() if row.path.startswith("odd"))
@@ -67,9 +67,7 @@ def test_status_by_each_of_three_ways_is_the_same(dovecot: Dovecot, user: User, 
     assert by_list[b"INBOX"].messages == 0
 
 
-def test_the_status_of_a_selected_folder_is_not_frozen(
-    dovecot: Dovecot, user: User, session: Session
-) -> None:
+def test_the_status_of_a_selected_folder_is_current(dovecot: Dovecot, user: User, session: Session) -> None:
     session.examine(b"INBOX")
     assert session.selected == b"INBOX"
     fill(dovecot, user, 2)
@@ -83,10 +81,10 @@ def test_the_status_of_a_selected_folder_is_not_frozen(
     assert session.commands["UNSELECT"] == 2
 
 
-def test_a_folder_that_is_not_there_is_a_folder_error(session: Session) -> None:
-    for ask in (session.examine, session.status):
+def test_a_missing_folder_is_a_folder_error(session: Session) -> None:
+    for method in (session.examine, session.status):
         with pytest.raises(FolderError):
-            ask(b"Nowhere")
+            method(b"Nowhere")
     assert session.selected is None
     assert not session.closed
     assert session.status(b"INBOX").messages == 0
@@ -107,7 +105,7 @@ def test_searches(dovecot: Dovecot, user: User, hidden: frozenset[str]) -> None:
         assert session.search(uids=UidSet.parse("999")) == UidSet()
 
 
-def test_messages_come_whole_and_in_batches(dovecot: Dovecot, user: User, session: Session) -> None:
+def test_messages_are_complete_and_come_in_batches(dovecot: Dovecot, user: User, session: Session) -> None:
     dovecot.seed(
         user,
         "INBOX",
@@ -117,9 +115,9 @@ def test_messages_come_whole_and_in_batches(dovecot: Dovecot, user: User, sessio
         ],
     )
     session.examine(b"INBOX")
-    asked = [UidSet.parse("5:7"), UidSet.parse("1:4,99")]
-    batches = list(session.fetch_messages(asked))
-    assert [batch.asked for batch in batches] == asked
+    requested = [UidSet.parse("5:7"), UidSet.parse("1:4,99")]
+    batches = list(session.fetch_messages(requested))
+    assert [batch.asked for batch in batches] == requested
     assert [[message.uid for message in batch.messages] for batch in batches] == [[5, 6, 7], [1, 2, 3, 4]]
     assert [str(batch.unanswered) for batch in batches] == ["", "99"]
     assert all(batch.bytes_in > 500 and batch.seconds > 0 and not batch.unparsable for batch in batches)
@@ -137,7 +135,7 @@ def test_messages_come_whole_and_in_batches(dovecot: Dovecot, user: User, sessio
     assert second.parse_errors == ()
 
 
-def test_less_detail_gives_less(dovecot: Dovecot, user: User, session: Session) -> None:
+def test_less_detail_fetches_fewer_fields(dovecot: Dovecot, user: User, session: Session) -> None:
     fill(dovecot, user, 2)
     session.examine(b"INBOX")
     [batch] = session.fetch_messages([UidSet.parse("1:2")], Detail.NO_STRUCTURE)
@@ -158,21 +156,21 @@ def test_the_mailbox_is_never_changed(dovecot: Dovecot, user: User, session: Ses
     assert session.status(b"INBOX") == before
 
 
-def test_the_next_fetch_is_sent_before_a_batch_is_handed_out(
+def test_the_next_fetch_is_sent_before_a_batch_is_yielded(
     dovecot: Dovecot, user: User, session: Session
 ) -> None:
     fill(dovecot, user, 9)
     session.examine(b"INBOX")
-    taken: list[int] = []
+    requested_from: list[int] = []
 
     def batches() -> Iterator[UidSet]:
         for first in (1, 4, 7):
-            taken.append(first)
+            requested_from.append(first)
             yield UidSet([(first, first + 2)])
 
     ahead = session.fetch_messages(batches())
     next(ahead)
-    assert taken == [1, 4]
+    assert requested_from == [1, 4]
     assert session.commands["FETCH"] == 2
     next(ahead)
     assert session.commands["FETCH"] == 3
@@ -180,15 +178,15 @@ def test_the_next_fetch_is_sent_before_a_batch_is_handed_out(
     assert not session.closed
     assert len(session.search()) == 9
 
-    taken.clear()
+    requested_from.clear()
     step_by_step = session.fetch_messages(batches(), prefetch=False)
     next(step_by_step)
-    assert taken == [1]
+    assert requested_from == [1]
     assert session.commands["FETCH"] == 4
     step_by_step.close()
 
 
-def test_another_command_between_two_batches_is_answered_and_no_batch_is_lost(
+def test_a_command_between_two_batches_is_answered_and_loses_no_batch(
     dovecot: Dovecot, user: User, session: Session
 ) -> None:
     fill(dovecot, user, 9)
@@ -203,14 +201,14 @@ def test_another_command_between_two_batches_is_answered_and_no_batch_is_lost(
 def test_a_batch_too_long_for_one_command_is_split(dovecot: Dovecot, user: User, session: Session) -> None:
     fill(dovecot, user, 40)
     session.examine(b"INBOX")
-    asked = UidSet.of(range(2, 9000, 2))
-    [batch] = session.fetch_messages([asked])
+    requested = UidSet.of(range(2, 9000, 2))
+    [batch] = session.fetch_messages([requested])
     assert [message.uid for message in batch.messages] == list(range(2, 41, 2))
-    assert len(batch.unanswered) == len(asked) - 20
+    assert len(batch.unanswered) == len(requested) - 20
     assert session.commands["FETCH"] == 3
 
 
-def test_tokens_that_run_out_while_sending_ahead_do_not_cost_the_batch_in_hand(
+def test_running_out_of_tokens_while_sending_ahead_does_not_lose_the_current_batch(
     dovecot: Dovecot, user: User
 ) -> None:
     fill(dovecot, user, 6)
@@ -243,7 +241,9 @@ def test_flags_and_vanished_since_a_modseq(dovecot: Dovecot, user: User, session
         session.fetch_flags(UidSet([(1, 10)]), changed_since=0)
 
 
-def test_states_hold_what_proves_identity(dovecot: Dovecot, user: User, session: Session) -> None:
+def test_states_have_the_date_and_size_that_identify_a_message(
+    dovecot: Dovecot, user: User, session: Session
+) -> None:
     fill(dovecot, user, 3)
     session.examine(b"INBOX")
     [chunk] = session.fetch_states(UidSet([(1, 99)]))
@@ -265,7 +265,7 @@ def test_parts_are_read_piece_by_piece(dovecot: Dovecot, user: User, session: Se
         session.fetch_part(1, "1] BODY[", 0, 5)
 
 
-def test_exists_follows_what_the_server_says(dovecot: Dovecot, user: User, session: Session) -> None:
+def test_exists_follows_the_responses_of_the_server(dovecot: Dovecot, user: User, session: Session) -> None:
     fill(dovecot, user, 5)
     session.examine(b"INBOX")
     fill(dovecot, user, 2)
@@ -283,7 +283,7 @@ def test_a_session_that_the_server_closed_is_noticed_without_a_command(
         assert session.alive()
         commands = dict(session.commands)
         server.kill()
-        wait_until(lambda: not session.alive(), "the end to be seen")
+        wait_until(lambda: not session.alive(), "the session to notice the end")
         assert session.closed
         assert session.commands == commands
 
@@ -294,7 +294,7 @@ def test_a_password_of_any_characters_logs_in(dovecot: Dovecot) -> None:
             assert session.status(b"INBOX").messages == 0
 
 
-def test_pymap_style_servers_without_extensions_serve_too(dovecot: Dovecot, user: User) -> None:
+def test_a_server_without_extensions_works_too(dovecot: Dovecot, user: User) -> None:
     fill(dovecot, user, 4)
     offered = {"CONDSTORE", "QRESYNC", "ESEARCH", "LIST-STATUS", "SPECIAL-USE", "UNSELECT", "ENABLE", "ID"}
     with connect(dovecot, user, hidden=frozenset(offered)) as session:
@@ -313,7 +313,7 @@ def test_pymap_style_servers_without_extensions_serve_too(dovecot: Dovecot, user
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
-def test_much_mail_over_tls(tls_dovecot: Dovecot, authority: Authority, security: str) -> None:
+def test_a_thousand_messages_over_tls(tls_dovecot: Dovecot, authority: Authority, security: str) -> None:
     user = tls_dovecot.new_user()
     fill(tls_dovecot, user, 1000)
     port = tls_dovecot.tls_port if security == "tls" else tls_dovecot.port

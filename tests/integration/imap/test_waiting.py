@@ -1,4 +1,4 @@
-"""Silence, dripping, floods, and what the caller may do meanwhile."""
+"""Silent, dripping and flooding servers, and callbacks that end a wait."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def user(scripted: ScriptedServer) -> Account:
 
 @pytest.fixture
 def session(scripted: ScriptedServer, user: Account) -> Iterator[Session]:
-    """A session with that INBOX open, and small limits."""
-    with connect(scripted, user, imap_max_literal_bytes=65536) as opened:
-        opened.examine(b"INBOX")
-        yield opened
+    """A session with that INBOX selected, and a small limit for literals."""
+    with connect(scripted, user, imap_max_literal_bytes=65536) as session:
+        session.examine(b"INBOX")
+        yield session
 
 
 def test_silence_ends_after_the_read_timeout(scripted: ScriptedServer, user: Account) -> None:
@@ -43,7 +43,7 @@ def test_silence_ends_after_the_read_timeout(scripted: ScriptedServer, user: Acc
         assert session.closed
 
 
-def test_a_server_that_drips_meets_the_deadline(scripted: ScriptedServer, session: Session) -> None:
+def test_a_dripping_server_hits_the_deadline(scripted: ScriptedServer, session: Session) -> None:
     def drip(request: Request) -> None:
         for byte in request.default():
             request.send(bytes([byte]))
@@ -53,12 +53,12 @@ def test_a_server_that_drips_meets_the_deadline(scripted: ScriptedServer, sessio
     began = Stopwatch()
     with pytest.raises(Transient, match=r"timed out after 0\.5 s"), session.deadline(0.5):
         fetch(session)
-    assert began.stop() < 20, "byte by byte the answer takes minutes"
+    assert began.stop() < 20, "at one byte at a time, the answer takes minutes"
     assert session.closed
 
 
 @pytest.mark.long
-def test_a_server_that_drips_where_no_deadline_is_set_has_five_silences(
+def test_without_a_deadline_a_dripping_server_has_five_timeouts(
     scripted: ScriptedServer, user: Account
 ) -> None:
     def drip(request: Request) -> None:
@@ -66,7 +66,7 @@ def test_a_server_that_drips_where_no_deadline_is_set_has_five_silences(
             request.send(bytes([byte]))
             request.delay(0.2)
 
-    for command, ask in (
+    for command, method in (
         ("LIST", Session.list_folders),
         ("LIST", Session.list_status),
         ("STATUS", lambda session: session.status(b"INBOX")),
@@ -76,14 +76,14 @@ def test_a_server_that_drips_where_no_deadline_is_set_has_five_silences(
             scripted.on(command, drip)
             began = Stopwatch()
             with pytest.raises(Transient, match=rf"^{command}: .* timed out after 5 s"):
-                ask(session)
-            assert began.stop() < 50, "byte by byte the answer takes minutes"
+                method(session)
+            assert began.stop() < 50, "at one byte at a time, the answer takes minutes"
             assert session.closed
             scripted.off(command)
 
 
 @pytest.mark.long
-def test_commands_without_a_deadline_share_one_until_the_next_turn(
+def test_commands_without_a_deadline_share_a_limit_until_the_next_turn(
     scripted: ScriptedServer, user: Account
 ) -> None:
     def late(request: Request) -> bytes:
@@ -101,25 +101,25 @@ def test_commands_without_a_deadline_share_one_until_the_next_turn(
                 session.status(b"INBOX")
 
 
-def test_the_caller_is_called_back_while_the_server_is_slow_and_may_end_it(
+def test_on_wait_is_called_while_the_server_is_slow_and_may_end_the_wait(
     scripted: ScriptedServer, session: Session
 ) -> None:
     watches = [Stopwatch()]
     slices: list[tuple[float, float]] = []
 
-    def beat() -> None:
+    def heartbeat() -> None:
         slices.append((watches[-1].clock, watches[-1].stop()))
         watches.append(Stopwatch())
         if len(slices) == 3:
             raise LockLost("the lock is gone")
 
-    session.resume(session._connection.bucket, beat)
+    session.resume(session._connection.bucket, heartbeat)
     scripted.on("UID FETCH", lambda request: request.hang())
     with pytest.raises(LockLost):
         fetch(session)
     assert session.closed
-    # the first one began before there was anything to wait for
-    assert all(clock > 0.5 and seconds < 5 for clock, seconds in slices[1:]), "in slices of 5 s at most"
+    # the first slice began before the wait
+    assert all(clock > 0.5 and seconds < 5 for clock, seconds in slices[1:]), "slices of 5 s at most"
 
 
 def test_a_generator_closed_early_leaves_the_session_in_step_or_closed(
@@ -139,17 +139,19 @@ def test_a_generator_closed_early_leaves_the_session_in_step_or_closed(
     assert began.stop() < 7
 
 
-def test_bye_between_two_turns_is_seen_by_alive(scripted: ScriptedServer, session: Session) -> None:
+def test_alive_notices_a_bye_between_two_turns(scripted: ScriptedServer, session: Session) -> None:
     scripted.push(b"* 6 EXISTS\r\n")
-    stays(session.alive, "alive, with news that nobody has read", seconds=0.1)
+    stays(session.alive, "alive, with unread responses", seconds=0.1)
     assert in_step(session)
     assert session.exists == 6
     scripted.push(b"* BYE idle for too long\r\n")
-    wait_until(lambda: not session.alive(), "the BYE to be seen")
+    wait_until(lambda: not session.alive(), "the session to notice the BYE")
     assert session.closed
 
 
-def test_a_stop_while_draining_is_not_swallowed(scripted: ScriptedServer, session: Session) -> None:
+def test_an_exception_of_on_wait_while_draining_propagates(
+    scripted: ScriptedServer, session: Session
+) -> None:
     scripted.on("UID FETCH", lambda request: request.hang())
     scripted.on("UID FETCH", Request.default, times=1)
     batches = session.fetch_messages([UidSet([(1, 2)]), UidSet([(3, 4)])])
@@ -164,12 +166,12 @@ def test_a_stop_while_draining_is_not_swallowed(scripted: ScriptedServer, sessio
     assert session.closed
 
 
-def test_a_server_that_talks_to_an_idle_session_without_end_is_left(
+def test_a_server_that_floods_an_idle_session_is_disconnected(
     scripted: ScriptedServer, session: Session
 ) -> None:
     for _ in range(40):
         scripted.push(b"* 6 EXISTS\r\n" * 4000)
-        pause(0.005, "it talks for longer than one look takes")
+        pause(0.005, "the server sends for longer than one peek takes")
         if not session.alive():
             break
     assert session.closed

@@ -1,4 +1,4 @@
-"""The functions that read the answers to FETCH."""
+"""The functions that parse answers to FETCH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions that read what a mail server sends, but for FETCH."""
+"""The functions that parse data of mail servers, except FETCH."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIMIT = 16 * 1024 * 1024
 
 
 def _responses(raw: bytes) -> None:
-    """Read all responses from a real connection; only the time of the reader counts."""
+    """Read all responses from a real socket; only the time of the reader counts."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
 
@@ -53,12 +53,12 @@ def _responses(raw: bytes) -> None:
         sender.join()
 
 
-def _completion(raw: bytes) -> None:
-    reply = parse_status_response(raw)
-    if reply is not None:
-        assert reply.code is not None
-        assert reply.argument is not None
-        assert reply.words is not None
+def _status_response(raw: bytes) -> None:
+    response = parse_status_response(raw)
+    if response is not None:
+        assert response.code is not None
+        assert response.argument is not None
+        assert response.words is not None
 
 
 def _error(step: str | None, command: str) -> object:
@@ -73,7 +73,7 @@ def _lines(raw: bytes) -> None:
 
 
 def _folders(raw: bytes) -> None:
-    # the reader drops a row with a longer name
+    # list_response ignores rows with longer names
     names = [name[:LONGEST_NAME] for name in raw.split(b"\n")]
     rows = [ListedFolder(name, name.decode("latin-1"), "/", frozenset()) for name in names]
     assign_roles(rows)
@@ -104,8 +104,8 @@ MAIL_SERVERS: list[Reads] = [
         (b"* ", b"1", b"\r\n"),
     ),
     reads(
-        "completion",
-        _completion,
+        "status response",
+        _status_response,
         (b"OK ", b" "),
         (b"OK [", b"a"),
         (b"OK [a", b" "),
@@ -280,7 +280,7 @@ MAIL_SERVERS: list[Reads] = [
         (b"* OK [MAILBOXID (", b"a", b")]"),
     ),
     reads(
-        "BYE among what came meanwhile",
+        "BYE among unread bytes",
         lambda raw: connection._BYE.search(raw),
         (b"", b"\n"),
         (b"", b"* BY"),

@@ -1,4 +1,4 @@
-"""The functions that read what somebody wrote into a message: header, structure and text."""
+"""The functions that parse messages: header, structure and text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimate of the memory of a message, against the memory that it takes."""
+"""The estimated memory of a message against the memory that it takes."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ def _response(uid: int, flags: bytes, structure: bytes, head: bytes) -> list[byt
 
 
 @pytest.mark.parametrize("response", [_usual, _crowd, _references, _parts, _keywords])
-def test_a_message_takes_no_more_than_is_estimated(response: Callable[[int], list[bytes]]) -> None:
+def test_a_message_takes_no_more_memory_than_estimated(response: Callable[[int], list[bytes]]) -> None:
     build_message(1, parse_fetch(response(1)), Detail.FULL)
-    held, estimated = [], 0
+    messages, estimated = [], 0
     tracemalloc.start()
     try:
         for uid in range(2, 4):
             parts = response(uid)
-            held.append(build_message(uid, parse_fetch(parts), Detail.FULL))
-            estimated += weight(held[-1], sum(map(len, parts)))
+            messages.append(build_message(uid, parse_fetch(parts), Detail.FULL))
+            estimated += weight(messages[-1], sum(map(len, parts)))
             parts = []
         taken = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    # it includes the entries of caches
+    # the peak includes the entries of caches
     assert taken < 1.5 * estimated
     assert estimated / 2 < LARGEST_BATCH / 10, "a message alone is never too large"
 
 
-def test_a_batch_of_many_messages_may_take_more() -> None:
+def test_a_batch_of_many_messages_may_take_more_memory() -> None:
     assert largest_batch(1) == largest_batch(500) == LARGEST_BATCH
     assert largest_batch(5000) > 4 * LARGEST_BATCH

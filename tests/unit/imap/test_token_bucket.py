@@ -23,7 +23,7 @@ class Clock:
 
 @settings(max_examples=40, deadline=None)
 @given(limit=st.integers(10, 400), seed=st.integers(0, 10**6))
-def test_no_window_of_60_seconds_holds_more_than_the_limit(limit: int, seed: int) -> None:
+def test_no_60_seconds_have_more_commands_than_the_limit(limit: int, seed: int) -> None:
     rng = random.Random(seed)
     clock = Clock()
     bucket = TokenBucket(burst(limit), limit, 0, clock)
@@ -38,7 +38,7 @@ def test_no_window_of_60_seconds_holds_more_than_the_limit(limit: int, seed: int
         assert at - bisect_left(taken, moment - 60) + 1 <= limit
 
 
-def test_a_hungry_account_gets_most_of_its_limit() -> None:
+def test_a_busy_account_gets_most_of_its_limit() -> None:
     clock = Clock()
     bucket = TokenBucket(burst(200), 200, 0, clock)
     taken = 0
@@ -51,7 +51,7 @@ def test_a_hungry_account_gets_most_of_its_limit() -> None:
     assert taken / 10 > 145
 
 
-def test_the_floor_is_left_for_others() -> None:
+def test_the_floor_is_reserved_for_others() -> None:
     clock = Clock()
     bucket = TokenBucket(50, 200, 25, clock)
     for _ in range(25):
@@ -63,7 +63,7 @@ def test_the_floor_is_left_for_others() -> None:
     assert bucket.tokens == burst(200) == 50
 
 
-def test_more_tokens_than_the_bucket_holds_do_not_count() -> None:
+def test_tokens_above_the_capacity_do_not_count() -> None:
     assert TokenBucket(1000, 200, 0, Clock()).tokens == 50
 
 
@@ -72,7 +72,7 @@ def test_a_login_fits_into_the_smallest_burst(limit: int, capacity: float) -> No
     assert burst(limit) == capacity
 
 
-def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
+def test_a_clock_that_stands_still_or_goes_back_refills_nothing() -> None:
     clock = Clock()
     bucket = TokenBucket(10, 200, 0, clock)
     clock.now -= 500

@@ -1,4 +1,4 @@
-"""What a block of header fields becomes, case by case."""
+"""The columns of header blocks, case by case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailsync.mail.headers import HEADER_FIELDS, parse_headers
 
 
 def test_an_ordinary_block_fills_every_column() -> None:
-    found = parse_headers(
+    headers = parse_headers(
         b"Date: Fri, 21 Nov 1997 09:55:06 -0600\r\n"
         b"From: Jo Doe <Jo@Example.com>\r\n"
         b'To: "Smith, Ann" <ANN@example.org>,\r\n\tbob@example.org\r\n'
@@ -22,7 +22,7 @@ def test_an_ordinary_block_fills_every_column() -> None:
         b"In-Reply-To: <1234@local.example>\r\n"
         b"References: <1@x>\r\n <1234@local.example>\r\n\r\n"
     )
-    assert found == (
+    assert headers == (
         "3456@Example.Net",
         "1234@local.example",
         "<1@x> <1234@local.example>",
@@ -43,11 +43,11 @@ def test_an_ordinary_block_fills_every_column() -> None:
     )
 
 
-def test_an_empty_block_is_all_nulls_without_an_error() -> None:
-    found = parse_headers(b"")
-    assert found.errors == ()
-    assert {found.subject, found.from_email, found.sent_at, found.message_id} == {None}
-    assert found.to_emails == found.reference_ids == ()
+def test_an_empty_block_has_no_values_and_no_errors() -> None:
+    headers = parse_headers(b"")
+    assert headers.errors == ()
+    assert {headers.subject, headers.from_email, headers.sent_at, headers.message_id} == {None}
+    assert headers.to_emails == headers.reference_ids == ()
 
 
 @pytest.mark.parametrize(
@@ -63,22 +63,22 @@ def test_an_empty_block_is_all_nulls_without_an_error() -> None:
     ],
 )
 def test_line_ends_order_and_case_do_not_matter(block: bytes) -> None:
-    found = parse_headers(block)
-    assert (found.subject, found.from_email, found.errors) == ("one", "a@b.example", ())
+    headers = parse_headers(block)
+    assert (headers.subject, headers.from_email, headers.errors) == ("one", "a@b.example", ())
 
 
-def test_the_body_is_never_read() -> None:
+def test_the_body_is_ignored() -> None:
     assert parse_headers(b"From: a@b.example\r\n\r\nSubject: in the body\r\n").subject is None
 
 
-def test_of_repeated_fields_the_first_counts_and_recipients_are_joined() -> None:
-    found = parse_headers(
+def test_the_first_of_repeated_fields_counts_and_recipients_are_joined() -> None:
+    headers = parse_headers(
         b"From: first@x.example\nFrom: second@x.example\nSubject: \nSubject: one\nSubject: two\n"
         b"To: a@x.example\nTo: b@x.example,\nCc: c@x.example\nCc: d@x.example\n"
     )
-    assert (found.from_email, found.subject) == ("first@x.example", "one")
-    assert found.to_emails == ("a@x.example", "b@x.example")
-    assert found.cc_emails == ("c@x.example", "d@x.example")
+    assert (headers.from_email, headers.subject) == ("first@x.example", "one")
+    assert headers.to_emails == ("a@x.example", "b@x.example")
+    assert headers.cc_emails == ("c@x.example", "d@x.example")
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_of_repeated_fields_the_first_counts_and_recipients_are_joined() -> None
     ],
 )
 def test_subjects_are_decoded(value: bytes, subject: str) -> None:
-    found = parse_headers(b"Subject: " + value + b"\r\n\r\n")
-    assert (found.subject, found.errors) == (subject, ())
+    headers = parse_headers(b"Subject: " + value + b"\r\n\r\n")
+    assert (headers.subject, headers.errors) == (subject, ())
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,22 @@ def test_subjects_are_decoded(value: bytes, subject: str) -> None:
         (b"=??q?empty?=", "empty"),
     ],
 )
-def test_an_unknown_charset_is_named_and_read_as_well_as_can_be(value: bytes, subject: str) -> None:
-    found = parse_headers(b"Subject: " + value + b"\n")
-    assert (found.subject, found.errors) == (subject, ("charset",))
+def test_text_in_an_unknown_charset_is_named_and_decoded_as_far_as_possible(
+    value: bytes, subject: str
+) -> None:
+    headers = parse_headers(b"Subject: " + value + b"\n")
+    assert (headers.subject, headers.errors) == (subject, ("charset",))
 
 
 def test_each_field_has_its_own_raw_encoding() -> None:
-    found = parse_headers("Subject: größer\n".encode("latin-1") + "From: Łucja à <l@x.example>\n".encode())
-    assert (found.subject, found.from_name) == ("größer", "Łucja à")
+    headers = parse_headers("Subject: größer\n".encode("latin-1") + "From: Łucja à <l@x.example>\n".encode())
+    assert (headers.subject, headers.from_name) == ("größer", "Łucja à")
 
 
-def test_a_subject_is_cut_at_4_kib_and_the_cut_is_named() -> None:
-    found = parse_headers("Subject: {}\n".format("é" * 3_000).encode())
-    assert found.subject == "é" * 2_048
-    assert found.errors == ("subject_truncated",)
+def test_a_subject_of_more_than_4_kib_is_cut_and_named() -> None:
+    headers = parse_headers("Subject: {}\n".format("é" * 3_000).encode())
+    assert headers.subject == "é" * 2_048
+    assert headers.errors == ("subject_truncated",)
 
 
 @pytest.mark.parametrize(
@@ -179,27 +181,27 @@ def test_a_subject_is_cut_at_4_kib_and_the_cut_is_named() -> None:
         (b"(unclosed jo@x.example, b@x.example", ("jo@x.example", "b@x.example"), ("unclosed", None)),
     ],
 )
-def test_address_lists_are_read_with_tolerance(
+def test_address_lists_are_parsed_leniently(
     value: bytes, emails: tuple[str, ...], names: tuple[str | None, ...]
 ) -> None:
-    found = parse_headers(b"To: " + value + b"\n")
-    assert (found.to_emails, found.to_names, found.errors) == (emails, names, ())
+    headers = parse_headers(b"To: " + value + b"\n")
+    assert (headers.to_emails, headers.to_names, headers.errors) == (emails, names, ())
 
 
-def test_a_sender_without_address_keeps_the_name_and_is_named() -> None:
-    found = parse_headers(b"From: Mail Delivery System <>\nTo: Some One\n")
-    assert (found.from_email, found.from_name) == (None, "Mail Delivery System")
-    assert (found.to_emails, found.to_names) == ((), ())
-    assert found.errors == ("from", "to")
+def test_a_sender_without_an_address_keeps_the_name_and_is_named() -> None:
+    headers = parse_headers(b"From: Mail Delivery System <>\nTo: Some One\n")
+    assert (headers.from_email, headers.from_name) == (None, "Mail Delivery System")
+    assert (headers.to_emails, headers.to_names) == ((), ())
+    assert headers.errors == ("from", "to")
 
 
 @pytest.mark.parametrize("common", [b"p%d@x.example", b"P <p%d@x.example>", b"(c) p%d@x.example"])
-def test_a_list_keeps_a_thousand_addresses_and_names_the_overflow(common: bytes) -> None:
+def test_a_list_of_more_than_a_thousand_addresses_is_cut_and_named(common: bytes) -> None:
     whole = b", ".join(common % number for number in range(1_000))
     assert parse_headers(b"To: " + whole + b", \n").errors == ()
-    found = parse_headers(b"To: " + whole + b", one@more.example\n")
-    assert len(found.to_emails) == len(found.to_names) == 1_000
-    assert found.errors == ("to_truncated",)
+    headers = parse_headers(b"To: " + whole + b", one@more.example\n")
+    assert len(headers.to_emails) == len(headers.to_names) == 1_000
+    assert headers.errors == ("to_truncated",)
 
 
 @pytest.mark.parametrize(
@@ -216,49 +218,51 @@ def test_a_list_keeps_a_thousand_addresses_and_names_the_overflow(common: bytes)
     ],
 )
 def test_message_ids_lose_their_brackets_and_keep_their_case(value: bytes, message_id: str) -> None:
-    found = parse_headers(b"Message-ID: " + value + b"\n")
-    assert (found.message_id, found.errors) == (message_id, ())
+    headers = parse_headers(b"Message-ID: " + value + b"\n")
+    assert (headers.message_id, headers.errors) == (message_id, ())
 
 
 def test_a_message_id_field_without_an_id_is_named() -> None:
-    found = parse_headers(b"Message-ID: <>\n")
-    assert (found.message_id, found.errors) == (None, ("message_id",))
+    headers = parse_headers(b"Message-ID: <>\n")
+    assert (headers.message_id, headers.errors) == (None, ("message_id",))
 
 
-def test_in_reply_to_is_the_first_id_and_a_sentence_is_none() -> None:
+def test_in_reply_to_is_the_first_id_and_ignores_sentences() -> None:
     assert parse_headers(b"In-Reply-To: Your message of Monday <a@b> <c@d>\n").in_reply_to == "a@b"
     assert parse_headers(b"In-Reply-To: Your message of Monday\n").in_reply_to is None
 
 
-def test_references_are_unfolded_and_each_id_stands_once() -> None:
-    found = parse_headers(b"References: <a@b>\n\t<c@d><a@b>\n <e@\n f>\n")
-    assert found.references_header == "<a@b> <c@d><a@b> <e@ f>"
-    assert found.reference_ids == ("a@b", "c@d", "e@f")
+def test_references_are_unfolded_and_their_ids_are_distinct() -> None:
+    headers = parse_headers(b"References: <a@b>\n\t<c@d><a@b>\n <e@\n f>\n")
+    assert headers.references_header == "<a@b> <c@d><a@b> <e@ f>"
+    assert headers.reference_ids == ("a@b", "c@d", "e@f")
 
 
 def test_many_references_keep_the_first_and_the_last() -> None:
-    found = parse_headers(b"References: " + b" ".join(b"<%d@x>" % number for number in range(3_000)) + b"\n")
-    assert len(found.reference_ids) == 1_000
-    assert (found.reference_ids[0], found.reference_ids[-1]) == ("0@x", "2999@x")
-    assert found.errors == ("references_truncated",)
+    headers = parse_headers(
+        b"References: " + b" ".join(b"<%d@x>" % number for number in range(3_000)) + b"\n"
+    )
+    assert len(headers.reference_ids) == 1_000
+    assert (headers.reference_ids[0], headers.reference_ids[-1]) == ("0@x", "2999@x")
+    assert headers.errors == ("references_truncated",)
 
 
 def test_long_ids_and_addresses_are_clamped_so_that_equal_ones_stay_equal() -> None:
     long_id = "é" * 9_000
-    one = parse_headers(
+    first = parse_headers(
         f"Message-ID: <{long_id}1@x>\nFrom: {long_id}@x.example\nReferences: <{long_id}2@x>\n".encode()
     )
-    two = parse_headers(
+    second = parse_headers(
         f"Message-ID: <{long_id}2@x>\nIn-Reply-To: <{long_id}1@x>\nList-Id: <{long_id}>\n".encode()
     )
-    assert one.message_id is not None and two.message_id is not None
-    assert one.message_id != two.message_id
-    assert one.message_id == two.in_reply_to
-    assert one.reference_ids == (two.message_id,)
-    for text in (one.message_id, one.from_email, two.message_id, two.list_id):
+    assert first.message_id is not None and second.message_id is not None
+    assert first.message_id != second.message_id
+    assert first.message_id == second.in_reply_to
+    assert first.reference_ids == (second.message_id,)
+    for text in (first.message_id, first.from_email, second.message_id, second.list_id):
         assert text is not None and len(text.encode()) <= 1_000
-    assert set(one.errors) == {"from_truncated", "references_truncated", "message_id_truncated"}
-    assert set(two.errors) == {"list_id_truncated", "message_id_truncated", "in_reply_to_truncated"}
+    assert set(first.errors) == {"from_truncated", "references_truncated", "message_id_truncated"}
+    assert set(second.errors) == {"list_id_truncated", "message_id_truncated", "in_reply_to_truncated"}
 
 
 @pytest.mark.parametrize(
@@ -294,17 +298,17 @@ def test_list_ids_lose_their_description(value: bytes, list_id: str | None) -> N
         (b"Subject: Auto-Submitted: yes", False),
     ],
 )
-def test_automated_mail_is_known_by_what_its_header_says(field: bytes, is_automated: bool) -> None:
+def test_the_header_shows_whether_mail_is_automated(field: bytes, is_automated: bool) -> None:
     assert parse_headers(field + b"\n").is_automated is is_automated
 
 
-def test_every_column_is_read_from_a_field_that_is_asked_for() -> None:
+def test_every_column_comes_from_a_field_that_is_fetched() -> None:
     asked = {name.lower() for name in HEADER_FIELDS}
     assert len(asked) == len(HEADER_FIELDS)
     assert {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "list-id"} <= asked
 
 
 def test_a_block_of_many_megabytes_is_cut_and_named() -> None:
-    found = parse_headers(b"Subject: x\n" + b"X-Pad: y\n" * 200_000)
-    assert found.subject == "x"
-    assert found.errors == ("headers_truncated",)
+    headers = parse_headers(b"Subject: x\n" + b"X-Pad: y\n" * 200_000)
+    assert headers.subject == "x"
+    assert headers.errors == ("headers_truncated",)

@@ -28,9 +28,9 @@ from mailsync.mail.headers import parse_headers
         (b"Mon, 1 Jan 2024 00:00:00 +1559", datetime(2023, 12, 31, 8, 1)),
     ],
 )
-def test_dates_are_read_as_utc(value: bytes, moment: datetime) -> None:
-    found = parse_headers(b"Date: " + value + b"\r\n")
-    assert (found.sent_at, found.errors) == (moment.replace(tzinfo=UTC), ())
+def test_dates_become_utc(value: bytes, moment: datetime) -> None:
+    headers = parse_headers(b"Date: " + value + b"\r\n")
+    assert (headers.sent_at, headers.errors) == (moment.replace(tzinfo=UTC), ())
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_dates_are_read_as_utc(value: bytes, moment: datetime) -> None:
         b"(" * 5_000,
     ],
 )
-def test_dates_that_cannot_be_are_null_and_named(value: bytes) -> None:
-    found = parse_headers(b"Date: " + value + b"\r\n")
-    assert (found.sent_at, found.errors) == (None, ("date",))
+def test_impossible_dates_are_none_and_named(value: bytes) -> None:
+    headers = parse_headers(b"Date: " + value + b"\r\n")
+    assert (headers.sent_at, headers.errors) == (None, ("date",))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_dates_that_cannot_be_are_null_and_named(value: bytes) -> None:
         (b"17-Jul-1996 02:44:60 +0000", datetime(1996, 7, 17, 2, 44, 59)),
     ],
 )
-def test_internal_dates_are_read_as_utc(text: bytes, moment: datetime) -> None:
+def test_internal_dates_become_utc(text: bytes, moment: datetime) -> None:
     assert parse_internal_date(text) == moment.replace(tzinfo=UTC)
 
 
@@ -84,5 +84,5 @@ def test_internal_dates_are_read_as_utc(text: bytes, moment: datetime) -> None:
         b"\xff\xfe",
     ],
 )
-def test_internal_dates_that_cannot_be_are_null(text: bytes) -> None:
+def test_impossible_internal_dates_are_none(text: bytes) -> None:
     assert parse_internal_date(text) is None

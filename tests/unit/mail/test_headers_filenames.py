@@ -42,7 +42,7 @@ def test_a_long_name_is_cut() -> None:
     assert name == "ü" * 500
 
 
-def test_words_and_clean_text_are_offered_for_reuse() -> None:
+def test_words_are_decoded_and_text_is_cleaned() -> None:
     assert decode_words("=?utf-8?q?Gr=C3=BC?= =?utf-8?b?w59l?=") == "Grüße"
     assert clean_text("a\0b\ud800c") == "a\ufffdb\ufffdc"
     assert clean_text("Grüße 🎂") == "Grüße 🎂"

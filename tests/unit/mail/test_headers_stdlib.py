@@ -1,4 +1,4 @@
-"""On ordinary mail the reader agrees with the standard library."""
+"""The parser agrees with the standard library on ordinary mail."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ def _decoded(text: str) -> str:
 
 
 def _mailboxes(message: Message, name: str) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-    found = getaddresses([" ".join(value.split()) for value in message.get_all(name, [])])
-    return tuple(email.lower() for _, email in found), tuple(_decoded(shown) or None for shown, _ in found)
+    addresses = getaddresses([" ".join(value.split()) for value in message.get_all(name, [])])
+    return tuple(email.lower() for _, email in addresses), tuple(
+        _decoded(name) or None for name, _ in addresses
+    )
 
 
 def by_stdlib(block: bytes) -> Answer:
-    """What the standard library reads of a message's header."""
+    """Parse a message's header by the standard library."""
     message = message_from_bytes(block)
     sender = _mailboxes(message, "From")
     references = " ".join(message.get("References", "").split())
@@ -33,7 +35,7 @@ def by_stdlib(block: bytes) -> Answer:
     return (
         str(message["Message-ID"]).strip("<> "),
         (message["In-Reply-To"] or "").strip("<> ") or None,
-        tuple(dict.fromkeys(one.strip("<>") for one in references.split())),
+        tuple(dict.fromkeys(id_.strip("<>") for id_ in references.split())),
         parsedate_to_datetime(date).astimezone(UTC) if date else None,
         " ".join(_decoded(message["Subject"].replace("\r\n", "")).split()),
         sender[0][0],
@@ -44,35 +46,35 @@ def by_stdlib(block: bytes) -> Answer:
 
 
 def _by_us(block: bytes) -> Answer:
-    found = parse_headers(block)
-    assert found.errors == ()
+    headers = parse_headers(block)
+    assert headers.errors == ()
     return (
-        found.message_id,
-        found.in_reply_to,
-        found.reference_ids,
-        found.sent_at,
-        " ".join((found.subject or "").split()),
-        found.from_email,
-        found.from_name,
-        found.to_emails,
-        found.to_names,
-        found.cc_emails,
-        found.cc_names,
+        headers.message_id,
+        headers.in_reply_to,
+        headers.reference_ids,
+        headers.sent_at,
+        " ".join((headers.subject or "").split()),
+        headers.from_email,
+        headers.from_name,
+        headers.to_emails,
+        headers.to_names,
+        headers.cc_emails,
+        headers.cc_names,
     )
 
 
-def test_3000_generated_messages_read_as_the_standard_library_reads_them() -> None:
+def test_3000_generated_messages_agree_with_the_standard_library() -> None:
     for block in varied_blocks(3_000, seed=1):
         assert _by_us(block) == by_stdlib(block), block.decode()
 
 
-def test_the_proper_part_of_the_sample_mailbox_reads_as_the_standard_library_reads_it() -> None:
-    blocks = [fields_of(one.raw) for one in sample_mailbox() if one.folder not in ("Junk", "INBOX")]
+def test_ordinary_sample_messages_agree_with_the_standard_library() -> None:
+    blocks = [fields_of(sample.raw) for sample in sample_mailbox() if sample.folder not in ("Junk", "INBOX")]
     assert len(blocks) > 200
     for block in blocks:
         assert _by_us(block) == by_stdlib(block), block.decode()
 
 
-def test_a_date_of_either_has_a_zone() -> None:
+def test_dates_of_both_have_a_zone() -> None:
     moment = parse_headers(varied_blocks(1, seed=3)[0]).sent_at
     assert isinstance(moment, datetime) and moment.tzinfo is UTC

@@ -1,4 +1,4 @@
-"""What becomes of a message's bytes, above all of those that no standard foresees."""
+"""The text, HTML and attachments of messages, most of them malformed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def multipart(*parts: bytes, kind: str = "mixed", boundary: str = "b") -> bytes:
     return head + b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
 
 
-# -- messages as they should be ----------------------------------------------------------------------
+# -- well-formed messages ----------------------------------------------------------------------------
 
 
-def test_text_and_html_of_an_alternative_and_the_attachment_beside_it() -> None:
+def test_an_alternative_gives_text_and_html_beside_an_attachment() -> None:
     body = multipart(
         PLAIN + b"\r\nHello",
         b"Content-Type: text/html\r\n"
@@ -38,9 +38,9 @@ def test_text_and_html_of_an_alternative_and_the_attachment_beside_it() -> None:
         kind="alternative",
         boundary="inner",
     )
-    found = read(b"Subject: x\r\n" + multipart(body, PDF))
-    assert (found.text, found.html, found.warnings) == ("Hello", "<p>Gr\u00fc\u00dfe", ())
-    (pdf,) = found.attachments
+    parsed = read(b"Subject: x\r\n" + multipart(body, PDF))
+    assert (parsed.text, parsed.html, parsed.warnings) == ("Hello", "<p>Gr\u00fc\u00dfe", ())
+    (pdf,) = parsed.attachments
     assert (pdf.part, pdf.filename, pdf.content_type, pdf.is_inline) == (
         "2",
         "a.pdf",
@@ -49,41 +49,41 @@ def test_text_and_html_of_an_alternative_and_the_attachment_beside_it() -> None:
     )
 
 
-def test_parts_are_numbered_as_imap_numbers_them() -> None:
+def test_parts_are_numbered_as_in_imap() -> None:
     inner = multipart(PLAIN + b"\r\ntext", PDF, boundary="i", kind="related")
-    found = read(multipart(inner, PDF, b"Content-Type: message/rfc822\r\n\r\n" + inner))
-    assert [(each.part, each.content_type) for each in found.attachments] == [
+    parsed = read(multipart(inner, PDF, b"Content-Type: message/rfc822\r\n\r\n" + inner))
+    assert [(part.part, part.content_type) for part in parsed.attachments] == [
         ("1.2", "application/pdf"),
         ("2", "application/pdf"),
         ("3", "message/rfc822"),
     ]
-    assert [each.part for each in read(PDF).attachments] == ["1"]
+    assert [part.part for part in read(PDF).attachments] == ["1"]
 
 
-def test_texts_around_an_image_are_joined_and_alternatives_of_one_type_are_not() -> None:
+def test_texts_around_an_image_are_joined_but_not_alternatives_of_one_type() -> None:
     image = b"Content-Type: image/png\r\nContent-ID: <i@x>\r\n\r\nx"
     assert read(multipart(PLAIN + b"\r\none", image, PLAIN + b"\r\ntwo")).text == "one\ntwo"
     assert read(multipart(PLAIN + b"\r\none", PLAIN + b"\r\nbetter", kind="alternative")).text == "better"
     assert read(multipart(PLAIN + b"\r\none", PLAIN + b"\r\n", kind="alternative")).text == "one"
 
 
-def test_what_is_named_or_attached_is_no_text_unless_there_is_no_other() -> None:
+def test_named_or_attached_text_counts_only_if_there_is_no_other() -> None:
     attached = b"Content-Disposition: attachment\r\n\r\nnotes"
     named = b"Content-Type: text/plain; name=log.txt\r\n\r\nlog"
-    found = read(multipart(PLAIN + b"\r\nown", attached, named))
-    assert (found.text, [each.part for each in found.attachments]) == ("own", ["2", "3"])
+    parsed = read(multipart(PLAIN + b"\r\nown", attached, named))
+    assert (parsed.text, [part.part for part in parsed.attachments]) == ("own", ["2", "3"])
     alone = read(named)
-    assert (alone.text, [each.filename for each in alone.attachments]) == ("log", ["log.txt"])
+    assert (alone.text, [part.filename for part in alone.attachments]) == ("log", ["log.txt"])
 
 
 def test_an_inline_image_and_a_signature() -> None:
     image = b"Content-Type: image/png\r\nContent-ID: <i@x>\r\n\r\nx"
     signature = b"Content-Type: application/pgp-signature; name=s.asc\r\n\r\nx"
-    found = read(multipart(PLAIN + b"\r\nt", image, signature, kind="related"))
-    assert [(each.content_id, each.is_inline) for each in found.attachments] == [("i@x", True)]
+    parsed = read(multipart(PLAIN + b"\r\nt", image, signature, kind="related"))
+    assert [(part.content_id, part.is_inline) for part in parsed.attachments] == [("i@x", True)]
 
 
-# -- messages as they are ----------------------------------------------------------------------------
+# -- malformed messages ------------------------------------------------------------------------------
 
 BROKEN: dict[str, tuple[bytes, str | None, str | None, tuple[str, ...]]] = {
     "nothing at all": (b"", "", None, ()),
@@ -142,15 +142,15 @@ BROKEN: dict[str, tuple[bytes, str | None, str | None, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_message_gives_what_can_be_had(case: str) -> None:
+def test_a_malformed_message_gives_what_it_has(case: str) -> None:
     message, text, html, warnings = BROKEN[case]
-    found = read(message)
+    parsed = read(message)
     if case == "utf-7":
-        # a surrogate, which no database takes
-        assert found.text is not None
-        assert "\ud800" not in found.text
+        # a lone surrogate, which no database accepts
+        assert parsed.text is not None
+        assert "\ud800" not in parsed.text
         return
-    assert (found.text, found.html, found.warnings) == (text, html, warnings)
+    assert (parsed.text, parsed.html, parsed.warnings) == (text, html, warnings)
     assert "truncated" in read(message, truncated=True).warnings
 
 
@@ -158,41 +158,41 @@ def test_five_hundred_nested_parts() -> None:
     message = b"\r\ninnermost"
     for depth in range(500):
         message = multipart(message, boundary=f"b{depth}")
-    found = read(message)
-    assert "too_deep" in found.warnings
-    assert "no_text" in found.warnings
+    parsed = read(message)
+    assert "too_deep" in parsed.warnings
+    assert "no_text" in parsed.warnings
 
 
 def test_a_hundred_thousand_parts() -> None:
-    found = read(multipart(*[b"\r\nx"] * 100_000))
-    assert found.warnings == ("too_many_parts",)
-    assert found.text == "\n".join("x" * mime.MOST_PARTS)
+    parsed = read(multipart(*[b"\r\nx"] * 100_000))
+    assert parsed.warnings == ("too_many_parts",)
+    assert parsed.text == "\n".join("x" * mime.MOST_PARTS)
 
 
-def test_huge_headers_cost_neither_the_text_nor_memory() -> None:
+def test_huge_headers_lose_no_text_and_take_no_memory() -> None:
     huge = (
         b"Content-Type: text/plain;\r\n" + b" x=y;\r\n" * 100_000 + b"X-Long: " + b"z" * 5_000_000 + b"\r\n"
     )
     message = io.BytesIO(huge + b"\r\nabc")
     tracemalloc.start()
     try:
-        found = parse(message)
+        parsed = parse(message)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (found.text, found.warnings) == ("abc", ())
+    assert (parsed.text, parsed.warnings) == ("abc", ())
     assert peak < 2_000_000
 
 
-def test_attachments_cost_no_memory_and_little_time() -> None:
+def test_attachments_take_no_memory_and_little_time() -> None:
     big = base64.encodebytes(bytes(8_000_000)).replace(b"\n", b"\r\n")
     pdf = b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + big
     message = io.BytesIO(multipart(PLAIN + b"\r\nHello", pdf))
     began = time.process_time()
-    found = parse(message)
+    parsed = parse(message)
     assert time.process_time() - began < 5
-    assert found.text == "Hello"
-    assert found.attachments[0].size_bytes == len(big)
+    assert parsed.text == "Hello"
+    assert parsed.attachments[0].size_bytes == len(big)
     message.seek(0)
     tracemalloc.start()
     try:
@@ -202,11 +202,11 @@ def test_attachments_cost_no_memory_and_little_time() -> None:
         tracemalloc.stop()
 
 
-def test_text_is_cut_where_there_is_too_much_of_it() -> None:
-    found = read(PLAIN + b"\r\n" + b"word " * 2_000_000)
-    assert found.warnings == ("text_cut",)
-    assert found.text is not None
-    assert len(found.text) == mime.MOST_TEXT
+def test_too_much_text_is_cut() -> None:
+    parsed = read(PLAIN + b"\r\n" + b"word " * 2_000_000)
+    assert parsed.warnings == ("text_cut",)
+    assert parsed.text is not None
+    assert len(parsed.text) == mime.MOST_TEXT
 
 
 @pytest.mark.parametrize(
@@ -222,13 +222,13 @@ def test_text_is_cut_where_there_is_too_much_of_it() -> None:
         b"Content-Type: multipart/mixed; boundary=a\r\n\r\n" + b"--a--\r\n" * 200_000,
     ],
 )
-def test_no_message_takes_more_than_linear_time(hostile: bytes) -> None:
+def test_hostile_messages_take_linear_time(hostile: bytes) -> None:
     began = time.process_time()
     read(hostile)
     assert time.process_time() - began < 5
 
 
-def test_bytes_at_random_never_raise() -> None:
+def test_random_bytes_never_raise() -> None:
     dice = random.Random(14)
     whole = multipart(multipart(PLAIN + b"\r\nabc", PDF, boundary="i"), PDF, b"\r\n=C3")
     words = [
@@ -247,6 +247,6 @@ def test_bytes_at_random_never_raise() -> None:
         for _ in range(dice.randrange(1, 8)):
             at = dice.randrange(len(data))
             data[at : at + dice.randrange(10)] = dice.choice(words)
-        found = read(bytes(data[: dice.randrange(1, len(data))]))
-        for text in (found.text, found.html, *(each.filename for each in found.attachments)):
+        parsed = read(bytes(data[: dice.randrange(1, len(data))]))
+        for text in (parsed.text, parsed.html, *(part.filename for part in parsed.attachments)):
             assert text is None or "\0" not in text

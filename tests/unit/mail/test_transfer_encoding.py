@@ -1,4 +1,4 @@
-"""Transfer encodings: however the bytes are cut into pieces, the same comes out."""
+"""Transfer encodings: the result does not depend on how the bytes are cut into pieces."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TEXT = ("Gr\u00fc\u00dfe, ein langer Satz = viele W\u00f6rter.  \r\n" * 50).enco
 
 
 def in_pieces(data: bytes, encoding: str, dice: random.Random) -> bytes:
-    undo, out, at = transfer_encoding.decoder(encoding), [], 0
+    decoder, out, at = transfer_encoding.decoder(encoding), [], 0
     while at < len(data):
         size = dice.choice((1, 2, 3, 7, 100))
-        out.append(undo.feed(data[at : at + size]))
+        out.append(decoder.feed(data[at : at + size]))
         at += size
-    return b"".join([*out, undo.finish()])
+    return b"".join([*out, decoder.finish()])
 
 
 @pytest.mark.parametrize(
@@ -42,19 +42,19 @@ def in_pieces(data: bytes, encoding: str, dice: random.Random) -> bytes:
         ("x-strange", BINARY, BINARY),
     ],
 )
-def test_an_encoding_is_undone_however_the_bytes_come(encoding: str, encoded: bytes, plain: bytes) -> None:
+def test_decoding_does_not_depend_on_the_pieces(encoding: str, encoded: bytes, plain: bytes) -> None:
     assert transfer_encoding.decode(encoded, encoding) == plain
     for seed in range(20):
         assert in_pieces(encoded, encoding, random.Random(seed)) == plain
 
 
-def test_a_line_without_end_is_not_held_back_whole() -> None:
-    undo = transfer_encoding.decoder("quoted-printable")
+def test_an_endless_line_is_decoded_in_pieces() -> None:
+    decoder = transfer_encoding.decoder("quoted-printable")
     piece = b"abc=C3=BC =" * 10_000
-    out = b"".join(undo.feed(piece) for _ in range(20))
-    held = undo.finish()
-    assert len(held) < 200_000
-    assert out + held == transfer_encoding.decode(piece * 20, "quoted-printable")
+    out = b"".join(decoder.feed(piece) for _ in range(20))
+    rest = decoder.finish()
+    assert len(rest) < 200_000
+    assert out + rest == transfer_encoding.decode(piece * 20, "quoted-printable")
 
 
 def test_a_header_names_its_encoding() -> None:

@@ -53,14 +53,14 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "2001:0:4136:e378:8000:63bf:80ff:fffe",
         "2a00::5efe:7f00:1",
         "2a00::200:5efe:a00:1",
-        # what some releases of Python take for global
+        # global according to some releases of Python
         "192.0.0.8",
         "fec0::1",
         "feff::1",
         "3fff::1",
     ],
 )
-def test_private_addresses_are_refused_in_every_disguise(address: str) -> None:
+def test_private_addresses_are_refused_in_every_form(address: str) -> None:
     assert not is_public(address)
 
 
@@ -83,7 +83,7 @@ def test_private_addresses_are_refused_in_every_disguise(address: str) -> None:
         ({"security": "plaintext"}, InvalidInput),
     ],
 )
-def test_a_bad_endpoint_is_refused_with_one_line(
+def test_a_bad_endpoint_is_refused_with_a_message_of_one_line(
     changes: dict[str, object], kind: type[InvalidInput]
 ) -> None:
     fields = {name: getattr(GOOD, name) for name in ("host", "port", "security", "username")}
@@ -94,7 +94,7 @@ def test_a_bad_endpoint_is_refused_with_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_good_endpoints_pass() -> None:
+def test_good_endpoints_are_accepted() -> None:
     check_endpoint(GOOD, Settings())
     check_endpoint(Endpoint("imap.example.com", 143, "starttls", "me"), Settings())
     private = Settings(imap_allow_private_hosts=True, imap_allow_plaintext=True)

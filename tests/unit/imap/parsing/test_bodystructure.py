@@ -1,4 +1,4 @@
-"""BODYSTRUCTURE becomes JSON and attachments: every form of it, any depth, and garbage refused in order."""
+"""BODYSTRUCTURE becomes JSON and attachments: all of its forms, any depth; garbage raises BadStructure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_single_text_is_part_1_and_no_attachment() -> None:
     assert not structure.truncated
 
 
-def test_parts_are_numbered_as_fetch_names_them() -> None:
+def test_parts_are_numbered_as_in_fetch() -> None:
     alternative = b"(" + PLAIN + HTML + b' "alternative" ("boundary" "x") NIL NIL NIL)'
     structure = parse_structure(
         [b"(" + alternative + attachment() + b' "mixed" ("boundary" "y") NIL NIL NIL)']
@@ -41,8 +41,8 @@ def test_parts_are_numbered_as_fetch_names_them() -> None:
     assert tree["type"] == "multipart/mixed"
     assert [part["part"] for part in tree["parts"]] == ["1", "2"]
     assert [part["part"] for part in tree["parts"][0]["parts"]] == ["1.1", "1.2"]
-    [found] = structure.attachments
-    assert found == ("2", "a.pdf", "application/pdf", 4096, None, False)
+    [part] = structure.attachments
+    assert part == ("2", "a.pdf", "application/pdf", 4096, None, False)
 
 
 def test_an_attached_message_is_one_attachment_whose_parts_are_numbered_below_it() -> None:
@@ -58,7 +58,7 @@ def test_an_attached_message_is_one_attachment_whose_parts_are_numbered_below_it
     structure = parse_structure([b"(" + PLAIN + message + b' "mixed")'])
     tree = json.loads(structure.json)
     assert [part["part"] for part in tree["parts"][1]["parts"][0]["parts"]] == ["2.1", "2.2"]
-    assert [found.part for found in structure.attachments] == ["2"]
+    assert [part.part for part in structure.attachments] == ["2"]
     assert structure.attachments[0].content_type == "message/rfc822"
 
 
@@ -78,14 +78,14 @@ def test_an_attached_message_is_one_attachment_whose_parts_are_numbered_below_it
         (b'("application" "x" ("name" "\xfcber\x00.pdf") NIL NIL "base64" 1)', ("über\ufffd.pdf", False)),
     ],
 )  # fmt: skip
-def test_what_a_person_would_call_an_attachment(leaf: bytes, expected: tuple[object, bool] | None) -> None:
+def test_which_leaves_are_attachments(leaf: bytes, expected: tuple[object, bool] | None) -> None:
     structure = parse_structure([b"(" + HTML + leaf + b' "related" NIL NIL NIL NIL)'])
-    assert [(found.filename, found.is_inline) for found in structure.attachments] == [expected] * (
+    assert [(part.filename, part.is_inline) for part in structure.attachments] == [expected] * (
         expected is not None
     )
 
 
-def test_literals_escapes_and_atoms_stand_for_strings() -> None:
+def test_literals_escapes_and_atoms_are_strings() -> None:
     pieces = [
         b'("application" "pdf" ("name" ',
         b'a "quoted" \\ name.pdf',
@@ -118,7 +118,7 @@ def test_literals_escapes_and_atoms_stand_for_strings() -> None:
         (b"()", "type", "application/octet-stream"),
     ],
 )  # fmt: skip
-def test_lenient_where_servers_are_sloppy(text: bytes, key: str, value: object) -> None:
+def test_malformed_values_are_tolerated(text: bytes, key: str, value: object) -> None:
     assert json.loads(parse_structure([text]).json).get(key) == value
 
 
@@ -126,13 +126,13 @@ def test_lenient_where_servers_are_sloppy(text: bytes, key: str, value: object) 
     "text",
     [b"", b"(", b")", b"NIL", b'"x"', b'("text"', b'("a))', b"(()", b"() ()", b'("text" "pl', b'("a" "\\")'],
 )
-def test_garbage_is_refused_in_order(text: bytes) -> None:
+def test_garbage_raises_bad_structure(text: bytes) -> None:
     with pytest.raises(BadStructure):
         parse_structure([text])
 
 
 @pytest.mark.parametrize("depth", [300, 5000])
-def test_any_depth_is_parsed_and_kept_to_what_postgres_can_hold(depth: int) -> None:
+def test_deep_structures_are_cut_to_what_postgres_can_parse(depth: int) -> None:
     structure = parse_structure([b"(" * depth + PLAIN + b' "mixed")' * depth])
     assert structure.truncated
     assert structure.json.count("[") == DEEPEST
@@ -149,12 +149,12 @@ def test_a_structure_with_very_many_parts_is_cut() -> None:
     json.loads(structure.json)
 
 
-def test_a_structure_that_is_far_too_long_is_refused() -> None:
+def test_a_structure_that_is_too_long_is_refused() -> None:
     with pytest.raises(BadStructure):
         parse_structure([b"(" + PLAIN * 20_000 + b' "mixed")'])
 
 
-def test_mutilated_structures_either_parse_to_json_or_are_refused() -> None:
+def test_mutilated_structures_become_json_or_raise_bad_structure() -> None:
     rng = random.Random(11)
     whole = (
         b"(" + PLAIN + b"(" + HTML + attachment() + b' "related" NIL NIL NIL)' + attachment() + b' "mixed")'
@@ -176,9 +176,9 @@ def test_mutilated_structures_either_parse_to_json_or_are_refused() -> None:
     assert parsed > 100
 
 
-def test_equal_shapes_with_other_strings_and_numbers_do_not_mix() -> None:
+def test_structures_with_the_same_skeleton_keep_their_own_values() -> None:
     for number in range(50):
         name = b"file%d.pdf" % number
         text = b'("application" "pdf" ("name" "%s") NIL NIL "base64" %d)' % (name, number)
-        [found] = parse_structure([text]).attachments
-        assert (found.filename, found.size_bytes) == (name.decode(), number)
+        [part] = parse_structure([text]).attachments
+        assert (part.filename, part.size_bytes) == (name.decode(), number)

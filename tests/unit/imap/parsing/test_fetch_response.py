@@ -1,4 +1,4 @@
-"""One FETCH response becomes its fields, whatever the server did to it."""
+"""The fields of a FETCH response, in common, rare and malformed forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT = b'("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 5 1 NIL NIL NIL NIL)
 HEADER = b"BODY[HEADER.FIELDS (FROM TO)] "
 
 
-def test_the_usual_answer_is_read_field_by_field() -> None:
+def test_the_usual_response_becomes_its_fields() -> None:
     parts = [
         b"* 12 FETCH (UID 7 FLAGS (\\Seen $Work) " + DATE + b" RFC822.SIZE 4286 MODSEQ (65) "
         b"BODYSTRUCTURE " + TEXT + b" " + HEADER,
@@ -52,7 +52,7 @@ def test_the_usual_answer_is_read_field_by_field() -> None:
         ([b"* 1 FETCH (FLAGS (a{b} c) UID 9)"], b"UID", b"9"),
     ],
 )  # fmt: skip
-def test_each_form_of_a_value_is_read(parts: list[bytes], name: bytes, value: object) -> None:
+def test_each_form_of_a_value_is_parsed(parts: list[bytes], name: bytes, value: object) -> None:
     assert parse_fetch(parts).get(name) == value
 
 
@@ -69,15 +69,15 @@ def test_strings_with_parentheses_and_literals_do_not_end_a_structure() -> None:
 @pytest.mark.parametrize(
     "structure",
     [
-        b'(("text" "plain" NIL',  # a parenthesis too few
-        b'("text" "plain" NIL)))',  # too many
+        b'(("text" "plain" NIL',  # one parenthesis too few
+        b'("text" "plain" NIL)))',  # one too many
         b'("text" "pla NIL)',  # a string without end
         b"garbage (",
         b'"\\"\\"\\"',
         b")",
     ],
 )
-def test_a_bad_structure_never_costs_the_other_fields(structure: bytes) -> None:
+def test_a_malformed_structure_does_not_affect_the_other_fields(structure: bytes) -> None:
     parts = [
         b"* 1 FETCH (UID 9 BODYSTRUCTURE " + structure + b" RFC822.SIZE 3 " + HEADER,
         b"From: a\r\n",
@@ -89,21 +89,21 @@ def test_a_bad_structure_never_costs_the_other_fields(structure: bytes) -> None:
     assert fields[b"FLAGS"] == b"\\Seen"
 
 
-def test_a_field_that_cannot_be_read_is_named() -> None:
+def test_a_malformed_field_is_named() -> None:
     fields = parse_fetch([b"* 1 FETCH (UID 9 FLAGS (a (b RFC822.SIZE 3)"])
     assert fields[b"UID"] == b"9"
     assert fields[b"RFC822.SIZE"] == b"3"
     assert fields[UNREADABLE] == b"FLAGS"
 
 
-def test_other_responses_are_no_fetch() -> None:
+def test_other_responses_have_no_fields() -> None:
     assert is_fetch([b"* 1 FETCH (UID 9)"])
     assert is_fetch([b"* 1 fetch (UID 9)"])
     assert not is_fetch([b"* 1 EXPUNGE"])
     assert parse_fetch([b"* 1 EXPUNGE"]) == {}
 
 
-def test_mutilated_answers_never_raise() -> None:
+def test_mutilated_responses_never_raise() -> None:
     rng = random.Random(7)
     whole = b"* 1 FETCH (UID 7 FLAGS (\\Seen) " + DATE + b" BODYSTRUCTURE " + TEXT + b' X "\\"" ' + HEADER
     for _ in range(3000):

@@ -1,4 +1,4 @@
-"""Rows of LIST and STATUS, mailbox names, and answers of SEARCH: each read for itself."""
+"""Rows of LIST and STATUS, mailbox names, and SEARCH responses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from mailsync.uidset import UidSet
         ([b'* LIST () "/" "unterminated'], b"unterminated", "unterminated", "/"),
     ],
 )
-def test_each_form_of_a_row_gives_its_folder(
+def test_each_form_of_a_row_becomes_its_folder(
     parts: list[bytes], wire_name: bytes, path: str, delimiter: str | None
 ) -> None:
     row = parse_list(parts)
@@ -63,22 +63,22 @@ def test_a_row_without_a_name_is_none(text: bytes) -> None:
         (b"R & D", "R & D"),
         (b"R &- D", "R & D"),
         (b"&", "&"),
-        (b"a&b-c", "a&b-c"),  # one character of base64 is no UTF-16
+        (b"a&b-c", "a&b-c"),  # one base64 character is no UTF-16
         (b"&ZeVnLIqe-", "日本語"),
         (b"&2D3eAA-", "😀"),
         (b"&2D0-", "\ufffd"),  # a lone surrogate
         (b"x&AAA-y", "x\ufffdy"),  # NUL
-        (b"&AOQ", "&AOQ"),  # never ends
+        (b"&AOQ", "&AOQ"),  # no end
         (b"&Jjo!", "&Jjo!"),
         ("Ünïcödé".encode(), "Ünïcödé"),
         (b"Entw\xfcrfe", "Entwürfe"),
     ],
 )
-def test_names_are_decoded_however_broken(wire_name: bytes, text: str) -> None:
+def test_names_are_decoded_even_if_malformed(wire_name: bytes, text: str) -> None:
     assert decode_name(wire_name) == text
 
 
-def test_any_bytes_decode_to_text_that_postgres_takes() -> None:
+def test_any_bytes_become_text_that_postgres_accepts() -> None:
     rng = random.Random(3)
     for _ in range(5000):
         name = bytes(rng.choice(b"&&--,+/ABCDxyz\x00\xd8\xff\xc3") for _ in range(rng.randrange(1, 12)))
@@ -102,11 +102,11 @@ def test_any_bytes_decode_to_text_that_postgres_takes() -> None:
         ([b"* STATUS x ()"], b"x", MailboxStatus()),
     ],
 )
-def test_each_form_of_status_is_read(parts: list[bytes], name: bytes, status: MailboxStatus) -> None:
+def test_each_form_of_status_is_parsed(parts: list[bytes], name: bytes, status: MailboxStatus) -> None:
     assert parse_status(parts) == (name, status)
 
 
-def test_other_responses_are_no_status() -> None:
+def test_other_responses_are_not_status() -> None:
     assert parse_status([b"* OK x"]) is None
     assert parse_status([b"* STATUS x"]) is None
 
@@ -125,10 +125,10 @@ def test_other_responses_are_no_status() -> None:
         (b'* esearch (tag "a1") uid all 4', "4"),
     ],
 )
-def test_each_form_of_a_search_answer_is_read(line: bytes, uids: str) -> None:
+def test_each_form_of_a_search_response_is_parsed(line: bytes, uids: str) -> None:
     assert parse_search([line]) == UidSet.parse(uids)
 
 
-def test_other_responses_are_no_search() -> None:
+def test_other_responses_are_not_search() -> None:
     assert parse_search([b"* SEARCHES 1"]) is None
     assert parse_search([b"* 5 EXISTS"]) is None

@@ -1,4 +1,4 @@
-"""Fields become messages and states: a bad field costs only itself."""
+"""Fields become messages and states; malformed fields become None."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def fields(**changes: object) -> Fields:
         HEADER,
         b")",
     ]
-    found = parse_fetch(parts)
+    parsed = parse_fetch(parts)
     for name, value in changes.items():
-        found[name.replace("_", ".").encode()] = value  # type: ignore[assignment]
-    return found
+        parsed[name.replace("_", ".").encode()] = value  # type: ignore[assignment]
+    return parsed
 
 
-def test_a_whole_answer_becomes_a_whole_message() -> None:
+def test_a_complete_response_becomes_a_complete_message() -> None:
     message = build_message(7, fields(), Detail.FULL)
     assert message.flags == ("\\Seen",)
     assert message.internal_date == datetime(1996, 7, 17, 9, 44, 25, tzinfo=UTC)
@@ -55,7 +55,7 @@ def test_a_whole_answer_becomes_a_whole_message() -> None:
         ({"BODY[]": None}, ("headers",)),
     ],
 )
-def test_a_bad_field_is_null_and_named_and_the_rest_is_there(
+def test_a_malformed_field_is_none_and_named_and_the_others_are_kept(
     changes: dict[str, object], errors: tuple[str, ...]
 ) -> None:
     message = build_message(7, fields(**changes), Detail.FULL)
@@ -64,7 +64,7 @@ def test_a_bad_field_is_null_and_named_and_the_rest_is_there(
     assert message.flags == ("\\Seen",)
 
 
-def test_flags_that_were_left_out_are_none_and_no_error() -> None:
+def test_missing_flags_are_none_without_an_error() -> None:
     without = fields()
     del without[b"FLAGS"]
     message = build_message(7, without, Detail.FULL)
@@ -72,7 +72,7 @@ def test_flags_that_were_left_out_are_none_and_no_error() -> None:
     assert message.parse_errors == ()
 
 
-def test_less_detail_names_what_was_not_asked_for() -> None:
+def test_less_detail_names_the_missing_fields() -> None:
     basic = parse_fetch(
         [b'* 1 FETCH (UID 7 FLAGS () INTERNALDATE "17-Jul-1996 02:44:25 -0700" RFC822.SIZE 4)']
     )
@@ -111,7 +111,7 @@ def test_labels_are_decoded() -> None:
         (b"* 1 FETCH (UID 7 MODSEQ (12) FLAGS (x))", (7, 12, ("x",))),
     ],
 )
-def test_the_usual_flag_answers_are_read_fast(line: bytes, expected: tuple[object, ...]) -> None:
+def test_usual_flag_responses_take_the_fast_path(line: bytes, expected: tuple[object, ...]) -> None:
     state = quick_state(line)
     assert state is not None
     assert state[:3] == expected
@@ -120,11 +120,11 @@ def test_the_usual_flag_answers_are_read_fast(line: bytes, expected: tuple[objec
 @pytest.mark.parametrize(
     "line", [b"* 1 FETCH (FLAGS () UID 7)", b"* 1 EXISTS", b'* 1 FETCH (UID 7 FLAGS ("a"))']
 )
-def test_other_answers_are_left_to_the_slow_way(line: bytes) -> None:
+def test_other_responses_take_the_slow_path(line: bytes) -> None:
     assert quick_state(line) is None
 
 
-def test_only_offered_items_are_asked_for() -> None:
+def test_only_items_of_offered_extensions_are_fetched() -> None:
     full = items(Detail.FULL, frozenset({"CONDSTORE", "OBJECTID"}))
     assert b" MODSEQ EMAILID THREADID BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (FROM " in full
     gmail = items(Detail.FULL, frozenset({"X-GM-EXT-1", "OBJECTID"}))
