@@ -46,7 +46,7 @@ def open_session(
     with ExitStack() as secret:
         secret.enter_context(kept_secret(password))
         session = _open(endpoint, password, settings, bucket, on_wait, on_begin, hidden)
-        # Callers may show the server's words until they drop the session, and close() is not the end of that.
+        # the server's words may be shown after close() too, so mask until nobody holds the session
         weakref.finalize(session, secret.pop_all().close).atexit = False
     return session
 

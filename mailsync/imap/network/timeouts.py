@@ -66,12 +66,12 @@ class Timeouts:
             self._deadline, self._allowed = outer
 
     def check(self) -> None:
-        """Call back if a slice has passed since the last call; raises TimedOut past the deadline."""
+        """Call ``on_wait`` if a slice has passed since the last call; raises TimedOut past a limit."""
         now = self._charge()
         if now - self._called >= SLICE:
             self._called = now
             self.on_wait()
-            # that is no time of the server's
+            # the server is not charged for our callback
             self._checked = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
             raise TimedOut(f"{self.activity}: the server did not finish: timed out after {self._allowed:g} s")

@@ -150,6 +150,7 @@ def test_a_certificate_that_does_not_verify_is_refused(
     with pytest.raises(CertificateRejected, match="certificate") as caught:
         connect(server, user, security=security, **trusted)
     assert caught.value.step == "tls"
+    assert ("set IMAP_CA_FILE" in str(caught.value)) == (which in ("self_signed", "good"))
     assert server.journal.commands("LOGIN") == []
 
 
@@ -297,10 +298,19 @@ def test_a_malformed_id_answer_is_ignored(scripted: ScriptedServer) -> None:
         assert session.list_folders()
 
 
-def test_capability_without_an_answer_is_a_protocol_error(scripted: ScriptedServer) -> None:
-    scripted.on("CAPABILITY", b"OK done")
-    with pytest.raises(ProtocolError, match="CAPABILITY"):
-        connect(scripted, scripted.new_user())
+@pytest.mark.parametrize("security", ["plaintext", "starttls"])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(b"OK done", ProtocolError), (b"BAD what?", ProtocolError), (b"NO [LIMIT] slow down", Throttled)],
+)
+def test_capability_without_an_answer_raises_the_right_error(
+    scripted_with: Start, authority: Authority, security: str, answer: bytes, kind: type[MailsyncError]
+) -> None:
+    server = scripted_with(security=security, certificate=authority.good())
+    server.on("CAPABILITY", answer)
+    with pytest.raises(kind, match="CAPABILITY") as caught:
+        connect(server, server.new_user(), security=security, imap_ca_file=authority.ca_file)
+    assert caught.value.step == ("tls" if security == "starttls" else "login")
 
 
 def test_a_dripping_server_cannot_prolong_a_login(scripted: ScriptedServer) -> None:
