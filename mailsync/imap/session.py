@@ -213,8 +213,8 @@ class Session:
         """Return the UIDs in the selected folder, limited to `uids` and to messages `since` a day if given.
 
         ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
-        Raises ProtocolError if the folder holds messages and the answer is missing, which does not prove
-        that they are gone, or if the answer names far more messages than the folder holds.
+        Raises ProtocolError if the answer is missing although the folder holds messages, or if it names far
+        more messages than the folder holds.
         """
         window = b"SINCE " + day(since) if since else b""
         if uids is None:
@@ -263,9 +263,9 @@ class Session:
         sent before ``states`` is iterated.
         """
         modifier = []
-        if changed_since is not None and changed_since <= 0:
-            raise ValueError("CHANGEDSINCE 0 is forbidden")
         if changed_since is not None:
+            if changed_since <= 0:
+                raise ValueError("CHANGEDSINCE 0 is forbidden")
             modifier = [b"(CHANGEDSINCE %d%s)" % (changed_since, b" VANISHED" if vanished else b"")]
         items = b"(UID FLAGS MODSEQ)" if "CONDSTORE" in self._capabilities else b"(UID FLAGS)"
         changes = FlagChanges(iter(()))

@@ -6,19 +6,11 @@ import io
 
 from mailsync.mail import mime, transfer_encoding
 from mailsync.mail.addresses import parse_addresses
+from mailsync.mail.charsets import decode_raw
 from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
 from mailsync.mail.mime_part import parameters_of, value_of
-from mailsync.mail.text import (
-    clamp,
-    clean_text,
-    cut,
-    decode_charset,
-    decode_filename,
-    decode_raw,
-    decode_words,
-    one_line,
-)
+from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
 from mailsync.web.http.downloads import disposition, ending_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
@@ -35,10 +27,10 @@ def _message(raw: bytes) -> None:
 
 def _decoded(encoding: str) -> object:
     def read(raw: bytes) -> None:
-        undo = transfer_encoding.decoder(encoding)
-        for at in range(0, len(raw), 4096):
-            undo.feed(raw[at : at + 4096])
-        undo.finish()
+        decoder = transfer_encoding.decoder(encoding)
+        for start in range(0, len(raw), 4096):
+            decoder.feed(raw[start : start + 4096])
+        decoder.finish()
         transfer_encoding.decode(raw, encoding)
 
     return read
