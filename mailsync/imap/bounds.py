@@ -6,6 +6,8 @@ import sys
 
 from mailsync.model import Message
 
+BIGGEST = 2**63 - 1
+"""The largest number that is accepted: a bigint of Postgres."""
 MOST_FOLDERS = 20_000
 LONGEST_LIST = 8 * 1024 * 1024
 """Bytes of the names in one list of folders."""

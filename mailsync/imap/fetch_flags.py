@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mailsync.errors import ProtocolError, Throttled, Transient
-from mailsync.imap.bounds import BYTES_OF_A_STATE, LARGEST_SCAN, LONGEST_SET, MOST_RANGES
+from mailsync.imap.bounds import BIGGEST, BYTES_OF_A_STATE, LARGEST_SCAN, LONGEST_SET, MOST_RANGES
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.message import build_state, quick_state, uid_of
-from mailsync.imap.parsing.search_response import BIGGEST
 from mailsync.imap.status_responses import error_for
 from mailsync.model import MessageState
 from mailsync.uidset import Range, UidSet

@@ -12,13 +12,12 @@ from datetime import date
 from mailsync.errors import ProtocolError
 from mailsync.imap import commands
 from mailsync.imap.arguments import astring, day
-from mailsync.imap.bounds import LONGEST_SET, MOST_RANGES, most_messages
+from mailsync.imap.bounds import BIGGEST, LONGEST_SET, MOST_RANGES, most_messages
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
 from mailsync.imap.fetch_flags import FlagChanges, scan
 from mailsync.imap.fetch_messages import Batch, Fetcher
 from mailsync.imap.parsing.message import Detail
-from mailsync.imap.parsing.search_response import BIGGEST
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mailsync.imap.bounds import BIGGEST
 from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.text import clean_text
@@ -19,7 +20,6 @@ _ITEMS = re.compile(rb"\(([^()]*+(?:\([^()]*+\)[^()]*+)*+)\)\s*+\Z")
 _ITEM = re.compile(rb"(?<![A-Za-z-])([A-Za-z-]++) ++(?:\(([^()]*+)\)|\"([^\"]*+)\"|([^\s()]++))")
 _EXTENDED = re.compile(rb"(?<! ) ++\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)\s*+\Z")
 
-BIGGEST = 2**63 - 1
 LONGEST_ITEMS = 4096
 """Bytes of a row's attributes or items that are read."""
 MOST_ATTRIBUTES = 16

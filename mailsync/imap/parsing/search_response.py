@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mailsync.imap.bounds import MOST_RANGES
+from mailsync.imap.bounds import BIGGEST, MOST_RANGES
 from mailsync.uidset import Range, UidSet, slices
 
 _SEARCH = re.compile(rb"\* SEARCH\b", re.IGNORECASE)
@@ -12,8 +12,6 @@ _ESEARCH = re.compile(rb"\* ESEARCH\b", re.IGNORECASE)
 _ALL = re.compile(rb"\bALL +([0-9:,]+)", re.IGNORECASE)
 _MODSEQ = re.compile(rb"\(MODSEQ \d+\)", re.IGNORECASE)
 _NUMBER = re.compile(rb"\d{1,18}")
-
-BIGGEST = 2**63 - 1
 
 
 def is_search(parts: list[bytes]) -> bool:
