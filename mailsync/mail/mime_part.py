@@ -6,25 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mailsync.mail.attachments import build_attachment
 from mailsync.mail.charsets import decode_raw
-from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename
+from mailsync.mail.text import clean_text
 from mailsync.model import Attachment
 
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
-# parts that people do not call attachments, as for BODYSTRUCTURE
-_SIGNATURES = frozenset(
-    {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
-)
-_REPORTS = frozenset(
-    {
-        "message/delivery-status",
-        "message/disposition-notification",
-        "message/feedback-report",
-        "message/global-delivery-status",
-    }
-)
 
 
 @dataclass(slots=True)
@@ -74,21 +63,18 @@ class Part:
 
     def attachment(self) -> Attachment | None:
         """Return the part as an attachment; None for text, multiparts, signatures and reports."""
-        if (self.is_text and not self.named) or self.type.startswith("multipart/"):
+        maintype, _, subtype = self.type.partition("/")
+        if maintype == "multipart":
             return None
-        if self.type in _SIGNATURES or (self.type in _REPORTS and not self.named):
-            return None
-        content_id = clean_text(decode_raw(self.fields.get(b"content-id", b""))).strip().strip("<>").strip()
-        inline = self.disposition == "inline" or (
-            self.disposition != "attachment" and bool(content_id) and self.parent == "multipart/related"
-        )
-        return Attachment(
-            part=self.number,
-            filename=decode_filename(self.named),
-            content_type=cut(self.type, 255),
-            size_bytes=self.size,
-            content_id=cut(content_id, MAX_INDEXED_BYTES) or None,
-            is_inline=inline,
+        return build_attachment(
+            self.number,
+            maintype,
+            subtype,
+            self.disposition,
+            self.named,
+            clean_text(decode_raw(self.fields.get(b"content-id", b""))),
+            self.size,
+            is_related=self.parent == "multipart/related",
         )
 
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Template, parse_skeleton
+from mailsync.mail.attachments import build_attachment
 from mailsync.mail.charsets import decode_raw
-from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_filename
+from mailsync.mail.text import clean_text
 from mailsync.model import Attachment
 
 __all__ = ["BadStructure", "Structure", "parse_structure"]
@@ -24,10 +25,7 @@ _DIGITS = re.compile(r"[0-9]+")
 _UNSAFE = re.compile(r"[\\\x00-\x1f\ud800-\udfff]")
 _TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)("|\\?\Z)|([()])|([^\s()"]+)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
-_REPORTS = frozenset(
-    {"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status"}
-)
+_NAMES = ("name", "filename")
 
 _templates: BoundedCache[str, Template | None] = BoundedCache(8 * 1024 * 1024)
 
@@ -128,26 +126,14 @@ def _number(digits: str) -> str:
 
 
 def _attachment(leaf: Leaf, values: list[str]) -> Attachment | None:
-    """Return the leaf as an attachment; None for the message's own text, signatures and reports."""
-    maintype = "application" if leaf.maintype is None else values[leaf.maintype]
-    disposition = "" if leaf.disposition is None else values[leaf.disposition]
     pairs = leaf.disposition_parameters + leaf.parameters
-    has_name = any(values[name].startswith(("name", "filename")) for name, _ in pairs)
-    if maintype == "text" and not has_name and disposition != "attachment":
-        return None
-    subtype = "octet-stream" if leaf.subtype is None else values[leaf.subtype]
-    if subtype in _SIGNATURES or (subtype in _REPORTS and not has_name):
-        return None
-    content_id = None if leaf.content_id is None else values[leaf.content_id].strip().strip("<>").strip()
-    is_related = leaf.parent is not None and values[leaf.parent] == "related"
-    return Attachment(
-        part=leaf.part,
-        filename=decode_filename((values[name], values[value]) for name, value in pairs)
-        if has_name
-        else None,
-        content_type=cut(f"{maintype}/{subtype}", 255),
-        size_bytes=None if leaf.size is None else int(values[leaf.size]),
-        content_id=cut(content_id, MAX_INDEXED_BYTES) if content_id else None,
-        is_inline=disposition == "inline"
-        or (disposition != "attachment" and bool(content_id) and is_related),
+    return build_attachment(
+        leaf.part,
+        "application" if leaf.maintype is None else values[leaf.maintype],
+        "octet-stream" if leaf.subtype is None else values[leaf.subtype],
+        "" if leaf.disposition is None else values[leaf.disposition],
+        [(values[name], values[value]) for name, value in pairs if values[name].startswith(_NAMES)],
+        "" if leaf.content_id is None else values[leaf.content_id],
+        None if leaf.size is None else int(values[leaf.size]),
+        is_related=leaf.parent is not None and values[leaf.parent] == "related",
     )
