@@ -20,6 +20,6 @@ def astring(value: bytes) -> bytes:
     return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-def day(when: date) -> bytes:
+def search_date(when: date) -> bytes:
     """Return a date for SEARCH, in English regardless of the locale: ``1-Feb-2024``."""
     return b"%d-%s-%04d" % (when.day, _MONTHS[when.month - 1], when.year)

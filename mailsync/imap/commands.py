@@ -15,7 +15,7 @@ from mailsync.imap.arguments import astring
 from mailsync.imap.bounds import LONGEST_LIST, MOST_FOLDERS
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
-from mailsync.imap.parsing.list_response import is_list, listed_name, parse_list, parse_status
+from mailsync.imap.parsing.list_response import is_list, parse_list, parse_list_name, parse_status
 from mailsync.imap.parsing.message import build_state
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.status_responses import error_for, quoted
@@ -93,7 +93,7 @@ def list_status(connection: Connection, items: bytes) -> Listing:
 
     def claim(response: Response) -> bool:
         if is_list(response):
-            name = None if connection.reader.oversized else listed_name(response)
+            name = None if connection.reader.oversized else parse_list_name(response)
             if name:
                 names.add(name)
             return True

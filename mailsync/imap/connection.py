@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import LiteralArgument
-from mailsync.imap.network.connect import secure
+from mailsync.imap.network.connect import wrap_tls
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import LONGEST_ANSWER, Reader
 from mailsync.imap.status_responses import StatusResponse, error_for, parse_status_response
@@ -106,7 +106,7 @@ class Connection:
                 f"{self._endpoint.host} refuses STARTTLS: {completion.words}", step="tls"
             )
         try:
-            self.sock = secure(self.sock, self._endpoint, self._settings, self.timeouts)
+            self.sock = wrap_tls(self.sock, self._endpoint, self._settings, self.timeouts)
         except BaseException:
             self.closed = True
             raise

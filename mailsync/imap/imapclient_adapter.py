@@ -20,7 +20,7 @@ from imapclient.exceptions import CapabilityError, IMAPClientError
 from mailsync.errors import CertificateRejected, ProtocolError
 from mailsync.imap.arguments import astring
 from mailsync.imap.connection import Connection, Response
-from mailsync.imap.network.connect import trust
+from mailsync.imap.network.connect import tls_context
 from mailsync.imap.status_responses import StatusResponse, error_for
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
     def starttls(self, ssl_context: object = None) -> None:
         """Upgrade to TLS; raises CertificateRejected if that fails in any way."""
         try:
-            super().starttls(ssl_context or trust(self._settings))
+            super().starttls(ssl_context or tls_context(self._settings))
         except CapabilityError as error:
             raise CertificateRejected(f"{self.host} does not offer STARTTLS; use tls", step="tls") from error
         self._capabilities = ()

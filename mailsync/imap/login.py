@@ -11,7 +11,7 @@ from mailsync import __version__
 from mailsync.errors import AuthenticationFailed, MailsyncError, ProtocolError
 from mailsync.imap.connection import Connection
 from mailsync.imap.imapclient_adapter import Client
-from mailsync.imap.network.connect import connect, secure
+from mailsync.imap.network.connect import connect, wrap_tls
 from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.session import Session
@@ -64,7 +64,7 @@ def _open(
     timeouts = Timeouts(on_wait, settings.imap_read_timeout, on_begin)
     sock = connect(endpoint, addresses, settings, timeouts)
     if endpoint.security == "tls":
-        sock = secure(sock, endpoint, settings, timeouts)
+        sock = wrap_tls(sock, endpoint, settings, timeouts)
     # A server that drips bytes never hits the read timeout: allow one silence and one handshake.
     seconds = settings.imap_connect_timeout + settings.imap_read_timeout
     with _step("connect"), timeouts.deadline(seconds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mailsync.imap.fetch_flags import parse_vanished
-from mailsync.imap.parsing.list_response import number, object_id
+from mailsync.imap.parsing.list_response import parse_number, parse_object_id
 from mailsync.imap.status_responses import parse_status_response
 from mailsync.model import MailboxStatus
 
@@ -53,11 +53,11 @@ class SelectedMailbox:
 
     def status(self) -> MailboxStatus:
         """Return what the server has reported since :meth:`reset`."""
-        modseq = number(self._codes.get("HIGHESTMODSEQ"))
+        modseq = parse_number(self._codes.get("HIGHESTMODSEQ"))
         return MailboxStatus(
             messages=self.exists if self._has_exists else None,
-            uidnext=number(self._codes.get("UIDNEXT")),
-            uidvalidity=number(self._codes.get("UIDVALIDITY")),
+            uidnext=parse_number(self._codes.get("UIDNEXT")),
+            uidvalidity=parse_number(self._codes.get("UIDVALIDITY")),
             modseq=0 if modseq is None and "NOMODSEQ" in self._codes else modseq,
-            mailbox_id=object_id(self._codes.get("MAILBOXID")),
+            mailbox_id=parse_object_id(self._codes.get("MAILBOXID")),
         )

@@ -11,7 +11,7 @@ from datetime import date
 
 from mailsync.errors import ProtocolError
 from mailsync.imap import commands
-from mailsync.imap.arguments import astring, day
+from mailsync.imap.arguments import astring, search_date
 from mailsync.imap.bounds import BIGGEST, LONGEST_SET, MOST_RANGES, most_messages
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
@@ -212,7 +212,7 @@ class Session:
         Raises ProtocolError if the answer is missing although the folder holds messages, or if it names far
         more messages than the folder holds.
         """
-        window = b"SINCE " + day(since) if since else b""
+        window = b"SINCE " + search_date(since) if since else b""
         if uids is None:
             return self._checked_count(self._search(window or b"ALL"))
         existing = UidSet()

@@ -27,7 +27,7 @@ LONGEST_QUOTE = 300
 LONGEST_UNDERSTOOD = 1000
 """Characters of a server's words that are searched for their meaning."""
 
-LONGEST_HINT = 3600.0
+LONGEST_WAIT = 3600.0
 """Seconds to wait at most, however long the server asks for."""
 
 _THROTTLED = frozenset({"LIMIT", "THROTTLED", "OVERQUOTA"})
@@ -41,7 +41,7 @@ _FOLDER_BUSY = frozenset({"INUSE", "IN-USE", "SERVERBUG"})
 _OPENING = frozenset({"EXAMINE", "STATUS"})
 
 _UNIT = r"(ms|millis\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
-_HINTS = (
+_WAITS = (
     re.compile(
         r"(?:back\s?-?off(?: time)?|retry|try(?: again)?|again|wait|blocked|locked|suspended)\b"
         rf"[^\d]{{0,24}}?\b(\d{{1,9}})\s*{_UNIT}",
@@ -127,20 +127,20 @@ def quoted(text: bytes, mask: Mask) -> str:
     return words if is_whole and len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
 
 
-def hint(text: str) -> float | None:
-    """Return the seconds that a server's words ask us to wait, at most :data:`LONGEST_HINT`; None if none.
+def requested_wait(text: str) -> float | None:
+    """Return the seconds that a server's words ask us to wait, at most :data:`LONGEST_WAIT`; None if none.
 
-    >>> hint("Suggested Backoff Time: 5000 milliseconds")
+    >>> requested_wait("Suggested Backoff Time: 5000 milliseconds")
     5.0
     """
-    match = next(filter(None, (pattern.search(text) for pattern in _HINTS)), None)
+    match = next(filter(None, (pattern.search(text) for pattern in _WAITS)), None)
     if not match:
         return None
     unit = (match[2] if match.re.groups > 1 else "s").lower()
     scale = (
         0.001 if unit.startswith(("ms", "milli")) else 60 if unit[0] == "m" else 3600 if unit[0] == "h" else 1
     )
-    return min(int(match[1]) * scale, LONGEST_HINT)
+    return min(int(match[1]) * scale, LONGEST_WAIT)
 
 
 def error_for(response: StatusResponse, command: str, *, step: str | None = None) -> MailsyncError:
@@ -153,7 +153,7 @@ def error_for(response: StatusResponse, command: str, *, step: str | None = None
     message = f"{command}: the server said {response.status} {response.words}".rstrip()
     code = response.code
     text = _without_code(response.text).decode("utf-8", "replace")[:LONGEST_UNDERSTOOD]
-    seconds = hint(text)
+    seconds = requested_wait(text)
     if step == "login" and response.status != "BYE":
         if code in _REJECTED or (code not in _THROTTLED | _TRANSIENT and _rejects(text)):
             return AuthenticationFailed(message, retry_after=seconds, step=step)

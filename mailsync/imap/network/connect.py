@@ -68,19 +68,21 @@ def _connect(address: str, port: int, timeouts: Timeouts) -> socket.socket:
     return sock
 
 
-def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts: Timeouts) -> ssl.SSLSocket:
+def wrap_tls(
+    sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts: Timeouts
+) -> ssl.SSLSocket:
     """Return `sock` with TLS on it; close it if the handshake fails.
 
     The certificate must be valid for the endpoint's host. Raises CertificateRejected, or Transient if the
     connection breaks; both with ``step`` ``tls``.
     """
-    context = trust(settings)
+    context = tls_context(settings)
     try:
         wrapped = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
     except (ValueError, OSError) as error:
         sock.close()
         raise CertificateRejected(
-            f"cannot start TLS with {endpoint.host}: {_why(error)}", step="tls"
+            f"cannot start TLS with {endpoint.host}: {_reason(error)}", step="tls"
         ) from error
     try:
         with timeouts.deadline(settings.imap_connect_timeout):
@@ -94,12 +96,12 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts
     except ssl.SSLError as error:
         wrapped.close()
         raise CertificateRejected(
-            f"the TLS handshake with {endpoint.host} failed: {_why(error)}", step="tls"
+            f"the TLS handshake with {endpoint.host} failed: {_reason(error)}", step="tls"
         ) from error
     except OSError as error:
         wrapped.close()
         raise Transient(
-            f"the connection broke during the TLS handshake: {_why(error)}", step="tls"
+            f"the connection broke during the TLS handshake: {_reason(error)}", step="tls"
         ) from error
     except Transient as error:
         wrapped.close()
@@ -112,7 +114,7 @@ def secure(sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts
     return wrapped
 
 
-def trust(settings: Settings) -> ssl.SSLContext:
+def tls_context(settings: Settings) -> ssl.SSLContext:
     """Return the context for TLS 1.2 or later; it trusts the system's authorities and IMAP_CA_FILE."""
     return _context(settings.imap_ca_file, _modified_at(settings.imap_ca_file))
 
@@ -129,7 +131,7 @@ def _handshake(sock: ssl.SSLSocket, timeouts: Timeouts) -> None:
             return
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return getattr(error, "strerror", None) or str(error)
@@ -151,5 +153,5 @@ def _context(ca_file: object, modified_at: float) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=str(ca_file))
         except OSError as error:
-            raise ConfigError(f"IMAP_CA_FILE: {ca_file} cannot be used: {_why(error)}") from error
+            raise ConfigError(f"IMAP_CA_FILE: {ca_file} cannot be used: {_reason(error)}") from error
     return context

@@ -51,7 +51,7 @@ def parse_list(parts: list[bytes]) -> ListedFolder | None:
     )
 
 
-def listed_name(parts: list[bytes]) -> bytes | None:
+def parse_list_name(parts: list[bytes]) -> bytes | None:
     """Return only the wire name of a row of LIST; None if :func:`parse_list` returns None."""
     row = _row(parts)
     return row[2] if row else None
@@ -90,16 +90,16 @@ def parse_status(parts: list[bytes]) -> tuple[bytes, MailboxStatus] | None:
     values = {key.upper(): a or b or c for key, a, b, c in _ITEM.findall(items[1], 0, LONGEST_ITEMS)}
     mailbox_id = values.get(b"MAILBOXID")
     return name, MailboxStatus(
-        messages=number(values.get(b"MESSAGES")),
-        uidnext=number(values.get(b"UIDNEXT")),
-        uidvalidity=number(values.get(b"UIDVALIDITY")),
-        unseen=number(values.get(b"UNSEEN")),
-        modseq=number(values.get(b"HIGHESTMODSEQ")),
-        mailbox_id=object_id(mailbox_id),
+        messages=parse_number(values.get(b"MESSAGES")),
+        uidnext=parse_number(values.get(b"UIDNEXT")),
+        uidvalidity=parse_number(values.get(b"UIDVALIDITY")),
+        unseen=parse_number(values.get(b"UNSEEN")),
+        modseq=parse_number(values.get(b"HIGHESTMODSEQ")),
+        mailbox_id=parse_object_id(mailbox_id),
     )
 
 
-def number(value: bytes | None) -> int | None:
+def parse_number(value: bytes | None) -> int | None:
     """Return the number, or None if `value` is not a number or does not fit a bigint."""
     if value is None or not value.isdigit() or len(value) > 19:
         return None
@@ -107,7 +107,7 @@ def number(value: bytes | None) -> int | None:
     return parsed if parsed <= BIGGEST else None
 
 
-def object_id(value: bytes | None) -> str | None:
+def parse_object_id(value: bytes | None) -> str | None:
     """Return a MAILBOXID (RFC 8474 §4) as text; None if it is missing or empty."""
     return clean_text(decode_raw(value.strip(b"() ")))[:255] or None if value else None
 

@@ -8,7 +8,7 @@ import re
 from mailsync.imap.parsing.bodystructure import BadStructure, parse_structure
 from mailsync.imap.parsing.fetch_response import UNREADABLE, Fields, Value
 from mailsync.imap.parsing.flags import parse_flags, parse_labels
-from mailsync.imap.parsing.list_response import number
+from mailsync.imap.parsing.list_response import parse_number
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.dates import parse_internal_date
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
@@ -58,7 +58,7 @@ def extras(capabilities: frozenset[str]) -> list[str]:
 def uid_of(fields: Fields) -> int:
     """Return the UID among the fields; 0 if it is missing or malformed."""
     value = fields.get(b"UID")
-    return number(value) or 0 if isinstance(value, bytes) else 0
+    return parse_number(value) or 0 if isinstance(value, bytes) else 0
 
 
 def is_answer(fields: Fields, detail: Detail) -> bool:
@@ -128,10 +128,10 @@ def build_state(uid: int, fields: Fields) -> MessageState:
     modseq = fields.get(b"MODSEQ")
     return MessageState(
         uid,
-        number(modseq.strip()) if isinstance(modseq, bytes) else None,
+        parse_number(modseq.strip()) if isinstance(modseq, bytes) else None,
         None if flags is None else parse_flags(_inside(flags)),
         parse_internal_date(date) if isinstance(date, bytes) else None,
-        number(size) if isinstance(size, bytes) else None,
+        parse_number(size) if isinstance(size, bytes) else None,
     )
 
 

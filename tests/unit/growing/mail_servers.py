@@ -15,17 +15,23 @@ from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.list_response import (
     LONGEST_NAME,
     is_list,
-    listed_name,
-    number,
-    object_id,
     parse_list,
+    parse_list_name,
+    parse_number,
+    parse_object_id,
     parse_status,
 )
 from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
 from mailsync.imap.selected import SelectedMailbox
-from mailsync.imap.status_responses import StatusResponse, error_for, hint, parse_status_response, quoted
+from mailsync.imap.status_responses import (
+    StatusResponse,
+    error_for,
+    parse_status_response,
+    quoted,
+    requested_wait,
+)
 from mailsync.model import ListedFolder
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
 
@@ -171,7 +177,14 @@ MAIL_SERVERS: list[Reads] = [
             ("refusal of FETCH", None, "FETCH"),
         )
     ),
-    reads("hint", as_text(hint), (b"", b"retry "), (b"retry ", b"5"), (b"retry 5", b" "), (b"", b"again5")),
+    reads(
+        "requested wait",
+        as_text(requested_wait),
+        (b"", b"retry "),
+        (b"retry ", b"5"),
+        (b"retry 5", b" "),
+        (b"", b"again5"),
+    ),
     reads(
         "list row",
         as_response(parse_list),
@@ -196,7 +209,9 @@ MAIL_SERVERS: list[Reads] = [
         (b"* LIST () NIL \0", b"a"),
     ),
     reads("is list row", as_line(is_list), (b"* LIST ", b" "), (b"* LIST (", b"a ")),
-    reads("list row's name", as_response(listed_name), (b'* LIST () "/" a("', b" "), (b"* LIST (", b"a ")),
+    reads(
+        "list row's name", as_response(parse_list_name), (b'* LIST () "/" a("', b" "), (b"* LIST (", b"a ")
+    ),
     reads(
         "status row",
         as_response(parse_status),
@@ -217,8 +232,8 @@ MAIL_SERVERS: list[Reads] = [
         (b"* STATUS \0", b"a", b"\0 (MESSAGES 1)"),
         (_STATUS + b"(", b"MESSAGES 1 ", b")"),
     ),
-    reads("number", number, (b"", b"1")),
-    reads("object id", object_id, (b"", b"("), (b"", b"a"), (b"", b"\xff")),
+    reads("number", parse_number, (b"", b"1")),
+    reads("object id", parse_object_id, (b"", b"("), (b"", b"a"), (b"", b"\xff")),
     reads(
         "mailbox name", decode_name, (b"", b"&"), (b"&", b"A"), (b"", b"&A"), (b"", b"&AA-"), (b"", b"\xff")
     ),

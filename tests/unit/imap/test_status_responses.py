@@ -18,8 +18,8 @@ from mailsync.imap.status_responses import (
     LONGEST_QUOTE,
     StatusResponse,
     error_for,
-    hint,
     parse_status_response,
+    requested_wait,
 )
 from mailsync.redaction import keep_secret, masking
 
@@ -215,7 +215,7 @@ def test_each_response_raises_the_right_error(case: Case) -> None:
     ],
 )
 def test_requested_waits_are_honoured_up_to_an_hour(text: str, seconds: float | None) -> None:
-    assert hint(text) == seconds
+    assert requested_wait(text) == seconds
     if seconds is not None:
         error = error_for(StatusResponse("NO", text.encode()), "FETCH")
         assert isinstance(error, Throttled)
