@@ -1,7 +1,7 @@
 """The IMAP protocol: connect, log in, LIST, STATUS, EXAMINE, SEARCH, FETCH. No bytes key leaves this package.
 
 It is the only package that imports IMAPClient, and may import :mod:`mailsync.mail`, :mod:`mailsync.config`
-and the modules beside the folders. Begin with :class:`mailsync.imap.session.Session`, whose methods are all
+and the top-level modules. Begin with :class:`mailsync.imap.session.Session`, whose methods are all
 that the engine asks of a server. ``network/`` connects and waits, ``parsing/`` parses responses.
 """
 

@@ -14,7 +14,7 @@ LONGEST_LIST = 8 * 1024 * 1024
 LONGEST_SET = 8000
 """Bytes of a sequence set in one command; many servers stop at 8 KB of command."""
 MOST_RANGES = 500_000
-"""Ranges of UIDs in one answer; contiguous UIDs are one range, whatever their number."""
+"""Ranges of UIDs in one answer; contiguous UIDs count as one range."""
 LARGEST_BATCH = 32 * 1024 * 1024
 """Bytes of memory that the messages of one batch may take; a larger batch is fetched again in halves."""
 LARGEST_SCAN = 4 * 1024 * 1024
@@ -45,6 +45,6 @@ def weight(message: Message, answered: int) -> int:
     h = message.headers
     pieces = len(h.to_emails) + len(h.cc_emails) + len(h.bcc_emails) + len(h.reply_to_emails)
     pieces += len(h.reference_ids) + len(message.flags or ()) + len(message.labels or ())
-    # a str takes 50 bytes beside its characters; an attachment has its JSON and several of them
+    # a str takes 50 bytes and its characters; an attachment takes several of them and its JSON
     texts = 2 * min(answered, _LONGEST_PARSED) + len(message.mime_structure or "")
     return 2048 + texts + 150 * pieces + 600 * len(message.attachments)

@@ -15,16 +15,14 @@ from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from imapclient import IMAPClient
-from imapclient.exceptions import CapabilityError, IMAPClientError
+from imapclient.exceptions import IMAPClientError
 
 from mailsync.errors import CertificateRejected, ProtocolError
 from mailsync.imap.arguments import astring
 from mailsync.imap.connection import Connection, Response
-from mailsync.imap.network.connect import tls_context
 from mailsync.imap.status_responses import StatusResponse, error_for
 
 if TYPE_CHECKING:
-    from mailsync.config import Settings
     from mailsync.model import Endpoint
 
 LONGEST_CAPABILITIES = 16 * 1024
@@ -73,21 +71,15 @@ class ImaplibShim:
             raise error_for(completion, "LOGIN", step="login")
         return "OK", [completion.text]
 
-    def starttls(self, ssl_context: object) -> tuple[str, list[None]]:
-        """Upgrade the connection, which has its own context."""
-        self.connection.start_tls()
-        return "OK", [None]
-
 
 class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
     """IMAPClient on a :class:`Connection`; raises our own errors."""
 
     _imap: ImaplibShim
 
-    def __init__(self, connection: Connection, endpoint: Endpoint, settings: Settings) -> None:
+    def __init__(self, connection: Connection, endpoint: Endpoint) -> None:
         """Wrap a connection that has read the server's greeting."""
         self.connection = connection
-        self._settings = settings
         self._capabilities: tuple[bytes, ...] = ()
         super().__init__(endpoint.host, endpoint.port, ssl=endpoint.security == "tls")
         self._remember_capabilities()
@@ -120,12 +112,11 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         is_coded = completion.code == "CAPABILITY"
         self._capabilities = _words(completion.argument[:LONGEST_CAPABILITIES] if is_coded else untagged)
 
-    def starttls(self, ssl_context: object = None) -> None:
-        """Upgrade to TLS; raises CertificateRejected if that fails in any way."""
-        try:
-            super().starttls(ssl_context or tls_context(self._settings))
-        except CapabilityError as error:
-            raise CertificateRejected(f"{self.host} does not offer STARTTLS; use tls", step="tls") from error
+    def starttls(self, ssl_context: None = None) -> None:
+        """Upgrade to TLS by the connection's own context; raises CertificateRejected if that fails."""
+        if "STARTTLS" not in self.offered():
+            raise CertificateRejected(f"{self.host} does not offer STARTTLS; use tls", step="tls")
+        self.connection.start_tls()
         self._capabilities = ()
 
     def login(self, username: str, password: str) -> None:

@@ -71,16 +71,14 @@ def _open(
         connection = Connection(sock, endpoint, settings, bucket, timeouts, masking(password))
     try:
         with timeouts.deadline(seconds):
-            return _log_in(connection, endpoint, password, settings, hidden)
+            return _log_in(connection, endpoint, password, hidden)
     except BaseException:
         connection.close()
         raise
 
 
-def _log_in(
-    connection: Connection, endpoint: Endpoint, password: str, settings: Settings, hidden: frozenset[str]
-) -> Session:
-    client = Client(connection, endpoint, settings)
+def _log_in(connection: Connection, endpoint: Endpoint, password: str, hidden: frozenset[str]) -> Session:
+    client = Client(connection, endpoint)
     is_preauthenticated = connection.completion.status == "PREAUTH"
     if endpoint.security == "starttls":
         with _step("tls"):

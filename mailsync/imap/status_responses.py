@@ -182,7 +182,7 @@ def _without_code(text: bytes) -> bytes:
 
 
 def _rejects(text: str) -> bool:
-    # "too many wrong passwords" is a lock-out, and says nothing about this password
+    # "too many wrong passwords" is a lock-out, which does not mean that this password is wrong
     return bool(_WRONG.search(text) or _INSECURE.search(text)) and not _SLOW_DOWN.search(text)
 
 

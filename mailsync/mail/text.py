@@ -1,7 +1,6 @@
 """Encoded words and parameters of message headers become clean text (RFC 2047, RFC 2231); pure.
 
-No function here raises, whatever its input, and none returns a NUL or a lone surrogate, which Postgres would
-refuse.
+No input makes a function here raise, and none returns a NUL or a lone surrogate, which Postgres would refuse.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Responses of a server, from bytes to values: FETCH, LIST, SEARCH, BODYSTRUCTURE, flags, mailbox names.
 
-Everything here is pure and does not trust the server. This package may import :mod:`mailsync.mail` and the
-modules beside the folders. Begin with :mod:`mailsync.imap.parsing.fetch_response`, then
+Everything here is pure and does not trust the server. This package may import :mod:`mailsync.imap.bounds`,
+:mod:`mailsync.mail` and the top-level modules. Begin with :mod:`mailsync.imap.parsing.fetch_response`, then
 :mod:`mailsync.imap.parsing.message`.
 """
