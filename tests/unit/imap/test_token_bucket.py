@@ -27,15 +27,15 @@ def test_no_60_seconds_have_more_commands_than_the_limit(limit: int, seed: int) 
     rng = random.Random(seed)
     clock = Clock()
     bucket = TokenBucket(burst(limit), limit, 0, clock)
-    taken: list[float] = []
+    times: list[float] = []
     while clock.now < 1200:
         try:
             bucket.acquire()
-            taken.append(clock.now)
+            times.append(clock.now)
         except OutOfTokens:
             clock.now += rng.choice([0.01, 0.3, 5, 40])
-    for at, moment in enumerate(taken):
-        assert at - bisect_left(taken, moment - 60) + 1 <= limit
+    for i, time in enumerate(times):
+        assert i - bisect_left(times, time - 60) + 1 <= limit
 
 
 def test_a_busy_account_gets_most_of_its_limit() -> None:

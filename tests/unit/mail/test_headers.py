@@ -303,9 +303,9 @@ def test_the_header_shows_whether_mail_is_automated(field: bytes, is_automated: 
 
 
 def test_every_column_comes_from_a_field_that_is_fetched() -> None:
-    asked = {name.lower() for name in HEADER_FIELDS}
-    assert len(asked) == len(HEADER_FIELDS)
-    assert {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "list-id"} <= asked
+    fetched = {name.lower() for name in HEADER_FIELDS}
+    assert len(fetched) == len(HEADER_FIELDS)
+    assert {"from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id", "list-id"} <= fetched
 
 
 def test_a_block_of_many_megabytes_is_cut_and_named() -> None:

@@ -245,8 +245,8 @@ def test_random_bytes_never_raise() -> None:
     for _ in range(2000):
         data = bytearray(whole)
         for _ in range(dice.randrange(1, 8)):
-            at = dice.randrange(len(data))
-            data[at : at + dice.randrange(10)] = dice.choice(words)
+            start = dice.randrange(len(data))
+            data[start : start + dice.randrange(10)] = dice.choice(words)
         parsed = read(bytes(data[: dice.randrange(1, len(data))]))
         for text in (parsed.text, parsed.html, *(part.filename for part in parsed.attachments)):
             assert text is None or "\0" not in text

@@ -15,11 +15,11 @@ TEXT = ("Gr\u00fc\u00dfe, ein langer Satz = viele W\u00f6rter.  \r\n" * 50).enco
 
 
 def in_pieces(data: bytes, encoding: str, dice: random.Random) -> bytes:
-    decoder, out, at = transfer_encoding.decoder(encoding), [], 0
-    while at < len(data):
+    decoder, out, start = transfer_encoding.decoder(encoding), [], 0
+    while start < len(data):
         size = dice.choice((1, 2, 3, 7, 100))
-        out.append(decoder.feed(data[at : at + size]))
-        at += size
+        out.append(decoder.feed(data[start : start + size]))
+        start += size
     return b"".join([*out, decoder.finish()])
 
 

@@ -163,8 +163,8 @@ def test_mutilated_structures_become_json_or_raise_bad_structure() -> None:
     for _ in range(4000):
         text = bytearray(whole)
         for _ in range(rng.randrange(1, 5)):
-            at = rng.randrange(len(text))
-            text[at : at + rng.randrange(4)] = rng.choice(
+            start = rng.randrange(len(text))
+            text[start : start + rng.randrange(4)] = rng.choice(
                 [b"(", b")", b'"', b"\\", b" NIL ", b"", b"7", b"\xfc"]
             )
         try:

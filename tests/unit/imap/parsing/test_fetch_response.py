@@ -109,8 +109,10 @@ def test_mutilated_responses_never_raise() -> None:
     for _ in range(3000):
         text = bytearray(whole)
         for _ in range(rng.randrange(1, 6)):
-            at = rng.randrange(len(text))
-            text[at : at + rng.randrange(3)] = rng.choice([b"(", b")", b'"', b"\\", b" ", b"", b"{", b"\xff"])
+            start = rng.randrange(len(text))
+            text[start : start + rng.randrange(3)] = rng.choice(
+                [b"(", b")", b'"', b"\\", b" ", b"", b"{", b"\xff"]
+            )
         parse_fetch([bytes(text), b"literal", b" MODSEQ (5))"])
 
 
