@@ -1,7 +1,7 @@
 """Connections that the API borrows for short statements.
 
-Never for an account's lock: a session lock would survive the return to the pool. Whoever takes one opens a
-connection of its own by :func:`mailsync.store.db.connect`.
+Never borrow one for an account's lock: the lock would outlive the connection's return to the pool. Whatever
+takes a lock opens its own connection with :func:`mailsync.store.db.connect`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import cast
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -22,35 +23,38 @@ from mailsync.store.statements import run, translated
 
 
 class Pool:
-    """Up to `size` connections, opened when they are first needed and so after a server has forked.
+    """Up to `size` connections, opened on first use, and therefore after a server has forked.
 
-    `role` and `statement_timeout` (seconds) are those of :func:`mailsync.store.db.connect`; `wait` is how
-    many seconds a borrower waits for a free connection, or for Postgres to be reached.
+    `role` and `statement_timeout` (seconds) are passed to :func:`mailsync.store.db.connect`. `wait` is the
+    number of seconds that a borrower waits for a free connection, or for Postgres to become reachable.
     """
 
     def __init__(
         self, settings: Settings, role: str, *, size: int, statement_timeout: float, wait: float = 3.0
     ) -> None:
-        self._opener = _Opener(settings, role, statement_timeout)
+        self._settings = settings
+        self._role = role
+        self._statement_timeout = statement_timeout
         self._size = size
         self._wait = wait
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Connection] | None = None
         self._owner = 0
+        self._connect_error: MailsyncError | None = None
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Lend a connection, checked to be alive; driver errors come out as mailsync's own.
+        """Lend a connection that has been checked to be alive. Driver errors are raised as mailsync's own.
 
-        Raises DatabaseUnavailable when there is none in time.
+        Raises DatabaseUnavailable when no connection becomes available in time.
         """
         try:
             with self._opened().connection(self._wait) as conn:
                 yield conn
         except PoolTimeout as error:
-            # the error of the last connection says more than a timeout does
-            why = self._opener.failure
-            raise DatabaseUnavailable(str(why)) if why else translated(error) from error
+            # the last connection error explains more than the timeout
+            cause = self._connect_error
+            raise DatabaseUnavailable(str(cause)) if cause else translated(error) from error
         except psycopg.Error as error:
             raise translated(error) from error
 
@@ -63,11 +67,13 @@ class Pool:
 
     def _opened(self) -> ConnectionPool[Connection]:
         with self._lock:
-            # a pool of before a fork belongs to the parent, its sockets included
+            # a pool that was opened before a fork belongs to the parent, including its sockets
             if self._pool is None or self._owner != os.getpid():
                 self._owner = os.getpid()
                 self._pool = ConnectionPool(
-                    connection_class=cast(type[Connection], self._opener),
+                    # the pool only calls its `connect`, and sessions are set up in one place: db.connect
+                    connection_class=cast(type[Connection], SimpleNamespace(connect=self._connect)),
+                    configure=_plan_for_values,
                     min_size=0,
                     max_size=self._size,
                     timeout=self._wait,
@@ -78,29 +84,15 @@ class Pool:
                 )
             return self._pool
 
-
-class _Opener:
-    """Stands where the pool expects a connection class, since connections are set up in one place only.
-
-    What is added here is that each statement is planned for the values that it is run with.
-    """
-
-    def __init__(self, settings: Settings, role: str, statement_timeout: float) -> None:
-        self._arguments = settings, role, statement_timeout
-        self.failure: MailsyncError | None = None
-        """Why the last connection could not be opened; None if it could."""
-
-    def connect(self, conninfo: str = "", **kwargs: Any) -> Connection:
-        settings, role, statement_timeout = self._arguments
+    def _connect(self, conninfo: str = "", **kwargs: object) -> Connection:
         try:
-            conn = connect(settings, role, statement_timeout=statement_timeout)
-            try:
-                run(conn, "plan_for_values")
-            except MailsyncError:
-                conn.close()
-                raise
+            conn = connect(self._settings, self._role, statement_timeout=self._statement_timeout)
         except MailsyncError as error:
-            self.failure = error
+            self._connect_error = error
             raise
-        self.failure = None
+        self._connect_error = None
         return conn
+
+
+def _plan_for_values(conn: Connection) -> None:
+    run(conn, "plan_for_values")
