@@ -35,7 +35,7 @@ TRUSTED = {
     "database_url": "the settings",
     "statements": "our own statements",
     "readiness": "the words of Postgres",
-    "schema_diff": "the catalogue of Postgres",
+    "schema_comparison": "the catalogue of Postgres",
     "session": "sections that our own modules ask for",
     "fields": "the settings",
 }

@@ -82,7 +82,7 @@ def test_every_function_in_a_statement_of_the_code_is_named_with_its_schema() ->
         f"{path.name}: {called}"
         for path in sorted((ROOT / "mailsync" / "store").glob("*.py"))
         # its result holds statements for people to run
-        if path.name != "schema_diff.py"
+        if path.name != "schema_comparison.py"
         for text in re.findall(r'"(select [^"]*)"', path.read_text("utf-8"))
         for called in CALL.findall(text)
     }
