@@ -7,6 +7,7 @@ A migration ends by inserting its name and the SHA-256 of all that stands above 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -14,17 +15,19 @@ import psycopg
 from psycopg import sql
 
 from mailsync.config import Settings
-from mailsync.errors import DatabaseUnavailable, SchemaError
+from mailsync.errors import DatabaseUnavailable, RowsLocked, SchemaError
 from mailsync.store.db import Connection
 from mailsync.store.statements import lacking, run, translated
+
+log = logging.getLogger(__name__)
 
 _RECORD = "insert into schema_migrations"
 _OLDEST_POSTGRES = 15
 _RECORDS = "schema_migrations"
 _ACCOUNTS = ("accounts", "account_credentials")
 _LIMIT = "select pg_catalog.set_config(%s, %s, false)"
-_LOCK = "select pg_catalog.pg_advisory_lock(pg_catalog.hashtext(%s), pg_catalog.hashtext(%s))"
-_UNLOCK = "select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(%s), pg_catalog.hashtext(%s))"
+_WAIT = "10s"
+"""How long a migration waits for a busy table, and how often the holder of the lock is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +92,21 @@ def pending(conn: Connection) -> list[Migration]:
 
 
 def migrate(conn: Connection, settings: Settings) -> list[str]:
-    """Create the schema if need be, apply what is missing, return the names applied.
+    """Create the schema if it is missing, apply the pending migrations and return their names.
 
-    Runs under an advisory lock, so that several starting processes do not collide. Afterwards the
-    session has no statement_timeout. Raises SchemaError as :func:`pending`, and if others may create in
-    the schema: a migration could call their functions, and its views would keep them.
+    An advisory lock makes concurrent callers take turns; a WARNING names the session that this one waits for.
+    Afterwards the session has no statement_timeout. Raises SchemaError as :func:`pending` does, and if other
+    roles may create in the schema, because a migration could then call their functions.
     """
     refuse_old_server(conn.info.server_version)
-    lock = "mailsync migrate", settings.database_schema
+    schema = settings.database_schema
     try:
-        # others wait their turn however long it takes, and a migration may take its time, but it does not
-        # wait long for a busy table
-        conn.execute(_LIMIT, ["lock_timeout", "0"])
+        # a migration may take as long as it needs, but does not wait long for a busy table
         conn.execute(_LIMIT, ["statement_timeout", "0"])
+        conn.execute(_LIMIT, ["lock_timeout", _WAIT])
+        _acquire_lock(conn, schema)
         try:
-            conn.execute(_LOCK, lock)
-        finally:
-            conn.execute(_LIMIT, ["lock_timeout", "10s"])
-        try:
-            _create_schema(conn, settings.database_schema)
+            _create_schema(conn, schema)
             todo = pending(conn)
             if todo:
                 _refuse_creators(conn)
@@ -115,15 +114,37 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
                 with conn.transaction():
                     conn.execute(migration.text.encode())
         finally:
-            conn.execute(_UNLOCK, lock)
+            run(conn, "unlock_migrations", schema=schema)
     except psycopg.errors.LockNotAvailable as error:
         raise DatabaseUnavailable(
-            "a migration waited 10 s for a table that another transaction keeps locked, and was undone;"
+            f"a migration waited {_WAIT} for a table that another transaction keeps locked, and was undone;"
             " run `mailsync migrate` again"
         ) from error
     except psycopg.Error as error:
         raise translated(error) from error
     return [migration.name for migration in todo]
+
+
+def _acquire_lock(conn: Connection, schema: str) -> None:
+    """Wait for the lock for as long as it takes, and log each session that holds it meanwhile."""
+    row = run(conn, "try_migration_lock", schema=schema).fetchone()
+    named = 0
+    while not (row and row[0]):
+        holder = run(conn, "migration_lock_holder", schema=schema).fetchone()
+        if holder and holder[0] != named:
+            named, session = holder
+            log.warning(
+                "Waiting for %s, which holds the migration lock; if it should not, end it with:"
+                " select pg_terminate_backend(%d)",
+                session,
+                named,
+                extra={"action": "migrate", "backend_pid": named},
+            )
+        try:
+            row = run(conn, "queue_for_migration_lock", schema=schema).fetchone()
+        except RowsLocked:
+            # the queue outlasted lock_timeout: look who holds the lock now, and queue again
+            continue
 
 
 def check(conn: Connection) -> None:

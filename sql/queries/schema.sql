@@ -141,3 +141,25 @@ select name, number, sequence
 from given
 where number > coalesce(pg_catalog.pg_sequence_last_value(sequence::regclass), 0) and sequence is not null
 order by name
+
+-- name: try_migration_lock
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('mailsync migrate'), pg_catalog.hashtext(%(schema)s::text))
+
+-- name: queue_for_migration_lock
+-- Waits in Postgres' own queue for as long as lock_timeout allows.
+select true from pg_catalog.pg_advisory_lock(pg_catalog.hashtext('mailsync migrate'), pg_catalog.hashtext(%(schema)s::text))
+
+-- name: migration_lock_holder
+-- Its pid, and the session in words, as in "pid 123 (role joe, psql)". Others may see neither the role nor the name.
+select l.pid, pg_catalog.concat('pid ', l.pid, ' (role ', s.usename, ', ' || nullif(s.application_name, ''), ')')
+from pg_locks l
+left join pg_stat_activity s on s.pid = l.pid
+where l.locktype = 'advisory' and l.objsubid = 2 and l.granted and l.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
+  and l.classid::bigint = (pg_catalog.hashtext('mailsync migrate')::bigint & 4294967295)
+  and l.objid::bigint = (pg_catalog.hashtext(%(schema)s::text)::bigint & 4294967295)
+order by l.pid
+limit 1
+
+-- name: unlock_migrations
+select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('mailsync migrate'), pg_catalog.hashtext(%(schema)s::text))

@@ -315,6 +315,10 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "read_schema": [_of()],
         "read_excess_rights": [_of()],
         "read_identities": [_of()],
+        "try_migration_lock": [_of(schema="mailsync")],
+        "queue_for_migration_lock": [_of(schema="mailsync")],
+        "migration_lock_holder": [_of(schema="mailsync")],
+        "unlock_migrations": [_of(schema="mailsync")],
         # the rest
         "applied_migrations": [_of(10)],
         "database_now": [_of()],

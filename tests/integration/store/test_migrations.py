@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -242,6 +245,39 @@ with db.connect(settings, "test") as conn:
     ]
     printed = sorted(int(process.communicate(timeout=PATIENCE)[0]) for process in running)
     assert printed == [0, 0, 0, len(MIGRATIONS)]
+
+
+@pytest.mark.parametrize("wait", ["10s", "1ms"])
+def test_a_session_that_holds_the_migration_lock_is_named(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> None:
+    """Also when the queue outlasts lock_timeout, once for each holder; it used to wait without a word."""
+    monkeypatch.setattr(migrations, "_WAIT", wait)
+    settings = settings_for(empty_database_url)
+    records: list[logging.LogRecord] = []
+    queued: list[str] = []
+    with (
+        psycopg.connect(empty_database_url, application_name="psql", autocommit=True) as other,
+        db.connect(settings, "test") as conn,
+    ):
+        other.execute("select pg_advisory_lock(hashtext('mailsync migrate'), hashtext('mailsync'))")
+        run = migrations.run
+
+        def observed(conn: db.Connection, name: str, **params: object) -> psycopg.Cursor[Any]:
+            queued.extend([name] if name == "queue_for_migration_lock" else [])
+            if len(queued) == (1 if wait == "10s" else 3):
+                other.close()
+            return run(conn, name, **params)
+
+        monkeypatch.setattr(migrations, "run", observed)
+        monkeypatch.setattr(migrations.log, "handle", records.append)
+        assert len(migrations.migrate(conn, settings)) == len(MIGRATIONS)
+        role = conn.info.user
+    (message,) = [record.getMessage() for record in records]
+    assert re.search(
+        rf"^Waiting for pid (\d+) \(role {role}, psql\), which holds .*select pg_terminate_backend\(\1\)$",
+        message,
+    )
 
 
 def test_a_migration_does_not_wait_long_for_a_table_and_says_what_it_waited_for(

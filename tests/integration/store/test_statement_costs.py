@@ -174,6 +174,10 @@ LIMITS: dict[str, tuple[int, int]] = {
     "find_creators": (40, 0),
     "quoted_schema": (20, 0),
     "word_alike": (20, 0),
+    "try_migration_lock": (20, 0),
+    "queue_for_migration_lock": (20, 0),
+    "migration_lock_holder": (40, 0),
+    "unlock_migrations": (20, 0),
     "read_schema": (6_000, 0),
     "read_excess_rights": (3_000, 0),
     # the samples before it leave dead entries at the ends of the indexes that it reads
