@@ -11,7 +11,7 @@ insert into accounts (email, display_name, provider, imap_host, imap_port, imap_
                       sync_since, sync_window_days, mirrored_since, capabilities, metadata)
 values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
         %(sync_since)s::timestamptz, %(sync_window_days)s::integer,
-        coalesce(%(sync_since)s::timestamptz, now() - interval '24 hours' * %(sync_window_days)s::double precision),
+        window_start(%(sync_since)s::timestamptz, %(sync_window_days)s::integer),
         %(capabilities)s, %(metadata)s::jsonb)
 on conflict (email) do nothing
 returning id
@@ -67,8 +67,8 @@ select pg_catalog.pg_notify('mailsync_wake', %(account_id)s::text)
 update accounts
 set next_sync_at = now(),
     backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end,
-    sync_state_since = case when sync_state = 'broken' and sync_state_reason = 'stuck'
-                                 and sync_state_since <= now() - interval '7 days'
+    sync_state_since = case when sync_state_reason = 'stuck'
+                                 and is_given_up(sync_state, sync_state_reason, sync_state_since)
                             then now() else sync_state_since end
 where id = %(account_id)s
 
@@ -76,8 +76,8 @@ where id = %(account_id)s
 -- The event tells what account_status showed until then.
 with before as (
     select id, paused_at,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
+           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
+           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (
@@ -98,8 +98,8 @@ where a.id = b.id
 -- As make_due. The event tells what account_status shows now.
 with before as (
     select id, paused_at, paused_reason,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
+           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
+           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (
@@ -111,8 +111,8 @@ with before as (
 update accounts a
 set paused_at = null, paused_reason = null, next_sync_at = now(), updated_at = now(),
     backoff_until = case when a.sync_state_reason = 'auth_failed' then a.backoff_until end,
-    sync_state_since = case when a.sync_state = 'broken' and a.sync_state_reason = 'stuck'
-                                 and a.sync_state_since <= now() - interval '7 days'
+    sync_state_since = case when a.sync_state_reason = 'stuck'
+                                 and is_given_up(a.sync_state, a.sync_state_reason, a.sync_state_since)
                             then now() else a.sync_state_since end
 from before b
 where a.id = b.id
@@ -147,8 +147,8 @@ returning email, deleting_at
 -- As after its creation: no failures, no timers. The rows stay.
 with before as (
     select id, paused_at,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
+           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
+           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (

@@ -26,7 +26,7 @@ select m.folder_id, m.uidvalidity, m.uid,
        case when not m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}' then m.internal_date end as internal_date,
        m.size_bytes, m.deleted_reason, f.path, a.email,
        a.paused_at is not null as paused, a.sync_state, a.sync_state_reason, a.sync_state_message,
-       case when a.backoff_until between now() and now() + interval '61 minutes'
+       case when not wait_is_over(a.backoff_until)
             then extract(epoch from a.backoff_until - now())::double precision end as backoff
 from (select * from messages where id = %(message_id)s limit 1) m
 join folders f on f.account_id = m.account_id and f.id = m.folder_id

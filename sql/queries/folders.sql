@@ -105,7 +105,7 @@ cross join lateral (
     select folder_id, uid, internal_date, size_bytes
     from messages
     where account_id = f.account_id and folder_id = f.id and uidvalidity = f.uidvalidity
-      and deleted_at is null and not parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
+      and deleted_at is null and not lacks_content(parse_errors)
     order by uid desc
     limit %(count)s
 ) m

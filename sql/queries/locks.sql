@@ -34,8 +34,7 @@ select exists (select from account_locks where account_id = %(account_id)s and n
 -- of account_status.
 select l.pid, s.application_name, a.sync_started_by,
        extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision, s.usename::text, s.backend_start,
-       (s.application_name like 'mailsync%%'
-        and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')) is true
+       is_mailsync(s.application_name, s.usesysid) is true
 from account_locks l
 join accounts a on a.id = l.account_id
 join pg_stat_activity s on s.pid = l.pid
@@ -59,8 +58,7 @@ join pg_stat_activity s on s.pid = l.pid and s.datname = current_database()
 where l.account_id = %(account_id)s
   and l.granted
   and l.pid <> pg_backend_pid()
-  and s.application_name like 'mailsync%%'
-  and pg_catalog.has_table_privilege(s.usesysid, 'accounts'::regclass::oid, 'update')
+  and is_mailsync(s.application_name, s.usesysid)
   and greatest(case when a.heartbeat_at is not null then least(a.heartbeat_at, clock_timestamp()) end,
                case when s.query_start <= clock_timestamp() then s.query_start end,
                case when s.backend_start <= clock_timestamp() then s.backend_start end)

@@ -3,7 +3,7 @@
 select count(*)
 from (
     select from messages
-    where account_id = %(account_id)s and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
+    where account_id = %(account_id)s and deleted_at is null and lacks_content(parse_errors)
     limit 1000
 ) m
 
@@ -25,7 +25,7 @@ with bare as materialized (
         select uid, uidvalidity
         from messages
         where account_id between %(account_id)s and %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s
-          and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
+          and deleted_at is null and lacks_content(parse_errors)
         order by account_id, folder_id, uid
         offset 0
     ) m
@@ -51,7 +51,7 @@ on conflict (account_id, folder_id, uidvalidity, uid) do nothing
 -- corrected: it is due. is_needed is false for a row that is gone or has content by now.
 select p.folder_id, p.uidvalidity, p.uid,
        coalesce((
-           select deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
+           select deleted_at is null and lacks_content(parse_errors)
            from messages
            where account_id = %(account_id)s and folder_id = p.folder_id and uidvalidity = p.uidvalidity and uid = p.uid
            limit 1
@@ -110,7 +110,7 @@ with whole as materialized (
           and uid = %(uid)s
         limit 1
     ) m
-    where deleted_at is null and not parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
+    where deleted_at is null and not lacks_content(parse_errors)
 ), cancelled as (
     delete from fetch_attempts
     where ctid = any (array(

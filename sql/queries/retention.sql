@@ -1,6 +1,6 @@
 -- name: look_at_retention
 -- Whether it is due, and whether a removed account still has rows. More than an hour ahead was set by a wrong clock.
-select coalesce((select next_at <= now() or next_at > now() + interval '61 minutes' from upkeep where name = 'retention'),
+select coalesce((select wait_is_over(next_at) from upkeep where name = 'retention'),
                 true),
        exists (select from accounts where deleting_at is not null)
 
@@ -33,7 +33,7 @@ select a.id
 from accounts a
 cross join lateral (
     select case when a.paused_at is null
-                then coalesce(a.sync_since, now() - interval '24 hours' * a.sync_window_days::double precision) end as begins
+                then window_start(a.sync_since, a.sync_window_days) end as begins
 ) w
 where a.deleting_at is null
   and (a.mirrored_since < w.begins
@@ -42,14 +42,14 @@ where a.deleting_at is null
           and (select internal_date from messages where account_id = a.id and deleted_at is null
                order by internal_date limit 1) < w.begins
        or (select deleted_at from messages where account_id = a.id and deleted_at is not null
-           order by deleted_at limit 1) < now() - interval '24 hours' * %(days)s::double precision)
+           order by deleted_at limit 1) < days_ago(%(days)s::float8))
 order by a.id
 
 -- name: expire_rows
 -- One chunk of the live rows that are older than the account's window, and how far back the mirror reaches now.
 -- A paused account's rows stay.
 with reach as (
-    select id, coalesce(sync_since, now() - interval '24 hours' * sync_window_days::double precision) as begins
+    select id, window_start(sync_since, sync_window_days) as begins
     from accounts
     where id = %(account_id)s and paused_at is null and deleting_at is null
 ), moved as (
@@ -89,7 +89,7 @@ select count(*) from gone
 delete from messages
 where ctid = any (array(
     select ctid from messages
-    where account_id = %(account_id)s and deleted_at < now() - interval '24 hours' * %(days)s::double precision
+    where account_id = %(account_id)s and deleted_at < days_ago(%(days)s::float8)
     order by deleted_at
     limit %(limit)s
     for update skip locked))
@@ -102,8 +102,8 @@ where ctid = any (array(
     from accounts a
     cross join lateral (
         select ctid as place from sync_runs
-        where account_id = a.id and started_at < now() - interval '24 hours' * %(days)s::double precision
-          and finished_at < now() - interval '24 hours' * %(days)s::double precision
+        where account_id = a.id and started_at < days_ago(%(days)s::float8)
+          and finished_at < days_ago(%(days)s::float8)
         order by started_at, id
         limit %(limit)s
     ) r
@@ -114,7 +114,7 @@ where ctid = any (array(
 delete from sync_events
 where ctid = any (array(
     select ctid from sync_events
-    where occurred_at < now() - interval '24 hours' * %(days)s::double precision
+    where occurred_at < days_ago(%(days)s::float8)
     order by occurred_at
     limit %(limit)s
     for update skip locked))

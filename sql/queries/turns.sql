@@ -10,12 +10,11 @@ set next_sync_at = now() + pg_catalog.make_interval(secs => %(interval)s)
 where id = (
     select id from accounts
     where (next_sync_at <= least(%(pass_started)s, now())
-           or next_sync_at > now() + interval '2 seconds' * %(interval)s::float8 + interval '10 minutes')
-      and (backoff_until is null or backoff_until <= now() or backoff_until > now() + interval '61 minutes')
+           or not is_plausible_tick(next_sync_at, %(interval)s::float8))
+      and wait_is_over(backoff_until)
       and paused_at is null
       and deleting_at is null
-      and (sync_state <> 'broken'
-           or sync_state_reason = 'stuck' and sync_state_since > now() - interval '7 days')
+      and not is_given_up(sync_state, sync_state_reason, sync_state_since)
     order by next_sync_at, id
     for update skip locked
     limit 1
@@ -25,14 +24,13 @@ returning id
 -- name: seconds_until_due
 -- Until the next account is due; null without any. Times that claim_account does not believe are due.
 select extract(epoch from pg_catalog.min(greatest(
-           case when next_sync_at <= now() + interval '2 seconds' * %(interval)s::float8 + interval '10 minutes' then next_sync_at else now() end,
-           case when backoff_until <= now() + interval '61 minutes' then backoff_until end
+           case when is_plausible_tick(next_sync_at, %(interval)s::float8) then next_sync_at else now() end,
+           plausible_wait(backoff_until)
        )) - clock_timestamp())::double precision
 from accounts
 where paused_at is null
   and deleting_at is null
-  and (sync_state <> 'broken'
-       or sync_state_reason = 'stuck' and sync_state_since > now() - interval '7 days')
+  and not is_given_up(sync_state, sync_state_reason, sync_state_since)
 
 -- name: accounts_to_backfill
 -- Not those whose row somebody else is writing: a turn would wait for that, and all other accounts with it.
@@ -41,11 +39,11 @@ from accounts a
 where a.paused_at is null
   and a.deleting_at is null
   and a.sync_state <> 'broken'
-  and (a.backoff_until is null or a.backoff_until <= now() or a.backoff_until > now() + interval '61 minutes')
+  and wait_is_over(a.backoff_until)
   and exists (
       select from folders f
       where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial') and f.missing_since is null
-        and (f.retry_at is null or f.retry_at <= now() or f.retry_at > now() + interval '61 minutes')
+        and wait_is_over(f.retry_at)
   )
 order by a.id
 for share of a skip locked
@@ -97,7 +95,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
        (select count(*) from (
             select from messages
-            where account_id = %(account_id)s and deleted_at is null and parse_errors operator(pg_catalog.&&) '{unfetchable,unstorable}'
+            where account_id = %(account_id)s and deleted_at is null and lacks_content(parse_errors)
             limit 1000) bare) as without_content,
        f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
        f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,
@@ -117,8 +115,8 @@ order by f.sync_priority, f.id
 -- The row is locked first, so that a pause at the same moment is seen, and one of both tells the whole change.
 with before as (
     select id, paused_at,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'degraded' else sync_state end as state,
-           case when sync_state = 'healthy' and not healthy_until between now() and now() + interval '3 hours' then 'stale' else sync_state_reason end as reason
+           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
+           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
     from accounts where id = %(account_id)s
     for no key update
 ), told as (

@@ -13,7 +13,7 @@ from mailsync.errors import DatabaseUnavailable, MailsyncError, RowsRefused
 from mailsync.store import attempts, db, migrations
 from mailsync.store.statements import statements, translated
 from tests.support.scripted import ScriptedServer
-from tests.support.stored import new_account, new_folder, settings_for
+from tests.support.stored import new_folder, settings_for
 from tests.support.turns import Mirror
 
 
@@ -132,7 +132,12 @@ def test_an_upgrade_blames_nothing_for_what_was_counted_before_and_plans_what_ha
         for migration in older:
             with conn.transaction():
                 conn.execute(migration.text.encode())
-        folder = new_folder(conn, new_account(conn, settings))
+        row = conn.execute(
+            "insert into accounts (email, imap_host, imap_port, imap_security, username)"
+            " values ('a@example.com', 'imap.example.com', 993, 'tls', 'a') returning id"
+        ).fetchone()
+        assert row
+        folder = new_folder(conn, row[0])
         for uid, errors in ((1, ["unfetchable"]), (2, ["unstorable", "flags"]), (3, ["date"])):
             conn.execute(
                 "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, parse_errors)"
