@@ -1,4 +1,4 @@
-"""Rows of ``accounts``: made, found, changed and removed on a person's word."""
+"""Rows of ``accounts`` that a person creates, finds, changes and removes."""
 
 from __future__ import annotations
 
@@ -11,31 +11,25 @@ from typing import Any, NamedTuple
 from mailsync.config import Settings
 from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Endpoint
-from mailsync.store import crypto
+from mailsync.store import crypto, records
+from mailsync.store.account_settings import AccountSettings
 from mailsync.store.db import Connection, transaction
 from mailsync.store.statements import run
 
 CHUNK = 5000
-"""The most rows that one transaction deletes."""
+"""The maximum number of rows that one transaction deletes."""
 
 
 @dataclass(frozen=True, slots=True)
-class NewAccount:
-    """What ``add-account`` and ``POST /v1/accounts`` have checked and now store."""
+class NewAccount(AccountSettings):
+    """An account to create, as checked by ``add-account`` or ``POST /v1/accounts``."""
 
-    email: str
-    endpoint: Endpoint
-    display_name: str | None = None
-    provider: str | None = None
-    sync_since: datetime | None = None
-    sync_window_days: int | None = None
-    capabilities: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SealedAccount:
-    """An account with its sealed password."""
+    """An account with its sealed password; `key_id` and `ciphertext` are empty if it has none."""
 
     id: int
     email: str
@@ -46,7 +40,7 @@ class SealedAccount:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """A row of the view ``account_status``: the account as of now."""
+    """A row of the view ``account_status``: the account's state at the time of reading."""
 
     account_id: int
     email: str
@@ -76,10 +70,10 @@ class AccountStatus:
 
 
 def create(conn: Connection, new: NewAccount, password: str, settings: Settings) -> int:
-    """Store an account with its sealed password and wake a worker; returns its id.
+    """Store an account with its sealed password, wake a worker and return the account's id.
 
-    Raises Conflict when the address exists and LimitReached at ``SYNC_MAX_ACCOUNTS``; creations queue, so
-    the limit holds under concurrency.
+    Raises Conflict if the address exists, and LimitReached at ``SYNC_MAX_ACCOUNTS``. Concurrent calls wait
+    for each other, so that the limit holds.
     """
     with transaction(conn):
         run(conn, "reserve_account_slot")
@@ -87,20 +81,12 @@ def create(conn: Connection, new: NewAccount, password: str, settings: Settings)
         row = run(
             conn,
             "insert_account",
+            **new.columns,
             email=new.email,
-            display_name=new.display_name,
-            provider=new.provider,
-            host=new.endpoint.host,
-            port=new.endpoint.port,
-            security=new.endpoint.security,
-            username=new.endpoint.username,
-            sync_since=new.sync_since,
-            sync_window_days=new.sync_window_days,
-            capabilities=list(new.capabilities),
             metadata=json.dumps(new.metadata),
         ).fetchone()
         if row is None:
-            raise Conflict(f"{new.email} exists already")
+            raise Conflict(f"{new.email} already exists")
         account_id = int(row[0])
         store_password(conn, account_id, new.endpoint, password, settings.encryption_keys())
         data = json.dumps({"email": new.email})
@@ -110,7 +96,7 @@ def create(conn: Connection, new: NewAccount, password: str, settings: Settings)
 
 
 def check_limit(conn: Connection, settings: Settings, *, adding: int = 0) -> int:
-    """The number of accounts; raises LimitReached if `adding` makes more than ``SYNC_MAX_ACCOUNTS``."""
+    """The number of accounts. Raises LimitReached if `adding` more would exceed ``SYNC_MAX_ACCOUNTS``."""
     row = run(conn, "count_accounts").fetchone()
     count = int(row[0]) if row else 0
     if count + adding > settings.sync_max_accounts:
@@ -124,22 +110,22 @@ def check_limit(conn: Connection, settings: Settings, *, adding: int = 0) -> int
 def store_password(
     conn: Connection, account_id: int, endpoint: Endpoint, password: str, keys: Sequence[bytes]
 ) -> None:
-    """Seal the password under the first key, for this account and endpoint."""
+    """Seal the password with the first key, bound to this account and endpoint, and store it."""
     sealed_with, ciphertext = crypto.seal(keys, account_id, endpoint, password)
     run(conn, "seal_password", account_id=account_id, key_id=sealed_with, ciphertext=ciphertext)
 
 
 def refuse_existing(conn: Connection, email: str) -> None:
-    """Raise Conflict if the address is taken, also by an account that is being deleted."""
+    """Raise Conflict if the address is in use, even by an account that is being deleted."""
     row = run(conn, "account_exists", email=email).fetchone()
     if row and row[0]:
-        raise Conflict(f"{email} exists already")
+        raise Conflict(f"{email} already exists")
 
 
 def change_password(
     conn: Connection, account_id: int, endpoint: Endpoint, password: str, keys: Sequence[bytes]
 ) -> None:
-    """Seal another password, clear what came of the old one, wake a worker. The caller holds the lock."""
+    """Store a new password, clear the errors of the old one and wake a worker. The caller holds the lock."""
     with transaction(conn):
         store_password(conn, account_id, endpoint, password, keys)
         run(conn, "forget_rejected_password", account_id=account_id)
@@ -147,50 +133,46 @@ def change_password(
 
 
 def find_to_remove(conn: Connection, email: str) -> int:
-    """As :func:`find`, and an account whose removal was begun but not ended is found too."""
+    """As :func:`find`, but also find an account whose removal has begun."""
     row = run(conn, "find_account_to_remove", email=email).fetchone()
     return int(row[0]) if row else find(conn, email)
 
 
 def find(conn: Connection, email: str) -> int:
-    """The id of the account of that address; raises NotFound."""
+    """The id of the account with this address. Raises NotFound."""
     row = run(conn, "find_account", email=email.strip().lower()).fetchone()
     if row is None:
-        raise NotFound(f"no account {email}; `mailsync list-accounts` shows those that exist")
+        raise NotFound(f"there is no account {email}; `mailsync list-accounts` lists all accounts")
     return int(row[0])
 
 
 def sealed(conn: Connection, account_id: int | None = None) -> list[SealedAccount]:
-    """All accounts, or one, with their sealed passwords."""
-    rows = run(conn, "select_credentials", account_id=account_id)
-    return [SealedAccount(r[0], r[1], Endpoint(r[2], r[3], r[4], r[5]), r[6], bytes(r[7])) for r in rows]
+    """All accounts, or one of them, with their sealed passwords."""
+    return records.all_rows(SealedAccount, run(conn, "select_credentials", account_id=account_id))
 
 
 def statuses(conn: Connection, account_id: int | None = None) -> list[AccountStatus]:
-    """The accounts, or one, as of now."""
-    return [AccountStatus(*row) for row in run(conn, "list_account_status", account_id=account_id)]
+    """All accounts, or one of them, by id."""
+    rows = run(conn, "list_accounts", after=0, limit=None, account_id=account_id, email=None, state=None)
+    return records.all_rows(AccountStatus, rows)
 
 
 def recent_runs(conn: Connection, account_id: int, limit: int = 5) -> list[dict[str, Any]]:
-    """The newest runs, newest first, column by column."""
-    cursor = run(conn, "list_runs", account_id=account_id, limit=limit)
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    """The account's newest runs, newest first, as column → value."""
+    return records.as_dicts(run(conn, "list_runs", account_id=account_id, limit=limit))
 
 
 def newest_messages(conn: Connection, account_id: int, limit: int = 10) -> list[dict[str, Any]]:
-    """The newest live messages of all folders, newest first, column by column."""
-    cursor = run(conn, "newest_messages", account_id=account_id, limit=limit)
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    """The account's newest live messages, newest first, as column → value."""
+    return records.as_dicts(run(conn, "newest_messages", account_id=account_id, limit=limit))
 
 
 class LockHolder(NamedTuple):
     """The session that holds an account's lock.
 
-    ``started_by`` (host:pid:role) and ``heartbeat_age`` (seconds) are those of the account's last turn, so of
-    this session only if it ``is_mailsync``. ``role`` is its Postgres role. ``connected_at`` is None where our
-    role may not see it.
+    ``started_by`` (host:pid:role) and ``heartbeat_age`` (seconds) belong to the account's last turn, and
+    therefore to this session only if it ``is_mailsync``. ``role`` is the session's Postgres role.
+    ``connected_at`` is None if our role may not see it.
     """
 
     pid: int
@@ -209,37 +191,36 @@ class LockHolder(NamedTuple):
 
 
 def lock_holder(conn: Connection, account_id: int) -> LockHolder | None:
-    """The session that holds the account's lock; None if it is free."""
-    row = run(conn, "lock_holder", account_id=account_id).fetchone()
-    return LockHolder(*row) if row else None
+    """The session that holds the account's lock; None if the lock is free."""
+    return records.first_row(LockHolder, run(conn, "lock_holder", account_id=account_id))
 
 
 def wake_worker(conn: Connection, account_id: int) -> None:
-    """NOTIFY the workers that the account is due."""
+    """Tell the workers by NOTIFY that the account is due."""
     run(conn, "wake_worker", account_id=account_id)
 
 
 def make_due(conn: Connection, account_id: int) -> None:
-    """The account is due now; clears backoff, except after rejected passwords. Wakes a worker."""
+    """Make the account due now and wake a worker. Clears its backoff, unless its password was rejected."""
     with transaction(conn):
         run(conn, "make_due", account_id=account_id)
         wake_worker(conn, account_id)
 
 
 def pause(conn: Connection, account_id: int, reason: str | None) -> None:
-    """A person holds the account; the worker leaves it at its next batch."""
+    """Pause the account; a running turn ends at its next batch. An empty `reason` clears an earlier one."""
     run(conn, "pause_account", account_id=account_id, reason=reason)
 
 
 def resume(conn: Connection, account_id: int) -> None:
-    """The account goes on, now."""
+    """End the account's pause, make it due now and wake a worker."""
     with transaction(conn):
         run(conn, "resume_account", account_id=account_id)
         wake_worker(conn, account_id)
 
 
 def reset(conn: Connection, account_id: int, *, resync: bool) -> None:
-    """Clear state, failures and timers; with `resync` the cursors too. The caller holds the lock."""
+    """Clear state, failures and timers, and with `resync` the cursors. The caller holds the lock."""
     with transaction(conn):
         run(conn, "reset_account", account_id=account_id)
         if resync:
@@ -248,16 +229,16 @@ def reset(conn: Connection, account_id: int, *, resync: bool) -> None:
 
 
 def mark_deleting(conn: Connection, account_id: int) -> tuple[str, datetime] | None:
-    """From now on the account is left alone; its rows go by :func:`delete`.
+    """Mark the account as being removed, so that it takes no more turns; :func:`delete` deletes its rows.
 
-    Returns its address and since when it is being removed, None when all of it is gone.
+    Returns its address and when the removal began; None if the account does not exist.
     """
     row = run(conn, "mark_account_deleting", account_id=account_id).fetchone()
     return (row[0], row[1]) if row else None
 
 
 def find_removal(conn: Connection, account_id: int) -> tuple[str, datetime | None] | None:
-    """The account's address and since when it is being removed; None when all of it is gone."""
+    """The account's address and when its removal began, if it did; None if the account does not exist."""
     row = run(conn, "find_removal", account_id=account_id).fetchone()
     return (row[0], row[1]) if row else None
 
@@ -265,7 +246,7 @@ def find_removal(conn: Connection, account_id: int) -> tuple[str, datetime | Non
 def delete(conn: Connection, account_id: int, *, on_chunk: Callable[[], None] = lambda: None) -> None:
     """Mark the account and delete it in chunks of at most 5,000 rows. The caller holds the account's lock.
 
-    `on_chunk` is called after each, to keep the lock's heartbeat.
+    `on_chunk` is called after each chunk, for the lock's heartbeat.
     """
     mark_deleting(conn, account_id)
     while delete_chunk(conn, account_id):
@@ -273,7 +254,7 @@ def delete(conn: Connection, account_id: int, *, on_chunk: Callable[[], None] = 
 
 
 def delete_chunk(conn: Connection, account_id: int, limit: int = CHUNK) -> bool:
-    """Delete at most `limit` rows of an account that is marked, in the end itself; whether there is more.
+    """Delete at most `limit` rows of a marked account, and finally the account; whether rows are left.
 
     The caller holds the account's lock.
     """
@@ -284,6 +265,6 @@ def delete_chunk(conn: Connection, account_id: int, limit: int = CHUNK) -> bool:
         run(conn, "delete_account_folders", account_id=account_id)
         run(conn, "delete_account_credentials", account_id=account_id)
         if run(conn, "delete_account", account_id=account_id).rowcount:
-            # once, though a worker and a person may both be at it
+            # only the process that deletes the row writes the event: a worker and a person may both get here
             run(conn, "emit_event", account_id=account_id, type="account.deleted", folder_id=None, data="{}")
     return False

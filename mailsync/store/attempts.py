@@ -1,4 +1,4 @@
-"""Rows of ``fetch_attempts``: fetches under way, messages to blame, and when to ask for messages again."""
+"""Rows of ``fetch_attempts``: unfinished fetches, failures of single messages, and planned retries."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mailsync.model import FolderState
+from mailsync.store import records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 from mailsync.uidset import UidSet
 
 WITHOUT_CONTENT = frozenset({"unfetchable", "unstorable"})
-"""In ``parse_errors``: the row says only that there is a message."""
+"""The ``parse_errors`` of a row that only says that there is a message."""
 
 
 class OpenAttempt(NamedTuple):
-    """A batch (one message if both UIDs are equal) that was begun ``attempts`` times and never finished."""
+    """A batch that was begun `attempts` times and never finished; one message if both UIDs are equal."""
 
     first: int
     last: int
@@ -23,14 +24,14 @@ class OpenAttempt(NamedTuple):
 
 
 class Isolation(NamedTuple):
-    """How often a message was asked for alone, and how many of these tries the server failed."""
+    """How often a message was fetched alone, and how often the server failed to return it."""
 
     tries: int
     failures: int
 
 
 class Retry(NamedTuple):
-    """A message that is due; ``is_needed`` is False if its row is gone or has content by now."""
+    """A message whose retry is due. It is not needed if its row is gone or has content by now."""
 
     folder_id: int
     uidvalidity: int
@@ -38,95 +39,95 @@ class Retry(NamedTuple):
     is_needed: bool
 
 
-# -- batches: what to be careful with ---------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------------
 
 
 def note_attempt(conn: Connection, folder: FolderState, uids: UidSet) -> None:
-    """Note that `uids` are about to be asked for, in one command."""
+    """Note that `uids` are about to be fetched with one command."""
     run(conn, "note_attempt", **_key(folder), uid=uids.lowest, through_uid=uids.highest)
 
 
 def explain_attempts(conn: Connection, folder: FolderState, error: str) -> None:
-    """Note the error by which the open attempts failed."""
+    """Note the error that the open attempts failed with."""
     run(conn, "explain_attempts", **_key(folder), error=error)
 
 
 def open_attempts(conn: Connection, folder: FolderState) -> list[OpenAttempt]:
     """The attempts that earlier turns began and did not finish."""
-    return [OpenAttempt(*row) for row in run(conn, "open_attempts", **_key(folder))]
+    return records.all_rows(OpenAttempt, run(conn, "open_attempts", **_key(folder)))
 
 
 def forget_attempts(conn: Connection, folder: FolderState, lowest: int, highest: int) -> None:
-    """Drop the attempts that lie within `lowest` … `highest`, which have succeeded."""
+    """Delete the attempts from UID `lowest` to `highest`, which have succeeded."""
     run(conn, "forget_attempts", **_key(folder), lowest=lowest, highest=highest)
 
 
 def forget_batches(conn: Connection, folder: FolderState, uids: UidSet) -> None:
-    """Drop the attempts at batches that hold any of `uids`; those at one message alone stay counted."""
+    """Delete the attempts at batches that include any of `uids`, but not those at single messages."""
     run(conn, "forget_batches", **_key(folder), uids=uids.to_multirange())
 
 
-# -- single messages: what is to blame --------------------------------------------------------------------
+# -- single messages -------------------------------------------------------------------------------------
 
 
 def note_isolation(conn: Connection, folder: FolderState, uid: int) -> Isolation:
-    """Note that the message is about to be asked for alone; the tries returned include this one."""
-    row = run(conn, "note_isolation", **_key(folder), uid=uid).fetchone()
-    return Isolation(*row) if row else Isolation(1, 0)
+    """Note that the message is about to be fetched alone; the result includes this try."""
+    counts = records.first_row(Isolation, run(conn, "note_isolation", **_key(folder), uid=uid))
+    return counts or Isolation(1, 0)
 
 
 def take_back_isolation(conn: Connection, folder: FolderState, uid: int) -> None:
-    """Do not count the last try: it ended for a reason that has nothing to do with the message."""
+    """Uncount the last try, which ended for a reason unrelated to the message."""
     run(conn, "take_back_isolation", **_key(folder), uid=uid)
 
 
 def blame_message(conn: Connection, folder: FolderState, uid: int, error: str) -> int:
-    """Count a failure of the server to give the message, asked for alone; returns how many there were."""
+    """Count a failure to return the message when it was fetched alone; returns the number of failures."""
     row = run(conn, "blame_message", **_key(folder), uid=uid, error=error).fetchone()
     return int(row[0]) if row else 1
 
 
-# -- rows without content: when they are asked for again --------------------------------------------------
+# -- retries of rows without content ---------------------------------------------------------------------
 
 
 def count_without_content(conn: Connection, account_id: int) -> int:
-    """Count the live rows of the account without content, up to 1,000."""
+    """The number of the account's live rows without content, at most 1,000."""
     row = run(conn, "count_without_content", account_id=account_id).fetchone()
     return int(row[0]) if row else 0
 
 
 def plan_retries(conn: Connection, folder: FolderState, uids: Iterable[int]) -> None:
-    """Plan to ask again for `uids`, which were stored without content, at the next tick."""
+    """Plan to fetch `uids`, which were stored without content, again at the next tick."""
     run(conn, "plan_retries", **_key(folder), uids=list(uids))
 
 
 def replan_retries(conn: Connection, folder: FolderState) -> None:
-    """Make the folder's plans agree with its rows: one for each row without content."""
+    """Make the folder's planned retries match its rows: one for each row without content."""
     run(conn, "replan_retries", **_key(folder))
 
 
 def due_retries(conn: Connection, account_id: int, limit: int) -> list[Retry]:
-    """The messages of the account that are due, at most `limit`."""
-    return [Retry(*row) for row in run(conn, "due_retries", account_id=account_id, limit=limit)]
+    """At most `limit` of the account's messages whose retry is due."""
+    return records.all_rows(Retry, run(conn, "due_retries", account_id=account_id, limit=limit))
 
 
 def note_retry(conn: Connection, folder: FolderState, uid: int, interval: float) -> None:
-    """Plan the next time before the message is asked for again; `interval` is a tick in seconds."""
+    """Plan the retry after this one, before the message is fetched; `interval` is a tick in seconds."""
     run(conn, "note_retry", **_key(folder), uid=uid, interval=interval)
 
 
 def cancel_retry(conn: Connection, folder: FolderState, uid: int) -> None:
-    """Drop the plan of a message that need not be asked for again."""
+    """Delete the planned retry of a message that need not be fetched again."""
     run(conn, "cancel_retry", **_key(folder), uid=uid)
 
 
 def retry_now(conn: Connection, account_id: int) -> None:
-    """Make all plans of the account due now."""
+    """Make all planned retries of the account due now."""
     run(conn, "retry_now", account_id=account_id)
 
 
 def announce_content(conn: Connection, folder: FolderState, uid: int) -> None:
-    """If the row has its content now, emit ``message.updated`` and drop the plan."""
+    """If the row has content now, write ``message.updated`` and delete the planned retry."""
     run(conn, "announce_content", **_key(folder), uid=uid)
 
 

@@ -1,13 +1,14 @@
-"""Bodies of messages that were fetched on demand (SPEC §14), and where to fetch those that were not."""
+"""Message bodies that were fetched on demand (SPEC §14), and where to fetch the others."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailsync.model import Attachment
+from mailsync.store import records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 
@@ -16,8 +17,8 @@ from mailsync.store.statements import run
 class Body:
     """A stored body.
 
-    ``text`` and ``html`` are None where the message has no such part. ``raw_bytes`` is how much of the
-    message was read, ``truncated`` whether ``BODY_MAX_BYTES`` cut it; ``warnings`` are those of
+    ``text`` and ``html`` are None if the message has no such part. ``raw_bytes`` is how much of the message
+    was read, ``truncated`` whether ``BODY_MAX_BYTES`` cut it off. ``warnings`` come from
     :class:`mailsync.mail.mime.Parsed`. ``deleted_at`` and ``deleted_reason`` are set for a tombstone.
     """
 
@@ -36,10 +37,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class MessageLocation:
-    """Where a message is on its server, and how its account is.
+    """Where a message is on its server, and the state of its account.
 
-    ``internal_date`` is None where the server did not tell it. ``backoff`` are the seconds for which the
-    account is left alone, None without a backoff.
+    ``internal_date`` is None if the server did not send it. ``backoff`` is the number of seconds until the
+    account may be used again; None without a backoff.
     """
 
     account_id: int
@@ -60,16 +61,9 @@ class MessageLocation:
 
 
 def load(conn: Connection, account_id: int, message_id: int) -> Body | None:
-    """The stored body, of a tombstone too; None if it was never fetched, or there is no such message."""
-    row = run(conn, "load_body", account_id=account_id, message_id=message_id).fetchone()
-    if row is None:
-        return None
-    *said, deleted_at, deleted_reason, attachments = row
-    text, html, raw_bytes, truncated, warnings, fetched_at = said
-    return Body(
-        account_id, message_id, text, html, raw_bytes, truncated, tuple(warnings), fetched_at,
-        deleted_at, deleted_reason, tuple(Attachment(*each) for each in attachments),
-    )  # fmt: skip
+    """The stored body, even of a tombstone; None if it was never fetched or the message does not exist."""
+    body = records.first_row(Body, run(conn, "load_body", account_id=account_id, message_id=message_id))
+    return body and replace(body, attachments=tuple(Attachment(*values) for values in body.attachments))
 
 
 def save(
@@ -84,9 +78,9 @@ def save(
     truncated: bool,
     warnings: Sequence[str],
 ) -> bool:
-    """Store a body and note it in the message's row, in one statement; False if the row is gone.
+    """Store a body and mark the message's row, in one statement; False if the row is gone.
 
-    Raises RowsRefused when Postgres does not take a value.
+    Raises RowsRefused if Postgres rejects a value.
     """
     row = run(
         conn,
@@ -104,31 +98,33 @@ def save(
 
 
 def hold_mailbox(conn: Connection, account_id: int) -> tuple[str, str] | None:
-    """The host and the user name of an account, which stay so until the transaction ends; None without it."""
+    """Lock the host and user name of an account until the transaction ends; None if it does not exist."""
     row = run(conn, "hold_mailbox", account_id=account_id).fetchone()
     return (row[0], row[1]) if row else None
 
 
 def forget(conn: Connection, account_id: int) -> None:
-    """Drop the bodies of live messages: where they are fetched from may hold others now."""
+    """Delete the bodies of live messages, because the account may have another mailbox now."""
     run(conn, "forget_bodies", account_id=account_id)
 
 
 def locate(conn: Connection, account_id: int, message_id: int) -> MessageLocation | None:
-    """Where the message is; None if there is no such message, or its account is being removed."""
-    row = run(conn, "locate_message", account_id=account_id, message_id=message_id).fetchone()
-    return MessageLocation(account_id, message_id, *row) if row else None
+    """Where the message is; None if it does not exist or its account is being removed."""
+    return records.first_row(
+        MessageLocation, run(conn, "locate_message", account_id=account_id, message_id=message_id)
+    )
 
 
 def load_attachment(
     conn: Connection, account_id: int, message_id: int, part: str
 ) -> tuple[Attachment, str | None] | None:
-    """The attachment and its transfer encoding; None for the latter where BODYSTRUCTURE did not tell."""
-    row = run(conn, "load_attachment", account_id=account_id, message_id=message_id, part=part).fetchone()
-    return (Attachment(*row[:-1]), row[-1]) if row else None
+    """The attachment and its transfer encoding, which is None if BODYSTRUCTURE could not be read."""
+    cursor = run(conn, "load_attachment", account_id=account_id, message_id=message_id, part=part)
+    row = cursor.fetchone()
+    return (records.reader(Attachment, cursor)(row), row[-1]) if row else None
 
 
 def account_of(conn: Connection, message_id: int) -> int | None:
-    """The account that a message belongs to; None without the message, or if the account is being removed."""
+    """The id of a message's account; None if the message does not exist or the account is being removed."""
     row = run(conn, "account_of_message", message_id=message_id).fetchone()
     return int(row[0]) if row else None

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 
+import psycopg
+
 from mailsync.model import FolderState, FolderTraits, ListedFolder, MailboxStatus, MessageState
+from mailsync.store import records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 
-_COLUMNS = ["folder_id" if f.name == "id" else f.name for f in fields(FolderState)]
-_RESETS = _COLUMNS.index("uidvalidity_resets")
 
-
-def reader(names: Sequence[str]) -> Callable[[Sequence[Any]], FolderState]:
-    """What makes records of rows whose columns have these names; a folder's id is ``folder_id``."""
-    pick = itemgetter(*map(names.index, _COLUMNS))
-
-    def read(row: Sequence[Any]) -> FolderState:
-        values = list(pick(row))
-        values[_RESETS] = tuple(values[_RESETS])
-        return FolderState(*values)
-
-    return read
+def reader(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], FolderState]:
+    """The function that reads a folder from a row whose ``folder_id`` is the folder's id."""
+    return records.reader(FolderState, cursor, id="folder_id")
 
 
 def load(conn: Connection, account_id: int, folder_id: int | None = None) -> list[FolderState]:
@@ -35,7 +26,7 @@ def load(conn: Connection, account_id: int, folder_id: int | None = None) -> lis
 
 
 def page(conn: Connection, account_id: int, after: tuple[int, int] | None, limit: int) -> list[FolderState]:
-    """At most `limit` folders by priority, behind the one with this ``sync_priority`` and id."""
+    """At most `limit` folders, by priority, that follow the one with this ``sync_priority`` and id."""
     return _select(conn, account_id, after=after, limit=limit)
 
 
@@ -47,10 +38,10 @@ def upsert(
     mailbox_ids: Mapping[bytes, str] | None = None,
     untouched: Collection[bytes] = (),
 ) -> None:
-    """Store what LIST showed, inside a transaction; folders that are not in it begin their grace.
+    """Store what LIST showed, inside a transaction. The grace period of folders that it left out begins.
 
-    `mailbox_ids` are those that are known (RFC 8474), by wire name. `untouched` are further names that are
-    listed: nothing is stored of them, and no grace begins.
+    `mailbox_ids` are the known MAILBOXIDs (RFC 8474) by wire name. `untouched` are listed names that are not
+    stored, and whose grace period does not begin.
     """
     ids = mailbox_ids or {}
     rows = [
@@ -76,42 +67,41 @@ def rename(
     renamed: Sequence[tuple[int, bytes, str]],
     displaced: Collection[int] = (),
 ) -> None:
-    """Give folders, by id, other wire names and paths, inside a transaction; names may change hands.
+    """Give folders, by id, other wire names and paths, inside a transaction; folders may swap names.
 
-    `displaced` are those that lose their name to another and get none: their mailbox is gone.
+    `displaced` are folders that lose their name to another folder because their mailbox is gone.
     """
     rows = [{"id": folder_id, "wire_name": name.hex(), "path": path} for folder_id, name, path in renamed]
-    # two steps: no moment may see one name twice
+    # in two steps, since a name may never be used twice
     run(conn, "release_names", account_id=account_id, ids=[row[0] for row in renamed] + list(displaced))
     run(conn, "rename_folders", account_id=account_id, renamed=json.dumps(rows))
 
 
 def restart_grace(conn: Connection, folder: FolderState) -> None:
-    """The folder is not listed, but was there when asked for by name: its grace begins anew."""
+    """Restart the grace period of a folder that LIST left out but that could be selected by name."""
     run(conn, "restart_grace", **_key(folder))
 
 
 def newest(
     conn: Connection, account_id: int, ids: Collection[int], count: int
 ) -> dict[int, list[MessageState]]:
-    """The newest `count` live rows of each of these folders, without their flags; stubs are left out."""
-    found: dict[int, list[MessageState]] = {}
-    for folder_id, uid, date, size in run(
-        conn, "newest_states", account_id=account_id, ids=list(ids), count=count
-    ):
-        found.setdefault(folder_id, []).append(MessageState(uid, None, None, date, size))
-    return found
+    """The newest `count` live rows of each of these folders, without flags. Skips rows without content."""
+    states: dict[int, list[MessageState]] = {}
+    rows = run(conn, "newest_states", account_id=account_id, ids=list(ids), count=count)
+    for folder_id, uid, date, size in rows:
+        states.setdefault(folder_id, []).append(MessageState(uid, None, None, date, size))
+    return states
 
 
 def note_polled(conn: Connection, account_id: int, ids: Collection[int], at: datetime) -> None:
-    """These folders were asked for their status, one by one, and worked off, in a turn that began at `at`."""
+    """Note that a turn which began at `at` compared these folders by single STATUS commands."""
     run(conn, "note_polled", account_id=account_id, ids=list(ids), at=at)
 
 
 def choose(
     conn: Connection, account_id: int, folder: int | str, *, tracked: bool
 ) -> tuple[int, str | None] | None:
-    """Record the user's choice for the folder of that id or path; its id and role, None without one."""
+    """Store a person's choice for a folder, by id or path; returns its id and role, None if it is unknown."""
     folder_id, path = (folder, None) if isinstance(folder, int) else (None, folder)
     row = run(
         conn, "choose_folder", account_id=account_id, folder_id=folder_id, path=path, tracked=tracked
@@ -120,7 +110,7 @@ def choose(
 
 
 def note_sizes(conn: Connection, account_id: int, sizes: Mapping[int, int]) -> None:
-    """How many messages the server has in folders, by id, whose first sync has not begun."""
+    """Store how many messages folders have on the server, by id, unless their first sync has begun."""
     rows = [{"id": folder_id, "messages": messages} for folder_id, messages in sizes.items()]
     run(conn, "note_sizes", account_id=account_id, sizes=json.dumps(rows))
 
@@ -128,7 +118,7 @@ def note_sizes(conn: Connection, account_id: int, sizes: Mapping[int, int]) -> N
 def begin_initial(
     conn: Connection, folder: FolderState, status: MailboxStatus, target: int, remaining: int = 0
 ) -> None:
-    """The snapshot of so many messages is taken at `target`, with the HIGHESTMODSEQ of the same EXAMINE."""
+    """Begin the first sync: `remaining` messages up to UID `target`, as of `status`, an EXAMINE's."""
     run(
         conn,
         "begin_initial",
@@ -144,27 +134,27 @@ def begin_initial(
 
 
 def rearm(conn: Connection, account_id: int, folder_id: int | None = None) -> None:
-    """Let the backfill pass fetch what is missing in one folder, or in all of the account's."""
+    """Make the backfill pass fetch missing messages in one folder, or in all folders of the account."""
     run(conn, "rearm_folders", account_id=account_id, folder_id=folder_id)
 
 
 def advance_initial(conn: Connection, folder: FolderState, oldest: int, done: int) -> None:
-    """All that the snapshot holds from UID `oldest` upwards has a row, `done` of them with this batch."""
+    """Note that all messages from UID `oldest` up have rows, `done` of them stored by this batch."""
     run(conn, "advance_initial", **_key(folder), oldest=oldest, done=done)
 
 
 def note_remaining(conn: Connection, folder: FolderState, remaining: int) -> None:
-    """So many messages are still to be fetched in a backfill."""
+    """Note how many messages the backfill still has to fetch."""
     run(conn, "note_remaining", **_key(folder), remaining=remaining)
 
 
 def finish_initial(conn: Connection, folder: FolderState) -> None:
-    """The folder is complete; a first reconcile is due."""
+    """Mark the folder as complete; its first flag scan and reconcile become due."""
     run(conn, "finish_initial", **_key(folder))
 
 
 def advance_new(conn: Connection, folder: FolderState, last_uid: int) -> None:
-    """New mail up to `last_uid` has rows."""
+    """Note that new mail up to UID `last_uid` has rows."""
     run(conn, "advance_new", **_key(folder), last_uid=last_uid)
 
 
@@ -176,7 +166,7 @@ def save_compared(
     highest_modseq: int | None,
     next_flag_scan_at: datetime | None,
 ) -> None:
-    """The server's tuple as compared; `status` was seen before the work. None keeps what is stored."""
+    """Store the `status` that was compared, as seen before the work. None keeps the stored value."""
     run(
         conn,
         "save_compared",
@@ -201,9 +191,9 @@ def save_reconciled(
     missing: int,
     gone: int,
 ) -> None:
-    """A reconcile is done that found so many messages `missing` here and rows `gone` there.
+    """Note a finished reconcile: `missing` messages had no row, and `gone` rows had no message.
 
-    `suspect` is the digest of a deletion too large to be believed at once.
+    `suspect` is the digest of a deletion that is too large to be believed at once.
     """
     run(
         conn,
@@ -218,37 +208,37 @@ def save_reconciled(
 
 
 def suspect_deletion(conn: Connection, folder: FolderState, digest: str) -> None:
-    """A deletion was seen that is too large to be believed at once; a reconcile is due."""
+    """Note the digest of a deletion that is too large to be believed at once; a reconcile becomes due."""
     run(conn, "suspect_deletion", **_key(folder), suspect=digest)
 
 
 def recount(conn: Connection, folder: FolderState) -> bool:
-    """Make ``live_count`` and ``live_unseen`` what the rows say; returns whether they were wrong."""
+    """Correct ``live_count`` and ``live_unseen`` by counting rows; returns whether they were wrong."""
     return bool(run(conn, "recount_folder", **_key(folder)).rowcount)
 
 
 def note_error(conn: Connection, folder: FolderState, error: str, retry_at: datetime) -> None:
-    """What went wrong with the folder, for people, and when it is tried again."""
+    """Store the folder's `error`, as people read it, and when the folder is tried again."""
     run(conn, "note_folder_error", **_key(folder), error=error, retry_at=retry_at)
 
 
 def forget_retries(conn: Connection, account_id: int) -> None:
-    """Folders that failed are tried again with the next turn."""
+    """Make failed folders due for the next turn."""
     run(conn, "forget_retries", account_id=account_id)
 
 
 def restart(conn: Connection, folder: FolderState, uidvalidity: int) -> None:
-    """A new UIDVALIDITY and cleared cursors (RFC 9051 §2.3.1.1); the old rows are tombstoned afterwards."""
+    """Store a new UIDVALIDITY and clear the cursors (RFC 9051 §2.3.1.1). Old rows are tombstoned later."""
     run(conn, "restart_folder", **_key(folder), uidvalidity=uidvalidity)
 
 
 def adopt_uidvalidity(conn: Connection, folder: FolderState, uidvalidity: int) -> None:
-    """The UIDVALIDITY that was unknown is known now."""
+    """Give the folder, whose UIDVALIDITY was unknown, and its rows this one."""
     run(conn, "adopt_uidvalidity", **_key(folder), uidvalidity=uidvalidity)
 
 
 def clear_cursors(conn: Connection, folder: FolderState, status: str | None = None) -> None:
-    """Forget how far the folder was mirrored; `status` is what it becomes, pending by default."""
+    """Clear the folder's cursors and make its status `status`, or pending."""
     run(conn, "clear_folder_cursors", **_key(folder), status=status)
 
 
@@ -270,7 +260,7 @@ def _select(
         after_id=last,
         limit=limit,
     )
-    return [*map(reader([column.name for column in cursor.description or ()]), cursor)]
+    return [*map(reader(cursor), cursor)]
 
 
 def _key(folder: FolderState) -> dict[str, int]:

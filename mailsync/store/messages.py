@@ -1,4 +1,4 @@
-"""Rows of ``messages``: batches in, flags, tombstones, comparisons; all set-wise."""
+"""Rows of ``messages``: store batches, apply flags, tombstone and compare, always for many rows at once."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ import psycopg
 
 from mailsync.errors import RowsRefused
 from mailsync.model import FolderState, Message, MessageState
-from mailsync.store import copy_format
+from mailsync.store import copy_format, records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run, statements, translated
 from mailsync.uidset import UidSet
 
 CHUNK = 5000
 
-# one pipeline: an error does not tell which of its statements failed
-_STORING = "upsert_messages, or what is sent with it,"
+# an error in a pipeline does not say which of its statements failed
+_STORING = "upsert_messages or a statement sent with it"
 
 
 def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Message], *, announce: bool) -> int:
-    """Make rows of a batch, inside the caller's transaction; returns how many are new.
+    """Store a batch as rows, inside the caller's transaction, and return how many are new.
 
-    Messages whose tombstones tell that they were here before take their old rows back, `id` and body too
-    (SPEC §11). `announce` writes one event a message (new mail); a backfill writes one a batch instead.
-    Raises RowsRefused when Postgres does not take a value.
+    A message that has a tombstone gets its old row back, with its `id` and body (SPEC §11). `announce` writes
+    one event for each message; a backfill writes one for each batch instead. Raises RowsRefused if Postgres
+    rejects a value.
     """
-    _copy(conn, "incoming", copy_format.message_block(_telling(conn, folder, messages, announce)))
-    found = _make_rows(conn, folder, announce).fetchone()
-    return int(found[0]) if found else 0
+    _copy(
+        conn,
+        "incoming",
+        copy_format.message_block(_without_known_placeholders(conn, folder, messages, announce)),
+    )
+    return _number(_make_rows(conn, folder, announce))
 
 
 class SentBatch:
-    """A batch whose rows and cursor are on their way to Postgres, in one transaction not yet confirmed.
+    """A batch whose rows and cursor were sent to Postgres in one transaction that is not confirmed yet.
 
-    The connection is in pipeline mode meanwhile; :meth:`wait` has to be called before it is used again.
+    The connection is in pipeline mode: call :meth:`wait` before using it again.
     """
 
     def __init__(
@@ -49,22 +52,26 @@ class SentBatch:
         *,
         announce: bool,
     ) -> None:
-        """Send all of it; `advance` moves the cursor. Raises RowsRefused when a refusal is known by then."""
+        """Send the batch; `advance` moves the cursor. Raises RowsRefused if Postgres rejects it at once."""
         self._conn = conn
         self._pipeline = conn.pipeline()
         sending = False
         try:
             conn.execute("begin")
-            _copy(conn, "incoming", copy_format.message_block(_telling(conn, folder, messages, announce)))
+            _copy(
+                conn,
+                "incoming",
+                copy_format.message_block(_without_known_placeholders(conn, folder, messages, announce)),
+            )
             self._pipeline.__enter__()
             sending = True
-            self._found = _make_rows(conn, folder, announce)
+            self._created = _make_rows(conn, folder, announce)
             advance()
             conn.execute("commit")
         except BaseException as error:
-            # whatever it was, nothing stays open: what is written next would never be committed
+            # end the transaction after any error, or later writes would never be committed
             if sending:
-                # Postgres may refuse the first statement while the next ones are still being sent
+                # Postgres may reject the first statement while later ones are still being sent
                 self._end_pipeline()
             self._roll_back()
             if isinstance(error, psycopg.Error):
@@ -72,14 +79,13 @@ class SentBatch:
             raise
 
     def wait(self) -> int:
-        """Wait for the commit; returns how many rows are new. Raises RowsRefused if nothing is stored."""
+        """Wait for the commit and return how many rows are new. Raises RowsRefused if nothing was stored."""
         try:
             self._pipeline.__exit__(None, None, None)
-            found = self._found.fetchone()
+            return _number(self._created)
         except psycopg.Error as error:
             self._roll_back()
             raise translated(error, _STORING) from error
-        return int(found[0]) if found else 0
 
     def _end_pipeline(self) -> None:
         with suppress(psycopg.Error):
@@ -91,27 +97,26 @@ class SentBatch:
 
 
 def apply_flags(conn: Connection, folder: FolderState, states: Sequence[MessageState]) -> int:
-    """Bring the flags of live rows up to `states`, inside a transaction; returns how many rows changed."""
+    """Set the flags of live rows to those of `states`, inside a transaction; returns how many changed."""
     _copy(conn, "incoming_flags", copy_format.flags_block(states))
-    found = run(conn, "apply_flags", **_key(folder)).fetchone()
-    return int(found[0]) if found else 0
+    return _number(run(conn, "apply_flags", **_key(folder)))
 
 
 def live_uids(
     conn: Connection, folder: FolderState, lowest: int, highest: int, *, since: datetime | None = None
 ) -> UidSet:
-    """The UIDs from `lowest` to `highest` that have a live row, of an ``internal_date`` from `since` on."""
+    """The UIDs from `lowest` to `highest` with a live row whose ``internal_date`` is not before `since`."""
     if since is None:
-        found = run(conn, "live_uids", **_key(folder), lowest=lowest, highest=highest).fetchone()
+        row = run(conn, "live_uids", **_key(folder), lowest=lowest, highest=highest).fetchone()
     else:
-        found = run(
+        row = run(
             conn, "live_uids_since", **_key(folder), lowest=lowest, highest=highest, since=since
         ).fetchone()
-    return UidSet.parse(found[0] or "") if found else UidSet()
+    return UidSet.parse(row[0] or "") if row else UidSet()
 
 
 class RowCounts(NamedTuple):
-    """The live rows of a folder: all, unread ones, those outside of its window or of another UIDVALIDITY."""
+    """How many live rows a folder has: all, unread, outside its window, and with another UIDVALIDITY."""
 
     live: int
     unseen: int
@@ -120,21 +125,19 @@ class RowCounts(NamedTuple):
 
 
 def count_rows(conn: Connection, folder: FolderState, since: datetime | None) -> RowCounts:
-    """Count the folder's live rows, whatever its kept counts say; `since` is where its window begins."""
-    found = run(conn, "count_rows", **_key(folder), since=since).fetchone()
-    return RowCounts(*found) if found else RowCounts(0, 0, 0, 0)
+    """Count the folder's live rows themselves, not by its stored counts; its window begins at `since`."""
+    counts = records.first_row(RowCounts, run(conn, "count_rows", **_key(folder), since=since))
+    return counts or RowCounts(0, 0, 0, 0)
 
 
 def lowest_uid(conn: Connection, folder: FolderState) -> int:
-    """The lowest UID of the folder's live rows; 1 without any."""
-    found = run(conn, "lowest_uid", **_key(folder)).fetchone()
-    return int(found[0]) if found else 1
+    """The lowest UID of the folder's live rows; 1 if there is none."""
+    return _number(run(conn, "lowest_uid", **_key(folder)), default=1)
 
 
 def newest_uid(conn: Connection, folder: FolderState, count: int) -> int:
-    """The lowest UID of the `count` newest live rows; 1 where there are no more than that."""
-    found = run(conn, "newest_uid", **_key(folder), before=count - 1).fetchone()
-    return int(found[0]) if found else 1
+    """The lowest UID of the `count` newest live rows; 1 if there are no more than that."""
+    return _number(run(conn, "newest_uid", **_key(folder), before=count - 1), default=1)
 
 
 def tombstone(
@@ -152,36 +155,32 @@ def tombstone(
     total = 0
     while uids:
         chunk = uids.oldest(CHUNK)
-        found = run(
-            conn,
-            "tombstone_uids",
-            **_key(folder),
-            uids=chunk.to_multirange(),
-            reason=reason,
-        ).fetchone()
-        total += int(found[0]) if found else 0
+        total += _number(
+            run(conn, "tombstone_uids", **_key(folder), uids=chunk.to_multirange(), reason=reason)
+        )
         uids = uids.minus(chunk)
         on_chunk()
     return total
 
 
 def tombstone_chunk(conn: Connection, folder: FolderState, reason: str, *, keep: int | None = None) -> int:
-    """Tombstone at most 5,000 live rows of the folder, except those of the UIDVALIDITY `keep`."""
-    found = run(
-        conn,
-        "tombstone_folder_chunk",
-        account_id=folder.account_id,
-        folder_id=folder.id,
-        reason=reason,
-        keep_uidvalidity=keep,
-    ).fetchone()
-    return int(found[0]) if found else 0
+    """Tombstone at most 5,000 live rows of the folder, except those with the UIDVALIDITY `keep`."""
+    return _number(
+        run(
+            conn,
+            "tombstone_folder_chunk",
+            account_id=folder.account_id,
+            folder_id=folder.id,
+            reason=reason,
+            keep_uidvalidity=keep,
+        )
+    )
 
 
 def select_states(
     conn: Connection, folder: FolderState, lowest: int, highest: int
 ) -> Iterator[tuple[MessageState, frozenset[str]]]:
-    """The live rows from UID `lowest` to `highest` with their parse errors, ascending."""
+    """The live rows from UID `lowest` to `highest` and their parse errors, in ascending order."""
     for uid, modseq, flags, date, size, errors in run(
         conn, "select_states", **_key(folder), lowest=lowest, highest=highest
     ):
@@ -198,25 +197,25 @@ def _make_rows(conn: Connection, folder: FolderState, announce: bool) -> psycopg
     return run(conn, "upsert_messages", **_key(folder), announce=announce)
 
 
-def _telling(
+def _without_known_placeholders(
     conn: Connection, folder: FolderState, messages: Sequence[Message], announce: bool
 ) -> Sequence[Message]:
-    """`messages` without the stubs of those whose row may say more: one failure destroys nothing.
+    """`messages` without placeholders for messages whose row may hold content from an earlier fetch.
 
-    A tombstone among those rows lives again, as it is.
+    If that row is a tombstone, it is restored as it is.
     """
-    stubs = UidSet.of(m.uid for m in messages if "unfetchable" in m.parse_errors)
-    if not stubs:
+    placeholders = UidSet.of(m.uid for m in messages if "unfetchable" in m.parse_errors)
+    if not placeholders:
         return messages
-    known = stubs.both(live_uids(conn, folder, stubs.lowest, stubs.highest))
-    revived = run(
+    known = placeholders.both(live_uids(conn, folder, placeholders.lowest, placeholders.highest))
+    restored = run(
         conn,
         "revive_unfetchable",
         **_key(folder),
-        uids=stubs.minus(known).to_multirange(),
+        uids=placeholders.minus(known).to_multirange(),
         announce=announce,
     )
-    known = known.union(UidSet.of(row[0] for row in revived))
+    known = known.union(UidSet.of(row[0] for row in restored))
     return [m for m in messages if m.uid not in known]
 
 
@@ -228,4 +227,9 @@ def _copy(conn: Connection, table: str, block: str) -> None:
     except psycopg.Error as error:
         raise translated(error, f"copy_{table}") from error
     except UnicodeEncodeError as error:
-        raise RowsRefused(f"a text holds what UTF-8 cannot: {error.reason}") from error
+        raise RowsRefused(f"a text cannot be encoded as UTF-8: {error.reason}") from error
+
+
+def _number(cursor: psycopg.Cursor[Any], default: int = 0) -> int:
+    row = cursor.fetchone()
+    return int(row[0]) if row else default

@@ -1,4 +1,4 @@
-"""The figures behind the metrics (SPEC §16): counters that outlive processes, and the accounts as of now."""
+"""The values behind the metrics (SPEC §16): counters that outlive processes, and accounts by state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from mailsync.store import records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 
@@ -15,12 +16,12 @@ BUCKETS: Mapping[str, tuple[float, ...]] = {
 }
 """The histograms and the upper bounds of their buckets, in seconds.
 
-In ``metric_counters`` each bucket counts only what is above the one before; readers add up.
+In ``metric_counters`` a bucket counts only values above the previous bound; readers add the buckets up.
 """
 
 
 class AccountFigures(NamedTuple):
-    """An account's figures as of now; lags in seconds, None where nothing was ever compared."""
+    """An account's values; lags are in seconds, None if nothing was ever compared."""
 
     account_id: int
     state: str
@@ -31,7 +32,7 @@ class AccountFigures(NamedTuple):
 
 
 class StateFigures(NamedTuple):
-    """The accounts of one state: how many, and the worst of their lags in seconds (None if paused)."""
+    """The number of accounts in a state, and their greatest lags in seconds (None if paused)."""
 
     state: str
     accounts: int
@@ -48,26 +49,26 @@ class CounterValue(NamedTuple):
 
 
 def add(conn: Connection, sums: Iterable[tuple[str, str, float]]) -> None:
-    """Add to counters: name, labels as JSON text, value; a counter begins at 0."""
+    """Add to counters, each given as name, labels (JSON text) and value. A counter begins at 0."""
     rows = [{"name": name, "labels": json.loads(labels), "value": value} for name, labels, value in sums]
     run(conn, "add_to_counters", sums=json.dumps(rows))
 
 
 def counters(conn: Connection) -> list[CounterValue]:
     """All counters."""
-    return [CounterValue(*row) for row in run(conn, "read_counters")]
+    return records.all_rows(CounterValue, run(conn, "read_counters"))
 
 
 def accounts(conn: Connection) -> list[AccountFigures]:
-    """The figures of all accounts but removed ones."""
-    return [AccountFigures(*row) for row in run(conn, "read_account_figures")]
+    """The values of all accounts that are not being removed."""
+    return records.all_rows(AccountFigures, run(conn, "read_account_figures"))
 
 
 def states(conn: Connection) -> list[StateFigures]:
-    """The accounts by state, as of now; states that none has are not among them."""
-    return [StateFigures(*row) for row in run(conn, "read_state_figures")]
+    """The accounts by state, without states that no account has."""
+    return records.all_rows(StateFigures, run(conn, "read_state_figures"))
 
 
 def only_read(conn: Connection) -> None:
-    """Let Postgres refuse, from now on, whatever this connection would write."""
+    """Make Postgres refuse all further writes of this connection."""
     run(conn, "only_read")

@@ -17,7 +17,7 @@ from psycopg import sql
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, RowsLocked, SchemaError
 from mailsync.store.db import Connection
-from mailsync.store.statements import lacking, run, translated
+from mailsync.store.statements import outdated, run, translated
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def check(conn: Connection) -> None:
     missing = pending(conn)
     if missing:
         names = ", ".join(migration.name for migration in missing)
-        raise SchemaError(lacking(f"it lacks migration {names}"))
+        raise SchemaError(outdated(f"it lacks migration {names}"))
 
 
 def refuse_old_server(version: int) -> None:

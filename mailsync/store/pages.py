@@ -1,18 +1,19 @@
-"""The mirror as the API lists it: messages, runs and the feed of events, page by page (SPEC §19).
+"""The lists of the API: messages, runs and the feed of events, page by page (SPEC §19).
 
-A page begins behind a position, the sort key of a row, so that rows which come and go meanwhile move no
-other row into or out of it. Every list is read in the order of an index.
+A page begins after a position, which is the sort key of a row, so that rows which are added or deleted
+between two pages neither repeat nor hide others. Every list is read in the order of an index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mailsync.errors import NotFound
 from mailsync.model import Attachment
+from mailsync.store import records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 
@@ -20,14 +21,14 @@ T = TypeVar("T")
 
 
 class Position(NamedTuple):
-    """A position in a list whose newest come first: the row's time and id."""
+    """A position in a list with the newest rows first: a row's time and id."""
 
     at: datetime
     id: int
 
 
 class EventPosition(NamedTuple):
-    """A position in the feed, which orders by it: of an event, or (0, 0) before all of them."""
+    """A position in the feed: that of an event, or (0, 0) before all events."""
 
     xid: int
     seq: int
@@ -35,7 +36,7 @@ class EventPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A page of a list, and whether the list goes on behind it."""
+    """A page of a list, and whether more rows follow it."""
 
     rows: tuple[T, ...]
     more: bool
@@ -43,10 +44,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Which messages are listed; None is any.
+    """Which messages are listed; None means any.
 
-    `since` is inclusive, `until` is not; both are of ``internal_date``. `sender` and `recipient` are whole
-    addresses in lower case, the latter of To, Cc or Bcc; `subject` is a part of it in any case.
+    `since` (inclusive) and `until` (exclusive) limit ``internal_date``. `sender` and `recipient` (To, Cc or
+    Bcc) are complete addresses in lower case; `subject` is a part of the subject, whatever its case.
     """
 
     folder_id: int | None = None
@@ -63,7 +64,7 @@ class MessageFilter:
 
 @dataclass(frozen=True, slots=True)
 class MessageSummary:
-    """A row of ``messages`` as lists show it; ``folder`` is the path of its folder."""
+    """A row of ``messages`` as lists show it; ``folder`` is the folder's path."""
 
     id: int
     account_id: int
@@ -109,7 +110,7 @@ class MessageSummary:
 
 @dataclass(frozen=True, slots=True)
 class MessageDetail(MessageSummary):
-    """All of a row of ``messages``, and its attachments by the order of their parts."""
+    """A complete row of ``messages``, with its attachments in the order of their parts."""
 
     mime_structure: dict[str, Any] | None
     attachments: tuple[Attachment, ...]
@@ -138,7 +139,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """A row of ``sync_events`` that has settled."""
+    """A settled row of ``sync_events``."""
 
     account_id: int
     position: EventPosition
@@ -151,24 +152,24 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """How far the feed has come: what is before `settled` can be read; none is after `newest` yet."""
+    """The ends of the feed: events before `settled` can be read, and no event is after `newest` yet."""
 
     settled: EventPosition
     newest: EventPosition
 
 
 def require_account(conn: Connection, account_id: int) -> None:
-    """Raise NotFound unless there is such an account, and it is not being removed."""
+    """Raise NotFound if the account does not exist or is being removed."""
     if run(conn, "find_listed_account", account_id=account_id).fetchone() is None:
         raise NotFound(f"there is no account {account_id}")
 
 
 def find_folder(conn: Connection, account_id: int, name: str) -> int:
-    """The id of an account's folder: digits are an id, all else is a path; INBOX in any case.
+    """The id of the account's folder `name`: digits are an id, anything else is a path (INBOX in any case).
 
-    Raises NotFound, which does not repeat a path.
+    Raises NotFound, whose message does not repeat a path.
     """
-    # what has more digits than an id is none, and an error to Postgres
+    # Postgres would reject a number with more digits than any id has
     is_id = name.isascii() and name.isdigit()
     folder_id = int(name) if is_id and len(name) <= 18 else None
     path = None if is_id else name
@@ -181,10 +182,10 @@ def find_folder(conn: Connection, account_id: int, name: str) -> int:
 def messages(
     conn: Connection, account_id: int, wanted: MessageFilter, *, limit: int, behind: Position | None = None
 ) -> Page[MessageSummary]:
-    """Up to `limit` messages behind a position, newest first by ``internal_date`` and id."""
+    """Up to `limit` messages after a position, newest first by ``internal_date`` and id."""
     ends = [Position(wanted.until, 0)] if wanted.until else []
     before = min([*ends, *([behind] if behind else [])], default=None)
-    pattern = None if wanted.subject is None else f"%{_literally(wanted.subject)}%"
+    pattern = None if wanted.subject is None else f"%{_escaped(wanted.subject)}%"
     rows = run(
         conn,
         "list_messages",
@@ -202,20 +203,20 @@ def messages(
         include_deleted=wanted.include_deleted,
         count=limit + 1,
     )
-    return _page([MessageSummary(*_frozen(row)) for row in rows], limit)
+    return _page(records.all_rows(MessageSummary, rows), limit)
 
 
 def message(conn: Connection, account_id: int, message_id: int) -> MessageDetail:
-    """One message of an account, a tombstone too; raises NotFound."""
-    row = run(conn, "read_message", account_id=account_id, message_id=message_id).fetchone()
-    if row is None:
+    """One message of an account, even a tombstone. Raises NotFound."""
+    rows = run(conn, "read_message", account_id=account_id, message_id=message_id)
+    detail = records.first_row(MessageDetail, rows)
+    if detail is None:
         raise NotFound(f"there is no message {message_id}")
-    attachments = tuple(Attachment(*each) for each in row[-1])
-    return MessageDetail(*_frozen((*row[:-1], attachments)))
+    return replace(detail, attachments=tuple(Attachment(*values) for values in detail.attachments))
 
 
 def runs(conn: Connection, account_id: int, *, limit: int, behind: Position | None = None) -> Page[RunRow]:
-    """Up to `limit` runs of an account behind a position, newest first by ``started_at`` and id."""
+    """Up to `limit` runs of an account after a position, newest first by ``started_at`` and id."""
     rows = run(
         conn,
         "list_runs_before",
@@ -224,35 +225,31 @@ def runs(conn: Connection, account_id: int, *, limit: int, behind: Position | No
         before_id=behind.id if behind else 0,
         count=limit + 1,
     )
-    return _page([RunRow(*row) for row in rows], limit)
+    return _page(records.all_rows(RunRow, rows), limit)
 
 
 def events(
     conn: Connection, after: EventPosition, *, limit: int, account_id: int | None = None
 ) -> Page[EventRow]:
-    """Up to `limit` settled events after a position, oldest first; of one account or of all."""
+    """Up to `limit` settled events after a position, oldest first, of one account or of all accounts."""
     xid, seq, count = str(after.xid), after.seq, limit + 1
     if account_id is None:
         rows = run(conn, "list_events_after", xid=xid, seq=seq, count=count)
     else:
         rows = run(conn, "list_account_events_after", account_id=account_id, xid=xid, seq=seq, count=count)
-    found = [EventRow(row[0], EventPosition(int(row[1]), row[2]), *row[3:]) for row in rows]
-    return _page(found, limit)
+    settled = [EventRow(row[0], EventPosition(int(row[1]), row[2]), *row[3:]) for row in rows]
+    return _page(settled, limit)
 
 
 def horizon(conn: Connection) -> Horizon:
-    """How far the feed has come, as of now."""
+    """The ends of the feed at this moment."""
     row = run(conn, "feed_horizon").fetchone()
     assert row is not None
     return Horizon(EventPosition(int(row[0]), 0), EventPosition(int(row[1]), 0))
 
 
-def _literally(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _frozen(row: Iterable[Any]) -> Iterable[Any]:
-    return (tuple(value) if isinstance(value, list) else value for value in row)
 
 
 def _page(rows: Sequence[T], limit: int) -> Page[T]:

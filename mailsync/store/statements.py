@@ -1,7 +1,8 @@
 """The named statements of ``sql/queries/*.sql``, and the one way to run them.
 
-A block begins with ``-- name: the_name`` and ends where the next begins; the comment lines that follow the
-name say what the statement is for.
+A block begins with ``-- name: the_name`` and ends where the next block begins. A block ``-- part: the_part``
+is text that several statements share: ``{{the_part}}`` inserts it, and ``{{m.the_part}}`` inserts a list of
+columns with ``m.`` before each.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from mailsync.errors import (
     SchemaError,
 )
 
-_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_BLOCK = re.compile(r"^-- (name|part): (\w+)\n", re.MULTILINE)
+_COMMENTS = re.compile(r"^ *--.*\n", re.MULTILINE)
+_INSERTION = re.compile(r"\{\{(\w+\.)?(\w+)\}\}")
 
 _REFUSED = (
     psycopg.DataError,
@@ -36,65 +39,75 @@ _UNDEFINED = (
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedFunction,
 )
-# states in which Postgres is up but cannot serve us: read-only after a failover, shut down, full
+# Postgres is up but cannot serve us: read-only after a failover, shutting down, out of space or connections
 _UNAVAILABLE = frozenset({"25006", "57P01", "57P02", "57P03", "53100", "53200", "53300"})
 
 
 @cache
 def statements() -> Mapping[str, sql.SQL]:
-    """Read all named statements; a name that stands twice is a SchemaError."""
-    found: dict[str, sql.SQL] = {}
+    """Read all named statements. Raises SchemaError if two have the same name."""
+    texts: dict[str, dict[str, str]] = {"name": {}, "part": {}}
     for file in sorted(files("mailsync.sql").joinpath("queries").iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".sql"):
             continue
-        blocks = _NAME.split(file.read_text("utf-8"))[1:]
-        for name, text in zip(blocks[::2], blocks[1::2], strict=True):
-            if name in found:
-                raise SchemaError(f"the statement {name} stands twice in sql/queries")
-            found[name] = sql.SQL(text.strip())
-    return found
+        blocks = _BLOCK.split(file.read_text("utf-8"))[1:]
+        for kind, name, text in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+            if name in texts[kind]:
+                raise SchemaError(f"sql/queries has two statements with the name {name}")
+            texts[kind][name] = text.strip()
+    return {name: sql.SQL(_expanded(text, texts["part"])) for name, text in texts["name"].items()}
+
+
+def _expanded(text: str, parts: Mapping[str, str]) -> str:
+    def part(match: re.Match[str]) -> str:
+        inserted = _expanded(_COMMENTS.sub("", parts[match[2]]), parts)
+        if not match[1]:
+            return inserted
+        return ", ".join(match[1] + column.strip() for column in inserted.split(","))
+
+    return _INSERTION.sub(part, text)
 
 
 def run(conn: psycopg.Connection[Any], name: str, **params: object) -> psycopg.Cursor[Any]:
-    """Execute the statement `name`; driver errors come out as mailsync's own (see :func:`translated`)."""
+    """Execute the statement `name`. Driver errors are raised as mailsync's own (see :func:`translated`)."""
     try:
         return conn.execute(statements()[name], params)
     except psycopg.Error as error:
         raise translated(error, name) from error
     except UnicodeEncodeError as error:
-        raise RowsRefused(f"a text holds what UTF-8 cannot: {error.reason}") from error
+        raise RowsRefused(f"a text cannot be encoded as UTF-8: {error.reason}") from error
 
 
 def translated(error: psycopg.Error, name: str = "a statement") -> MailsyncError:
-    """Class a driver error by what the engine does next; `name` is what the statement is called.
+    """The error of ours that tells the engine what to do next; `name` is the statement's.
 
-    - the data does not fit, or stands twice in one batch: RowsRefused (the batch is halved);
-    - a table, column or function is missing: SchemaError;
-    - the statement took longer than it may: DatabaseSlow, or RowsLocked if it only waited for a lock;
-    - all else: DatabaseUnavailable (reconnect with backoff).
+    - A value does not fit, or a batch holds one key twice: RowsRefused. The engine halves the batch.
+    - A table, column or function is missing: SchemaError.
+    - The statement took too long: DatabaseSlow, or RowsLocked if it only waited for a lock.
+    - Anything else: DatabaseUnavailable. The engine reconnects with a backoff.
     """
-    said = _first_line(error)
+    message = _first_line(error)
     if isinstance(error, _REFUSED):
-        return RowsRefused(said)
+        return RowsRefused(message)
     if isinstance(error, _UNDEFINED):
-        return SchemaError(f"{lacking(said)}; `mailsync preflight` names all that is missing")
+        return SchemaError(f"{outdated(message)}; `mailsync preflight` lists everything that is missing")
     if isinstance(error, psycopg.errors.QueryCanceled):
         return DatabaseSlow(
-            f"Postgres ended {name} ({said}); pg_stat_activity shows what else the database does,"
-            " pg_stat_user_tables whether its tables were analysed"
+            f"Postgres cancelled {name} ({message}); pg_stat_activity shows what else the database is doing,"
+            " and pg_stat_user_tables when its tables were last analysed"
         )
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return RowsLocked(
-            f"{name} waited too long for what another transaction keeps locked ({said});"
+            f"{name} waited too long for rows that another transaction has locked ({message});"
             " pg_stat_activity shows which one is idle in transaction"
         )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or error.sqlstate in _UNAVAILABLE:
-        return DatabaseUnavailable(said)
-    return MailsyncError(f"Postgres: {said}")
+        return DatabaseUnavailable(message)
+    return MailsyncError(f"Postgres: {message}")
 
 
-def lacking(what: str) -> str:
-    """The one wording for a schema that is not there, or not all there."""
+def outdated(what: str) -> str:
+    """The message for a schema that is missing or incomplete; `what` says which part."""
     return f"the database's schema is missing or too old ({what}); run `mailsync migrate`"
 
 

@@ -219,8 +219,8 @@ delete from account_credentials where account_id = %(account_id)s
 -- name: delete_account
 delete from accounts where id = %(account_id)s and deleting_at is not null
 
--- name: list_accounts_after
--- What account_status shows and what a person has set, by id.
+-- name: list_accounts
+-- By id: what account_status shows, and what a person has set.
 select s.account_id, s.email, s.display_name, s.provider, a.imap_host, a.imap_port, a.imap_security, a.username,
        a.sync_since, a.sync_window_days, s.sync_state, s.sync_state_reason, s.sync_state_message, s.sync_state_since,
        s.currently_syncing, s.sync_started_by, s.heartbeat_at, s.next_sync_at, s.backoff_until, s.consecutive_failures,
@@ -241,12 +241,3 @@ limit %(limit)s::integer
 -- name: find_removal
 -- Also one whose removal was begun, until its rows are gone.
 select email, deleting_at from accounts where id = %(account_id)s
-
--- name: list_account_status
-select account_id, email, display_name, provider, sync_state, sync_state_reason, sync_state_message, sync_state_since,
-       priority_sync_lag_seconds, overall_sync_lag_seconds, currently_syncing, sync_started_by, heartbeat_at,
-       next_sync_at, last_sync_started_at, last_sync_finished_at, last_success_at, consecutive_failures, backoff_until,
-       paused_at, folders, folders_complete, messages, unseen, backfill_remaining
-from account_status
-where deleting_at is null and (%(account_id)s::bigint is null or account_id = %(account_id)s)
-order by account_id

@@ -1,11 +1,15 @@
--- name: load_body
--- A body that was fetched, of a tombstone too, with the message's attachments in the order of their parts.
-select b.body_text, b.body_html, b.raw_bytes, b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
-       (select coalesce(pg_catalog.jsonb_agg(
+-- part: attachments_of_m
+-- The attachments of message m as arrays with the fields of an Attachment, in the order of their parts.
+(select coalesce(pg_catalog.jsonb_agg(
                     pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
                     order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
         from attachments t
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
+
+-- name: load_body
+-- A body that was fetched, of a tombstone too, with the message's attachments in the order of their parts.
+select b.account_id, b.message_pk as message_id, b.body_text as text, b.body_html as html, b.raw_bytes, b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
+       {{attachments_of_m}}
 from message_bodies b
 cross join lateral (
     select account_id, id, deleted_at, deleted_reason from messages where id = b.message_pk limit 1
@@ -22,7 +26,7 @@ where m.id = %(message_id)s and a.deleting_at is null
 -- name: locate_message
 -- Where a message is on its server, and what of its account stands against asking there. A time further ahead than
 -- any backoff reaches was set before the clock was corrected.
-select m.folder_id, m.uidvalidity, m.uid,
+select m.account_id, m.id as message_id, m.folder_id, m.uidvalidity, m.uid,
        case when not m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}' then m.internal_date end as internal_date,
        m.size_bytes, m.deleted_reason, f.path, a.email,
        a.paused_at is not null as paused, a.sync_state, a.sync_state_reason, a.sync_state_message,

@@ -111,13 +111,16 @@ cross join lateral (
 ) m
 where f.account_id = %(account_id)s and f.id = any(%(ids)s::bigint[])
 
+-- part: folder_columns
+-- The fields of a FolderState, but for its id, which is called folder_id beside an account's.
+account_id, wire_name, path, delimiter, mailbox_id, role, tracked, tracked_by_user, excluded_reason, sync_priority,
+status, uidvalidity, last_uid, uidnext, server_messages, server_unseen, server_modseq, highest_modseq, live_count,
+live_unseen, initial_target_uid, initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at,
+next_reconcile_at, last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at,
+uidvalidity_resets, missing_since, last_error, retry_at, polled_at, initial_remaining
+
 -- name: select_folders
-select id as folder_id, account_id, wire_name, path, delimiter, mailbox_id, role, tracked, tracked_by_user,
-       excluded_reason, sync_priority, status, uidvalidity, last_uid, uidnext, server_messages,
-       server_unseen, server_modseq, highest_modseq, live_count, live_unseen, initial_target_uid,
-       initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at, next_reconcile_at,
-       last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at, uidvalidity_resets,
-       missing_since, last_error, retry_at, polled_at, initial_remaining
+select id as folder_id, {{folder_columns}}
 from folders
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
   and (%(after_id)s::bigint is null or (sync_priority, id) > (%(after_priority)s::integer, %(after_id)s::bigint))

@@ -1,13 +1,14 @@
 -- name: check_account
 -- What account_status leaves out: until when its promise holds, what comes next, who waits for the lock.
 select a.username, a.imap_host, a.imap_port, a.imap_security, a.sync_since, a.sync_window_days, a.created_at,
-       case when a.paused_at is null and a.sync_state = 'healthy' and not is_stale(a.sync_state, a.healthy_until) then a.healthy_until end,
+       case when a.paused_at is null and a.sync_state = 'healthy' and not is_stale(a.sync_state, a.healthy_until) then a.healthy_until end
+           as healthy_until,
        a.priority_synced_at, a.overall_synced_at, a.next_discovery_at, a.consecutive_successes,
-       a.capabilities, a.currently_syncing,
-       (select count(*) from account_locks l where l.account_id = a.id and not l.granted),
+       a.capabilities, a.currently_syncing as marked_syncing,
+       (select count(*) from account_locks l where l.account_id = a.id and not l.granted) as lock_waiters,
        (select count(*) from messages
-        where account_id = a.id and deleted_at is null and lacks_content(parse_errors)),
-       clock_timestamp()
+        where account_id = a.id and deleted_at is null and lacks_content(parse_errors)) as unreadable_messages,
+       clock_timestamp() as now
 from accounts a
 where a.id = %(account_id)s
 

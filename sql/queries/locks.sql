@@ -32,9 +32,10 @@ select exists (select from account_locks where account_id = %(account_id)s and n
 -- name: lock_holder
 -- The session that holds the lock, how long ago it last gave a sign of life, and whether it is mailsync's, by the rule
 -- of account_status.
-select l.pid, s.application_name, a.sync_started_by,
-       extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision, s.usename::text, s.backend_start,
-       is_mailsync(s.application_name, s.usesysid) is true
+select l.pid, s.application_name, a.sync_started_by as started_by,
+       extract(epoch from clock_timestamp() - a.heartbeat_at)::double precision as heartbeat_age,
+       s.usename::text as role, s.backend_start as connected_at,
+       is_mailsync(s.application_name, s.usesysid) is true as is_mailsync
 from account_locks l
 join accounts a on a.id = l.account_id
 join pg_stat_activity s on s.pid = l.pid

@@ -1,35 +1,15 @@
+-- part: header_columns
+-- The fields of a Headers record, in their order, without its errors.
+message_id, in_reply_to, references_header, reference_ids, sent_at, subject, from_email, from_name, reply_to_emails,
+to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id, is_automated
+
 -- name: create_incoming
--- Where a batch lands by COPY before one statement makes rows of it; a table of this session alone.
-create temporary table if not exists pg_temp.incoming (
-    uid bigint not null,
-    modseq bigint,
-    flags text[],
-    internal_date timestamptz,
-    size_bytes bigint,
-    provider_message_id text,
-    provider_thread_id text,
-    labels text[],
-    has_attachments boolean not null,
-    mime_structure jsonb,
-    attachments jsonb,
-    message_id text,
-    in_reply_to text,
-    references_header text,
-    reference_ids text[] not null,
-    sent_at timestamptz,
-    subject text,
-    from_email text,
-    from_name text,
-    reply_to_emails text[] not null,
-    to_emails text[] not null,
-    to_names text[] not null,
-    cc_emails text[] not null,
-    cc_names text[] not null,
-    bcc_emails text[] not null,
-    list_id text,
-    is_automated boolean not null,
-    parse_errors text[] not null
-) on commit delete rows
+-- Receives a batch by COPY. The columns have the types of messages and the order of copy_format.
+create temporary table if not exists pg_temp.incoming on commit delete rows as
+select uid, modseq, flags, internal_date, size_bytes, provider_message_id, provider_thread_id, labels, has_attachments,
+       mime_structure, null::jsonb as attachments, {{header_columns}}, parse_errors
+from messages
+with no data
 
 -- name: copy_incoming
 copy pg_temp.incoming from stdin with (format text)
@@ -62,14 +42,10 @@ with existing as (
 ), stored as (
     insert into messages as m (
         account_id, folder_id, uidvalidity, uid, modseq, flags, internal_date, size_bytes, provider_message_id,
-        provider_thread_id, labels, has_attachments, mime_structure, message_id, in_reply_to, references_header,
-        reference_ids, sent_at, subject, from_email, from_name, reply_to_emails, to_emails, to_names, cc_emails,
-        cc_names, bcc_emails, list_id, is_automated, parse_errors)
+        provider_thread_id, labels, has_attachments, mime_structure, {{header_columns}}, parse_errors)
     select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, modseq, coalesce(flags, '{}'),
         coalesce(internal_date, sent_at, now()), size_bytes, provider_message_id, provider_thread_id, labels,
-        has_attachments, mime_structure, message_id, in_reply_to, references_header, reference_ids, sent_at, subject,
-        from_email, from_name, reply_to_emails, to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id,
-        is_automated, parse_errors
+        has_attachments, mime_structure, {{header_columns}}, parse_errors
     from pg_temp.incoming
     on conflict (account_id, folder_id, uidvalidity, uid) do update
     set modseq = excluded.modseq,
@@ -80,12 +56,7 @@ with existing as (
         -- a structure that could not be read this time is still the structure
         has_attachments = case when excluded.mime_structure is null then m.has_attachments else excluded.has_attachments end,
         mime_structure = coalesce(excluded.mime_structure, m.mime_structure),
-        message_id = excluded.message_id, in_reply_to = excluded.in_reply_to,
-        references_header = excluded.references_header, reference_ids = excluded.reference_ids,
-        sent_at = excluded.sent_at, subject = excluded.subject, from_email = excluded.from_email,
-        from_name = excluded.from_name, reply_to_emails = excluded.reply_to_emails, to_emails = excluded.to_emails,
-        to_names = excluded.to_names, cc_emails = excluded.cc_emails, cc_names = excluded.cc_names,
-        bcc_emails = excluded.bcc_emails, list_id = excluded.list_id, is_automated = excluded.is_automated,
+        ({{header_columns}}) = ({{excluded.header_columns}}),
         parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now(),
         body_fetched_at = case when m.uid not in (select uid from existing where passes) then m.body_fetched_at end
     returning m.id, m.uid, m.is_seen, m.xmax = 0 as created
@@ -231,8 +202,9 @@ from (
 ) ranges
 
 -- name: count_rows
-select count(*), count(*) filter (where not is_seen), count(*) filter (where internal_date < %(since)s::timestamptz),
-       count(*) filter (where uidvalidity <> %(uidvalidity)s)
+select count(*) as live, count(*) filter (where not is_seen) as unseen,
+       count(*) filter (where internal_date < %(since)s::timestamptz) as outside,
+       count(*) filter (where uidvalidity <> %(uidvalidity)s) as stray
 from (
     -- only the index of the folder's live rows has this order
     select is_seen, internal_date, uidvalidity
@@ -354,7 +326,7 @@ set last_error = %(error)s
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and retry_at is null
 
 -- name: open_attempts
-select uid, through_uid, attempts from fetch_attempts
+select uid as first, through_uid as last, attempts from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and retry_at is null
 
 -- name: forget_attempts

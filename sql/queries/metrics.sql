@@ -10,13 +10,14 @@ on conflict (name, labels) do update set value = c.value + excluded.value
 select name, labels, value from metric_counters order by name, labels
 
 -- name: read_account_figures
-select account_id, sync_state, priority_sync_lag_seconds, overall_sync_lag_seconds, messages, backfill_remaining
+select account_id, sync_state as state, priority_sync_lag_seconds as priority_lag, overall_sync_lag_seconds as overall_lag,
+       messages, backfill_remaining
 from account_status
 where deleting_at is null
 order by account_id
 
 -- name: read_state_figures
-select sync_state, count(*)::integer as accounts,
+select sync_state as state, count(*)::integer as accounts,
        pg_catalog.max(priority_sync_lag_seconds) filter (where sync_state <> 'paused') as priority_lag,
        pg_catalog.max(overall_sync_lag_seconds) filter (where sync_state <> 'paused') as overall_lag
 from account_status

@@ -16,17 +16,15 @@ where account_id = %(account_id)s
 order by tracked desc, id
 limit 1
 
--- name: list_messages
--- Newest first, before a position. Live rows and tombstones have indexes of their own, so each is read in order, a page
--- of it, and then the two are merged.
-select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_id, m.in_reply_to, m.references_header,
-       m.reference_ids, m.provider_message_id, m.provider_thread_id, m.labels, m.internal_date, m.sent_at, m.size_bytes,
-       m.subject, m.from_email, m.from_name, m.reply_to_emails, m.to_emails, m.to_names, m.cc_emails, m.cc_names,
-       m.bcc_emails, m.list_id, m.is_automated, m.flags, m.is_seen, m.is_flagged, m.is_answered, m.is_draft, m.modseq,
-       m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at
-from (
-    (select * from messages
-     where account_id = (select %(account_id)s::bigint) and deleted_at is null
+-- part: message_columns
+-- The fields of a MessageSummary, but for its folder's path.
+id, account_id, folder_id, uidvalidity, uid, {{header_columns}}, provider_message_id, provider_thread_id, labels,
+internal_date, size_bytes, flags, is_seen, is_flagged, is_answered, is_draft, modseq, has_attachments, body_fetched_at,
+parse_errors, deleted_at, deleted_reason, created_at, updated_at
+
+-- part: message_filter
+-- The account, the position and the filters of list_messages; a filter that is null lets everything pass.
+account_id = (select %(account_id)s::bigint)
        and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
        and (%(since)s::timestamptz is null or internal_date >= %(since)s)
        and (%(folder_id)s::bigint is null or folder_id between %(folder_id)s and %(folder_id)s)
@@ -37,23 +35,21 @@ from (
        and (%(seen)s::boolean is null or is_seen = %(seen)s)
        and (%(flagged)s::boolean is null or is_flagged = %(flagged)s)
        and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
-     -- a folder's list comes in an order that only the folder's index has, unless a sender narrows it down further
+
+-- name: list_messages
+-- Newest first, before a position. Live rows and tombstones have indexes of their own, so each is read in order, a page
+-- of it, and then the two are merged.
+select {{m.message_columns}}, f.path as folder
+from (
+    (select {{message_columns}} from messages
+     where deleted_at is null and {{message_filter}}
+     -- this order makes a folder's list read the folder's index, unless a sender narrows the list down further
      order by case when %(folder_id)s::bigint is null or %(sender)s::text is not null then 0::bigint else folder_id end,
               internal_date desc, id desc
      limit %(count)s)
     union all
-    (select * from messages
-     where account_id = (select %(account_id)s::bigint) and deleted_at is not null and %(include_deleted)s::boolean
-       and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
-       and (%(since)s::timestamptz is null or internal_date >= %(since)s)
-       and (%(folder_id)s::bigint is null or folder_id = %(folder_id)s)
-       and (%(sender)s::text is null or from_email = %(sender)s)
-       and (%(recipient)s::text is null
-            or %(recipient)s = any (to_emails) or %(recipient)s = any (cc_emails) or %(recipient)s = any (bcc_emails))
-       and (%(subject)s::text is null or subject ilike %(subject)s)
-       and (%(seen)s::boolean is null or is_seen = %(seen)s)
-       and (%(flagged)s::boolean is null or is_flagged = %(flagged)s)
-       and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
+    (select {{message_columns}} from messages
+     where deleted_at is not null and %(include_deleted)s::boolean and {{message_filter}}
      order by internal_date desc, id desc
      limit %(count)s)
 ) m
@@ -63,17 +59,9 @@ limit %(count)s
 
 -- name: read_message
 -- One message, a tombstone too, with its attachments in the order of their parts.
-select m.id, m.account_id, m.folder_id, f.path, m.uidvalidity, m.uid, m.message_id, m.in_reply_to, m.references_header,
-       m.reference_ids, m.provider_message_id, m.provider_thread_id, m.labels, m.internal_date, m.sent_at, m.size_bytes,
-       m.subject, m.from_email, m.from_name, m.reply_to_emails, m.to_emails, m.to_names, m.cc_emails, m.cc_names,
-       m.bcc_emails, m.list_id, m.is_automated, m.flags, m.is_seen, m.is_flagged, m.is_answered, m.is_draft, m.modseq,
-       m.has_attachments, m.body_fetched_at, m.parse_errors, m.deleted_at, m.deleted_reason, m.created_at, m.updated_at,
+select {{m.message_columns}}, f.path as folder,
        m.mime_structure,
-       (select coalesce(pg_catalog.jsonb_agg(
-                    pg_catalog.jsonb_build_array(part, filename, content_type, size_bytes, content_id, is_inline)
-                    order by pg_catalog.string_to_array(part, '.')::int[]), '[]')
-        from attachments t
-        where t.account_id = m.account_id and t.message_pk = m.id) as attachments
+       {{attachments_of_m}}
 from (select * from messages where id = %(message_id)s limit 1) m
 join folders f on f.account_id = m.account_id and f.id = m.folder_id
 join accounts a on a.id = m.account_id

@@ -97,12 +97,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
             select from messages
             where account_id = %(account_id)s and deleted_at is null and lacks_content(parse_errors)
             limit 1000) bare) as without_content,
-       f.id as folder_id, f.account_id, f.wire_name, f.path, f.delimiter, f.mailbox_id, f.role, f.tracked, f.tracked_by_user,
-       f.excluded_reason, f.sync_priority, f.status, f.uidvalidity, f.last_uid, f.uidnext, f.server_messages,
-       f.server_unseen, f.server_modseq, f.highest_modseq, f.live_count, f.live_unseen, f.initial_target_uid,
-       f.initial_oldest_uid, f.initial_done_at, f.last_synced_at, f.next_flag_scan_at, f.next_reconcile_at,
-       f.last_reconciled_at, f.last_reconcile_clean, f.suspect_deletion, f.suspect_deletion_at, f.uidvalidity_resets,
-       f.missing_since, f.last_error, f.retry_at, f.polled_at, f.initial_remaining
+       f.id as folder_id, {{f.folder_columns}}
 from marked m
 left join account_credentials c on c.account_id = m.id
 left join folders f on f.account_id = m.id
@@ -181,7 +176,7 @@ select id, trigger, status, worker, started_at, finished_at, folders, messages_n
 from sync_runs where account_id = %(account_id)s
 order by started_at desc, id desc limit %(limit)s
 
--- name: worker_beat
+-- name: worker_heartbeat
 insert into workers (worker, version) values (%(worker)s, %(version)s)
 on conflict (worker) do update set heartbeat_at = now(), version = excluded.version
 

@@ -130,11 +130,10 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "delete_account_folders": [_of(1 + 21 * 20, account_id=lived.emptied)],
         "delete_account_credentials": [_of(1)],
         "delete_account": [_of(1, account_id=lived.emptied, before=emptied)],
-        "list_accounts_after": [
+        "list_accounts": [
             _of(all_accounts + len(folder), after=0, account_id=None, email=None, state=None),
                                 _of(1 + len(folder), after=0, email=None, state=None)],
         "find_removal": [_of(1)],
-        "list_account_status": [_of(1 + len(folder)), _of(all_accounts * 5 + len(folder), account_id=None)],
         # bodies
         "load_body": [_of(3), _of(message_id=1)],
         "account_of_message": [_of(1)],
@@ -341,7 +340,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "start_run": [_of(1)],
         "finish_run": [_of(1, **runs)],
         "list_runs": [_of(50)],
-        "worker_beat": [_of(1, version="1")],
+        "worker_heartbeat": [_of(1, version="1")],
         "list_workers": [_of(1)],
         "forget_worker": [_of(1)],
     }  # fmt: skip

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from dataclasses import fields
 
 import psycopg
 import pytest
 
+from mailsync.model import RunResult, Verdict
 from mailsync.store import db, messages
 from mailsync.store.statements import statements
 from tests import ROOT
@@ -16,6 +18,10 @@ from tests.support.stored import message, new_account, new_folder, settings_for
 
 NAMES = sorted(statements())
 PARAMETER = re.compile(r"%\((\w+)\)s")
+WHOLE = {
+    "account_id", "folder_id", "uidvalidity", "host", "port", "security", "username", "display_name",
+    "provider", "sync_since", "sync_window_days", "capabilities",
+} | {f.name for record in (Verdict, RunResult) for f in fields(record)}  # fmt: skip
 VERBS = ("select", "insert", "update", "delete", "with", "create temporary table", "copy", "listen")
 
 
@@ -96,8 +102,8 @@ def test_every_use_gives_exactly_the_parameters_that_the_statement_takes() -> No
             if not isinstance(name, ast.Constant):
                 continue
             wanted = set(PARAMETER.findall(text_of(str(name.value))))
-            if None in given:  # the key of a folder, given as a whole
-                given = (given | {"account_id", "folder_id", "uidvalidity"} & wanted) - {None}
+            if None in given:  # the key of a folder, or all fields of a record
+                given = (given | WHOLE & wanted) - {None}
             if given != wanted:
                 wrong.append(f"{path.name}:{node.lineno} {name.value}: {sorted(given ^ wanted)}")
     assert not wrong, "\n".join(wrong)
@@ -113,7 +119,7 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         "account_exists", "accounts_to_backfill", "applied_migrations", "backend_is_alive", "claim_account",
         "count_accounts", "database_now", "find_account", "find_account_to_remove", "forget_worker",
         "insert_account", "list_workers", "reserve_account_slot", "seconds_until_due", "set_lock_wait",
-        "worker_beat",
+        "worker_heartbeat",
         # which account it is, is the question
         "account_of_message",
         # of the connection, and of the feed as a whole
