@@ -1,6 +1,6 @@
 """Everything that speaks to Postgres: the only importer of psycopg and cryptography.
 
-One function a named statement of ``sql/queries/``. No dict row and no driver error leaves this package.
-It may import :mod:`mailsync.config` and the modules beside the folders. Begin with :mod:`mailsync.store.db`,
-then :mod:`mailsync.store.locks`.
+Each named statement of ``sql/queries/`` has one function. Neither bare rows nor driver errors leave this
+package. It may import :mod:`mailsync.config` and the modules at the top of the package. Start reading at
+:mod:`mailsync.store.db`, then :mod:`mailsync.store.locks`.
 """

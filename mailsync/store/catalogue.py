@@ -1,7 +1,7 @@
-"""The schema that the migrations make, read from a database where they ran: ``sql/schema.json``.
+"""The schema that the migrations create, as read from a migrated database: ``sql/schema.json``.
 
-A test writes the file, and compares it on every run, on two releases of Postgres. Each release prints views
-and the bodies of functions in its own way, so ``definitions`` has them by release.
+A test writes the file, and compares it on every run, with two releases of Postgres. Each release prints views
+and function bodies differently, so ``definitions`` holds one text for each release.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Details = dict[str, Any]
 Catalogue = dict[str, dict[str, Details]]
 """Kind → name → details: ``{"column": {"messages.uid": {"type": "bigint", "not_null": true}, …}, …}``."""
 
-_WORDED_BY_RELEASE = ("view", "function")
+_PRINTED_BY_RELEASE = ("view", "function")
 
 
 @cache
 def expected() -> Mapping[str, Mapping[str, Details]]:
-    """The catalogue of the migrations, from the file."""
-    found: Catalogue = json.loads(files("mailsync.sql").joinpath("schema.json").read_text("utf-8"))
-    return found
+    """The catalogue of the migrated schema, from the file."""
+    catalogue: Catalogue = json.loads(files("mailsync.sql").joinpath("schema.json").read_text("utf-8"))
+    return catalogue
 
 
 def newest_release() -> int:
@@ -41,21 +41,21 @@ def read(conn: Connection) -> Catalogue:
     Raises DatabaseUnavailable.
     """
     release = str(conn.info.server_version // 10_000)
-    found: Catalogue = {}
+    catalogue: Catalogue = {}
     with transaction(conn):
-        run(conn, "word_alike")
+        run(conn, "use_fixed_output_settings")
         rows = run(conn, "read_schema").fetchall()
     for kind, name, details in rows:
-        if kind in _WORDED_BY_RELEASE:
+        if kind in _PRINTED_BY_RELEASE:
             details["definitions"] = {release: details.pop("definition")}
-        found.setdefault(kind, {})[name] = details
-    return found
+        catalogue.setdefault(kind, {})[name] = details
+    return catalogue
 
 
 def written(catalogues: Iterable[Catalogue]) -> str:
-    """The text of ``sql/schema.json`` for what was read from several releases of Postgres.
+    """The text of ``sql/schema.json`` for the catalogues of several releases of Postgres.
 
-    Raises ValueError where they differ in more than how they word views and functions.
+    Raises ValueError if they differ in more than the text of views and functions.
     """
     merged: Catalogue = {}
     for catalogue in catalogues:
@@ -67,7 +67,7 @@ def written(catalogues: Iterable[Catalogue]) -> str:
                     merged[kind][name] = details
                 if {**known, "definitions": None} != {**details, "definitions": None}:
                     raise ValueError(f"{kind} {name}: {known} is not {details}")
-    # a line for each object, so that a difference between two versions of the file reads well
+    # one line for each object, for readable diffs
     kinds = (
         f" {json.dumps(kind)}: {{\n"
         + ",\n".join(
@@ -81,11 +81,13 @@ def written(catalogues: Iterable[Catalogue]) -> str:
 
 
 @cache
-def made_in(kind: str, name: str) -> str:
-    """The path of the migration that makes a table, view or function last; empty if none does."""
-    wanted = re.compile(rf"^create (or replace )?{kind} {re.escape(name.partition('(')[0])}\b", re.MULTILINE)
-    found = ""
+def created_in(kind: str, name: str) -> str:
+    """The path of the last migration that creates a table, view or function; empty if none does."""
+    statement = re.compile(
+        rf"^create (or replace )?{kind} {re.escape(name.partition('(')[0])}\b", re.MULTILINE
+    )
+    path = ""
     for file in sorted(files("mailsync.sql").joinpath("migrations").iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".sql") and wanted.search(file.read_text("utf-8")):
-            found = f"sql/migrations/{file.name}"
-    return found
+        if file.name.endswith(".sql") and statement.search(file.read_text("utf-8")):
+            path = f"sql/migrations/{file.name}"
+    return path

@@ -1,7 +1,7 @@
-"""A batch of messages as one block of text for COPY: the shortest way from Python to a table.
+"""Batches of messages as text for COPY, the fastest way from Python to a table.
 
-Fields are joined by tabs; null is ``\\N``, which no value can look like, since a backslash in a value is
-doubled (PostgreSQL, "COPY: Text Format"). Few rows need escaping at all.
+Fields are separated by tabs, and null is ``\\N``. A value cannot look like null, because its backslashes are
+doubled (PostgreSQL, "COPY: Text Format").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def message_block(messages: Iterable[Message]) -> str:
 
 
 def flags_block(states: Iterable[MessageState]) -> str:
-    """The lines of `states` for ``copy_incoming_flags``; those without FLAGS are left out."""
+    """The lines of `states` for ``copy_incoming_flags``. States without flags are left out."""
     return "".join(
         [f"{s.uid}\t{_number(s.modseq)}\t{_flags(s.flags)}\n" for s in states if s.flags is not None]
     )
@@ -61,7 +61,7 @@ def _message_line(m: Message) -> str:
         _array(errors),
     )
     together = "".join(filter(None, texts))
-    # isprintable is a scan in C that rules out tabs and line ends; few rows need escaping
+    # few rows need escaping, and isprintable finds tabs and line ends at the speed of C
     if "\\" in together or not together.isprintable():
         texts = tuple([None if text is None else text.translate(_ESCAPES) for text in texts])
     flags = NULL if m.flags is None else _flags(m.flags)
@@ -83,7 +83,7 @@ def _flags(flags: tuple[str, ...]) -> str:
 
 
 def _array(values: Sequence[str | None]) -> str:
-    """An array literal; every element quoted, so that none reads as NULL or a number."""
+    """An array literal. All elements are quoted, so that none is read as NULL."""
     if not values:
         return "{}"
     try:

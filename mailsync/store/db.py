@@ -1,4 +1,4 @@
-"""Connections to Postgres: where to, with which session settings, and what is refused."""
+"""Connections to Postgres: keepalives, session settings, and the databases that are refused."""
 
 from __future__ import annotations
 
@@ -30,31 +30,33 @@ _KEEPALIVE: dict[str, Any] = {
 
 
 def started_by(role: str) -> str:
-    """``host:pid:role``, which names this process in ``accounts.sync_started_by`` and in ``workers``."""
+    """``host:pid:role``: the name of this process in ``accounts.sync_started_by`` and in ``workers``."""
     return f"{socket.gethostname()}:{os.getpid()}:{role}"
 
 
 def connect(settings: Settings, role: str, *, statement_timeout: float | None = None) -> Connection:
-    """Open an autocommit session connection with the mirror's schema and ``pg_temp`` alone on its path.
+    """Open an autocommit connection whose ``search_path`` is the mirror's schema and ``pg_temp``.
 
-    `role` becomes ``application_name`` ``mailsync-<role>``, by which stale-lock recovery knows its own.
-    `statement_timeout`, in seconds, replaces a ``STATEMENT_TIMEOUT`` that is longer. Raises ConfigError
-    without a usable DATABASE_URL and for a database of another encoding than UTF8, and DatabaseUnavailable
-    when Postgres cannot be reached.
+    `role` becomes the ``application_name`` ``mailsync-<role>``, which identifies mailsync's sessions when a
+    stale lock is broken. `statement_timeout`, in seconds, applies if it is shorter than
+    ``STATEMENT_TIMEOUT``.
+
+    Raises ConfigError if DATABASE_URL is missing or the database's encoding is not UTF8, and
+    DatabaseUnavailable if Postgres cannot be reached.
     """
     if not settings.database_url:
         raise ConfigError(
-            "DATABASE_URL is not set; give a URL such as postgresql://user:password@host:5432/name"
+            "DATABASE_URL is not set; set it to a URL such as postgresql://user:password@host:5432/name"
         )
     url = settings.database_url
     try:
-        given = conninfo_to_dict(url)
-        defaults = {name: value for name, value in _KEEPALIVE.items() if name not in given}
+        parameters = conninfo_to_dict(url)
+        defaults = {name: value for name, value in _KEEPALIVE.items() if name not in parameters}
         conn: Connection = WakeableConnection.connect(
             url, autocommit=True, application_name=f"mailsync-{role}", client_encoding="UTF8", **defaults
         )
     except psycopg.Error as error:
-        # libpq's first line says where and why, a second one only asks whether the server runs
+        # the first line says where and why; the second only asks whether the server is running
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         reason = reason.removeprefix("connection failed: ")
         raise DatabaseUnavailable(f"cannot connect to Postgres: {reason}") from error
@@ -65,8 +67,8 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
             conn,
             name=f"mailsync-{role}",
             schema=settings.database_schema,
-            # the first schema of a search_path in the URL wins
-            path_is_given="search_path" in str(given.get("options", "")),
+            # a search_path in the URL takes precedence
+            path_is_given="search_path" in str(parameters.get("options", "")),
             statement_timeout=limit if statement_timeout is None else min(limit, statement_timeout),
         )
     except psycopg.Error as error:
@@ -81,7 +83,7 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
 
 @contextmanager
 def transaction(conn: Connection) -> Iterator[None]:
-    """One transaction; commits at the end, rolls back on any error; driver errors are translated."""
+    """Run the block in a transaction, rolled back on error. Driver errors are raised as mailsync's own."""
     try:
         with conn.transaction():
             yield
@@ -90,5 +92,5 @@ def transaction(conn: Connection) -> Iterator[None]:
 
 
 def is_broken(conn: Connection) -> bool:
-    """Whether the connection is known to be unusable (a killed backend shows only at its next use)."""
+    """Whether the connection is known to be unusable; a killed backend is noticed only at its next use."""
     return conn.closed or conn.broken

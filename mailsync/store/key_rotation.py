@@ -1,4 +1,4 @@
-"""Passwords sealed anew under another key, all of them or none (SPEC §4)."""
+"""Re-encrypt all passwords with another key, or none of them (SPEC §4)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mailsync.store.statements import run
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a rotation did.
+    """The result of a rotation.
 
-    ``key_id`` is the fingerprint of the key that seals now, ``in_use`` how many passwords each key has
-    sealed after it, and ``unused`` the given keys that opened what is there no longer.
+    ``key_id`` is the fingerprint of the key that encrypts from now on. ``in_use`` counts the passwords by the
+    key that encrypts them now, and ``unused`` lists the given keys that are no longer needed.
     """
 
     key_id: str
@@ -29,17 +29,17 @@ class Rotation:
 
 
 def rotate(conn: Connection, keys: Sequence[bytes]) -> Rotation:
-    """Seal every password under the first of `keys`, in one transaction that ends by opening each again.
+    """Encrypt every password with the first of `keys`, in one transaction, and verify each by decrypting it.
 
-    Those that it has sealed already stay as they are. Raises KeyMismatch, and changes nothing, for one that
-    no key opens. A password that is set meanwhile wins.
+    Passwords that this key already encrypts are left as they are. A password that is set meanwhile is kept.
+    Raises KeyMismatch, and changes nothing, if one of the passwords cannot be decrypted.
     """
     first = crypto.key_id(keys[0])
     with transaction(conn):
         run(conn, "lock_credentials")
-        # read only now: a password or a host that was being changed is through
+        # read after locking, so that a concurrent change of a password or host is finished
         before = accounts.sealed(conn)
-        passwords = {account.id: _opened(account, keys, "nothing was changed") for account in before}
+        passwords = {account.id: _decrypted(account, keys, "nothing was changed") for account in before}
         stale = [account for account in before if account.key_id != first]
         sealed = [
             {
@@ -51,16 +51,18 @@ def rotate(conn: Connection, keys: Sequence[bytes]) -> Rotation:
         run(conn, "reseal_credentials", key_id=first, sealed=json.dumps(sealed))
         resealed = {account.id for account in stale}
         for account in accounts.sealed(conn):
-            if account.id in resealed and _opened(account, keys[:1], "undone") != passwords[account.id]:
-                raise KeyMismatch(f"{account.email}: the password does not open as it was sealed; undone")
-    # of accounts that were added meanwhile too
+            if account.id in resealed and _decrypted(account, keys[:1], "undone") != passwords[account.id]:
+                raise KeyMismatch(
+                    f"{account.email}: the new ciphertext does not decrypt to the password; undone"
+                )
+    # includes accounts that were added meanwhile
     in_use = Counter(account.key_id for account in accounts.sealed(conn))
     unused = [key for key in map(crypto.key_id, keys) if key not in in_use and key != first]
     return Rotation(first, len(stale), len(before), dict(in_use), unused)
 
 
-def _opened(account: accounts.SealedAccount, keys: Sequence[bytes], otherwise: str) -> str:
+def _decrypted(account: accounts.SealedAccount, keys: Sequence[bytes], consequence: str) -> str:
     try:
         return crypto.unseal(keys, account.id, account.endpoint, account.key_id, account.ciphertext)
     except KeyMismatch as error:
-        raise KeyMismatch(f"{account.email}: {error}; {otherwise}") from error
+        raise KeyMismatch(f"{account.email}: {error}; {consequence}") from error

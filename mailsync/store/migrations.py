@@ -1,7 +1,7 @@
 """Migrations: plain SQL files that record themselves, applied in order, each in one transaction.
 
-A migration ends by inserting its name and the SHA-256 of all that stands above that line into
-``schema_migrations``; so ``psql -f`` and ``mailsync migrate`` leave the same trace, and an edited file shows.
+A migration ends by inserting its name and the SHA-256 of all text above that line into ``schema_migrations``.
+Therefore ``psql -f`` and ``mailsync migrate`` have the same effect, and an edited file is noticed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WAIT = "10s"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of ``sql/migrations``: its name without ``.sql``, its text and its checksum."""
+    """A file of ``sql/migrations``: its name without ``.sql``, its text and its checksum."""
 
     name: str
     text: str
@@ -40,13 +40,13 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """All migrations that this program ships, in order."""
-    found = []
+    """All migrations of this version of mailsync, in order."""
+    result = []
     for file in sorted(files("mailsync.sql").joinpath("migrations").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".sql"):
             text = file.read_text("utf-8")
-            found.append(Migration(file.name.removesuffix(".sql"), text, checksum(text)))
-    return found
+            result.append(Migration(file.name.removesuffix(".sql"), text, checksum(text)))
+    return result
 
 
 def checksum(text: str) -> str:
@@ -55,35 +55,36 @@ def checksum(text: str) -> str:
 
 
 def applied(conn: Connection) -> dict[str, str]:
-    """Name → checksum of what is recorded in this schema; empty before the first migration."""
+    """Name → checksum of the migrations that this schema records; empty before the first one."""
     if not _has_tables(conn, _RECORDS):
         return {}
     return {row[0]: row[1] for row in run(conn, "applied_migrations")}
 
 
 def _has_tables(conn: Connection, *tables: str) -> bool:
-    found = run(conn, "find_tables", schema=_first_schema(conn), tables=list(tables)).fetchall()
-    return len(found) == len(tables)
+    rows = run(conn, "find_tables", schema=_first_schema(conn), tables=list(tables)).fetchall()
+    return len(rows) == len(tables)
 
 
 def pending(conn: Connection) -> list[Migration]:
-    """What is not applied yet, in order.
+    """The migrations that are not applied yet, in order.
 
-    Raises SchemaError, by name, when an applied migration was edited or is unknown to this program, when the
-    tables exist but no migration is recorded, and when this role may not see what is there.
+    Raises SchemaError if an applied migration was edited or is unknown to this version, if tables exist but
+    no migration is recorded, and if this role may not see the schema.
     """
     known, done = migrations(), applied(conn)
     if not done:
         _refuse_hidden(conn)
-    # a table `accounts` alone may belong to another program
+    # both tables, since a table `accounts` may belong to another program
     if not done and _has_tables(conn, *_ACCOUNTS):
         raise SchemaError(
-            "the tables are there, but schema_migrations is missing or empty, as after half a restore;"
-            " restore its rows, or the whole dump into an empty database"
+            "the tables exist, but schema_migrations is missing or empty, as after an incomplete restore;"
+            " restore its rows, or restore the whole dump into an empty database"
         )
     for name in sorted(done.keys() - {migration.name for migration in known}):
         raise SchemaError(
-            f"migration {name} is applied but unknown here: this mailsync is older than the schema"
+            f"migration {name} is applied but unknown here: this mailsync is older than the schema;"
+            " upgrade mailsync"
         )
     for migration in known:
         if done.get(migration.name, migration.checksum) != migration.checksum:
@@ -148,7 +149,7 @@ def _acquire_lock(conn: Connection, schema: str) -> None:
 
 
 def check(conn: Connection) -> None:
-    """Raise SchemaError unless the schema is exactly the one that this program expects."""
+    """Raise SchemaError unless exactly the migrations of this version are applied."""
     refuse_old_server(conn.info.server_version)
     missing = pending(conn)
     if missing:
@@ -157,7 +158,7 @@ def check(conn: Connection) -> None:
 
 
 def refuse_old_server(version: int) -> None:
-    """Raise SchemaError for a Postgres that lacks what views and keys need; `version` as 150004."""
+    """Raise SchemaError if Postgres is too old; `version` is a number such as 150004."""
     if version // 10_000 < _OLDEST_POSTGRES:
         raise SchemaError(
             f"Postgres {version // 10_000} is too old; mailsync needs {_OLDEST_POSTGRES} or newer"
@@ -165,13 +166,13 @@ def refuse_old_server(version: int) -> None:
 
 
 def _refuse_hidden(conn: Connection) -> None:
-    """Tell a schema that this role may not see from one that is not there."""
+    """Raise SchemaError if the schema exists, but this role may not use it or see its rows."""
     first = _first_schema(conn)
     row = run(conn, "find_hidden", schema=first).fetchone()
     role, is_closed, has_hidden_rows = row or ("", False, False)
     if is_closed:
         raise SchemaError(
-            f"schema {first} is there, but role {role} may not use it; connect as its owner, or"
+            f"schema {first} exists, but role {role} may not use it; connect as its owner, or"
             f" grant usage on schema {first} to {role}"
         )
     if has_hidden_rows:
@@ -182,7 +183,7 @@ def _refuse_hidden(conn: Connection) -> None:
 
 
 def creators(conn: Connection) -> list[str]:
-    """The roles, quoted for SQL, that may create in the schema beside its owner, superusers and this role."""
+    """The other roles, quoted for SQL, that may create in the schema. Superusers are left out."""
     return [str(row[0]) for row in run(conn, "find_creators", schema=_first_schema(conn))]
 
 
@@ -192,13 +193,13 @@ def _refuse_creators(conn: Connection) -> None:
         row = run(conn, "quoted_schema").fetchone()
         schema = row[0] if row else ""
         raise SchemaError(
-            f"{others} may create in schema {schema}, so that a migration could run functions of others;"
+            f"{others} may create in schema {schema}, so a migration could run their functions;"
             f" revoke create on schema {schema} from {others}; then run `mailsync migrate` again"
         )
 
 
 def _first_schema(conn: Connection) -> str:
-    # a search_path in the URL wins, so the schema that is meant is the first that search_path names
+    # the configured schema is the first of search_path, because a search_path in the URL takes precedence
     try:
         path = conn.execute("select pg_catalog.current_setting('search_path')").fetchone()
     except psycopg.Error as error:
@@ -207,8 +208,7 @@ def _first_schema(conn: Connection) -> str:
 
 
 def _create_schema(conn: Connection, schema: str) -> None:
-    wanted = _first_schema(conn) or schema
-    # not "if not exists": that asks for the right to create even where nothing is to be made
-    there = conn.execute("select 1 from pg_namespace where nspname = %s", [wanted]).fetchone()
-    if there is None:
-        conn.execute(sql.SQL("create schema {}").format(sql.Identifier(wanted)))
+    name = _first_schema(conn) or schema
+    # not "if not exists", which needs the right to create even if the schema exists
+    if conn.execute("select 1 from pg_namespace where nspname = %s", [name]).fetchone() is None:
+        conn.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))

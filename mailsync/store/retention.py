@@ -1,4 +1,4 @@
-"""What is old enough to go: tombstones, events, runs, removed accounts, mail outside a window (SPEC §15)."""
+"""Retention: old tombstones, events and runs, removed accounts, mail outside a window (SPEC §15)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from mailsync.store import folders
+from mailsync.store import folders, records
 from mailsync.store.db import Connection, is_broken, transaction
 from mailsync.store.statements import run
 
 
 class Due(NamedTuple):
-    """Whether the hour is over, and whether a removed account waits to be emptied."""
+    """Whether the hourly round is due, and whether a removed account still has rows."""
 
     hourly: bool
     removals: bool
@@ -21,7 +21,7 @@ class Due(NamedTuple):
 
 @contextmanager
 def impatient(conn: Connection) -> Iterator[None]:
-    """Wait for other transactions' locks no longer than fresh mail may wait."""
+    """Limit waits for locks of other transactions to a second, so that new mail is not delayed."""
     run(conn, "set_lock_wait", wait="1s")
     try:
         yield
@@ -31,78 +31,78 @@ def impatient(conn: Connection) -> Iterator[None]:
 
 
 def look(conn: Connection) -> Due:
-    """What there is to do now."""
-    row = run(conn, "look_at_retention").fetchone()
-    return Due(*row) if row else Due(hourly=False, removals=False)
+    """What is due now."""
+    due = records.first_row(Due, run(conn, "look_at_retention"))
+    return due or Due(hourly=False, removals=False)
 
 
 def claim(conn: Connection) -> bool:
-    """Try to be the one process that does it; it ends with :func:`release` or with the connection."""
+    """Try to become the one process that does retention, until :func:`release` or the connection's end."""
     row = run(conn, "claim_retention").fetchone()
     return bool(row and row[0])
 
 
 def release(conn: Connection) -> None:
-    """Let another process do it."""
+    """Give up the claim, so that another process can do retention."""
     run(conn, "release_retention")
 
 
 def begin(conn: Connection) -> None:
-    """The hourly round begins."""
+    """Note that the hourly round begins."""
     run(conn, "begin_retention")
 
 
 def finish(conn: Connection) -> None:
-    """The hourly round is done; the next one is due an hour after this one began."""
+    """Note that the hourly round is done; the next one is due an hour after this one began."""
     run(conn, "finish_retention")
 
 
 def hasten(conn: Connection) -> None:
-    """It is due now: a window was narrowed."""
+    """Make the hourly round due now, because a window became narrower."""
     run(conn, "hasten_retention")
 
 
 def accounts_to_remove(conn: Connection) -> list[int]:
-    """The accounts that a person has removed and that still have rows."""
+    """The ids of removed accounts that still have rows."""
     return [row[0] for row in run(conn, "accounts_to_remove")]
 
 
 def accounts_to_tidy(conn: Connection, tombstone_days: int) -> list[int]:
-    """The accounts with tombstones of that age, or with a window that has moved on."""
+    """The ids of accounts that have tombstones older than `tombstone_days`, or mail outside their window."""
     return [row[0] for row in run(conn, "accounts_to_tidy", days=tombstone_days)]
 
 
 def expire(conn: Connection, account_id: int, limit: int) -> int:
-    """Tombstone a chunk of what is older than the account's window; the caller holds the account's lock.
+    """Tombstone at most `limit` rows older than the account's window; returns how many.
 
-    Returns how many rows. How far back the mirror reaches moves in the same statement.
+    Moves ``mirrored_since`` in the same statement. The caller holds the account's lock.
     """
-    found = run(conn, "expire_rows", account_id=account_id, limit=limit).fetchone()
-    return int(found[0]) if found else 0
+    row = run(conn, "expire_rows", account_id=account_id, limit=limit).fetchone()
+    return int(row[0]) if row else 0
 
 
 def purge_tombstones(conn: Connection, account_id: int, days: int, limit: int) -> int:
-    """Delete a chunk of old tombstones; the caller holds the account's lock. Returns how many rows."""
+    """Delete at most `limit` old tombstones; returns how many. The caller holds the account's lock."""
     return run(conn, "purge_tombstones", account_id=account_id, days=days, limit=limit).rowcount
 
 
 def purge_runs(conn: Connection, days: int, limit: int) -> int:
-    """Delete a chunk of old finished runs, of all accounts; returns how many."""
+    """Delete at most `limit` old finished runs of all accounts; returns how many."""
     return run(conn, "purge_runs", days=days, limit=limit).rowcount
 
 
 def purge_events(conn: Connection, days: int, limit: int) -> int:
-    """Delete a chunk of old events, those of removed accounts too; returns how many."""
+    """Delete at most `limit` old events, including those of removed accounts; returns how many."""
     return run(conn, "purge_events", days=days, limit=limit).rowcount
 
 
 def move_reach(conn: Connection, account_id: int, begins: datetime | None) -> None:
-    """Note that mail from `begins` on (None: all mail) is mirrored or about to be."""
+    """Note that mail since `begins` (None: all mail) is mirrored, or is being backfilled."""
     run(conn, "move_reach", account_id=account_id, begins=begins)
 
 
 def reach_back(conn: Connection, account_id: int, begins: datetime | None) -> None:
-    """The window begins earlier than the mirror: backfill every folder anew, down to `begins`."""
+    """Backfill every folder back to `begins`, because the window now begins earlier than the mirror."""
     with transaction(conn):
         run(conn, "reopen_folders", account_id=account_id)
         folders.rearm(conn, account_id)

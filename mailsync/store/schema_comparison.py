@@ -63,7 +63,7 @@ def table_of(kind: str, name: str, details: Details) -> str | None:
 
 def _tables(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
     if found is None:
-        made = catalogue.made_in("table", place.name)
+        made = catalogue.created_in("table", place.name)
         yield Difference(f"table {place.name} is missing", f"restore it from a dump ({made} makes it, empty)")
     elif wanted["row_level_security"] and not found["row_level_security"]:
         yield Difference(
@@ -222,7 +222,7 @@ def _same_definition(wanted: Details, found: Details) -> bool:
 def _recreate(place: Place, kind: str, *, drop: bool = False, replace: bool = False) -> str:
     before = f"drop {kind} {place.schema}.{place.name}; " if drop else ""
     as_what = f" as `create or replace {kind}`" if replace else ""
-    made = catalogue.made_in(kind, place.name)
+    made = catalogue.created_in(kind, place.name)
     return f"{before}with {place.schema} first on search_path run its `create {kind}` in {made}{as_what}"
 
 

@@ -1,7 +1,7 @@
-"""The settings of a session: all that statements, and the reading of their results, depend on (SPEC §8).
+"""The session settings that statements and the parsing of their results depend on (SPEC §8).
 
-A database or a role may have other defaults, and libpq takes some from the environment. A statement sets
-them, since poolers refuse startup parameters.
+A database or a role may have other defaults, and libpq takes some from the environment. They are set by a
+statement, because poolers reject startup parameters.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from psycopg import sql
 
 from mailsync.errors import ConfigError
 
-# synchronous_commit and work_mem are the administrator's choice, and a default_transaction_read_only is how a
-# failover shows
+# Not set: synchronous_commit and work_mem, the administrator's choice, and default_transaction_read_only,
+# by which a failover is noticed.
 _ALWAYS = {
     "client_encoding": "UTF8",
     "datestyle": "ISO, YMD",
@@ -21,21 +21,20 @@ _ALWAYS = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
-    # no digit of a double precision may be lost
+    # return double precision without loss
     "extra_float_digits": "1",
     "quote_all_identifiers": "off",
     # code that waits for a lock and then reads needs a new snapshot for each statement
     "default_transaction_isolation": "read committed",
-    # Compiling takes longer than the statements do, and is chosen by estimates.
+    # compiling takes longer than our statements, and is triggered by estimates
     "jit": "off",
-    # a person's open transaction on an account's row must not hold a turn up for ever
+    # an open transaction that locks an account's row must not block a turn indefinitely
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
 }
-# Statistics may be from before an account came, or from when a table was empty. With these settings, what
-# has an index in the order that is asked for is read by that index; sorts and scans are left to the rest.
-# Plans are made for any account, those of foreign keys too: an account that statistics do not know counts
-# as one row, which any index seems to serve.
+# Statistics may be older than an account, or be from an empty table; the planner then expects one row, and
+# any index looks good. With these settings it uses the index that has the requested order, and sorts or scans
+# only if there is none. Plans, including those of foreign keys, are made for any account.
 _PLAN_BY_INDEX = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
@@ -44,10 +43,10 @@ _PLAN_BY_INDEX = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-# a worker may listen for as long as nothing happens
+# a worker that listens may be idle for any time
 _SINCE_14 = {"idle_session_timeout": "0"}
 _SINCE_17 = {"transaction_timeout": "0"}
-# ends the statement of a client that is gone; not every operating system can check that
+# ends the statements of a client that is gone; not supported by every operating system
 _CHECK = {"client_connection_check_interval": "5s"}
 
 _PATH = sql.SQL("pg_catalog.concat(pg_catalog.quote_ident({schema}), ', pg_temp')")
@@ -68,10 +67,10 @@ def configure(
 ) -> None:
     """Set everything, in one round trip.
 
-    The ``search_path`` becomes `schema` and ``pg_temp`` alone, so that no name of ours ever means what
-    somebody made in another schema. With `path_is_given`, the first schema of the session's path takes the
-    place of `schema`. `name` becomes the ``application_name``, also where a pooler has set its own.
-    `statement_timeout` is in seconds; None means no limit.
+    The ``search_path`` becomes `schema` and ``pg_temp``, so that our names never refer to objects in other
+    schemas. With `path_is_given`, the first schema of the session's path is used instead of `schema`. `name`
+    becomes the ``application_name``, even if a pooler has set its own. `statement_timeout` is in seconds;
+    None means no limit.
     """
     version = conn.info.server_version
     settings = _ALWAYS | _PLAN_BY_INDEX
@@ -84,12 +83,12 @@ def configure(
     try:
         conn.execute(_statement(settings | _CHECK, path))
     except psycopg.errors.InvalidParameterValue:
-        # the operating system cannot check connections; no other setting can be refused
+        # the operating system cannot check connections; Postgres accepts all other settings
         conn.execute(_statement(settings, path))
 
 
 def refuse_encoding(conn: psycopg.Connection[object]) -> None:
-    """Raise ConfigError for a database with another encoding than UTF8."""
+    """Raise ConfigError if the database's encoding is not UTF8."""
     encoding = conn.info.parameter_status("server_encoding")
     if encoding is not None and encoding != "UTF8":
         raise ConfigError(
@@ -99,8 +98,7 @@ def refuse_encoding(conn: psycopg.Connection[object]) -> None:
 
 
 def _statement(settings: dict[str, str], path: sql.Composed) -> sql.Composed:
-    # qualified: until this has run, a name may mean an object that somebody made in a schema of the role's
-    # path
+    # qualified, since until this has run a name may refer to an object in any schema of the role's path
     call = sql.SQL("pg_catalog.set_config({}, {}, false)")
     calls = [call.format(name, setting) for name, setting in settings.items()]
     return sql.SQL("select {}").format(sql.SQL(", ").join([*calls, call.format("search_path", path)]))

@@ -1,4 +1,4 @@
-"""The planner's statistics of our tables, which autovacuum may bring late or never."""
+"""The planner's statistics of our tables, which autovacuum may collect late or never."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ TABLES = (
     "upkeep",
     "workers",
 )
-"""All tables but ``schema_migrations``, whose plans do not matter."""
+"""All tables but ``schema_migrations``, whose statistics do not matter."""
 
 _LONGEST = 10.0
 
 
 def stale(conn: Connection) -> list[tuple[str, bool]]:
-    """The tables whose statistics are too old, each with whether this session's role may analyse it."""
+    """The tables whose statistics are too old, and for each whether our role may analyse it."""
     return [(row[0], row[1]) for row in run(conn, "tables_to_analyse", tables=list(TABLES))]
 
 
 def analyse(conn: Connection, table: str, limit: float) -> None:
-    """Collect the statistics of `table`, from a sample that does not grow with the table.
+    """Collect the statistics of `table`, unless it is being altered, vacuumed or analysed.
 
-    A table that is being altered, vacuumed or analysed is skipped. Raises DatabaseSlow after `limit` seconds,
-    or after 10 if that is less.
+    Raises DatabaseSlow after `limit` seconds, or 10 if that is less.
     """
     try:
         with conn.transaction():

@@ -1,4 +1,4 @@
-"""Whether the connection to Postgres is encrypted and its server verified, or others could read along."""
+"""Whether the connection to Postgres is encrypted, and its server verified."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mailsync.store.db import Connection
 
 
 class Transport(NamedTuple):
-    """How a connection reaches its server: libpq's parameters, and their result.
+    """How a connection reaches its server: libpq's parameters and their effect.
 
-    ``host`` is a name, an address or the directory of a socket; ``address`` is empty for a socket.
+    ``host`` is a name, an address or a socket's directory; ``address`` is empty for a socket.
     """
 
     host: str
@@ -22,31 +22,31 @@ class Transport(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether nothing leaves this machine: a socket, or a loopback address."""
+        """Whether the connection stays on this machine: a socket, or a loopback address."""
         if not self.address:
             return self.host[:1] in ("", "/", "@")
         return ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
 
     @property
     def warning(self) -> str | None:
-        """The risk of this connection and the setting that removes it; None if there is no risk."""
+        """The risk of this connection and the setting that avoids it; None if there is no risk."""
         if self.is_local:
             return None
         if not self.is_encrypted:
             return (
-                f"The connection to {self.host} is not encrypted: whoever listens on the way reads the mail;"
+                f"The connection to {self.host} is not encrypted, so others on the network can read the mail;"
                 " set sslmode=verify-full in DATABASE_URL"
             )
         if self.sslmode in ("allow", "prefer"):
             return (
-                f"The connection to {self.host} is encrypted, but sslmode={self.sslmode} also takes one that"
-                " is not; set sslmode=verify-full in DATABASE_URL, or at least sslmode=require"
+                f"The connection to {self.host} is encrypted, but sslmode={self.sslmode} would also accept an"
+                " unencrypted one; set sslmode=verify-full in DATABASE_URL, or at least sslmode=require"
             )
         return None
 
     @property
     def proof(self) -> str | None:
-        """How a connection to another machine is protected; None if it is local or has a :attr:`warning`."""
+        """How a remote connection is protected; None if it is local or has a :attr:`warning`."""
         if self.is_local or self.warning:
             return None
         if self.sslmode == "verify-full":
@@ -58,12 +58,12 @@ class Transport(NamedTuple):
 
 def of_connection(conn: Connection) -> Transport:
     """How this connection reaches its server."""
-    given = conn.info.get_parameters()
-    is_gss = given.get("gssencmode") == "require"
+    parameters = conn.info.get_parameters()
+    is_gss = parameters.get("gssencmode") == "require"
     return Transport(
         host=conn.info.host,
         address=conn.info.hostaddr,
-        sslmode="require" if is_gss else given.get("sslmode", "prefer"),
-        has_root_certificate=bool(given.get("sslrootcert")),
+        sslmode="require" if is_gss else parameters.get("sslmode", "prefer"),
+        has_root_certificate=bool(parameters.get("sslrootcert")),
         is_encrypted=is_gss or bool(conn.pgconn.ssl_in_use),
     )

@@ -16,7 +16,7 @@ select pg_catalog.pg_advisory_lock(pg_catalog.hashtext(current_schema()::text), 
 -- name: unlock
 select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext(current_schema()::text), %(account_id)s::int)
 
--- name: beat
+-- name: heartbeat
 -- The heartbeat of a turn. The reserved commands stay frozen until the next one is overdue, so that a crash
 -- can only lose tokens.
 update accounts

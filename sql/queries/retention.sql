@@ -1,8 +1,7 @@
 -- name: look_at_retention
 -- Whether it is due, and whether a removed account still has rows. More than an hour ahead was set by a wrong clock.
-select coalesce((select wait_is_over(next_at) from upkeep where name = 'retention'),
-                true),
-       exists (select from accounts where deleting_at is not null)
+select coalesce((select wait_is_over(next_at) from upkeep where name = 'retention'), true) as hourly,
+       exists (select from accounts where deleting_at is not null) as removals
 
 -- name: claim_retention
 -- One process at a time: it ends with the connection.

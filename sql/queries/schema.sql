@@ -34,7 +34,7 @@ order by 1
 -- name: quoted_schema
 select pg_catalog.quote_ident(current_schema()::text)
 
--- name: word_alike
+-- name: use_fixed_output_settings
 -- For this transaction: every setting that changes how Postgres prints a definition.
 select pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('datestyle', 'ISO, MDY', true), pg_catalog.set_config('intervalstyle', 'postgres', true),

@@ -39,7 +39,7 @@ class Cost:
     @property
     def of_the_work(self) -> list[str]:
         """The statements without those that time alone brings: asking for waiters, and the heartbeat."""
-        return [name for name in self.statements if name not in ("lock_is_wanted", "beat")]
+        return [name for name in self.statements if name not in ("lock_is_wanted", "heartbeat")]
 
     @property
     def names(self) -> list[str]:

@@ -92,7 +92,7 @@ def test_a_connection_that_is_not_encrypted_is_noted_and_no_failure(mailsync: Ma
     try:
         found = lines(mailsync, url.format(host=ELSEWHERE, port=proxy.port))
         assert found[2] == (
-            f"– The connection to {ELSEWHERE} is not encrypted: whoever listens on the way reads the mail;"
+            f"– The connection to {ELSEWHERE} is not encrypted, so others on the network can read the mail;"
             " set sslmode=verify-full in DATABASE_URL"
         )
         # no line about a connection that stays on this machine
@@ -104,7 +104,7 @@ def test_a_connection_that_is_not_encrypted_is_noted_and_no_failure(mailsync: Ma
 def test_an_encrypted_connection_is_reported_with_what_it_does_not_verify(
     mailsync: Mailsync, encrypted: str, authority: Authority
 ) -> None:
-    assert "sslmode=prefer also takes one that is not" in lines(mailsync, encrypted)[2]
+    assert "sslmode=prefer would also accept an unencrypted one" in lines(mailsync, encrypted)[2]
     assert lines(mailsync, f"{encrypted}&sslmode=require")[2] == (
         "✓ Database connection encrypted; sslmode=require does not verify the server"
     )

@@ -250,7 +250,7 @@ def test_tables_without_a_record_of_their_migrations_are_half_a_restore(database
     with db.connect(settings, "test") as conn:
         conn.execute(lost.encode())
         for act in (lambda: migrations.check(conn), lambda: migrations.migrate(conn, settings)):
-            with pytest.raises(SchemaError, match="schema_migrations is missing or empty, as after half a"):
+            with pytest.raises(SchemaError, match="schema_migrations is missing or empty, as after an incomplete"):
                 act()
 
 

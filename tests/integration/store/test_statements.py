@@ -127,7 +127,7 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         # the schema, not what is in it
         "find_creators", "find_hidden", "find_tables", "leave_schema",
         "migration_lock_holder", "queue_for_migration_lock", "try_migration_lock", "unlock_migrations",
-        "quoted_schema", "read_excess_rights", "read_identities", "read_schema", "word_alike",
+        "quoted_schema", "read_excess_rights", "read_identities", "read_schema", "use_fixed_output_settings",
         # retention, metrics and the rotation of keys go over all of them
         "accounts_to_remove", "accounts_to_tidy", "add_to_counters", "begin_retention", "claim_retention",
         "finish_retention", "hasten_retention", "look_at_retention", "only_read", "purge_events",
