@@ -1,12 +1,12 @@
 -- name: reserve_account_slot
--- Makes the count and the insert that follows race-free: account creations queue here.
+-- Creations of accounts wait for each other here, so that the count and the insert that follows are free of races.
 select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(current_schema()::text), 0)
 
 -- name: count_accounts
 select count(*) from accounts where deleting_at is null
 
 -- name: insert_account
--- null where the address exists already
+-- Returns no row if the address exists.
 insert into accounts (email, display_name, provider, imap_host, imap_port, imap_security, username,
                       sync_since, sync_window_days, mirrored_since, capabilities, metadata)
 values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(security)s, %(username)s,
@@ -30,20 +30,20 @@ where a.deleting_at is null and (%(account_id)s::bigint is null or a.id = %(acco
 order by a.id
 
 -- name: account_exists
--- Also one that is being deleted: its address is taken until its rows are gone.
+-- Includes accounts that are being deleted: their address stays in use until their rows are gone.
 select exists (select from accounts where email = %(email)s)
 
 -- name: find_account_to_remove
--- Also one whose removal was begun.
+-- Includes accounts whose removal has begun.
 select id from accounts where email = %(email)s
 
 -- name: forget_rejected_password
--- A new password is stored: what came of the old one does not hold the account back any more.
+-- A new password is stored: the rejections of the old one no longer hold the account back.
 with before as (
     select id, paused_at, sync_state as state, sync_state_reason as reason
     from accounts where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
     for no key update
-), told as (
+), announced as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
            pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
@@ -62,8 +62,8 @@ select id from accounts where email = %(email)s and deleting_at is null
 select pg_catalog.pg_notify('mailsync_wake', %(account_id)s::text)
 
 -- name: make_due
--- Due now; a person asked, so timers do not hold it back, except after rejected passwords.
--- One that is stuck and was given up is tried for another week.
+-- Clears timers, because a person asked, but not the backoff after rejected passwords. A stuck account that was given
+-- up is tried for another week.
 update accounts
 set next_sync_at = now(),
     backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end,
@@ -72,37 +72,39 @@ set next_sync_at = now(),
                             then now() else sync_state_since end
 where id = %(account_id)s
 
+-- part: shown_state
+-- State and reason as account_status shows them, but for a pause and a lock that another program holds.
+case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
+case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
+
 -- name: pause_account
--- The event tells what account_status showed until then.
+-- The event contains the state that account_status showed before.
 with before as (
-    select id, paused_at,
-           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
-           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
+    select id, paused_at, {{shown_state}}
     from accounts where id = %(account_id)s
     for no key update
-), told as (
+), announced as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
-           pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'paused', 'new_reason', nullif(%(reason)s::text, ''))
+           pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'paused',
+                                         'new_reason', nullif(%(reason)s::text, ''))
     from before where paused_at is null
 )
 update accounts a
 set paused_at = coalesce(a.paused_at, now()),
-    -- said again without a reason, the first one stays; an empty one takes it away
+    -- without a reason, an earlier one stays; an empty reason clears it
     paused_reason = case when %(reason)s::text is null then a.paused_reason else nullif(%(reason)s::text, '') end,
     updated_at = now()
 from before b
 where a.id = b.id
 
 -- name: resume_account
--- As make_due. The event tells what account_status shows now.
+-- Clears timers as make_due does. The event contains the state that account_status shows from now on.
 with before as (
-    select id, paused_at, paused_reason,
-           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
-           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
+    select id, paused_at, paused_reason, {{shown_state}}
     from accounts where id = %(account_id)s
     for no key update
-), told as (
+), announced as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
            pg_catalog.jsonb_build_object('old', 'paused', 'old_reason', paused_reason, 'new', state, 'new_reason', reason)
@@ -118,7 +120,7 @@ from before b
 where a.id = b.id
 
 -- name: lock_account_settings
--- What a person may change, until the transaction ends; without the metadata, which is not looked at.
+-- Locks the settings until the transaction ends. Metadata is replaced as a whole and need not be read.
 select email, imap_host, imap_port, imap_security, username, display_name, provider, sync_since, sync_window_days,
        capabilities
 from accounts
@@ -126,7 +128,7 @@ where id = %(account_id)s and deleting_at is null
 for no key update
 
 -- name: save_account_settings
--- Another window is due now: it moves how far back the mirror reaches with the next turn.
+-- A changed window makes the account due: the next turn moves how far back the mirror reaches.
 update accounts
 set imap_host = %(host)s, imap_port = %(port)s, imap_security = %(security)s, username = %(username)s,
     display_name = %(display_name)s, provider = %(provider)s, capabilities = %(capabilities)s,
@@ -144,14 +146,12 @@ where id = %(account_id)s
 returning email, deleting_at
 
 -- name: reset_account
--- As after its creation: no failures, no timers. The rows stay.
+-- Back to the state of a new account, without failures and timers. The rows stay.
 with before as (
-    select id, paused_at,
-           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
-           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
+    select id, paused_at, {{shown_state}}
     from accounts where id = %(account_id)s
     for no key update
-), told as (
+), announced as (
     insert into sync_events (account_id, type, data)
     select id, 'account.state_changed',
            pg_catalog.jsonb_build_object('old', state, 'old_reason', reason, 'new', 'initial_sync', 'new_reason', null)
@@ -170,17 +170,15 @@ from before b
 where a.id = b.id
 
 -- name: reset_folder_cursors
--- Everything is compared and fetched anew; the upsert finds the rows that exist.
+-- Makes everything be compared and fetched again; the upsert finds existing rows.
 with forgotten as (
     delete from fetch_attempts where account_id = %(account_id)s
 )
 update folders
 set status = case when status = 'missing' then status else 'pending' end,
-    last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
-    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_remaining = null, initial_done_at = null,
+    {{cleared_cursors}},
     next_flag_scan_at = null, next_reconcile_at = null, last_reconciled_at = null, last_reconcile_clean = null,
-    suspect_deletion = null, suspect_deletion_at = null, last_error = null, retry_at = null,
-    updated_at = now()
+    last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s
 
 -- name: emit_event
@@ -188,11 +186,11 @@ insert into sync_events (account_id, type, folder_id, data)
 values (%(account_id)s, %(type)s, %(folder_id)s, %(data)s)
 
 -- name: delete_account_messages
--- One chunk; repeated until nothing is left.
+-- One chunk; the caller repeats it until no rows are left.
 delete from messages
 where ctid = any (array(
     select ctid from messages
-    -- an order that the primary key alone has
+    -- only the primary key has this order
     where account_id between %(account_id)s and %(account_id)s
     order by account_id, id
     limit %(limit)s))
@@ -220,7 +218,7 @@ delete from account_credentials where account_id = %(account_id)s
 delete from accounts where id = %(account_id)s and deleting_at is not null
 
 -- name: list_accounts
--- By id: what account_status shows, and what a person has set.
+-- Status and settings, by id.
 select s.account_id, s.email, s.display_name, s.provider, a.imap_host, a.imap_port, a.imap_security, a.username,
        a.sync_since, a.sync_window_days, s.sync_state, s.sync_state_reason, s.sync_state_message, s.sync_state_since,
        s.currently_syncing, s.sync_started_by, s.heartbeat_at, s.next_sync_at, s.backoff_until, s.consecutive_failures,
@@ -239,5 +237,5 @@ order by s.account_id
 limit %(limit)s::integer
 
 -- name: find_removal
--- Also one whose removal was begun, until its rows are gone.
+-- Includes an account whose removal has begun, until its rows are gone.
 select email, deleting_at from accounts where id = %(account_id)s

@@ -7,8 +7,9 @@
         where t.account_id = m.account_id and t.message_pk = m.id) as attachments
 
 -- name: load_body
--- A body that was fetched, of a tombstone too, with the message's attachments in the order of their parts.
-select b.account_id, b.message_pk as message_id, b.body_text as text, b.body_html as html, b.raw_bytes, b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
+-- A stored body, even of a tombstone, with the message's attachments.
+select b.account_id, b.message_pk as message_id, b.body_text as text, b.body_html as html, b.raw_bytes,
+       b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
        {{attachments_of_m}}
 from message_bodies b
 cross join lateral (
@@ -17,15 +18,14 @@ cross join lateral (
 where m.account_id = b.account_id and b.account_id = %(account_id)s and b.message_pk = %(message_id)s
 
 -- name: account_of_message
--- The API's addresses name the message alone; the index messages_id serves this.
+-- URLs of the API name only the message; the index messages_id serves this.
 select m.account_id
 from messages m
 join accounts a on a.id = m.account_id
 where m.id = %(message_id)s and a.deleting_at is null
 
 -- name: locate_message
--- Where a message is on its server, and what of its account stands against asking there. A time further ahead than
--- any backoff reaches was set before the clock was corrected.
+-- Where a message is on its server, and whether its account may be used. An implausible backoff counts as none.
 select m.account_id, m.id as message_id, m.folder_id, m.uidvalidity, m.uid,
        case when not m.parse_errors operator(pg_catalog.&&) '{internal_date,unfetchable}' then m.internal_date end as internal_date,
        m.size_bytes, m.deleted_reason, f.path, a.email,
@@ -38,7 +38,7 @@ join accounts a on a.id = m.account_id
 where m.account_id = %(account_id)s and a.deleting_at is null
 
 -- name: load_attachment
--- One attachment, and its part's transfer encoding as BODYSTRUCTURE told it; null if that was not understood.
+-- One attachment and the transfer encoding of its part; null if BODYSTRUCTURE could not be read.
 select t.part, t.filename, t.content_type, t.size_bytes, t.content_id, t.is_inline,
        case when m.mime_structure is not null then
            coalesce(pg_catalog.jsonb_path_query_first(
@@ -52,19 +52,19 @@ cross join lateral (
 where m.account_id = t.account_id and t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
 
 -- name: store_body
--- The body and that there is one. The attachments that the content shows are taken only where BODYSTRUCTURE told none.
-with held as (
+-- Stores a body. Attachments found in the content are stored only if BODYSTRUCTURE could not be read.
+with marked as (
     update messages
     set body_fetched_at = now(), updated_at = now(),
         has_attachments = has_attachments
             or (mime_structure is null and pg_catalog.jsonb_array_length(%(attachments)s::jsonb) > 0)
-    -- not the account alone, which other indexes serve too
+    -- account_id + 0 prevents the use of indexes that begin with account_id
     where id = %(message_id)s and account_id + 0 = %(account_id)s
     returning account_id, id, mime_structure
 ), listed as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
     select h.account_id, h.id, p.part, p.filename, p.content_type, p.size_bytes, p.content_id, p.is_inline
-    from held h
+    from marked h
     cross join lateral pg_catalog.jsonb_to_recordset(%(attachments)s::jsonb) as p(
         part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
     where h.mime_structure is null
@@ -72,19 +72,19 @@ with held as (
 )
 insert into message_bodies as b (account_id, message_pk, body_text, body_html, raw_bytes, truncated, warnings)
 select account_id, id, %(text)s, %(html)s, %(raw_bytes)s, %(truncated)s, %(warnings)s
-from held
+from marked
 on conflict (account_id, message_pk) do update
 set body_text = excluded.body_text, body_html = excluded.body_html, raw_bytes = excluded.raw_bytes,
     truncated = excluded.truncated, warnings = excluded.warnings, fetched_at = now()
 returning b.fetched_at
 
 -- name: hold_mailbox
--- After store_body, in its transaction: a change of the account is either seen here or waits, and then finds the body.
--- In this order, since a worker's transactions too write messages before their account.
+-- After store_body, in its transaction: a concurrent change of the account is either visible here, or waits and then
+-- finds the body. The order is that of a worker's transactions, which also write messages before their account.
 select imap_host, username from accounts where id = %(account_id)s for share
 
 -- name: forget_bodies
--- Those of messages that are on the server, which may be another now. Tombstones keep theirs.
+-- Bodies of live messages, since the account may have another mailbox now. Tombstones keep theirs.
 with forgotten as (
     delete from message_bodies
     where ctid = any (array(
@@ -103,15 +103,17 @@ update messages
 set body_fetched_at = null
 where id = any (array(select message_pk from forgotten))
 
+-- part: body_lock_key
+-- The key is one number of 64 bits, so these locks differ from those of accounts, which have two of 32 bits, and are
+-- not in account_locks.
+pg_catalog.hashtextextended(
+    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0)
+
 -- name: try_body_lock
--- One key of 64 bits: these locks never meet the accounts', which have two of 32, nor are they shown in account_locks.
-select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(
-    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_try_advisory_lock({{body_lock_key}})
 
 -- name: queue_for_body
-select pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended(
-    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_advisory_lock({{body_lock_key}})
 
 -- name: unlock_body
-select pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(
-    pg_catalog.concat_ws(':', current_schema(), %(account_id)s::bigint, %(message_id)s::bigint), 0))
+select pg_catalog.pg_advisory_unlock({{body_lock_key}})

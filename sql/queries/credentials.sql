@@ -1,5 +1,5 @@
 -- name: lock_credentials
--- A password that is being set is waited for, and one that is set from now on waits; new accounts do neither.
+-- Waits for passwords that are being set, and makes later changes wait. New accounts are not affected.
 select account_id from account_credentials order by account_id for update
 
 -- name: reseal_credentials

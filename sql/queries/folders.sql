@@ -1,17 +1,17 @@
 -- name: release_names
--- First half of renames, and what becomes of a row whose name another mailbox has taken: no mailbox can be
--- called so, since names hold no NUL.
+-- First step of renaming, and the end of a folder whose name another mailbox took. No mailbox can have such a name,
+-- because names cannot contain NUL.
 update folders
 set wire_name = wire_name || '\x00'::bytea || pg_catalog.convert_to(id::text, 'UTF8')
 where account_id = %(account_id)s and id = any(%(ids)s::bigint[])
 
 -- name: rename_folders
--- Second half: the names are free by now, whoever had them. Role and the like follow with upsert_folders.
+-- Second step: the names are free now, whichever folder had them. Role and priority follow with upsert_folders.
 with renamed as (
     select f.id, f.path as old_path, r.path, pg_catalog.decode(r.wire_name, 'hex') as wire_name
     from pg_catalog.jsonb_to_recordset(%(renamed)s) as r(id bigint, wire_name text, path text)
     join folders f on f.account_id = %(account_id)s and f.id = r.id
-), told as (
+), announced as (
     insert into sync_events (account_id, type, folder_id, data)
     select %(account_id)s, 'folder.renamed', id, pg_catalog.jsonb_build_object('old', old_path, 'new', path) from renamed
 )
@@ -23,8 +23,9 @@ from renamed r
 where f.account_id = %(account_id)s and f.id = r.id
 
 -- name: upsert_folders
--- What LIST showed, set-wise; only rows that differ are written. A user's choice wins over any rule, but INBOX is
--- always tracked, and what holds no messages never. A mailbox of which only the name is left counts as not listed.
+-- Stores what LIST showed; writes only rows that differ. A person's choice takes precedence over all rules, but INBOX
+-- is always tracked, and a folder that cannot hold messages never is. A mailbox that is only a name counts as not
+-- listed.
 with listed as (
     select pg_catalog.decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason,
            l.mailbox_id
@@ -74,17 +75,17 @@ from stored s left join before b on b.id = s.id
 where s.created or s.missing <> b.missing
 
 -- name: mark_unlisted_folders
--- No longer listed: the grace begins. Nothing is tombstoned yet.
+-- Begins the grace period of folders that are no longer listed. No message is tombstoned yet.
 with gone as (
     update folders
     set missing_since = now(), last_error = null, retry_at = null, updated_at = now(),
-        -- one that is not there is not one too many
+        -- a folder that is gone does not count as one too many
         tracked = tracked or excluded_reason is not distinct from 'too_many_folders',
         excluded_reason = nullif(excluded_reason, 'too_many_folders')
     where account_id = %(account_id)s
       and missing_since is null
       and pg_catalog.upper(pg_catalog.encode(wire_name, 'escape')) <> 'INBOX'
-      -- hashed, as <> all would not be
+      -- hashed, which <> all would not be
       and wire_name not in (select pg_catalog.decode(name, 'hex') from pg_catalog.jsonb_array_elements_text(%(listed)s) as name)
     returning id, path, role, tracked
 )
@@ -93,12 +94,12 @@ select %(account_id)s, 'folder.missing', id, pg_catalog.jsonb_build_object('path
 from gone
 
 -- name: restart_grace
--- Not listed, and yet there when asked for by name.
+-- For a folder that LIST left out, but that could be selected by name.
 update folders set missing_since = now(), updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: newest_states
--- What proves a folder's identity: its newest live rows, of several folders at once.
+-- The newest live rows of several folders, by which a folder is recognised after a rename.
 select m.folder_id, m.uid, m.internal_date, m.size_bytes
 from folders f
 cross join lateral (
@@ -112,7 +113,7 @@ cross join lateral (
 where f.account_id = %(account_id)s and f.id = any(%(ids)s::bigint[])
 
 -- part: folder_columns
--- The fields of a FolderState, but for its id, which is called folder_id beside an account's.
+-- The fields of a FolderState. Its id is called folder_id, because the rows of begin_turn also have an account's id.
 account_id, wire_name, path, delimiter, mailbox_id, role, tracked, tracked_by_user, excluded_reason, sync_priority,
 status, uidvalidity, last_uid, uidnext, server_messages, server_unseen, server_modseq, highest_modseq, live_count,
 live_unseen, initial_target_uid, initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at,
@@ -131,34 +132,35 @@ limit %(limit)s::integer
 update folders set polled_at = %(at)s where account_id = %(account_id)s and id = any(%(ids)s::bigint[])
 
 -- name: choose_folder
--- The user's word on one folder, by its id or its path.
+-- A person's choice for one folder, by id or path.
 update folders
 set tracked_by_user = %(tracked)s, tracked = %(tracked)s, updated_at = now()
 where account_id = %(account_id)s and (id = %(folder_id)s::bigint or path = %(path)s::text)
 returning id, role
 
 -- name: note_sizes
--- How much the folders hold whose first sync has not begun, so that what remains can be told.
+-- Sizes of folders whose first sync has not begun, for the number of messages that remain.
 update folders f
 set server_messages = s.messages
 from pg_catalog.jsonb_to_recordset(%(sizes)s) as s(id bigint, messages bigint)
 where f.account_id = %(account_id)s and f.id = s.id and f.status = 'pending'
 
 -- name: begin_initial
--- The snapshot is taken: what is at or below the target is backfilled, what comes above it is new mail.
--- A UIDVALIDITY that the server leaves out this time (0) does not undo the one that is known.
+-- Messages up to the target UID are backfilled; those above it are new mail. A UIDVALIDITY that the server left out (0)
+-- does not replace a known one.
 update folders
-set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidvalidity)s else uidvalidity end, initial_target_uid = %(target)s, last_uid = %(target)s,
-    initial_oldest_uid = %(target)s::bigint + 1, initial_remaining = %(remaining)s, highest_modseq = %(modseq)s, server_messages = %(messages)s,
-    uidnext = %(uidnext)s, server_modseq = %(modseq)s, server_unseen = null,
+set status = 'initial', uidvalidity = case when %(uidvalidity)s > 0 then %(uidvalidity)s else uidvalidity end,
+    initial_target_uid = %(target)s, last_uid = %(target)s, initial_oldest_uid = %(target)s::bigint + 1,
+    initial_remaining = %(remaining)s, highest_modseq = %(modseq)s, server_messages = %(messages)s, uidnext = %(uidnext)s,
+    server_modseq = %(modseq)s, server_unseen = null,
     mailbox_id = coalesce(%(mailbox_id)s, mailbox_id), last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: rearm_folders
--- Folders are backfilled again from the top: what has no live row is fetched, what has one is passed over.
+-- Backfills folders again from the top: messages without a live row are fetched, others are skipped.
 update folders
-set status = 'initial', initial_target_uid = last_uid, initial_oldest_uid = last_uid + 1, initial_remaining = null, initial_done_at = null,
-    updated_at = now()
+set status = 'initial', initial_target_uid = last_uid, initial_oldest_uid = last_uid + 1, initial_remaining = null,
+    initial_done_at = null, updated_at = now()
 where account_id = %(account_id)s and (%(folder_id)s::bigint is null or id = %(folder_id)s)
   and status in ('active', 'initial') and last_uid > 0
 
@@ -184,7 +186,7 @@ set last_uid = greatest(last_uid, %(last_uid)s)
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: save_compared
--- The server's tuple as it was before the work, so that a change during the work is seen next time.
+-- Stores the server's status as seen before the work, so that changes made meanwhile are found next time.
 update folders
 set uidnext = %(uidnext)s, server_messages = %(messages)s,
     server_unseen = coalesce(%(unseen)s, server_unseen), server_modseq = %(modseq)s,
@@ -195,8 +197,8 @@ set uidnext = %(uidnext)s, server_messages = %(messages)s,
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: save_reconciled
--- Told where it found or changed anything, or where what it means for the folder is another than before.
-with told as (
+-- Writes an event if the reconcile changed anything, or if its result differs from the last one.
+with announced as (
     insert into sync_events (account_id, type, folder_id, data)
     select account_id, 'folder.reconciled', id,
            pg_catalog.jsonb_build_object('clean', %(clean)s::boolean, 'missing', %(missing)s::bigint, 'gone', %(gone)s::bigint)
@@ -211,14 +213,14 @@ set next_reconcile_at = %(next_reconcile_at)s, last_reconciled_at = clock_timest
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: suspect_deletion
--- Too many rows would go to believe it at once: looked at again with the next turn.
+-- The deletion is too large to be believed at once; the next turn looks again.
 update folders
 set suspect_deletion = %(suspect)s, suspect_deletion_at = clock_timestamp(), next_reconcile_at = clock_timestamp(),
     last_reconcile_clean = false
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: recount_folder
--- The kept counts, from the rows; for a folder whose counts turned out wrong.
+-- Corrects the stored counts from the rows.
 update folders f
 set live_count = c.live, live_unseen = c.unseen
 from (
@@ -239,35 +241,38 @@ set last_error = %(error)s, retry_at = %(retry_at)s, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: forget_retries
--- A person asks: folders that failed are tried at once.
+-- A person asked: failed folders are tried at once.
 update folders set retry_at = now() where account_id = %(account_id)s and retry_at > now()
 
+-- part: cleared_cursors
+-- Nothing is mirrored yet, and nothing was compared.
+last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null, server_modseq = null,
+    initial_target_uid = null, initial_oldest_uid = null, initial_remaining = null, initial_done_at = null,
+    suspect_deletion = null, suspect_deletion_at = null
+
 -- name: restart_folder
--- The folder's new UIDVALIDITY and cleared cursors commit before its old rows are tombstoned.
+-- The new UIDVALIDITY and the cleared cursors are committed before the old rows are tombstoned.
 with forgotten as (
     delete from fetch_attempts where account_id = %(account_id)s and folder_id = %(folder_id)s
-), told as (
+), announced as (
     insert into sync_events (account_id, type, folder_id, data)
-    select account_id, 'folder.uidvalidity_reset', id, pg_catalog.jsonb_build_object('old', uidvalidity, 'new', %(uidvalidity)s::bigint)
+    select account_id, 'folder.uidvalidity_reset', id,
+           pg_catalog.jsonb_build_object('old', uidvalidity, 'new', %(uidvalidity)s::bigint)
     from folders where account_id = %(account_id)s and id = %(folder_id)s
 )
 update folders
-set status = 'pending', uidvalidity = %(uidvalidity)s, last_uid = 0, highest_modseq = 0, uidnext = null,
-    server_messages = null, server_unseen = null, server_modseq = null, initial_target_uid = null,
-    initial_oldest_uid = null, initial_remaining = null, initial_done_at = null, suspect_deletion = null, suspect_deletion_at = null,
+set status = 'pending', uidvalidity = %(uidvalidity)s, {{cleared_cursors}},
     uidvalidity_resets = pg_catalog.array_append(
         array(select r from pg_catalog.unnest(uidvalidity_resets) r where r > now() - interval '24 hours'), now()),
     updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s
 
 -- name: clear_folder_cursors
--- Untracked or missing, and to be emptied: should it come back, it is backfilled from the beginning.
+-- For a folder that is untracked or missing and will be emptied. If it comes back, its backfill begins from the start.
 with forgotten as (
     delete from fetch_attempts where account_id = %(account_id)s and folder_id = %(folder_id)s
 )
 update folders
 set status = case when %(status)s::text is null then 'pending' else %(status)s end,
-    last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null,
-    server_modseq = null, initial_target_uid = null, initial_oldest_uid = null, initial_remaining = null, initial_done_at = null,
-    suspect_deletion = null, suspect_deletion_at = null, last_error = null, retry_at = null, updated_at = now()
+    {{cleared_cursors}}, last_error = null, retry_at = null, updated_at = now()
 where account_id = %(account_id)s and id = %(folder_id)s

@@ -1,5 +1,5 @@
 -- name: check_account
--- What account_status leaves out: until when its promise holds, what comes next, who waits for the lock.
+-- What account_status leaves out.
 select a.username, a.imap_host, a.imap_port, a.imap_security, a.sync_since, a.sync_window_days, a.created_at,
        case when a.paused_at is null and a.sync_state = 'healthy' and not is_stale(a.sync_state, a.healthy_until) then a.healthy_until end
            as healthy_until,
@@ -13,7 +13,7 @@ from accounts a
 where a.id = %(account_id)s
 
 -- name: last_failure
--- The newest run in which something went wrong, however long ago that was.
+-- The newest run that failed or had an error, however old.
 select started_at, finished_at, trigger, status, worker, error_code, error_message
 from sync_runs
 where account_id = %(account_id)s and (error_code is not null or status = 'failed')

@@ -1,10 +1,10 @@
 -- part: header_columns
--- The fields of a Headers record, in their order, without its errors.
+-- The fields of a Headers record without its errors, in the record's order.
 message_id, in_reply_to, references_header, reference_ids, sent_at, subject, from_email, from_name, reply_to_emails,
 to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id, is_automated
 
 -- name: create_incoming
--- Receives a batch by COPY. The columns have the types of messages and the order of copy_format.
+-- COPY writes a batch into this table. Types are those of messages, and the order is that of copy_format.
 create temporary table if not exists pg_temp.incoming on commit delete rows as
 select uid, modseq, flags, internal_date, size_bytes, provider_message_id, provider_thread_id, labels, has_attachments,
        mime_structure, null::jsonb as attachments, {{header_columns}}, parse_errors
@@ -15,11 +15,11 @@ with no data
 copy pg_temp.incoming from stdin with (format text)
 
 -- name: upsert_messages
--- The batch becomes rows, attachments, counts and (for new mail) events. Rows that are there are brought up
--- to date; a tombstone lives again: after relink_incoming those that have these keys are of these messages. A live row
--- may pass to another message where a server keeps UIDVALIDITY and should not: the body that was fetched is not its.
+-- Turns the batch into rows, attachments, counts and, for new mail, events. Existing rows are updated, and tombstones
+-- are restored: after relink_incoming, a tombstone with the key of a message belongs to that message. A live row can
+-- change to another message if a server wrongly keeps its UIDVALIDITY; then the stored body is deleted.
 with existing as (
-    -- a probe of the key per row: no other index has this order, and none serves an account that is not told
+    -- one probe of the key for each row: no other index has this order, whatever the statistics
     select i.uid, m.is_seen, m.live,
            m.live and coalesce(m.message_id <> i.message_id
                                or m.internal_date <> i.internal_date and m.size_bytes <> i.size_bytes, false) as passes
@@ -32,7 +32,7 @@ with existing as (
         order by uid
         limit 1
     ) m
-    -- in an ordinary first sync and for new mail nothing is there, and that is all that is asked
+    -- in a first sync and for new mail no row exists, and this condition is all that is evaluated
     where (select true from messages
            where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
              and uidvalidity = %(uidvalidity)s
@@ -53,7 +53,7 @@ with existing as (
         internal_date = excluded.internal_date, size_bytes = excluded.size_bytes,
         provider_message_id = excluded.provider_message_id, provider_thread_id = excluded.provider_thread_id,
         labels = excluded.labels,
-        -- a structure that could not be read this time is still the structure
+        -- keep the known structure if it could not be read this time
         has_attachments = case when excluded.mime_structure is null then m.has_attachments else excluded.has_attachments end,
         mime_structure = coalesce(excluded.mime_structure, m.mime_structure),
         ({{header_columns}}) = ({{excluded.header_columns}}),
@@ -92,7 +92,7 @@ with existing as (
     on conflict (account_id, message_pk, part) do update
     set filename = excluded.filename, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
         content_id = excluded.content_id, is_inline = excluded.is_inline
-), told as (
+), announced as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, case when s.created then 'message.created' else 'message.restored' end,
            %(folder_id)s, s.id, pg_catalog.jsonb_build_object('uid', s.uid)
@@ -121,10 +121,11 @@ create temporary table if not exists pg_temp.incoming_flags (
 copy pg_temp.incoming_flags from stdin with (format text)
 
 -- name: apply_flags
--- Only live rows that differ are written; UIDs without a row are not backfilled yet.
--- The update is an insert that meets each of these rows, so its key finds them whatever is thought of the table.
+-- Writes only live rows that differ; UIDs without a row are not backfilled yet. The update is written as an insert that
+-- conflicts with each row, so that the key finds the rows whatever the statistics.
 with different as materialized (
-    -- a probe of the key per row, as above; deleted_at stands outside, or an index of live rows would tempt
+    -- one probe of the key for each row, as above; deleted_at is compared outside, or the planner might use an index of
+    -- live rows
     select m.id, i.uid, m.internal_date, m.flags as old_flags, m.is_seen as was_seen, i.flags, i.modseq
     from pg_temp.incoming_flags i
     cross join lateral (
@@ -143,7 +144,7 @@ with different as materialized (
     from different
     on conflict (account_id, folder_id, uidvalidity, uid) do update
     set flags = excluded.flags, modseq = coalesce(excluded.modseq, m.modseq), updated_at = now()
-), told as (
+), announced as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.flags_changed', %(folder_id)s, id,
            pg_catalog.jsonb_build_object('uid', uid, 'old', old_flags, 'new', flags)
@@ -160,15 +161,15 @@ with different as materialized (
 select count(*) from different
 
 -- name: live_uids
--- The UIDs of live rows as ranges, 1:4,7:7: neighbours have the same distance to their row's number. Read from
--- the key's index alone where the visibility map allows.
+-- The UIDs of live rows as ranges such as 1:4,7:7. Neighbours have the same difference between UID and row number.
+-- Reads only the key's index where the visibility map allows it.
 select pg_catalog.string_agg(pg_catalog.concat(first, ':', last), ',')
 from (
     select pg_catalog.min(uid) as first, pg_catalog.max(uid) as last
     from (
         select uid, uid - row_number() over (order by uid) as range_of
         from (
-            -- deleted_at stands outside, or an index of live rows would tempt
+            -- deleted_at is compared outside, or the planner might use an index of live rows
             select uid, deleted_at
             from messages
             where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
@@ -182,7 +183,7 @@ from (
 ) ranges
 
 -- name: live_uids_since
--- As live_uids, of the messages that are inside a window; where a message has no date of its own, its row's counts.
+-- Like live_uids, for messages inside a window. A message without a date has the date of its row.
 select pg_catalog.string_agg(pg_catalog.concat(first, ':', last), ',')
 from (
     select pg_catalog.min(uid) as first, pg_catalog.max(uid) as last
@@ -228,9 +229,29 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 order by uid desc
 offset %(before)s limit 1
 
+-- part: tombstone_chosen
+-- The rest of a statement that has chosen the ids of live rows of one folder; returns how many there were.
+gone as (
+    update messages m
+    set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
+    where m.id = any (array(select id from chosen))
+    returning m.id, m.uid, m.is_seen
+), announced as (
+    insert into sync_events (account_id, type, folder_id, message_pk, data)
+    select %(account_id)s, 'message.deleted', %(folder_id)s, id,
+           pg_catalog.jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
+    from gone
+), counted as (
+    update folders f
+    set live_count = f.live_count - d.live, live_unseen = f.live_unseen - d.unseen
+    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from gone) d
+    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
+)
+select count(*) from gone
+
 -- name: tombstone_uids
 with chosen as (
-    -- a walk along the key per range
+    -- one walk along the key for each range
     select m.id
     from pg_catalog.unnest(%(uids)s::int8multirange) as r
     cross join lateral (
@@ -242,52 +263,20 @@ with chosen as (
         offset 0
     ) m
     where m.deleted_at is null
-), gone as (
-    update messages m
-    set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
-    where m.id = any (array(select id from chosen))
-    returning m.id, m.uid, m.is_seen
-), told as (
-    insert into sync_events (account_id, type, folder_id, message_pk, data)
-    select %(account_id)s, 'message.deleted', %(folder_id)s, id,
-           pg_catalog.jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
-    from gone
-), counted as (
-    update folders f
-    set live_count = f.live_count - d.live, live_unseen = f.live_unseen - d.unseen
-    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from gone) d
-    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
-)
-select count(*) from gone
+), {{tombstone_chosen}}
 
 -- name: tombstone_folder_chunk
--- At most 5,000 live rows of a folder, whatever their UIDVALIDITY; a value to keep is left alone.
-with chunk as (
+-- At most 5,000 live rows of a folder with any UIDVALIDITY, except the one to keep.
+with chosen as (
     select id from messages
     where account_id = %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s and deleted_at is null
       and uidvalidity is distinct from %(keep_uidvalidity)s::bigint
     order by folder_id, internal_date desc, id desc
     limit 5000
-), gone as (
-    update messages m
-    set deleted_at = now(), deleted_reason = %(reason)s, updated_at = now()
-    where m.id = any (array(select id from chunk))
-    returning m.id, m.uid, m.is_seen
-), told as (
-    insert into sync_events (account_id, type, folder_id, message_pk, data)
-    select %(account_id)s, 'message.deleted', %(folder_id)s, id,
-           pg_catalog.jsonb_build_object('uid', uid, 'reason', %(reason)s::text)
-    from gone
-), counted as (
-    update folders f
-    set live_count = f.live_count - d.live, live_unseen = f.live_unseen - d.unseen
-    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from gone) d
-    where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
-)
-select count(*) from gone
+), {{tombstone_chosen}}
 
 -- name: select_states
--- Live rows of a UID range, for comparing with the server.
+-- Live rows of a UID range, for comparison with the server.
 select uid, modseq, flags, internal_date, size_bytes, parse_errors
 from (
     select uid, modseq, flags, internal_date, size_bytes, parse_errors, deleted_at
@@ -313,14 +302,14 @@ order by m.internal_date desc, m.id desc
 limit %(limit)s
 
 -- name: note_attempt
--- Written before the fetch: a row that outlives its turn names what to be careful with.
+-- Written before the fetch: a row that outlives its turn tells the next turns what to be careful with.
 insert into fetch_attempts (account_id, folder_id, uidvalidity, uid, through_uid, attempts)
 values (%(account_id)s, %(folder_id)s, %(uidvalidity)s, %(uid)s, %(through_uid)s, 1)
 on conflict (account_id, folder_id, uidvalidity, uid) do update
 set attempts = fetch_attempts.attempts + 1, through_uid = excluded.through_uid, retry_at = null, updated_at = now()
 
 -- name: explain_attempts
--- What is open now failed by this error.
+-- All open attempts failed with this error.
 update fetch_attempts
 set last_error = %(error)s
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and retry_at is null
@@ -335,7 +324,7 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
   and uid >= %(lowest)s and through_uid <= %(highest)s and retry_at is null
 
 -- name: forget_batches
--- Their messages are all stored, in batches cut otherwise: nothing in them calls for care.
+-- Their messages were all stored in other batches, so these attempts no longer matter.
 delete from fetch_attempts
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
   and uid < through_uid

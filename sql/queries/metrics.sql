@@ -1,5 +1,5 @@
 -- name: add_to_counters
--- In the order of the key, so that two processes do not wait for each other crosswise.
+-- In the order of the key, so that two processes cannot deadlock.
 insert into metric_counters as c (name, labels, value)
 select name, labels, value
 from pg_catalog.jsonb_to_recordset(%(sums)s) as s(name text, labels jsonb, value double precision)
@@ -26,5 +26,5 @@ group by sync_state
 order by sync_state
 
 -- name: only_read
--- The connection of those who only look; a statement that writes is refused from now on.
+-- From now on Postgres rejects every write of this connection.
 select pg_catalog.set_config('default_transaction_read_only', 'on', false)

@@ -1,5 +1,5 @@
 -- name: count_without_content
--- Live rows without content, at most 1,000: more than that only says that there are many.
+-- At most 1,000; beyond that the exact number does not matter.
 select count(*)
 from (
     select from messages
@@ -8,7 +8,7 @@ from (
 ) m
 
 -- name: plan_retries
--- Plan rows that were stored without content just now, for the next tick. An existing plan is kept.
+-- Plans a retry at the next tick for rows that were just stored without content. Existing plans are kept.
 insert into fetch_attempts as a (account_id, folder_id, uidvalidity, uid, through_uid, retry_at)
 select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, uid, now() from pg_catalog.unnest(%(uids)s::bigint[]) as uid
 on conflict (account_id, folder_id, uidvalidity, uid) do update
@@ -17,11 +17,11 @@ set through_uid = excluded.through_uid, attempts = 0, tries = 0, failures = 0, r
 where a.retry_at is null
 
 -- name: replan_retries
--- Give each row without content a plan and no other row, since rows change in other ways too.
-with bare as materialized (
+-- Gives each row without content a plan, and no other row, because rows also change in other ways.
+with without_content as materialized (
     select uid
     from (
-        -- an order that the index of these rows alone has
+        -- only the index of these rows has this order
         select uid, uidvalidity
         from messages
         where account_id between %(account_id)s and %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s
@@ -39,16 +39,16 @@ with bare as materialized (
     delete from fetch_attempts
     where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
       and retry_at is not null
-      and uid = any (array(select uid from planned except select uid from bare))
+      and uid = any (array(select uid from planned except select uid from without_content))
 )
 insert into fetch_attempts (account_id, folder_id, uidvalidity, uid, through_uid, retry_at)
 select %(account_id)s, %(folder_id)s, %(uidvalidity)s, uid, uid, now()
-from (select uid from bare except select uid from planned) lacking
+from (select uid from without_content except select uid from planned) lacking
 on conflict (account_id, folder_id, uidvalidity, uid) do nothing
 
 -- name: due_retries
--- The plans that have waited longest. One that lies further ahead than any is made was made before the clock was
--- corrected: it is due. is_needed is false for a row that is gone or has content by now.
+-- The plans that have waited longest. No plan is made further ahead than a day, so a later one was made by a wrong
+-- clock and is due. is_needed is false if the row is gone or has content by now.
 select p.folder_id, p.uidvalidity, p.uid,
        coalesce((
            select deleted_at is null and lacks_content(parse_errors)
@@ -72,7 +72,8 @@ from (
 limit %(limit)s
 
 -- name: note_retry
--- Written before the message is asked for. The waits double, up to a day; half a tick less, so that a tick meets them.
+-- Written before the fetch. The waits double, up to a day. They are half a tick shorter, so that a tick falls after
+-- them.
 update fetch_attempts
 set tries = tries + 1,
     retry_at = now() + pg_catalog.make_interval(secs => least(
@@ -83,7 +84,7 @@ where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity 
 -- name: cancel_retry
 delete from fetch_attempts
 where ctid = any (array(
-    -- retry_at stands outside, or the index of all plans would tempt
+    -- retry_at is compared outside, or the planner might use the index of all plans
     select place
     from (
         select ctid as place, retry_at
@@ -99,9 +100,9 @@ where ctid = any (array(
 update fetch_attempts set retry_at = now() where account_id = %(account_id)s and retry_at > now()
 
 -- name: announce_content
--- After a row without content was stored again: if it has content now, announce that and drop the plan.
+-- After a row was stored again: if it has content now, announces that and deletes the plan.
 with whole as materialized (
-    -- a probe of the key: what is asked of the row stands outside, or an index of live rows would tempt
+    -- one probe of the key: other conditions are outside, or the planner might use an index of live rows
     select id
     from (
         select id, deleted_at, parse_errors
@@ -128,7 +129,7 @@ insert into sync_events (account_id, type, folder_id, message_pk, data)
 select %(account_id)s, 'message.updated', %(folder_id)s, id, pg_catalog.jsonb_build_object('uid', %(uid)s::bigint) from whole
 
 -- name: note_isolation
--- Written before a message is asked for alone; returns what is known of such requests, this one included.
+-- Written before a message is fetched alone; returns the counts, including this try.
 insert into fetch_attempts as a (account_id, folder_id, uidvalidity, uid, through_uid, tries)
 values (%(account_id)s, %(folder_id)s, %(uidvalidity)s, %(uid)s, %(uid)s, 1)
 on conflict (account_id, folder_id, uidvalidity, uid) do update
@@ -138,13 +139,13 @@ set tries = case when a.retry_at is null then a.tries + 1 else 1 end,
 returning tries, failures
 
 -- name: take_back_isolation
--- The try ended for a reason that has nothing to do with the message.
+-- The try ended for a reason unrelated to the message.
 update fetch_attempts set tries = greatest(0, tries - 1)
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid = %(uid)s
   and retry_at is null
 
 -- name: blame_message
--- The one place where a message is blamed: it was asked for alone, and the server did not give it.
+-- Counts a failure only here: the message was fetched alone, and the server did not return it.
 update fetch_attempts set failures = failures + 1, last_error = %(error)s, updated_at = now()
 where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s and uid = %(uid)s
   and retry_at is null

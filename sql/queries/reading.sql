@@ -1,13 +1,14 @@
 -- name: plan_for_values
--- The lists are one statement each for all their filters: a plan has to know which of them are given.
+-- Each list is one statement for all of its filters, so its plan has to depend on which filters are given.
 select pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', false), pg_catalog.set_config('jit', 'off', false)
 
 -- name: find_listed_account
--- An account that is being removed is gone for those who read.
+-- An account that is being removed no longer exists for readers.
 select id from accounts where id = %(account_id)s and deleting_at is null
 
 -- name: find_listed_folder
--- By its id, else by its path. Two names of the server may decode to one path: what is tracked and older comes first.
+-- By id, or else by path. Several names of a server may decode to the same path: tracked folders come first, then older
+-- ones.
 select id
 from folders
 where account_id = %(account_id)s
@@ -17,13 +18,13 @@ order by tracked desc, id
 limit 1
 
 -- part: message_columns
--- The fields of a MessageSummary, but for its folder's path.
+-- The fields of a MessageSummary, but for the path of its folder.
 id, account_id, folder_id, uidvalidity, uid, {{header_columns}}, provider_message_id, provider_thread_id, labels,
 internal_date, size_bytes, flags, is_seen, is_flagged, is_answered, is_draft, modseq, has_attachments, body_fetched_at,
 parse_errors, deleted_at, deleted_reason, created_at, updated_at
 
 -- part: message_filter
--- The account, the position and the filters of list_messages; a filter that is null lets everything pass.
+-- The account, the position and the filters of list_messages; a filter that is null matches everything.
 account_id = (select %(account_id)s::bigint)
        and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
        and (%(since)s::timestamptz is null or internal_date >= %(since)s)
@@ -37,13 +38,13 @@ account_id = (select %(account_id)s::bigint)
        and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
 
 -- name: list_messages
--- Newest first, before a position. Live rows and tombstones have indexes of their own, so each is read in order, a page
--- of it, and then the two are merged.
+-- Newest first, after a position. Live rows and tombstones have separate indexes, so one page of each is read in order,
+-- and the two are merged.
 select {{m.message_columns}}, f.path as folder
 from (
     (select {{message_columns}} from messages
      where deleted_at is null and {{message_filter}}
-     -- this order makes a folder's list read the folder's index, unless a sender narrows the list down further
+     -- only the folder's index has this order; a sender narrows the list down further than a folder
      order by case when %(folder_id)s::bigint is null or %(sender)s::text is not null then 0::bigint else folder_id end,
               internal_date desc, id desc
      limit %(count)s)
@@ -58,7 +59,7 @@ order by m.internal_date desc, m.id desc
 limit %(count)s
 
 -- name: read_message
--- One message, a tombstone too, with its attachments in the order of their parts.
+-- One message, even a tombstone, with its attachments.
 select {{m.message_columns}}, f.path as folder,
        m.mime_structure,
        {{attachments_of_m}}
@@ -68,7 +69,7 @@ join accounts a on a.id = m.account_id
 where m.account_id = %(account_id)s and a.deleting_at is null
 
 -- name: list_runs_before
--- Newest first, before a position.
+-- Newest first, after a position.
 select id, account_id, trigger, status, worker, started_at, finished_at, folders, messages_new, flags_changed,
        messages_deleted, imap_commands, bytes_in, error_code, error_message
 from sync_runs
@@ -77,8 +78,8 @@ order by started_at desc, id desc
 limit %(count)s
 
 -- name: list_events_after
--- What has settled after a position, oldest first. By e.xid, since xid alone would be the text of it, in which 10 comes
--- before 9.
+-- Settled events after a position, oldest first. Ordered by e.xid, since xid alone would mean the text, in which 10
+-- comes before 9.
 select e.account_id, e.xid::text, e.seq, e.type, e.folder_id, e.message_pk, e.data, e.occurred_at
 from sync_events_settled e
 where (e.xid, e.seq) > (%(xid)s::text::xid8, %(seq)s::bigint)
@@ -86,8 +87,8 @@ order by e.xid, e.seq
 limit %(count)s
 
 -- name: list_account_events_after
--- The same of one account. Its bounds are written so that only the index of accounts has this order: by the other one,
--- a reader of a quiet account would read what all others did since.
+-- The same for one account. With these bounds only the account's index has the order; with the other index, a reader of
+-- a quiet account would read the events of all accounts.
 select e.account_id, e.xid::text, e.seq, e.type, e.folder_id, e.message_pk, e.data, e.occurred_at
 from sync_events_settled e
 where (e.account_id, e.xid, e.seq) > (%(account_id)s::bigint, %(xid)s::text::xid8, %(seq)s::bigint)
@@ -96,5 +97,5 @@ order by e.account_id, e.xid, e.seq
 limit %(count)s
 
 -- name: feed_horizon
--- What has a smaller xid is settled; what has a greater one than the second was never written in this cluster.
+-- Events with a smaller xid than the first are settled; no event has an xid of the second or later yet.
 select pg_catalog.pg_snapshot_xmin(pg_current_snapshot())::text, pg_catalog.pg_snapshot_xmax(pg_current_snapshot())::text

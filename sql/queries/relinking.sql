@@ -1,12 +1,12 @@
 -- name: relink_incoming
--- Before a batch becomes rows (SPEC §11): tombstones of its messages take its keys, so that the upsert brings them
--- back under their id, and tombstones of other messages leave these keys. What the server did not tell, or what
--- was not read, proves nothing: under one key it is not held against a row, and it finds no row of another key.
+-- Runs before a batch becomes rows (SPEC §11). Tombstones of the batch's messages take the keys of these messages, so
+-- that the upsert restores them with their id; tombstones of other messages give these keys up. Unknown values prove
+-- nothing: they neither speak against a row with the same key, nor identify a row with another key.
 with arriving as (
     select uid, message_id, coalesce(internal_date, sent_at) as internal_date, internal_date is not null as is_dated,
            size_bytes, parse_errors operator(pg_catalog.&&) '{headers,unstorable,unfetchable}' as is_unread
     from pg_temp.incoming
-    -- in an ordinary first sync nothing is at or below the batch, and that is all that is asked
+    -- in a first sync the folder has no rows up to this batch, and this condition is all that is evaluated
     where coalesce((select true from messages
                     where account_id = (select %(account_id)s::bigint) and folder_id = %(folder_id)s
                       and (uidvalidity, uid) <= (%(uidvalidity)s::bigint, (select pg_catalog.max(uid) from pg_temp.incoming))
@@ -16,7 +16,7 @@ with arriving as (
                       and uidvalidity > %(uidvalidity)s
                     order by uidvalidity, uid limit 1))
 ), holding as (
-    -- what has these keys, a probe per row, as in upsert_messages
+    -- the rows that have these keys, by one probe for each, as in upsert_messages
     select a.uid, m.id, m.place, m.live,
            not m.live
            and (a.is_unread or m.parse_errors operator(pg_catalog.&&) '{headers,unstorable,unfetchable}'
@@ -39,11 +39,11 @@ with arriving as (
     where message_id is not null and internal_date is not null and size_bytes is not null
     group by message_id, internal_date, size_bytes
     having count(*) = 1
-), found as (
+), candidates as (
     select w.uid, pg_catalog.min(m.id) filter (where m.is_same) as id
     from wanted w
     cross join lateral (
-        -- a Message-ID that stands in a hundred rows names nothing
+        -- a Message-ID that more than a hundred rows have identifies nothing
         select id, folder_id = %(folder_id)s and deleted_at is not null
                    and internal_date = w.internal_date and size_bytes = w.size_bytes as is_same
         from messages
@@ -56,7 +56,7 @@ with arriving as (
     group by w.uid
     having count(*) <= 100 and count(*) filter (where m.is_same) = 1
 ), taken as (
-    select uid, id from found where id not in (select id from holding where is_same)
+    select uid, id from candidates where id not in (select id from holding where is_same)
 ), displaced as (
     delete from messages
     where ctid = any (array(
@@ -65,7 +65,7 @@ with arriving as (
 )
 update messages m
 set uidvalidity = %(uidvalidity)s,
-    -- where the key is still held, by a row that leaves it in this statement, land_relinked follows
+    -- if another row, which moves in this statement, still has the key, land_relinked sets it afterwards
     uid = case when t.uid in (select uid from holding) then -t.uid else t.uid end
 from taken t
 where m.id = t.id and m.id = any (array(select id from taken))
@@ -79,8 +79,8 @@ where id = any (array(
     order by uid))
 
 -- name: revive_unfetchable
--- Tombstones whose messages are there again and cannot be had: their UID alone says which they are. What is known
--- of them stays, and they are asked for again.
+-- For tombstones whose messages are on the server again but cannot be fetched: only the UID identifies them. The known
+-- content stays, and the messages are fetched again later.
 with chosen as (
     select m.id
     from pg_catalog.unnest(%(uids)s::int8multirange) as r
@@ -93,29 +93,29 @@ with chosen as (
         offset 0
     ) m
     where m.deleted_at is not null
-), back as (
+), restored as (
     update messages m
     set deleted_at = null, deleted_reason = null, updated_at = now(),
         parse_errors = pg_catalog.array_append(
             pg_catalog.array_remove(m.parse_errors, 'unfetchable'), 'unfetchable')
     where m.id = any (array(select id from chosen))
     returning m.id, m.uid, m.is_seen
-), told as (
+), announced as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.restored', %(folder_id)s, id, pg_catalog.jsonb_build_object('uid', uid)
-    from back
+    from restored
     where %(announce)s
 ), counted as (
     update folders f
     set live_count = f.live_count + d.live, live_unseen = f.live_unseen + d.unseen
-    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from back) d
+    from (select count(*) as live, count(*) filter (where not is_seen) as unseen from restored) d
     where f.account_id = %(account_id)s and f.id = %(folder_id)s and d.live > 0
 )
-select uid from back
+select uid from restored
 
 -- name: adopt_uidvalidity
--- Unknown (0) becomes known: rows are re-keyed, nothing is reset. All or nothing, and so not in chunks: readers
--- and the next turn may not find a folder under two values.
+-- An unknown UIDVALIDITY (0) becomes known: rows get new keys, and nothing is reset. One statement, not chunks, because
+-- readers and the next turn must not find a folder with two values.
 with unkeyed as materialized (
     select id, uid
     from messages
@@ -140,7 +140,7 @@ with unkeyed as materialized (
 ), rekeyed as (
     update messages set uidvalidity = %(uidvalidity)s
     where id = any (array(select id from unkeyed))
-      -- their keys are free first
+      -- only after their keys are free
       and (select count(*) from displaced) >= 0
 ), recounted as (
     update fetch_attempts set uidvalidity = %(uidvalidity)s

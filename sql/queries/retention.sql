@@ -1,10 +1,10 @@
 -- name: look_at_retention
--- Whether it is due, and whether a removed account still has rows. More than an hour ahead was set by a wrong clock.
+-- Whether the hourly round is due, and whether a removed account still has rows.
 select coalesce((select wait_is_over(next_at) from upkeep where name = 'retention'), true) as hourly,
        exists (select from accounts where deleting_at is not null) as removals
 
 -- name: claim_retention
--- One process at a time: it ends with the connection.
+-- Allows one process at a time; the lock ends with the connection.
 select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('mailsync retention'), pg_catalog.hashtext(current_schema()::text))
 
 -- name: release_retention
@@ -14,7 +14,8 @@ select pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('mailsync retention'), 
 update upkeep set started_at = clock_timestamp() where name = 'retention'
 
 -- name: finish_retention
--- An hour from its beginning, however often workers start. One that a killed worker began is begun again.
+-- An hour after the beginning of this round, however often workers start. A round that a killed worker left is
+-- repeated.
 insert into upkeep (name, next_at, finished_at) values ('retention', now() + interval '1 hour', now())
 on conflict (name) do update
 set next_at = greatest(now(), coalesce(upkeep.started_at, now()) + interval '1 hour'), finished_at = now()
@@ -26,8 +27,7 @@ update upkeep set next_at = least(next_at, now()) where name = 'retention'
 select id from accounts where deleting_at is not null order by id
 
 -- name: accounts_to_tidy
--- Those with tombstones that are old enough, or with a window that has moved on. The oldest row of each is the first
--- of an index.
+-- Accounts with old tombstones, or with mail outside their window. The oldest row of each is the first of an index.
 select a.id
 from accounts a
 cross join lateral (
@@ -45,8 +45,8 @@ where a.deleting_at is null
 order by a.id
 
 -- name: expire_rows
--- One chunk of the live rows that are older than the account's window, and how far back the mirror reaches now.
--- A paused account's rows stay.
+-- Tombstones one chunk of live rows older than the account's window, and moves mirrored_since. A paused account keeps
+-- its rows.
 with reach as (
     select id, window_start(sync_since, sync_window_days) as begins
     from accounts
@@ -69,7 +69,7 @@ with reach as (
     set deleted_at = now(), deleted_reason = 'expired', updated_at = now()
     where m.id = any (array(select id from chunk))
     returning m.id, m.folder_id, m.uid, m.is_seen
-), told as (
+), announced as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, 'message.deleted', folder_id, id, pg_catalog.jsonb_build_object('uid', uid, 'reason', 'expired')
     from gone
@@ -84,7 +84,7 @@ with reach as (
 select count(*) from gone
 
 -- name: purge_tombstones
--- One chunk; attachments and bodies go with their rows.
+-- One chunk. Attachments and bodies are deleted with their messages.
 delete from messages
 where ctid = any (array(
     select ctid from messages
@@ -94,7 +94,7 @@ where ctid = any (array(
     for update skip locked))
 
 -- name: purge_runs
--- One chunk of all accounts' finished runs, oldest first of each.
+-- One chunk of finished runs, the oldest of each account first.
 delete from sync_runs
 where ctid = any (array(
     select r.place
@@ -109,7 +109,7 @@ where ctid = any (array(
     limit %(limit)s))
 
 -- name: purge_events
--- One chunk, those of removed accounts too.
+-- One chunk, including events of removed accounts.
 delete from sync_events
 where ctid = any (array(
     select ctid from sync_events
@@ -122,8 +122,8 @@ where ctid = any (array(
 update accounts set mirrored_since = %(begins)s where id = %(account_id)s
 
 -- name: reopen_folders
--- The window begins earlier. What a snapshot found empty is taken anew, a first sync that is under way begins from the
--- top, and mail above the cursor that was too old when it came is looked for once more.
+-- The window begins earlier now. Folders that were empty take a new snapshot, running first syncs begin from the top,
+-- and mail above the cursor that was too old when it arrived is searched for once more.
 update folders
 set status = case when status = 'active' and last_uid = 0 then 'pending' else status end,
     initial_oldest_uid = case when status = 'initial' then initial_target_uid + 1 else initial_oldest_uid end,

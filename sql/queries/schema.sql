@@ -2,15 +2,16 @@
 select name, checksum from schema_migrations order by name
 
 -- name: find_tables
--- Which of these tables are in the schema, if it is there and this role may use it. current_schema() would name the
--- schema of temporary tables in its place.
+-- Which of these tables exist, as far as this role may use the schema. Not by current_schema(), which would skip a
+-- missing schema and return that of temporary tables.
 select c.relname::text
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %(schema)s and pg_catalog.has_schema_privilege(n.oid, 'usage') and c.relname = any (%(tables)s::text[])
 
 -- name: find_hidden
--- This role, whether it lacks the right to use the schema, and whether row level security hides rows from it.
+-- The name of this role, whether it lacks the right to use the schema, and whether row level security hides rows from
+-- it.
 select current_user::text,
        coalesce((select not pg_catalog.has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s),
                 false),
@@ -20,7 +21,7 @@ select current_user::text,
                  where n.nspname = %(schema)s and c.relname = 'schema_migrations'), false)
 
 -- name: find_creators
--- The roles, quoted for a statement, that may create in this schema beside its owner, superusers and this role.
+-- The roles, quoted for a statement, that may create in this schema, except its owner, superusers and this role.
 select case when x.grantee = 0::oid then 'public' else pg_catalog.quote_ident(r.rolname::text) end
 from pg_namespace n
 cross join lateral pg_catalog.aclexplode(n.nspacl) x
@@ -35,14 +36,14 @@ order by 1
 select pg_catalog.quote_ident(current_schema()::text)
 
 -- name: use_fixed_output_settings
--- For this transaction: every setting that changes how Postgres prints a definition.
+-- For this transaction, sets everything that changes how Postgres prints a definition.
 select pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('datestyle', 'ISO, MDY', true), pg_catalog.set_config('intervalstyle', 'postgres', true),
        pg_catalog.set_config('timezone', 'UTC', true), pg_catalog.set_config('bytea_output', 'hex', true)
 
 -- name: read_schema
--- All that is made in this schema, as Postgres words it; names come unqualified, since the schema is first on
--- search_path. NOT NULL is told by the columns: it is a constraint only from Postgres 18 on.
+-- All objects of this schema as Postgres prints them. Names are unqualified, because the schema is first on
+-- search_path. NOT NULL belongs to the columns: it is a constraint only since Postgres 18.
 with relations as materialized (
     select c.oid, c.relname::text as name, c.relkind as kind, c.relrowsecurity, c.reloptions
     from pg_class c
@@ -72,7 +73,7 @@ select 'index', c.relname, pg_catalog.jsonb_build_object(
     'table', r.name,
     'unique', i.indisunique,
     'valid', i.indisvalid,
-    -- how full its pages are is for the database's owner to choose
+    -- the fillfactor is the choice of the database's owner
     'definition', pg_catalog.regexp_replace(
         substring(pg_catalog.pg_get_indexdef(i.indexrelid) from '^.*? USING (.*)$'), ' WITH \([^)]*\)', ''))
 from relations r
@@ -101,8 +102,8 @@ join pg_language l on l.oid = p.prolang
 where p.pronamespace = (select oid from pg_namespace where nspname = current_schema()) and p.prokind in ('f', 'p')
 
 -- name: read_excess_rights
--- Rights of everybody, and of Supabase's public roles, on tables and views, other than to read. Letting them read is
--- a person's choice, and row level security guards it; only the passwords must not be readable.
+-- Rights of public, and of Supabase's public roles, on tables and views, except to read. Granting those is a person's
+-- choice, and row level security applies; only passwords must not be readable.
 select c.relname::text as name, coalesce(r.rolname::text, 'public') as grantee,
        pg_catalog.array_agg(distinct pg_catalog.lower(x.privilege_type) order by pg_catalog.lower(x.privilege_type)) as rights
 from pg_class c
@@ -116,7 +117,7 @@ group by 1, 2
 order by 1, 2
 
 -- name: read_identities
--- Identity columns whose sequence is behind the highest number in use, as far as an index finds that number at once.
+-- Identity columns whose sequence is behind the highest number in use, where an index finds that number at once.
 with highest (name, number) as (
     select 'accounts.id', (select pg_catalog.max(id) from accounts)
     union all
@@ -146,11 +147,11 @@ order by name
 select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('mailsync migrate'), pg_catalog.hashtext(%(schema)s::text))
 
 -- name: queue_for_migration_lock
--- Waits in Postgres' own queue for as long as lock_timeout allows.
+-- Queues in Postgres for as long as lock_timeout allows.
 select true from pg_catalog.pg_advisory_lock(pg_catalog.hashtext('mailsync migrate'), pg_catalog.hashtext(%(schema)s::text))
 
 -- name: migration_lock_holder
--- Its pid, and the session in words, as in "pid 123 (role joe, psql)". Others may see neither the role nor the name.
+-- The pid of the session and its description, such as "pid 123 (role joe, psql)". Our role may not see all of it.
 select l.pid, pg_catalog.concat('pid ', l.pid, ' (role ', s.usename, ', ' || nullif(s.application_name, ''), ')')
 from pg_locks l
 left join pg_stat_activity s on s.pid = l.pid

@@ -1,6 +1,6 @@
 -- name: tables_to_analyse
--- The tables whose statistics are too old: never made, or a tenth of the rows has changed since, or 50,000; and not in
--- the last minute. Only the owners of a table and of the database may analyse it.
+-- Tables whose statistics were never collected, or of whose rows a tenth or 50,000 changed since, and not in the last
+-- minute. Only the owners of a table and of the database may analyse it.
 select c.relname, pg_catalog.pg_has_role(c.relowner, 'usage') or pg_catalog.pg_has_role(d.datdba, 'usage') as allowed
 from pg_class c
 join pg_database d on d.datname = current_database()

@@ -2,9 +2,9 @@
 select clock_timestamp()
 
 -- name: claim_account
--- The due account that waited longest; its next tick is set before the work, so an error cannot lose the period.
--- A broken account waits for a person; a stuck one is tried for 7 days. A time further ahead than anybody sets
--- it (two ticks, or the wait for commands; an hour of backoff) was set before the clock was corrected: it is due.
+-- The account that has been due longest. Its next tick is set before the work, so that an error cannot lose the
+-- schedule. A broken account waits for a person, but a stuck one is tried for 7 days. An implausible time was set by a
+-- wrong clock: the account is due.
 update accounts
 set next_sync_at = now() + pg_catalog.make_interval(secs => %(interval)s)
 where id = (
@@ -22,7 +22,7 @@ where id = (
 returning id
 
 -- name: seconds_until_due
--- Until the next account is due; null without any. Times that claim_account does not believe are due.
+-- Seconds until the next account is due; null without accounts. An account with an implausible time is due.
 select extract(epoch from pg_catalog.min(greatest(
            case when is_plausible_tick(next_sync_at, %(interval)s::float8) then next_sync_at else now() end,
            plausible_wait(backoff_until)
@@ -33,7 +33,8 @@ where paused_at is null
   and not is_given_up(sync_state, sync_state_reason, sync_state_since)
 
 -- name: accounts_to_backfill
--- Not those whose row somebody else is writing: a turn would wait for that, and all other accounts with it.
+-- Skips accounts whose row is being written by another transaction, which would block a turn and with it all other
+-- accounts.
 select a.id
 from accounts a
 where a.paused_at is null
@@ -53,10 +54,10 @@ update accounts set next_sync_at = now() + pg_catalog.make_interval(secs => %(de
 where id = %(account_id)s
 
 -- name: begin_turn
--- Marks the account and loads it with its folders. Runs after the lock is held, so its snapshot is fresh.
--- The command budget is reserved down to its floor and frozen; what is left is given back by end_turn.
--- A turn whose end was never written is lost, unless this process survived it and says so. One that stored something,
--- and gave a sign of life shortly before this turn, was killed: neither it nor the lost turns before it count.
+-- Marks the account as syncing and loads it with its folders. Runs while the lock is held, so that its snapshot is
+-- current. Reserves commands down to the floor; end_turn returns the unused ones. A turn that never ended is lost,
+-- unless this process survived it. If such a turn stored something and gave a sign of life shortly before this one, it
+-- was killed, and neither it nor the lost turns before it count.
 with abandoned as (
     update sync_runs
     set status = 'failed', error_code = 'abandoned', finished_at = clock_timestamp(),
@@ -96,7 +97,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        (select count(*) from (
             select from messages
             where account_id = %(account_id)s and deleted_at is null and lacks_content(parse_errors)
-            limit 1000) bare) as without_content,
+            limit 1000) m) as without_content,
        f.id as folder_id, {{f.folder_columns}}
 from marked m
 left join account_credentials c on c.account_id = m.id
@@ -104,17 +105,15 @@ left join folders f on f.account_id = m.id
 order by f.sync_priority, f.id
 
 -- name: end_turn
--- The verdict, the unused commands, and the event of a changed state, in one statement. What changes is what
--- account_status shows: health that was not renewed in time has gone stale, and a pause hides everything else.
--- If the server was asked, lost turns of this kind are forgotten.
--- The row is locked first, so that a pause at the same moment is seen, and one of both tells the whole change.
+-- Saves the verdict, returns the unused commands and writes an event if the state changed, in one statement. The old
+-- state is the one that account_status showed: stale if health was not renewed in time, and no event during a pause. If
+-- the server was asked anything, the lost turns of this kind are cleared. Locks the row first, so that of this
+-- statement and a concurrent pause exactly one writes the change.
 with before as (
-    select id, paused_at,
-           case when is_stale(sync_state, healthy_until) then 'degraded' else sync_state end as state,
-           case when is_stale(sync_state, healthy_until) then 'stale' else sync_state_reason end as reason
+    select id, paused_at, {{shown_state}}
     from accounts where id = %(account_id)s
     for no key update
-), told as (
+), announced as (
     insert into sync_events (account_id, type, data)
     select b.id, 'account.state_changed',
            pg_catalog.jsonb_build_object('old', b.state, 'old_reason', b.reason,
