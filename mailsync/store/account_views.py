@@ -82,9 +82,9 @@ class AccountDetails:
 
 def details(conn: Connection, account_id: int) -> AccountDetails:
     """The details of an account that exists."""
-    found = records.first_row(AccountDetails, run(conn, "check_account", account_id=account_id))
-    assert found is not None
-    return found
+    row = records.first_row(AccountDetails, run(conn, "check_account", account_id=account_id))
+    assert row is not None
+    return row
 
 
 def last_failure(conn: Connection, account_id: int) -> dict[str, Any] | None:

@@ -29,11 +29,7 @@ def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Messag
     one event for each message; a backfill writes one for each batch instead. Raises RowsRefused if Postgres
     rejects a value.
     """
-    _copy(
-        conn,
-        "incoming",
-        copy_format.message_block(_without_known_placeholders(conn, folder, messages, announce)),
-    )
+    _copy(conn, "incoming", copy_format.message_block(_to_store(conn, folder, messages, announce)))
     return _number(_make_rows(conn, folder, announce))
 
 
@@ -61,7 +57,7 @@ class SentBatch:
             _copy(
                 conn,
                 "incoming",
-                copy_format.message_block(_without_known_placeholders(conn, folder, messages, announce)),
+                copy_format.message_block(_to_store(conn, folder, messages, announce)),
             )
             self._pipeline.__enter__()
             sending = True
@@ -197,7 +193,7 @@ def _make_rows(conn: Connection, folder: FolderState, announce: bool) -> psycopg
     return run(conn, "upsert_messages", **_key(folder), announce=announce)
 
 
-def _without_known_placeholders(
+def _to_store(
     conn: Connection, folder: FolderState, messages: Sequence[Message], announce: bool
 ) -> Sequence[Message]:
     """`messages` without placeholders for messages whose row may hold content from an earlier fetch.

@@ -61,33 +61,35 @@ def table_of(kind: str, name: str, details: Details) -> str | None:
     return details["table"] if kind == "index" else None
 
 
-def _tables(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
-    if found is None:
-        made = catalogue.created_in("table", place.name)
-        yield Difference(f"table {place.name} is missing", f"restore it from a dump ({made} makes it, empty)")
-    elif wanted["row_level_security"] and not found["row_level_security"]:
+def _tables(place: Place, expected: Details, actual: Details | None) -> Iterator[Difference]:
+    if actual is None:
+        path = catalogue.created_in("table", place.name)
+        yield Difference(
+            f"table {place.name} is missing", f"restore it from a dump ({path} creates it, empty)"
+        )
+    elif expected["row_level_security"] and not actual["row_level_security"]:
         yield Difference(
             f"row level security of {place.name} is off", f"{place.alter} enable row level security", False
         )
 
 
-def _columns(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
-    if found is None:
+def _columns(place: Place, expected: Details, actual: Details | None) -> Iterator[Difference]:
+    if actual is None:
         yield Difference(
             f"column {place.path} is missing",
             "restore it from a dump, or add it, empty:"
-            f" {place.alter} add column {place.name} {_column(wanted)}",
+            f" {place.alter} add column {place.name} {_column(expected)}",
         )
         return
     changes = [
         change
         for aspect, alter in _ASPECTS.items()
-        if wanted.get(aspect) != found.get(aspect)
-        for change in alter(place.name, wanted.get(aspect), found.get(aspect), wanted)
+        if expected.get(aspect) != actual.get(aspect)
+        for change in alter(place.name, expected.get(aspect), actual.get(aspect), expected)
     ]
     if changes:
         yield Difference(
-            f"column {place.path} is {_column(found)}, not {_column(wanted)}",
+            f"column {place.path} is {_column(actual)}, not {_column(expected)}",
             f"{place.alter} {', '.join(changes)}",
         )
 
@@ -106,85 +108,85 @@ def _column(details: Details) -> str:
     return " ".join(words)
 
 
-def _generated(name: str, wanted: str | None, found: str | None, column: Details) -> list[str]:
-    if wanted is None:
+def _generated(name: str, expected: str | None, actual: str | None, column: Details) -> list[str]:
+    if expected is None:
         return [f"alter column {name} drop expression"]
     return [f"drop column {name}", f"add column {name} {_column(column)}"]
 
 
-def _identity(name: str, wanted: str | None, found: str | None, _: Details) -> list[str]:
-    if wanted is None:
+def _identity(name: str, expected: str | None, actual: str | None, _: Details) -> list[str]:
+    if expected is None:
         return [f"alter column {name} drop identity"]
-    verb = f"add generated {wanted} as identity" if found is None else f"set generated {wanted}"
+    verb = f"add generated {expected} as identity" if actual is None else f"set generated {expected}"
     return [f"alter column {name} {verb}"]
 
 
 _ASPECTS = {
-    "type": lambda name, wanted, found, _: [f"alter column {name} type {wanted}"],
+    "type": lambda name, expected, actual, _: [f"alter column {name} type {expected}"],
     "generated": _generated,
-    "default": lambda name, wanted, found, _: [
-        f"alter column {name} set default {wanted}" if wanted else f"alter column {name} drop default"
+    "default": lambda name, expected, actual, _: [
+        f"alter column {name} set default {expected}" if expected else f"alter column {name} drop default"
     ],
-    "not_null": lambda name, wanted, found, _: [
-        f"alter column {name} {'set' if wanted else 'drop'} not null"
+    "not_null": lambda name, expected, actual, _: [
+        f"alter column {name} {'set' if expected else 'drop'} not null"
     ],
     "identity": _identity,
 }
 
 
-def _constraints(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
-    definition, name = wanted["definition"], place.name
-    actual = found["definition"] if found else None
-    if actual == definition:
+def _constraints(place: Place, expected: Details, actual: Details | None) -> Iterator[Difference]:
+    definition, name = expected["definition"], place.name
+    current = actual["definition"] if actual else None
+    if current == definition:
         return
     add = f"add constraint {name} {re.sub(r'(?<=REFERENCES )', f'{place.schema}.', definition)}"
-    if actual is None:
+    if current is None:
         yield Difference(f"constraint {place.name} of {place.table} is missing", f"{place.alter} {add}")
-    elif actual == f"{definition} NOT VALID":
+    elif current == f"{definition} NOT VALID":
         yield Difference(
             f"constraint {place.name} of {place.table} is not valid",
             f"{place.alter} validate constraint {name}",
         )
     else:
         yield Difference(
-            f"constraint {place.name} of {place.table} is {actual}, not {definition}",
+            f"constraint {place.name} of {place.table} is {current}, not {definition}",
             f"{place.alter} drop constraint {name}, {add}",
         )
 
 
-def _indexes(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
-    if wanted == found:
+def _indexes(place: Place, expected: Details, actual: Details | None) -> Iterator[Difference]:
+    if expected == actual:
         return
-    unique = "unique " if wanted["unique"] else ""
+    unique = "unique " if expected["unique"] else ""
     create = (
-        f"create {unique}index concurrently {place.name} on {place.schema}.{wanted['table']}"
-        f" using {wanted['definition']}"
+        f"create {unique}index concurrently {place.name} on {place.schema}.{expected['table']}"
+        f" using {expected['definition']}"
     )
     drop = f"drop index concurrently {place.schema}.{place.name}; "
-    # a unique index that should not be unique refuses rows; a missing one admits duplicates
-    harmful = wanted["unique"] or (found is not None and found["unique"])
-    if found is None:
+    # a unique index that should not be unique rejects rows; a missing one admits duplicates
+    harmful = expected["unique"] or (actual is not None and actual["unique"])
+    if actual is None:
         yield Difference(f"index {place.name} is missing", create, harmful)
-    elif wanted == {**found, "valid": True}:
+    elif expected == {**actual, "valid": True}:
         yield Difference(f"index {place.name} is not valid", drop + create, harmful)
     else:
-        actual = f"{'unique ' if found['unique'] else ''}{found['definition']} of {found['table']}"
-        yield Difference(f"index {place.name} is {actual}", drop + create, harmful)
+        description = f"{'unique ' if actual['unique'] else ''}{actual['definition']} of {actual['table']}"
+        yield Difference(f"index {place.name} is {description}", drop + create, harmful)
 
 
-def _views(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
-    if found is None:
+def _views(place: Place, expected: Details, actual: Details | None) -> Iterator[Difference]:
+    if actual is None:
         yield Difference(f"view {place.name} is missing", _recreate(place, "view"))
         return
-    columns, actual = wanted["columns"], found["columns"]
-    lacking = [f"{name} {kind}" for name, kind in columns.items() if actual.get(name) != kind]
+    columns, current = expected["columns"], actual["columns"]
+    lacking = [f"{name} {kind}" for name, kind in columns.items() if current.get(name) != kind]
     # `create or replace` cannot remove or reorder columns
-    remedy = _recreate(place, "view", drop=columns != actual, replace=columns == actual)
+    remedy = _recreate(place, "view", drop=columns != current, replace=columns == current)
     if lacking:
         yield Difference(f"view {place.name} lacks {', '.join(lacking)}", remedy)
-    elif not _same_definition(wanted, found):
+    elif not _same_definition(expected, actual):
         yield Difference(f"view {place.name} has another definition", remedy)
-    if wanted["security_invoker"] and not found["security_invoker"]:
+    if expected["security_invoker"] and not actual["security_invoker"]:
         yield Difference(
             f"view {place.name} is not security_invoker: it shows its owner's rows to everybody",
             f"alter view {place.schema}.{place.name} set (security_invoker = true)",
@@ -192,16 +194,18 @@ def _views(place: Place, wanted: Details, found: Details | None) -> Iterator[Dif
         )
 
 
-def _functions(place: Place, wanted: Details, found: Details | None) -> Iterator[Difference]:
-    if found is None:
+def _functions(place: Place, expected: Details, actual: Details | None) -> Iterator[Difference]:
+    if actual is None:
         yield Difference(f"function {place.name} is missing", _recreate(place, "function"))
         return
     aspects = ("returns", "language", "volatility", "security_definer")
-    if any(wanted[aspect] != found[aspect] for aspect in aspects) or not _same_definition(wanted, found):
+    if any(expected[aspect] != actual[aspect] for aspect in aspects) or not _same_definition(
+        expected, actual
+    ):
         yield Difference(
             f"function {place.name} has another definition", _recreate(place, "function", replace=True)
         )
-    if found["public"] and not wanted["public"]:
+    if actual["public"] and not expected["public"]:
         yield Difference(
             f"everybody may execute function {place.name}",
             f"revoke execute on function {place.schema}.{place.name} from public",
@@ -209,9 +213,9 @@ def _functions(place: Place, wanted: Details, found: Details | None) -> Iterator
         )
 
 
-def _same_definition(wanted: Details, found: Details) -> bool:
-    ((release, text),) = found["definitions"].items()
-    known = wanted["definitions"]
+def _same_definition(expected: Details, actual: Details) -> bool:
+    ((release, text),) = actual["definitions"].items()
+    known = expected["definitions"]
     if release in known:
         return bool(known[release] == text)
     # A release between two known ones prints it as both do, if they agree; otherwise it cannot be judged.
@@ -220,22 +224,26 @@ def _same_definition(wanted: Details, found: Details) -> bool:
 
 
 def _recreate(place: Place, kind: str, *, drop: bool = False, replace: bool = False) -> str:
-    before = f"drop {kind} {place.schema}.{place.name}; " if drop else ""
-    as_what = f" as `create or replace {kind}`" if replace else ""
-    made = catalogue.created_in(kind, place.name)
-    return f"{before}with {place.schema} first on search_path run its `create {kind}` in {made}{as_what}"
+    drop_first = f"drop {kind} {place.schema}.{place.name}; " if drop else ""
+    as_replace = f" as `create or replace {kind}`" if replace else ""
+    path = catalogue.created_in(kind, place.name)
+    return (
+        f"{drop_first}with {place.schema} first on search_path run its `create {kind}` in {path}{as_replace}"
+    )
 
 
-def excess_privileges(place: Place, grantee: str, rights: list[str]) -> Difference:
-    named = ", ".join(rights)
+def excess_privileges(place: Place, grantee: str, privileges: list[str]) -> Difference:
+    """`grantee` has privileges on a table or view that it should not have."""
+    listed = ", ".join(privileges)
     return Difference(
-        f"{grantee} may {named} on {place.name}",
-        f"revoke {named} on {place.schema}.{place.name} from {grantee}",
+        f"{grantee} may {listed} on {place.name}",
+        f"revoke {listed} on {place.schema}.{place.name} from {grantee}",
         is_harmful=False,
     )
 
 
 def unexpected_creator(schema: str, role: str) -> Difference:
+    """`role` may create objects in the schema."""
     return Difference(
         f"{role} may create in schema {schema}, where statements of mailsync look for functions",
         f"revoke create on schema {schema} from {role}",
@@ -244,6 +252,7 @@ def unexpected_creator(schema: str, role: str) -> Difference:
 
 
 def sequence_behind(name: str, number: int, sequence: str) -> Difference:
+    """The sequence of a column would return numbers that are in use."""
     return Difference(
         f"{name} is behind: its sequence has not reached {number}, which is in use",
         f"select setval('{sequence}', {number})",
