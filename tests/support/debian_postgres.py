@@ -1,6 +1,6 @@
-"""A Postgres of Debian's, of another release than the embedded one, shared by the whole run.
+"""Debian's Postgres, of another release than the embedded one, shared by the whole run.
 
-It refuses to run as root, so root's tests run it as the user ``postgres``, whom the package makes.
+It does not run as root; if the tests do, the server runs as the user ``postgres``, which the package creates.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ _DIRECTORY = "debian-postgres"
 
 
 def programs() -> Path | None:
-    """Where ``postgres``, ``pg_dump`` and their like of the oldest release are that mailsync supports."""
-    found = [
+    """The directory of the programs of the oldest installed release that mailsync supports."""
+    installed = [
         (int(path.parts[-3]), path.parent)
         for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")
         if re.fullmatch(r"\d+", path.parts[-3]) and int(path.parts[-3]) >= OLDEST
     ]
-    return min(found)[1] if found else None
+    return min(installed)[1] if installed else None
 
 
 def server() -> PostgresServer:
-    """The server of this run; the first caller of all workers starts it.
+    """The server of this run. The first worker that calls this starts it.
 
-    It ends when the run's directory is removed. Raises RuntimeError where the package is missing.
+    It is stopped when the run's directory is removed. Raises RuntimeError if the package is missing.
     """
     with run_directory.exclusive(_DIRECTORY):
-        noted = run_directory.current() / f"{_DIRECTORY}.url"
-        if not noted.exists():
-            noted.write_text(_start(run_directory.current() / _DIRECTORY))
-        return PostgresServer(noted.read_text())
+        url_file = run_directory.current() / f"{_DIRECTORY}.url"
+        if not url_file.exists():
+            url_file.write_text(_start(run_directory.current() / _DIRECTORY))
+        return PostgresServer(url_file.read_text())
 
 
 def migrate(url: str) -> None:
-    """Bring the database at this URL to the newest schema, as ``mailsync migrate`` does."""
+    """Migrate the database at this URL, as ``mailsync migrate`` does."""
     from mailsync.config import Settings
     from mailsync.store import db, migrations
 
@@ -62,7 +62,7 @@ def _start(home: Path) -> str:
     data = home / "data"
     _run(home, found / "initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust",
          "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")  # fmt: skip
-    # a socket in a directory of its own, and as durable as the embedded one: see postgres.py
+    # its socket is in its own directory; durability is as for the embedded server, see postgres.py
     options = (
         f"-k {home} -c listen_addresses= -c fsync=off -c full_page_writes=off -c autovacuum=off"
         " -c max_connections=100"
@@ -76,7 +76,7 @@ def _run(home: Path, *command: object) -> None:
     words = [str(word) for word in command]
     if os.geteuid() == 0:
         words = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", *words]
-    # the server keeps what it inherits: no pipe, or nobody would see its end
+    # the server inherits output, so no pipe, whose reader would wait for the server to end
     with (home.parent / f"{_DIRECTORY}.log").open("ab") as log:
         done = subprocess.run(
             words, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False

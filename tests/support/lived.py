@@ -1,6 +1,6 @@
-"""Databases that have lived: an account of 20,000 messages beside others, of which statistics know nothing.
+"""Databases with history: an account of 20,000 messages, and others, in several states of the statistics.
 
-Statistics are part of a database, so each state is a database of its own, filled within seconds.
+Statistics are part of a database, so each state has its own database, which is filled within seconds.
 """
 
 from __future__ import annotations
@@ -103,15 +103,15 @@ _OTHERS = [f"other{n}@example.com" for n in range(8)]
 
 @dataclass(frozen=True)
 class Lived:
-    """Ids of the account whose statements are measured."""
+    """The account whose statements are measured, and ids of its rows."""
 
     account: int
     emptied: int
-    """Another one, of which only folders are left."""
+    """Another account, which has only folders left."""
     accounts: int
     folders: dict[str, int]
     message: int
-    """One of the inbox, with a body and two attachments beside it."""
+    """A message of the inbox, with a body and two attachments."""
 
 
 def _fill(
@@ -165,7 +165,7 @@ def _account(conn: psycopg.Connection) -> None:
         runs=0,
         events=0,
     )
-    # tombstones that stand in the way of the rows whose UIDVALIDITY is not known
+    # tombstones with the keys that rows of an unknown UIDVALIDITY will get
     conn.execute(
         """
         insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, deleted_at,
@@ -187,11 +187,11 @@ STATES: dict[str, tuple[Callable[[psycopg.Connection], None], ...]] = {
     "from before this account": (_others, _analyze, _account),
     "of a far larger account": (_far_larger, _analyze, _account),
 }
-"""What statistics there are, and by which steps it comes to that."""
+"""The states of the statistics, and the steps that lead to each."""
 
 
 def fill(conn: psycopg.Connection, state: str) -> Lived:
-    """Fill a fresh database; `conn` is autocommitting, a superuser's, with the schema on its path."""
+    """Fill a fresh database. `conn` is a superuser's autocommit connection, with the schema on its path."""
     for step in STATES[state]:
         conn.execute("set session_replication_role = replica")
         step(conn)
@@ -200,7 +200,7 @@ def fill(conn: psycopg.Connection, state: str) -> Lived:
 
 
 def find(conn: psycopg.Connection) -> Lived:
-    """The ids in a database that was filled."""
+    """The ids in a filled database."""
     ids = dict(conn.execute("select email, id from accounts").fetchall())
     account = ids[EMAIL]
     folders = dict(conn.execute("select path, id from folders where account_id = %s", [account]).fetchall())

@@ -1,4 +1,4 @@
-"""The memory that a process has taken."""
+"""The memory that a process uses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def peak(pid: int) -> int:
-    """The most memory that a process has had at once, in bytes; 0 if it is gone."""
+    """The peak resident memory of a process in bytes; 0 if it has ended."""
     with contextlib.suppress(OSError):
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
-        return int(found[1]) * 1024 if found else 0
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
+        return int(match[1]) * 1024 if match else 0
     return 0

@@ -1,8 +1,8 @@
-"""A mirror of a million messages, made within seconds, in which what is asked for is spread unevenly.
+"""A mirror of a million messages, filled within seconds, whose values are unevenly distributed.
 
-Four accounts share one table; a fifth of two of them are tombstones. ``robot@`` writes to Archive only, whose
-mail is all old; all of Rare is deleted; ``s0@`` writes often, others seldom. The younger half of the events
-is of account 2 alone.
+Four accounts share the tables, and a fifth of the messages are tombstones. ``robot@`` writes only to Archive,
+whose mail is all old. Everything in Rare is deleted. ``s0@`` writes often, others seldom. The newer half of
+the events belongs to account 2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import psycopg
 
 MESSAGES = 1_000_000
 
-# indexes that are built when the rows are there take a third of the time
+# building indexes after filling takes a third of the time
 _DROP_INDEXES = b"""
 do $$
 declare
@@ -85,7 +85,7 @@ _STATEMENTS = (
     from generate_series(1, 100000) n
     cross join lateral (select timestamptz '2025-01-01 UTC' + n / 3 * interval '1 min' as moment) m
     """,
-    # of transactions that are long over
+    # from transactions that ended long ago
     """
     insert into sync_events (account_id, type, xid)
     select case when n < 50000 then 1 + n % 4 else 2 end, 'message.created', (n / 500)::text::xid8
@@ -96,14 +96,14 @@ _STATEMENTS = (
 
 @contextmanager
 def indexes_later(conn: psycopg.Connection) -> Iterator[None]:
-    """Fill ``messages`` without its indexes, which are built in the end; foreign keys are not looked at."""
+    """Fill ``messages`` without indexes, which are built at the end, and without checking foreign keys."""
     conn.execute(_DROP_INDEXES)
     yield
     conn.execute(_BUILD_INDEXES)
 
 
 def fill(conn: psycopg.Connection) -> None:
-    """Fill a fresh database; `conn` is autocommitting, a superuser's, with the schema on its path."""
+    """Fill a fresh database. `conn` is a superuser's autocommit connection, with the schema on its path."""
     with indexes_later(conn):
         for statement in _STATEMENTS:
             conn.execute(statement.encode())

@@ -1,8 +1,8 @@
-"""Functions and operators that another role makes, so that statements would call them, not Postgres' own.
+"""Functions and operators that another role creates to be called in place of Postgres' own.
 
-Postgres takes an exact match from ``pg_catalog`` first. Where an argument has to be converted for that, a
-better match in a later schema wins: ``hashtext(name)`` over ``hashtext(text)``. So there is one for each pair
-of types that can meet.
+Postgres prefers an exact match in ``pg_catalog``. If an argument needs a conversion, a better match in a
+later schema wins: ``hashtext(name)`` over ``hashtext(text)``. So there is one for each pair of types that can
+occur.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _ARRAYS = (
 )  # fmt: skip
 _OTHER_TYPES = ("boolean", "bytea", "tid", "pg_snapshot", "pg_node_tree")
 TYPES = _NUMBERS + _TEXTS + _TIMES + _ARRAYS + _OTHER_TYPES
-"""Every type that an argument in our statements has."""
+"""The types of all arguments in our statements."""
 
 _PAIRS = sorted(
-    {(each, each) for each in TYPES}
+    {(kind, kind) for kind in TYPES}
     | {pair for kind in (_NUMBERS + _TIMES, _TEXTS, _ARRAYS) for pair in product(kind, kind)}
-    # every type may meet a text or an array
+    # every type may occur with a text or an array
     | {*product(TYPES, _TEXTS), *product(_TEXTS, TYPES), *product(_ARRAYS, TYPES)}
 )
 _COMMON = ("name", "text", "smallint", "integer", "bigint", "double precision", "numeric", "jsonb", "text[]")
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "&&", "@>", "<@", "~~", "~", "!~", "?")
 _OTHERS = ("+", "-", "*", "/", "%", "^", "||", "->", "->>", "#>", "#>>", "|", "&")
 _OURS = 16_384
-"""The first object id that is not Postgres' own."""
+"""The first object id that Postgres does not use itself."""
 
 _CALL = re.compile(r":(opno|funcid|aggfnoid|winfnoid|eqop|sortop)\s+(\d+)")
 _TYPE = re.compile(r":(?:paramtype|funcresulttype|opresulttype|aggtype)\s+(\d+)")
 
 
 def add_operators(conn: psycopg.Connection[Any], schema: str) -> None:
-    """Make every operator for every pair of types that can meet; each raises when it is called."""
+    """Create every operator for every pair of types; each raises when it is called."""
     body = sql.SQL("""
         do $do$
         declare
@@ -77,7 +77,7 @@ def add_operators(conn: psycopg.Connection[Any], schema: str) -> None:
 
 
 def add_functions(conn: psycopg.Connection[Any], schema: str) -> None:
-    """Make each function that we call with one or two arguments for other types; each raises when called."""
+    """Create functions with the names and numbers of arguments that we call; each raises when called."""
     body = sql.SQL("""
         do $do$
         declare
@@ -103,7 +103,7 @@ def add_functions(conn: psycopg.Connection[Any], schema: str) -> None:
 
 
 def remove(conn: psycopg.Connection[Any], schema: str) -> None:
-    """Drop them all, some at a time, since each dropped object needs room in the table of locks."""
+    """Drop all of them in several steps, because each dropped object needs a lock."""
     some = sql.SQL("""
         do $do$
         declare
@@ -120,7 +120,7 @@ def remove(conn: psycopg.Connection[Any], schema: str) -> None:
 
 
 def called_functions() -> set[str]:
-    """The names of the functions of Postgres that the named statements call with arguments."""
+    """The names of Postgres' functions that the named statements call with arguments."""
     return {
         name
         for statement in statements().values()
@@ -129,7 +129,7 @@ def called_functions() -> set[str]:
 
 
 def explain_to(conn: psycopg.Connection[Any]) -> None:
-    """Let Postgres send this connection the parse tree of each statement from now on."""
+    """Make Postgres send the parse tree of each further statement to this connection."""
     for setting in ("debug_print_parse = on", "debug_pretty_print = off", "client_min_messages = log"):
         conn.execute(f"set {setting}".encode(), prepare=False)
 
@@ -137,10 +137,10 @@ def explain_to(conn: psycopg.Connection[Any]) -> None:
 def understood(
     conn: psycopg.Connection[Any], statement: str, values: Mapping[str, Any]
 ) -> tuple[set[str], set[str]]:
-    """Prepare `statement` as psycopg does; returns what it calls that is not Postgres' own, and its types.
+    """Prepare `statement` as psycopg does; returns the functions and operators of others, and the types.
 
-    An error of Postgres stands for a call whose result does not fit. The types are those of parameters and of
-    what is computed.
+    If Postgres reports an error, a call returned the wrong type, and the error is returned as the call. The
+    types are those of parameters and results.
     """
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     text = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement).replace("%%", "%")
@@ -148,20 +148,20 @@ def understood(
     transformer.dump_sequence([values[name] for name in names], [PyFormat.AUTO] * len(names))
     trees: list[str] = []
 
-    def hear(notice: psycopg.errors.Diagnostic) -> None:
+    def collect(notice: psycopg.errors.Diagnostic) -> None:
         trees.append(notice.message_detail or "")
 
-    conn.add_notice_handler(hear)
+    conn.add_notice_handler(collect)
     try:
         prepared = conn.pgconn.prepare(b"understood", text.encode(), transformer.types)
     finally:
-        conn.remove_notice_handler(hear)
+        conn.remove_notice_handler(collect)
     if prepared.error_message:
         return {prepared.error_message.decode().splitlines()[0]}, set()
     conn.execute("deallocate understood", prepare=False)
     (tree,) = trees
     calls = {
-        _told(conn, "regoperator" if kind == "opno" else "regprocedure", number)
+        _name(conn, "regoperator" if kind == "opno" else "regprocedure", number)
         for kind, number in _CALL.findall(tree)
         if int(number) >= _OURS
     }
@@ -173,7 +173,7 @@ def understood(
     return calls, {row[0] for row in used}
 
 
-def _told(conn: psycopg.Connection[Any], kind: str, number: str) -> str:
+def _name(conn: psycopg.Connection[Any], kind: str, number: str) -> str:
     row = conn.execute(f"select {number}::oid::{kind}::text".encode(), prepare=False).fetchone()
     assert row
     return str(row[0])

@@ -1,7 +1,7 @@
-"""A stand-in for a pooler in transaction mode: each transaction of a client may run on another backend.
+"""A minimal pooler in transaction mode, which runs each transaction of a client on the next backend.
 
-It speaks just enough of Postgres' protocol to see where a transaction ends (ReadyForQuery, "idle"); there the
-client's next backend takes its turn. No TLS on either side.
+It understands just enough of Postgres' protocol to see where a transaction ends (ReadyForQuery, "idle").
+Neither side uses TLS.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from contextlib import ExitStack, suppress
 
 import psycopg
 
-_TOLD = ("server_version", "server_encoding", "client_encoding", "DateStyle", "TimeZone", "integer_datetimes",
-         "standard_conforming_strings")  # fmt: skip
+_PARAMETERS = (
+    "server_version", "server_encoding", "client_encoding", "DateStyle", "TimeZone", "integer_datetimes",
+    "standard_conforming_strings",
+)  # fmt: skip
 
 
 class TransactionPooler:
-    """Listens on ``port`` of 127.0.0.1 for clients of the server at `url`; a context manager."""
+    """Listens on ``port`` of 127.0.0.1 and forwards to the server at `url`; a context manager."""
 
     def __init__(self, url: str, backends: int = 2) -> None:
         self._to = url
@@ -30,7 +32,7 @@ class TransactionPooler:
 
     @property
     def url(self) -> str:
-        """Where clients connect to."""
+        """The URL for clients."""
         return f"postgresql://anybody@127.0.0.1:{self.port}/any?sslmode=disable&gssencmode=disable"
 
     def __enter__(self) -> TransactionPooler:
@@ -38,10 +40,10 @@ class TransactionPooler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in (self._listener, *self._open):
+        for connection in (self._listener, *self._open):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -57,7 +59,7 @@ class TransactionPooler:
             _exactly(client, struct.unpack("!I", _exactly(client, 4))[0] - 4)
             client.sendall(self._welcome)
             while True:
-                # one transaction: messages of the client up to one that is answered, until the server is idle
+                # one transaction: forward messages until one is answered, repeat until the server is idle
                 backend, status = backends[0], b""
                 while status != b"I":
                     kind = b""
@@ -68,12 +70,12 @@ class TransactionPooler:
                 backends.append(backends.pop(0))
 
     def _backend(self, stack: ExitStack) -> socket.socket:
-        # libpq logs in; from then on the socket is ours
+        # libpq logs in; afterwards only this class uses the socket
         conn = stack.enter_context(psycopg.connect(self._to, autocommit=True))
-        told = b"".join(
-            _framed(b"S", f"{name}\0{conn.info.parameter_status(name)}\0".encode()) for name in _TOLD
+        parameters = b"".join(
+            _framed(b"S", f"{name}\0{conn.info.parameter_status(name)}\0".encode()) for name in _PARAMETERS
         )
-        self._welcome = _framed(b"R", bytes(4)) + told + _framed(b"K", bytes(8)) + _framed(b"Z", b"I")
+        self._welcome = _framed(b"R", bytes(4)) + parameters + _framed(b"K", bytes(8)) + _framed(b"Z", b"I")
         backend = stack.enter_context(socket.socket(fileno=os.dup(conn.fileno())))
         backend.setblocking(True)
         self._open.append(backend)
@@ -81,7 +83,7 @@ class TransactionPooler:
 
 
 def _answers(backend: socket.socket, client: socket.socket) -> bytes:
-    """Pass answers on up to ReadyForQuery; returns its status."""
+    """Forward answers up to ReadyForQuery and return its status."""
     while True:
         kind, message = _message(backend)
         client.sendall(message)

@@ -1,7 +1,7 @@
 """Postgres for the tests: an embedded one, shared by the whole run, or the one at ``DATABASE_URL_TEST``.
 
 Each pytest worker loads the migrations once into a template database, and each test gets a clone of it
-(pytest-postgresql does the cloning). ``DATABASE_URL`` is never looked at.
+(by pytest-postgresql). ``DATABASE_URL`` is never used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _numbers = count(1)
 
 
 def refuse_real_database(url: str) -> None:
-    """Raise ValueError with one line if the URL could lead to somebody's data: the specification's rails."""
+    """Raise ValueError, with a message of one line, if the URL may lead to real data."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     name = unquote(parts.path.lstrip("/"))
@@ -37,7 +37,7 @@ def refuse_real_database(url: str) -> None:
         if word in hosts:
             raise ValueError(f"DATABASE_URL_TEST: tests do not run against a host with {word!r} in its name")
     if parts.port == 6543 or "6543" in query.get("port", []):
-        raise ValueError("DATABASE_URL_TEST: port 6543 is a transaction pooler; give a direct connection")
+        raise ValueError("DATABASE_URL_TEST: port 6543 is a transaction pooler; use a direct connection")
     options = " ".join(query.get("options", []))
     if not name.endswith("_test") and not re.search(r"search_path\s*=\s*\"?test\"?\s*(-c|$)", options):
         raise ValueError(
@@ -46,12 +46,12 @@ def refuse_real_database(url: str) -> None:
 
 
 class PostgresServer(NoopExecutor):  # type: ignore[misc]
-    """Where the server is: what pytest-postgresql asks of the fixture that its own one depends on."""
+    """The address of a server, in the form that pytest-postgresql expects from a process fixture."""
 
     template_dbname = None  # type: ignore[assignment]
 
     def __init__(self, url: str) -> None:
-        """Take the URL of a database on that server from which others can be created."""
+        """`url` is that of a database on the server from which others can be created."""
         parts = urlsplit(url)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         super().__init__(
@@ -63,7 +63,7 @@ class PostgresServer(NoopExecutor):  # type: ignore[misc]
             dbname=unquote(parts.path.lstrip("/")) or "postgres",
             maintenance_dbname=unquote(parts.path.lstrip("/")) or "postgres",
         )
-        query.pop("options", None)  # a search_path in the URL would win over DATABASE_SCHEMA
+        query.pop("options", None)  # a search_path in the URL would override DATABASE_SCHEMA
         self.parameters: Mapping[str, str] = query
         self._admin: psycopg.Connection | None = None
 
@@ -78,7 +78,7 @@ class PostgresServer(NoopExecutor):  # type: ignore[misc]
 
     @contextmanager
     def new_database(self, template: str | None) -> Iterator[str]:
-        """Create a database whose name ends in ``_test``, yield its URL, then drop it under its users."""
+        """Create a database whose name ends in ``_test``, yield its URL, end its sessions and drop it."""
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
         name = f"mailsync_{run_token()}_{worker}_{next(_numbers)}_test"
         self._administer(f'create database "{name}" template "{template or "template1"}"{self._strategy()}')
@@ -86,7 +86,7 @@ class PostgresServer(NoopExecutor):  # type: ignore[misc]
             yield self.url(name)
         finally:
             self._administer(f'alter database "{name}" allow_connections false')
-            # `with (force)` gives backends five seconds to end: too few at times
+            # `with (force)` gives backends five seconds to end, which is sometimes too short
             self._administer(
                 "select pg_terminate_backend(pid, %s) from pg_stat_activity where datname = %s",
                 int(run_directory.PATIENCE * 1000),
@@ -99,7 +99,7 @@ class PostgresServer(NoopExecutor):  # type: ignore[misc]
         self._connection().execute(statement.encode(), values or None)
 
     def _strategy(self) -> str:
-        # copying files costs half of what writing each page to the log does; Postgres 14 has no choice
+        # copying files takes half as long as logging each page; Postgres 14 cannot choose
         return " strategy file_copy" if self._connection().info.server_version >= 150_000 else ""
 
     def _connection(self) -> psycopg.Connection:
@@ -108,7 +108,7 @@ class PostgresServer(NoopExecutor):  # type: ignore[misc]
         return self._admin
 
     def close(self) -> None:
-        """Close this process' connection; the server itself goes on."""
+        """Close the connection of this process; the server keeps running."""
         if self._admin is not None:
             self._admin.close()
 
@@ -119,24 +119,23 @@ def run_token() -> str:
 
 
 def server() -> PostgresServer:
-    """The server of this run; the first caller of all workers starts the embedded one.
+    """The server of this run. The first worker that calls this starts the embedded one.
 
     It is stopped when the run's directory is removed.
     """
-    given = os.environ.get("DATABASE_URL_TEST")
-    if given:
-        refuse_real_database(given)
-        return PostgresServer(given)
+    if url := os.environ.get("DATABASE_URL_TEST"):
+        refuse_real_database(url)
+        return PostgresServer(url)
     with run_directory.exclusive("postgres"):
-        noted = run_directory.current() / "postgres.url"
-        if not noted.exists():
-            noted.write_text(_start_embedded(run_directory.current()))
-        return PostgresServer(noted.read_text())
+        url_file = run_directory.current() / "postgres.url"
+        if not url_file.exists():
+            url_file.write_text(_start_embedded(run_directory.current()))
+        return PostgresServer(url_file.read_text())
 
 
 def _start_embedded(run: Path) -> str:
-    # It keeps its lock file in the user's runtime directory, or else in /tmp where the file of one user
-    # stops all others; give it a directory of this run.
+    # The package keeps its lock file in the user's runtime directory, or in /tmp, where the file of one user
+    # blocks all others. Give it a directory of this run.
     runtime = run / "runtime"
     (runtime / "python_PostgresServer").mkdir(parents=True)
     runtime.chmod(0o700)
@@ -152,20 +151,20 @@ def _start_embedded(run: Path) -> str:
     atexit.unregister(started._cleanup)  # the run's directory is removed by then
     url = str(started.get_uri())
     with psycopg.connect(url, autocommit=True) as conn:
-        # Commits stay synchronous. Only what a loss of power would need is left out: the tests kill
-        # processes, never the machine.
+        # Commits stay synchronous. Only protection from power loss is off: the tests kill processes, never
+        # the machine.
         conn.execute("ALTER SYSTEM SET fsync = off")
         conn.execute("ALTER SYSTEM SET full_page_writes = off")
-        # It comes when it likes, and plans, counts of transactions and locks differ by it from run to run.
-        # A test that wants statistics asks for them.
+        # Autovacuum runs at any time and changes plans, transaction counts and locks. Tests that need
+        # statistics collect them.
         conn.execute("ALTER SYSTEM SET autovacuum = off")
         conn.execute("SELECT pg_reload_conf()")
     return url
 
 
 def _started(package: Any, data: Path) -> Any:
-    """Start it; the package waits for ten seconds, while a busy machine goes on starting it."""
-    until = time.monotonic() + run_directory.PATIENCE
+    """Start the server. The package waits only ten seconds, and a busy machine may take longer."""
+    deadline = time.monotonic() + run_directory.PATIENCE
     while True:
         try:
             return package.get_server(data, cleanup_mode=None)
@@ -173,13 +172,13 @@ def _started(package: Any, data: Path) -> Any:
             failed = package.PostgresServer._instances.pop(data, None)
             if failed is not None:
                 atexit.unregister(failed._cleanup)
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
 
 
 def load_migrations(*, dbname: str, **_: Any) -> None:
-    """Bring a fresh database to the newest schema, as ``mailsync migrate`` does."""
+    """Migrate a fresh database, as ``mailsync migrate`` does."""
     from mailsync.config import Settings
     from mailsync.store import db, migrations
 

@@ -1,4 +1,4 @@
-"""Roles of Postgres beside our own: what somebody who may connect can do."""
+"""Other roles of Postgres, for tests of what a role that may connect can do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 
 class Role(NamedTuple):
-    """A role's name, and how it connects to the test's database."""
+    """A role's name, and its URL of the test's database."""
 
     name: str
     url: str
@@ -20,15 +20,15 @@ class Role(NamedTuple):
 
 @contextmanager
 def new_role(database: psycopg.Connection[Any], url: str, kind: str = "joe") -> Iterator[Role]:
-    """Create a role that may connect to the database of `url` and nothing else; it is dropped afterwards.
+    """Create a role that may only connect to the database of `url`, and drop it afterwards.
 
-    Roles belong to the whole server, so its name holds the database's.
+    Its name contains the database's name, because roles belong to the whole server.
     """
     name = f"{kind}_{database.info.dbname}"
     database.execute(f"create role {name} login".encode())
     try:
-        given = conninfo_to_dict(url) | {"user": name}
-        yield Role(name, _url(given))
+        parameters = conninfo_to_dict(url) | {"user": name}
+        yield Role(name, _url(parameters))
     finally:
         database.execute(
             "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = %s", [name]
@@ -36,6 +36,6 @@ def new_role(database: psycopg.Connection[Any], url: str, kind: str = "joe") -> 
         database.execute(f"drop owned by {name} cascade; drop role {name}".encode())
 
 
-def _url(given: dict[str, Any]) -> str:
-    place = {name: value for name, value in given.items() if name not in ("user", "dbname")}
-    return f"postgresql://{given['user']}@/{given['dbname']}?{urlencode(place)}"
+def _url(parameters: dict[str, Any]) -> str:
+    place = {name: value for name, value in parameters.items() if name not in ("user", "dbname")}
+    return f"postgresql://{parameters['user']}@/{parameters['dbname']}?{urlencode(place)}"

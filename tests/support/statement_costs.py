@@ -1,4 +1,4 @@
-"""What a statement costs: the blocks that it and its triggers touch, and the rows that it looks at."""
+"""The cost of a statement: the blocks that it and its triggers read, and the rows that it examines."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from psycopg.adapt import PyFormat, Transformer
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
-# EXPLAIN leaves out what foreign keys look up; this counts all of our tables, indexes and temporary tables
+# EXPLAIN leaves out lookups of foreign keys; this counts all tables, indexes and temporary tables
 _BLOCKS = """
     select oid::regclass::text, pg_stat_get_xact_blocks_fetched(oid) from pg_class
     where oid >= 16384 and relkind in ('r', 'i', 't') and pg_stat_get_xact_blocks_fetched(oid) > 0
 """
 
-# how many locks and backends there are is no matter of the statement
+# the number of locks and backends does not depend on the statement
 _OF_THE_SERVER = {"pg_lock_status", "pg_stat_get_activity"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Blocks touched, in all and by table or index, and the most rows that a node of the plan looked at."""
+    """Blocks read, in total and by table or index, and the most rows that a node of the plan examined."""
 
     blocks: int
     rows: float
@@ -36,7 +36,7 @@ class Cost:
 def measure(
     conn: psycopg.Connection[Any], statement: str, values: Mapping[str, Any], *, before: str = ""
 ) -> Cost:
-    """Prepare `statement` as psycopg does, execute it once under EXPLAIN, and undo it.
+    """Prepare `statement` as psycopg does, execute it once with EXPLAIN, and roll back.
 
     `before` runs first, in the same transaction.
     """
@@ -62,10 +62,10 @@ def measure(
     plan: dict[str, Any] = row[0][0]["Plan"]
     touched = {name: count - earlier.get(name, 0) for name, count in later.items()}
     touched = {name: count for name, count in touched.items() if count}
-    return Cost(sum(touched.values()), max(_looked_at(plan), default=0), touched, plan)
+    return Cost(sum(touched.values()), max(_examined(plan), default=0), touched, plan)
 
 
-def _looked_at(node: dict[str, Any]) -> Iterator[float]:
+def _examined(node: dict[str, Any]) -> Iterator[float]:
     rows = (
         node["Actual Rows"]
         + node.get("Rows Removed by Filter", 0)
@@ -74,7 +74,7 @@ def _looked_at(node: dict[str, Any]) -> Iterator[float]:
     if not _OF_THE_SERVER.intersection(_functions(node)):
         yield rows * node["Actual Loops"]
     for below in node.get("Plans", []):
-        yield from _looked_at(below)
+        yield from _examined(below)
 
 
 def _functions(node: dict[str, Any]) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _functions(node: dict[str, Any]) -> Iterator[str]:
 
 
 def outline(node: dict[str, Any], depth: int = 0) -> Iterator[str]:
-    """The plan in a few words a node, for people."""
+    """The plan with one line for each node, for people."""
     where = " ".join(
         str(node[key]) for key in ("Subplan Name", "Index Name", "Relation Name", "CTE Name") if key in node
     )

@@ -1,6 +1,6 @@
-"""With which values each named statement is measured, and how many rows that is for.
+"""The values with which each named statement is measured, and the number of rows that they select.
 
-The values that most statements take stand once, in :func:`common`; a sample gives what differs.
+Values that most statements take are in :func:`common`; a sample has only those that differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Sample:
-    """Values that differ from the common ones, the rows that these are for, and what runs before."""
+    """Values that differ from the common ones, the number of their rows, and a statement to run before."""
 
     rows: int = 0
     before: str = ""
@@ -65,7 +65,7 @@ def _flags(first: int, last: int) -> str:
 
 
 def samples(lived: Lived) -> dict[str, list[Sample]]:
-    """Each named statement that can be explained; one without an entry fails the test."""
+    """Samples of each named statement that can be explained. A statement without one fails the test."""
     folder, account = lived.folders, lived.account
     old = f"'{{n}}.' || {folder['Gone']} || '@example.com'".replace("'{n}", "n || '")
     ids = [folder[f"Project {n}"] for n in range(10)]
@@ -206,7 +206,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "upsert_messages": [
             _of(500, before=_incoming(7_001, 7_500)),
             _of(500, before=_incoming(1_001, 1_500)),
-            # flags and the like of messages that are the same, and a tombstone's return
+            # unchanged messages with new flags, and restored tombstones
             _of(500, before=_incoming(2_001, 2_500,
                                       names=f"n || '.' || {folder['INBOX']} || '@example.com'")),
             _of(500, before=_incoming(1, 500), folder_id=folder["Gone"]),

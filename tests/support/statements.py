@@ -1,7 +1,6 @@
-"""What one connection says to Postgres, counted by libpq itself, which can write down every message it sends.
+"""The statements that a connection executes, read from libpq's trace of all messages (Linux only).
 
-Unlike a proxy this also counts where the connection is encrypted, and unlike Postgres' statistics it tells
-what the statements were. libpq does it on Linux alone.
+Unlike a proxy, this also works on encrypted connections; unlike Postgres' statistics, it has the texts.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from typing import Any
 import psycopg
 from psycopg.pq import Trace
 
-# F<tab>26<tab>Parse<tab> "name" "text, over several lines" …: from the frontend, its size, what it is
+# F<tab>26<tab>Parse<tab> "name" "text, over several lines" …: sender (frontend), size, type, content
 _MESSAGE = re.compile(r"^([FB])\t\d+\t", re.MULTILINE)
 
 
 @contextmanager
 def counted(conn: psycopg.Connection[Any]) -> Iterator[list[str]]:
-    """Collect the text of each statement that `conn` executes meanwhile; the list is filled at the end.
+    """Collect the text of each statement that `conn` executes in the block; the list is filled at the end.
 
-    BEGIN, COMMIT and COPY are statements; preparing one is not, executing it is, each time.
+    BEGIN, COMMIT and COPY count as statements, and so does each execution of a prepared statement, but not
+    its preparation.
     """
     executed: list[str] = []
     before = conn.execute("select name, statement from pg_prepared_statements", prepare=False).fetchall()
@@ -41,10 +41,10 @@ def counted(conn: psycopg.Connection[Any]) -> Iterator[list[str]]:
 def _executed(trace: str, prepared: dict[str, str]) -> Iterator[str]:
     bound = ""
     pieces = _MESSAGE.split(trace)[1:]
-    for sender, said in zip(pieces[::2], pieces[1::2], strict=True):
+    for sender, message in zip(pieces[::2], pieces[1::2], strict=True):
         if sender == "B":
             continue
-        kind, _, rest = said.partition("\t")
+        kind, _, rest = message.partition("\t")
         if kind == "Query":
             yield rest.strip()[1:-1]
         elif kind == "Parse":

@@ -1,4 +1,4 @@
-"""What the tests of the store begin from: a connection, an account, a folder, messages."""
+"""Settings, accounts, folders and messages for tests of the store."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ NO_HEADERS = Headers(None, None, None, (), None, None, None, None, (), (), (), (
 
 
 def settings_for(url: str, **changes: Any) -> Settings:
-    """The settings of a process on that database."""
+    """The settings of a process that uses the database at `url`."""
     return Settings(**{"database_url": url, "imap_encryption_key": KEY} | changes)
 
 
 def new_account(conn: Connection, settings: Settings, email: str = "a@example.com") -> int:
-    """Store an account; returns its id."""
+    """Store an account and return its id."""
     endpoint = Endpoint("imap.example.com", 993, "tls", email)
     return accounts.create(conn, accounts.NewAccount(email, endpoint), "secret", settings)
 
@@ -41,7 +41,7 @@ def new_account(conn: Connection, settings: Settings, email: str = "a@example.co
 def new_folder(
     conn: Connection, account_id: int, name: str = "INBOX", uidvalidity: int = UIDVALIDITY
 ) -> FolderState:
-    """Store a folder whose initial sync has begun; earlier ones of the account begin their grace."""
+    """Store a folder whose initial sync has begun. The grace period of the account's other folders begins."""
     listed = ListedFolder(name.encode(), name, "/", frozenset())
     with db.transaction(conn):
         folders.upsert(conn, account_id, [(listed, FolderTraits(None, 100, None))])
@@ -51,7 +51,7 @@ def new_folder(
 
 
 def message(uid: int, *flags: str, **changes: Any) -> Message:
-    """A message; `changes` are of its fields or of its headers'."""
+    """A message; `changes` replace its fields or those of its headers."""
     headers = NO_HEADERS._replace(message_id=f"{uid}@example.com", subject=f"Message {uid}")
     of_headers = {name: changes.pop(name) for name in list(changes) if name in Headers._fields}
     plain = Message(
@@ -73,27 +73,27 @@ def message(uid: int, *flags: str, **changes: Any) -> Message:
 
 
 def store(conn: Connection, folder: FolderState, *batch: Message, announce: bool = False) -> int:
-    """Store a batch in a transaction of its own; returns how many rows are new."""
+    """Store a batch in its own transaction and return how many rows are new."""
     with db.transaction(conn):
         return messages.store_batch(conn, folder, batch, announce=announce)
 
 
 def flag(conn: Connection, folder: FolderState, states: dict[int, tuple[str, ...] | None]) -> int:
-    """Bring flags up to `states` in a transaction of its own; returns how many rows changed."""
+    """Apply flags in their own transaction and return how many rows changed."""
     with db.transaction(conn):
         told = [MessageState(uid, None, flags, None, None) for uid, flags in states.items()]
         return messages.apply_flags(conn, folder, told)
 
 
 def row(conn: Connection, uid: int) -> dict[str, Any]:
-    """The message's row, column by column."""
+    """The message's row as column → value."""
     cursor = conn.execute("select * from messages where uid = %s", [uid])
     names = [column.name for column in cursor.description or ()]
     return dict(zip(names, cursor.fetchone() or (), strict=True))
 
 
 def assert_counts_are_true(conn: Connection, folder: FolderState) -> None:
-    """Compare the kept counts of the folder with its rows."""
+    """Compare the stored counts of the folder with its rows."""
     (kept,) = folders.load(conn, folder.account_id, folder.id)
     counted = conn.execute(
         "select count(*), count(*) filter (where not is_seen) from messages"

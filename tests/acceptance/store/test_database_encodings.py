@@ -1,4 +1,4 @@
-"""A database with another encoding than UTF8 is refused, in one line."""
+"""A database whose encoding is not UTF8 is rejected with one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = "and mail needs UTF8; create another one: create database … encoding 'U
 
 @contextmanager
 def encoded(postgres: PostgresServer, encoding: str) -> Iterator[str]:
-    """A database of that encoding; yields its URL."""
+    """Create a database with this encoding and yield its URL."""
     name = f"mailsync_{run_token()}_{encoding.lower()}_test"
     with psycopg.connect(postgres.url(postgres.maintenance_dbname), autocommit=True) as conn:
         create = "create database {} encoding {} lc_collate 'C' lc_ctype 'C' template template0"

@@ -1,4 +1,4 @@
-"""One conversation per account: two workers and a command, waiters, and holders that died."""
+"""One IMAP session for each account: with two workers and a command, waiters, and holders that died."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_stale_lock_is_recovered_from_a_silent_mailsync_when_it_is_stale_and_f
     database: Database,
     start_worker: StartWorker,
 ) -> None:
-    """Takes 30 s and a bit: that is the smallest LOCK_STALE_AFTER."""
+    """Takes a little more than 30 s, the smallest LOCK_STALE_AFTER."""
     stopped_user = scripted.new_user()
     for n in range(20):
         stopped_user.folder("INBOX").add(mail.message(n))
@@ -117,7 +117,7 @@ def test_a_stale_lock_is_recovered_from_a_silent_mailsync_when_it_is_stale_and_f
         second = start_worker(SYNC_INTERVAL="1s", LOCK_STALE_AFTER="30s")
 
         def beats() -> bool:
-            """This one goes on giving signs of life."""
+            """This holder keeps writing heartbeats."""
             beat = "update mailsync.accounts set heartbeat_at = clock_timestamp() where id = %s"
             return alive.execute(beat, [busy]).rowcount == 1
 
@@ -131,7 +131,7 @@ def test_a_stale_lock_is_recovered_from_a_silent_mailsync_when_it_is_stale_and_f
         assert value(theirs, "select 'still there'") and value(alive, "select 'still there'")
         assert not live_uids(database, foreign) and not live_uids(database, busy)
 
-        # the one that was stopped finds its lock gone: it ends its conversation, and writes nothing old
+        # the stopped process notices that its lock is gone, closes its session and writes nothing stale
         first.send_signal(signal.SIGCONT)
         first.wait_for("Database lost; reconnecting")
         wait_until(
@@ -143,7 +143,7 @@ def test_a_stale_lock_is_recovered_from_a_silent_mailsync_when_it_is_stale_and_f
 
 @contextmanager
 def holding(mailsync: Mailsync, account: int, application: str) -> Iterator[Database]:
-    """Hold an account's lock on a connection of that name; waits for it in Postgres' queue."""
+    """Hold an account's lock on a connection with this name; queues for the lock."""
     url = mailsync.environment["DATABASE_URL"]
     conn = psycopg.connect(url, autocommit=True, application_name=application)
     try:

@@ -1,4 +1,4 @@
-"""A role that may connect to the database, without any right on our schema, runs nothing as us."""
+"""A role that may connect, but has no rights on our schema, cannot make us run its code."""
 
 from __future__ import annotations
 

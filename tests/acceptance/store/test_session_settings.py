@@ -1,4 +1,4 @@
-"""Whatever a database, a role or an environment sets, a session has the settings that the code depends on."""
+"""A session has the settings that the code needs, whatever a database, role or environment sets."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def by_the_database(database: Database) -> None:
 
 
 def by_the_role(database: Database) -> None:
-    # in this database alone: other tests have the same role
+    # only for this database, since other tests use the same role
     who = f"role {database.info.user} in database {database.info.dbname}"
     for name, setting in HOSTILE.items():
         database.execute(f"alter {who} set {name} = '{setting}'".encode())
@@ -148,7 +148,7 @@ def test_a_schema_that_is_made_under_hostile_settings_is_the_same(
 def test_what_a_session_needs_is_set_and_what_is_the_administrators_stays(
     database: Database, database_url: str
 ) -> None:
-    """Whether one may write is how a failover shows, and how a commit is kept is a decision."""
+    """Read-only is how a failover is noticed, and synchronous_commit is the administrator's choice."""
     name = database.info.dbname
     for setting in ("default_transaction_read_only = on", "synchronous_commit = off", "work_mem = '11MB'"):
         database.execute(f"alter database {name} set {setting}".encode())

@@ -1,4 +1,4 @@
-"""``preflight`` and TLS on the way to Postgres, by a server that is not at home."""
+"""What ``preflight`` says about TLS on a connection to a remote Postgres."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.programs import Mailsync
 from tests.support.proxy import Proxy, postgres_target
 from tests.support.run_directory import PATIENCE
 
-# an address that is not loopback and leads to this machine all the same
+# an address of this machine that is not loopback
 ELSEWHERE = "0.0.0.0"
 
 
 class TlsProxy:
-    """A server in front of Postgres that speaks TLS, as poolers do; a context manager."""
+    """A TLS server in front of Postgres, such as a pooler; a context manager."""
 
     def __init__(self, target: tuple[str, int] | str, context: ssl.SSLContext) -> None:
         self._target = target
@@ -46,7 +46,7 @@ class TlsProxy:
 
     def _serve(self, plain: socket.socket) -> None:
         with ExitStack() as stack, suppress(OSError):
-            # SSLRequest, which carries nothing else
+            # SSLRequest
             plain.recv(8, socket.MSG_WAITALL)
             plain.sendall(b"S")
             client = stack.enter_context(self._context.wrap_socket(plain, server_side=True))
@@ -71,7 +71,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 @pytest.fixture
 def encrypted(mailsync: Mailsync, authority: Authority) -> Iterator[str]:
-    """The URL of the test's database through TLS, for a certificate of localhost; takes an sslmode."""
+    """A function that returns the URL of the test's database through TLS for an sslmode."""
     target, url = postgres_target(str(mailsync.environment["DATABASE_URL"]))
     with TlsProxy(target, authority.good().context()) as proxy:
         yield f"{url.format(host='localhost', port=proxy.port)}?hostaddr={ELSEWHERE}&gssencmode=disable"
@@ -95,7 +95,7 @@ def test_a_connection_that_is_not_encrypted_is_noted_and_no_failure(mailsync: Ma
             f"– The connection to {ELSEWHERE} is not encrypted, so others on the network can read the mail;"
             " set sslmode=verify-full in DATABASE_URL"
         )
-        # no line about a connection that stays on this machine
+        # a local connection is not mentioned
         assert "encrypted" not in str(lines(mailsync, url.format(host="127.0.0.1", port=proxy.port)))
     finally:
         proxy.stop()

@@ -1,4 +1,4 @@
-"""Stored passwords: sealed for one account and one place, opened by any of the configured keys (SPEC §4)."""
+"""Stored passwords: bound to one account and server, decrypted by any of the configured keys (SPEC §4)."""
 
 from __future__ import annotations
 

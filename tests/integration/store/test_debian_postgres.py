@@ -1,4 +1,4 @@
-"""Debian's Postgres takes the migrations, too."""
+"""The migrations also apply to Debian's Postgres."""
 
 from __future__ import annotations
 

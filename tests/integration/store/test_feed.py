@@ -1,4 +1,4 @@
-"""The feed of events: a reader that keeps the pair (xid, seq) misses nothing, whoever commits when (SPEC §3).
+"""The feed of events: a reader with a cursor (xid, seq) misses nothing (SPEC §3).
 
 A transaction of any database of the server holds the feed up, another test's too, so events are waited for.
 """
@@ -20,7 +20,7 @@ from tests.support.stored import settings_for
 
 
 class Reader:
-    """What the documentation tells a reader to do, and nothing else."""
+    """A reader that does exactly what the documentation says."""
 
     def __init__(self, conn: psycopg.Connection, page: int = 7) -> None:
         self.conn = conn
@@ -29,9 +29,9 @@ class Reader:
         self.read: list[str] = []
 
     def poll(self) -> int:
-        """Read what is settled after the cursor, a page; returns how many events."""
+        """Read a page of settled events after the cursor; returns how many there were."""
         rows = self.conn.execute(
-            # by e.xid: a plain xid would be the text, in which 1000 comes before 999
+            # by e.xid, since xid alone would be the text, in which 1000 comes before 999
             "select e.xid::text, e.seq, e.type from sync_events_settled e"
             " where (e.xid, e.seq) > (%s::xid8, %s) order by e.xid, e.seq limit %s",
             [*self.cursor, self.page],
@@ -42,7 +42,7 @@ class Reader:
         return len(rows)
 
     def wait_for(self, count: int) -> list[str]:
-        """Read until there are so many and nothing more."""
+        """Read until this many events have come, and no more."""
         wait_until(lambda: not self.poll() and len(self.read) >= count, f"{count} events")
         return self.read
 
@@ -67,7 +67,7 @@ def test_what_commits_late_is_read_late_and_nothing_passes_it(
             emit(late, "late 2")
         assert reader.wait_for(5) == ["before", "late 1", "late 2", "quick 1", "quick 2"]
         with db.transaction(late):
-            # a number that is taken early and committed last: a reader of seq alone would never see it
+            # a number that is drawn first and committed last, which a reader of seq alone would miss
             row = quick.execute("select nextval(pg_get_serial_sequence('sync_events', 'seq'))").fetchone()
             emit(quick, "quick 3")
             late.execute(
@@ -116,5 +116,5 @@ def test_every_event_of_many_writers_is_read_once_while_old_ones_are_deleted(
     read = [type_ for type_ in reader.read if type_ != "old"]
     assert len(read) == len(set(read)) and set(read) == written
     assert database.execute("select count(*) from sync_events where type = 'old'").fetchone() == (0,)
-    # one that begins now finds what is young enough, in the same order
+    # a new reader finds the events that were kept, in the same order
     assert Reader(database, page=1000).wait_for(len(read)) == read

@@ -1,4 +1,4 @@
-"""``rotate-key``: passwords sealed under another key, all of them or none, whatever happens meanwhile."""
+"""``rotate-key`` re-encrypts all passwords or none, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Database = psycopg.Connection[Any]
 
 
 def passwords(conn: Connection, key: bytes) -> dict[str, str]:
-    """The passwords of all accounts, by address, opened with that key alone."""
+    """The passwords of all accounts by address, decrypted with this key only."""
     return {
         a.email: crypto.unseal([key], a.id, a.endpoint, a.key_id, a.ciphertext) for a in accounts.sealed(conn)
     }
@@ -52,7 +52,7 @@ def test_one_that_does_not_open_leaves_all_as_they_are_and_is_named(database_url
         with pytest.raises(KeyMismatch, match=r"^b@example\.com: .*; nothing was changed$"):
             key_rotation.rotate(conn, [NEW, OLD])
         assert accounts.sealed(conn) == before
-        # one that is being removed holds nobody up
+        # an account that is being removed does not block the rotation
         conn.execute("update accounts set deleting_at = now() where email = 'b@example.com'")
         assert key_rotation.rotate(conn, [NEW, OLD]).resealed == 2
 
@@ -112,7 +112,7 @@ def test_the_command_says_what_it_did_and_which_key_may_go(mailsync: Mailsync, d
 
 
 def _wait_for_a_lock(url: str) -> None:
-    """Until a statement waits for another's row lock."""
+    """Wait until a statement waits for a row lock."""
     with psycopg.connect(url, autocommit=True) as conn:
         query = (
             "select count(*) from pg_stat_activity"

@@ -40,14 +40,14 @@ def account(conn: Connection, settings: Settings) -> int:
 
 @pytest.fixture
 def joe(database: Database, database_url: str) -> Iterator[Role]:
-    """A role that may connect, and nothing else."""
+    """A role that may only connect."""
     with new_role(database, database_url) as role:
         yield role
 
 
 @pytest.fixture
 def hold(joe: Role) -> Iterator[Hold]:
-    """Take an account's lock in a session of another role; returns its pid."""
+    """Acquire an account's lock in a session of another role; returns its pid."""
     with ExitStack() as stack:
 
         def take(account: int, application: str = "psql", *, shared: bool = False, url: str = joe.url) -> int:
@@ -99,7 +99,7 @@ def test_another_account_and_one_whose_lock_is_free_again_are_not_concerned(
 def test_a_session_that_calls_itself_mailsync_is_foreign_without_the_right_to_write(
     conn: Connection, account: int, settings: Settings, hold: Hold, database: Database
 ) -> None:
-    """It used to be ended as a stale holder, or each turn failed for lack of the right to end it."""
+    """It used to be ended as a stale holder, or each turn failed because we may not end it."""
     pid = hold(account, "mailsync-worker")
     database.execute("update accounts set heartbeat_at = now() - interval '1 day'")
     assert status(conn, account).sync_state_reason == "lock_held"
@@ -168,7 +168,7 @@ def test_states_that_matter_more_are_shown_before_it(
 def test_a_role_that_may_not_see_others_sessions_names_them_too(
     postgres: Any, empty_database_url: str
 ) -> None:
-    """Only the time since which the other session is connected is hidden from it."""
+    """It cannot see only when the other session connected."""
     with psycopg.connect(empty_database_url, autocommit=True) as database, ExitStack() as stack:
         owner = stack.enter_context(new_role(database, empty_database_url, "owner"))
         joe = stack.enter_context(new_role(database, empty_database_url, "joe"))

@@ -1,4 +1,4 @@
-"""The account's lock: one holder, a fair queue, and no way to lose it unnoticed (SPEC §8)."""
+"""The account's lock: one holder, a fair queue, and no unnoticed loss (SPEC §8)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def settings(database_url: str) -> Settings:
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Opener]:
-    """Open connections of a role; they are closed after the test."""
+    """Open connections of a role, which are closed after the test."""
     with ExitStack() as stack:
 
         def open_one(role: str = "worker") -> Connection:
@@ -210,7 +210,7 @@ def test_who_waits_is_seen_and_served_first_come_first_served(
         assert not lock.is_wanted(), "Postgres is asked at most twice a second"
         now[0] += 1
         assert lock.is_wanted()
-        # who only tries does not overtake
+        # a session that only tries does not overtake
         with pytest.raises(Busy), account_lock(opened(), account, settings):
             pass
         assert served == []
@@ -254,7 +254,7 @@ def test_a_person_who_pauses_or_removes_wants_the_turn_to_end(
 
 
 def make_stale(conn: Connection, settings: Settings, account: int, after: float = 0.2) -> Settings:
-    """Let the holder's last sign of life be longer ago than is allowed; returns settings that say so."""
+    """Make the holder's last sign of life too old; returns the settings that say so."""
     silent_for(conn, account, 3600)
     short = settings.model_copy(update={"lock_stale_after": after})
     pause(after + 0.2, "a holder is stale when it has been silent for so long")
@@ -276,7 +276,7 @@ def test_a_holder_with_signs_of_life_is_let_alone(opened: Opener, settings: Sett
     alive, other = opened(), opened()
     with account_lock(alive, account, settings):
         silent_for(other, account, 3600)
-        # it has just taken the lock of an account that rested: its heartbeat follows
+        # it has just acquired the lock of an idle account, and has not written a heartbeat yet
         with pytest.raises(Busy), account_lock(other, account, settings):
             pass
         alive.execute("select 1")
@@ -287,7 +287,7 @@ def test_a_beating_heart_protects_a_holder_whose_connection_rests(
 ) -> None:
     quiet, other = opened(), opened()
     assert locks._try(quiet, account)
-    # what follows has so many seconds for its own
+    # the rest of the test must take less than this
     short = make_stale(other, settings, account, after=3.0)
     silent_for(other, account, 0)
     with pytest.raises(Busy), account_lock(other, account, short):

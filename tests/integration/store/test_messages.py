@@ -1,4 +1,4 @@
-"""Batches into rows, flags, tombstones, comparisons: and the counts are true after any of it."""
+"""Batches, flags, tombstones and comparisons, after each of which the stored counts are correct."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def events(conn: Connection) -> list[tuple[str, int | None]]:
     ).fetchall()
 
 
-# -- batches meet rows that are there -----------------------------------------------------------------------
+# -- batches with existing rows -----------------------------------------------------------------------------
 
 
 def test_new_mail_is_announced_and_a_backfill_is_not(conn: Connection, folder: FolderState) -> None:
@@ -204,7 +204,7 @@ def test_states_come_ascending_with_what_was_not_read(conn: Connection, folder: 
     ]
 
 
-# -- whatever happens, in whatever order --------------------------------------------------------------------
+# -- random sequences ---------------------------------------------------------------------------------------
 
 FEW = st.sets(st.integers(1, 12), min_size=1, max_size=8)
 SOME_FLAGS = st.sampled_from([(), ("\\Seen",), ("\\Flagged", "\\Seen"), ("work",), None])
@@ -266,7 +266,7 @@ def test_the_counts_are_true_after_any_sequence(
         assert {state.uid: state.flags for state, _ in states} == live
 
 
-# -- a batch that is on its way -----------------------------------------------------------------------------
+# -- a batch that was sent ----------------------------------------------------------------------------------
 
 
 def test_rows_and_cursor_commit_together_or_not_at_all(conn: Connection, folder: FolderState) -> None:

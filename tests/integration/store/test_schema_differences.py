@@ -1,4 +1,4 @@
-"""The schema that is there, compared with the one that the migrations make, on both releases of Postgres."""
+"""The schema of a database compared with that of the migrations, on both releases of Postgres."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def conn(url: str) -> Iterator[Connection]:
 
 
 class Damage(NamedTuple):
-    """What somebody does to the schema, the difference that is named, and whether services refuse it."""
+    """A change of the schema, the reported difference, and whether services refuse to start."""
 
     done: str
     what: str
@@ -140,7 +140,7 @@ def test_each_difference_is_named_and_what_is_said_to_do_ends_it(conn: Connectio
         conn.execute(damage.done.encode())
         found = schema_diff.differences(conn)
         assert damage.what in [each.what for each in found], damage
-        if len(found) > 1:  # what depends on a column goes with it
+        if len(found) > 1:  # dropping a column drops its dependents
             assert "drop column" in damage.done, found
         assert all(each.is_harmful for each in found) == damage.is_harmful or len(found) > 1, damage
         if damage.is_harmful:
@@ -155,7 +155,7 @@ def test_each_difference_is_named_and_what_is_said_to_do_ends_it(conn: Connectio
 
 
 def put_right(conn: Connection, remedy: str) -> None:
-    """Do what a difference says, as a person in psql would."""
+    """Apply the remedy of a difference, as a person would in psql."""
     for step in remedy.removeprefix("restore it from a dump, or add it, empty: ").split("; "):
         run = re.fullmatch(
             r"with mailsync first on search_path run its `create (\w+)` in (\S+)"
@@ -166,7 +166,7 @@ def put_right(conn: Connection, remedy: str) -> None:
 
 
 def made_by(kind: str, file: str, replace: str | None) -> str:
-    """The statement of a migration; of each kind one is damaged here."""
+    """A statement of a migration. One object of each kind is damaged here."""
     name = {"view": "sync_events_settled", "function": "account_lock_class"}[kind]
     found = re.search(rf"^create {kind} {name}\b.*?;\n", (ROOT / file).read_text(), re.M | re.S)
     assert found
@@ -250,7 +250,7 @@ def test_tables_without_a_record_of_their_migrations_are_half_a_restore(database
     with db.connect(settings, "test") as conn:
         conn.execute(lost.encode())
         for act in (lambda: migrations.check(conn), lambda: migrations.migrate(conn, settings)):
-            with pytest.raises(SchemaError, match="schema_migrations is missing or empty, as after an incomplete"):
+            with pytest.raises(SchemaError, match="missing or empty, as after an incomplete restore"):
                 act()
 
 

@@ -1,4 +1,4 @@
-"""Every named statement costs what its rows cost, whatever the planner's statistics say (SPEC §7)."""
+"""The cost of each named statement is bounded by its rows, whatever the statistics say (SPEC §7)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support.postgres import SCHEMA, PostgresServer
 from tests.support.statement_costs import measure, outline
 from tests.support.statement_samples import common, samples
 
-# Blocks of 8 KiB, read or found in memory, with those of temporary tables and of what foreign keys look up: a
-# constant, and so many for each row that the statement is for (some 1.3 times what was measured). Constants
-# leave room for dead entries of earlier samples. No node of a plan may look at more rows than that either.
+# Blocks of 8 KiB that a statement may read, including those of temporary tables and foreign keys: a constant,
+# and a number for each row that it selects (about 1.3 times the measured values). Constants leave room for dead
+# entries of earlier samples. No node of a plan may examine more rows than that either.
 LIMITS: dict[str, tuple[int, int]] = {
     "reserve_account_slot": (20, 0),
     "count_accounts": (40, 2),
@@ -179,22 +179,22 @@ LIMITS: dict[str, tuple[int, int]] = {
     "unlock_migrations": (20, 0),
     "read_schema": (6_000, 0),
     "read_excess_rights": (3_000, 0),
-    # the samples before it leave dead entries at the ends of the indexes that it reads
+    # earlier samples leave dead entries at the ends of the indexes that it reads
     "read_identities": (2_000, 0),
 }
 
-# what EXPLAIN does not take; none of them reads a table
+# EXPLAIN does not accept these, and none of them reads a table
 UTILITY = {
     "create_incoming",
     "copy_incoming",
     "create_incoming_flags",
     "copy_incoming_flags",
     "listen_for_wake",
-    # after it, relations have other names
+    # relations have other names after it
     "leave_schema",
 }
 
-# the API's pool alone runs these, and plans them for their values (plan_for_values)
+# only the API's pool runs these, with plans for their values (plan_for_values)
 CUSTOM_ONLY = {"list_messages"}
 
 SERVERS = [
@@ -205,7 +205,7 @@ SERVERS = [
 
 @pytest.fixture
 def empty_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh database on one of both servers."""
+    """A fresh database on one of the two servers."""
     server: PostgresServer = request.getfixturevalue(request.param)
     with server.new_database(template=None) as url:
         yield url
@@ -236,7 +236,7 @@ def test_cost_is_bounded_by_rows(empty_url: str, state: str) -> None:
 
 
 def objections(conn: db.Connection, found: lived.Lived, mode: str) -> Iterator[str]:
-    """Which samples cost more than they may, with their plans."""
+    """The samples that cost more than their limit, with their plans."""
     conn.execute(f"set plan_cache_mode = force_{mode}_plan".encode())
     for name, of_statement in samples(found).items():
         if mode == "generic" and name in CUSTOM_ONLY:

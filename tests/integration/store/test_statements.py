@@ -26,14 +26,14 @@ VERBS = ("select", "insert", "update", "delete", "with", "create temporary table
 
 
 def text_of(name: str) -> str:
-    """The statement without the comments."""
+    """The statement without comments."""
     lines = statements()[name].as_string(None).splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("--"))
 
 
 @pytest.fixture
 def prepared(database: psycopg.Connection) -> psycopg.Connection:
-    """A connection on which the tables of a session are there."""
+    """A connection with the temporary tables of a session."""
     for name in NAMES:
         if name.startswith("create_"):
             database.execute(text_of(name))
@@ -84,7 +84,7 @@ def test_every_statement_is_used_and_every_use_is_a_statement() -> None:
                 assert path.parent.name == "store", f"{path}: only the store runs statements"
                 used.add(str(name.value))
     assert used <= set(NAMES), f"no such statements: {sorted(used - set(NAMES))}"
-    # some names are put together (copy_incoming) or walked through (delete_account_…)
+    # some names are composed (copy_incoming) or in lists (delete_account_…)
     walked = {
         name for name in NAMES if literals[name] or name.startswith(("create_incoming", "copy_incoming"))
     }
@@ -114,26 +114,26 @@ def test_no_statement_names_a_schema() -> None:
 
 
 def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
-    """``account_id`` leads every key, so what reads or writes rows names it, but for these."""
+    """``account_id`` begins every key, so all statements use it, except these."""
     of_all_accounts = {
         "account_exists", "accounts_to_backfill", "applied_migrations", "backend_is_alive", "claim_account",
         "count_accounts", "database_now", "find_account", "find_account_to_remove", "forget_worker",
         "insert_account", "list_workers", "reserve_account_slot", "seconds_until_due", "set_lock_wait",
         "worker_heartbeat",
-        # which account it is, is the question
+        # it looks up the account
         "account_of_message",
-        # of the connection, and of the feed as a whole
+        # about the connection, or the feed as a whole
         "feed_horizon", "list_events_after", "plan_for_values",
-        # the schema, not what is in it
+        # about the schema, not its rows
         "find_creators", "find_hidden", "find_tables", "leave_schema",
         "migration_lock_holder", "queue_for_migration_lock", "try_migration_lock", "unlock_migrations",
         "quoted_schema", "read_excess_rights", "read_identities", "read_schema", "use_fixed_output_settings",
-        # retention, metrics and the rotation of keys go over all of them
+        # retention, metrics and key rotation cover all accounts
         "accounts_to_remove", "accounts_to_tidy", "add_to_counters", "begin_retention", "claim_retention",
         "finish_retention", "hasten_retention", "look_at_retention", "only_read", "purge_events",
         "purge_runs", "read_account_figures", "lock_credentials", "read_counters", "read_state_figures",
         "release_retention", "reseal_credentials",
-        # of tables
+        # about tables
         "tables_to_analyse",
     }  # fmt: skip
     free = {
@@ -148,7 +148,7 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
 def test_what_runs_for_every_batch_finds_rows_by_their_key_before_there_are_statistics(
     database_url: str, prepared: psycopg.Connection
 ) -> None:
-    """A plan is made while a mailbox is small; it must not read the whole of it a minute later."""
+    """A plan that was made for a small mailbox must not read a whole large one a minute later."""
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         folder = new_folder(conn, new_account(conn, settings))

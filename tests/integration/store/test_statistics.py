@@ -1,4 +1,4 @@
-"""The worker makes the planner's statistics itself; autovacuum is off in these tests."""
+"""The worker collects statistics itself; autovacuum is off in these tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def env(database_url: str) -> Iterator[TurnEnvironment]:
 
 
 def write(env: TurnEnvironment, rows: int, *, first: int = 1) -> None:
-    """Let this process write messages, beginning with UID `first`."""
+    """Write messages, beginning with UID `first`."""
     conn = env.conn
     found = conn.execute("select id from folders").fetchone()
     if found is None:
@@ -38,7 +38,7 @@ def write(env: TurnEnvironment, rows: int, *, first: int = 1) -> None:
     for start in range(first, first + rows, 1000):
         store(conn, folder, *[message(uid) for uid in range(start, min(start + 1000, first + rows))])
     env.counters.add("mailsync_messages_total", rows, op="new")
-    # what a session has written is counted within a second, or when it is asked to
+    # a session's writes are counted within a second, or on request
     conn.execute("select pg_stat_force_next_flush()")
 
 
@@ -74,7 +74,7 @@ def test_what_was_written_is_analysed_and_little_is_not(env: TurnEnvironment) ->
     write(env, 200, first=401)
     assert to_the_end(work, env) > 0
     assert estimated(conn) == 600
-    # small ones, too, are not left as if nobody had ever looked
+    # small tables get statistics too
     assert estimated(conn, "folders") == 1
     assert estimated(conn, "accounts") == 1
 
@@ -93,7 +93,7 @@ def test_a_table_is_not_analysed_twice_in_a_minute_nor_looked_at(
     assert to_the_end(work, env) == 0
     assert estimated(conn) == 600
     assert statistics.stale(conn) == []
-    # another worker, or autovacuum, may have done it: what counts is when the table was
+    # another worker or autovacuum may have analysed the table: its own time counts
     conn.execute("select pg_stat_reset_single_table_counters('messages'::regclass)")
     write(env, 1000, first=3001)
     assert statistics.stale(conn) == [("messages", True)]
@@ -105,7 +105,7 @@ def test_a_tenth_of_a_table_is_enough_and_less_is_not(env: TurnEnvironment) -> N
     conn = env.conn
     write(env, 2000)
     to_the_end(Statistics(), env)
-    # that it was done is forgotten with all else, since it does not come again within a minute
+    # forget that it was done, since a table is not analysed twice within a minute
     conn.execute("select pg_stat_reset_single_table_counters('messages'::regclass)")
     write(env, 190, first=2001)
     assert statistics.stale(conn) == []

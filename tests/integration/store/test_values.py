@@ -1,4 +1,4 @@
-"""Every value comes back as it went in, or is refused without harm (SPEC §0.6)."""
+"""Every value is read as it was written, or rejected without harm (SPEC §0.6)."""
 
 from __future__ import annotations
 

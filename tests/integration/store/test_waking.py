@@ -1,4 +1,4 @@
-"""NOTIFY wakes a worker; the number and content of notifications take neither memory nor time."""
+"""NOTIFY wakes a worker; many or long notifications take neither memory nor time."""
 
 from __future__ import annotations
 

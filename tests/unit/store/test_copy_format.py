@@ -1,4 +1,4 @@
-"""The lines of a COPY block, as Postgres documents its text format; the round trip is an integration test."""
+"""The lines of a COPY block in Postgres' text format; the round trip is an integration test."""
 
 from __future__ import annotations
 

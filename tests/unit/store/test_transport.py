@@ -1,4 +1,4 @@
-"""The line about the connection to Postgres: none on this machine, a warning if others could read along."""
+"""What is said about the connection to Postgres: nothing if it is local, a warning if others can read it."""
 
 from __future__ import annotations
 
