@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 from mailsync.config import Settings
 from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Endpoint
-from mailsync.store import crypto, records
+from mailsync.store import crypto, messages, records
 from mailsync.store.account_settings import AccountSettings
 from mailsync.store.db import Connection, transaction
 from mailsync.store.statements import run
 
-CHUNK = 5000
-"""The maximum number of rows that one transaction deletes."""
+CHUNK = messages.CHUNK
 
 
 @dataclass(frozen=True, slots=True)

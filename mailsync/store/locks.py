@@ -27,6 +27,7 @@ from mailsync.errors import (
 )
 from mailsync.store.accounts import lock_holder
 from mailsync.store.db import Connection, connect, is_broken
+from mailsync.store.session_settings import LOCK_TIMEOUT
 from mailsync.store.statements import run, translated
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def _queue(conn: Connection, wait: float, acquire: Callable[[], object]) -> bool
         return False
     finally:
         if not is_broken(conn):
-            run(conn, "set_lock_wait", wait="10s")
+            run(conn, "set_lock_wait", wait=LOCK_TIMEOUT)
 
 
 def _end_stale_holder(conn: Connection, account_id: int, settings: Settings) -> bool:

@@ -17,6 +17,7 @@ from mailsync.store.statements import run, statements, translated
 from mailsync.uidset import UidSet
 
 CHUNK = 5000
+"""The maximum number of rows that one transaction tombstones or deletes."""
 
 # an error in a pipeline does not say which of its statements failed
 _STORING = "upsert_messages or a statement sent with it"
@@ -169,6 +170,7 @@ def tombstone_chunk(conn: Connection, folder: FolderState, reason: str, *, keep:
             folder_id=folder.id,
             reason=reason,
             keep_uidvalidity=keep,
+            limit=CHUNK,
         )
     )
 

@@ -17,6 +17,7 @@ from psycopg import sql
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, RowsLocked, SchemaError
 from mailsync.store.db import Connection
+from mailsync.store.session_settings import LOCK_TIMEOUT
 from mailsync.store.statements import outdated, run, translated
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,6 @@ _OLDEST_POSTGRES = 15
 _RECORDS = "schema_migrations"
 _ACCOUNTS = ("accounts", "account_credentials")
 _LIMIT = "select pg_catalog.set_config(%s, %s, false)"
-_WAIT = "10s"
-"""How long a migration waits for a busy table, and how often the holder of the lock is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
     try:
         # a migration may take as long as it needs, but does not wait long for a busy table
         conn.execute(_LIMIT, ["statement_timeout", "0"])
-        conn.execute(_LIMIT, ["lock_timeout", _WAIT])
+        conn.execute(_LIMIT, ["lock_timeout", LOCK_TIMEOUT])
         _acquire_lock(conn, schema)
         try:
             _create_schema(conn, schema)
@@ -118,8 +117,8 @@ def migrate(conn: Connection, settings: Settings) -> list[str]:
             run(conn, "unlock_migrations", schema=schema)
     except psycopg.errors.LockNotAvailable as error:
         raise DatabaseUnavailable(
-            f"a migration waited {_WAIT} for a table that another transaction keeps locked, and was undone;"
-            " run `mailsync migrate` again"
+            f"a migration waited {LOCK_TIMEOUT} for a table that another transaction keeps locked, and was"
+            " undone; run `mailsync migrate` again"
         ) from error
     except psycopg.Error as error:
         raise translated(error) from error

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mailsync.store import folders, records
 from mailsync.store.db import Connection, is_broken, transaction
+from mailsync.store.session_settings import LOCK_TIMEOUT
 from mailsync.store.statements import run
 
 
@@ -27,7 +28,7 @@ def impatient(conn: Connection) -> Iterator[None]:
         yield
     finally:
         if not is_broken(conn):
-            run(conn, "set_lock_wait", wait="10s")
+            run(conn, "set_lock_wait", wait=LOCK_TIMEOUT)
 
 
 def look(conn: Connection) -> Due:

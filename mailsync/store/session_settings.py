@@ -11,6 +11,9 @@ from psycopg import sql
 
 from mailsync.errors import ConfigError
 
+LOCK_TIMEOUT = "10s"
+"""How long a statement waits for a lock, unless it is meant to queue."""
+
 # Not set: synchronous_commit and work_mem, the administrator's choice, and default_transaction_read_only,
 # by which a failover is noticed.
 _ALWAYS = {
@@ -29,7 +32,7 @@ _ALWAYS = {
     # compiling takes longer than our statements, and is triggered by estimates
     "jit": "off",
     # an open transaction that locks an account's row must not block a turn indefinitely
-    "lock_timeout": "10s",
+    "lock_timeout": LOCK_TIMEOUT,
     "idle_in_transaction_session_timeout": "5min",
 }
 # Statistics may be older than an account, or be from an empty table; the planner then expects one row, and

@@ -266,13 +266,13 @@ with chosen as (
 ), {{tombstone_chosen}}
 
 -- name: tombstone_folder_chunk
--- At most 5,000 live rows of a folder with any UIDVALIDITY, except the one to keep.
+-- One chunk of live rows of a folder with any UIDVALIDITY, except the one to keep.
 with chosen as (
     select id from messages
     where account_id = %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s and deleted_at is null
       and uidvalidity is distinct from %(keep_uidvalidity)s::bigint
     order by folder_id, internal_date desc, id desc
-    limit 5000
+    limit %(limit)s
 ), {{tombstone_chosen}}
 
 -- name: select_states

@@ -252,7 +252,7 @@ def test_a_session_that_holds_the_migration_lock_is_named(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, wait: str
 ) -> None:
     """Once for each holder, even if queueing exceeds lock_timeout. It used to wait silently."""
-    monkeypatch.setattr(migrations, "_WAIT", wait)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", wait)
     settings = settings_for(empty_database_url)
     records: list[logging.LogRecord] = []
     queued: list[str] = []

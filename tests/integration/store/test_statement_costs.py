@@ -16,8 +16,8 @@ from tests.support.statement_costs import measure, outline
 from tests.support.statement_samples import common, samples
 
 # Blocks of 8 KiB that a statement may read, including those of temporary tables and foreign keys: a constant,
-# and a number for each row that it selects (about 1.3 times the measured values). Constants leave room for dead
-# entries of earlier samples. No node of a plan may examine more rows than that either.
+# and a number for each row that it selects (about 1.3 times the measured values). Constants leave room for
+# dead entries of earlier samples. No node of a plan may examine more rows than that either.
 LIMITS: dict[str, tuple[int, int]] = {
     "reserve_account_slot": (20, 0),
     "count_accounts": (40, 2),
