@@ -102,9 +102,9 @@ def begin(
     """Mark the account as syncing, reserve its commands down to `floor` and load it; None if it is gone.
 
     `burst` is the size of its bucket and `refill` the commands that it gains each second. Runs that a dead
-    process left open are closed. A previous turn that did not end counts as lost, unless it began at
-    `survived`, when this process was its own, or it stored something and its last sign of life is less than
-    `silent_for` seconds old, in which case the process was killed.
+    process left open are closed. A previous turn that did not end counts as lost, with two exceptions: it
+    began at `survived`, so this process survived it; or it stored something and gave a sign of life less than
+    `silent_for` seconds ago, so its process was killed.
     """
     cursor = run(
         conn,
