@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import cancelling, session_settings
-from mailsync.store.statements import translated
+from mailsync.store.statements import finish_pipeline, translated
 from mailsync.store.waking import WakeableConnection
 
 Connection = psycopg.Connection[Any]
@@ -84,6 +84,7 @@ def connect(settings: Settings, role: str, *, statement_timeout: float | None = 
 @contextmanager
 def transaction(conn: Connection) -> Iterator[None]:
     """Run the block in a transaction, rolled back on error. Driver errors are raised as mailsync's own."""
+    finish_pipeline(conn)
     try:
         with conn.transaction():
             yield

@@ -13,7 +13,7 @@ from mailsync.errors import RowsRefused
 from mailsync.model import FolderState, Message, MessageState
 from mailsync.store import copy_format, records
 from mailsync.store.db import Connection
-from mailsync.store.statements import run, statements, translated
+from mailsync.store.statements import finish_pipeline, run, statements, translated
 from mailsync.uidset import UidSet
 
 CHUNK = 5000
@@ -37,7 +37,7 @@ def store_batch(conn: Connection, folder: FolderState, messages: Sequence[Messag
 class SentBatch:
     """A batch whose rows and cursor were sent to Postgres in one transaction that is not confirmed yet.
 
-    The connection is in pipeline mode: call :meth:`wait` before using it again.
+    The connection is in pipeline mode until :meth:`collect`, which the next statement on it calls first.
     """
 
     def __init__(
@@ -52,6 +52,9 @@ class SentBatch:
         """Send the batch; `advance` moves the cursor. Raises RowsRefused if Postgres rejects it at once."""
         self._conn = conn
         self._pipeline = conn.pipeline()
+        self._new = 0
+        self._error: psycopg.Error | None = None
+        finish_pipeline(conn)
         sending = False
         try:
             conn.execute("begin")
@@ -74,15 +77,25 @@ class SentBatch:
             if isinstance(error, psycopg.Error):
                 raise translated(error, _STORING) from None
             raise
+        conn.sent_batch = self  # type: ignore[attr-defined]
+
+    def collect(self) -> None:
+        """Wait until the transaction has ended, and keep its result for :meth:`wait`."""
+        self._conn.sent_batch = None  # type: ignore[attr-defined]
+        try:
+            self._pipeline.__exit__(None, None, None)
+            self._new = _number(self._created)
+        except psycopg.Error as error:
+            self._roll_back()
+            self._error = error
 
     def wait(self) -> int:
         """Wait for the commit and return how many rows are new. Raises RowsRefused if nothing was stored."""
-        try:
-            self._pipeline.__exit__(None, None, None)
-            return _number(self._created)
-        except psycopg.Error as error:
-            self._roll_back()
-            raise translated(error, _STORING) from error
+        if getattr(self._conn, "sent_batch", None) is self:
+            self.collect()
+        if self._error is not None:
+            raise translated(self._error, _STORING) from self._error
+        return self._new
 
     def _end_pipeline(self) -> None:
         with suppress(psycopg.Error):

@@ -70,12 +70,19 @@ def _expanded(text: str, parts: Mapping[str, str]) -> str:
 
 def run(conn: psycopg.Connection[Any], name: str, **params: object) -> psycopg.Cursor[Any]:
     """Execute the statement `name`. Driver errors are raised as mailsync's own (see :func:`translated`)."""
+    finish_pipeline(conn)
     try:
         return conn.execute(statements()[name], params)
     except psycopg.Error as error:
         raise translated(error, name) from error
     except UnicodeEncodeError as error:
         raise RowsRefused(f"a text cannot be encoded as UTF-8: {error.reason}") from error
+
+
+def finish_pipeline(conn: psycopg.Connection[Any]) -> None:
+    """Leave pipeline mode if a batch was sent ahead on this connection; the batch keeps its result."""
+    if sent := getattr(conn, "sent_batch", None):
+        sent.collect()
 
 
 def translated(error: psycopg.Error, name: str = "a statement") -> MailsyncError:
