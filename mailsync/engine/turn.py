@@ -95,7 +95,6 @@ class Turn:
     priority_at: datetime | None = None
     overall_at: datetime | None = None
     batch_size: int = 0
-    in_flight: Callable[[], None] | None = None
     needs_new_session: bool = False
     asked: bool = False
     surveyed: dict[int, MailboxStatus] = field(default_factory=dict)
@@ -112,15 +111,8 @@ class Turn:
 
     @property
     def conn(self) -> Connection:
-        """The connection that holds the lock, and so the one that writes; nothing is in flight on it."""
-        self.settle()
+        """The connection that holds the lock, and so the one that writes."""
         return self.lock.conn
-
-    def settle(self) -> None:
-        """Collect the result of the commit that is in flight, if one is."""
-        if self.in_flight is not None:
-            collect, self.in_flight = self.in_flight, None
-            collect()
 
     @property
     def account(self) -> Account:
@@ -184,7 +176,6 @@ class Turn:
         Raises LockLost (as DatabaseUnavailable) or Stopped.
         """
         self.on_alive()
-        self.settle()
         self.lock.beat()
         if self.stop.since is not None and time.monotonic() - self.stop.since > _STOP_GRACE:
             raise Stopped("stopped while waiting for the server")
@@ -199,7 +190,6 @@ class Turn:
         path = next((f.path for f in self.folders if f.wire_name == opening), None)
         self.lock.step = f"{command} in folder {path:.{_LONGEST_PATH}}" if path else command
         if self.loaded.is_suspect:
-            self.settle()
             self.lock.progressed = self.lock.progressed or self.tally.has_stored
             self.lock.beat(now=True)
 
@@ -215,7 +205,6 @@ class Turn:
             return "asked to stop"
         if time.monotonic() - self._started > self.limit:
             return "turn time used up"
-        self.settle()
         if self.lock.is_wanted():
             return "yielded to a waiter"
         return None
@@ -223,7 +212,6 @@ class Turn:
     def checkpoint(self) -> None:
         """Between two pieces of work: beat, and raise TurnOver when the turn should end."""
         self.on_alive()
-        self.settle()
         self.lock.beat()
         self.on_progress(self)
         if why := self.is_over():

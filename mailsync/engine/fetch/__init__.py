@@ -1,4 +1,4 @@
-"""From UIDs to rows: batches are cut and fetched, what is missing is asked for alone, each is committed.
+"""From UIDs to rows: requests are planned, fetched, completed message by message, and committed.
 
-Begin with :mod:`mailsync.engine.fetch.batches`.
+Begin with :mod:`mailsync.engine.fetch.mirror`.
 """

@@ -67,16 +67,15 @@ def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message
     return found, UidSet.of(left)
 
 
-def isolate(turn: Turn, folder: FolderState, uid: int) -> tuple[list[Message], UidSet]:
-    """Fetch the message whose request, for it alone, ended an earlier turn; returns as :func:`refetch` does.
+def isolate(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message], UidSet]:
+    """Fetch the one message of `uids`, which alone ended an earlier turn; returns as :func:`refetch` does.
 
     A SEARCH comes first: it shows that the connection works, and whether the message still exists.
     """
-    only = UidSet([(uid, uid)])
-    if not turn.session.search(uids=only):
+    if not turn.session.search(uids=uids):
         return [], UidSet()
-    message = _ask_alone(turn, folder, uid)
-    return ([], only) if message is None else ([message], UidSet())
+    message = _ask_alone(turn, folder, uids.lowest)
+    return ([], uids) if message is None else ([message], UidSet())
 
 
 def ask(turn: Turn, uid: int, *, least: bool = False) -> Message | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import closing
-from functools import partial
+from collections.abc import Sequence
 
-from mailsync.engine.fetch import batches
-from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.fetch.commit import Statement
+from mailsync.engine.fetch.mirror import mirror
 from mailsync.engine.steps import uidvalidity, window
 from mailsync.engine.turn import Turn
-from mailsync.model import FolderState, MailboxStatus
-from mailsync.store import attempts, folders, messages, turns
+from mailsync.imap import Batch
+from mailsync.model import FolderState, MailboxStatus, Message
+from mailsync.store import attempts, folders, messages
 from mailsync.store.db import transaction
 from mailsync.uidset import UidSet
 
@@ -30,21 +30,20 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
         folder = uidvalidity.settle(turn, folder, seen) or turn.refresh(folder)
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
     folder = turn.refresh(folder)
-    fetched = batches.fetch(turn, folder, missing, newest_first=True)
-    with closing(fetched), Committer(turn, folder, announce=False) as committer:
-        for asked, found in fetched:
-            inside = window.inside(turn, found)
-            committer.commit(asked, inside, partial(_advance, turn, folder, asked, len(inside)))
-            missing = missing.minus(asked)
-            turn.on_progress(turn)
-    if not missing:
+    if not mirror(turn, folder, missing, newest_first=True, announce=False, cursor=_Watermark()):
         _finish(turn, folder)
 
 
-def _advance(turn: Turn, folder: FolderState, asked: UidSet, count: int) -> None:
-    folders.advance_initial(turn.conn, folder, asked.lowest, len(asked))
-    data = {"from_uid": asked.lowest, "through_uid": asked.highest, "messages": count}
-    turns.emit(turn.conn, folder.account_id, "folder.backfilled", folder.id, json.dumps(data))
+class _Watermark:
+    """Moves ``initial_oldest_uid`` down to the lowest UID of a batch, and emits one event a batch."""
+
+    def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
+        lowest, highest = batch.asked.lowest, batch.asked.highest
+        data = json.dumps({"from_uid": lowest, "through_uid": highest, "messages": len(stored)})
+        return [
+            Statement("advance_initial", {"oldest": lowest, "done": len(batch.asked)}),
+            Statement("emit_event", {"type": "folder.backfilled", "data": data}),
+        ]
 
 
 def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:

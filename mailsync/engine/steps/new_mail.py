@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from functools import partial
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from mailsync.engine.fetch import batches
-from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.fetch.commit import Statement
+from mailsync.engine.fetch.mirror import mirror
 from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
-from mailsync.model import FolderState, MailboxStatus
-from mailsync.store import folders
+from mailsync.imap import Batch
+from mailsync.model import FolderState, MailboxStatus, Message
 from mailsync.uidset import UidSet
 
 LARGEST = 2**32 - 1
@@ -30,18 +30,19 @@ def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderSta
 
 def store_new(turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = True) -> FolderState:
     """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does; `known` ones exist."""
-    left = uids
-    fetched = batches.fetch(turn, folder, uids, newest_first=False)
-    with closing(fetched), Committer(turn, folder, announce=True) as committer:
-        for asked, found in fetched:
-            last = max([message.uid for message in found], default=asked.highest if known else 0)
-            advance = partial(folders.advance_new, turn.conn, folder, last)
-            committer.commit(asked, window.inside(turn, found), advance)
-            left = left.minus(asked)
-            turn.on_progress(turn)
-    if left:
+    if mirror(turn, folder, uids, newest_first=False, announce=True, cursor=_LastUid(known)):
         raise TurnOver(turn.is_over() or "turn time used up")
     return turn.refresh(folder) if uids else folder
+
+
+class _LastUid(NamedTuple):
+    """Moves ``last_uid`` to the highest UID of a batch; without an answer only if its messages are known."""
+
+    known: bool
+
+    def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
+        last = max((m.uid for m in batch.messages), default=batch.asked.highest if self.known else 0)
+        return [Statement("advance_new", {"last_uid": last})]
 
 
 def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[UidSet, bool]:

@@ -7,14 +7,15 @@ else.
 from __future__ import annotations
 
 import logging
-from functools import partial
+from collections.abc import Sequence
 
 from mailsync.engine.fetch import single_messages
-from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.fetch.commit import BatchWriter, Statement
 from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError, Transient
-from mailsync.model import FolderState
+from mailsync.imap import Batch
+from mailsync.model import FolderState, Message
 from mailsync.redaction import redact
 from mailsync.store import attempts, retention
 from mailsync.store.attempts import WITHOUT_CONTENT, Retry
@@ -76,12 +77,18 @@ def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
     if message is None or not WITHOUT_CONTENT.isdisjoint(message.parse_errors):
         _log_failure(folder, retry.uid, "no readable answer")
         return
-    announce = partial(attempts.announce_content, turn.conn, folder, retry.uid)
-    with Committer(turn, folder, announce=True) as committer:
-        committer.commit(UidSet([(retry.uid, retry.uid)]), [message], announce)
+    with BatchWriter(turn, folder, announce=True) as writer:
+        writer.write(Batch(UidSet.of([retry.uid]), [message]), [message], _Announcement())
     if not window.inside(turn, [message]):
         # its date is known only now: it expires as after a window was narrowed
         retention.hasten(turn.conn)
+
+
+class _Announcement:
+    """Emits ``message.updated`` if the row has its content now, and cancels the next retry."""
+
+    def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
+        return [Statement("announce_content", {"uid": batch.asked.lowest})]
 
 
 def _log_failure(folder: FolderState, uid: int, error: str) -> None:

@@ -7,12 +7,10 @@ of more than half of a folder is believed only when it is seen in two turns.
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import dataclass
 
 from mailsync.core.planning import arrivals_explain, next_reconcile
-from mailsync.engine.fetch import batches
-from mailsync.engine.fetch.commit import Committer
+from mailsync.engine.fetch.mirror import mirror
 from mailsync.engine.steps import deletions, new_mail, window
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
@@ -74,7 +72,9 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
             attempts.replan_retries(turn.conn, folder)
         suspect = deletions.take(turn, folder, found.gone) if found.gone and found.agreed else None
         many = len(found.missing) > _BATCHES_AT_ONCE * turn.batch_size
-        left = found.missing if many else _fetch_missing(turn, folder, found.missing)
+        left = found.missing
+        if not many:
+            left = mirror(turn, folder, found.missing, newest_first=True, announce=True)
     clean = found.agreed and not suspect and not left
     # of a server that contradicts itself nothing is expected before the next time
     next_at = turn.now() if suspect or left else next_reconcile(turn.now(), turn.settings, turn.chance())
@@ -159,13 +159,3 @@ def _compare_window(
             missing += [state.uid for state in window.inside(turn, states)]
             turn.alive()
     return _Comparison(live, UidSet.of(missing), gone, above, agreed=True)
-
-
-def _fetch_missing(turn: Turn, folder: FolderState, missing: UidSet) -> UidSet:
-    left = missing
-    fetched = batches.fetch(turn, folder, missing, newest_first=True)
-    with closing(fetched), Committer(turn, folder, announce=True) as committer:
-        for asked, found in fetched:
-            committer.commit(asked, window.inside(turn, found), lambda: None)
-            left = left.minus(asked)
-    return left
