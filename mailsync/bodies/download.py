@@ -179,9 +179,9 @@ class Download:
         if turn.session.search(uids=only):
             return
         if folder.uidvalidity == self.location.uidvalidity:
-            turn.working()
+            turn.ensure_run()
             turn.tally.messages_deleted += messages.tombstone(
-                turn.conn, folder, only, "expunged", on_chunk=turn.alive
+                turn.conn, folder, only, "expunged", on_chunk=turn.keep_alive
             )
         raise Gone(f"message {self.location.message_id} is no longer on the server")
 

@@ -13,7 +13,8 @@ from functools import partial
 
 from mailsync.engine.cycle import backfill_turn, hot, hot_turn
 from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
-from mailsync.engine.turn import Tally, Turn
+from mailsync.engine.turn import Turn
+from mailsync.engine.turn_state import Tally
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.store import folders
 
@@ -34,7 +35,7 @@ class Progress:
         self.tallies[id(turn.tally)] = turn.tally
 
     def total(self, name: str) -> int:
-        """The sum of one figure of :class:`~mailsync.engine.turn.Tally` over all turns."""
+        """The sum of one figure of :class:`~mailsync.engine.turn_state.Tally` over all turns."""
         return sum(getattr(tally, name) for tally in self.tallies.values())
 
 
@@ -85,7 +86,7 @@ def catch_up(
     for _ in range(_MOST_ROUNDS):
         if _is_unfinished(turn):
             _fill(env, account_id, fill_turn, hot_turns, on_pause)
-        elif not any(folder.suspect_deletion for folder in turn.tracked()):
+        elif not any(folder.suspect_deletion for folder in turn.folders.tracked()):
             break
         turn = hot_turns()
     return progress
@@ -152,4 +153,4 @@ def _pause(env: TurnEnvironment, error: OutOfTokens, on_pause: Callable[[float],
 
 
 def _is_unfinished(turn: Turn) -> bool:
-    return any(not folder.is_complete for folder in turn.tracked())
+    return any(not folder.is_complete for folder in turn.folders.tracked())

@@ -86,7 +86,7 @@ class Counters:
     def turn(self, turn: Turn, error: MailsyncError | None) -> None:
         """Count a turn: how long it took, what it sent and did, what ended it, its folders' errors."""
         if turn.is_connected:
-            self.observe("mailsync_sync_duration_seconds", turn.elapsed)
+            self.observe("mailsync_sync_duration_seconds", turn.clock.elapsed)
             self._commands(turn.session)
         tally = turn.tally
         for op, count in (

@@ -7,6 +7,7 @@ lock around both, connects, and judges the account's health.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from mailsync.config import Settings
@@ -53,13 +54,13 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     _discover(turn, listing, forced=full and not done)
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
-    priority = [f.id for f in turn.tracked() if f.is_priority]
+    priority = [f.id for f in turn.folders.tracked() if f.is_priority]
     if listing is None:
         # more of them than a tick asks for take their turn in the round
         priority = priority[: turn.settings.sync_priority_folders]
     compared: set[int] = set()
     for folder, status in survey(turn, chosen, listing):
-        turn.surveyed[folder.id] = status
+        turn.round.surveyed[folder.id] = status
         plan = plan_folder(
             folder,
             status,
@@ -76,12 +77,12 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
                 done.setdefault(folder.id, began)
         if compared.issuperset(priority):
             # said before the turn can end: what the other folders hold must not make these seem old
-            turn.priority_at = began
+            turn.result.priority_at = began
         if plan:
             turn.checkpoint()
     _note_sizes(turn)
-    turn.overall_at = compared_since(turn, began, compared, done or {})
-    if done is None and listing is None and turn.overall_at != began:
+    turn.result.overall_at = compared_since(turn, began, compared, done or {})
+    if done is None and listing is None and turn.result.overall_at != began:
         # a round of several turns
         folders.note_polled(turn.conn, turn.account.id, compared, began)
     # last, since they may take long and nobody waits for them
@@ -97,16 +98,16 @@ def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:
     interval = turn.settings.discovery_interval
     if news or forced or is_due(turn.account.next_discovery_at, turn.now(), interval):
         # should it fail, it is due again
-        turn.next_discovery_at = turn.now()
+        turn.result.next_discovery_at = turn.now()
         discovery.discover(turn, listing.statuses if listing else None)
 
 
 def _note_sizes(turn: Turn) -> None:
     """Save, once, how much the folders hold that wait for their first sync."""
     sizes = {
-        folder.id: turn.surveyed[folder.id].messages or 0
-        for folder in turn.tracked()
-        if folder.status == "pending" and folder.server_messages is None and folder.id in turn.surveyed
+        folder.id: turn.round.surveyed[folder.id].messages or 0
+        for folder in turn.folders.tracked()
+        if folder.status == "pending" and folder.server_messages is None and folder.id in turn.round.surveyed
     }
     if sizes:
         folders.note_sizes(turn.conn, turn.account.id, sizes)
@@ -114,17 +115,17 @@ def _note_sizes(turn: Turn) -> None:
 
 def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> bool:
     """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success."""
-    turn.working()
-    turn.reached(folder)
+    turn.ensure_run()
+    turn.round.mark(folder)
     try:
         sync_folder(turn, folder, status, plan)
     except TurnOver:
-        turn.interrupted(folder)
+        turn.round.rewind(folder)
         raise
     except (FolderError, ProtocolError) as error:
         if turn.session.closed:
             raise
-        turn.skip(folder, error)
+        turn.record_folder_error(folder, error)
         return False
     turn.tally.folders += 1
     return True
@@ -144,7 +145,7 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
         followed = flags.follow(turn, folder, seen)
     elif plan.flags in ("all", "newest"):
         followed = flags.scan(turn, folder, seen, plan.flags)
-    folder, as_compared = turn.refresh(folder), turn.as_seen(seen, status)
+    folder, as_compared = turn.folders.reload(folder), status_to_save(seen, status)
     if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared, vanished=followed.vanished):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     if plan.flags == "unseen":
@@ -160,21 +161,34 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     )
 
 
+def status_to_save(examined: MailboxStatus, status: MailboxStatus) -> MailboxStatus:
+    """Return the status to save as compared: STATUS's numbers, or EXAMINE's where STATUS gave none.
+
+    The plan was made from STATUS, so the next turn has to see what changed between the two. A HIGHESTMODSEQ
+    that STATUS does not give cannot be compared: the flags are then scanned by the clock.
+    """
+    return replace(
+        status,
+        messages=examined.messages if status.messages is None else status.messages,
+        uidnext=examined.uidnext if status.uidnext is None else status.uidnext,
+    )
+
+
 # -- the backfill pass --------------------------------------------------------------------------------
 
 
 def fill(turn: Turn) -> None:
     """Initial-sync batches of one folder after the other, the inbox first, until the turn is over."""
-    for folder in turn.tracked():
+    for folder in turn.folders.tracked():
         if folder.is_complete or not may_retry(folder, turn.now()):
             continue
-        turn.working()
+        turn.ensure_run()
         try:
             backfill.fill_folder(turn, folder)
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
                 raise
-            turn.skip(folder, error)
+            turn.record_folder_error(folder, error)
             continue
         turn.tally.folders += 1
         turn.checkpoint()

@@ -1,19 +1,20 @@
-"""A turn from its lock to its end: lock → load → connect → run → save → health → release.
+"""A turn from beginning to end: lock, load, connect, run, judge the account's health, save, unlock.
 
-What the turn does in between is its :class:`TurnKind`; :mod:`mailsync.engine.cycle` has those of the worker.
+The work in between is the turn's :class:`TurnKind`; :mod:`mailsync.engine.cycle` has those of the worker.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mailsync.config import Settings
 from mailsync.core import health
-from mailsync.engine import poison
+from mailsync.engine import lost_turns
 from mailsync.engine.counters import Counters
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.turn import IsolationKey, StopSignal, Turn
@@ -33,7 +34,7 @@ from mailsync.errors import (
 )
 from mailsync.imap.token_bucket import TokenBucket, burst, refill
 from mailsync.model import Verdict
-from mailsync.store import attempts, folders, turns
+from mailsync.store import attempts, turns
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
 
@@ -49,10 +50,11 @@ _OPENING = 4
 class TurnEnvironment:
     """What turns need of the process: its connection, its kept sessions, and how it is told to stop.
 
-    `chance` gives numbers in 0 … 1 that spread backoffs and safety nets. `on_progress` is called at every
-    batch, `on_alive` at least once a second, also while a turn waits for its server. `to_take_back` are the
-    requests for single messages that a lost database ended, until that can be written. ``survived`` has, by
-    account, the beginning of a turn whose end could not be written although this process lives.
+    ``chance`` gives numbers in 0 … 1 that spread backoffs and safety nets. ``on_progress`` is called at
+    every batch, ``on_alive`` at least once a second, also while a turn waits for its server.
+    ``to_take_back`` holds attempts at single messages that a lost database interrupted, until the next turn
+    can take them back. ``survived`` holds, by account, the beginning of a turn whose end could not be
+    written, although this process lives.
     """
 
     conn: Connection
@@ -70,17 +72,17 @@ class TurnEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class TurnKind:
-    """A kind of turn: what it does, who asks for it, how long it may take, how much it leaves to others.
+    """A kind of turn: its work, who asks for it, how long it may take, how much it leaves to others.
 
     ``run`` does the work on a connected turn. ``reserved_share`` is the share of the command burst that
-    stays for other turns. ``min_commands`` is how many commands it needs to get anywhere, without those of
-    a login. ``lock_timeout`` is None for a turn that only tries the lock, else the seconds that it waits
-    for it. ``updates_health`` tells whether the account's state follows from the turn, ``reschedules``
-    whether its next tick does. With ``records_failure`` False a failure changes neither the account's state
-    nor its runs, since the caller is told of it and the next tick finds out for itself; a rejected login
-    and a request to slow down are recorded all the same. ``precheck`` runs once the lock is held, before a
-    login; the error that it returns ends the turn. Lost turns are counted by ``name``; one that ``insists``
-    runs whatever their number, because a person asked for it.
+    stays for other turns. ``min_commands`` is the number of commands that the work needs to make progress,
+    without those of a login. ``lock_timeout`` is None for a turn that only tries the lock, else the seconds
+    that it waits. ``updates_health`` says whether the turn decides the account's state, ``reschedules``
+    whether it decides the next tick. Without ``records_failure`` a failure changes neither the account's
+    state nor its runs: the caller reports it, and the next tick finds it again; a rejected login and a
+    request to slow down are recorded all the same. ``precheck`` runs under the lock and before a login; the
+    error that it returns ends the turn. Lost turns are counted by ``name``. One that ``insists`` runs
+    however many were lost, because a person asked for it.
     """
 
     run: Callable[[Turn], None]
@@ -98,12 +100,34 @@ class TurnKind:
 
 
 def take_turn(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn | None:
-    """Hold the account's lock for one turn; returns what was done, None if the account is paused.
+    """Take one turn of the account; returns what was done, None if the account is paused.
 
-    Raises Busy when the lock is not had, LockLost when it is lost, NotFound without the account. What else
-    goes wrong is judged, saved, and raised again, so that a command can report it; TurnOver tells that there
-    is more to do. A DatabaseSlow is not saved when the account's own row is what cannot be written.
+    Raises Busy if another process holds the lock, LockLost if the lock is lost, and NotFound without the
+    account. Any other error is saved with the account, and then raised for the caller to report. TurnOver
+    means that there is more to do. A DatabaseSlow is not saved if the account's own row cannot be written.
     """
+    with held_turn(env, account_id, kind) as turn:
+        if turn.account.paused_at or turn.account.deleting_at:
+            leave(turn)
+            return None
+        error: MailsyncError | None = lost_turns.check(turn)
+        if error is None and (refusal := kind.precheck(turn)):
+            leave(turn)
+            raise refusal
+        error = error or _too_few_commands(turn) or _run(turn)
+        finish(turn, error)
+    env.counters.turn(turn, error)
+    if turn.result.run_id is not None or kind.trigger != "schedule":
+        # for a quiet turn of the worker, which costs five statements, its next heartbeat does that
+        env.counters.store(env.conn)
+    if error is not None:
+        raise error
+    return turn
+
+
+@contextmanager
+def held_turn(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Iterator[Turn]:
+    """Hold the account's lock around a turn, which has to be ended by :func:`finish` or :func:`leave`."""
     settings = env.settings
     full = burst(settings.imap_max_commands_per_minute)
     floor = kind.reserved_share * full
@@ -122,75 +146,46 @@ def take_turn(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn | N
         if loaded is None:
             raise NotFound(f"account {account_id} is gone")
         if loaded.started_at is not None:
-            # kept until the turn's end is written: an error that ends the turn before that has not ended this
-            # process
+            # kept until the turn's end is written: an error before that ends the turn, but not this process
             env.survived[account_id] = loaded.started_at
-        turn = Turn(
-            lock=lock,
-            loaded=loaded,
-            settings=settings,
-            stop=env.stop,
-            trigger=kind.trigger,
-            started_by=env.started_by,
-            limit=kind.max_seconds,
-            chance=env.chance,
-            on_progress=env.on_progress,
-            on_alive=env.on_alive,
-            to_take_back=env.to_take_back,
-        )
         bucket = TokenBucket(loaded.tokens, settings.imap_max_commands_per_minute, floor)
-        if turn.account.paused_at or turn.account.deleting_at:
-            _leave(env, turn, bucket)
-            return None
-        error: MailsyncError | None = poison.found(turn, insists=kind.insists)
-        if error is None and (refusal := kind.precheck(turn)):
-            _leave(env, turn, bucket)
-            raise refusal
-        error = error or _too_poor(env, turn, bucket, kind) or _work(env, turn, bucket, kind)
-        finish(turn, bucket, error, kind)
-        env.survived.pop(account_id, None)
-    env.counters.turn(turn, error)
-    if turn.run_id is not None or kind.trigger != "schedule":
-        # a quiet turn of the worker waits for the worker's next heartbeat, since it costs five statements
-        env.counters.store(env.conn)
-    if error is not None:
-        raise error
-    return turn
+        yield Turn(env, kind, lock, loaded, bucket)
 
 
-def _leave(env: TurnEnvironment, turn: Turn, bucket: TokenBucket) -> None:
-    turns.leave(turn.conn, turn.account.id, tokens=bucket.tokens, asked=False)
-    env.survived.pop(turn.account.id, None)
+def leave(turn: Turn) -> None:
+    """End a turn that proves nothing about the account: its state stays, unused commands go back."""
+    turns.leave(turn.conn, turn.account.id, tokens=turn.bucket.tokens, asked=turn.result.asked)
+    turn.env.survived.pop(turn.account.id, None)
 
 
-def _too_poor(env: TurnEnvironment, turn: Turn, bucket: TokenBucket, kind: TurnKind) -> OutOfTokens | None:
-    """Say that the budget would end the turn before it got anywhere; then nothing is spent on it."""
-    needed = kind.min_commands + (0 if env.sessions.has(turn.account.id) else _OPENING)
+def _too_few_commands(turn: Turn) -> OutOfTokens | None:
+    """Return OutOfTokens if the budget would end the turn before it made progress; then nothing is spent."""
+    bucket, kind = turn.bucket, turn.kind
+    needed = kind.min_commands + (0 if turn.env.sessions.has(turn.account.id) else _OPENING)
     if bucket.tokens - bucket.floor >= needed:
         return None
-    # who asks for one thing and is told to come back needs no more than that
+    # a caller that is told to come back for one thing needs no more than that
     return bucket.exhausted() if kind.records_failure else bucket.exhausted(needed)
 
 
-def _work(env: TurnEnvironment, turn: Turn, bucket: TokenBucket, kind: TurnKind) -> MailsyncError | None:
-    """Connect, do the steps, put the session away; returns what ended the turn early, if anything did."""
-    kept = False
-    turn.asked = True
+def _run(turn: Turn) -> MailsyncError | None:
+    """Connect, do the work, park the session; returns the error that ended the turn early."""
+    sessions, is_parked = turn.env.sessions, False
+    turn.result.asked = True
     try:
-        turn.begins("connecting")
-        turn.connected(env.sessions.open(turn.loaded, bucket, turn.alive, turn.begins))
+        turn.record_step("connecting")
+        turn.use_session(sessions.open(turn.loaded, turn.bucket, turn.keep_alive, turn.record_step))
+        error: TurnOver | None = None
         try:
-            kind.run(turn)
+            turn.kind.run(turn)
         except TurnOver as over:
-            _put_away(turn, bucket)
-            kept = True
-            return over
-        _put_away(turn, bucket)
-        kept = True
-        return None
+            error = over
+        _park_session(turn)
+        is_parked = True
+        return error
     except DatabaseSlow as error:
-        # a process that is asked to stop cancels its statements: no failure of the account
-        return Stopped("stopped while the database worked") if env.stop else error
+        # a process that is asked to stop cancels its statements, which is no failure of the account
+        return Stopped("stopped while the database worked") if turn.env.stop else error
     except (LockLost, DatabaseUnavailable):
         raise
     except MailsyncError as error:
@@ -202,81 +197,84 @@ def _work(env: TurnEnvironment, turn: Turn, bucket: TokenBucket, kind: TurnKind)
         return MailsyncError(f"internal error: {type(error).__name__}")
     finally:
         if turn.is_connected:
-            if kept and not turn.needs_new_session:
-                env.sessions.keep(turn.loaded, turn.session)
+            if is_parked and not turn.result.needs_new_session:
+                sessions.keep(turn.loaded, turn.session)
             else:
                 turn.session.close()
 
 
-def _put_away(turn: Turn, bucket: TokenBucket) -> None:
-    # a selected mailbox's STATUS is frozen, and nothing may be selected without the lock
+def _park_session(turn: Turn) -> None:
+    """UNSELECT: the STATUS of a selected mailbox is frozen, and nothing may be selected without the lock."""
     if turn.session.closed:
         return
-    # paid from what is left for others: without it every turn that runs out of commands would log in anew
-    bucket.floor = 0.0
+    # paid from the commands that are reserved: else each turn that runs out of commands would log in again
+    turn.bucket.floor = 0.0
     try:
         turn.session.unselect()
     except OutOfTokens:
         turn.session.close()
 
 
-def finish(turn: Turn, bucket: TokenBucket, error: MailsyncError | None, kind: TurnKind) -> None:
-    """Save how the turn ended; `error` is what ended it early, if anything did."""
-    # were these not noted, each reader would be rejected once more
-    told = kind.records_failure or isinstance(error, AuthenticationFailed | PoisonousServer | Throttled)
-    failed = error is not None and not isinstance(error, TurnOver) and told
+def finish(turn: Turn, error: MailsyncError | None) -> None:
+    """Save how the turn ended; `error` is what ended it early."""
+    kind, result = turn.kind, turn.result
+    # without a record of these, each reader would be rejected once more
+    is_recorded = kind.records_failure or isinstance(
+        error, AuthenticationFailed | PoisonousServer | Throttled
+    )
+    failed = error is not None and not isinstance(error, TurnOver) and is_recorded
     if failed:
-        turn.working()
-    if turn.run_id is not None:
-        turns.finish_run(turn.conn, turn.account.id, turn.run_id, turn.result(error))
-        turn.folders = folders.load(turn.conn, turn.account.id)
-    # a command that was given another key says nothing of the account
+        turn.ensure_run()
+    if result.run_id is not None:
+        turns.finish_run(turn.conn, turn.account.id, result.run_id, turn.run_result(error))
+        turn.folders.reload_all()
+    # a command that was given another key proves nothing about the account
     foreign_key = isinstance(error, KeyMismatch) and kind.trigger != "schedule"
     if foreign_key or (not kind.updates_health and not failed):
-        turns.leave(turn.conn, turn.account.id, tokens=bucket.tokens, asked=turn.asked)
+        leave(turn)
         return
     outcome = health.Outcome(
         error,
         turn.folders,
-        turn.priority_at,
-        turn.overall_at,
+        result.priority_at,
+        result.overall_at,
         turn.tally.has_progress,
         _without_content(turn),
     )
-    verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.chance())
+    verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.env.chance())
     if not kind.reschedules:
         verdict = replace(verdict, next_sync_at=None)
     if isinstance(error, PoisonousServer) and verdict.backoff_until:
         error.retry_after = (verdict.backoff_until - turn.now()).total_seconds()
-    _say(turn, verdict)
+    _log_new_state(turn, verdict)
     turns.end(
         turn.conn,
         turn.account.id,
         verdict,
-        tokens=bucket.tokens,
-        next_discovery_at=turn.next_discovery_at,
-        folder_rr_cursor=turn.folder_rr_cursor,
+        tokens=turn.bucket.tokens,
+        next_discovery_at=result.next_discovery_at,
+        folder_rr_cursor=turn.round.cursor,
         capabilities=turn.new_capabilities(),
-        asked=turn.asked,
+        asked=result.asked,
     )
+    turn.env.survived.pop(turn.account.id, None)
 
 
 def _without_content(turn: Turn) -> int:
     """Count the live rows without content; a turn that did nothing spends no statement on it."""
     before = turn.loaded.without_content
-    if turn.run_id is None or not (before or turn.tally.without_content):
+    if turn.result.run_id is None or not (before or turn.tally.without_content):
         return before
     return attempts.count_without_content(turn.conn, turn.account.id)
 
 
-def _say(turn: Turn, verdict: Verdict) -> None:
-    # a state is said once, when it begins
+def _log_new_state(turn: Turn, verdict: Verdict) -> None:
     if (verdict.state, verdict.reason) == (turn.account.sync_state, turn.account.sync_state_reason):
         return
-    # whoever started a command reads there what went wrong
-    level = _LEVELS.get(verdict.state, logging.INFO) if turn.trigger == "schedule" else logging.INFO
+    # a person who started a command reads the error in its output
+    is_scheduled = turn.kind.trigger == "schedule"
     log.log(
-        level,
+        _LEVELS.get(verdict.state, logging.INFO) if is_scheduled else logging.INFO,
         "Account is %s: %s",
         verdict.state,
         turn.account.email,

@@ -125,7 +125,7 @@ def _compare(turn: Turn, report: Report) -> None:
     if not report.listed:
         _compare_listing(turn, report)
         report.listed = True
-    for folder in turn.tracked():
+    for folder in turn.folders.tracked():
         if folder.id in report.done:
             continue
         known = report.folders.setdefault(folder.id, FolderReport(folder.id, folder.path, folder.is_complete))
@@ -194,8 +194,8 @@ def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: Fold
             states = _states(turn, uids)
         _compare_stretch(turn, folder, known, states, lowest, highest)
         report.next_uid[folder.id] = highest + 1
-        turn.alive()
-        turn.on_progress(turn)
+        turn.keep_alive()
+        turn.env.on_progress(turn)
 
 
 def _stretches(server: UidSet, begin: int) -> Iterator[tuple[UidSet, int, int]]:
@@ -217,7 +217,7 @@ def _states(turn: Turn, uids: UidSet) -> dict[int, MessageState]:
             break
         for states in turn.session.fetch_states(left):
             found.update((state.uid, state) for state in states)
-            turn.alive()
+            turn.keep_alive()
     return found
 
 

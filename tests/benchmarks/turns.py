@@ -76,7 +76,7 @@ class Walker:
 
 
 def _commands(turn: Turn | None) -> int:
-    return turn.result(None).imap_commands if turn else 0
+    return turn.run_result(None).imap_commands if turn else 0
 
 
 @contextmanager

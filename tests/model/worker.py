@@ -133,7 +133,7 @@ class Worker:
         except MailsyncError as error:
             return error
         assert turn is not None
-        self.cost.commands += turn.result(None).imap_commands
+        self.cost.commands += turn.run_result(None).imap_commands
         self.cost.received += self.imap.sent_down - before
         return turn
 

@@ -66,7 +66,7 @@ def tick(mirror: Mirror, server: ScriptedServer) -> Cost:
     return Cost(
         [f"{c.name} {c.line.decode()}".strip() for c in server.journal.commands()[before:]],
         [_named().get(_shape(text), text) for text in executed],
-        turn.result(None).bytes_in,
+        turn.run_result(None).bytes_in,
         _runs(mirror) - runs,
         sorted(path for path, version in after.items() if rows.get(path) != version),
     )

@@ -104,7 +104,7 @@ class BatchWriter:
         if unread := [m.uid for m in stored if not WITHOUT_CONTENT.isdisjoint(m.parse_errors)]:
             turn.tally.without_content += len(unread)
             attempts.plan_retries(turn.conn, folder, unread)
-        turn.stores()
+        turn.record_stored_rows()
         ids = {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}
         for statement in cursor:
             run(turn.conn, statement.name, **ids | statement.params)

@@ -61,7 +61,7 @@ def mirror(
             if batch.asked:
                 writer.write(batch, window.inside(turn, batch.messages), cursor)
                 plan.done(batch.asked)
-            turn.on_progress(turn)
+            turn.env.on_progress(turn)
             if batch.unanswered:
                 raise TurnOver("a message that the server refused is asked for again on another connection")
         if open_attempts and not plan.remaining:
@@ -72,7 +72,7 @@ def mirror(
 def _next_request(turn: Turn, plan: BatchPlan) -> Request | None:
     # Always fetch one batch. EXAMINE and SEARCH are already spent, and a worker that starts late would never
     # make progress.
-    is_over = turn.is_over() if plan.has_begun else turn.stop
+    is_over = turn.is_over() if plan.has_begun else turn.env.stop
     return None if is_over else plan.next(turn.batch_size)
 
 

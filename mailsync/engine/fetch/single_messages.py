@@ -63,7 +63,7 @@ def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message
                 raise SentTooMuch(
                     f"FETCH: the server sends more than {size // 2**20} MiB of data on {len(found)} messages"
                 )
-        turn.alive()
+        turn.keep_alive()
     return found, UidSet.of(left)
 
 
@@ -127,9 +127,9 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
     # before the attempt is noted: a message that is not asked for must not count one
     turn.session.check_budget()
     key = _key(folder, uid)
-    if key in turn.to_take_back:
+    if key in turn.env.to_take_back:
         attempts.take_back_isolation(turn.conn, folder, uid)
-        turn.to_take_back.discard(key)
+        turn.env.to_take_back.discard(key)
     known = attempts.note_isolation(turn.conn, folder, uid)
     if known.failures >= _CONNECTIONS:
         return _given_up(folder, uid)
@@ -144,7 +144,7 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
             attempts.forget_attempts(turn.conn, folder, uid, uid)
     if message is not None:
         return without_content(message, "unfetchable") if least else message
-    turn.needs_new_session = True
+    turn.result.needs_new_session = True
     failures = attempts.blame_message(turn.conn, folder, uid, "no readable answer")
     return _given_up(folder, uid) if failures >= _CONNECTIONS else None
 
@@ -155,7 +155,7 @@ def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
         yield
     except (Transient, ProtocolError) as error:
         # the server may have refused and kept the connection; the second try needs another one
-        turn.needs_new_session = True
+        turn.result.needs_new_session = True
         attempts.blame_message(turn.conn, folder, uid, str(error))
         raise
     except (DatabaseUnavailable, LockLost) as error:
@@ -163,7 +163,7 @@ def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
             # only then is the connection still there to write on
             attempts.take_back_isolation(turn.conn, folder, uid)
         else:
-            turn.to_take_back.add(_key(folder, uid))
+            turn.env.to_take_back.add(_key(folder, uid))
         raise
     except MailsyncError:
         attempts.take_back_isolation(turn.conn, folder, uid)

@@ -27,9 +27,9 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
     """
     with turn.session.deadline(turn.settings.backfill_batch_timeout):
         seen = turn.session.examine(folder.wire_name)
-        folder = uidvalidity.settle(turn, folder, seen) or turn.refresh(folder)
+        folder = uidvalidity.settle(turn, folder, seen) or turn.folders.reload(folder)
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
-    folder = turn.refresh(folder)
+    folder = turn.folders.reload(folder)
     if not mirror(turn, folder, missing, newest_first=True, announce=False, cursor=_Watermark()):
         _finish(turn, folder)
 
@@ -71,7 +71,7 @@ def _finish(turn: Turn, folder: FolderState) -> None:
         folders.finish_initial(turn.conn, folder)
         # what killed processes left, in other cuts than the batches that succeeded
         attempts.forget_attempts(turn.conn, folder, 1, folder.initial_target_uid or 0)
-    done = turn.refresh(folder)
+    done = turn.folders.reload(folder)
     log.info(
         "Folder complete",
         extra={

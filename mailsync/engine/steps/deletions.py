@@ -21,7 +21,7 @@ def take(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
     if suspect := _suspect(turn, folder, gone):
         return suspect
     turn.tally.messages_deleted += messages.tombstone(
-        turn.conn, folder, gone, "expunged", on_chunk=turn.alive
+        turn.conn, folder, gone, "expunged", on_chunk=turn.keep_alive
     )
     return None
 
@@ -40,6 +40,6 @@ def _suspect(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
     seen_before = (
         folder.suspect_deletion == digest
         and folder.suspect_deletion_at is not None
-        and folder.suspect_deletion_at < turn.loaded.now
+        and folder.suspect_deletion_at < turn.clock.began
     )
     return None if seen_before else digest

@@ -60,7 +60,7 @@ def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) 
     traits = leave_out(traits, TOO_MANY, beyond_limit(traits, chosen, turn.settings.folder_max_count))
     _store(turn, [(f, traits[f.wire_name]) for f in listed], told, proven, waiting)
     wait = 0.0 if waiting else turn.settings.discovery_interval
-    turn.next_discovery_at = turn.now() + timedelta(seconds=wait)
+    turn.result.next_discovery_at = turn.now() + timedelta(seconds=wait)
 
 
 def _refuse_ever_new_names(turn: Turn, listed: Sequence[ListedFolder]) -> None:
@@ -105,9 +105,9 @@ def _store(
     proven: Sequence[Rename],
     waiting: Collection[bytes],
 ) -> None:
-    before = turn.folders
+    before = list(turn.folders)
     if proven:
-        turn.working()
+        turn.ensure_run()
     with transaction(turn.conn):
         rename_folders.apply(turn, proven, {f.wire_name: f.path for f, _ in found})
         folders.upsert(
@@ -117,7 +117,7 @@ def _store(
             mailbox_ids={name: status.mailbox_id for name, status in told.items() if status.mailbox_id},
             untouched=waiting,
         )
-    turn.folders = folders.load(turn.conn, turn.account.id)
+    turn.folders.reload_all()
     _say(turn, before)
 
 

@@ -75,11 +75,11 @@ def explain(turn: Turn, folder: FolderState, unseen: int | None) -> Followed:
     lowest = _lowest(turn, folder)
     newest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
     _scan(turn, folder, newest, folder.last_uid)
-    if turn.refresh(folder).live_unseen == unseen:
+    if turn.folders.reload(folder).live_unseen == unseen:
         return Followed(None, scanned=folder.is_priority or newest == lowest)
     if newest > lowest:
         _scan(turn, folder, lowest, newest - 1)
-    if turn.refresh(folder).live_unseen != unseen:
+    if turn.folders.reload(folder).live_unseen != unseen:
         folders.recount(turn.conn, folder)
     return Followed(None, scanned=True)
 
@@ -93,7 +93,7 @@ def _apply(turn: Turn, folder: FolderState, found: Iterator[list[MessageState]])
     for states in found:
         with transaction(turn.conn):
             turn.tally.flags_changed += store.apply_flags(turn.conn, folder, states)
-        turn.alive()
+        turn.keep_alive()
 
 
 def _lowest(turn: Turn, folder: FolderState) -> int:

@@ -32,7 +32,7 @@ def store_new(turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = Tr
     """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does; `known` ones exist."""
     if mirror(turn, folder, uids, newest_first=False, announce=True, cursor=_LastUid(known)):
         raise TurnOver(turn.is_over() or "turn time used up")
-    return turn.refresh(folder) if uids else folder
+    return turn.folders.reload(folder) if uids else folder
 
 
 class _LastUid(NamedTuple):

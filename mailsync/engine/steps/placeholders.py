@@ -39,9 +39,9 @@ def ask_again(turn: Turn, *, now: bool = False) -> None:
     due = attempts.due_retries(turn.conn, turn.account.id, _MOST_FOR_A_PERSON if now else MOST_A_TURN)
     if not due:
         return
-    turn.working()
+    turn.ensure_run()
     folders = {(f.id, f.uidvalidity): f for f in turn.folders}
-    tracked = {f.id for f in turn.tracked()}
+    tracked = {f.id for f in turn.folders.tracked()}
     # sorted by folder, so that each is opened once
     for retry in sorted(due):
         folder = folders.get((retry.folder_id, retry.uidvalidity))

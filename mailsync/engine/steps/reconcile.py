@@ -77,7 +77,7 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
             left = mirror(turn, folder, found.missing, newest_first=True, announce=True)
     clean = found.agreed and not suspect and not left
     # of a server that contradicts itself nothing is expected before the next time
-    next_at = turn.now() if suspect or left else next_reconcile(turn.now(), turn.settings, turn.chance())
+    next_at = turn.now() if suspect or left else next_reconcile(turn.now(), turn.settings, turn.env.chance())
     missing, gone = len(found.missing), len(found.gone)
     folders.save_reconciled(
         turn.conn, folder, next_at=next_at, clean=clean, suspect=suspect, missing=missing, gone=gone
@@ -97,7 +97,7 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
         )
     if many:
         folders.rearm(turn.conn, folder.account_id, folder.id)
-    return turn.refresh(folder)
+    return turn.folders.reload(folder)
 
 
 def _compare(turn: Turn, folder: FolderState) -> _Comparison:
@@ -121,7 +121,7 @@ def _recount(turn: Turn, folder: FolderState) -> FolderState:
         "The kept counts of a folder were wrong",
         extra={"action": "recount", "account_id": folder.account_id, "folder_id": folder.id},
     )
-    return turn.refresh(folder)
+    return turn.folders.reload(folder)
 
 
 def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
@@ -157,5 +157,5 @@ def _compare_window(
     if candidates:
         for states in turn.session.fetch_states(candidates):
             missing += [state.uid for state in window.inside(turn, states)]
-            turn.alive()
+            turn.keep_alive()
     return _Comparison(live, UidSet.of(missing), gone, above, agreed=True)

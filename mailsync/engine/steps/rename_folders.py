@@ -60,7 +60,7 @@ def prove(turn: Turn, proposed: Sequence[Rename]) -> tuple[list[Rename], set[byt
             return proven, {each.wire_name for each in doubtful[at:]}
         if _is_proven(turn, rename, rows.get(rename.folder.id, [])):
             proven.append(rename)
-        turn.alive()
+        turn.keep_alive()
     return proven, set()
 
 

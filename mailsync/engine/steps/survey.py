@@ -50,16 +50,18 @@ def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) ->
     With `done`, all but those. Priority folders come first, then those that earlier turns did not get to, or
     what always ends a turn early would keep them waiting for ever.
     """
-    tracked, cursor = turn.tracked(), turn.account.folder_rr_cursor
+    tracked, cursor = turn.folders.tracked(), turn.account.folder_rr_cursor
     if listing is None and done is None:
         # of what waits for its first sync only the size is of use, and commands are scarce
         tracked = [f for f in tracked if f.status != "pending" or f.server_messages is None]
         chosen, following = folders_to_poll(tracked, cursor, turn.settings)
         first = min(turn.settings.sync_priority_folders, sum(f.is_priority for f in tracked))
-        turn.cursors = {f.id: f.id for f in chosen[first:-1]} | {f.id: following for f in chosen[first:][-1:]}
+        turn.round.begin(
+            {f.id: f.id for f in chosen[first:-1]} | {f.id: following for f in chosen[first:][-1:]}
+        )
         return chosen
     others = sorted((f for f in tracked if not f.is_priority), key=lambda f: (f.id <= cursor, f.id))
-    turn.cursors = {f.id: f.id for f in others}
+    turn.round.begin({f.id: f.id for f in others})
     rest = others if listing is not None else [f for f in others if f.id not in (done or ())]
     return [f for f in tracked if f.is_priority] + rest
 
@@ -74,7 +76,7 @@ def survey(
         status = statuses.get(folder.wire_name)
         if status is None:
             turn.session.check_budget()
-            turn.reached(folder)
+            turn.round.mark(folder)
             status = _status(turn, folder)
         if status is not None:
             yield folder, status
@@ -88,7 +90,7 @@ def _status(turn: Turn, folder: FolderState) -> MailboxStatus | None:
     except (FolderError, ProtocolError) as error:
         if turn.session.closed:
             raise
-        turn.skip(folder, error)
+        turn.record_folder_error(folder, error)
         return None
 
 
@@ -101,7 +103,7 @@ def compared_since(
     """
     times = [
         began if folder.id in compared else done.get(folder.id) or folder.polled_at
-        for folder in turn.tracked()
+        for folder in turn.folders.tracked()
     ]
     known = [at for at in times if at is not None]
     return min(known, default=began) if len(known) == len(times) else None

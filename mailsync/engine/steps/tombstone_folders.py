@@ -21,7 +21,7 @@ def empty(turn: Turn) -> None:
     Coming back, they are filled anew, and rows and ids with them. Goes on where a process that died left off.
     While discovery is to go on with the next turn, a missing folder may yet turn out to be a renamed one.
     """
-    undecided = turn.next_discovery_at is not None and turn.next_discovery_at <= turn.now()
+    undecided = turn.result.next_discovery_at is not None and turn.result.next_discovery_at <= turn.now()
     for folder in list(turn.folders):
         if _is_over(turn, folder):
             if not undecided and (folder.status == "missing" or _is_gone(turn, folder)):
@@ -72,15 +72,15 @@ def _is_gone(turn: Turn, folder: FolderState) -> bool:
         extra={"action": "missing", "account_id": folder.account_id, "folder_id": folder.id},
     )
     folders.restart_grace(turn.conn, folder)
-    turn.refresh(folder)
+    turn.folders.reload(folder)
     return False
 
 
 def _empty(turn: Turn, folder: FolderState, reason: str, status: str | None) -> None:
-    turn.working()
+    turn.ensure_run()
     # the cursors first: they must not vouch for rows that are gone, should it come back halfway
     folders.clear_cursors(turn.conn, folder, status)
     while gone := messages.tombstone_chunk(turn.conn, folder, reason):
         turn.tally.messages_deleted += gone
         turn.checkpoint()
-    turn.refresh(folder)
+    turn.folders.reload(folder)

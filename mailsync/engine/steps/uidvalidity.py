@@ -31,7 +31,7 @@ def settle(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState 
         return folder
     if not held:
         folders.adopt_uidvalidity(turn.conn, folder, told)
-        return turn.put(folder, uidvalidity=told)
+        return turn.folders.replace(folder, uidvalidity=told)
     recent = [r for r in folder.uidvalidity_resets if r > turn.now() - timedelta(hours=24)]
     if len(recent) >= turn.settings.uidvalidity_max_resets:
         raise ResetLimit(f"folder {folder.path}: UIDVALIDITY changed {len(recent) + 1} times in 24 hours")
@@ -41,7 +41,7 @@ def settle(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState 
         "UIDVALIDITY changed; the folder is mirrored anew",
         extra={"action": "uidvalidity", "account_id": folder.account_id, "folder_id": folder.id},
     )
-    turn.refresh(folder)
+    turn.folders.reload(folder)
     bury(turn, folder, told)
     return None
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mailsync.engine.turn import Turn
 from mailsync.model import Message, MessageState
-from mailsync.store import folders, retention
+from mailsync.store import retention
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def follow(turn: Turn) -> None:
     if begins is None and reached is None:
         return
     if reached is not None and (begins is None or reached - begins > _slack(turn)):
-        turn.working()
+        turn.ensure_run()
         retention.reach_back(turn.conn, turn.account.id, begins)
-        turn.folders = folders.load(turn.conn, turn.account.id)
+        turn.folders.reload_all()
         log.info(
             "Window widened, older mail is fetched",
             extra={"action": "window", "account_id": turn.account.id, "since": str(begins or "all mail")},

@@ -1,7 +1,7 @@
 """Turns that ended with their process, and when an account is backed off because of them (SPEC §8, §12).
 
-A turn is open until its end is written. After one lost turn nobody can tell a server whose answers end
-processes from an operator's `kill -9` or a lack of memory; several in a row are no coincidence.
+A turn is open until its end is written. One lost turn may be an operator's `kill -9` or a lack of memory.
+Several in a row point to a server whose answers end the process.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from mailsync.errors import PoisonousServer
 log = logging.getLogger(__name__)
 
 
-def found(turn: Turn, *, insists: bool) -> PoisonousServer | None:
-    """Log that the turn before this one was lost; returns the error that ends this one if it was too many.
+def check(turn: Turn) -> PoisonousServer | None:
+    """Log that the turn before this one was lost; returns the error that ends this one if too many were lost.
 
-    The server is then asked nothing. A turn that a person insists on gets no error.
+    The server is not asked anything then. A turn that a person insists on gets no error.
     """
     lost = turn.loaded.lost
     if lost is None:
@@ -33,7 +33,7 @@ def found(turn: Turn, *, insists: bool) -> PoisonousServer | None:
             "step": lost.step,
         },
     )
-    if lost.count < MOST_LOST_TURNS or insists:
+    if lost.count < MOST_LOST_TURNS or turn.kind.insists:
         return None
     step = f"; the last step was {lost.step}" if lost.step else ""
     return PoisonousServer(
