@@ -1,6 +1,6 @@
 """What a turn does from top to bottom, as the flowchart in ``docs/explanation/architecture.rst`` shows it.
 
-The hot pass: discover → survey → per folder: UIDVALIDITY, new mail, flags, reconcile → save.
+The hot pass: discover → survey → for each folder: UIDVALIDITY, new mail, flags, reconcile → save.
 The backfill pass has no survey: initial-sync batches, newest first. :mod:`mailsync.engine.runner` holds the
 lock around both, connects, and judges the account's health.
 """
@@ -43,20 +43,20 @@ from mailsync.store import folders
 
 
 def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = None) -> None:
-    """Everything that keeps a mirror fresh; `full` forces discovery, flag scans and reconciles.
+    """Do everything that keeps a mirror fresh; `full` forces discovery, flag scans and reconciles.
 
-    With `done` it goes over all folders, not round robin, in as many turns as that takes: what is done is
-    noted there by folder id, with the time its status was taken, and not done again in the turns that follow.
+    With `done` the turn goes over all folders, not round robin. Folders that are done are recorded there by
+    id, with the time of their status, and skipped in the turns that follow.
     """
     began = turn.now()
-    window.follow(turn)
+    window.apply_window(turn)
     listing = list_status(turn)
     _discover(turn, listing, forced=full and not done)
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
     priority = [f.id for f in turn.folders.tracked() if f.is_priority]
     if listing is None:
-        # more of them than a tick asks for take their turn in the round
+        # priority folders beyond this number are part of the round
         priority = priority[: turn.settings.sync_priority_folders]
     compared: set[int] = set()
     for folder, status in survey(turn, chosen, listing):
@@ -71,22 +71,22 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
             full=full and (done is None or folder.id not in done),
         )
         if not plan or _visit(turn, folder, status, plan):
-            # of a folder whose first sync has not begun there is nothing to compare
+            # a folder whose first sync has not begun has nothing to compare
             compared |= {folder.id} if folder.status != "pending" else set()
             if done is not None:
                 done.setdefault(folder.id, began)
         if compared.issuperset(priority):
-            # said before the turn can end: what the other folders hold must not make these seem old
+            # set before the turn can end: other folders must not delay the freshness of these
             turn.result.priority_at = began
         if plan:
             turn.checkpoint()
     _note_sizes(turn)
     turn.result.overall_at = compared_since(turn, began, compared, done or {})
     if done is None and listing is None and turn.result.overall_at != began:
-        # a round of several turns
+        # the round takes several turns
         folders.note_polled(turn.conn, turn.account.id, compared, began)
-    # last, since they may take long and nobody waits for them
-    tombstone_folders.empty(turn)
+    # these come last: they may take long, and no fresh mail depends on them
+    tombstone_folders.tombstone_untracked(turn)
     placeholders.ask_again(turn, now=full)
 
 
@@ -97,13 +97,13 @@ def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:
     )
     interval = turn.settings.discovery_interval
     if news or forced or is_due(turn.account.next_discovery_at, turn.now(), interval):
-        # should it fail, it is due again
+        # Mark discovery due before trying it, so that a failure leaves it due.
         turn.result.next_discovery_at = turn.now()
         discovery.discover(turn, listing.statuses if listing else None)
 
 
 def _note_sizes(turn: Turn) -> None:
-    """Save, once, how much the folders hold that wait for their first sync."""
+    """Save the sizes of folders that wait for their first sync, unless they are saved already."""
     sizes = {
         folder.id: turn.round.surveyed[folder.id].messages or 0
         for folder in turn.folders.tracked()
@@ -134,30 +134,32 @@ def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderP
 def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> None:
     """Bring one folder's rows up to date with the server."""
     seen = turn.session.examine(folder.wire_name)
-    settled = uidvalidity.settle(turn, folder, seen)
-    if settled is None:
+    checked = uidvalidity.check_uidvalidity(turn, folder, seen)
+    if checked is None:
         return
-    held = folder = settled
-    followed = flags.NOTHING
+    before = folder = checked
+    flags_result = flags.UNCHANGED
     if plan.new_mail:
         folder = new_mail.fetch_new(turn, folder, seen)
     if plan.flags == "changes":
-        followed = flags.follow(turn, folder, seen)
+        flags_result = flags.apply_changed_since(turn, folder, seen)
     elif plan.flags in ("all", "newest"):
-        followed = flags.scan(turn, folder, seen, plan.flags)
-    folder, as_compared = turn.folders.reload(folder), status_to_save(seen, status)
-    if plan.reconcile or reconcile.called_for(turn, held, folder, as_compared, vanished=followed.vanished):
+        flags_result = flags.scan(turn, folder, seen, plan.flags)
+    folder = turn.folders.reload(folder)
+    to_save = status_to_save(seen, status)
+    vanished = flags_result.vanished
+    if plan.reconcile or reconcile.needs_reconcile(turn, before, folder, to_save, vanished=vanished):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     if plan.flags == "unseen":
-        windowed = window.start(turn) is not None
-        followed = flags.explain(turn, folder, expected_unseen(held, status, windowed=windowed))
+        unseen = expected_unseen(before, status, windowed=window.start(turn) is not None)
+        flags_result = flags.find_unseen_difference(turn, folder, unseen)
     folders.save_compared(
         turn.conn,
         folder,
-        as_compared,
-        # while a deletion is doubted the cursor waits
-        highest_modseq=None if folder.suspect_deletion else followed.cursor,
-        next_flag_scan_at=next_flag_scan(folder, turn.now(), turn.settings) if followed.scanned else None,
+        to_save,
+        # the cursor waits until a large deletion is confirmed
+        highest_modseq=None if folder.suspect_deletion else flags_result.cursor,
+        next_flag_scan_at=next_flag_scan(folder, turn.now(), turn.settings) if flags_result.scanned else None,
     )
 
 
@@ -178,7 +180,7 @@ def status_to_save(examined: MailboxStatus, status: MailboxStatus) -> MailboxSta
 
 
 def fill(turn: Turn) -> None:
-    """Initial-sync batches of one folder after the other, the inbox first, until the turn is over."""
+    """Continue the initial sync of one folder after the other, the inbox first, until the turn is over."""
     for folder in turn.folders.tracked():
         if folder.is_complete or not may_retry(folder, turn.now()):
             continue
@@ -203,8 +205,15 @@ def hot_turn(settings: Settings) -> TurnKind:
 
 
 def backfill_turn(settings: Settings) -> TurnKind:
-    """The worker's turn of the backfill pass; EXAMINE and SEARCH should not be most of what it does."""
-    floor, full = 0.5, burst(settings.imap_max_commands_per_minute)
-    least = max(3.0, min(12.0, full * (1 - floor) / 2))
-    limit = settings.backfill_turn_max
-    return TurnKind(fill, "schedule", limit, floor, reschedules=False, min_commands=least, name="backfill")
+    """The worker's turn of the backfill pass."""
+    reserved_share, full = 0.5, burst(settings.imap_max_commands_per_minute)
+    return TurnKind(
+        fill,
+        "schedule",
+        settings.backfill_turn_max,
+        reserved_share,
+        reschedules=False,
+        # EXAMINE and SEARCH should not be most of what a turn does
+        min_commands=max(3.0, min(12.0, full * (1 - reserved_share) / 2)),
+        name="backfill",
+    )

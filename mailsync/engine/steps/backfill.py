@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def fill_folder(turn: Turn, folder: FolderState) -> None:
-    """Go on with the folder's initial sync until it is complete or the turn is over.
+    """Continue the folder's initial sync until it is complete or the turn is over.
 
-    Resumable after anything: what is at or above ``initial_oldest_uid`` has rows, what is below is searched
-    once a turn. Mail above the target is new mail and comes by the hot pass meanwhile.
+    It can resume after any interruption: messages at or above ``initial_oldest_uid`` have rows, and each turn
+    searches once for those below. Mail above the target is new mail, which the hot pass fetches meanwhile.
     """
     with turn.session.deadline(turn.settings.backfill_batch_timeout):
         seen = turn.session.examine(folder.wire_name)
-        folder = uidvalidity.settle(turn, folder, seen) or turn.folders.reload(folder)
+        folder = uidvalidity.check_uidvalidity(turn, folder, seen) or turn.folders.reload(folder)
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
     folder = turn.folders.reload(folder)
     if not mirror(turn, folder, missing, newest_first=True, announce=False, cursor=_Watermark()):
@@ -47,8 +47,8 @@ class _Watermark:
 
 
 def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
-    """Take the snapshot: the UIDs that exist now; its highest is the target."""
-    uidvalidity.bury(turn, folder, folder.uidvalidity)
+    """Take the snapshot: the UIDs that exist now. The highest of them is the target."""
+    uidvalidity.tombstone_old_uidvalidity(turn, folder, folder.uidvalidity)
     snapshot = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
     with transaction(turn.conn):
         folders.begin_initial(turn.conn, folder, seen, snapshot.highest, len(snapshot))
@@ -56,12 +56,12 @@ def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
 
 
 def _resume(turn: Turn, folder: FolderState) -> UidSet:
-    """What the snapshot still holds below the watermark, less what has a live row already."""
+    """Return the UIDs below the watermark that have no live row yet."""
     oldest = folder.initial_oldest_uid or 1
     if oldest <= 1:
         return UidSet()
-    there = turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
-    missing = there.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
+    on_server = turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
+    missing = on_server.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
     folders.note_remaining(turn.conn, folder, len(missing))
     return missing
 
@@ -69,15 +69,15 @@ def _resume(turn: Turn, folder: FolderState) -> UidSet:
 def _finish(turn: Turn, folder: FolderState) -> None:
     with transaction(turn.conn):
         folders.finish_initial(turn.conn, folder)
-        # what killed processes left, in other cuts than the batches that succeeded
+        # Delete attempts left by killed processes; their batch boundaries differ from ours.
         attempts.forget_attempts(turn.conn, folder, 1, folder.initial_target_uid or 0)
-    done = turn.folders.reload(folder)
+    folder = turn.folders.reload(folder)
     log.info(
         "Folder complete",
         extra={
             "action": "backfill",
             "account_id": folder.account_id,
             "folder_id": folder.id,
-            "messages": done.live_count,
+            "messages": folder.live_count,
         },
     )

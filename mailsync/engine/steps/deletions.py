@@ -1,4 +1,4 @@
-"""What the server no longer has is tombstoned; a large deletion only when two turns saw it (SPEC §10.7)."""
+"""Messages that the server no longer has; a large deletion is believed once two turns saw it (SPEC §10.7)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mailsync.uidset import UidSet
 _LARGE = 100
 
 
-def take(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
-    """Tombstone the live rows of `gone`.
+def tombstone_gone(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
+    """Tombstone the live rows of `gone`; returns None.
 
-    Returns None, or, if more than half of the folder (and over 100 rows) would go and no earlier turn saw the
-    same: the digest to remember, and nothing is done.
+    If more than half of the folder and more than 100 rows would go, and no earlier turn saw the same
+    deletion, changes nothing and returns the digest to save.
     """
     if suspect := _suspect(turn, folder, gone):
         return suspect
@@ -27,7 +27,7 @@ def take(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
 
 
 def among_live(turn: Turn, folder: FolderState, vanished: UidSet) -> UidSet:
-    """The members of `vanished` that may have a live row; servers name UIDs that never had one, too."""
+    """Return those of `vanished` that may have a live row: servers also name UIDs that never had one."""
     if len(vanished) <= _LARGE:
         return vanished
     return vanished.both(messages.live_uids(turn.conn, folder, vanished.lowest, vanished.highest))

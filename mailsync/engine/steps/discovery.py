@@ -1,4 +1,4 @@
-"""Which folders there are: LIST, renames, roles, exclusions, limits (SPEC §6)."""
+"""Discovery of folders: LIST, renames, roles, exclusions, limits (SPEC §6)."""
 
 from __future__ import annotations
 
@@ -31,50 +31,50 @@ log = logging.getLogger(__name__)
 
 _MANY = 10
 _MOST_KEPT = 25_000
-"""Folders of one account, with those that are gone: each turn loads them all."""
+"""Folders of one account, including those that are gone: each turn loads all of them."""
 
 Known = dict[bytes, MailboxStatus | None]
 
 
 def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) -> None:
-    """LIST the mailboxes and store what is new or different; those no longer listed begin their grace.
+    """LIST the mailboxes and store new and changed ones; for those no longer listed a grace period begins.
 
-    `statuses` are those of a LIST-STATUS of this turn, if there was one; else STATUS is asked for, of the few
-    folders where it matters. Renamed folders keep their ids and rows. Where that is more than the turn can
-    find out, the new names wait, and discovery is due again with the next turn.
+    `statuses` are those of this turn's LIST-STATUS. Without them STATUS is sent for the few folders for
+    which it matters. Renamed folders keep their ids and rows. If the turn cannot prove all renames, the new
+    names wait, and discovery is due again in the next turn.
 
-    An empty LIST is an error that the protocol raises, so it cannot make a folder missing. Raises
-    ProtocolError for more new names than can be kept beside the known ones.
+    An empty LIST cannot make folders missing: the session raises ProtocolError. Raises ProtocolError, too,
+    for more new names than can be stored beside the known ones.
     """
     listed = _one_inbox(turn.session.list_folders())
-    _refuse_ever_new_names(turn, listed)
+    _check_count(turn, listed)
     traits = assign_roles(listed)
     known: Known = dict(statuses or {})
     traits = _without_alias(turn, listed, traits, known)
-    there = {name for name, found in traits.items() if found.excluded_reason not in HOLDS_NONE}
-    waiting = rename_folders.ask(turn, renames.to_identify(turn.folders, there), known)
-    told = {name: status for name, status in known.items() if status is not None}
-    proven, unproven = rename_folders.prove(turn, renames.propose(turn.folders, there, told))
+    present = {name for name, t in traits.items() if t.excluded_reason not in HOLDS_NONE}
+    waiting = rename_folders.request_statuses(turn, renames.to_identify(turn.folders, present), known)
+    statuses = {name: status for name, status in known.items() if status is not None}
+    proven, unproven = rename_folders.prove(turn, renames.propose(turn.folders, present, statuses))
     waiting |= unproven
     chosen = rename_folders.choices(turn, proven)
     traits = leave_out(traits, TOO_MANY, beyond_limit(traits, chosen, turn.settings.folder_max_count))
-    _store(turn, [(f, traits[f.wire_name]) for f in listed], told, proven, waiting)
+    _store(turn, [(f, traits[f.wire_name]) for f in listed], statuses, proven, waiting)
     wait = 0.0 if waiting else turn.settings.discovery_interval
     turn.result.next_discovery_at = turn.now() + timedelta(seconds=wait)
 
 
-def _refuse_ever_new_names(turn: Turn, listed: Sequence[ListedFolder]) -> None:
+def _check_count(turn: Turn, listed: Sequence[ListedFolder]) -> None:
     known = {f.wire_name for f in turn.folders}
     new = sum(f.wire_name not in known for f in listed)
     if new and len(known) + new > _MOST_KEPT:
         raise ProtocolError(
-            f"LIST: {new:,} folders are new beside {len(known):,} that are or were there, and no more than"
-            f" {_MOST_KEPT:,} are kept; those that are gone leave after FOLDER_MISSING_GRACE"
+            f"LIST: {new:,} folders are new beside {len(known):,} known ones, and at most {_MOST_KEPT:,} are"
+            " kept; folders that are gone are dropped after FOLDER_MISSING_GRACE"
         )
 
 
 def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:
-    """Let INBOX be there once: it is one mailbox in any case, and exists, listed or not (RFC 9051 §5.1)."""
+    """Return the list with exactly one INBOX, which exists in any spelling, listed or not (RFC 9051 §5.1)."""
     others = [f for f in listed if not is_inbox(f.wire_name)]
     inboxes = [f for f in listed if is_inbox(f.wire_name)]
     inboxes.sort(key=lambda f: f.wire_name != b"INBOX")
@@ -85,11 +85,11 @@ def _one_inbox(listed: list[ListedFolder]) -> list[ListedFolder]:
 def _without_alias(
     turn: Turn, listed: Sequence[ListedFolder], traits: dict[bytes, FolderTraits], known: Known
 ) -> dict[bytes, FolderTraits]:
-    """Leave out a second name of INBOX, once the numbers of both prove it; silence changes nothing."""
+    """Exclude a second name of INBOX, once the numbers of both prove that they are one mailbox."""
     alias = inbox_alias(listed)
     if alias is None or traits[alias].excluded_reason:
         return traits
-    rename_folders.ask(turn, (b"INBOX", alias), known, most=2)
+    rename_folders.request_statuses(turn, (b"INBOX", alias), known, most=2)
     inbox, other = known[b"INBOX"], known[alias]
     if inbox is None or other is None:
         proven = any(f.wire_name == alias and f.excluded_reason == INBOX_ALIAS for f in turn.folders)
@@ -100,8 +100,8 @@ def _without_alias(
 
 def _store(
     turn: Turn,
-    found: Sequence[tuple[ListedFolder, FolderTraits]],
-    told: Mapping[bytes, MailboxStatus],
+    listed: Sequence[tuple[ListedFolder, FolderTraits]],
+    statuses: Mapping[bytes, MailboxStatus],
     proven: Sequence[Rename],
     waiting: Collection[bytes],
 ) -> None:
@@ -109,29 +109,29 @@ def _store(
     if proven:
         turn.ensure_run()
     with transaction(turn.conn):
-        rename_folders.apply(turn, proven, {f.wire_name: f.path for f, _ in found})
+        rename_folders.apply(turn, proven, {f.wire_name: f.path for f, _ in listed})
         folders.upsert(
             turn.conn,
             turn.account.id,
-            [each for each in found if each[0].wire_name not in waiting],
-            mailbox_ids={name: status.mailbox_id for name, status in told.items() if status.mailbox_id},
+            [(f, traits) for f, traits in listed if f.wire_name not in waiting],
+            mailbox_ids={name: status.mailbox_id for name, status in statuses.items() if status.mailbox_id},
             untouched=waiting,
         )
     turn.folders.reload_all()
-    _say(turn, before)
+    _log_changes(turn, before)
 
 
-def _say(turn: Turn, before: Sequence[FolderState]) -> None:
-    """Log, once, what a person should know of the folders."""
+def _log_changes(turn: Turn, before: Sequence[FolderState]) -> None:
+    """Log what changed since `before`: too many folders, or folders that are no longer listed."""
     extra = {"action": "discover", "account_id": turn.account.id}
     limits = (turn.settings.folder_warn_count, turn.settings.folder_max_count)
     note, old_note = count_note(turn.folders, *limits), count_note(before, *limits)
     if note and not old_note:
         log.warning("Many folders: %s", note, extra=extra)
-    there = {f.id for f in before if not f.missing_since}
-    gone = sum(f.id in there for f in turn.folders if f.missing_since)
+    present = {f.id for f in before if not f.missing_since}
+    gone = sum(f.id in present for f in turn.folders if f.missing_since)
     if gone:
-        # a server in trouble shows a part; nothing is lost by that before the grace is over
-        suspicious = len(there) >= _MANY and gone * 2 > len(there)
+        # A server in trouble may list only a part. Rows are kept until the grace period ends.
+        suspicious = len(present) >= _MANY and gone * 2 > len(present)
         level = logging.WARNING if suspicious else logging.INFO
-        log.log(level, "%d of %d folders are no longer listed", gone, len(there), extra=extra)
+        log.log(level, "%d of %d folders are no longer listed", gone, len(present), extra=extra)

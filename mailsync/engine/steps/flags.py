@@ -1,4 +1,4 @@
-"""Flags: what CHANGEDSINCE tells, with QRESYNC deletions too, or a scan (SPEC §10.6)."""
+"""Flags: by CHANGEDSINCE, which under QRESYNC names deletions too, or by a scan (SPEC §10.6)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from mailsync.store.db import transaction
 from mailsync.uidset import UidSet
 
 NEWEST = 1000
-"""How many messages of a priority folder a frequent scan looks at."""
+"""Messages of a priority folder that a frequent scan reads."""
 
 
-class Followed(NamedTuple):
-    """What a step has looked at: ``cursor`` is the new one, None if it has to wait; ``scanned`` tells whether
-    all was looked at that a due scan is for, ``vanished`` how many rows went because deletions were told.
+class FlagsResult(NamedTuple):
+    """What a step did.
+
+    ``cursor`` is the new HIGHESTMODSEQ cursor, None to keep the old one. ``scanned`` says whether a scan
+    that was due is done, ``vanished`` how many rows went because the server named them as deleted.
     """
 
     cursor: int | None
@@ -27,15 +29,15 @@ class Followed(NamedTuple):
     vanished: int = 0
 
 
-NOTHING = Followed(None, scanned=False)
+UNCHANGED = FlagsResult(None, scanned=False)
 
 
-def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
+def apply_changed_since(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FlagsResult:
     """Apply what changed since the folder's cursor, by CHANGEDSINCE (RFC 7162 §3.1.4).
 
-    With QRESYNC the same command tells the deletions (``VANISHED (EARLIER)``, §3.2.6). Without a cursor, all
-    flags are scanned. The new cursor is HIGHESTMODSEQ as of the EXAMINE before the work, never the largest
-    MODSEQ seen.
+    Under QRESYNC the same command names the deletions (``VANISHED (EARLIER)``, §3.2.6). Without a cursor all
+    flags are scanned. The new cursor is the HIGHESTMODSEQ of the EXAMINE before the work, never the largest
+    MODSEQ that was seen.
     """
     if not folder.highest_modseq or not folder.last_uid:
         return scan(turn, folder, seen)
@@ -46,42 +48,43 @@ def follow(turn: Turn, folder: FolderState, seen: MailboxStatus) -> Followed:
             vanished=turn.session.has_vanished,
         )
         _apply(turn, folder, changes.states)
-    gone, before = deletions.among_live(turn, folder, changes.vanished), turn.tally.messages_deleted
-    if gone and (suspect := deletions.take(turn, folder, gone)):
+    gone = deletions.among_live(turn, folder, changes.vanished)
+    before = turn.tally.messages_deleted
+    if gone and (suspect := deletions.tombstone_gone(turn, folder, gone)):
         folders.suspect_deletion(turn.conn, folder, suspect)
-        return Followed(None, scanned=False, vanished=len(gone))
+        return FlagsResult(None, scanned=False, vanished=len(gone))
     vanished = turn.tally.messages_deleted - before
-    return Followed(seen.modseq, scanned=False, vanished=vanished)
+    return FlagsResult(seen.modseq, scanned=False, vanished=vanished)
 
 
-def scan(turn: Turn, folder: FolderState, seen: MailboxStatus, how: str = "all") -> Followed:
-    """Bring the flags of live rows up to the server's: of ``all``, or of the ``newest``."""
+def scan(turn: Turn, folder: FolderState, seen: MailboxStatus, which: str = "all") -> FlagsResult:
+    """Read the flags of live rows from the server: of ``all``, or of the ``newest``."""
     lowest = _lowest(turn, folder)
     if not folder.last_uid:
-        return Followed(seen.modseq, scanned=True)
-    if how == "newest":
+        return FlagsResult(seen.modseq, scanned=True)
+    if which == "newest":
         lowest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
     _scan(turn, folder, lowest, folder.last_uid)
-    return Followed(seen.modseq if how == "all" else None, scanned=True)
+    return FlagsResult(seen.modseq if which == "all" else None, scanned=True)
 
 
-def explain(turn: Turn, folder: FolderState, unseen: int | None) -> Followed:
-    """Look for what makes the server's UNSEEN another than ours, after new mail and deletions have not.
+def find_unseen_difference(turn: Turn, folder: FolderState, unseen: int | None) -> FlagsResult:
+    """Scan flags until our unread count is `unseen`, which new mail and deletions did not explain.
 
-    Among the newest messages first, and among all others only if it is not found there.
+    Scans the newest messages first, and the others only if the difference is not among them.
     """
     if folder.live_unseen == unseen or not folder.last_uid:
-        return NOTHING
+        return UNCHANGED
     lowest = _lowest(turn, folder)
     newest = max(lowest, store.newest_uid(turn.conn, folder, NEWEST))
     _scan(turn, folder, newest, folder.last_uid)
     if turn.folders.reload(folder).live_unseen == unseen:
-        return Followed(None, scanned=folder.is_priority or newest == lowest)
+        return FlagsResult(None, scanned=folder.is_priority or newest == lowest)
     if newest > lowest:
         _scan(turn, folder, lowest, newest - 1)
     if turn.folders.reload(folder).live_unseen != unseen:
         folders.recount(turn.conn, folder)
-    return Followed(None, scanned=True)
+    return FlagsResult(None, scanned=True)
 
 
 def _scan(turn: Turn, folder: FolderState, lowest: int, highest: int) -> None:
@@ -89,15 +92,15 @@ def _scan(turn: Turn, folder: FolderState, lowest: int, highest: int) -> None:
         _apply(turn, folder, turn.session.fetch_flags(UidSet([(lowest, highest)])).states)
 
 
-def _apply(turn: Turn, folder: FolderState, found: Iterator[list[MessageState]]) -> None:
-    for states in found:
+def _apply(turn: Turn, folder: FolderState, batches: Iterator[list[MessageState]]) -> None:
+    for states in batches:
         with transaction(turn.conn):
             turn.tally.flags_changed += store.apply_flags(turn.conn, folder, states)
         turn.keep_alive()
 
 
 def _lowest(turn: Turn, folder: FolderState) -> int:
-    """From where on there are rows: below it flags would be sent for nothing."""
+    """Return a UID below which there are no rows, and so no flags to ask for."""
     if not folder.is_complete:
         return max(1, folder.initial_oldest_uid or 1)
     return 1 if window.start(turn) is None else store.lowest_uid(turn.conn, folder)

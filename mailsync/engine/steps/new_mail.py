@@ -15,13 +15,13 @@ from mailsync.model import FolderState, MailboxStatus, Message
 from mailsync.uidset import UidSet
 
 LARGEST = 2**32 - 1
-"""The largest UID there can be."""
+"""The largest UID (RFC 9051: a 32-bit number)."""
 
 
 def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
-    """Store what arrived above ``last_uid``; the cursor moves with each batch to the highest UID it brought.
+    """Store mail above ``last_uid``; with each batch the cursor moves to the highest UID that it brought.
 
-    Raises TurnOver when the turn ends before all of it is stored.
+    Raises TurnOver if the turn ends before all of the mail is stored.
     """
     with turn.session.deadline(turn.settings.incremental_timeout):
         uids, known = _candidates(turn, folder, seen)
@@ -29,7 +29,10 @@ def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderSta
 
 
 def store_new(turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = True) -> FolderState:
-    """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does; `known` ones exist."""
+    """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does.
+
+    `known` says that they exist, so that the cursor may pass over those that are not answered.
+    """
     if mirror(turn, folder, uids, newest_first=False, announce=True, cursor=_LastUid(known)):
         raise TurnOver(turn.is_over() or "turn time used up")
     return turn.folders.reload(folder) if uids else folder
@@ -46,16 +49,15 @@ class _LastUid(NamedTuple):
 
 
 def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[UidSet, bool]:
-    """The UIDs to ask for, and whether they are known to exist.
+    """Return the UIDs to ask for, and whether they are known to exist.
 
-    When UIDNEXT promises no more than a batch, the range up to it is fetched at once: one command less than
-    a search first. UIDNEXT itself proves nothing, so beyond a batch, and where it went back, the server says
-    what exists.
+    If UIDNEXT promises no more than one batch, the range below it is fetched without a search, which saves a
+    command. UIDNEXT proves nothing, so for more than a batch, or if it went back, a search says what exists.
     """
     first = folder.last_uid + 1
     if first > LARGEST:
         return UidSet(), True
     if seen.uidnext is not None and 0 <= seen.uidnext - first <= turn.settings.fetch_batch:
         return UidSet([(first, seen.uidnext - 1)] if seen.uidnext > first else []), False
-    found = turn.session.search(uids=UidSet([(first, LARGEST)]), since=window.search_since(turn))
-    return found.between(first, LARGEST), True
+    existing = turn.session.search(uids=UidSet([(first, LARGEST)]), since=window.search_since(turn))
+    return existing.between(first, LARGEST), True

@@ -1,7 +1,6 @@
-"""Rows without content: asked for again at the next tick, and then ever less often (SPEC §9.5).
+"""Rows without content: fetched again at the next tick, and then less and less often (SPEC §9.5).
 
-This comes last in a hot turn: if the server fails at such a message, the turn loses its session and nothing
-else.
+This step comes last in a hot turn: if the server fails at such a message, the turn loses only its session.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ _MOST_FOR_A_PERSON = 1_000
 
 
 def ask_again(turn: Turn, *, now: bool = False) -> None:
-    """Ask for the messages that are due, at most :data:`MOST_A_TURN`, each alone; `now` asks for all.
+    """Fetch the messages that are due, each alone: at most :data:`MOST_A_TURN`, or all with `now`.
 
-    A message that comes whole is announced by ``message.updated``.
+    A message that arrives complete emits ``message.updated``.
     """
     if not turn.loaded.without_content:
         return
@@ -42,7 +41,7 @@ def ask_again(turn: Turn, *, now: bool = False) -> None:
     turn.ensure_run()
     folders = {(f.id, f.uidvalidity): f for f in turn.folders}
     tracked = {f.id for f in turn.folders.tracked()}
-    # sorted by folder, so that each is opened once
+    # sorted by folder, so that each folder is EXAMINEd once
     for retry in sorted(due):
         folder = folders.get((retry.folder_id, retry.uidvalidity))
         if folder is None:
@@ -66,7 +65,7 @@ def ask_again(turn: Turn, *, now: bool = False) -> None:
 
 def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
     turn.session.check_budget()
-    # before anything can fail, or a message that always fails would always come first
+    # planned before anything can fail, or a message that always fails would always come first
     attempts.note_retry(turn.conn, folder, retry.uid, turn.settings.sync_interval)
     with turn.session.deadline(turn.settings.incremental_timeout):
         if turn.session.selected != folder.wire_name:
@@ -80,7 +79,7 @@ def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
     with BatchWriter(turn, folder, announce=True) as writer:
         writer.write(Batch(UidSet.of([retry.uid]), [message]), [message], _Announcement())
     if not window.inside(turn, [message]):
-        # its date is known only now: it expires as after a window was narrowed
+        # its date is known only now, and lies outside of the window: retention expires the row
         retention.hasten(turn.conn)
 
 

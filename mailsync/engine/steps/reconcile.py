@@ -1,7 +1,7 @@
-"""Reconcile: the UID set of the server against the live rows (SPEC §10.7).
+"""Reconcile: compare the server's UIDs with the live rows (SPEC §10.7).
 
-One doubtful observation never destroys: an answer that disagrees with EXISTS deletes nothing, and a deletion
-of more than half of a folder is believed only when it is seen in two turns.
+One doubtful observation never deletes rows: an answer that disagrees with EXISTS deletes nothing, and a
+deletion of more than half of a folder is believed only when two turns see it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _BATCHES_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """UIDs that are `live` here, `missing` here and `gone` there; `agreed` tells whether to believe it.
+    """The UIDs of ``live`` rows, of messages ``missing`` in the mirror, and of rows ``gone`` from the server.
 
-    Those `above` ``last_uid`` are new mail.
+    Messages ``above`` ``last_uid`` are new mail. ``agreed`` says whether SEARCH can be believed.
     """
 
     live: UidSet
@@ -37,48 +37,51 @@ class _Comparison:
     agreed: bool
 
 
-def called_for(
-    turn: Turn, held: FolderState, folder: FolderState, status: MailboxStatus, *, vanished: int
+def needs_reconcile(
+    turn: Turn, before: FolderState, folder: FolderState, status: MailboxStatus, *, vanished: int
 ) -> bool:
-    """Whether, after new mail and flags, something in the folder is still not explained.
+    """Whether the folder's numbers are still unexplained after new mail and flags.
 
-    In a complete folder without a window EXISTS, as of now, is compared with the live rows. In any other the
-    server's tuple, as `held` and as it is, has to be explained by arrivals above ``last_uid``, or by
-    deletions that were told, of `vanished` rows, but not by more of those than messages are lacking.
+    For a complete folder without a window the current EXISTS has to equal the number of live rows. For any
+    other folder the change from the numbers of `before` to `status` has to be explained by arrivals above
+    ``last_uid`` and by the `vanished` rows, which must not be more than the messages that are lacking.
     """
     if folder.is_complete and window.start(turn) is None:
         return turn.session.exists != folder.live_count
-    if status.uidnext is not None and status.uidnext <= held.last_uid:
+    if status.uidnext is not None and status.uidnext <= before.last_uid:
         return True
-    return not arrivals_explain(held, status, vanished)
+    return not arrivals_explain(before, status, vanished)
 
 
 def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
-    """Compare UIDs, tombstone what is gone, fetch what is missing; in an initial sync above its watermark.
+    """Tombstone rows that are gone from the server, and fetch messages that are missing in the mirror.
 
-    One that is `due`, rather than called for by a difference, also checks the kept counts and the plans for
-    rows without content. What is more than two batches is left to the backfill pass. ``clean`` is saved if
-    the two are equal after the repair.
+    During an initial sync only UIDs above its watermark are compared. A reconcile that is `due`, not caused
+    by a difference, also checks the folder's counts and the plans for rows without content. More than two
+    batches of missing messages are left to the backfill pass. ``clean`` is saved if both sides are equal
+    after the repair.
     """
     if turn.session.selected != folder.wire_name:
         turn.session.examine(folder.wire_name)
     with turn.session.deadline(turn.settings.reconcile_timeout):
-        found = _compare(turn, folder)
-        if found.above and found.agreed:
-            # arrived just now, or never promised by UIDNEXT, which proves nothing
-            folder = new_mail.store_new(turn, folder, found.above)
-        if due or (folder.is_complete and len(found.live) != folder.live_count):
+        compared = _compare(turn, folder)
+        if compared.above and compared.agreed:
+            # Mail that arrived just now, or that UIDNEXT did not promise.
+            folder = new_mail.store_new(turn, folder, compared.above)
+        if due or (folder.is_complete and len(compared.live) != folder.live_count):
             folder = _recount(turn, folder)
             attempts.replan_retries(turn.conn, folder)
-        suspect = deletions.take(turn, folder, found.gone) if found.gone and found.agreed else None
-        many = len(found.missing) > _BATCHES_AT_ONCE * turn.batch_size
-        left = found.missing
+        suspect = None
+        if compared.gone and compared.agreed:
+            suspect = deletions.tombstone_gone(turn, folder, compared.gone)
+        left = compared.missing
+        many = len(left) > _BATCHES_AT_ONCE * turn.batch_size
         if not many:
-            left = mirror(turn, folder, found.missing, newest_first=True, announce=True)
-    clean = found.agreed and not suspect and not left
-    # of a server that contradicts itself nothing is expected before the next time
+            left = mirror(turn, folder, left, newest_first=True, announce=True)
+    clean = compared.agreed and not suspect and not left
+    # If SEARCH and EXISTS disagree, retrying soon is pointless: wait for the next scheduled reconcile.
     next_at = turn.now() if suspect or left else next_reconcile(turn.now(), turn.settings, turn.env.chance())
-    missing, gone = len(found.missing), len(found.gone)
+    missing, gone = len(compared.missing), len(compared.gone)
     folders.save_reconciled(
         turn.conn, folder, next_at=next_at, clean=clean, suspect=suspect, missing=missing, gone=gone
     )
@@ -103,10 +106,10 @@ def reconcile(turn: Turn, folder: FolderState, *, due: bool) -> FolderState:
 def _compare(turn: Turn, folder: FolderState) -> _Comparison:
     lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
     begins = window.start(turn)
-    found, agreed = _server_uids(turn)
-    above = found.between(folder.last_uid + 1, new_mail.LARGEST)
-    server = found.between(lowest, folder.last_uid)
-    # after a reset of its cursors a folder has rows above last_uid too, should their messages be gone
+    on_server, agreed = _server_uids(turn)
+    above = on_server.between(folder.last_uid + 1, new_mail.LARGEST)
+    server = on_server.between(lowest, folder.last_uid)
+    # After a reset of its cursors a folder may have rows above last_uid, of messages that are gone.
     live = store.live_uids(turn.conn, folder, lowest, new_mail.LARGEST)
     if begins is not None:
         return _compare_window(turn, folder, server, live, above, lowest)
@@ -114,28 +117,31 @@ def _compare(turn: Turn, folder: FolderState) -> _Comparison:
 
 
 def _recount(turn: Turn, folder: FolderState) -> FolderState:
-    """Hold the kept counts against the rows; a mirror that miscounts would look for differences for ever."""
+    """Correct the folder's counts if they are wrong: wrong counts would cause a reconcile in every turn."""
     if not folders.recount(turn.conn, folder):
         return folder
     log.warning(
-        "The kept counts of a folder were wrong",
+        "Corrected a folder's message counts, which were wrong",
         extra={"action": "recount", "account_id": folder.account_id, "folder_id": folder.id},
     )
     return turn.folders.reload(folder)
 
 
 def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
-    """The UIDs that SEARCH shows, and whether they are as many as EXISTS says; in a window nothing tells."""
+    """Return the UIDs of SEARCH, and whether to believe them.
+
+    Without a window they have to be as many as EXISTS says. With one there is no such number.
+    """
     since = window.search_since(turn)
-    # what arrives or goes while the server searches makes the two differ, once
+    # Messages that arrive or go while the server searches make the two differ once.
     for _ in range(2):
-        # the first answer may be large, and goes before the second one comes
+        # Free the first answer, which may be large, before the second one is read.
         server = UidSet()
         server = turn.session.search(since=since)
         if since is not None or len(server) == turn.session.exists:
             return server, True
     log.warning(
-        "SEARCH shows %d messages, EXISTS %d; nothing is deleted on that",
+        "SEARCH finds %d messages, EXISTS says %d; no row is deleted because of this answer",
         len(server),
         turn.session.exists,
         extra={"action": "reconcile", "account_id": turn.account.id},
@@ -146,7 +152,10 @@ def _server_uids(turn: Turn) -> tuple[UidSet, bool]:
 def _compare_window(
     turn: Turn, folder: FolderState, server: UidSet, live: UidSet, above: UidSet, lowest: int
 ) -> _Comparison:
-    """SINCE tells days, in a zone of the server's own: dates decide what is inside, a search what is gone."""
+    """Compare inside the window; SINCE is too coarse, since servers compare days in a time zone of their own.
+
+    The dates of rows and messages decide what is inside, and a search by UID decides what is gone.
+    """
     begins = window.start(turn)
     inside = store.live_uids(turn.conn, folder, lowest, new_mail.LARGEST, since=begins)
     gone = inside.minus(server)

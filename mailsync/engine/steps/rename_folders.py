@@ -1,7 +1,7 @@
-"""Folders that were renamed keep their rows: what must be asked to know them again, and the change itself.
+"""Folders that were renamed keep their rows: how a rename is proved, and how it is stored.
 
-:mod:`mailsync.core.renames` decides what may be a rename. Each costs a few commands, so a turn proves as
-many as it can afford; the names of the others wait, and the next turn goes on.
+:mod:`mailsync.core.renames` decides what may be a rename. Each proof costs a few commands, so a turn proves
+as many as it can afford; the other names wait for the next turn.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from mailsync.uidset import UidSet
 log = logging.getLogger(__name__)
 
 REFUSALS = (FolderError, ProtocolError, Transient)
-"""No answer about one folder; on a connection that is still open it must not cost the others their turn."""
+"""Refusals that concern one folder: on a connection that is still open the others keep their turn."""
 
 _COMMANDS = 4
-"""Commands that a rename may cost: STATUS, EXAMINE, FETCH, and a share for the rest of the turn."""
+"""Commands of a proof: STATUS, EXAMINE, FETCH, and one for the rest of the turn."""
 
 
-def ask(
+def request_statuses(
     turn: Turn, names: Iterable[bytes], known: dict[bytes, MailboxStatus | None], most: int | None = None
 ) -> set[bytes]:
-    """Add to `known` the status of those `names` that it lacks, None where there is no answer.
+    """Add to `known` the status of those `names` that it lacks; None if the server gives no answer.
 
-    Returns the names that were not asked for, since `most` of them were, or what the turn can afford.
+    Asks for at most `most`, or for as many as the turn can afford. Returns the names that were not asked for.
     """
     missing = [name for name in names if name not in known]
     affordable = max(1, turn.session.commands_left // _COMMANDS) if most is None else most
@@ -47,17 +47,17 @@ def ask(
 
 
 def prove(turn: Turn, proposed: Sequence[Rename]) -> tuple[list[Rename], set[bytes]]:
-    """The renames that are true, and the names of which this turn could not find out."""
+    """Return the renames that are proved, and the new names for which this turn had no commands or time."""
     proven = [rename for rename in proposed if rename.certain]
     doubtful = [rename for rename in proposed if not rename.certain]
     rows = {}
     if doubtful:
         ids = [rename.folder.id for rename in doubtful]
         rows = folders.newest(turn.conn, turn.account.id, ids, renames.NEWEST)
-    for at, rename in enumerate(doubtful):
-        # one at least, or turns that are always short would never get to any
-        if turn.session.commands_left < _COMMANDS - 1 or (at and turn.is_over()):
-            return proven, {each.wire_name for each in doubtful[at:]}
+    for i, rename in enumerate(doubtful):
+        # Try at least one, or turns that are always short of time would never prove any.
+        if turn.session.commands_left < _COMMANDS - 1 or (i and turn.is_over()):
+            return proven, {rename.wire_name for rename in doubtful[i:]}
         if _is_proven(turn, rename, rows.get(rename.folder.id, [])):
             proven.append(rename)
         turn.keep_alive()
@@ -65,7 +65,7 @@ def prove(turn: Turn, proposed: Sequence[Rename]) -> tuple[list[Rename], set[byt
 
 
 def _is_proven(turn: Turn, rename: Rename, rows: Sequence[MessageState]) -> bool:
-    """Whether the mailbox of that name holds the folder's newest messages, under the same UIDVALIDITY."""
+    """Whether the mailbox of the new name has the folder's newest messages and its UIDVALIDITY."""
     if not rows:
         return False
     server: dict[int, MessageState] = {}
@@ -84,7 +84,7 @@ def _is_proven(turn: Turn, rename: Rename, rows: Sequence[MessageState]) -> bool
 
 
 def apply(turn: Turn, proven: Sequence[Rename], paths: Mapping[bytes, str]) -> None:
-    """Give the folders their new names, inside a transaction; rows and cursors stay as they are."""
+    """Store the new names, inside a transaction; rows and cursors stay as they are."""
     if not proven:
         return
     displaced = [folder.id for folder in renames.displaced(turn.folders, proven)]
@@ -98,7 +98,7 @@ def apply(turn: Turn, proven: Sequence[Rename], paths: Mapping[bytes, str]) -> N
 
 
 def choices(turn: Turn, proven: Sequence[Rename]) -> Collection[bytes]:
-    """The names, as they are after the renames, of the folders that a person has tracked or untracked."""
+    """Return the names, after the renames, of the folders that a person has tracked or untracked."""
     moved = {rename.folder.id: rename.wire_name for rename in proven}
     lost = {folder.id for folder in renames.displaced(turn.folders, proven)}
     return {

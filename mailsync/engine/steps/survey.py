@@ -1,4 +1,4 @@
-"""The status of the tracked folders, before any is opened, and since when all of them are compared."""
+"""The status of the tracked folders before any is opened, and since when all of them are compared."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from mailsync.model import FolderState, Listing, MailboxStatus
 
 
 def list_status(turn: Turn) -> Listing | None:
-    """The answer to one LIST-STATUS; None where it is not offered, or offered and not understood."""
+    """Return the answer to one LIST-STATUS; None if the server does not offer it, or answers BAD."""
     if not turn.session.has_list_status:
         return None
     try:
         return turn.session.list_status()
     except ProtocolError:
-        believed = "LIST-STATUS" in turn.session.capabilities
-        if turn.session.closed or believed:
+        is_offered = "LIST-STATUS" in turn.session.capabilities
+        if turn.session.closed or is_offered:
             raise
         return None
 
 
 def shows_other_folders(turn: Turn, listing: Listing) -> bool:
-    """Whether names came or went, or the mailboxes of known names; told once a session."""
-    there = [f for f in turn.folders if not f.missing_since]
-    known = {f.wire_name for f in there}
-    only_names = {f.wire_name for f in there if f.excluded_reason in HOLDS_NONE}
-    # a name that LIST itself does not show would be news for ever
+    """Whether names, or mailboxes of known names, appeared or disappeared; True once for each difference."""
+    present = [f for f in turn.folders if not f.missing_since]
+    known = {f.wire_name for f in present}
+    only_names = {f.wire_name for f in present if f.excluded_reason in HOLDS_NONE}
+    # A name that LIST-STATUS shows and LIST does not would otherwise cause a discovery in every turn.
     is_news = listing.shape != turn.session.listed
     turn.session.listed = listing.shape
     return is_news and (
         _without_inbox(known) != _without_inbox(listing.names)
         or not only_names.isdisjoint(listing.statuses)
-        or any(f.tracked and f.is_complete and f.wire_name not in listing.statuses for f in there)
+        or any(f.tracked and f.is_complete and f.wire_name not in listing.statuses for f in present)
     )
 
 
@@ -45,14 +45,15 @@ def _without_inbox(names: Iterable[bytes]) -> set[bytes]:
 
 
 def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) -> list[FolderState]:
-    """The folders to look at: all that are tracked, or, without LIST-STATUS, the next of the round.
+    """Return the folders to survey: all that are tracked, or, without LIST-STATUS, the next ones of the
+    round.
 
-    With `done`, all but those. Priority folders come first, then those that earlier turns did not get to, or
-    what always ends a turn early would keep them waiting for ever.
+    With `done`, all but those. Priority folders come first, then the folders that earlier turns did not
+    reach: if a turn always ended early at the same folder, those behind it would never be surveyed.
     """
     tracked, cursor = turn.folders.tracked(), turn.account.folder_rr_cursor
     if listing is None and done is None:
-        # of what waits for its first sync only the size is of use, and commands are scarce
+        # A folder that waits for its first sync is asked for its size only: commands are scarce.
         tracked = [f for f in tracked if f.status != "pending" or f.server_messages is None]
         chosen, following = folders_to_poll(tracked, cursor, turn.settings)
         first = min(turn.settings.sync_priority_folders, sum(f.is_priority for f in tracked))
@@ -69,10 +70,10 @@ def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) ->
 def survey(
     turn: Turn, chosen: Iterable[FolderState], listing: Listing | None
 ) -> Iterator[tuple[FolderState, MailboxStatus]]:
-    """The status of the chosen folders, from the listing, else by STATUS one after the other."""
+    """Yield the chosen folders with their status, from the listing or else by STATUS."""
     statuses = listing.statuses if listing else {}
     for folder in chosen:
-        # a row without STATUS says nothing of the folder, so it is asked for alone
+        # The server may list a folder without its status.
         status = statuses.get(folder.wire_name)
         if status is None:
             turn.session.check_budget()
@@ -83,7 +84,7 @@ def survey(
 
 
 def _status(turn: Turn, folder: FolderState) -> MailboxStatus | None:
-    """The answer to STATUS; None if there is none, which costs this folder its turn."""
+    """Return the answer to STATUS; None if there is none, which costs the folder its turn."""
     try:
         turn.session.unselect()
         return turn.session.status(folder.wire_name)
@@ -97,9 +98,9 @@ def _status(turn: Turn, folder: FolderState) -> MailboxStatus | None:
 def compared_since(
     turn: Turn, began: datetime, compared: Collection[int], done: Mapping[int, datetime]
 ) -> datetime | None:
-    """The time since which every tracked folder is compared; None while there is one that never was.
+    """Return the time since which every tracked folder is compared; None if one never was.
 
-    `compared` are those of this turn, which `began` then, `done` those of the turns before it.
+    `compared` are the folders of this turn, which began at `began`, and `done` those of the turns before.
     """
     times = [
         began if folder.id in compared else done.get(folder.id) or folder.polled_at

@@ -1,4 +1,4 @@
-"""Folders that are not mirrored any more: their rows become tombstones, chunk by chunk (SPEC §6)."""
+"""Folders that are no longer mirrored: their rows become tombstones, chunk by chunk (SPEC §6)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from mailsync.store import folders, messages
 log = logging.getLogger(__name__)
 
 
-def empty(turn: Turn) -> None:
-    """Tombstone the rows of folders that are untracked, or missing for longer than their grace.
+def tombstone_untracked(turn: Turn) -> None:
+    """Tombstone the rows of folders that are untracked, or missing for longer than their grace period.
 
-    Coming back, they are filled anew, and rows and ids with them. Goes on where a process that died left off.
-    While discovery is to go on with the next turn, a missing folder may yet turn out to be a renamed one.
+    If such a folder comes back, it is filled again, and its messages get their old rows. Continues where a
+    process that died stopped. While discovery has to continue in the next turn, missing folders keep their
+    rows: they may have been renamed.
     """
+    # discovery that has to continue is due at once
     undecided = turn.result.next_discovery_at is not None and turn.result.next_discovery_at <= turn.now()
     for folder in list(turn.folders):
         if _is_over(turn, folder):
@@ -31,7 +33,7 @@ def empty(turn: Turn) -> None:
 
 
 def _is_over(turn: Turn, folder: FolderState) -> bool:
-    """Whether the folder's grace is over, and there is anything left to do about it."""
+    """Whether the folder's grace period is over while it still has rows, or a status to change."""
     if folder.missing_since is None:
         return False
     if folder.status == "missing":
@@ -41,9 +43,10 @@ def _is_over(turn: Turn, folder: FolderState) -> bool:
 
 
 def _is_unwanted(folder: FolderState) -> bool:
-    """Whether rows or cursors are left of a folder that is not tracked.
+    """Whether an untracked folder has rows or cursors that should go.
 
-    The rows stay of one that is merely too many; one of which only the name is left has its grace.
+    The rows stay if the folder is only above the folder limit, or if only its name is left, which has a grace
+    period.
     """
     if folder.tracked or not (folder.live_count or folder.last_uid):
         return False
@@ -52,7 +55,7 @@ def _is_unwanted(folder: FolderState) -> bool:
 
 
 def _is_gone(turn: Turn, folder: FolderState) -> bool:
-    """Ask for the folder by name: that it is not listed is one observation, and rows need two."""
+    """Ask for the folder by name: its absence from LIST is one observation, and deleting rows takes two."""
     if not folder.live_count or b"\0" in folder.wire_name:
         return True
     if turn.session.commands_left < 2:
@@ -63,12 +66,12 @@ def _is_gone(turn: Turn, folder: FolderState) -> bool:
     except FolderError as error:
         return not error.temporary
     except REFUSALS:
-        # not now: some servers say so of folders that never come back, which must not stop the account
+        # A temporary refusal. Some servers give one for ever about deleted folders; go on with the others.
         if turn.session.closed:
             raise
         return False
     log.warning(
-        "A folder is there that LIST does not show; its rows stay",
+        "LIST does not show a folder that STATUS finds; its rows stay",
         extra={"action": "missing", "account_id": folder.account_id, "folder_id": folder.id},
     )
     folders.restart_grace(turn.conn, folder)
@@ -78,9 +81,9 @@ def _is_gone(turn: Turn, folder: FolderState) -> bool:
 
 def _empty(turn: Turn, folder: FolderState, reason: str, status: str | None) -> None:
     turn.ensure_run()
-    # the cursors first: they must not vouch for rows that are gone, should it come back halfway
+    # The cursors go first: if the folder comes back halfway, they must not pass over rows that are gone.
     folders.clear_cursors(turn.conn, folder, status)
-    while gone := messages.tombstone_chunk(turn.conn, folder, reason):
-        turn.tally.messages_deleted += gone
+    while rows := messages.tombstone_chunk(turn.conn, folder, reason):
+        turn.tally.messages_deleted += rows
         turn.checkpoint()
     turn.folders.reload(folder)

@@ -1,8 +1,8 @@
-"""UIDVALIDITY (RFC 9051 §2.3.1.1, SPEC §11): believed only from EXAMINE; 0 or missing is "unknown".
+"""UIDVALIDITY (RFC 9051 §2.3.1.1, SPEC §11): believed only from EXAMINE; 0 or none means "unknown".
 
-A change makes all UIDs of the folder meaningless: its new value and cleared cursors commit first, then its
-rows are tombstoned, then it is filled anew. Messages that come back as they were take their old rows back on
-the way (``sql/queries/relinking.sql``).
+A change makes all UIDs of the folder meaningless. The new value and cleared cursors commit first, then the
+folder's rows are tombstoned, then the backfill pass fetches the folder again. Messages that are still the
+same get their old rows back (``sql/queries/relinking.sql``).
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from mailsync.store.db import transaction
 log = logging.getLogger(__name__)
 
 
-def settle(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState | None:
-    """Compare the folder's UIDVALIDITY with the one that EXAMINE showed.
+def check_uidvalidity(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState | None:
+    """Compare the folder's UIDVALIDITY with that of EXAMINE.
 
-    Returns the folder to go on with, or None when it was reset and has to be filled anew. Raises ResetLimit
-    when that happens more often than ``UIDVALIDITY_MAX_RESETS`` in 24 hours; nothing is changed then. Raises
-    TurnOver when the turn ends before all old rows are tombstoned; the next fill goes on with them.
+    Returns the folder to work on, or None if it was reset: the backfill pass then fetches it again. Raises
+    ResetLimit, and changes nothing, for more than ``UIDVALIDITY_MAX_RESETS`` resets in 24 hours. Raises
+    TurnOver if the turn ends before all old rows are tombstoned; the next backfill continues with them.
     """
-    told, held = seen.uidvalidity or 0, folder.uidvalidity
-    if told == held or not told:
+    current = seen.uidvalidity or 0
+    if current in (folder.uidvalidity, 0):
         return folder
-    if not held:
-        folders.adopt_uidvalidity(turn.conn, folder, told)
-        return turn.folders.replace(folder, uidvalidity=told)
+    if not folder.uidvalidity:
+        folders.adopt_uidvalidity(turn.conn, folder, current)
+        return turn.folders.replace(folder, uidvalidity=current)
     recent = [r for r in folder.uidvalidity_resets if r > turn.now() - timedelta(hours=24)]
     if len(recent) >= turn.settings.uidvalidity_max_resets:
         raise ResetLimit(f"folder {folder.path}: UIDVALIDITY changed {len(recent) + 1} times in 24 hours")
     with transaction(turn.conn):
-        folders.restart(turn.conn, folder, told)
+        folders.restart(turn.conn, folder, current)
     log.warning(
-        "UIDVALIDITY changed; the folder is mirrored anew",
+        "UIDVALIDITY changed; all messages of the folder are fetched again",
         extra={"action": "uidvalidity", "account_id": folder.account_id, "folder_id": folder.id},
     )
     turn.folders.reload(folder)
-    bury(turn, folder, told)
+    tombstone_old_uidvalidity(turn, folder, current)
     return None
 
 
-def bury(turn: Turn, folder: FolderState, current: int) -> None:
-    """Tombstone the rows of every UIDVALIDITY but `current`; goes on where a turn that ended left off.
+def tombstone_old_uidvalidity(turn: Turn, folder: FolderState, current: int) -> None:
+    """Tombstone the rows of every UIDVALIDITY but `current`; continues where an earlier turn stopped.
 
     Raises TurnOver between two chunks when the turn is over.
     """

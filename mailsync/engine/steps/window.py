@@ -23,7 +23,7 @@ Dated = TypeVar("Dated", Message, MessageState)
 
 
 def start(turn: Turn) -> datetime | None:
-    """The oldest ``internal_date`` that is mirrored; None for all mail."""
+    """Return the oldest ``internal_date`` to mirror; None for all mail."""
     if turn.account.sync_since is not None:
         return turn.account.sync_since
     if turn.account.sync_window_days:
@@ -32,23 +32,24 @@ def start(turn: Turn) -> datetime | None:
 
 
 def search_since(turn: Turn) -> date | None:
-    """The day for SEARCH SINCE: one earlier, since servers compare days in a zone of their own."""
+    """Return the day for SEARCH SINCE, one day early: servers compare days in a time zone of their own."""
     begins = start(turn)
     return None if begins is None else (begins - timedelta(days=1)).date()
 
 
 def inside(turn: Turn, messages: Iterable[Dated]) -> list[Dated]:
-    """Those of `messages` that are not older than the window; one without a date is inside."""
+    """Return the messages that are not older than the window; one without a date is inside."""
     begins = start(turn)
     return [m for m in messages if begins is None or m.internal_date is None or m.internal_date >= begins]
 
 
-def follow(turn: Turn) -> None:
-    """Bring ``mirrored_since`` in line with the window, which a person may have moved; quiet if it is.
+def apply_window(turn: Turn) -> None:
+    """Bring ``mirrored_since`` in line with the window, if a person moved the window or it rolled on.
 
-    A window that begins earlier, or is gone, lets the backfill pass fetch what is missing. One that was
-    narrowed is noted at once, since the folders that are filled from now on reach no further; its rows
-    expire at the next retention, which is due at once then, and also moves a rolling window's reach along.
+    After the window was widened or removed, the backfill pass fetches the older mail. After it was narrowed,
+    ``mirrored_since`` moves at once, since folders that are filled from now on reach no further back;
+    retention, which is made due, expires the older rows. Retention also moves ``mirrored_since`` along a
+    rolling window.
     """
     begins, reached = start(turn), turn.account.mirrored_since
     if begins is None and reached is None:
@@ -58,7 +59,7 @@ def follow(turn: Turn) -> None:
         retention.reach_back(turn.conn, turn.account.id, begins)
         turn.folders.reload_all()
         log.info(
-            "Window widened, older mail is fetched",
+            "Window widened; fetching older mail",
             extra={"action": "window", "account_id": turn.account.id, "since": str(begins or "all mail")},
         )
     elif begins is not None and (reached is None or begins - reached > _DAY):
@@ -67,5 +68,5 @@ def follow(turn: Turn) -> None:
 
 
 def _slack(turn: Turn) -> timedelta:
-    # a rolling window follows the clock, which may be set back a little; it widens by whole days
+    # A rolling window follows the clock, which may be set back a little; a person widens it by whole days.
     return timedelta() if turn.account.sync_since is not None else _CLOCK_STEP
