@@ -164,7 +164,7 @@ def test_a_server_that_lists_other_names_each_time_is_refused_before_its_folders
             letters(user, 1, f"g{number}")
         ended = mirror.hot()
         assert isinstance(ended, ProtocolError)
-        assert str(ended).startswith("LIST: 20 folders are new beside 24,991 that are or were there")
+        assert str(ended).startswith("LIST: 20 folders are new beside 24,991 known ones")
         assert mirror.value("select count(*) from folders") == 24_991
         assert mirror.state == ("degraded", "protocol")
 
