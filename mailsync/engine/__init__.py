@@ -1,6 +1,7 @@
-"""What a turn does, told in terms of the protocol and the store.
+"""What a turn does, in terms of the protocol and the store.
 
-It may import mail, core, imap, store, config and the modules beside the folders. Read
-:mod:`mailsync.engine.cycle` from top to bottom first. ``steps/`` has the boxes of that flowchart,
-``fetch/`` the way from UIDs to rows; :mod:`mailsync.engine.runner` is what surrounds each turn.
+It may import mail, core, imap, store, config and the modules beside the folders. Begin with
+:mod:`mailsync.engine.cycle`, which reads from top to bottom like the flowchart in docs/architecture.rst.
+``steps/`` holds the boxes of that flowchart, ``fetch/`` the path from UIDs to rows, and
+:mod:`mailsync.engine.runner` the beginning and end of every turn.
 """

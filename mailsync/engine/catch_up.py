@@ -1,7 +1,8 @@
-"""One account, now, to the end: hot pass, backfill until nothing is left, hot pass again (SPEC §7, §20).
+"""Sync one account until it is complete: hot pass, backfill to the end, hot pass again (SPEC §7, §20).
 
-As many turns as it takes, so that others are let in between: a waiter at every batch, and fresh mail of this
-account every tick. Backoff timers are ignored, the throttle is not: for tokens this waits without the lock.
+This takes many turns, so that others get the lock in between: a process that waits for it at every batch, and
+this account's fresh mail at every tick. Backoff is ignored. The command budget is not: if it is used up, this
+waits without the lock.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ _MOST_ROUNDS = 3
 
 @dataclass
 class Progress:
-    """What the turns so far have done, together."""
+    """The sum of what the turns so far have done."""
 
     tallies: dict[int, Tally] = field(default_factory=dict)
     turn: Turn | None = None
 
-    def take(self, turn: Turn) -> None:
-        """Note that `turn` went on."""
+    def update(self, turn: Turn) -> None:
+        """Add what `turn` has done until now."""
         self.turn = turn
         self.tallies[id(turn.tally)] = turn.tally
 
@@ -49,16 +50,16 @@ def catch_up(
 ) -> Progress:
     """Sync the account until its folders are complete and compared; returns what was done.
 
-    `wait` is how long to stand in the lock's queue before Busy; `full` forces discovery, and a flag scan and
-    a reconcile of every folder. `on_pause` is told the seconds before each wait for tokens. Raises Stopped on
-    request, and whatever ends a turn in failure.
+    `wait` is how many seconds to queue for the lock before Busy is raised. `full` forces discovery, and a
+    flag scan and a reconcile of every folder. `on_pause` is called with the seconds of each wait for
+    commands. Raises Stopped on request, and any error that ends a turn.
     """
     progress = Progress()
-    seen = env.on_progress
+    show = env.on_progress
 
     def on_progress(turn: Turn) -> None:
-        progress.take(turn)
-        seen(turn)
+        progress.update(turn)
+        show(turn)
 
     env = replace(env, on_progress=on_progress)
     settings = env.settings
@@ -71,7 +72,7 @@ def catch_up(
     )
 
     def hot_turns(full: bool = False) -> Turn:
-        # a turn of the full pass is long on purpose: it yields to waiters all the same
+        # a turn of the full pass may be long: it yields to waiters at every batch
         limit = settings.backfill_batch_timeout if full else settings.hot_turn_max
         steps = partial(hot, full=full, done={})
         kind = replace(
@@ -82,7 +83,7 @@ def catch_up(
     folders.forget_retries(env.conn, account_id)
     turn = hot_turns(full)
     on_progress(turn)
-    # a reconcile may leave what is missing to another backfill, and a large deletion to another turn
+    # A reconcile may leave missing messages to another backfill, and a large deletion to another turn.
     for _ in range(_MOST_ROUNDS):
         if _is_unfinished(turn):
             _fill(env, account_id, fill_turn, hot_turns, on_pause)
@@ -99,7 +100,7 @@ def _fill(
     hot_turns: Callable[[], Turn],
     on_pause: Callable[[float], None],
 ) -> None:
-    """Backfill to the end, with fresh mail every tick meanwhile."""
+    """Backfill to the end; a hot turn every tick fetches new mail meanwhile."""
     hot_at = time.monotonic()
     while True:
         try:
@@ -122,7 +123,7 @@ def take_turns(
     kind: TurnKind,
     on_pause: Callable[[float], None] = lambda seconds: None,
 ) -> Turn:
-    """Take turns of one kind until one comes to its end by itself; between them others are let in."""
+    """Take turns of one kind until one is not cut short; others may take the lock in between."""
     while True:
         try:
             return _attempt(env, account_id, kind)
@@ -144,7 +145,7 @@ def _attempt(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn:
 
 
 def _pause(env: TurnEnvironment, error: OutOfTokens, on_pause: Callable[[float], None]) -> None:
-    """Wait, without the lock, until there should be some commands above what the work leaves for others."""
+    """Wait, without the lock, until the budget should allow some commands."""
     seconds = min(_LONGEST_NAP, error.retry_after)
     on_pause(seconds)
     until = time.monotonic() + seconds

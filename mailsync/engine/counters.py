@@ -1,7 +1,7 @@
-"""What turns add to the metrics (SPEC §16), collected in the process and stored now and then.
+"""What turns add to the metrics (SPEC §16): collected in the process, and stored at intervals.
 
-A quiet turn stores nothing: that would cost it a statement. A process that is killed loses what it has
-counted since it last stored, at most 15 seconds' worth of quiet turns.
+A quiet turn stores nothing, since that would cost it a statement. A process that is killed loses what it
+counted since it last stored: at most 15 seconds of quiet turns.
 """
 
 from __future__ import annotations
@@ -36,55 +36,55 @@ T = TypeVar("T")
 COMMANDS = frozenset(
     "CAPABILITY CLOSE ENABLE EXAMINE FETCH ID LIST LOGIN LOGOUT NOOP SEARCH STARTTLS STATUS UNSELECT".split()
 )
-"""The IMAP commands that are counted by name; all else is ``other``."""
+"""The IMAP commands that are counted by name; all others count as ``other``."""
 
 _OF_SERVERS = (AuthenticationFailed, FolderError, ProtocolError, Throttled, Transient)
 
 
 class Counters:
-    """Sums that wait to be stored; several threads may add to them.
+    """Sums that have yet to be stored; several threads may add to them.
 
-    ``rows_written`` is how many messages this process has stored, changed and deleted so far.
+    ``rows_written`` is how many messages this process has stored, changed or deleted.
     """
 
     def __init__(self) -> None:
         self.rows_written = 0.0
         self._sums: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self._changing = threading.Lock()
-        self._sent: WeakKeyDictionary[Session, Counter[str]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._counted: WeakKeyDictionary[Session, Counter[str]] = WeakKeyDictionary()
 
     def add(self, name: str, value: float = 1, **labels: str) -> None:
-        """Add to the counter of that name and labels."""
+        """Add `value` to the counter with this name and these labels."""
         key = name, json.dumps(labels, sort_keys=True)
-        with self._changing:
+        with self._lock:
             self._sums[key] += value
             if name == "mailsync_messages_total":
                 self.rows_written += value
 
     def observe(self, name: str, seconds: float) -> None:
-        """Add one observation to a histogram: to its bucket, and to its sum."""
+        """Add one observation to a histogram: to its bucket and its sum."""
         bounds = metrics.BUCKETS[name]
-        place = bisect_left(bounds, seconds)
-        self.add(f"{name}_bucket", le=f"{bounds[place]:g}" if place < len(bounds) else "+Inf")
+        i = bisect_left(bounds, seconds)
+        self.add(f"{name}_bucket", le=f"{bounds[i]:g}" if i < len(bounds) else "+Inf")
         self.add(f"{name}_sum", seconds)
 
     @contextmanager
     def waiting(self, lock: AbstractContextManager[T]) -> Iterator[T]:
-        """Enter `lock`, and count how long that took, or that it was busy."""
-        began, had = time.monotonic(), False
+        """Enter `lock`; count how long that took, or that it was busy."""
+        began, is_acquired = time.monotonic(), False
         try:
-            with lock as held:
-                had = True
+            with lock as acquired:
+                is_acquired = True
                 self.observe("mailsync_lock_wait_seconds", time.monotonic() - began)
-                yield held
+                yield acquired
         except Busy:
-            if not had:
+            if not is_acquired:
                 self.observe("mailsync_lock_wait_seconds", time.monotonic() - began)
                 self.add("mailsync_lock_busy_total")
             raise
 
     def turn(self, turn: Turn, error: MailsyncError | None) -> None:
-        """Count a turn: how long it took, what it sent and did, what ended it, its folders' errors."""
+        """Count a turn: its duration, commands and rows, the error that ended it, its folders' errors."""
         if turn.is_connected:
             self.observe("mailsync_sync_duration_seconds", turn.clock.elapsed)
             self._commands(turn.session)
@@ -104,33 +104,33 @@ class Counters:
             self.add("mailsync_imap_errors_total", code=error.code)
 
     def store(self, conn: Connection) -> None:
-        """Add what was collected to ``metric_counters``, in one statement; nothing if there is nothing.
+        """Add the sums to ``metric_counters``, in one statement; none if there are no sums.
 
-        Should it fail, all of it is kept for the next time.
+        If that fails, the sums are kept for the next time.
         """
-        with self._changing:
+        with self._lock:
             sums, self._sums = self._sums, defaultdict(float)
         if not sums:
             return
         try:
             metrics.add(conn, _flat(sums))
         except BaseException:
-            with self._changing:
+            with self._lock:
                 for key, value in sums.items():
                     self._sums[key] += value
             raise
 
     def unstored(self) -> list[tuple[str, str, float]]:
-        """What was collected: name, labels as JSON text, value."""
-        with self._changing:
+        """Return the sums that are not stored yet: name, labels as JSON text, value."""
+        with self._lock:
             return _flat(self._sums)
 
     def _commands(self, session: Session) -> None:
-        """Count what the session sent since it was last looked at, its login included."""
+        """Count the session's commands since the last call for it, those of its login included."""
         sent = Counter(session.commands)
-        with self._changing:
-            new = sent - self._sent.get(session, Counter())
-            self._sent[session] = sent
+        with self._lock:
+            new = sent - self._counted.get(session, Counter())
+            self._counted[session] = sent
         for name, times in new.items():
             command = name if name in COMMANDS else "other"
             self.add("mailsync_imap_commands_total", times, command=command)

@@ -1,8 +1,7 @@
-"""Retention: once an hour, by one process, a chunk at a time between turns (SPEC §15).
+"""Retention: once an hour, by one process, one chunk at a time between turns (SPEC §15).
 
-What is done is committed, so a worker that ends in the middle leaves the rest to whichever looks next. When
-the hour is over stands in the table ``upkeep``, not in a process: starts of workers neither begin it anew nor
-put it off.
+Every chunk is committed, so if a worker ends in the middle of a round, another one does the rest. The time of
+the next round is kept in the table ``upkeep``, so that restarts of workers neither repeat nor delay a round.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SLOW_PAUSE, _LONGEST_PAUSE = 30.0, 1800.0
 
 
 class Retention:
-    """What one worker does of it, on its connection; a new connection begins with a new one."""
+    """One worker's part in retention, over one connection; a new connection needs a new instance."""
 
     def __init__(self) -> None:
         self._statistics = Statistics()
@@ -39,14 +38,14 @@ class Retention:
         self._pause, self._not_before = _SLOW_PAUSE, float("-inf")
 
     def look_soon(self) -> None:
-        """Look for work at the next step, rather than in some seconds: an account may have been removed."""
+        """Look for work at the next step, without the usual interval: an account may have been removed."""
         self._looked_at = float("-inf")
 
     def step(self, env: TurnEnvironment) -> bool:
         """Do one chunk, which takes well under a second; returns whether there may be more to do.
 
-        A failure that leaves the connection usable is logged, and costs only what it happened to. Tables
-        whose statistics are due are analysed here too.
+        A failure that leaves the connection usable is logged, and skips only the account or table that it
+        concerns. Tables whose statistics are due are analysed here too.
         """
         return self._statistics.step(env) or self._retain(env)
 
@@ -54,7 +53,7 @@ class Retention:
         if time.monotonic() < self._not_before:
             return False
         try:
-            if self._work is None and not self._begun(env):
+            if self._work is None and not self._begin(env):
                 return False
             assert self._work is not None
             with retention.impatient(env.conn):
@@ -68,13 +67,13 @@ class Retention:
         retention.release(env.conn)
         return False
 
-    def _begun(self, env: TurnEnvironment) -> bool:
+    def _begin(self, env: TurnEnvironment) -> bool:
         if time.monotonic() - self._looked_at < _LOOK_EVERY:
             return False
         self._looked_at = time.monotonic()
         if not any(retention.look(env.conn)) or not retention.claim(env.conn):
             return False
-        # again, now that nobody else can do it
+        # look again: another process may have done the work before this one claimed it
         due = retention.look(env.conn)
         self._work = self._round(env, due)
         return True
@@ -97,17 +96,17 @@ class Retention:
         events = partial(retention.purge_events, conn, settings.event_retention_days)
         yield from self._in_chunks(env, None, events)
         retention.finish(conn)
-        # tables that no worker has written much to are due too
+        # tables may be due even if no worker has written much
         self._statistics.look_soon()
         yield
 
     def _removals(self, env: TurnEnvironment) -> Iterator[None]:
         self._looked_at = time.monotonic()
         for account_id in retention.accounts_to_remove(env.conn):
-            yield from self._removed(env, account_id)
+            yield from self._delete_account(env, account_id)
 
-    def _removed(self, env: TurnEnvironment, account_id: int) -> Iterator[None]:
-        """Empty and delete an account, unless the command that a person removes it with is at it."""
+    def _delete_account(self, env: TurnEnvironment, account_id: int) -> Iterator[None]:
+        """Delete an account in chunks, unless the command that removes it is doing so."""
         more = True
         while more:
             began = time.monotonic()
@@ -123,13 +122,13 @@ class Retention:
         log.info("Removed account deleted", extra={"action": "retention", "account_id": account_id})
 
     def _in_chunks(self, env: TurnEnvironment, op: str | None, chunk: Callable[[int], int]) -> Iterator[None]:
-        """Call `chunk` with a number of rows until it finds fewer; `op` is how they are counted."""
+        """Call `chunk` with a number of rows until it finds fewer; `op` labels them in the metrics."""
         while True:
             limit, began = self._limit, time.monotonic()
             try:
                 rows = chunk(limit)
             except MailsyncError as error:
-                # one account, or one table, does not hold up the others; the next hour will do
+                # one account or table does not hold up the others; the next round tries again
                 self._skip(env, error)
                 yield
                 return
@@ -139,22 +138,22 @@ class Retention:
                 self._pace(time.monotonic() - began)
             yield
             if time.monotonic() - self._looked_at >= _LOOK_EVERY:
-                # nobody who removes an account waits for the end of a long round
+                # an account that was removed does not wait for the end of a long round
                 yield from self._removals(env)
             if rows < limit:
                 return
 
     def _pace(self, seconds: float) -> None:
-        """Let the next chunk be as large as takes about as long as fresh mail may wait."""
+        """Choose the next chunk's size, so that it takes about as long as fresh mail may wait."""
         wanted = self._limit * min(2.0, _AIM / max(seconds, 0.001))
         self._limit = int(max(_LEAST, min(accounts.CHUNK, wanted)))
 
     def _skip(self, env: TurnEnvironment, error: MailsyncError) -> None:
-        """Say once what went wrong, unless the account is merely at work; a lost connection is raised."""
+        """Log an error once, unless the account is only busy; raises it if the connection is lost."""
         if db.is_broken(env.conn):
             raise error
         if isinstance(error, DatabaseSlow) and not isinstance(error, RowsLocked):
-            # new mail waits while a slow statement runs, so try rarely
+            # new mail waits while a slow statement runs, so try less often
             self._not_before = time.monotonic() + self._pause
             self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
             self._limit = max(_LEAST, self._limit // 2)
@@ -165,7 +164,7 @@ class Retention:
 
 
 def _locked(env: TurnEnvironment, account_id: int, chunk: Callable[[int], int]) -> Callable[[int], int]:
-    """`chunk` under the account's lock, which is only tried: rows of an account have one writer."""
+    """Wrap `chunk` in the account's lock, which is only tried: an account's rows have one writer."""
 
     def under_lock(limit: int) -> int:
         with account_lock(env.conn, account_id, env.settings):

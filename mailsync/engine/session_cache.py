@@ -1,4 +1,4 @@
-"""IMAP sessions that are kept between turns: one an account and worker, idle without the lock (SPEC §9.2)."""
+"""IMAP sessions that are kept between turns: one for each account and worker (SPEC §9.2)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class _Kept:
 
 
 class Sessions:
-    """The kept sessions of one process, the least recently used first; several threads may share them.
+    """The kept sessions of one process; several threads may share it.
 
-    A session is used only under its account's lock, so that no two threads ever ask for the same one.
+    A session is used only under its account's lock, so two threads never ask for the same one.
     """
 
     def __init__(self, settings: Settings, *, hidden: frozenset[str] = frozenset()) -> None:
-        """`hidden` masks capabilities of every server, so that tests can take extensions away."""
+        """Capabilities in `hidden` are treated as not offered; for tests."""
         self._settings = settings
         self._hidden = hidden
         self._kept: dict[int, _Kept] = {}
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
 
     def has(self, account_id: int) -> bool:
         """Whether a session of the account is kept."""
@@ -44,8 +44,8 @@ class Sessions:
         on_wait: Callable[[], None],
         on_begin: Callable[[str], None] = lambda doing: None,
     ) -> Session:
-        """The account's kept session if it is still good, else a new one; raises as ``open_session`` does."""
-        with self._changing:
+        """Return the account's kept session if it is still good, else open one, as ``open_session`` does."""
+        with self._lock:
             kept = self._kept.pop(loaded.account.id, None)
         if kept is not None:
             if self._is_good(kept, loaded):
@@ -65,35 +65,35 @@ class Sessions:
 
     def drop(self, account_id: int) -> None:
         """Close the account's kept session, if it has one."""
-        with self._changing:
+        with self._lock:
             kept = self._kept.pop(account_id, None)
         if kept is not None:
             kept.session.close()
 
     def drop_old(self) -> None:
-        """Close those that are too old to be used again: their accounts are paused, removed or held back."""
+        """Close the sessions that are too old to be used again, as those of paused accounts become."""
         now = time.monotonic()
-        with self._changing:
-            old = [each for each, kept in self._kept.items() if now - kept.session.opened_at >= _MAX_AGE]
+        with self._lock:
+            old = [i for i, kept in self._kept.items() if now - kept.session.opened_at >= _MAX_AGE]
             dropped = [self._kept.pop(account_id) for account_id in old]
-        for each in dropped:
-            each.session.close()
+        for kept in dropped:
+            kept.session.close()
 
     def keep(self, loaded: LoadedTurn, session: Session) -> None:
-        """Keep an idle session for the next turn; above ``IMAP_SESSION_CAP`` the oldest is closed."""
+        """Keep an idle session; above ``IMAP_SESSION_CAP`` close the least recently used one."""
         session.rest()
         if session.closed:
             return
         surplus = []
-        with self._changing:
+        with self._lock:
             self._kept[loaded.account.id] = _Kept(session, _opened_for(loaded))
             while len(self._kept) > self._settings.imap_session_cap:
                 surplus.append(self._kept.pop(next(iter(self._kept))))
-        for each in surplus:
-            each.session.close()
+        for kept in surplus:
+            kept.session.close()
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all sessions."""
         while self._kept:
             self._kept.popitem()[1].session.close()
 

@@ -1,7 +1,7 @@
-"""The planner's statistics, collected between turns: a plan for an empty table is ruinous for a full one.
+"""ANALYZE between turns: a plan that was made for an empty table is ruinous for a full one.
 
-Autovacuum may be off, or come a minute after a first sync is over. Postgres' own counters tell which tables
-are due, so several workers need no agreement.
+Autovacuum may be off, or come only a minute after a first sync is complete. Postgres' own counters show which
+tables are due, so several workers need not coordinate.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from mailsync.store import db, statistics
 log = logging.getLogger(__name__)
 
 _ROWS = 500
-"""Rows that this process has to write before it looks whether any table is due."""
+"""Rows that this process has to write before it looks for tables that are due."""
 _LOOK_EVERY = 60.0
 _RETRY_AFTER = 3600.0
 
 
 class Statistics:
-    """Analyses the tables that are due, for one worker; finding them costs one statement."""
+    """Analyses the tables that are due, on behalf of one worker; finding them costs one statement."""
 
     def __init__(self) -> None:
         self._due: deque[str] = deque()
@@ -32,16 +32,16 @@ class Statistics:
         self._rows_seen = 0.0
         self._asked = False
         self._failed_at: dict[str, float] = {}
-        self._not_ours: set[str] = set()
+        self._not_owned: set[str] = set()
 
     def look_soon(self) -> None:
-        """Look for tables that are due at the next step, however little was written."""
+        """Look for tables that are due at the next step, even if few rows were written."""
         self._asked = True
 
     def step(self, env: TurnEnvironment) -> bool:
-        """Analyse one table if any is due; returns whether there may be more to do.
+        """Analyse one table if one is due; returns whether more may be due.
 
-        A failure that leaves the connection usable costs only this table, for an hour.
+        After a failure that leaves the connection usable, only this table waits, for an hour.
         """
         try:
             if not self._due and not self._look(env):
@@ -69,12 +69,12 @@ class Statistics:
         self._asked, self._rows_seen, self._looked_at = False, rows, now
         for table, allowed in statistics.stale(env.conn):
             if not allowed:
-                self._say_not_ours(table)
+                self._log_not_owned(table)
             elif now - self._failed_at.get(table, float("-inf")) >= _RETRY_AFTER:
                 self._due.append(table)
         return bool(self._due)
 
-    def _say_not_ours(self, table: str) -> None:
-        if table not in self._not_ours:
-            self._not_ours.add(table)
+    def _log_not_owned(self, table: str) -> None:
+        if table not in self._not_owned:
+            self._not_owned.add(table)
             log.debug("Not the owner, so not analyzed", extra={"action": "analyze", "table": table})
