@@ -1,7 +1,7 @@
-"""Is the mirror true? Every tracked folder against its rows: UIDs, flags, sizes, dates (SPEC §20).
+"""Verify the mirror: compare every tracked folder with its rows: UIDs, flags, sizes, dates (SPEC §20).
 
-Both sides come in stretches of a few thousand UIDs, so memory is bounded whatever a folder holds. Nothing is
-written, and nothing but differences is kept.
+Both sides are read in stretches of a few thousand UIDs, so that memory is bounded for any folder. Nothing is
+written, and only differences are kept.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ _EXPIRY = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference; `kind` is ``missing`` (no row), ``extra`` (a live row without message), ``flags``,
-    ``size_bytes``, ``internal_date``, ``placeholder`` (a row without content), ``uidvalidity`` or
-    ``unreadable`` (the folder could not be compared); of a whole folder ``unknown_folder`` (the server has
-    it, and it would be tracked), ``live_count`` and ``live_unseen`` (the kept counts are not those of the
-    rows), ``outside_window`` and ``stray`` (live rows that are too old, or of another UIDVALIDITY).
+    """One difference between the server and the mirror.
 
-    ``uid`` is None where the whole folder differs; ``server`` and ``mirror`` are the two values as text.
+    The ``kind`` of a message is ``missing`` (no row), ``extra`` (a live row without a message), ``flags``,
+    ``size_bytes``, ``internal_date`` or ``placeholder`` (a row without content). The ``kind`` of a folder is
+    ``uidvalidity``, ``unreadable`` (it could not be compared), ``unknown_folder`` (the server has it, and it
+    would be tracked), ``live_count`` or ``live_unseen`` (the stored counts are not those of the rows),
+    ``outside_window`` or ``stray`` (live rows that are too old, or of another UIDVALIDITY).
+
+    ``uid`` is None for a difference of the whole folder. ``server`` and ``mirror`` are the two values as
+    text.
     """
 
     kind: str
@@ -49,7 +52,7 @@ class Difference:
 
 @dataclass
 class FolderReport:
-    """What was compared in one folder; of the differences the first :data:`MOST_SHOWN` are kept."""
+    """What was compared in one folder; only the first :data:`MOST_SHOWN` differences are kept."""
 
     folder_id: int | None
     path: str
@@ -60,11 +63,11 @@ class FolderReport:
 
     @property
     def different(self) -> int:
-        """How many differences there are."""
+        """The number of differences."""
         return sum(self.counts.values())
 
     def add(self, difference: Difference, times: int = 1) -> None:
-        """Count a difference, or so many of one kind, and keep it if there is room."""
+        """Count a difference `times` times, and keep it if there is room."""
         self.counts[difference.kind] = self.counts.get(difference.kind, 0) + times
         if len(self.differences) < MOST_SHOWN:
             self.differences.append(difference)
@@ -72,9 +75,9 @@ class FolderReport:
 
 @dataclass
 class Report:
-    """All folders compared so far, by id; ``next_uid`` is where one goes on whose turn ended before it did.
+    """The folders compared so far, by id; those that only the server has, by wire name.
 
-    Folders that only the server has come under the name that it gives them.
+    ``next_uid`` says where to continue with a folder whose turn ended before the comparison did.
     """
 
     folders: dict[int | bytes, FolderReport] = field(default_factory=dict)
@@ -84,12 +87,12 @@ class Report:
 
     @property
     def different(self) -> int:
-        """How many differences there are in all folders."""
+        """The number of differences in all folders."""
         return sum(folder.different for folder in self.folders.values())
 
     @property
     def messages(self) -> int:
-        """How many messages of the server were compared."""
+        """The number of the server's messages that were compared."""
         return sum(folder.messages for folder in self.folders.values())
 
 
@@ -102,8 +105,9 @@ def verify(
 ) -> Report:
     """Compare the account's tracked folders, under its lock, in as many turns as it takes.
 
-    `wait` is how long to stand in the lock's queue before Busy; `on_pause` is told the seconds before each
-    wait for commands. Raises what ends a turn in failure; a folder that cannot be read is a difference.
+    `wait` is how many seconds to queue for the lock before Busy is raised. `on_pause` is called with the
+    seconds of each wait for commands. Raises any error that ends a turn; a folder that cannot be read is a
+    difference.
     """
     report = Report()
     kind = TurnKind(
@@ -141,15 +145,15 @@ def _compare(turn: Turn, report: Report) -> None:
 
 
 def _compare_listing(turn: Turn, report: Report) -> None:
-    """Folders that the server has and the mirror does not know, and those whose rows outlive them."""
+    """Find folders that only the server has, and rows of folders that it no longer has."""
     listed = turn.session.list_folders()
     traits = assign_roles(listed)
-    mailboxes = {name for name, found in traits.items() if found.excluded_reason not in HOLDS_NONE}
+    mailboxes = {name for name, t in traits.items() if t.excluded_reason not in HOLDS_NONE}
     known = {f.wire_name for f in turn.folders if not f.missing_since}
-    for each in listed:
-        wanted = traits[each.wire_name].excluded_reason is None and not is_inbox(each.wire_name)
-        if wanted and each.wire_name not in known:
-            unknown = report.folders[each.wire_name] = FolderReport(None, each.path, complete=False)
+    for mailbox in listed:
+        name = mailbox.wire_name
+        if traits[name].excluded_reason is None and not is_inbox(name) and name not in known:
+            unknown = report.folders[name] = FolderReport(None, mailbox.path, complete=False)
             unknown.add(Difference("unknown_folder"))
     for folder in turn.folders:
         gone = folder.wire_name not in mailboxes and not is_inbox(folder.wire_name)
@@ -161,18 +165,18 @@ def _compare_listing(turn: Turn, report: Report) -> None:
 
 
 def _compare_counts(turn: Turn, folder: FolderState, known: FolderReport) -> None:
-    """The kept counts against the rows, and rows that should not be live."""
+    """Compare the stored counts with the rows, and find rows that should not be live."""
     begins = window.start(turn)
     if begins is not None and turn.account.sync_window_days:
         begins -= _EXPIRY
-    (kept,) = folders.load(turn.conn, folder.account_id, folder.id)
+    (stored,) = folders.load(turn.conn, folder.account_id, folder.id)
     counted = messages.count_rows(turn.conn, folder, begins)
-    for kind, held, found in (
-        ("live_count", kept.live_count, counted.live),
-        ("live_unseen", kept.live_unseen, counted.unseen),
+    for kind, stored_count, rows in (
+        ("live_count", stored.live_count, counted.live),
+        ("live_unseen", stored.live_unseen, counted.unseen),
     ):
-        if held != found:
-            known.add(Difference(kind, None, f"{found} counted", str(held)))
+        if stored_count != rows:
+            known.add(Difference(kind, None, f"{rows} counted", str(stored_count)))
     for kind, rows in (("outside_window", counted.outside), ("stray", counted.stray)):
         if rows:
             known.add(Difference(kind), rows)
@@ -199,7 +203,7 @@ def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: Fold
 
 
 def _stretches(server: UidSet, begin: int) -> Iterator[tuple[UidSet, int, int]]:
-    """Cut the UIDs into pieces, each with the range of rows to hold against it; together they cover all."""
+    """Cut the UIDs into pieces, each with its range of rows; together the ranges cover all rows."""
     lowest = begin
     while len(server) > STRETCH:
         uids = server.oldest(STRETCH)
@@ -209,16 +213,16 @@ def _stretches(server: UidSet, begin: int) -> Iterator[tuple[UidSet, int, int]]:
 
 
 def _states(turn: Turn, uids: UidSet) -> dict[int, MessageState]:
-    """The states of `uids`; those that are left out are asked for once more (they may be gone by now)."""
-    found: dict[int, MessageState] = {}
+    """Return the states of `uids`; those left out are asked for once more, and may be gone by then."""
+    by_uid: dict[int, MessageState] = {}
     for _ in range(2):
-        left = uids.minus(UidSet.of(found))
+        left = uids.minus(UidSet.of(by_uid))
         if not left:
             break
         for states in turn.session.fetch_states(left):
-            found.update((state.uid, state) for state in states)
+            by_uid.update((state.uid, state) for state in states)
             turn.keep_alive()
-    return found
+    return by_uid
 
 
 def _compare_stretch(
@@ -259,7 +263,7 @@ def _differences(server: MessageState, row: MessageState, errors: frozenset[str]
 
 
 def _flags_unknown(server: MessageState, row: MessageState, errors: frozenset[str]) -> bool:
-    """Whether the row says itself that its flags are not, or not all, those of the server."""
+    """Whether the row itself says that its flags, or some of them, are not those of the server."""
     if "flags" in errors:
         return not row.flags
     return "unstorable" in errors and set(row.flags or ()) <= set(server.flags or ())

@@ -211,7 +211,7 @@ class Worker:
             ended = self.hot()
             turns += 1
             assert isinstance(ended, Turn | TurnOver), ended
-            is_quiet = isinstance(ended, Turn) and ended.run_id is None
+            is_quiet = isinstance(ended, Turn) and ended.result.run_id is None
             if not all(folder.is_complete for folder in self.tracked()):
                 ended = self.fill()
                 turns += 1

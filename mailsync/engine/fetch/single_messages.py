@@ -1,7 +1,7 @@
-"""Single messages that a batch did not bring: asked for again, alone, for less and less (SPEC §9.5).
+"""Single messages that a batch lacks: asked for again, alone, with less and less detail (SPEC §9.5).
 
-A message is blamed only for what happens while nothing else is asked for. If the server fails to give it on
-two connections, it gets a placeholder.
+A message is blamed only for a failure that happens while nothing else is in flight. If the server fails to
+give it on two connections, it gets a placeholder.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ NO_HEADERS = Headers(None, None, None, (), None, None, None, None, (), (), (), (
 
 
 def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message], UidSet]:
-    """Fetch `uids` again, which were asked for and not answered, or not readably.
+    """Fetch `uids` again, which were not answered, or not readably. Nothing may be in flight.
 
-    Those that a SEARCH no longer shows are gone and left out. Returns the messages, at worst placeholders,
-    and the UIDs that have to be asked for again on another connection. Nothing may be in flight.
+    Returns the messages, at worst placeholders, and the UIDs that have to be asked for again on another
+    connection. Messages that a SEARCH no longer finds are gone, and in neither.
     """
     if not uids:
         return [], UidSet()
-    alive = turn.session.search(uids=uids)
-    found: list[Message] = []
+    existing = turn.session.search(uids=uids)
+    messages: list[Message] = []
     size = 0
-    for batch in turn.session.fetch_messages([alive] if alive else [], prefetch=False):
-        found += batch.messages
+    for batch in turn.session.fetch_messages([existing] if existing else [], prefetch=False):
+        messages += batch.messages
         size += batch.weight
-    left = []
-    for uid in alive.minus(UidSet.of(m.uid for m in found)):
+    refused = []
+    for uid in existing.minus(UidSet.of(m.uid for m in messages)):
         message = _ask_alone(turn, folder, uid)
         if message is None:
-            left.append(uid)
+            refused.append(uid)
         else:
-            found.append(message)
+            messages.append(message)
             size += weight(message, len(repr(message)))
             if size > 2 * LARGEST_BATCH:
-                # as a batch that is too large: the next turn asks for half as many
+                # like a batch that is too large: the next turn asks for half as many
                 turn.session.close()
                 raise SentTooMuch(
-                    f"FETCH: the server sends more than {size // 2**20} MiB of data on {len(found)} messages"
+                    f"FETCH: the server sends more than {size // 2**20} MiB on {len(messages)} messages"
                 )
         turn.keep_alive()
-    return found, UidSet.of(left)
+    return messages, UidSet.of(refused)
 
 
 def isolate(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message], UidSet]:
@@ -79,9 +79,9 @@ def isolate(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message
 
 
 def ask(turn: Turn, uid: int, *, least: bool = False) -> Message | None:
-    """Ask for one message, for less and less of it; None if no answer is readable.
+    """Fetch one message, with less detail after each answer that is not readable; None if none is.
 
-    `least` asks for flags, date and size at once.
+    `least` asks for flags, date and size only.
     """
     for detail in _LADDER[-1:] if least else _LADDER:
         for batch in turn.session.fetch_messages([UidSet([(uid, uid)])], detail=detail, prefetch=False):
@@ -92,7 +92,7 @@ def ask(turn: Turn, uid: int, *, least: bool = False) -> Message | None:
 
 @contextmanager
 def recording_failure(turn: Turn, folder: FolderState) -> Iterator[None]:
-    """Note in ``fetch_attempts`` the server's error that ends a fetch, without blaming any message."""
+    """Record a server's error that ends a fetch in ``fetch_attempts``, without blaming any message."""
     try:
         yield
     except (Transient, ProtocolError) as error:
@@ -101,14 +101,14 @@ def recording_failure(turn: Turn, folder: FolderState) -> Iterator[None]:
 
 
 def placeholder(uid: int) -> Message:
-    """The row of a live message that the server does not give; it is asked for again (§9.5)."""
+    """Return the row of a message that exists and cannot be fetched; it is asked for again later (§9.5)."""
     return Message(
         uid, None, None, None, None, None, None, None, False, None, (), NO_HEADERS, ("unfetchable",)
     )
 
 
 def without_content(message: Message, why: str = "unstorable") -> Message:
-    """`message` without what a hostile one could hide anything in."""
+    """Return `message` without any field that the sender controls."""
     return message._replace(
         provider_message_id=None,
         provider_thread_id=None,
@@ -123,24 +123,24 @@ def without_content(message: Message, why: str = "unstorable") -> Message:
 
 
 def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
-    """The message, or a placeholder; None if it has to be asked for on another connection first."""
-    # before the attempt is noted: a message that is not asked for must not count one
+    """Return the message, or a placeholder; None if it has to be asked for on another connection first."""
+    # checked before the attempt is counted: a message that is not asked for must not count one
     turn.session.check_budget()
     key = _key(folder, uid)
     if key in turn.env.to_take_back:
         attempts.take_back_isolation(turn.conn, folder, uid)
         turn.env.to_take_back.discard(key)
-    known = attempts.note_isolation(turn.conn, folder, uid)
-    if known.failures >= _CONNECTIONS:
+    isolation = attempts.note_isolation(turn.conn, folder, uid)
+    if isolation.failures >= _CONNECTIONS:
         return _given_up(folder, uid)
-    # a try that neither failed nor was taken back ended with its process; if the message killed it, the full
-    # request would kill the next ones too
-    crashes = known.tries - 1 - known.failures
+    # A try that neither failed nor was taken back ended with its process. If the message killed the process,
+    # the full request would kill the next ones, too.
+    crashes = isolation.tries - 1 - isolation.failures
     least = crashes >= _MOST_CRASHES
-    with _blaming(turn, folder, uid):
+    with _blaming_message(turn, folder, uid):
         message = ask(turn, uid, least=least)
         if message is not None:
-            # a later failure, such as a refused commit, says nothing about the message
+            # a later failure, such as a refused commit, is not the message's fault
             attempts.forget_attempts(turn.conn, folder, uid, uid)
     if message is not None:
         return without_content(message, "unfetchable") if least else message
@@ -150,17 +150,17 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
 
 
 @contextmanager
-def _blaming(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
+def _blaming_message(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]:
     try:
         yield
     except (Transient, ProtocolError) as error:
-        # the server may have refused and kept the connection; the second try needs another one
+        # the connection may still be open, but the second try needs another one
         turn.result.needs_new_session = True
         attempts.blame_message(turn.conn, folder, uid, str(error))
         raise
     except (DatabaseUnavailable, LockLost) as error:
         if isinstance(error, DatabaseSlow):
-            # only then is the connection still there to write on
+            # only then can the connection still write
             attempts.take_back_isolation(turn.conn, folder, uid)
         else:
             turn.env.to_take_back.add(_key(folder, uid))
