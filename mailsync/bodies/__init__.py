@@ -1,4 +1,4 @@
-"""What a message holds beside its metadata: bodies, attachments and the raw message, fetched when asked for.
+"""Bodies, attachments and raw messages, fetched on demand: what the mirror does not hold.
 
 It may import the engine and everything below it. Begin with :mod:`mailsync.bodies.fetch`.
 """

@@ -1,10 +1,10 @@
-"""Body fetch (SPEC §14): what the mirror does not hold is fetched when it is asked for.
+"""Bodies, attachments and raw messages, fetched on demand (SPEC §14).
 
-Everything goes to a file on this side before anybody reads it: no slow reader ever holds an account's lock.
-A body is parsed and stored after the lock is released, and comes from the table from then on. Attachments
-and raw messages are not stored.
+Everything goes to a file on this side before it is read, so that a slow reader never holds an account's
+lock. A body is parsed and stored after the lock is released, and later requests read it from the table.
+Attachments and raw messages are not stored.
 
-The connection of the engine has to be its own, not a pool's: it holds the locks.
+The environment's connection holds the locks, so it must not belong to a pool.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from mailsync.bodies import download
-from mailsync.bodies.download import Download
+from mailsync.bodies.download import Download, run
+from mailsync.bodies.refusals import another_mailbox, held_back
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.errors import Gone, NotFound, Paused, ProtocolError
 from mailsync.mail import mime
@@ -26,16 +26,16 @@ from mailsync.store.locks import body_lock
 __all__ = ["Body", "Spooled", "fetch_attachment", "fetch_body", "fetch_raw"]
 
 _IN_MEMORY = 1024 * 1024
-# what a socket takes at once if it takes anything
+# as much as a socket usually accepts at once
 _READ = 16 * 1024
 _MOST = 1024 * 1024 * 1024
 _NEVER_BACK = frozenset({"expunged", "uidvalidity_reset", "folder_missing"})
 
 
 class Spooled:
-    """Bytes that lie in a temporary file, to be read once: iterate, then close.
+    """Bytes in a temporary file, to be read once: iterate, then close.
 
-    ``size`` is how many there are; ``attachment`` tells of them, None for a whole message.
+    ``size`` is their number; ``attachment`` describes them, None for a whole message.
     """
 
     def __init__(self, attachment: Attachment | None) -> None:
@@ -44,7 +44,7 @@ class Spooled:
         self._file: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
 
     def write(self, data: bytes) -> None:
-        """Append; not after the first was read."""
+        """Append `data`; not allowed once reading has begun."""
         self._file.write(data)
         self.size += len(data)
 
@@ -54,7 +54,7 @@ class Spooled:
             yield data
 
     def close(self) -> None:
-        """Drop the file."""
+        """Delete the file."""
         self._file.close()
 
     def __enter__(self) -> Spooled:
@@ -65,10 +65,10 @@ class Spooled:
 
 
 def fetch_body(env: TurnEnvironment, account_id: int, message_id: int) -> Body:
-    """The message's body: the stored one, also of a tombstone, else from the server, and stored.
+    """Return the message's body: the stored one, even of a tombstone, else fetch and store it.
 
-    Of several who ask for the same at once one fetches, the others find what it stored. Raises NotFound, and
-    what :func:`mailsync.bodies.download.run` does.
+    If several processes ask for the same body at once, one of them fetches it and the others read what it
+    stored. Raises NotFound, and the errors of :func:`mailsync.bodies.download.run`.
     """
     conn, settings = env.conn, env.settings
     if body := bodies.load(conn, account_id, message_id):
@@ -80,12 +80,12 @@ def fetch_body(env: TurnEnvironment, account_id: int, message_id: int) -> Body:
     ):
         if body := bodies.load(conn, account_id, message_id):
             return body
-        # it may have been deleted, or paused, while we waited
+        # the message may have been deleted, or its account paused, while this waited
         location = _locate(env, account_id, message_id)
-        wanted = Download(location, "", spool.write, most=settings.body_max_bytes, size=location.size_bytes)
-        download.run(env, wanted)
+        download = Download(location, "", spool.write, most=settings.body_max_bytes, size=location.size_bytes)
+        run(env, download)
         spool.seek(0)
-        parsed = mime.parse(spool, truncated=wanted.is_cut)
+        parsed = mime.parse(spool, truncated=download.is_cut)
         with db.transaction(conn):
             bodies.save(
                 conn,
@@ -94,13 +94,13 @@ def fetch_body(env: TurnEnvironment, account_id: int, message_id: int) -> Body:
                 text=parsed.text,
                 html=parsed.html,
                 attachments=parsed.attachments,
-                raw_bytes=wanted.offset,
-                truncated=wanted.is_cut,
+                raw_bytes=download.offset,
+                truncated=download.is_cut,
                 warnings=parsed.warnings,
             )
-            # the lock was let go before, and whoever changes the account drops only bodies that are stored
-            if wanted.mailbox != bodies.hold_mailbox(conn, account_id):
-                raise download.another_mailbox(message_id)
+            # The account's lock was released before, and a change of the account drops only stored bodies.
+            if download.mailbox != bodies.hold_mailbox(conn, account_id):
+                raise another_mailbox(message_id)
     body = bodies.load(conn, account_id, message_id)
     if body is None:
         raise NotFound(f"message {message_id} was removed meanwhile")
@@ -108,20 +108,20 @@ def fetch_body(env: TurnEnvironment, account_id: int, message_id: int) -> Body:
 
 
 def fetch_attachment(env: TurnEnvironment, account_id: int, message_id: int, part: str) -> Spooled:
-    """One attachment, its transfer encoding undone, of any size; the caller closes it.
+    """Return one attachment of any size, with its transfer encoding decoded; the caller closes it.
 
-    `part` is one of those that the message's attachments name. Raises as :func:`fetch_body`.
+    `part` is the part number of one of the message's attachments. Raises as :func:`fetch_body`.
     """
     location = _locate(env, account_id, message_id)
-    found = bodies.load_attachment(env.conn, account_id, message_id, part)
-    if found is None:
-        raise NotFound(f"message {message_id} has no such attachment any more")
-    attachment, encoding = found
+    stored = bodies.load_attachment(env.conn, account_id, message_id, part)
+    if stored is None:
+        raise NotFound(f"message {message_id} no longer has an attachment in part {part}")
+    attachment, encoding = stored
     return _spool(env, location, attachment.part, attachment.size_bytes, encoding, attachment)
 
 
 def fetch_raw(env: TurnEnvironment, account_id: int, message_id: int) -> Spooled:
-    """The message as the server has it (RFC 5322), of any size; the caller closes it.
+    """Return the message as the server has it (RFC 5322), of any size; the caller closes it.
 
     Raises as :func:`fetch_body`.
     """
@@ -139,9 +139,9 @@ def _spool(
 ) -> Spooled:
     spooled = Spooled(attachment)
     try:
-        wanted = Download(location, section, spooled.write, most=_MOST, size=size, encoding=encoding)
-        download.run(env, wanted)
-        if wanted.is_cut:
+        download = Download(location, section, spooled.write, most=_MOST, size=size, encoding=encoding)
+        run(env, download)
+        if download.is_cut:
             raise ProtocolError(f"FETCH: the server sends more than {_MOST} bytes")
     except BaseException:
         spooled.close()
@@ -150,7 +150,7 @@ def _spool(
 
 
 def _locate(env: TurnEnvironment, account_id: int, message_id: int) -> MessageLocation:
-    """Where the message is, if its server may be asked for it now."""
+    """Return where the message is; raises if its server must not be asked for it now."""
     location = bodies.locate(env.conn, account_id, message_id)
     if location is None:
         raise NotFound(f"there is no message {message_id}")
@@ -158,7 +158,7 @@ def _locate(env: TurnEnvironment, account_id: int, message_id: int) -> MessageLo
         raise Gone(f"message {message_id} is no longer on the server")
     if location.paused:
         raise Paused(f"account {location.email} is paused")
-    if refusal := download.held_back(
+    if refusal := held_back(
         location.sync_state, location.sync_state_reason, location.sync_state_message, location.backoff
     ):
         raise refusal
