@@ -119,11 +119,11 @@ def servers() -> Iterator[Bench]:
         run_directory.remove(run)
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The variables with which a child process sees the same settings."""
+def environment(url: str | None) -> dict[str, str]:
+    """The variables that give a child process the benchmarks' settings, with the database at `url`."""
     return {
         **_inherited(),
-        "DATABASE_URL": str(settings.database_url),
+        "DATABASE_URL": str(url),
         "IMAP_ENCRYPTION_KEY": KEY,
         "IMAP_ALLOW_PRIVATE_HOSTS": "true",
         "IMAP_ALLOW_PLAINTEXT": "true",
@@ -137,7 +137,9 @@ def run_mailsync(settings: Settings, *args: str, at_most: float | None = None) -
 
     Raises TooSlow after `at_most` seconds.
     """
-    seconds = run_program([sys.executable, "-m", "mailsync", *args], environment(settings), at_most)
+    seconds = run_program(
+        [sys.executable, "-m", "mailsync", *args], environment(settings.database_url), at_most
+    )
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
