@@ -1,4 +1,4 @@
-"""No message is refused: whatever its bytes, and whatever a server does with it, it has a row."""
+"""Every message gets a row, whatever its bytes, and whatever the server does with it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_message_has_a_row_whatever_its_header_holds(
     assert {name: sizes[uid] for name, uid in uids.items() if name in NASTY} == {
         name: len(raw) for name, raw in NASTY.items()
     }
-    # all of it can be read back, and is what the specification makes of it
+    # every value can be read back, and is as the specification says
     columns = "uid, subject, sent_at, internal_date, parse_errors, cardinality(to_emails)"
     rows = {row[0]: row[1:] for row in database.execute(f"select {columns} from messages")}
     assert rows[uids["plain"]][0] == "Message 1" and rows[uids["plain again"]][0] == "Message 13"
@@ -193,7 +193,7 @@ def test_a_message_that_kills_the_connection_becomes_a_placeholder_and_everythin
         deadly
     )
 
-    # the same for new mail: the cursor goes on, and what comes after is there
+    # the same for new mail: the cursor passes the message, and later mail is there
     deadly.add(41)
     inbox.add(mail.message(41))
     inbox.add(mail.message(42))
@@ -241,7 +241,7 @@ def _kill_for(server: ScriptedServer, deadly: set[int]) -> None:
 
 
 def _wait_through_failures(worker: Running, database: psycopg.Connection[Any], query: str) -> None:
-    """Wait until the query says one, letting no backoff pass."""
+    """Wait until the query returns 1; end each backoff meanwhile."""
 
     def met() -> bool:
         if value(database, query):

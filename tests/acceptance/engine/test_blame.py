@@ -1,4 +1,4 @@
-"""No message pays for what the database, the line or a signal did: its row is whole once they behave."""
+"""No message is blamed for failures of the database or the network, or for a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ StartWorker = Callable[..., Running]
 MESSAGES = 40
 _BATCH = "5"
 _BAD_TURNS = 5
-"""Enough to halve a batch down to single messages, and to fail at one of these twice and more."""
+"""Enough failures to halve a batch down to single messages, and to fail at one of them twice or more."""
 _ABANDONED = "select count(*) from sync_runs where error_code = 'abandoned'"
 
 
@@ -106,7 +106,7 @@ def test_a_line_that_is_cut_in_the_middle_of_batches_empties_no_row(
             return request.default()
         cuts += 1
         answer = request.default()
-        # while the answer is on its way, wherever that is; of single messages one in three comes through
+        # at any point of the answer; one in three single messages gets through
         if len(answer) > 1_000 or cuts % 3:
             proxy.cut_after(len(answer) // 2)
         return answer
@@ -121,7 +121,7 @@ def test_a_line_that_is_cut_in_the_middle_of_batches_empties_no_row(
 
 
 def _synced(mailsync: Mailsync, scripted: ScriptedServer, server: Proxy | None = None) -> tuple[Account, int]:
-    """An account whose empty inbox is mirrored; by way of a proxy, if one is given."""
+    """Add an account whose empty inbox is mirrored, through a proxy if one is given."""
     user = scripted.new_user()
     account = add_account(mailsync, server or scripted, user)
     synced = mailsync("sync", user.name)
@@ -143,7 +143,7 @@ def _refuse_rows(database: Database, state: str) -> None:
 
 
 def _wait_through(worker: Running, database: Database, met: Callable[[], bool]) -> None:
-    """Wait until it is `met`, letting no backoff pass."""
+    """Wait until the condition is `met`; end each backoff meanwhile."""
 
     def look() -> bool:
         if met():

@@ -1,4 +1,4 @@
-"""What changes in a mailbox changes in its rows, at a server with every extension and at one with none."""
+"""Changes of a mailbox reach its rows, from a server with all extensions and from one with none."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_rows_follow_the_mailbox(
     def folder(path: str, column: str = "id") -> Any:
         return value(database, f"select {column} from folders where path = %s", path)
 
-    # new mail, read marks and deletions, each in a folder of its own class
+    # new mail, flags and deletions, in folders of different kinds
     dovecot.append(user, "INBOX", mail.message(10))
     dovecot.append(user, "Archive", mail.message(5))
     worker.wait_for(lambda: uids("INBOX") == list(range(1, 12)) and uids("Archive") == list(range(1, 7)))
@@ -59,7 +59,7 @@ def test_the_rows_follow_the_mailbox(
     worker.wait_for(lambda: uids("Archive") == [1, 2, 3, 4, 5])
     assert value(database, _REASONS, folder("INBOX")) == ["expunged"]
 
-    # a folder whose UIDVALIDITY changed: made anew under its old name
+    # a folder that was recreated under its old name, with a new UIDVALIDITY
     before = folder("Old", "uidvalidity")
     dovecot.delete(user, "Old")
     dovecot.create(user, "Old")
@@ -69,7 +69,7 @@ def test_the_rows_follow_the_mailbox(
     assert folder("Old", "live_count") == 4
     assert value(database, _REASONS, folder("Old")) == ["uidvalidity_reset"]
 
-    # a new folder, and one that the user does not want any more
+    # a new folder, and one that the user no longer wants
     dovecot.create(user, "New")
     dovecot.seed(user, "New", [mail.message(30)])
     done = mailsync("untrack-folder", user.name, "Archive")

@@ -1,4 +1,4 @@
-"""The worker may be killed, and Postgres may drop it, at any moment: nothing is lost, nothing is double."""
+"""The worker may be killed, or lose Postgres, at any moment: no message is lost or stored twice."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_kill_9_at_fifty_moments_of_a_first_sync_loses_nothing_and_doubles_nothi
             dovecot.append(user, "INBOX", mail.message(total))
             total += 1
 
-    # between a look and the kill a busy machine may let the worker get far
+    # on a busy machine the worker may get far between the query and the kill
     assert during >= KILLS // 2, f"only {during} kills fell into the first sync"
     worker = start_worker(SYNC_INTERVAL="1s")
     worker.wait_for(lambda: value(database, "select sync_state from account_status") == "healthy")
@@ -79,7 +79,7 @@ def test_a_worker_whose_backend_is_terminated_in_the_middle_of_batches_reconnect
     user = dovecot.new_user()
     dovecot.seed(user, "INBOX", (mail.message(n) for n in range(3_000)))
     account = add_account(mailsync, dovecot, user)
-    # an outage is over when a turn went well, so that only the first of these losses is a warning
+    # an outage ends with a successful turn, so only the first of these losses is a warning
     worker = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10", LOG_LEVEL="DEBUG")
 
     for n in range(1, 5):
@@ -173,7 +173,7 @@ def test_kill_9_while_postgres_commits_is_as_good_as_any_other_moment(
     user = dovecot.new_user()
     dovecot.seed(user, "INBOX", (mail.message(n) for n in range(60)))
     account = add_account(mailsync, dovecot, user)
-    # every batch takes a while between its rows and its cursor
+    # every batch waits between its rows and its cursor
     database.execute(
         "create function slow() returns trigger language plpgsql as"
         " 'begin perform pg_sleep(0.3); return null; end'"
@@ -211,7 +211,7 @@ def is_complete(database: Database) -> bool:
 
 
 def terminate(database: Database, application: str) -> int:
-    """End the backends of that name; returns how many."""
+    """Terminate the backends of that name; returns how many."""
     return int(
         value(
             database,
@@ -223,7 +223,7 @@ def terminate(database: Database, application: str) -> int:
 
 
 def waits_for_rows(mailsync: Mailsync) -> bool:
-    """Whether a worker waits for somebody else's transaction."""
+    """Whether a worker waits for another transaction."""
     with psycopg.connect(mailsync.environment["DATABASE_URL"]) as conn:
         query = (
             "select count(*) from pg_stat_activity where application_name = 'mailsync-worker'"

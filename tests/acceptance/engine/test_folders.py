@@ -1,4 +1,4 @@
-"""Folders as their owner and the command line see them: renamed, deleted, left out, taken in again."""
+"""Folders as a user and the command line see them: renamed, deleted, excluded, included again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_rows_and_ids_follow_the_folders(
     listed = mailsync("list-folders", user.name)
     assert "gone from server" in listed.stdout
 
-    # junk is left out, until its owner says otherwise; what was left out keeps its ids when it is back
+    # junk is excluded until the user tracks it; its rows keep their ids when it comes back
     assert rows("Junk") == []
     assert mailsync("track-folder", user.name, "Junk").returncode == 0
     worker.wait_for(lambda: len(rows("Junk")) == 6)

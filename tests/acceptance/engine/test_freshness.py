@@ -1,4 +1,4 @@
-"""Fresh mail is seen in time: during a first sync, beside a huge mailbox, beside a server that stalls."""
+"""New mail arrives in time: during a first sync, beside a huge mailbox, beside a server that stalls."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_huge_first_syncs_delay_the_new_mail_of_others_by_no_more_than_a_tick_an
         worker.wait_for(lambda n=n: n + 1 in live_uids(database, small_id))
         delays.append(arrived.stop())
 
-    # one tick until it is due, at most one more for the others; once a busy machine may take longer
+    # one tick until the account is due, and at most one for the others; a busy machine may take longer once
     assert sorted(delays)[-2] < 4.0, delays
     assert max(delays) < 10.0, delays
     gains = [len(live_uids(database, each)) - had for each, had in zip(huge, before, strict=True)]
@@ -172,7 +172,7 @@ def test_an_added_account_and_a_requested_sync_start_at_once_whatever_the_tick(
     assert added.stop() < 20
     worker.wait_for(lambda: is_healthy(database, account))
 
-    # what POST …/sync does, in SQL: the account is due, and the worker is told
+    # as POST …/sync does: make the account due, and wake the worker
     dovecot.append(user, "INBOX", mail.message(2))
     database.execute("update accounts set next_sync_at = now()")
     database.execute("notify mailsync_wake")

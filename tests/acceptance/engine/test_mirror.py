@@ -1,4 +1,4 @@
-"""A whole mailbox becomes rows, equal to the server's word; and a second sync finds nothing to write."""
+"""A whole mailbox becomes rows equal to the server's messages, and a second sync writes nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FLAGS = ("", r"\Seen", r"\Seen \Answered", r"\Flagged", r"\Seen $Forwarded", r"
 
 
 def seeds(first: int, count: int) -> Iterator[Seed]:
-    """Messages `first` and on: subjects in several scripts, each flag, one date each."""
+    """Messages from `first` on: subjects in several scripts, every flag, different dates."""
     for n in range(first, first + count):
         text = _SUBJECTS[n % len(_SUBJECTS)] % n
         headers = {"Subject": Header(text, None if text.isascii() else "utf-8").encode(linesep="\r\n")}
@@ -61,7 +61,7 @@ def fill(dovecot: Dovecot, user: User) -> None:
 
 def writes(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     """Inserts, updates and deletes of the mirror's tables so far."""
-    # what a command wrote is counted when its backend ends, which may be after the command
+    # Postgres counts what a command wrote when its backend ends, which may be after the command
     others = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
     wait_until(lambda: value(database, others) == 1, "the end of the command's backend")
     value(database, "select pg_stat_force_next_flush()")

@@ -23,9 +23,9 @@ from tests.support.promises import TICK, Client, Database, Promise, Row, measure
 
 SCAN, DISCOVERY = 10.0, 10.0
 SLACK, USUAL_SLACK = 3 * TICK, 0.75 * TICK
-"""What a busy machine may add to any promise, once, and in the mean: a tick more each time is seen there."""
+"""Seconds that a busy machine may add, once and on average; one more tick each time exceeds the average."""
 FILLERS, ROUND = 11, 3 * TICK
-"""With so many more folders a round over all but the priority ones takes three ticks: five a tick."""
+"""With this many folders a round takes three ticks: five folders a tick, without the priority ones."""
 _IN = (
     "from messages m join folders f on f.account_id = m.account_id and f.id = m.folder_id"
     " where f.account_id = %s and f.path = %s"
@@ -36,7 +36,7 @@ _FLAGS = f"select m.flags = %s {_IN} and m.uid = %s"
 
 
 class Mailbox:
-    """One user's mailbox with two folders, a priority one and another, and its mirror."""
+    """A user's mailbox with a priority folder and another one, and its mirror."""
 
     def __init__(
         self, kind: str, dovecot: Dovecot, database: Database, stack: contextlib.ExitStack, *more: str
@@ -60,10 +60,10 @@ class Mailbox:
     def promise(
         self, change: str, within: float, act: Callable[[int], Row], times: int = 1, turns: int = 1
     ) -> Promise:
-        """Make a cell of the table."""
+        """Format a cell of the table."""
         return Promise(self.account, change, self.kind, within, act, times, turns)
 
-    # -- the n-th change of each kind, and the row that tells --------------------------------------------
+    # -- the n-th change of each kind, and the row that shows it -----------------------------------------
 
     def arrival(self, path: str) -> Callable[[int], Row]:
         """New mail."""
@@ -76,7 +76,7 @@ class Mailbox:
         return act
 
     def flag(self, path: str, *flags: str) -> Callable[[int], Row]:
-        """Flags are set and taken away again, of one message after another."""
+        """Flags are set and removed again, of one message after another."""
 
         def act(n: int) -> Row:
             uid = n // 2 + 1
@@ -106,7 +106,7 @@ class Mailbox:
         return act
 
     def exchange(self, path: str) -> Callable[[int], Row]:
-        """One message is read and another is not any more, so that UNSEEN stays as it was."""
+        """One message becomes read and another unread, so that UNSEEN stays the same."""
 
         def act(n: int) -> Row:
             self.client.store(path, 9, "+FLAGS", r"\Seen")
@@ -116,7 +116,7 @@ class Mailbox:
         return act
 
     def lost_row(self, path: str) -> Row:
-        """Nothing changes on the server, but a row is lost here that the kept counts know of."""
+        """Nothing changes on the server, but the mirror loses a row that its counts still include."""
         self.database.execute(
             "delete from messages m using folders f where f.id = m.folder_id and f.account_id = %s"
             " and m.account_id = f.account_id and f.path = %s and m.uid = 5",
@@ -125,7 +125,7 @@ class Mailbox:
         return f"select count(*) = 1 {_IN} and m.uid = 5 and m.deleted_at is null", (self.account, path)
 
     def falls_due(self, column: str, row: Row) -> Callable[[int], Row]:
-        """Nothing happens but that a safety net is due; `row` tells of what happened before."""
+        """Nothing happens except that a safety net is due; `row` shows the change before."""
 
         def act(n: int) -> Row:
             due = f"update folders set {column} = now() where account_id = %s and path = 'Work'"
@@ -135,12 +135,12 @@ class Mailbox:
         return act
 
     def created(self, n: int) -> Row:
-        """A new folder with a message; its row tells."""
+        """A new folder with a message."""
         self.client.create(f"New {n}", mail.message(3000 + n))
         return _LIVE, (self.account, f"New {n}", f"{3000 + n}@mail.test")
 
     def renamed(self, n: int) -> Row:
-        """A folder has another name, and back again; its row stays the same one."""
+        """A folder is renamed, and renamed back; its row stays the same."""
         names = ("Rename me", "Renamed")
         old, new = names if n % 2 == 0 else names[::-1]
         self.dovecot.rename(self.user, old, new)
@@ -151,7 +151,7 @@ class Mailbox:
         return row, (new, self.account, list(names))
 
     def deleted(self, n: int) -> Row:
-        """A folder is gone: its grace begins."""
+        """A folder is gone: its grace period begins."""
         self.dovecot.delete(self.user, f"Delete me {n}")
         row = "select missing_since is not null from folders where account_id = %s and path = %s"
         return row, (self.account, f"Delete me {n}")

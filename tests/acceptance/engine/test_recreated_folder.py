@@ -1,4 +1,4 @@
-"""A folder that a person deletes, makes anew and fills with the same mail keeps its rows (SPEC §11)."""
+"""A folder that a user deletes, recreates and fills with the same mail keeps its rows (SPEC §11)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_ids_and_bodies_survive_a_folder_that_is_made_anew(
 
     dovecot.delete(user, "Work")
     dovecot.create(user, "Work")
-    # in another order, read by now; 30 … 39 were thrown away, 50 is new, 51 bears the Message-ID of 5
+    # in another order, and read; 30 … 39 are deleted, 50 is new, 51 has the Message-ID of 5
     other = mail.message(51, headers={"Message-ID": "<5@mail.test>"})
     dovecot.seed(user, "Work", [dated(50), dated(40), dated(40), (other, "", mail.internal_date(51))])
     dovecot.seed(user, "Work", [dated(n, r"\Seen") for n in reversed(range(30))])

@@ -1,4 +1,4 @@
-"""Three real rejections of a password break an account; nothing else during LOGIN does (SPEC §13)."""
+"""Three real rejections of a password break an account; no other failure of LOGIN does (SPEC §13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limit of commands a minute holds over all processes, and a first sync still gets on."""
+"""The limit of commands a minute applies to all processes together, and a first sync still makes progress."""
 
 from __future__ import annotations
 

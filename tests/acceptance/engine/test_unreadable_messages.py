@@ -1,4 +1,4 @@
-"""A message that a server does not give: said everywhere, asked for again, and whole once it is given."""
+"""A message that the server does not deliver: reported everywhere, asked for again, complete in the end."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_message_that_kills_every_connection_is_named_until_it_is_whole(
 
     row = value(database, f"select id from messages where uid = {DEADLY}")
     scripted.off("UID FETCH")
-    # days may pass before it is asked for next
+    # it may be days until the next retry
     database.execute("update fetch_attempts set retry_at = now()")
     worker.wait_for(lambda: is_healthy(database, account))
     whole = f"select id, subject, message_id, internal_date, parse_errors from messages where uid = {DEADLY}"
@@ -70,7 +70,7 @@ def test_a_message_that_kills_every_connection_is_named_until_it_is_whole(
         feed = api.call("GET", f"/v1/accounts/{account}/events", limit=500).json()["data"]
         return [(e["message_pk"], e["data"]) for e in feed if e["type"] == "message.updated"]
 
-    # an event settles when no older transaction of the server runs, those of other databases included
+    # an event is final when no older transaction runs on the server, in any database
     worker.wait_for(updated)
     assert updated() == [(row, {"uid": DEADLY})]
     verified = mailsync("verify", user.name)
@@ -78,7 +78,7 @@ def test_a_message_that_kills_every_connection_is_named_until_it_is_whole(
 
 
 def _kill(request: Request) -> bytes:
-    """End the connection whenever the message itself is asked for, not its size and date alone."""
+    """Close the connection at each request for the message itself, not only for its size and date."""
     asked = in_set(request.arguments[0], 10_000)  # type: ignore[arg-type]
     if b"BODY" in request.text and any(first <= DEADLY <= last for first, last in asked):
         return request.close()

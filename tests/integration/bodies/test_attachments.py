@@ -1,4 +1,4 @@
-"""Attachments and raw messages: byte for byte, of any size, and nobody waits for who reads them."""
+"""Attachments and raw messages: byte for byte, of any size; a slow reader delays no other process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENCODED = {
 
 
 def with_attachment(encoding: str, encoded: bytes) -> bytes:
-    """A message whose part 2 is so encoded."""
+    """A message whose part 2 has this encoding."""
     field = f"Content-Transfer-Encoding: {encoding}\r\nContent-Disposition:".encode()
     return mail.message(1, attachment=encoded).replace(b"Content-Disposition:", field)
 
@@ -78,7 +78,7 @@ def test_each_transfer_encoding_is_undone_byte_for_byte(mirror_of) -> None:  # t
     ids = [row[0] for row in mirror.conn.execute("select id from messages order by uid")]
     for message_id, (name, (_, plain)) in zip(ids, ENCODED.items(), strict=True):
         with fetch_attachment(mirror.env, mirror.account_id, message_id, "2") as spooled:
-            # the line break before the boundary is not the part's
+            # the line break before the boundary does not belong to the part
             assert b"".join(spooled).removesuffix(b"\r\n") == plain.removesuffix(b"\r\n"), name
             assert spooled.attachment is not None
             assert spooled.attachment.filename == "file.bin"

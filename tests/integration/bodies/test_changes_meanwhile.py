@@ -1,4 +1,4 @@
-"""A body is fetched while a person points its account at another mailbox, whose UIDs may be the same."""
+"""A body is fetched while its account is changed to another mailbox, whose UIDs may be the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def box(database_url: str, scripted: ScriptedServer) -> Iterator[Box]:
 
 @pytest.fixture
 def other(box: Box) -> Account:
-    """Another mailbox, of the same UIDVALIDITY, with as many messages."""
+    """Another mailbox with the same UIDVALIDITY and as many messages."""
     user = box.server.new_user()
     inbox = user.folders[b"INBOX"]
     inbox.uidvalidity = box.folder.uidvalidity
@@ -53,7 +53,7 @@ def point_at(box: Box, conn: db.Connection, user: Account) -> None:
 
 
 def outcome_of(do: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """Do it in a thread; its error is what is in the list in the end."""
+    """Fetch in a thread; the list has its error in the end."""
     found: list[object] = []
 
     def run() -> None:
@@ -76,7 +76,7 @@ def test_a_body_of_the_old_mailbox_is_not_stored_after_the_change(box: Box, othe
         db.connect(settings, "changer") as changer,
     ):
         with db.transaction(blocker):
-            # the body is fetched and the account's lock free, but it cannot be stored yet
+            # the body is fetched and the account's lock is released, but the body cannot be stored yet
             blocker.execute("select from messages where id = %s for update", [message_id])
             fetching, body = outcome_of(lambda: fetch_body(env, box.mirror.account_id, message_id))
             pids = [env.conn.info.backend_pid, changer.info.backend_pid]
@@ -106,7 +106,7 @@ def test_a_download_does_not_go_on_in_another_mailbox(box: Box, other: Account) 
                 waiting = "select count(*) from account_locks where not granted"
                 with db.connect(settings, "watcher") as watcher:
                     wait_until(lambda: watcher.execute(waiting).fetchone() == (1,), "the change to wait")
-                # who holds the lock asks every half a second whether somebody wants it
+                # the lock's holder checks every half second whether a process waits for it
                 request.delay(0.6)
             return request.default()
 
@@ -120,7 +120,7 @@ def test_a_download_does_not_go_on_in_another_mailbox(box: Box, other: Account) 
 def test_a_row_that_passes_to_another_message_leaves_its_body(box: Box) -> None:
     kept, passed = box.id_of(1), box.add(mail.message(5))
     texts = {each: box.fetch(each).text for each in (kept, passed)}
-    # the folder was made anew without another UIDVALIDITY, and a person has noticed it
+    # the folder was recreated without a new UIDVALIDITY, and a person resets the account
     other = mail.message(6)
     box.folder.mails[2] = replace(box.folder.mails[2], raw=other, date=b"02-Feb-2024 10:00:00 +0000")
     mirror = box.mirror

@@ -1,4 +1,4 @@
-"""Bodies that are fetched on demand: what is asked of the server, and what is stored."""
+"""Bodies that are fetched on demand: which commands are sent, and what is stored."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_body_is_fetched_once_and_then_comes_from_the_table(box: Box) -> None:
     )
     assert box.fetch(message_id) == body
     assert box.asked() == []
-    # the mailbox is as it was, and the session serves the next turn
+    # the mailbox is unchanged, and the next turn uses the same session
     assert rb"\Seen" not in box.folder.mails[1].flags
     box.mirror.hot()
     assert box.asked() == ["LIST"]
@@ -97,7 +97,7 @@ def test_a_long_message_comes_in_ranges_and_the_lock_is_let_go_in_between(box: B
             waiting = "select count(*) from account_locks where not granted"
             with db.connect(box.mirror.settings, "watcher") as watcher:
                 wait_until(lambda: watcher.execute(waiting).fetchone() == (1,), "the waiter")
-            # who holds the lock asks every half a second whether somebody wants it
+            # the lock's holder checks every half second whether a process waits for it
             request.delay(0.6)
         answer: bytes | None = request.default()
         return answer

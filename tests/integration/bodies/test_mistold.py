@@ -1,4 +1,4 @@
-"""Bodies of servers that answer with something else than was asked for: no other bytes are stored."""
+"""Servers that answer with something else than was asked for: no wrong bytes are stored."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_nothing_in_the_place_of_a_message_is_not_its_body(box: Box, nothing: by
 
 
 def test_another_message_under_the_uid_is_not_the_rows(box: Box) -> None:
-    """As after a server has made a folder anew, or changed two names, and kept UIDVALIDITY and UIDs."""
+    """As if a server recreated a folder, or swapped two names, and kept UIDVALIDITY and UIDs."""
     known = mail.message(5)
     message_id = box.add(known)
     box.folder.mails[2] = replace(
@@ -95,7 +95,7 @@ def test_another_message_under_the_uid_is_not_the_rows(box: Box) -> None:
     with pytest.raises(UidValidityMoved):
         raw(box, message_id)
     assert box.mirror.value("select count(*) from message_bodies") == 0
-    # a server may tell another size, or another date, of the same message
+    # a server may report another size, or another date, for the same message
     box.folder.mails[2] = replace(box.folder.mails[2], raw=known)
     assert box.fetch(message_id).text == "Text of message 5.\n"
 

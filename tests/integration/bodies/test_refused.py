@@ -1,4 +1,4 @@
-"""Bodies that cannot be had: what is said, and that the account is left as it was."""
+"""Bodies that cannot be fetched: the error, and that the account stays as it was."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_without_commands_it_is_busy_and_says_for_how_long(box: Box) -> None:
     box.mirror.conn.execute("update accounts set throttle_tokens = 0, throttle_at = clock_timestamp()")
     busy = box.fails(message_id, Busy)
     assert isinstance(busy, Busy)
-    # for what one fetch needs, not for a turn that is worth its while
+    # until one fetch is possible, not a whole turn
     assert 0 < busy.retry_after < 6
     assert box.asked() == []
 

@@ -1,4 +1,4 @@
-"""Times that a wrong clock wrote: no account sleeps until then, no budget stays frozen (SPEC §7, §9.3)."""
+"""Times written by a wrong clock neither put an account to sleep nor freeze its budget (SPEC §7, §9.3)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_budget_that_was_frozen_in_the_future_thaws_with_the_next_turn(
 def test_after_a_jump_of_the_clock_one_turn_makes_the_mirror_and_its_health_true_again(
     database_url: str, scripted: ScriptedServer, hours: int
 ) -> None:
-    """Every time that the rows hold is moved, which is what a jump of the database's clock looks like."""
+    """Shift every stored time, which has the effect of a jump of the database's clock."""
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:

@@ -62,7 +62,7 @@ def test_postgres_itself_counts_five_transactions_for_a_quiet_tick(
             assert turns.claim(mirror.conn, later, 0) == mirror.account_id
             mirror.hot()
         mirror.conn.execute("select pg_stat_force_next_flush()")
-        # the rest are this test's own questions, and an autovacuum's that may have come by
+        # the others are this test's own statements, and perhaps those of an autovacuum
         assert 500 <= mirror.value(count) - before < 560
 
 
@@ -80,7 +80,7 @@ def test_a_quiet_tick_without_list_status_asks_for_priority_folders_and_the_next
         quiet = tick(mirror, server)
         print(quiet)
         assert quiet.names == ["STATUS"] * 6
-        # the round takes several ticks, so it is noted when each folder had its turn
+        # the round takes several ticks, so each folder's time is saved
         assert sorted(quiet.of_the_work) == sorted([*QUIET, "note_polled"])
         assert quiet.runs == 0
 
@@ -140,7 +140,7 @@ def test_ten_flag_changes_among_100_000_cost_as_many_statements_as_a_thousand(
         assert ten.bytes_in < 2_000
         assert len(ten.of_the_work) <= 16
         assert ten.of_the_work == thousand.of_the_work
-        # by the chunk of 5,000, not by the message
+        # in chunks of 5,000, not message by message
         assert len(many.of_the_work) - len(ten.of_the_work) == 3 * len(PER_CHUNK)
 
 
@@ -176,7 +176,7 @@ def test_a_due_scan_looks_at_the_newest_thousand_and_a_differing_unseen_looks_on
         (CAPABILITIES, ["LIST", "EXAMINE", "UID FETCH", "UNSELECT"], 1_000),
         (CONDSTORE, ["LIST", "EXAMINE", "UID FETCH", "UID SEARCH", "UNSELECT"], 1_000),
         (COUNTS_ONLY, ["LIST", "EXAMINE", "UID SEARCH", "UNSELECT"], 1_000),
-        # here the UIDs themselves come: 19 KB for 4,000
+        # here the server sends the UIDs themselves: 19 KB for 4,000
         (PLAIN, ["STATUS", "EXAMINE", "UID SEARCH", "UNSELECT"], 30_000),
     ],
     ids=["QRESYNC", "CONDSTORE", "ESEARCH", "none"],
@@ -194,7 +194,7 @@ def test_deletions_are_told_by_qresync_and_searched_for_once_without(
         inbox = filled(mirror, user.folder("INBOX"), 4_000)
         inbox.set_flags(7)
         tick(mirror, server)
-        # an unread one too: UNSEEN differs, and is explained
+        # one of them is unread, which explains the change of UNSEEN
         inbox.expunge(7, *range(1_000, 1_050))
         cost = tick(mirror, server)
         print(cost)

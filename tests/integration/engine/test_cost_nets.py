@@ -1,4 +1,4 @@
-"""Safety nets and doubts: how much of them a tick does, and how often it looks at what it cannot explain."""
+"""Safety nets and unexplained differences: how many of them a tick handles, and how often."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_server_that_counts_wrong_is_looked_at_once_and_not_at_every_tick(
 
 
 def _one_more(item: str) -> Callable[[Request], bytes]:
-    """Let the numbers of this item be too high by one."""
+    """Make the server report numbers of this item that are too high by one."""
 
     def answer(request: Request) -> bytes:
         said = request.default()
@@ -92,7 +92,7 @@ def _one_more(item: str) -> Callable[[Request], bytes]:
 
 
 def ten_folders(mirror: Mirror, user: Account) -> list[str]:
-    """INBOX and nine more, in step with the server."""
+    """INBOX and nine other folders, equal to the server's."""
     paths = ["INBOX", *(f"Folder {number}" for number in range(1, 10))]
     for path in paths:
         letters(user, 5, path)
@@ -106,5 +106,5 @@ def ten_folders(mirror: Mirror, user: Account) -> list[str]:
 
 
 def overdue(mirror: Mirror, column: str) -> None:
-    """Every folder is due, the last one longest."""
+    """Make every folder due, the last one for the longest time."""
     mirror.conn.execute(f"update folders set {column} = now() - make_interval(mins => id::int)")

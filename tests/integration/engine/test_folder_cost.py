@@ -1,4 +1,4 @@
-"""What discovery costs: as many statements for many folders as for one, and no row where nothing changed."""
+"""The cost of discovery: as many statements for many folders as for one, and no write without a change."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_renames_cost_the_same_number_of_statements_and_with_an_identity_no_comm
 
 
 def test_the_names_in_a_list_are_looked_up_by_a_hash(database_url: str) -> None:
-    """Compared one by one, 49,000 names in a list and as many rows took longer than STATEMENT_TIMEOUT."""
+    """Comparing 49,000 listed names with as many rows one by one took longer than STATEMENT_TIMEOUT."""
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         account = new_account(conn, settings)

@@ -1,4 +1,4 @@
-"""Folders that are left out: names without a mailbox, INBOX under a second name, more than can be had."""
+"""Folders that are excluded: names without a mailbox, a second name of INBOX, folders above the limit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_mailbox_of_which_only_the_name_is_left_has_its_grace_and_can_come_bac
         parent = mirror.folder("Parent")
         assert (parent.tracked, parent.excluded_reason, parent.missing_since) == (False, "noselect", None)
 
-        # it becomes one that can hold messages
+        # the name becomes a mailbox that can hold messages
         user.folder("Parent").attributes = ()
         letters(user, 3, "Parent")
         look(mirror)
@@ -50,7 +50,7 @@ def test_a_mailbox_of_which_only_the_name_is_left_has_its_grace_and_can_come_bac
         rows = ids(mirror, "Parent")
         assert (mirror.folder("Parent").id, sorted(rows)) == (parent.id, [1, 2, 3])
 
-        # and is deleted, but for its children; the user's choice cannot bring it back
+        # the mailbox is deleted and its children stay; the user's choice cannot bring it back
         folders.choose(mirror.conn, mirror.account_id, "Parent", tracked=True)
         user.folder("Parent").attributes = (rb"\NonExistent", rb"\Noselect")
         server.on("STATUS", refusing(b"Parent"))
@@ -114,7 +114,7 @@ def test_a_second_name_of_the_inbox_is_left_out_only_once_it_is_proven(
         assert mirror.value("select count(*) from messages") == 3
         assert mirror.state == ("healthy", None)
 
-        # with no answer nothing changes
+        # without an answer nothing changes
         for command in ("STATUS", "LIST"):
             server.on(command, without_status_of(b"INBOX.INBOX"))
         look(mirror)
@@ -122,7 +122,7 @@ def test_a_second_name_of_the_inbox_is_left_out_only_once_it_is_proven(
         for command in ("STATUS", "LIST"):
             server.off(command)
 
-        # it was a folder of its own after all
+        # the alias was a folder of its own
         alias.expunge(1)
         look(mirror)
         mirror.settle()

@@ -1,4 +1,4 @@
-"""Folders that go and come back: what becomes of their rows."""
+"""Folders that disappear and come back: what happens to their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that change their names at real servers: Dovecot has no OBJECTID, pymap has nothing else."""
+"""Renamed folders at real servers: Dovecot without OBJECTID, pymap with OBJECTID alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def server_with(dovecot_with: StartDovecot, offered: str | None) -> Dovecot:
 
 
 def fill(dovecot: Dovecot, user: User, path: str, *numbers: int) -> None:
-    """Make a folder with these messages."""
+    """Create a folder with these messages."""
     dovecot.create(user, path)
     dovecot.seed(user, path, ((mail.message(n), "", mail.internal_date(n)) for n in numbers))
 
@@ -44,7 +44,7 @@ def test_a_renamed_parent_keeps_its_rows_and_its_childrens(
         look(mirror)
         assert (mirror.folder("Job").id, ids(mirror, "Job")) == before["Work"]
         assert (mirror.folder("Job/Sub").id, ids(mirror, "Job/Sub")) == before["Work/Sub"]
-        # nothing proves that an empty one is the same
+        # nothing proves that an empty folder is the same
         assert mirror.folder("Job/Sub/Empty").id != empty
         assert sorted(e for e in events(mirror) if e[0] == "folder.renamed") == [
             ("folder.renamed", "Work", "Job"),

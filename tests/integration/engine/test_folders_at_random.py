@@ -1,4 +1,4 @@
-"""Whatever happens to names between two ticks: rows stay with their mailboxes, each name has its own mail."""
+"""After any renames between two ticks, rows stay with their mailboxes, and each name has its own mail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = 12
 
 
 class Owner:
-    """Somebody who tidies up folders, at random, and the numbers that no two mailboxes or messages share."""
+    """A user who rearranges folders at random; no two mailboxes or messages share a number."""
 
     def __init__(self, user: Account, seed: int) -> None:
         self.user = user
@@ -28,7 +28,7 @@ class Owner:
         self.numbers = count(1)
 
     def act(self) -> None:
-        """Do one thing; what cannot be done now is left."""
+        """Do one thing, unless it is impossible now."""
         there = [name for name in NAMES if name.encode() in self.user.folders]
         free = [name for name in NAMES if name not in there]
         action = self.chance.choice((self._create, self._rename, self._swap, self._delete, self._add))

@@ -1,4 +1,4 @@
-"""What turns make of an account's health over hours: time passes as all moments of its rows move back."""
+"""An account's health over hours of turns; time passes by moving all stored times back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
 
 
 def pass_time(conn: Connection, by: timedelta) -> None:
-    """Let so much time have passed since everything that was written."""
+    """Move all stored times back, as if this much time had passed."""
     columns = (
         "select column_name from information_schema.columns where table_name = %s"
         " and data_type = 'timestamp with time zone' and table_schema = current_schema()"

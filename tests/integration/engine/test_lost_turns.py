@@ -1,4 +1,4 @@
-"""Turns that end with their process: what counts, what holds an account back, what forgets it (SPEC §8)."""
+"""Turns that end with their process: which count, when they cause a backoff, what resets them (SPEC §8)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOST = "select lost_turns from accounts"
 
 @pytest.fixture
 def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
-    """A mailbox of three messages that is mirrored."""
+    """A mirrored mailbox with three messages."""
     user = scripted.new_user()
     letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
@@ -32,16 +32,16 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
 
 
 def lose(mirror: Mirror, kind: str = "sync", step: str | None = "EXAMINE in folder INBOX") -> None:
-    """Begin a turn as a process does that ends before the turn does."""
+    """Begin a turn in a process that ends before the turn."""
     turns.begin(
         mirror.conn, mirror.account_id, "dead:1:worker", burst=100.0, refill=1.0, floor=10.0, kind=kind
     )
-    # give back the commands that it had reserved
+    # give back the commands that the turn had reserved
     mirror.conn.execute("update accounts set turn_step = %s, throttle_tokens = null", [step])
 
 
 def wait_out(mirror: Mirror) -> float:
-    """Let the backoff pass; returns the seconds that it had left."""
+    """End the backoff; returns the seconds that were left of it."""
     left = mirror.value("select extract(epoch from backoff_until - clock_timestamp())::float from accounts")
     mirror.conn.execute("update accounts set backoff_until = null")
     assert left is not None
@@ -242,7 +242,7 @@ def test_readers_are_told_when_it_is_tried_again_and_a_person_who_asks_may_try(
     for _ in range(3):
         lose(mirror, "body")
     asked = len(scripted.journal.commands())
-    # the turn that finds the lost one, and a later turn
+    # the turn that finds the lost one, and one after it
     for _ in range(2):
         with another(mirror) as env, pytest.raises(PoisonousServer) as refused:
             fetch_body(env, mirror.account_id, message_id)

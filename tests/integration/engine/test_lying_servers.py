@@ -1,4 +1,4 @@
-"""Servers that tell too little, or numbers that contradict each other: the mirror is true all the same."""
+"""Servers that report too little, or contradictory numbers: the mirror is correct nevertheless."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def user(scripted: ScriptedServer) -> Account:
 
 @pytest.fixture
 def mirror(database_url: str, scripted: ScriptedServer, user: Account) -> Iterator[Mirror]:
-    """A mirror of an inbox with ten messages, not yet begun."""
+    """A mirror of an inbox with ten messages; no turn was taken yet."""
     letters(user, 10)
     with Mirror(database_url, scripted, user) as mirror:
         yield mirror
 
 
 def say(server: ScriptedServer, item: bytes, value: bytes | None, *commands: str) -> None:
-    """Let the answers to these commands have another number for `item`, or leave it out."""
+    """Make the answers to these commands give another number for `item`, or none."""
     said = b"" if value is None else item + b" " + value
 
     def lie(request: Request) -> bytes:
@@ -149,7 +149,7 @@ def test_folders_that_need_a_look_each_time_do_not_keep_the_others_from_theirs(
         letters(user, 2, path)
     for turn in (mirror.hot, mirror.fill, *[mirror.hot] * 4):
         turn()
-    # from now on a turn has commands for a few folders
+    # from now on a turn has commands for only a few folders
     mirror.configure(imap_max_commands_per_minute=48)
     for path in paths:
         user.folder(path).expunge(1)

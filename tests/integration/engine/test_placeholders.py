@@ -1,4 +1,4 @@
-"""Rows without content: how a message comes to have one, and how it gets its content back (SPEC §9.5)."""
+"""Rows without content: when a message gets one, and how it gets its content later (SPEC §9.5)."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def user(scripted: ScriptedServer) -> Account:
 
 @pytest.fixture
 def mirror(database_url: str, scripted: ScriptedServer, user: Account) -> Iterator[Mirror]:
-    """A mirror of an inbox with four messages, not yet begun."""
+    """A mirror of an inbox with four messages; no turn was taken yet."""
     letters(user, 4)
     with Mirror(database_url, scripted, user) as mirror:
         yield mirror
 
 
 def fetches(request: Request, uid: int) -> bool:
-    """Whether the request asks for the message itself, not for its flags alone."""
+    """Whether the request asks for the message itself, not only for its flags."""
     asked = in_set(request.arguments[0], 10_000)  # type: ignore[arg-type]
     whole = b"INTERNALDATE" in request.text
     return whole and any(first <= uid <= last for first, last in asked)
 
 
 def at(uid: int, handler: Handler) -> Handler:
-    """Let `handler` answer what asks for that message, and be honest else."""
+    """Let `handler` answer requests for that message, and answer all others correctly."""
     return lambda request: handler(request) if fetches(request, uid) else request.default()
 
 
@@ -73,7 +73,7 @@ def alone(server: ScriptedServer, uid: int) -> set[int]:
 
 
 def pass_ticks(mirror: Mirror) -> None:
-    """Whatever is planned to be asked for again is due."""
+    """Make all planned retries due."""
     mirror.conn.execute("update fetch_attempts set retry_at = now() where retry_at is not null")
 
 
@@ -235,7 +235,7 @@ def test_a_database_that_takes_no_rows_makes_no_placeholder_however_often(
     )
     mirror.conn.execute("create trigger refuse before insert on messages execute function refuse()")
     for _ in range(25):
-        # a turn that loses its database gives nothing back
+        # a turn that loses its database gives no commands back
         mirror.conn.execute("update accounts set throttle_tokens = null")
         ended = mirror.hot() if kind == "new mail" else mirror.fill()
         assert isinstance(ended, DatabaseUnavailable | LockLost)
@@ -284,7 +284,7 @@ def test_a_database_that_is_lost_while_a_message_is_asked_for_alone_is_no_death_
         scripted.on("UID FETCH", at(5, lose), times=1)
         assert isinstance(mirror.hot(), DatabaseUnavailable | LockLost)
         mirror.conn = mirror.env.conn = db.connect(mirror.settings, "test")
-        # a turn that loses its database gives nothing back
+        # a turn that loses its database gives no commands back
         mirror.conn.execute("update accounts set throttle_tokens = null")
     scripted.off("UID FETCH")
     mirror.hot()

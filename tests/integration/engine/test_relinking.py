@@ -1,4 +1,4 @@
-"""Messages that reappear take their old rows back, and no row ever stands for another message (SPEC §11)."""
+"""Messages that reappear get their old rows back, and no row is ever used for another message (SPEC §11)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_what_differs_or_is_not_told_makes_another_message(
 
 
 def fields(changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` as fields of a message, whose headers are those of letter a."""
+    """Apply `changes` to a message that has the headers of letter a."""
     if "message_id" not in changes:
         return changes
     return {"headers": letter(1, "a").headers._replace(**changes)}
@@ -122,7 +122,7 @@ def test_a_date_that_is_never_told_is_that_of_the_header(conn: Connection, folde
     store(conn, folder, letter(1, "a", sent_at=DATE, **undated), letter(2, "b", **undated))
     before = ids(conn, folder)
     again = restarted(conn, folder, UIDVALIDITY + 1)
-    # without any date the row says when it was first seen, which nothing equals
+    # without a date the row has the time when it was first seen, which no other message shares
     assert store(conn, again, letter(1, "a", sent_at=DATE, **undated), letter(2, "b", **undated)) == 1
     after = ids(conn, again)
     assert after[1] == before[1] and after[2] != before[2]
@@ -237,7 +237,7 @@ def test_what_has_a_row_under_its_key_takes_no_other(conn: Connection, folder: F
 
 
 def test_rows_change_places_within_a_batch(conn: Connection, folder: FolderState) -> None:
-    """Back to an old UIDVALIDITY with other numbers: who holds a wanted key is wanted elsewhere."""
+    """Return to an old UIDVALIDITY with other numbers: a row in the way is itself needed elsewhere."""
     store(conn, folder, letter(1, "a"), letter(2, "b"), letter(3, "c"), letter(4, "d"))
     before = ids(conn, folder)
     again = restarted(conn, restarted(conn, folder, UIDVALIDITY + 1), UIDVALIDITY)

@@ -1,4 +1,4 @@
-"""Whatever arrives, goes, is lost or renumbered, an id stands for one message for ever (SPEC §11)."""
+"""Whatever arrives, goes, is lost or renumbered, an id always belongs to the same message (SPEC §11)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STEPS = st.lists(
 
 
 class Mailbox(NamedTuple):
-    """What the server has: UIDs and names."""
+    """The server's messages: UIDs and names."""
 
     uidvalidity: int
     uidnext: int
@@ -97,7 +97,7 @@ def test_an_id_stands_for_one_message_for_ever(
 
 
 def refill(conn: Connection, folder: FolderState, server: Mailbox, size: int) -> None:
-    """Store all that the server has, newest first, in batches."""
+    """Store all of the server's messages, newest first, in batches."""
     uids = sorted(server.mails, reverse=True)
     for at in range(0, len(uids), size):
         store(conn, folder, *[letter(uid, server.mails[uid]) for uid in uids[at : at + size]])
@@ -106,7 +106,7 @@ def refill(conn: Connection, folder: FolderState, server: Mailbox, size: int) ->
 def assert_ids_survived(
     conn: Connection, folder: FolderState, server: Mailbox, were: dict[int, str], meaning: dict[int, str]
 ) -> None:
-    """Messages of which there was always one row have kept it."""
+    """Check that messages that always had exactly one row have kept it."""
     now = {server.mails[uid]: pk for uid, pk in ids(conn, folder).items()}
     seen = list(meaning.values())
     for pk, name in were.items():

@@ -1,4 +1,4 @@
-"""A UIDVALIDITY reset that ends in the middle, in order or not, goes on in the next turn and loses no id."""
+"""A UIDVALIDITY reset that is interrupted continues in the next turn and loses no row id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.turns import Mirror, letters
 
 
 def crowd(mirror: Mirror, number: int) -> None:
-    """Live rows above those of the messages, so that there is more than a chunk of them."""
+    """Add live rows above those of the messages, so that they are more than one chunk."""
     mirror.conn.execute(
         "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, flags)"
         " select account_id, id, uidvalidity, n, now(), '{\\\\Seen}'"
@@ -52,7 +52,7 @@ def test_a_reset_that_outlasts_its_turn_goes_on_in_the_next(
 def test_a_backend_that_dies_anywhere_in_a_reset_costs_no_id(
     database_url: str, scripted: ScriptedServer, database: psycopg.Connection
 ) -> None:
-    """One reset after another: each is cut at a later sign of life or progress, until one comes through."""
+    """Interrupt one reset after another, each at a later heartbeat or batch, until one completes."""
     user = scripted.new_user()
     inbox = letters(user, 9)
     with Mirror(database_url, scripted, user, fetch_batch=2, uidvalidity_max_resets=100) as mirror:

@@ -1,4 +1,4 @@
-"""Retention: what goes, what stays, in which chunks, and that one process does it once an hour."""
+"""Retention: which rows go and which stay, in which chunks, once an hour and in one process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def due(conn: db.Connection) -> None:
 
 
 def to_the_end(env: TurnEnvironment) -> int:
-    """Do all that is due; returns in how many chunks."""
+    """Do all work that is due; returns the number of chunks."""
     work, chunks = Retention(), 0
     while work.step(env):
         chunks += 1
@@ -58,7 +58,7 @@ def to_the_end(env: TurnEnvironment) -> int:
 
 
 def mailbox(env: TurnEnvironment, count: int = 6, **changes: Any) -> FolderState:
-    """A folder with messages 1 … count, each a day older than the one before, from now."""
+    """A folder with messages 1 … count, each a day older than the one before."""
     account = new_account(env.conn, env.settings, changes.pop("email", "a@example.com"))
     folder = new_folder(env.conn, account)
     store(env.conn, folder, *[message(uid, internal_date=DATE, **changes) for uid in range(1, count + 1)])
@@ -157,7 +157,7 @@ def test_it_is_done_once_an_hour_however_often_workers_start(env: TurnEnvironmen
     assert to_the_end(env) == 0, "not at each start"
     conn.execute("update upkeep set next_at = now() + interval '10 minutes'")
     assert to_the_end(env) == 0
-    # a worker that restarts every 50 minutes finds it due nevertheless
+    # the round becomes due even if the worker restarts every 50 minutes
     due(conn)
     assert to_the_end(env) > 0
     (left,) = values(conn, "select next_at - now() from upkeep")

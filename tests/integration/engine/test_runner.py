@@ -1,4 +1,4 @@
-"""Turns at a scripted server: what a turn that ends early, or a server that misbehaves, leaves behind."""
+"""Turns at a scripted server: the state after turns that end early and after a server's misbehaviour."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_a_folder_tracked_again_while_it_is_emptied_is_filled_anew(
     letters(user, 10, "Work")
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
-        # 5,002 rows: more than one step of the emptying takes
+        # 5,002 rows: more than one chunk
         mirror.conn.execute(
             "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
             " select account_id, folder_id, 1, n, now() from messages, generate_series(1, 4992) n"
@@ -402,7 +402,7 @@ def test_a_row_that_cannot_be_read_costs_its_account_the_turn_and_no_more(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
-        # Postgres has times that Python has not
+        # Postgres has times that Python cannot represent
         mirror.conn.execute("update accounts set failing_since = 'infinity'")
         assert type(mirror.hot()) is RowsRefused
         mirror.conn.execute("update accounts set failing_since = null, throttle_tokens = null")

@@ -1,4 +1,4 @@
-"""A statement that takes too long, or waits for a lock, costs its account one turn and nothing else."""
+"""A statement that takes or waits too long costs its account one turn and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Database = psycopg.Connection[Any]
 
 @pytest.fixture
 def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
-    """A mailbox of three messages, mirrored; statements may take a second."""
+    """A mirrored mailbox with three messages; statements may take one second."""
     user = scripted.new_user()
     letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
@@ -34,7 +34,7 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
 
 
 def slow(database: Database, table: str, event: str = "insert or update") -> None:
-    """Let each statement that writes to `table` take a minute."""
+    """Make each statement that writes to `table` take a minute."""
     database.execute(
         "create function slow() returns trigger language plpgsql as"
         " 'begin perform pg_sleep(60); return coalesce(new, old); end'"
@@ -182,5 +182,5 @@ def test_each_error_names_its_statement(mirror: Mirror, database: Database) -> N
 
 
 def add(mirror: Mirror, scripted: ScriptedServer, count: int) -> None:
-    """New messages for the inbox of the mirror's user."""
+    """Add messages to the inbox of the mirror's user."""
     letters(scripted.accounts[str(mirror.value("select username from accounts"))], count)

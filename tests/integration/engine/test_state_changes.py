@@ -1,4 +1,4 @@
-"""Every change of what ``account_status`` shows is one event, whoever makes it (SPEC §12)."""
+"""Every change of the state that ``account_status`` shows emits exactly one event (SPEC §12)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def conn(settings: Settings) -> Iterator[Connection]:
 
 
 def turn(state: str, reason: str | None = None) -> Step:
-    """A turn that ends in this state; health is promised for three minutes."""
+    """End a turn in this state; a healthy state is valid for three minutes."""
 
     def step(conn: Connection, account: int) -> None:
         until = turns.now(conn) + timedelta(minutes=3) if state == "healthy" else None
@@ -54,7 +54,7 @@ def reset(conn: Connection, account: int) -> None:
 
 
 def time_passes(conn: Connection, account: int) -> None:
-    """Ten minutes in which no worker is there."""
+    """Let ten minutes pass without a worker."""
     conn.execute("update accounts set healthy_until = healthy_until - interval '10 minutes'")
 
 
@@ -70,7 +70,7 @@ def shown(conn: psycopg.Connection[Any]) -> str:
 
 
 def told(conn: psycopg.Connection[Any]) -> list[tuple[str, str]]:
-    """The changes as told, oldest first: (old, new)."""
+    """The changes that the events report, oldest first: (old, new)."""
     rows = conn.execute("select data from sync_events where type = 'account.state_changed' order by seq")
     return [
         (_name(data["old"], data["old_reason"]), _name(data["new"], data["new_reason"])) for (data,) in rows
@@ -124,7 +124,7 @@ REJECTED = turn("broken", "auth_failed")
 def test_each_change_of_what_is_shown_is_told_once(
     conn: Connection, settings: Settings, steps: tuple[Step, ...], states: list[str]
 ) -> None:
-    """``stale>`` comes by the passing of time alone: the event that follows says it as its old state."""
+    """An account becomes ``stale`` by the passing of time alone: the next event has it as its old state."""
     account = new_account(conn, settings)
     for step in steps:
         step(conn, account)

@@ -1,4 +1,4 @@
-"""Windows that roll, are narrowed, widened and taken away: what expires, and what is fetched again."""
+"""Windows that roll, are narrowed, widened and removed: what expires, and what is fetched again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = datetime.now(UTC)
 
 
 def aged(user: Account, days: list[int], path: str = "INBOX") -> None:
-    """Messages of these ages, in this order; a folder is made where there is none."""
+    """Add messages of these ages, in this order; create the folder if there is none."""
     folder = user.folders.get(path.encode()) or user.create(path)
     for number in days:
         when = NOW - timedelta(days=number) + timedelta(hours=6)
@@ -35,7 +35,7 @@ def ages(mirror: Mirror, path: str = "INBOX") -> list[int]:
 
 
 def move_window(mirror: Mirror, days: int | None) -> None:
-    """What a person does."""
+    """Change the window, as a person does."""
     mirror.conn.execute("update accounts set sync_window_days = %s, sync_since = null", [days])
 
 
@@ -47,7 +47,7 @@ def expire(mirror: Mirror) -> None:
 
 
 def look_at_all(mirror: Mirror) -> None:
-    """All turns that it takes until everything is compared, reconciles included."""
+    """Take turns until everything is compared, including reconciles."""
     mirror.conn.execute("update folders set next_reconcile_at = now() - interval '1 second'")
     for _ in range(3):
         for turn in (mirror.hot, mirror.fill):
@@ -62,7 +62,7 @@ def test_what_a_narrowed_window_lets_go_comes_back_with_its_ids_when_it_is_widen
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()
-    # as if mail had been moved in: old mail has high UIDs too
+    # as if mail had been moved in: old mail also has high UIDs
     aged(user, [9, 8, 1, 2, 7, 6, 3, 4, 5])
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
@@ -166,7 +166,7 @@ def test_accounts_that_had_a_window_before_the_migration_reach_no_further(
         reach = [row[0] for row in conn.execute("select mirrored_since from accounts order by email")]
     assert reach[:2] == [None, NOW]
     assert abs(reach[2] - (NOW - timedelta(days=30))) < timedelta(hours=6)
-    # what no date reaches begins at the first that is mirrored
+    # windows beyond the range of dates are limited to it
     assert [each.year for each in reach[3:]] == [(NOW - timedelta(days=36500)).year, 1900]
 
 

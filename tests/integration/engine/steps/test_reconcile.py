@@ -1,4 +1,4 @@
-"""Nothing is deleted on a doubtful observation, and what is repaired keeps its rows (SPEC §10.7)."""
+"""A doubtful observation deletes nothing, and repairs keep the rows (SPEC §10.7)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def user(scripted: ScriptedServer) -> Account:
 
 @pytest.fixture
 def mirror(database_url: str, scripted: ScriptedServer, user: Account) -> Iterator[Mirror]:
-    """A mirror not yet begun, at a server that offers everything."""
+    """A mirror of a server that offers all extensions; no turn was taken yet."""
     with Mirror(database_url, scripted, user) as mirror:
         yield mirror
 
@@ -40,7 +40,7 @@ def due(mirror: Mirror) -> None:
 
 
 def ids(mirror: Mirror) -> dict[int, int]:
-    """The live rows: UID and id."""
+    """The ids of live rows by UID."""
     return dict(mirror.conn.execute("select uid, id from messages where deleted_at is null").fetchall())
 
 
@@ -49,7 +49,7 @@ def events(mirror: Mirror, type_: str) -> int:
 
 
 def answering(*uids: int) -> Callable[[Request], bytes]:
-    """A SEARCH that shows these UIDs, whatever there is."""
+    """Answer SEARCH with these UIDs, whatever the folder holds."""
     shown = ",".join(map(str, uids)).encode()
     said = b" ALL " + shown if uids else b""
     return lambda request: b"* ESEARCH (TAG %s) UID%s\r\n%s" % (
@@ -181,7 +181,7 @@ def test_vanished_uids_that_never_had_a_row_are_no_large_deletion(
     everything = re.compile(rb"VANISHED \(EARLIER\) [0-9:,]+")
 
     def more(request: Request) -> bytes:
-        # servers that keep no history name all UIDs without a message
+        # servers that keep no history name every UID without a message
         return everything.sub(b"VANISHED (EARLIER) 7,151:4000000000", request.default())
 
     scripted.on("UID FETCH", more)
@@ -313,7 +313,7 @@ def test_a_deletion_in_an_account_with_a_window_is_seen_at_the_next_tick(
         mirror.hot()
         assert server.journal.counts(user.name) - asked == {"LIST": 1}
 
-        # one goes and one comes: the count stands still
+        # one message goes and one arrives, so the count is the same
         gone = sorted(inside)[4]
         inbox.expunge(gone)
         new = inbox.add(mail.message(21), date="21-Mar-2026 12:00:00 +0000")
@@ -405,7 +405,7 @@ def test_in_a_window_flags_are_asked_for_only_of_what_is_inside(
         assert mirror.value("select array_agg(uid) from messages where is_seen") == [15]
         assert commands("UID FETCH")[before:] == [b"11:20 (UID FLAGS)"]
 
-        # an unread message goes and one comes: both explain UNSEEN
+        # an unread message goes and one arrives: both explain UNSEEN
         inbox.expunge(12)
         inbox.add(mail.message(21), date="21-Mar-2026 12:00:00 +0000")
         inbox.add(mail.message(22), date="22-Mar-2026 12:00:00 +0000")

@@ -1,4 +1,4 @@
-"""Folders that get other names: the same rows, the same ids, and nothing fetched again."""
+"""Folders that are renamed keep their rows and ids, and nothing is fetched again."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_names_are_swapped_and_handed_on(database_url: str, scripted_with: Serve
     with Mirror(database_url, server, user) as mirror:
         mirror.settle()
         before = {path: (mirror.folder(path).id, ids(mirror, path)) for path in "ABC"}
-        # without any LIST being due: LIST-STATUS shows it
+        # LIST-STATUS shows the rename, although no LIST is due
         for old, new in (("A", "x"), ("B", "A"), ("x", "B")):
             user.rename(old, new)
         assert isinstance(mirror.hot(), Turn)
@@ -265,7 +265,7 @@ def test_more_renames_than_a_turn_can_afford_are_proven_over_several(
         before = {path: mirror.folder(path).id for path in paths}
         for path in paths:
             user.rename(path, path.replace("Work", "Job"))
-        # a burst of 15, of which the hot pass leaves three
+        # a burst of 15 commands, of which the hot pass reserves three
         mirror.configure(imap_max_commands_per_minute=60)
         mirror.conn.execute("update accounts set next_discovery_at = now()")
         for turns in range(20):  # noqa: B007

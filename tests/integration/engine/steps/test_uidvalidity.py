@@ -1,4 +1,4 @@
-"""UIDVALIDITY at a scripted server: believed only from EXAMINE, and what was mirrored survives it."""
+"""UIDVALIDITY at a scripted server: only EXAMINE's is believed, and a change loses no rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.turns import Mirror, letters
 
 
 def told(mirror: Mirror, since: int) -> list[str]:
-    """The types of the events of messages and folders after the one numbered `since`, but for comparisons."""
+    """The types of message and folder events after number `since`, without those of comparisons."""
     query = (
         "select type from sync_events where seq > %s and folder_id is not null"
         " and type <> 'folder.reconciled' order by seq"
@@ -31,12 +31,12 @@ def last_event(mirror: Mirror) -> int:
 
 
 def whole_folder(mirror: Mirror) -> tuple[object, ...] | None:
-    """All of INBOX's row."""
+    """All columns of INBOX's row."""
     return mirror.conn.execute("select f.*::text from folders f where path = 'INBOX'").fetchone()
 
 
 def without_uidvalidity(inbox: Folder) -> Callable[[Request], bytes]:
-    """EXAMINE that does not tell UIDVALIDITY."""
+    """Answer EXAMINE without a UIDVALIDITY."""
 
     def answer(request: Request) -> bytes:
         lines = request.default().split(b"\r\n")
@@ -66,7 +66,7 @@ def test_renumbered_messages_keep_their_ids_and_bodies(
         assert list(after) == list(range(1, 11)) and list(after.values()) == list(before.values())
         assert bodies(mirror.conn) == [before[7]]
         assert mirror.value("select count(*) from messages") == 10
-        # in a backfill one event a batch stands for its rows
+        # a backfill emits one event for each batch
         assert told(mirror, seen) == [
             "folder.uidvalidity_reset",
             *["message.deleted"] * 10,
@@ -102,7 +102,7 @@ def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
         before = ids(mirror.conn, mirror.folder())
-        # a person recreates the folder and copies the mail back, the first half before the snapshot is taken
+        # a user recreates the folder and copies the mail back, the first half before the snapshot is taken
         kept = list(inbox.mails.values())
         inbox.renumber(1_800_000_000)
         inbox.expunge(3, 4)
@@ -123,7 +123,7 @@ def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
 def test_a_folder_made_anew_under_its_name_keeps_what_comes_back(
     database_url: str, scripted: ScriptedServer, noticed: bool
 ) -> None:
-    """Its MAILBOXID and UIDVALIDITY are other ones now; a client copied the mail back, one message less."""
+    """The folder has a new MAILBOXID and UIDVALIDITY; a client copied back all mail but one message."""
     user = scripted.new_user()
     kept = list(letters(user, 6, "Work").mails.values())
     with Mirror(database_url, scripted, user) as mirror:
@@ -239,7 +239,7 @@ def test_a_reset_too_many_changes_nothing_until_a_person_or_the_day_pardons(
         assert mirror.folder().uidvalidity == 7
         assert list(ids(mirror.conn, mirror.folder()).values()) == before
 
-        # one of today, one of a day ago: the next is but the second
+        # one reset today and one a day ago: the next one is only the second
         aged = "update folders set uidvalidity_resets = array[now() - interval '24 hours', now()]"
         mirror.conn.execute(aged)
         inbox.renumber(8)
