@@ -1,4 +1,4 @@
-"""A connection that sends a command and looks for the tag of its answer, and for nothing else."""
+"""A connection that sends a command and looks only for the tag of its answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.dovecot import Dovecot, User
 
 
 class Bare:
-    """What a server needs to answer, without anybody who understands it."""
+    """A client that reads answers without parsing them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -18,7 +18,7 @@ class Bare:
         self._file.readline()
 
     def command(self, text: str) -> int:
-        """Send it, read to its end; returns how many bytes came."""
+        """Send a command and read its whole answer; returns the number of bytes."""
         self._sock.sendall(f"x {text}\r\n".encode())
         size = 0
         while not (line := self._file.readline()).startswith(b"x "):

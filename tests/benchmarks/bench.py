@@ -1,4 +1,4 @@
-"""What the benchmarks share: a run of their own servers, a mailbox, a clock, a table."""
+"""Shared by the benchmarks: servers of their own, mailboxes, a clock, tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_ACCOUNTS = 1000
 
 
 class TooSlow(Exception):
-    """A program did not end within the time that its line has."""
+    """A program did not end within the time limit of its line."""
 
 
 @dataclass
@@ -38,14 +38,14 @@ class Bench:
     postgres: postgres.PostgresServer
 
     def mailbox(self, count: int, folder: str = "INBOX") -> User:
-        """A new user whose folder holds `count` varied messages, never read: the server's cache is cold."""
+        """Create a user whose folder holds `count` varied messages; the server's cache is cold."""
         user = self.dovecot.new_user()
         rng = random.Random(count)
         self.dovecot.seed(user, folder, (varied_message(n, rng) for n in range(count)))
         return user
 
     def spread_mailbox(self, count: int, folders: int) -> tuple[User, list[str]]:
-        """A new user with `count` varied messages, as many in each folder; the folders' names too."""
+        """Create a user with `count` varied messages, spread over folders; returns their names, too."""
         user = self.dovecot.new_user()
         names = ["INBOX", "Sent", *(f"Folder {number}" for number in range(folders - 2))]
         self.dovecot.create(user, *names[1:])
@@ -90,12 +90,12 @@ class Bench:
             conn.execute(statement.encode())
 
     def set_autovacuum(self, on: bool) -> None:
-        """Let autovacuum come when it likes, or never, as the server was started."""
+        """Turn autovacuum on or off; the server starts with it off."""
         self.execute(f"alter system set autovacuum = {'on' if on else 'off'}")
         self.execute("select pg_reload_conf()")
 
     def end_backends(self, settings: Settings) -> None:
-        """End every program's connection to the database; a statement may outlive the client that sent it."""
+        """Terminate all connections to the database: a statement may outlive the client that sent it."""
         name = conninfo_to_dict(settings.database_url or "")["dbname"]
         with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as conn:
             conn.execute(
@@ -105,12 +105,12 @@ class Bench:
 
 @contextmanager
 def servers() -> Iterator[Bench]:
-    """Dovecot and the embedded Postgres, of this run alone; ended with it."""
+    """Start Dovecot and the embedded Postgres for this run, and end them with it."""
     run = run_directory.create()
     try:
         server = postgres.server()
         with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
-            # tests leave it off; here a commit shall cost what it costs
+            # tests turn this off; here a commit should have its real cost
             conn.execute("alter system set fsync = on")
             conn.execute("alter system set full_page_writes = on")
             conn.execute("select pg_reload_conf()")
@@ -172,7 +172,7 @@ def _inherited() -> dict[str, str]:
 
 
 def note(text: str) -> None:
-    """Say on stderr what is being measured; the tables on stdout stay clean."""
+    """Print on stderr what is being measured; stdout has only the tables."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The first sync of a mailbox, beside what server and database can do alone, and beside plain IMAPClient."""
+"""The first sync of a mailbox, beside the server alone, the database alone, and plain IMAPClient."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _print(count: int, ours: float, peak: float, server: float, database: float,
 
 
 def timed_bare_server(bench: Bench, count: int) -> float:
-    """Seconds for the server to send what mailsync asks for, read by a loop that looks only for the tag."""
+    """Seconds for the server to answer mailsync's commands to a loop that looks only for the tag."""
     user = bench.mailbox(count)
     with logged_in(bench.dovecot, user) as bare:
         bare.command("EXAMINE INBOX (CONDSTORE)")
@@ -71,7 +71,7 @@ def timed_bare_server(bench: Bench, count: int) -> float:
 
 
 def timed_bare_database(bench: Bench, count: int) -> float:
-    """Seconds for Postgres to take the rows of an already parsed mailbox, batch by batch, each committed."""
+    """Seconds for Postgres to store the rows of a parsed mailbox, batch by batch, each committed."""
     user = bench.mailbox(count)
     with bench.settings() as settings, db.connect(settings, "bench") as conn:
         email = bench.add_account(settings, user)
@@ -101,7 +101,7 @@ def _parsed(bench: Bench, settings: Settings, user: User, count: int) -> list[li
 
 
 def timed_plain(bench: Bench, count: int) -> float:
-    """Seconds of the obvious program, which ends with the same rows; see :mod:`tests.benchmarks.plain`."""
+    """Seconds of the obvious program, which stores the same rows; see :mod:`tests.benchmarks.plain`."""
     user = bench.mailbox(count)
     with bench.settings() as settings, db.connect(settings, "bench") as conn:
         account_id = accounts.find(conn, bench.add_account(settings, user))

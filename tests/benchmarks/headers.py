@@ -13,7 +13,7 @@ BLOCKS = 6_000
 
 
 def run() -> None:
-    """Print messages per second of processor time, and the ratio. Each reads blocks that are new to it."""
+    """Print messages per second of CPU time, and the ratio; each parser reads different blocks."""
     blocks = varied_blocks(BLOCKS, seed=2)
     ours, theirs = _rate(parse_headers, blocks[::2]), _rate(by_stdlib, blocks[1::2])
     print(f"\nHeaders: mailsync {ours:,.0f}/s, standard library {theirs:,.0f}/s, ratio {ours / theirs:.1f}")

@@ -1,4 +1,4 @@
-"""How much is measured in both kinds of database, and what happens to mailboxes on the server's side."""
+"""The sizes of measurements in both kinds of database, and changes of mailboxes on the server."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Sizes:
 
 
 def change_flags(bench: Bench, user: User, names: Sequence[str], number: int) -> str:
-    r"""Give every message \Seen, or take it away where `number` is odd; returns the flags they have now."""
+    r"""Set \Seen on every message, or remove it if `number` is odd; returns the flags they have now."""
     for name in names:
         bench.dovecot.store(user, name, "1:*", r"\Seen", "-FLAGS.SILENT" if number % 2 else "+FLAGS.SILENT")
     return "" if number % 2 else r"\Seen"
 
 
 def expunge(bench: Bench, user: User, names: Sequence[str], count: int) -> int:
-    """Expunge the oldest messages of each folder, `count` together; returns how many of a folder."""
+    """Expunge the oldest messages of each folder, `count` in all; returns the number for each folder."""
     each = count // len(names)
     for name in names:
         with bench.dovecot.imap(user, name) as client:

@@ -33,7 +33,7 @@ _SETTINGS = ("server_version", "shared_buffers", "fsync", "synchronous_commit", 
 
 
 class Times:
-    """Seconds of each line, by what was done, with what, and in which database; infinite where too slow."""
+    """Seconds of each line, by work, program and database; infinite if too slow."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -47,7 +47,7 @@ class Times:
         return any(line == what for line, _ in self._seconds)
 
     def rate(self, what: str, kind: str, count: int) -> float:
-        """Messages a second, the median of the rounds; 0 where too slow."""
+        """Messages a second, the median of the rounds; 0 if too slow."""
         return count / statistics.median(self._seconds[what, kind])
 
     def shown(self, what: str, kind: str, count: int) -> str:
@@ -67,7 +67,7 @@ def run(bench: Bench, sizes: Sizes) -> None:
             f"\nA database that has lived: {sizes.held:,} messages of {lived_database.ACCOUNTS} accounts,"
             f" made in {time.perf_counter() - began:.0f} s"
         )
-        # on from here, as in any database; it has vacuumed and analysed what is there
+        # autovacuum is on from here, as in any database; the rows so far are vacuumed and analysed
         bench.set_autovacuum(True)
         try:
             _print_settings(lived)
@@ -116,13 +116,13 @@ def _first_syncs(bench: Bench, lived: Settings, sizes: Sizes, times: Times) -> N
                     bench.end_backends(settings)
                     seconds = math.inf
                 times.add(what, kind, seconds)
-                # its rows stay among those of the others
+                # the removed account's rows are tombstones among the others
                 with db.connect(settings, "bench") as conn:
                     manage.pause(conn, accounts.find(conn, email), None)
 
 
 def _warm(bench: Bench, user: User, names: Sequence[str]) -> None:
-    """Let the server read the mailbox once, so that its cache is warm for whoever comes first."""
+    """Let the server read the mailbox once, so that its cache is warm for every program."""
     asked = items(Detail.FULL, frozenset({"CONDSTORE"})).decode().removesuffix(")") + " ENVELOPE)"
     with logged_in(bench.dovecot, user) as bare:
         for name in names:
@@ -170,7 +170,7 @@ def _round(
     times: Times,
     number: int,
 ) -> None:
-    """Mirror the large mailbox, change it, remove the account; in the end the mailbox is whole again."""
+    """Mirror the large mailbox, change it, remove the account, and restore the mailbox."""
     email = f"large{number}@example.test"
 
     def measure(what: str, *command: str) -> None:
@@ -181,7 +181,7 @@ def _round(
 
     for _, settings in databases:
         bench.add_account(settings, user, email)
-    # not shown: the server's cache is cold for whoever comes first
+    # not shown: the server's cache is cold for the first program
     measure("prepared", "sync", email)
     flags = change_flags(bench, user, names, number)
     measure(_FLAGS, "sync", email)
@@ -195,7 +195,7 @@ def _round(
 
 
 def _timed(bench: Bench, settings: Settings, *command: str) -> float:
-    """Run the command; one that is too slow is ended, and what it left is done with statistics as of now."""
+    """Run the command; if it is too slow, end it, and do the rest with fresh statistics."""
     try:
         return run_mailsync(settings, *command, at_most=LIMIT)[0]
     except TooSlow:

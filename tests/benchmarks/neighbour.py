@@ -1,4 +1,4 @@
-"""What others feel while a worker has much to do: a small account that gets mail all the time is watched.
+"""The effect on others while a worker is busy, measured on a small account that gets mail all the time.
 
 Each piece of work goes through a real ``mailsync worker`` process, in a fresh database and in one that has
 lived. Meanwhile a message is appended to the small account's inbox at fixed intervals. Measured are the
@@ -44,7 +44,7 @@ where s.email = %s
 
 @dataclass
 class Felt:
-    """The worst that the neighbour felt: seconds from APPEND to row, and its lag."""
+    """The neighbour's worst seconds from APPEND to row, and its worst lag."""
 
     delay: float = 0.0
     lag: float = 0.0
@@ -62,7 +62,7 @@ class Neighbour:
 
     @contextmanager
     def watched(self) -> Iterator[Felt]:
-        """Append and look until the end of the block, and until the last message has its row, or for long."""
+        """Append messages and time their rows until the block has ended and the last row is there."""
         felt, over = Felt(), threading.Event()
         failures: list[BaseException] = []
 
@@ -101,7 +101,7 @@ class Neighbour:
                 assert row
                 felt.lag = max(felt.lag, row[0] or 0.0)
                 if waiting:
-                    # one that still waits counts too
+                    # a message that still waits counts, too
                     felt.delay = max(felt.delay, time.monotonic() - waiting[0][1])
                 while waiting and waiting[0][0] <= row[1]:
                     waiting.popleft()
@@ -113,7 +113,7 @@ class Neighbour:
 
 
 class WorkerAtWork:
-    """A worker process over one database, and the account with much to do."""
+    """A worker process on one database, and the account that keeps it busy."""
 
     def __init__(self, bench: Bench, settings: Settings) -> None:
         self.bench, self.settings = bench, settings
@@ -131,7 +131,7 @@ class WorkerAtWork:
         return process
 
     def restart(self) -> None:
-        """Begin again, with no statement still running, and with statistics as of now."""
+        """Start the worker again, with no statement still running and with fresh statistics."""
         self._process.close()
         self.bench.end_backends(self.settings)
         with db.connect(self.settings, "bench") as conn:
@@ -139,7 +139,7 @@ class WorkerAtWork:
         self._process = self._start()
 
     def close(self) -> None:
-        """Stop the worker in order."""
+        """Stop the worker regularly."""
         self._process.terminate()
         self._process.wait()
         self._process.close()
@@ -193,14 +193,14 @@ def _cells(seconds: float, felt: Felt, limit: float) -> tuple[str, str, str]:
 
 
 class _Work:
-    """The pieces of work in one database, and what the neighbour felt of each, by title."""
+    """The pieces of work in one database, and their effect on the neighbour, by title."""
 
     def __init__(self, bench: Bench, settings: Settings, limit: float) -> None:
         self._bench, self._settings, self._limit = bench, settings, limit
         self.felt: dict[str, tuple[float, Felt]] = {}
 
     def do(self, sizes: Sizes, user: User, names: Sequence[str], first: User, number: int) -> None:
-        """Do all of it; `number` is how often the flags of the user's mail were changed before."""
+        """Do all pieces of work; `number` is how often the flags of the user's mail were changed before."""
         bench, settings = self._bench, self._settings
         email, new = "large-worker@example.test", "first-worker@example.test"
         bench.add_account(settings, user, email)
@@ -212,7 +212,7 @@ class _Work:
             def resume() -> None:
                 manage.resume(conn, account_id)
 
-            # the worker sees nothing before all of it has happened
+            # the worker must not see a part of the change
             manage.pause(conn, account_id, None)
             self._worker = WorkerAtWork(bench, settings)
             try:
@@ -240,7 +240,7 @@ class _Work:
 
     def _measure(self, title: str, begin: Callable[[], object], condition: str, email: str) -> None:
         self._bench.execute("checkpoint")
-        # its turn is just over, so every line begins at the same point of a tick
+        # its turn has just ended, so every line begins at the same point of a tick
         with suppress(TooSlow):
             self._worker.wait_for(_JUST_SYNCED, self._neighbour.email, self._limit)
         note(f"a worker, {title}")

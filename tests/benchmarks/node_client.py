@@ -1,4 +1,4 @@
-"""imapflow and pg beside mailsync: the same mailbox becomes the same rows; see ``node/mirror.mjs``."""
+"""imapflow and pg beside mailsync: the same rows from the same mailbox; see ``node/mirror.mjs``."""
 
 from __future__ import annotations
 

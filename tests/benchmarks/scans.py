@@ -1,4 +1,4 @@
-"""What keeps a large folder true: changed flags, deletions, full scans; with extensions and without."""
+"""Keeping a large folder correct: changed flags, deletions, full scans; with extensions and without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAIN = ("QRESYNC", "CONDSTORE", "ESEARCH")
 
 
 class Case(NamedTuple):
-    """A kind of turn: what is hidden from it, what happens before it, and what the server does for it."""
+    """A kind of turn: hidden extensions, the change before it, and the server's main command."""
 
     name: str
     hidden: tuple[str, ...]
@@ -94,7 +94,7 @@ def _cases(bench: Bench, user: User, count: int) -> list[Case]:
 
 
 def _settle(worker: Walker, account_id: int) -> None:
-    """Let the folder be equal, so that the turn to come does only its own work."""
+    """Make the folder equal to the server's, so that the next turn does only the measured work."""
     worker.conn.execute("vacuum analyze messages")
     for _ in range(3):
         worker.hot(account_id)

@@ -19,7 +19,7 @@ from mailsync.store import db, turns
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a turn, or the mean of several, cost: seconds, and IMAP commands."""
+    """The cost of a turn, or the mean of several: seconds and IMAP commands."""
 
     wall: float
     cpu: float
@@ -46,7 +46,7 @@ class Walker:
         return self.take(account_id, hot_turn(self.settings))[1]
 
     def fill(self, account_id: int) -> None:
-        """Turns of the backfill pass until nothing is left."""
+        """Take turns of the backfill pass until nothing is left."""
         while True:
             try:
                 self.take(account_id, backfill_turn(self.settings))
@@ -55,7 +55,7 @@ class Walker:
             return
 
     def tick(self) -> Cost:
-        """All accounts once, as the worker claims them; the mean of a turn, claim included."""
+        """Take a turn of each account that is due; returns the mean of a turn, including its claim."""
         count, commands = 0, 0.0
         wall, cpu = time.perf_counter(), time.process_time()
         started = turns.now(self.conn)
@@ -71,7 +71,7 @@ class Walker:
         return row[0] if row else None
 
     def make_due(self, columns: str = "next_reconcile_at") -> None:
-        """Let the safety net be due in every folder."""
+        """Make the safety net due in every folder."""
         self.conn.execute(f"update folders set {columns} = now()")  # type: ignore[call-overload]
 
 

@@ -1,5 +1,5 @@
-"""Model-based tests: whatever mail clients do, and however the worker dies, the mirror equals the server.
+"""Model-based tests: the mirror equals the server, whatever clients do and however the worker dies.
 
-``clients`` is what happens on the server, ``worker`` the turns of the mirror and their deaths, ``judge`` what
+``clients`` change the server, ``worker`` takes turns and dies, ``judge`` checks what
 must hold whenever the mirror has settled, ``story`` the three together, ``machine`` the random sequences.
 """

@@ -1,4 +1,4 @@
-"""Several mail clients on one mailbox, and what the server itself says of it; all by plain imaplib."""
+"""Several mail clients on one mailbox, and an observer of the server's state; all by plain imaplib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UMLAUT = ("&ANw-", "Ü")
 
 
 LISTS_AT_ONCE = "mailbox_list_index = no\n"
-"""For dovecot.conf: with its index of folders a LIST may be some tenths of a second behind."""
+"""For dovecot.conf: with an index of folders, LIST may be some tenths of a second behind."""
 
 
 class Truth(NamedTuple):
@@ -30,7 +30,7 @@ class Truth(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """One whole message, to be put back."""
+    """One complete message, to be restored later."""
 
     content: bytes
     flags: str
@@ -48,15 +48,15 @@ class Client:
     answer: Answer = ("", [])
 
     def run(self, command: Callable[[imaplib.IMAP4], Answer]) -> bool:
-        """Give a command that needs no folder; returns whether the server said OK."""
+        """Send a command that needs no folder; returns whether the server answered OK."""
         return self._attempt(command, None)
 
     def run_in(self, name: str, mailbox: object, command: Callable[[imaplib.IMAP4], Answer]) -> bool:
-        """Give a command in a folder; it is selected anew only where `mailbox` is not the one selected."""
+        """Send a command in a folder, which is selected first unless `mailbox` is selected already."""
         return self._attempt(command, (name, mailbox))
 
     def _attempt(self, command: Callable[[imaplib.IMAP4], Answer], where: tuple[str, object] | None) -> bool:
-        # a client whose folder was deleted is told so, or its connection is ended; then it comes again
+        # a client whose folder was deleted gets an error, or loses its connection; then it tries again
         try:
             if self._once(command, where):
                 return True
@@ -83,7 +83,7 @@ class Client:
     def _connected(self) -> imaplib.IMAP4:
         if self.connection is None:
             self.connection = imaplib.IMAP4(self.server.host, self.server.port, timeout=60)
-            # a literal and the end of its line are two pieces, the second of which waits 40 ms else
+            # without this, the end of a literal's line waits for 40 ms
             self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connection.login(self.user.name, self.user.password)
         return self.connection
@@ -94,7 +94,7 @@ class Client:
             self.close()
 
     def close(self) -> None:
-        """End the connection without a word."""
+        """Close the connection without LOGOUT."""
         if self.connection is not None:
             self.connection.shutdown()
         self.connection, self.selected = None, None
@@ -102,7 +102,7 @@ class Client:
 
 @dataclass
 class Reader:
-    """One who only looks, to tell what is really there."""
+    """A client that only reads, to find what the server really has."""
 
     server: ImapServer
     user: User
@@ -142,7 +142,7 @@ class Reader:
         return sorted(found)
 
     def letters(self, name: str) -> list[Letter]:
-        """All of a folder's messages as they are."""
+        """All messages of a folder."""
         found: list[Letter] = []
 
         def ask(client: imaplib.IMAP4) -> Answer:
@@ -176,7 +176,7 @@ class Reader:
 
 
 def _left(client: imaplib.IMAP4) -> Answer:
-    # not open any longer than needed, since folders are deleted; pymap, without UNSELECT, does not care
+    # close the folder soon, since folders are deleted; pymap has no UNSELECT and does not need it
     return client.unselect() if "UNSELECT" in client.capabilities else ("OK", [])
 
 
@@ -188,5 +188,5 @@ def _letter(said: bytes, content: bytes) -> Letter:
 
 
 def path_of(wire: str) -> str:
-    """The path as a person reads it; only what the tests' names need of modified UTF-7 is undone."""
+    """Decode a wire name; only the part of modified UTF-7 that the tests' names need."""
     return wire.replace(*_UMLAUT)

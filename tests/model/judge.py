@@ -1,4 +1,4 @@
-"""What must hold of a mirror that has settled; it remembers what it saw before."""
+"""What must be true for a mirror that is complete; the judge remembers earlier states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.model.clients import Truth, path_of
 from tests.support.mirrors import Mail
 
 EXCLUDED = "Trash"
-"""With all that is below it."""
+"""With all of its children."""
 
 
 def is_excluded(name: str) -> bool:
@@ -22,14 +22,14 @@ def is_excluded(name: str) -> bool:
 
 
 def same(found: object, expected: object, what: str) -> None:
-    """Assert that both are equal; says what differs in plain words, without pytest too."""
+    """Assert that both are equal; the message names the differences, also without pytest."""
     if found != expected:
         raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
 
 
 @dataclass
 class Judge:
-    """The rows of one account against the server's word, and against what the rows were before."""
+    """Compares the rows of one account with the server, and with the rows of earlier ticks."""
 
     database: psycopg.Connection[Any]
     account_id: int
@@ -146,10 +146,10 @@ _MIRRORED = (
 
 
 class Feed:
-    """A reader of ``sync_events`` from its beginning, who knows the live messages by it alone.
+    """A reader of ``sync_events`` from the beginning, which derives the live messages from events alone.
 
-    A backfill tells of its rows by ``folder.backfilled``, one a batch, upon which the reader looks them up in
-    the table. Of messages that were never in such a range every event must fit what was told before.
+    A backfill emits ``folder.backfilled`` for each batch, and the reader then looks up its rows in the
+    table. For messages outside of such ranges every event must agree with the earlier ones.
     """
 
     def __init__(self, database: psycopg.Connection[Any], account_id: int) -> None:
@@ -161,7 +161,7 @@ class Feed:
         self._backfilled: dict[int, list[range]] = defaultdict(list)
 
     def read(self) -> None:
-        """Read on, and assert that what was told so far is exactly what lives."""
+        """Read the new events, and assert that all events together give exactly the live messages."""
         events = self._database.execute(
             "select xid::text::bigint, seq, type, folder_id, message_pk, data from sync_events"
             " where account_id = %s and (xid, seq) > (%s::text::xid8, %s) order by xid, seq",

@@ -1,4 +1,4 @@
-"""Random stories: hypothesis chooses what happens, and finds the shortest one that goes wrong."""
+"""Random stories: hypothesis chooses the actions, and finds the shortest story that fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.imap_server import ImapServer, User
 
 @dataclass
 class World:
-    """The servers of a run, and what was done on them in all its stories together."""
+    """The servers of a run, and the number of actions in all of its stories."""
 
     database_url: str
     server: ImapServer
@@ -27,16 +27,16 @@ class World:
 
     @property
     def actions(self) -> int:
-        """How many things clients did."""
+        """The number of clients' actions."""
         return sum(count for kind, count in self.done.items() if kind not in ABOUT_THE_WORKER)
 
 
 ABOUT_THE_WORKER = frozenset({"tick", "one turn", "full", "death", "in the middle of a turn"})
-DEATHS = ("lose_sessions", "lose_database", "begin_anew", "cut_imap", "cut_database")
+DEATHS = ("lose_sessions", "lose_database", "restart", "cut_imap", "cut_database")
 
 clients = st.integers(0, CLIENTS - 1)
 names = st.sampled_from(NAMES)
-# most of what happens, happens where something is
+# most actions choose a folder that has mail
 busy = st.sampled_from(("INBOX", "Alpha", *NAMES))
 picks = st.lists(st.integers(0, 11), min_size=1, max_size=4)
 flags = st.lists(st.sampled_from(FLAGS), max_size=3, unique=True)

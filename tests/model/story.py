@@ -1,4 +1,4 @@
-"""What happens to one mailbox, told action by action: clients, the worker that mirrors it, and the judge."""
+"""The actions on one mailbox: of clients, of the worker that mirrors it, and of the judge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.imap_server import ImapServer, User, quoted
 INBOX = "INBOX"
 CLIENTS = 3
 NAMES = ("INBOX", "Sent", "Archive", "Alpha", "Alpha/Beta", "Alpha/Beta/Deep", "Gamma", "&ANw-ber", "Trash")
-"""The folders there can be: two priority ones, a parent, one that is not ASCII, one that is not mirrored."""
+"""The possible folders: two priority ones, a parent, a non-ASCII name, one that is not mirrored."""
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted", "$Forwarded", "NonJunk", "later")
 DATES = (
     "01-Feb-2024 10:00:00 +0000",
@@ -27,16 +27,16 @@ DATES = (
     "19-Jan-2038 03:14:08 +0000",
 )
 FLOOD = 120
-"""More than a reconcile believes to be gone at once (SPEC §10.7)."""
+"""More messages than a reconcile believes to be deleted at once (SPEC §10.7)."""
 
 
 @dataclass
 class Mailbox:
-    """One folder from its creation to its end, whatever it is called meanwhile.
+    """One folder from its creation to its deletion, under all of its names.
 
-    ``folder_id`` is its row as of the last settled tick, ``held`` how many messages it had then; ``changed``
-    tells that messages came or went since, ``renamed`` that its name did, ``replacing`` that the new name
-    stood for another folder before, or the old one does for another now.
+    ``folder_id`` is its row as of the last settled tick, ``held`` the number of its messages then. Since
+    then, ``changed`` says that messages came or went, ``renamed`` that its name changed, and ``replacing``
+    that the new name was another folder's before, or that the old name is another folder's now.
     """
 
     folder_id: int | None = None
@@ -48,7 +48,7 @@ class Mailbox:
 
 @dataclass
 class Story:
-    """One account from its first message on; ``done`` counts what clients did, by kind."""
+    """One account from its first message on; ``done`` counts the clients' actions by kind."""
 
     database_url: str
     server: ImapServer
@@ -75,7 +75,7 @@ class Story:
         self.worker.close()
 
     def begin(self) -> None:
-        """A mailbox as people have it: some folders with some mail, and nothing of an earlier story."""
+        """Start with some folders and some mail, and nothing from an earlier story."""
         for name in sorted(self.mailboxes, reverse=True):
             self.empty(0, name, 0)
             self.delete(0, name)
@@ -86,12 +86,12 @@ class Story:
     # -- messages -------------------------------------------------------------------------------------
 
     def append(self, who: int, name: str, kind: str, flags: Sequence[str], date: str, size: int) -> None:
-        """A new message: ``unique``, ``double`` (the same again) or ``nameless`` (without Message-ID)."""
+        """Add a message: ``unique``, ``double`` (a copy) or ``nameless`` (without Message-ID)."""
         self.put(who, name, Letter(self._message(kind, size), " ".join(flags), f'"{date}"'))
         self.done[f"append {kind}"] += 1
 
     def put(self, who: int, name: str, letter: Letter) -> None:
-        """APPEND it; the folder is made where there is none."""
+        """APPEND the message; create the folder if there is none."""
         self.ensure(who, name)
         content, flags, date = letter
         client = self.clients[who]
@@ -106,7 +106,7 @@ class Story:
         return f"{name}Subject: Letter {number}\r\nFrom: a@model.test\r\n\r\n{body}\r\n".encode()
 
     def flood(self, name: str) -> None:
-        """Many messages at once."""
+        """Add many messages at once."""
         self.ensure(0, name)
         self.server.seed(self.user, name, [(self._message("unique", n), "", DATES[0]) for n in range(FLOOD)])
         self.mailboxes[name].changed = True
@@ -119,7 +119,7 @@ class Story:
             self.done[f"store {how}"] += 1
 
     def expunge(self, who: int, name: str, picks: Sequence[int]) -> None:
-        """Delete messages for good."""
+        """Delete messages permanently."""
         if chosen := self._pick(name, picks):
             self._expunge(who, name, chosen)
             self.done["expunge"] += 1
@@ -137,7 +137,7 @@ class Story:
         self.mailboxes[name].changed = True
 
     def transfer(self, who: int, name: str, picks: Sequence[int], to: str, how: str) -> None:
-        """Put messages into another folder, or the same; `how` is ``MOVE`` or ``COPY``."""
+        """Move or copy messages to another folder or the same one; `how` is ``MOVE`` or ``COPY``."""
         if chosen := self._pick(name, picks):
             self.ensure(who, to)
             self._uid(who, name, how, chosen, quoted(to))
@@ -156,17 +156,17 @@ class Story:
     # -- folders --------------------------------------------------------------------------------------
 
     def ensure(self, who: int, name: str) -> None:
-        """CREATE the folder where there is none."""
+        """CREATE the folder if there is none."""
         if name not in self.mailboxes:
             assert self._try(who, lambda c: c.create(quoted(name))), self.clients[who].answer
             for missing in self.reader.names() - set(self.mailboxes):
-                # some servers make the parents too
+                # some servers also create the parents
                 self.mailboxes[missing] = Mailbox()
             self._note_replaced({name})
             self.done["create"] += 1
 
     def delete(self, who: int, name: str) -> None:
-        """DELETE a folder; what is below it stays."""
+        """DELETE a folder; its children stay."""
         if name != INBOX and name in self.mailboxes and self._deleted(who, name):
             self.done["delete"] += 1
 
@@ -178,7 +178,7 @@ class Story:
         return done
 
     def recreate(self, who: int, name: str, keep: str) -> None:
-        """DELETE and CREATE; `keep` says which messages are put back: ``none``, ``all`` or ``reversed``."""
+        """DELETE and CREATE a folder; `keep` messages are restored: ``none``, ``all`` or ``reversed``."""
         if name == INBOX or name not in self.mailboxes:
             return
         letters = self.reader.letters(name) if keep != "none" else []
@@ -190,7 +190,7 @@ class Story:
         self.done[f"recreate, {keep} put back"] += 1
 
     def rename(self, who: int, old: str, new: str) -> None:
-        """RENAME a folder, with all that is below it; servers refuse what cannot be."""
+        """RENAME a folder and its children; servers refuse impossible names."""
         if INBOX in (old, new) or old not in self.mailboxes or new in self.mailboxes:
             return
         self._leave(old)
@@ -200,7 +200,7 @@ class Story:
         for each in moved:
             mailbox = self.mailboxes.pop(each)
             mailbox.renamed = True
-            # what is not mirrored under one name is not known again under another
+            # a folder that is not mirrored under its old name is not recognised under the new one
             mailbox.replacing |= is_excluded(new)
             self.mailboxes[new + each[len(old) :]] = mailbox
         for missing in self.reader.names() - set(self.mailboxes):
@@ -209,12 +209,12 @@ class Story:
         self.done["rename with children" if len(moved) > 1 else "rename"] += 1
 
     def _note_replaced(self, names: set[str]) -> None:
-        """A name that has a row already, of another folder: that one, and its new bearer, may be mistaken."""
+        """Record names that already have another folder's row: the two folders may be confused."""
         known = self.judge.wire_names()
         for name in names & known:
             self.mailboxes[name].replacing = True
         for mailbox in self.mailboxes.values():
-            # the old name of a renamed folder is there again
+            # the old name of a renamed folder exists again
             mailbox.replacing |= mailbox.renamed and bool(names & known)
 
     def swap(self, who: int, one: str, other: str) -> None:
@@ -285,7 +285,7 @@ class Story:
 
     def die(self, how: str, count: int, kind: str) -> None:
         """The worker, or a connection of it, comes to its end."""
-        if how in ("lose_sessions", "lose_database", "begin_anew"):
+        if how in ("lose_sessions", "lose_database", "restart"):
             getattr(self.worker, how)()
         else:
             getattr(self.worker, how)(count, kind)

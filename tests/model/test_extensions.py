@@ -1,4 +1,4 @@
-"""The same story on a server with every combination of extensions: the same mirror, only the cost differs."""
+"""One story with every combination of extensions gives the same mirror; only the cost differs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.dovecot import Dovecot
 
 
 class Played(NamedTuple):
-    """How a story ended: the server's mail, and what it cost in IMAP commands and bytes."""
+    """The end of a story: the server's mail, and the cost in IMAP commands and bytes."""
 
     mail: dict[str, Truth]
     commands: int
@@ -26,7 +26,7 @@ class Played(NamedTuple):
 
 
 def combinations_of_extensions() -> Iterator[frozenset[str]]:
-    """All sixteen; QRESYNC without CONDSTORE makes no sense, and has to work."""
+    """All sixteen combinations; QRESYNC without CONDSTORE makes no sense, and has to work."""
     sizes = range(len(EXTENSIONS) + 1)
     return map(frozenset, chain.from_iterable(combinations(EXTENSIONS, size) for size in sizes))
 
@@ -42,7 +42,7 @@ def play(story: Story) -> Iterator[None]:
     story.store(1, "INBOX", (2,), ("\\Seen",), "-FLAGS")
     story.store(2, "Alpha", (0,), ("\\Seen", "later"), "FLAGS")
     yield
-    # what no count shows: one is read, another unread; a keyword; one goes while another comes
+    # changes without a change of counts: one message read and another unread; a keyword; one out and one in
     story.store(0, "INBOX", (2,), ("\\Seen",), "+FLAGS")
     story.store(0, "INBOX", (3,), ("\\Seen",), "-FLAGS")
     story.store(1, "Sent", (1,), ("NonJunk",), "+FLAGS")
@@ -83,7 +83,7 @@ def play(story: Story) -> Iterator[None]:
 
 
 def played(story: Story) -> Played:
-    """Play it, a tick after each scene; then a tick in which nothing happened, and one deletion."""
+    """Play the story with a tick after each scene, then a quiet tick, then one deletion."""
     for _ in play(story):
         story.tick()
     worker = story.worker

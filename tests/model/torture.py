@@ -1,7 +1,7 @@
-"""Random stories, as long as you like: ``python -m tests.model.torture [--actions N] [--seed S] [--pymap]``.
+"""Random stories of any length: ``python -m tests.model.torture [--actions N] [--seed S] [--pymap]``.
 
-Without a seed one is drawn and printed; the same seed tells the same stories. What fails is told again as the
-shortest story that fails.
+Without a seed, one is drawn and printed; the same seed gives the same stories. After a failure the shortest
+story that fails is printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.pymap_server import Pymap
 
 
 def main() -> None:
-    """Run as many stories as it takes for the actions asked for."""
+    """Run stories until the requested number of actions is reached."""
     parser = argparse.ArgumentParser(description="Random mail clients against the mirror, on a real server.")
     parser.add_argument("--actions", type=int, default=2_500, help="what clients do, at least (2,500)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="the same stories again")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def run(world: World, number: int, steps: int, *, shrink: bool, examples: int = 10) -> None:
-    """Ten stories of one seed."""
+    """Run ten stories with one seed."""
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     how = settings(
         max_examples=examples,
@@ -61,7 +61,7 @@ def run(world: World, number: int, steps: int, *, shrink: bool, examples: int = 
 
 
 def report(world: World, seconds: float) -> None:
-    """Print what was done."""
+    """Print how often each kind of action was done."""
     print(f"\n{world.actions} actions in {seconds:.0f} s")
     for kind, count in sorted(world.done.items()):
         print(f"{count:>6}  {kind}")

@@ -1,4 +1,4 @@
-"""The worker of one mirrored mailbox: turns taken in this process, deaths in between and in the middle."""
+"""The worker of one mirrored mailbox: turns in this process, which also dies between and during turns."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ EXTENSIONS = ("CONDSTORE", "QRESYNC", "LIST-STATUS", "ESEARCH")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What differs from one example to the next; the mirror has to be the same.
+    """What differs between examples; the mirror has to be the same.
 
-    ``hidden`` are extensions that the server seems not to have. ``limit`` is how many seconds a turn may
-    last: with 0 every turn ends after the first piece of work. ``grace`` are the days for which a folder that
-    is no longer listed keeps its rows. ``round`` is how many folders a turn asks by STATUS.
+    ``hidden`` extensions are treated as not offered. ``limit`` is how many seconds a turn may last; with 0
+    every turn ends after its first piece of work. ``grace`` is how many days a folder that is no longer
+    listed keeps its rows. ``round`` is how many folders a turn asks by STATUS.
     """
 
     hidden: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class Conditions:
 
 @dataclass
 class Cost:
-    """What turns have asked of the server."""
+    """Commands and bytes of all turns."""
 
     turns: int = 0
     commands: int = 0
@@ -53,7 +53,7 @@ class Cost:
 
 @dataclass
 class Worker:
-    """One account, mirrored; it dies and begins anew, the database stays."""
+    """The worker of one account; it may die and start again, and the database stays."""
 
     database_url: str
     server: ImapServer
@@ -76,12 +76,12 @@ class Worker:
         limits = {"hot_turn_max": self.conditions.limit, "backfill_turn_max": self.conditions.limit}
         self.settings = settings_for(self.database_url, **given).model_copy(update=limits)
         self.imap = Proxy((self.server.host, self.server.port))
-        # what the judge reads with, and what ends the worker's connection
+        # for the judge's queries, and for terminating the worker's connection
         self.database = psycopg.connect(self.database_url, autocommit=True)
         self.database.execute(f"SET search_path TO {SCHEMA}, public")
         endpoint = Endpoint(self.imap.host, self.imap.port, "plaintext", self.user.name)
         with closing(db.connect(self.settings, "test")) as conn:
-            # one user's mailbox may be the scene of many stories
+            # many stories may use the same user's mailbox
             email = f"{self._value('select count(*) from accounts')}.{self.user.name}"
             new = accounts.NewAccount(email, endpoint)
             self.account_id = accounts.create(conn, new, self.user.password, self.settings)
@@ -102,15 +102,15 @@ class Worker:
         self.env.sessions.close()
         self.env.conn.close()
 
-    def begin_anew(self) -> None:
-        """Another process takes over: nothing is left of this one but what is in the database."""
+    def restart(self) -> None:
+        """Continue as another process: only the database is left of this one."""
         self._end()
         self.env = self._begin(self.database_url)
 
     # -- turns ----------------------------------------------------------------------------------------
 
     def hot(self) -> Turn | MailsyncError:
-        """A turn of the hot pass; what ended it early is returned."""
+        """Take a turn of the hot pass; returns the error that ended it early."""
         return self._take(hot_turn(self.settings))
 
     def fill(self) -> Turn | MailsyncError:
@@ -122,7 +122,7 @@ class Worker:
         return self.hot() if kind == "hot" else self.fill()
 
     def full(self) -> None:
-        """What ``mailsync sync --full`` does."""
+        """Do what ``mailsync sync --full`` does."""
         catch_up(self.env, self.account_id, wait=5, full=True)
 
     def _take(self, work: TurnKind) -> Turn | MailsyncError:
@@ -138,7 +138,7 @@ class Worker:
         return turn
 
     def while_working(self, moment: int, action: Callable[[], object], kind: str) -> None:
-        """Let something happen in the middle of a turn: at its `moment`-th sign of life."""
+        """Take a turn, and run `action` in the middle of it: at its `moment`-th heartbeat or batch."""
         left = moment
 
         def once(_: object = None) -> None:
@@ -154,32 +154,32 @@ class Worker:
     # -- deaths ---------------------------------------------------------------------------------------
 
     def lose_sessions(self) -> None:
-        """The server ends all of the worker's connections between two turns."""
+        """Close all of the worker's IMAP connections between two turns."""
         self.imap.close_connections()
         wait_until(lambda: not self.imap.open_connections, "the end of the connections")
 
     def lose_database(self) -> None:
-        """Postgres ends the worker's connection between two turns; the next one finds out."""
+        """Terminate the worker's Postgres connection between two turns."""
         self.database.execute("select pg_terminate_backend(%s, 10000)", [self.env.conn.info.backend_pid])
         ended = self.hot()
         assert isinstance(ended, DatabaseUnavailable | LockLost), ended
-        self.begin_anew()
+        self.restart()
         self._refund()
 
     def _refund(self) -> None:
-        # a turn that dies takes the commands along that it had reserved; nobody waits a minute for them here
+        # give back the commands that a dead turn had reserved, rather than wait a minute for them
         self.database.execute(
             "update accounts set throttle_tokens = null, throttle_at = null where id = %s", [self.account_id]
         )
 
     def cut_imap(self, count: int, kind: str) -> None:
-        """A turn whose server breaks the connection after so many bytes, if it gets that far."""
+        """Take a turn whose IMAP connection breaks after `count` bytes."""
         self.imap.cut_after(count)
         self.take(kind)
         self.imap.cut_after(1 << 60)
 
     def cut_database(self, count: int, kind: str) -> None:
-        """A process whose database connection breaks after so many bytes, wherever that is; it ends."""
+        """Take a turn whose database connection breaks after `count` bytes, which ends the process."""
         target, url = postgres_target(self.database_url)
         proxy = Proxy(target)
         self._end()
@@ -197,13 +197,13 @@ class Worker:
     # -- settling -------------------------------------------------------------------------------------
 
     def settle(self, *, disturbed: bool = False) -> int:
-        """Hot and backfill turns until nothing is left to do; returns how many of both that took.
+        """Take hot and backfill turns until nothing is left to do; returns their number.
 
-        What a server does not let us know is looked at when it is due (the table of SPEC §7), so it is made
-        due: flag scans without CONDSTORE, and discovery without LIST-STATUS. Without LIST-STATUS folders are
-        asked round robin, so as many turns of nothing new are needed as a round takes. With both nothing is
-        made due: the next tick has to find it all. `disturbed` says that an error since the last time may
-        have left a folder waiting for its retry, which is made due too.
+        Changes that a server does not report are found when a scan is due (the table of SPEC §7), so scans
+        are made due: flag scans without CONDSTORE, and discovery without LIST-STATUS. Without LIST-STATUS
+        folders are asked round robin, so as many turns of nothing new are needed as a round takes. With both
+        nothing is made due: the next tick has to find it all. `disturbed` says that an error since the last
+        time may have left a folder waiting for its retry, which is made due too.
         """
         self._make_due(disturbed)
         quiet, turns = 0, 0
@@ -238,7 +238,7 @@ class Worker:
 
     @property
     def is_rich(self) -> bool:
-        """Whether the server has all extensions, before any is hidden."""
+        """Whether the server has all extensions, including hidden ones."""
         return hasattr(self.server, "separator")
 
     def _round(self) -> int:
@@ -248,11 +248,11 @@ class Worker:
         return 1 + -(-others // self.conditions.round)
 
     def _bound(self) -> int:
-        # a turn without time ends after each batch and each folder
+        # with no time, a turn ends after each batch and each folder
         return 16 * self._round() if self.conditions.limit else 400
 
     def tracked(self) -> list[FolderState]:
-        """The folders that are mirrored now."""
+        """The folders that are tracked now."""
         found = folders.load(self.env.conn, self.account_id)
         return [f for f in found if f.tracked and not f.missing_since and f.status != "missing"]
 
@@ -271,7 +271,7 @@ class Worker:
         return row[0] if row else None
 
     def unfinished(self) -> list[tuple[Any, ...]]:
-        """The folders that wait for something which is due now."""
+        """The folders that have something due now."""
         scans = "CONDSTORE" not in self.offered()
         return self.database.execute(
             "select path, status, last_error, suspect_deletion, next_reconcile_at <= clock_timestamp()"

@@ -1,4 +1,4 @@
-"""A mirrored mailbox from which the tests of body fetch take what they ask for."""
+"""A mirrored mailbox for the tests of body fetch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ACCOUNT = (
 
 
 class Box:
-    """A mirrored mailbox on the scripted server, with one message, and what it was asked for since."""
+    """A mirrored mailbox with one message on the scripted server, and the commands since it was mirrored."""
 
     def __init__(self, mirror: Mirror, server: ScriptedServer, folder: Folder) -> None:
         self.mirror, self.server, self.folder = mirror, server, folder
@@ -44,7 +44,7 @@ class Box:
         return fetch_body(self.mirror.env, self.mirror.account_id, message_id)
 
     def fails(self, message_id: int, kind: type[MailsyncError]) -> MailsyncError:
-        """The fetch fails so, and the account is as it was; no run is left but that of a tombstone."""
+        """Check that the fetch fails with this error and leaves the account as it was; returns the error."""
         state = self.mirror.conn.execute(ACCOUNT).fetchone()
         runs = self.mirror.value("select count(*) from sync_runs where messages_deleted = 0")
         with pytest.raises(kind) as raised:
@@ -55,7 +55,7 @@ class Box:
         return raised.value
 
     def asked(self) -> list[str]:
-        """The commands since this was last asked."""
+        """The commands since the last call."""
         commands = [command.name for command in self.server.journal.commands()]
         self.before, before = len(commands), self.before
         return commands[before:]
@@ -63,7 +63,7 @@ class Box:
 
 @contextmanager
 def boxed(database_url: str, scripted: ScriptedServer) -> Iterator[Box]:
-    """A box whose mirror is complete."""
+    """Make a box whose mirror is complete."""
     user = scripted.new_user()
     folder = letters(user, 1)
     with Mirror(database_url, scripted, user, body_lock_wait=0.3) as mirror:
@@ -75,7 +75,7 @@ def boxed(database_url: str, scripted: ScriptedServer) -> Iterator[Box]:
 
 @contextmanager
 def another(mirror: Mirror, **changes: Any) -> Iterator[TurnEnvironment]:
-    """Another process: its own connection and sessions."""
+    """An environment as of another process: with its own connection and sessions."""
     settings = mirror.settings.model_copy(update=changes)
     with db.connect(settings, "other") as conn:
         env = TurnEnvironment(conn, settings, "other", Sessions(settings))

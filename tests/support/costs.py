@@ -1,4 +1,4 @@
-"""What a turn costs: commands that it sends, statements that it executes, bytes received, rows written."""
+"""The cost of a turn: commands sent, statements executed, bytes received, rows written."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ QUIET = ["claim_account", "try_lock", "begin_turn", "end_turn", "unlock"]
 class Cost:
     """The cost of one tick of the worker, its claim included.
 
-    ``commands`` are the lines that were sent, without tag; ``statements`` the names of what was executed
-    (for what has none in sql/queries, the text); ``runs`` how many rows of ``sync_runs`` are new, ``folders``
-    which folders' rows were written.
+    ``commands`` are the lines that were sent, without tags. ``statements`` are the names of the statements
+    that were executed, or the text if it has no name in sql/queries. ``runs`` counts the new rows of
+    ``sync_runs``. ``folders`` are the folders whose rows were written.
     """
 
     commands: list[str]
@@ -38,7 +38,7 @@ class Cost:
 
     @property
     def of_the_work(self) -> list[str]:
-        """The statements without those that time alone brings: asking for waiters, and the heartbeat."""
+        """The statements without those that depend on time: looking for waiters, and the heartbeat."""
         return [name for name in self.statements if name not in ("lock_is_wanted", "heartbeat")]
 
     @property
@@ -53,7 +53,7 @@ class Cost:
 
 
 def tick(mirror: Mirror, server: ScriptedServer) -> Cost:
-    """Take the worker's hot turn, as the worker does: claim the account that is due, and take its turn."""
+    """Take a hot turn as the worker does: claim the account that is due, and take its turn."""
     mirror.conn.execute("update accounts set next_sync_at = now()")
     started = turns.now(mirror.conn) + timedelta(minutes=1)
     before, runs, rows = len(server.journal.commands()), _runs(mirror), _versions(mirror)
@@ -78,7 +78,7 @@ def asked(cost: Cost, name: str) -> list[str]:
 
 
 def filled(mirror: Mirror, folder: Folder, count: int) -> Folder:
-    """Fill the folder with read messages, and by SQL the mirror with their rows, as if synced."""
+    """Fill the folder with read messages, and insert their rows into the mirror, as if synced."""
     raw = mail.message(0)
     for _ in range(count):
         folder.add(raw, rb"\Seen")
@@ -108,7 +108,7 @@ def _runs(mirror: Mirror) -> int:
 
 
 def _versions(mirror: Mirror) -> dict[str, tuple[str, str]]:
-    """Where each folder's row lies and who wrote it: any update changes both."""
+    """The place and the transaction of each folder's row: any update changes both."""
     rows = mirror.conn.execute("select path, ctid::text, xmin::text from folders")
     return {path: (ctid, xmin) for path, ctid, xmin in rows}
 
@@ -119,5 +119,5 @@ def _named() -> dict[str, str]:
 
 
 def _shape(text: str) -> str:
-    """The statement without its parameters' names, which psycopg replaces by numbers."""
+    """The statement without the names of its parameters, which psycopg replaces by numbers."""
     return re.sub(r"%\(\w+\)s|\$\d+", "?", text).replace("%%", "%")

@@ -1,4 +1,4 @@
-"""What tests of discovery ask of a mirror, and what they let a server say of its folders."""
+"""Queries and server answers for the tests of discovery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALL, BARE = CAPABILITIES, b"IMAP4rev1 UNSELECT"
 
 
 def look(mirror: Mirror) -> None:
-    """A turn that lists the folders."""
+    """Take a turn that lists the folders."""
     mirror.conn.execute("update accounts set next_discovery_at = now()")
     ended = mirror.hot()
     assert isinstance(ended, Turn), ended
@@ -26,7 +26,7 @@ def ids(mirror: Mirror, path: str) -> dict[int, int]:
 
 
 def events(mirror: Mirror) -> list[tuple[str, str | None, str | None]]:
-    """What was told of folders that changed their place: type, old path, new path."""
+    """The events of renamed folders: type, old path, new path."""
     query = (
         "select type, data ->> 'old', coalesce(data ->> 'new', data ->> 'path') from sync_events"
         " where type in ('folder.renamed', 'folder.missing', 'folder.restored') order by seq"
@@ -40,18 +40,18 @@ def fetched(server: ScriptedServer) -> int:
 
 
 def end_grace(mirror: Mirror) -> None:
-    """Let a week pass for the folders that are missing."""
+    """Make the missing folders a week older."""
     mirror.conn.execute("update folders set missing_since = missing_since - interval '7 days'")
 
 
 def reasons(mirror: Mirror, path: str) -> list[str | None]:
-    """Why the rows of a folder are tombstones; None for live ones. Each once."""
+    """The distinct reasons for which a folder's rows are tombstones; None for live rows."""
     query = "select distinct deleted_reason from messages where folder_id = %s order by 1"
     return [row[0] for row in mirror.conn.execute(query, [mirror.folder(path).id])]
 
 
 def only(*names: bytes) -> Callable[[Request], bytes]:
-    """LIST and LIST-STATUS show only these names."""
+    """Answer LIST and LIST-STATUS with only these names."""
 
     def answer(request: Request) -> bytes:
         lines = request.default().splitlines(keepends=True)
@@ -65,7 +65,7 @@ def only(*names: bytes) -> Callable[[Request], bytes]:
 
 
 def refusing(*names: bytes, words: bytes = b"NO there is no such mailbox") -> Callable[[Request], bytes]:
-    """STATUS of these folders is refused."""
+    """Refuse STATUS of these folders."""
 
     def answer(request: Request) -> bytes:
         refused = request.text.split()[0].strip(b'"') in names
@@ -75,7 +75,7 @@ def refusing(*names: bytes, words: bytes = b"NO there is no such mailbox") -> Ca
 
 
 def without_status_of(name: bytes) -> Callable[[Request], bytes]:
-    """STATUS and LIST-STATUS say nothing of that folder."""
+    """Answer STATUS and LIST-STATUS without that folder's status."""
 
     def answer(request: Request) -> bytes:
         lines = request.default().splitlines(keepends=True)
@@ -85,7 +85,7 @@ def without_status_of(name: bytes) -> Callable[[Request], bytes]:
 
 
 def twice_and_otherwise(request: Request) -> bytes:
-    """LIST shows each row twice, and INBOX spelled otherwise."""
+    """Answer LIST with each row twice, and with another spelling of INBOX."""
     lines = request.default().splitlines(keepends=True)
     rows = [line.replace(b"INBOX", b"Inbox") for line in lines[:-1]]
     return b"".join([*rows, *rows, lines[-1]])

@@ -1,4 +1,4 @@
-"""What the acceptance tests ask of a mirror: rows by plain SQL, the server by plain imaplib."""
+"""Queries of the acceptance tests: rows by plain SQL, the server by plain imaplib."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Login(Protocol):
 
 
 class Mail(NamedTuple):
-    """What is compared of a message; a row and the server's word alike."""
+    """The fields that are compared between a row and the server's message."""
 
     uid: int
     flags: tuple[str, ...]
@@ -62,7 +62,7 @@ def value(database: psycopg.Connection[Any], query: str, *params: object) -> Any
 
 
 def live_uids(database: psycopg.Connection[Any], account_id: int, path: str = "INBOX") -> list[int]:
-    """The UIDs of a folder's live rows, ascending; a UID that stands twice shows twice."""
+    """The UIDs of a folder's live rows, ascending, with any duplicates."""
     rows = database.execute(
         "select m.uid from messages m join folders f on f.account_id = m.account_id and f.id = m.folder_id"
         " where m.account_id = %s and f.path = %s and m.deleted_at is null order by m.uid",
@@ -92,7 +92,7 @@ def mirrored(database: psycopg.Connection[Any], account_id: int) -> dict[str, li
 
 
 def on_server(server: ImapServer, user: User, paths: Mapping[str, str]) -> dict[str, list[Mail]]:
-    """What the server says of the folders in `paths` (wire name: path), asked with imaplib."""
+    """The server's messages in the folders of `paths` (wire name: path), read with imaplib."""
     found: dict[str, list[Mail]] = {}
     with server.imap(user) as client:
         for wire, path in paths.items():
@@ -101,7 +101,7 @@ def on_server(server: ImapServer, user: User, paths: Mapping[str, str]) -> dict[
 
 
 def mails_in(client: imaplib.IMAP4, wire: str) -> list[Mail]:
-    """What the server says of one folder, which is EXAMINEd anew; ascending by UID."""
+    """The server's messages in one folder, which is EXAMINEd again; ascending by UID."""
     exists = int(done(client.select(quoted(wire), readonly=True))[0] or b"0")  # type: ignore[call-overload]
     items = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER])"
     return sorted(_mails(done(client.uid("FETCH", "1:*", items)) if exists else []))
@@ -131,7 +131,7 @@ def _one(pattern: bytes, text: bytes) -> str:
 
 
 def wake(database: psycopg.Connection[Any]) -> None:
-    """All accounts are due at once, whatever their backoff."""
+    """Make all accounts due now, and end their backoffs."""
     database.execute(
         "update accounts set backoff_until = null, next_sync_at = now() where backoff_until > now()"
     )
@@ -139,7 +139,7 @@ def wake(database: psycopg.Connection[Any]) -> None:
 
 
 def backends(database: psycopg.Connection[Any], application: str) -> int:
-    """How many connections of that name the test's database has."""
+    """The number of connections of that name to the test's database."""
     query = (
         "select count(*) from pg_stat_activity where application_name = %s and datname = current_database()"
     )
@@ -147,6 +147,6 @@ def backends(database: psycopg.Connection[Any], application: str) -> int:
 
 
 def is_healthy(database: psycopg.Connection[Any], account_id: int) -> bool:
-    """Whether the account is healthy as of now."""
+    """Whether the account is healthy now."""
     state = value(database, "select sync_state from account_status where account_id = %s", account_id)
     return bool(state == "healthy")

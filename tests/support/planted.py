@@ -29,8 +29,8 @@ def _forms(secret: str) -> frozenset[str]:
     forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
     forms |= {json.dumps(secret)[1:-1], repr(secret)[1:-1], secret.replace("\\", "\\\\").replace('"', '\\"')}
     for before in range(3):
-        # inside of something longer base64 begins at any of three places; its first and last letters
-        # there depend on the neighbours
+        # inside a longer text, base64 may begin at any of three offsets; its first and last letters
+        # then depend on the neighbouring bytes
         code = base64.b64encode(bytes(before) + raw).decode().rstrip("=")
         inner = code[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
         forms |= {inner, inner.translate(str.maketrans("+/", "-_"))}

@@ -1,4 +1,4 @@
-"""Messages that reappear: what they are made of, how their folder is reset, where their rows are."""
+"""Messages that reappear: their fields, the reset of their folder, and their rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def letter(uid: int, name: str, *flags: str, **changes: Any) -> Message:
 
 
 def restarted(conn: Connection, folder: FolderState, uidvalidity: int) -> FolderState:
-    """The folder under a new UIDVALIDITY, its old rows tombstoned."""
+    """Reset the folder to a new UIDVALIDITY, and tombstone its old rows."""
     folders.restart(conn, folder, uidvalidity)
     while messages.tombstone_chunk(conn, folder, "uidvalidity_reset", keep=uidvalidity):
         pass
@@ -41,7 +41,7 @@ def ids(conn: Connection, folder: FolderState) -> dict[int, int]:
 
 
 def fetch_body(conn: Connection, folder: FolderState, pk: int) -> None:
-    """What a body fetch leaves behind."""
+    """Store a body, as a body fetch does."""
     conn.execute(
         "insert into message_bodies (account_id, message_pk, body_text) values (%s, %s, 'the body')",
         [folder.account_id, pk],

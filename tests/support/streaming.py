@@ -1,4 +1,4 @@
-"""Streams one attachment in a process of its own and prints what that took.
+"""Stream one attachment in a process of its own, and print the memory that this took.
 
 ``python -m tests.support.streaming URL ACCOUNT SMALL LARGE``: the ids of two messages whose part 2 is
 streamed; the small one first, so that all code is loaded when the peak of memory is measured.

@@ -19,7 +19,7 @@ from tests.support.stored import settings_for
 
 
 class Mirror:
-    """The mirror of one mailbox; its turns are taken one by one, on a connection of its own."""
+    """The mirror of one mailbox; tests take its turns one by one."""
 
     def __init__(self, database_url: str, server: Server, user: Login, **changes: Any) -> None:
         given = {
@@ -49,11 +49,11 @@ class Mirror:
         self.conn.close()
 
     def configure(self, **changes: Any) -> None:
-        """Go on with other settings."""
+        """Continue with changed settings."""
         self.settings = self.env.settings = self.settings.model_copy(update=changes)
 
     def take(self, work: TurnKind) -> Turn | MailsyncError | None:
-        """One turn; what ended it early is returned, not raised."""
+        """Take one turn; returns the error that ended it early, rather than raise it."""
         try:
             return take_turn(self.env, self.account_id, work)
         except MailsyncError as error:
@@ -68,7 +68,7 @@ class Mirror:
         return self.take(backfill_turn(self.settings))
 
     def settle(self) -> None:
-        """All that a quiet mailbox needs to be complete and compared."""
+        """Take the turns that make the mirror of a quiet mailbox complete and compared."""
         for turn in (self.hot, self.fill, self.hot, self.hot):
             ended = turn()
             assert isinstance(ended, Turn), ended
@@ -89,14 +89,14 @@ class Mirror:
 
     @property
     def state(self) -> tuple[str, str | None]:
-        """What is shown of the account: state and reason."""
+        """The account's state and reason, as users see them."""
         row = self.conn.execute("select sync_state, sync_state_reason from account_status").fetchone()
         assert row
         return row[0], row[1]
 
 
 def letters(user: Account, count: int, path: str = "INBOX") -> Folder:
-    """A folder with that many messages, made where there is none."""
+    """Add `count` messages to a folder, which is created if there is none."""
     folder = user.folders.get(path.encode()) or user.create(path)
     for number in range(count):
         folder.add(mail.message(number))
