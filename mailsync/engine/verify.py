@@ -34,8 +34,8 @@ _EXPIRY = timedelta(hours=2)
 class Difference:
     """One difference between the server and the mirror.
 
-    The ``kind`` of a message is ``missing`` (no row), ``extra`` (a live row without a message), ``flags``,
-    ``size_bytes``, ``internal_date`` or ``placeholder`` (a row without content). The ``kind`` of a folder is
+    A message's `kind` is ``missing`` (no row), ``extra`` (a live row without a message), ``flags``,
+    ``size_bytes``, ``internal_date`` or ``placeholder`` (a row without content). A folder's `kind` is
     ``uidvalidity``, ``unreadable`` (it could not be compared), ``unknown_folder`` (the server has it, and it
     would be tracked), ``live_count`` or ``live_unseen`` (the stored counts are not those of the rows),
     ``outside_window`` or ``stray`` (live rows that are too old, or of another UIDVALIDITY).
