@@ -6,6 +6,8 @@ came back incomplete is completed by :mod:`mailsync.engine.fetch.single_messages
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from mailsync.engine.fetch.batches import BatchPlan, Request
 from mailsync.engine.fetch.commit import BatchWriter, Cursor
 from mailsync.engine.fetch.pipeline import FetchPipeline
@@ -42,7 +44,7 @@ def mirror(
     open_attempts = attempts.open_attempts(turn.conn, folder)
     plan = BatchPlan(uids, open_attempts, newest_first=newest_first)
     with (
-        FetchPipeline(turn, folder) as fetch,
+        closing(FetchPipeline(turn, folder)) as fetch,
         BatchWriter(turn, folder, announce=announce) as writer,
         recording_failure(turn, folder),
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
 from mailsync.engine.fetch.batches import Request
 from mailsync.engine.turn import Turn
@@ -16,8 +15,7 @@ from mailsync.uidset import UidSet
 class FetchPipeline:
     """Sends a request and receives its batch later; at most one request is ``in_flight``.
 
-    As a context manager it leaves no answer unread: on early exit the answer in flight is drained, or the
-    session is closed. A batch that takes longer than ``BACKFILL_BATCH_TIMEOUT`` closes the session.
+    It has to be closed. A batch that takes longer than ``BACKFILL_BATCH_TIMEOUT`` closes the session.
     """
 
     def __init__(self, turn: Turn, folder: FolderState) -> None:
@@ -26,12 +24,8 @@ class FetchPipeline:
         self.in_flight: Request | None = None
         self._answers = turn.session.fetch_messages(self._sets())
 
-    def __enter__(self) -> FetchPipeline:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Leave no answer unread: drain what is in flight, or close the session."""
         self._answers.close()
 
     def send(self, request: Request | None) -> None:
