@@ -48,7 +48,7 @@ _OPENING = 4
 
 @dataclass
 class TurnEnvironment:
-    """What turns need of the process: its connection, its kept sessions, and how it is told to stop.
+    """What turns get from the process: its connection, its kept sessions, its stop signal.
 
     ``chance`` gives numbers in 0 … 1 that spread backoffs and safety nets. ``on_progress`` is called at
     every batch, ``on_alive`` at least once a second, also while a turn waits for its server.
@@ -164,7 +164,7 @@ def _too_few_commands(turn: Turn) -> OutOfTokens | None:
     needed = kind.min_commands + (0 if turn.env.sessions.has(turn.account.id) else _OPENING)
     if bucket.tokens - bucket.floor >= needed:
         return None
-    # a caller that is told to come back for one thing needs no more than that
+    # a reader that has to retry needs only enough commands for one download
     return bucket.exhausted() if kind.records_failure else bucket.exhausted(needed)
 
 
@@ -216,7 +216,7 @@ def _park_session(turn: Turn) -> None:
 
 
 def finish(turn: Turn, error: MailsyncError | None) -> None:
-    """Save how the turn ended; `error` is what ended it early."""
+    """Save the turn's result; `error` is the error that ended it early."""
     kind, result = turn.kind, turn.result
     # without a record of these, each reader would be rejected once more
     is_recorded = kind.records_failure or isinstance(

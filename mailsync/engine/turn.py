@@ -74,7 +74,7 @@ class Turn:
         self._commands_before = 0
         self._bytes_before = 0
 
-    # -- what the steps use ---------------------------------------------------------------------------
+    # -- for the steps --------------------------------------------------------------------------------
 
     @property
     def settings(self) -> Settings:
@@ -150,10 +150,10 @@ class Turn:
         if reason := self.is_over():
             raise Stopped(reason) if self.env.stop else TurnOver(reason)
 
-    # -- what is recorded meanwhile -------------------------------------------------------------------
+    # -- what is recorded on the way --------------------------------------------------------------------
 
     def use_session(self, session: Session) -> None:
-        """Work over `session` from now on; what it did in earlier turns is not counted."""
+        """Use `session` from now on; its commands and bytes in earlier turns are not counted."""
         self._session = session
         self._commands_before = session.commands.total()
         self._bytes_before = session.bytes_in
@@ -205,7 +205,7 @@ class Turn:
         return self.result.run_id
 
     def run_result(self, error: MailsyncError | None) -> RunResult:
-        """What the turn did, for its run; `error` is what ended it early."""
+        """Return the run's row: counts, status, and the `error` that ended the turn early."""
         failed = error is not None and not isinstance(error, TurnOver)
         status = "success"
         if failed:

@@ -63,7 +63,7 @@ class FolderSet(Sequence[FolderState]):
         return [f for f in self._folders if f.tracked and not f.missing_since and f.status != "missing"]
 
     def replace(self, folder: FolderState, **changes: object) -> FolderState:
-        """Apply to the record what was just written to its row; returns the new record."""
+        """Apply `changes`, which were just written to the row, to the record; returns the new record."""
         changed: FolderState = replace(folder, **changes)  # type: ignore[arg-type]
         self._folders = [changed if f.id == folder.id else f for f in self._folders]
         return changed
@@ -82,9 +82,9 @@ class FolderSet(Sequence[FolderState]):
 
 
 class PollRound:
-    """Where the round over the folders has come to, and what it saw; for the survey and the hot pass.
+    """The position in the round over the folders, for the survey and the hot pass.
 
-    ``cursor`` is the folder at which the next turn goes on, None if this turn has not moved it. ``surveyed``
+    ``cursor`` is where the next turn continues, None if this turn did not move it. ``surveyed``
     are the statuses of this turn by folder id.
     """
 
@@ -139,7 +139,7 @@ class TurnResult:
     """What is saved when the turn ends.
 
     ``run_id`` is None for a quiet turn. ``priority_at`` and ``overall_at`` are the times since which the
-    priority folders, and all folders, are compared. ``asked`` tells whether the server may have been asked
+    priority folders, and all folders, are compared. ``asked`` says whether the server may have been asked
     anything, ``needs_new_session`` whether the next turn must not reuse this turn's session.
     """
 

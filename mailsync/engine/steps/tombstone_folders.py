@@ -66,7 +66,7 @@ def _is_gone(turn: Turn, folder: FolderState) -> bool:
     except FolderError as error:
         return not error.temporary
     except REFUSALS:
-        # A temporary refusal. Some servers give one for ever about deleted folders; go on with the others.
+        # A temporary refusal. Some servers always give one for deleted folders, so continue with the others.
         if turn.session.closed:
             raise
         return False
