@@ -9,4 +9,4 @@ try:
     app = create_app()
 except ConfigError as error:
     print(error, file=sys.stderr)
-    sys.exit(4)  # gunicorn's code for an application that cannot load: its master then ends too
+    sys.exit(4)  # gunicorn's code for an application that fails to load: the master stops too

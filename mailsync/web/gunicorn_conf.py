@@ -1,9 +1,9 @@
 """Settings of gunicorn: ``gunicorn -c python:mailsync.web.gunicorn_conf wsgi:app``.
 
-gunicorn takes a module's variables as they are after its import, so this is the one module that reads the
-environment when it is imported. A bad value ends the master with one line and exit code 2 before any
-worker is forked. ``WEB_CONCURRENCY`` adds workers (one is plenty, for what the API does is wait);
-``FORWARDED_ALLOW_IPS`` and ``GUNICORN_CMD_ARGS`` are gunicorn's own.
+gunicorn uses a module's variables as they are after the import, so this module alone reads the environment
+when it is imported. A bad value ends the master with one line and exit code 2 before it forks a worker.
+``WEB_CONCURRENCY`` adds workers; one is usually enough, because the API mostly waits.
+``FORWARDED_ALLOW_IPS`` and ``GUNICORN_CMD_ARGS`` are gunicorn's own variables.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from mailsync.ops import core_dumps
 from mailsync.web.server import malloc
 from mailsync.web.server.connections import check_hooks
 from mailsync.web.server.gunicorn_worker import Worker
-from mailsync.web.server.systemd_watchdog import Watch
+from mailsync.web.server.systemd_probe import Probe
 
-# here, so that the workers are forked with it; before anything secret is read
+# in the master, so that workers inherit it, and before any secret is read
 core_dumps.forbid()
 try:
     check_hooks(Worker)
@@ -42,54 +42,54 @@ bind = (
     f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 )
 worker_class = "mailsync.web.server.gunicorn_worker.Worker"
-# more than services.MAX_ENGINES and MAX_DOWNLOADS together, so that health checks are answered while all of
-# those wait for mail servers and for slow readers
+# more than resources.MAX_ENGINES plus MAX_DOWNLOADS, so that health checks get a thread while all of those
+# wait for mail servers and slow readers
 threads = 24
 preload_app = False
-# A worker whose main loop does not even heartbeat for this long is ended; a request may take what it needs.
+# The master kills a worker whose main loop is silent for this long. A request may take longer.
 timeout = 60
-# What runs then is cut off: `start` and systemd kill after it, and after SIGTERM all is over within 10 s.
+# Requests still running then are cut off, so that the process ends within 10 s of SIGTERM, before `start` and
+# systemd kill it.
 graceful_timeout = 8
-# longer than proxies keep idle connections, so that they never send into one that is being closed
+# longer than proxies keep idle connections, so that no proxy sends into one that we are closing
 keepalive = 75
-# Each connection is a file descriptor, and others are for the database, mail servers and files. Before
-# there are so many connections, mailsync.web.server.connections closes those that have waited longest for
-# their client.
+# Each connection needs a file descriptor; the database, mail servers and files need others. Below this limit,
+# mailsync.web.server.connections closes the connections that have waited longest for their client.
 _files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 worker_connections = 1000 if _files == resource.RLIM_INFINITY else max(100, min(1000, _files - 200))
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
-# A header whose name holds an underscore is dropped, even from a proxy: by default gunicorn would take
-# SCRIPT_NAME and PATH_INFO from any client on this host.
+# Drop headers with an underscore in their name, even from a proxy: by default gunicorn accepts SCRIPT_NAME
+# and PATH_INFO from any client on this host.
 forwarder_headers = ""
 header_map = "drop"
-# The parser that we test. By default gunicorn takes another one wherever that is installed.
+# The parser that our tests cover. By default gunicorn prefers a faster one if it is installed.
 http_parser = "python"
 proc_name = "mailsync-api"
-# Everything is logged through mailsync.logs, the line for each request by mailsync.web.http.auth.
+# mailsync.logs handles all log lines; mailsync.web.http.auth writes one for each request.
 errorlog = None
 accesslog = None
 control_socket_disable = True
 
-_watch: Watch | None = None
+_probe: Probe | None = None
 
 
 def on_starting(server: Any) -> None:
-    """Before the first worker: speak to systemd in gunicorn's place, and log as mailsync does."""
-    global _watch
+    """Before the first worker: take over systemd's messages from gunicorn, and set up logging."""
+    global _probe
     if server.cfg.is_ssl:
-        print("gunicorn: certfile and keyfile are not possible here; let a proxy speak TLS", file=sys.stderr)
+        print("gunicorn: certfile and keyfile are not supported; put a TLS proxy in front", file=sys.stderr)
         sys.exit(ConfigError.exit_code)
-    _watch = Watch.from_environment()
+    _probe = Probe.from_environment()
     on_reload(server)
 
 
 def on_reload(server: Any) -> None:
-    """After SIGHUP too: let gunicorn's own lines look like ours, and keep secrets out of them.
+    """At the start and after SIGHUP: log gunicorn's own lines as ours, with secrets masked.
 
-    The workers are made anew then, one generation after the other. The environment is that of the process,
-    and the code is loaded: what has changed there needs a restart.
+    SIGHUP replaces the workers. They inherit the master's environment and loaded code, so a changed setting
+    or release needs a restart.
     """
     logs.configure(_settings)
     log = logging.getLogger("gunicorn.error")
@@ -97,50 +97,49 @@ def on_reload(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """In the master, when the port is open: be asked to end like every program here; let systemd know."""
-    _end_like_the_worker(server)
-    if _watch:
-        _watch.begin(server.LISTENERS[0].sock)
+    """In the master, when the port is open: install the signal handlers, and probe for systemd."""
+    _stop_like_the_worker(server)
+    if _probe:
+        _probe.begin(server.LISTENERS[0].sock)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """In each new worker: what the master watches is not for it."""
-    if _watch:
-        _watch.forget()
+    """In each new worker: drop the probe, which belongs to the master."""
+    if _probe:
+        _probe.forget()
 
 
 def post_worker_init(worker: Any) -> None:
-    """In each new worker, with its application: run the checks once, so that the log tells what is wrong."""
+    """In each new worker, with its application: run the readiness checks once, which log any failure."""
     malloc.give_back_large_blocks()
-    # the master ends a process that hangs by SIGABRT; faulthandler then shows where it hung
+    # the master ends a hung worker by SIGABRT; faulthandler then prints where it hung
     faulthandler.enable()
-    # Ctrl-C reaches the workers as well; what they do then, the master says
+    # Ctrl-C reaches the workers too; the master tells them when to stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    readiness = worker.wsgi.extensions["mailsync.readiness"]
-    readiness.failures()
+    worker.wsgi.extensions["mailsync"].readiness.failures()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """In a worker that ends: close its database connections and kept IMAP sessions."""
+    """In a worker that ends: close its database connections and IMAP sessions."""
     app = getattr(worker, "wsgi", None)
     if app is not None:
         app.extensions["mailsync"].close()
 
 
-def _end_like_the_worker(server: Any) -> None:
-    """SIGINT means what SIGTERM does, and a second signal ends it at once (SPEC §17)."""
-    asked = False
+def _stop_like_the_worker(server: Any) -> None:
+    """Treat SIGINT like SIGTERM, and end all processes at once on a second signal (SPEC §17)."""
+    is_stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal is_stopping
+        if is_stopping:
             for pid in list(server.WORKERS):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             os._exit(128 + number)
-        asked = True
-        if _watch:
-            _watch.end()
+        is_stopping = True
+        if _probe:
+            _probe.end()
         server.signal(signal.SIGTERM, frame)
 
     signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""Whether this process can serve: database, schema, session locks, and that writes are taken."""
+"""Whether this process can serve requests: database, schema, session locks, writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 
 from mailsync.config import Settings
-from mailsync.errors import MailsyncError, SchemaError
+from mailsync.errors import DatabaseSlow, MailsyncError, SchemaError
 from mailsync.redaction import redact
 from mailsync.store import locks, metrics, migrations
 from mailsync.store.db import Connection
@@ -17,17 +17,17 @@ from mailsync.store.pool import Pool
 log = logging.getLogger(__name__)
 
 FRESH_FOR = 1.0
-"""Seconds for which an answer is reused."""
+"""Seconds for which a result is reused."""
 
 WRITTEN_FOR = 10.0
-"""Seconds after a successful write until the next one is tried."""
+"""Seconds between two test writes while they succeed."""
 
 _PROBE = ("mailsync_readiness_writes_total", "{}", 1.0)
 
-# what anybody may read, in place of the error, which may name hosts and roles
-_REASONS = tuple(
-    (re.compile(pattern, re.IGNORECASE), said)
-    for pattern, said in (
+# shown to clients without a token, in place of the error, which may name hosts and roles
+_PUBLIC_REASONS = tuple(
+    (re.compile(pattern, re.IGNORECASE), reason)
+    for pattern, reason in (
         (r"too many (clients|connections)|connection slots", "it has no connection to spare"),
         (r"starting up", "it is starting up"),
         (r"shutting down|administrator command", "it is shutting down"),
@@ -39,12 +39,11 @@ _REASONS = tuple(
 
 
 class Readiness:
-    """The checks of ``/health/ready``: database, schema, locks, writes.
+    """The checks behind ``/health/ready``: database, schema, locks, writes. Logs each change once.
 
-    The self-test of the locks runs until it has passed once. A row is written and committed at most once in
-    :data:`WRITTEN_FOR` seconds while that works; only a commit shows a full disk or a server that has become
-    a read-only one. The other checks are done at most once in :data:`FRESH_FOR` seconds, since anybody may
-    ask. A change is logged once.
+    The lock self-test runs until it has passed once. A row is committed at most every :data:`WRITTEN_FOR`
+    seconds, because only a commit reveals a full disk or a server that has become read-only. The other checks
+    run at most every :data:`FRESH_FOR` seconds, because anybody may request them.
     """
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
@@ -55,22 +54,45 @@ class Readiness:
         self._written_at: float | None = None
         self._failures: dict[str, str] = {}
         self._checked_at: float | None = None
+        self._logged: dict[str, str] | None = None
 
     def failures(self) -> dict[str, str]:
-        """The checks that fail, each with its reason, for the log; empty when all pass."""
+        """The failing checks by name, each with its reason for the log; empty if all pass."""
         with self._lock:
-            if self._checked_at is None or time.monotonic() - self._checked_at >= FRESH_FOR:
-                before, self._failures = self._failures, self._check()
-                if self._failures != before or self._checked_at is None:
-                    self._tell()
-                self._checked_at = time.monotonic()
-            return self._failures
+            return self._run()
+
+    def explains(self, error: MailsyncError) -> bool:
+        """Whether a failing check explains a request's database `error`, so that it is already in the log.
+
+        The first error of an outage runs the checks, which log the outage.
+        """
+        if isinstance(error, DatabaseSlow):
+            return False
+        with self._lock:
+            return bool(self._failures or self._run(reuse=False))
+
+    def database_answered(self) -> None:
+        """Note that a request has read from the database. After an outage, run the checks and log its end."""
+        # without waiting: another thread may be running the checks already
+        if self._failures and self._lock.acquire(blocking=False):
+            try:
+                self._run(reuse="database" not in self._failures)
+            finally:
+                self._lock.release()
+
+    def _run(self, *, reuse: bool = True) -> dict[str, str]:
+        is_fresh = self._checked_at is not None and time.monotonic() - self._checked_at < FRESH_FOR
+        if not (reuse and is_fresh):
+            self._failures = self._check()
+            self._checked_at = time.monotonic()
+            self._log_change()
+        return self._failures
 
     def _check(self) -> dict[str, str]:
         failing = "database"
         try:
             with self._pool.connection() as conn:
-                # first, since a transaction pooler also loses the search_path
+                # first, because a transaction pooler also loses the search_path
                 if not self._locks_work:
                     failing = "locks"
                     locks.self_test(self._settings)
@@ -91,7 +113,12 @@ class Readiness:
             metrics.add(conn, [_PROBE])
             self._written_at = time.monotonic()
 
-    def _tell(self) -> None:
+    def _log_change(self) -> None:
+        # the reason for a lost database varies from try to try
+        state = {name: reason if name == "schema" else "" for name, reason in self._failures.items()}
+        if state == self._logged:
+            return
+        self._logged = state
         for name, reason in self._failures.items():
             log.error("Not ready: %s: %s", name, redact(reason), extra={"action": "health"})
         if not self._failures:
@@ -99,6 +126,6 @@ class Readiness:
 
 
 def in_public(name: str, reason: str) -> str:
-    """A failing check as anybody may read it: its name, with its reason only if that is a harmless one."""
-    said = next((said for pattern, said in _REASONS if pattern.search(reason)), None)
-    return f"{name} ({said})" if said and name in ("database", "locks", "writes") else name
+    """A failing check for clients without a token: its name, and its reason if that reveals nothing."""
+    shown = next((public for pattern, public in _PUBLIC_REASONS if pattern.search(reason)), None)
+    return f"{name} ({shown})" if shown and name in ("database", "locks", "writes") else name

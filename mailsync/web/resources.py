@@ -1,11 +1,11 @@
-"""What the views of one process share: settings, database, kept IMAP sessions, counters."""
+"""The resources that all requests of one process share: database pool, IMAP sessions, counters, limits."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from typing import cast
 
@@ -19,54 +19,59 @@ from mailsync.errors import Busy, MailsyncError
 from mailsync.store import db
 from mailsync.store.db import Connection
 from mailsync.store.pool import Pool
+from mailsync.web.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT = 10.0
-"""Seconds that a statement of the pool's may take."""
+"""Seconds that a statement on a pooled connection may take."""
 
 POOL_SIZE = 8
 MAX_ENGINES = 10
-"""How many requests of one process may wait for locks and mail servers at once; fewer than it has threads,
-so that some are left for those who only ask whether it is alive."""
+"""How many requests of one process may wait for locks and mail servers at once. The process has more threads
+than this, so health checks still get one."""
 MAX_SEARCHES = POOL_SIZE // 2
-"""How many of the pool's connections may be lent to what reads by no index, and may take its time."""
+"""How many pooled connections searches without an index may hold at once."""
 PATIENCE = 3.0
-"""Seconds that a search waits for its turn."""
+"""Seconds that a search waits for one of these connections."""
 MAX_DOWNLOADS = 8
-"""How many files one process sends at once, for the same reason: clients may read slowly."""
+"""How many files one process sends at once. Clients may read slowly, and each holds a thread."""
 
 
-class Services:
-    """One for each process, and its threads share it; nothing is opened before it is needed."""
+class Resources:
+    """One per process, shared by its threads; opens nothing before a request needs it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.pool = Pool(settings, "api", size=POOL_SIZE, statement_timeout=STATEMENT_TIMEOUT)
+        self.readiness = Readiness(settings, self.pool)
         self.sessions = Sessions(settings)
         self.counters = Counters()
         self.survived: dict[int, datetime] = {}
-        self._engines = threading.BoundedSemaphore(MAX_ENGINES)
+        self._environments = threading.BoundedSemaphore(MAX_ENGINES)
         self._searches = threading.BoundedSemaphore(MAX_SEARCHES)
         self._downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Lend a connection of the pool, for short statements and never for an account's lock.
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a pooled connection for short statements; never for an account's lock.
 
-        Raises DatabaseUnavailable when there is none in time. IMAP sessions that are too old are closed on
-        the way, since it may be long until a mail server is asked again.
+        Also closes IMAP sessions that have been idle for too long, because no other request may come for
+        hours. Raises DatabaseUnavailable if no connection becomes free in time.
         """
         self.sessions.drop_old()
-        return self.pool.connection()
+        with self.pool.connection() as conn:
+            yield conn
+        self.readiness.database_answered()
 
     @contextmanager
     def searching(self) -> Iterator[Connection]:
-        """As :meth:`reading`, for statements that may be slow: they leave half of the pool to all others.
+        """Like :meth:`reading`, for statements that may be slow; at most :data:`MAX_SEARCHES` at once.
 
-        Raises Busy when too many of them run already.
+        Raises Busy if all of these places stay taken for :data:`PATIENCE` seconds.
         """
         if not self._searches.acquire(timeout=PATIENCE):
-            raise Busy(f"{MAX_SEARCHES} searches run already", retry_after=2.0)
+            raise Busy(f"{MAX_SEARCHES} searches are already running", retry_after=2.0)
         try:
             with self.reading() as conn:
                 yield conn
@@ -74,13 +79,13 @@ class Services:
             self._searches.release()
 
     @contextmanager
-    def env(self) -> Iterator[TurnEnvironment]:
-        """Lend an engine with a connection of its own, which may hold locks and wait for mail servers.
+    def turn_environment(self) -> Iterator[TurnEnvironment]:
+        """Lend an environment with its own connection, which may hold locks and wait for mail servers.
 
-        Raises Busy when as many requests as may do so do it already, and DatabaseUnavailable.
+        Raises Busy if :data:`MAX_ENGINES` requests already have one, and DatabaseUnavailable.
         """
-        if not self._engines.acquire(blocking=False):
-            raise Busy(f"{MAX_ENGINES} requests wait for mail servers already", retry_after=2.0)
+        if not self._environments.acquire(blocking=False):
+            raise Busy(f"{MAX_ENGINES} requests are already waiting for mail servers", retry_after=2.0)
         try:
             self.sessions.drop_old()
             conn = db.connect(self.settings, "api")
@@ -97,20 +102,20 @@ class Services:
                 self._store_counters(conn)
                 conn.close()
         finally:
-            self._engines.release()
+            self._environments.release()
 
     @contextmanager
     def downloading(self) -> Iterator[None]:
-        """Hold a place among those who send a file; raises Busy when all are taken."""
+        """Hold one of the :data:`MAX_DOWNLOADS` places; raises Busy if all are taken."""
         if not self._downloads.acquire(blocking=False):
-            raise Busy(f"{MAX_DOWNLOADS} files are being sent already", retry_after=2.0)
+            raise Busy(f"{MAX_DOWNLOADS} files are already being sent", retry_after=2.0)
         try:
             yield
         finally:
             self._downloads.release()
 
     def close(self) -> None:
-        """Close what is open; the process ends."""
+        """Close all sessions and connections when the process ends."""
         self.sessions.close()
         self.pool.close()
 
@@ -118,10 +123,10 @@ class Services:
         try:
             self.counters.store(conn)
         except MailsyncError as error:
-            # they are kept for the next time, and the request has its answer or its error already
+            # the next request stores them; this one already has its answer or its error
             log.debug("Counters not stored: %s", error)
 
 
-def services() -> Services:
-    """The services of the current application."""
-    return cast(Services, current_app.extensions["mailsync"])
+def resources() -> Resources:
+    """The resources of the current application."""
+    return cast(Resources, current_app.extensions["mailsync"])

@@ -1,4 +1,4 @@
-"""What every request passes: its id, the bearer token, the size limit; and the line in the log."""
+"""Handles every request first and last: request id, bearer token, size limit, log line."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/health/live", "/health/ready"})
 LONGEST_PATH = 300
-"""Characters of a path that are logged; ours have less than 100."""
+"""Most characters of a path in the log; the longest path of the API has fewer than 100."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
-    """Guard all of `app` but the two health checks with `tokens`, each with its name for the log."""
+    """Require one of `tokens` for all of `app` except the two open health checks.
+
+    `tokens` are pairs of a name, which the log shows, and the token itself.
+    """
     accepted = [(name, token.encode()) for name, token in tokens]
 
     @app.before_request
     def enter() -> Response | None:
         g.started = time.monotonic()
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = request.headers.get("X-Request-Id", "")
+        g.request_id = request_id if _REQUEST_ID.fullmatch(request_id) else uuid.uuid4().hex
         g.token = _bearer(accepted)
         if request.path not in OPEN and g.token is None:
             return problem(
@@ -49,7 +52,7 @@ def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
         response.headers["X-Request-Id"] = g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
-        # load balancers ask all day long; only what they are not told "yes" to is worth a line
+        # load balancers ask every few seconds; only failing health checks are worth a line
         path, is_whole = redact_beginning(request.path, LONGEST_PATH)
         quiet = request.path in OPEN and response.status_code == 200
         log.log(
@@ -71,9 +74,9 @@ def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
 
 
 def _bearer(accepted: Sequence[tuple[str, bytes]]) -> str | None:
-    """The name of the token that was sent, None if it is not one of them."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    token = given.strip().encode("latin-1", "replace")
-    # each is compared, in constant time, so that the time taken tells nothing of which was nearly right
-    matches = [name for name, known in accepted if hmac.compare_digest(token, known)]
+    """The name of the token that the request carries; None if it carries none of `accepted`."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    sent = credentials.strip().encode("latin-1", "replace")
+    # compare with every token, in constant time: the duration must not reveal which one nearly matched
+    matches = [name for name, token in accepted if hmac.compare_digest(sent, token)]
     return matches[0] if matches and scheme.lower() == "bearer" else None

@@ -1,7 +1,8 @@
-"""How files of strangers go out: as downloads that no browser runs, under names that no system minds.
+"""Sends files from mail as downloads that no browser executes, under names that are safe on every system.
 
-What is in a mail is hostile until proven otherwise. So nothing is shown in place (RFC 6266), no type is said
-that a browser would run, none is guessed, and whatever is shown nevertheless has no origin and no scripts.
+Mail is untrusted. So every file is an attachment (RFC 6266) and never shown inline, its type is never one
+that a browser executes, browsers must not guess another, and a file that is displayed nevertheless runs
+without scripts and without an origin.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ log = logging.getLogger(__name__)
 ANY = "application/octet-stream"
 
 STALLED = 30.0
-"""Seconds in which a client has to take something; one that does not is taken for gone."""
+"""Seconds that a client may read nothing of a file before it counts as gone."""
 
-_LONGEST = 200
-_LOOKED_AT = 1000
+_MAX_NAME_BYTES = 200
+_MAX_NORMALISED = 1000
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OPEN = "application/vnd.oasis.opendocument"
-# what no browser runs, and the ending of a file that has the type but no name
+# types that no browser executes, with the extension for a file that has no name
 _SAFE = {
     "application/gzip": ".gz", "application/json": ".json", "application/msword": ".doc",
     "application/pdf": ".pdf", "application/rtf": ".rtf", "application/vnd.ms-excel": ".xls",
@@ -47,40 +48,40 @@ _SAFE = {
     "text/plain": ".txt", "text/vcard": ".vcf", "video/mp4": ".mp4", "video/mpeg": ".mpeg",
     "video/ogg": ".ogv", "video/quicktime": ".mov", "video/webm": ".webm", "video/x-msvideo": ".avi",
 }  # fmt: skip
-# what means something to a file system, a quoted string or, as %, to a browser that decodes it
-_ODD = re.compile(r'[/\\:*?"<>|%]')
+# special to file systems, in a quoted string, or (%) to browsers that decode names
+_SPECIAL = re.compile(r'[/\\:*?"<>|%]')
 
 
 def safe_type(content_type: str) -> str:
-    """The type as it is said to the client: that of the part if nothing can run by it, else octets.
+    """The Content-Type for a part's own type: the same if no browser executes it, else octet-stream.
 
     >>> safe_type("IMAGE/PNG"), safe_type("text/html"), safe_type("image/svg+xml")
     ('image/png', 'application/octet-stream', 'application/octet-stream')
     """
-    said = content_type.strip().lower()
-    return said if said in _SAFE else ANY
+    media = content_type.strip().lower()
+    return media if media in _SAFE else ANY
 
 
 def safe_name(filename: str | None, otherwise: str) -> str:
-    """A file's name without a directory, of characters that are seen, and at most 200 bytes long.
+    """A safe file name: no directory, only visible characters, at most 200 bytes of UTF-8.
 
-    What is left out: control and format characters, which turn the writing direction too, dots and blanks at
-    either end. `otherwise` is the name if nothing is left; the ending outlives a cut.
+    Removes control and format characters (which can also reverse the writing direction), and dots and blanks
+    at either end. Shortening keeps the extension. Returns `otherwise` if nothing is left.
     """
-    seen = "".join(
+    visible = "".join(
         " " if c.isspace() else "" if unicodedata.category(c)[0] == "C" else c for c in filename or ""
     ).strip(" .")
-    if len(seen) > _LOOKED_AT + _LONGEST:
-        # normalising takes more than linear time, and the cut below keeps only beginning and end anyway
-        seen = seen[:_LOOKED_AT] + seen[-_LONGEST:]
-    name = _ODD.sub("_", unicodedata.normalize("NFC", seen)).strip(" .")
+    if len(visible) > _MAX_NORMALISED + _MAX_NAME_BYTES:
+        # normalising takes more than linear time, and only the beginning and end are kept below anyway
+        visible = visible[:_MAX_NORMALISED] + visible[-_MAX_NAME_BYTES:]
+    name = _SPECIAL.sub("_", unicodedata.normalize("NFC", visible)).strip(" .")
     name = name if name.strip("_ .") else otherwise
-    stem, dot, ending = name.rpartition(".")
-    if len(name.encode()) <= _LONGEST:
+    stem, dot, extension = name.rpartition(".")
+    if len(name.encode()) <= _MAX_NAME_BYTES:
         return name
-    if not stem or len(ending.encode()) > _LONGEST // 10:
-        return _cut(name, _LONGEST)
-    return _cut(stem, _LONGEST - len(ending.encode()) - 1) + dot + ending
+    if not stem or len(extension.encode()) > _MAX_NAME_BYTES // 10:
+        return _cut(name, _MAX_NAME_BYTES)
+    return _cut(stem, _MAX_NAME_BYTES - len(extension.encode()) - 1) + dot + extension
 
 
 def _cut(text: str, limit: int) -> str:
@@ -88,24 +89,24 @@ def _cut(text: str, limit: int) -> str:
 
 
 def ending_of(content_type: str) -> str:
-    """The ending of a file that has this type and no name: ``.png``; ``.bin`` for all that is not safe."""
+    """The extension for a file with this type and no name: ``.png``; ``.bin`` for types that are not safe."""
     return _SAFE.get(safe_type(content_type), ".bin")
 
 
 def disposition(name: str) -> str:
-    """``Content-Disposition`` for a name of :func:`safe_name` (RFC 6266, the second form RFC 8187).
+    """``Content-Disposition`` for a name from :func:`safe_name` (RFC 6266; ``filename*`` by RFC 8187).
 
     >>> disposition("Übersicht.pdf")
     'attachment; filename="Ubersicht.pdf"; filename*=UTF-8\\'\\'%C3%9Cbersicht.pdf'
     """
-    # for clients that know only ASCII: letters without their accents, else a mark for each
-    bare = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    plain = _ODD.sub("_", "".join(c if c.isascii() else "_" for c in bare))
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    # for clients that know only ASCII: drop accents, replace all other characters by _
+    letters = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    ascii_name = _SPECIAL.sub("_", "".join(c if c.isascii() else "_" for c in letters))
+    return f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def headers_for(name: str, size: int | None = None) -> dict[str, str]:
-    """The headers of a download; without `size` (bytes) none tells how long it is."""
+    """The headers of a download; without `size` (bytes) there is no Content-Length."""
     headers = {
         "Content-Disposition": disposition(name),
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -116,21 +117,21 @@ def headers_for(name: str, size: int | None = None) -> dict[str, str]:
     return headers if size is None else {**headers, "Content-Length": str(size)}
 
 
-def stream(spooled: Spooled, held: ExitStack, content_type: str, name: str) -> Response:
-    """Send the file piece by piece, and close `held` at the end, or when the client goes away."""
+def stream(spooled: Spooled, resources: ExitStack, content_type: str, name: str) -> Response:
+    """Send a file in pieces; closes `resources` at the end, or when the client disconnects."""
     pieces = _within_time(spooled, request.environ.get("gunicorn.socket"), g.request_id)
     response = Response(pieces, headers=headers_for(name, spooled.size), content_type=content_type)
-    response.call_on_close(held.close)
+    response.call_on_close(resources.close)
     return response
 
 
 def announce(content_type: str, name: str) -> Response:
-    """What HEAD answers: as :func:`stream`, but without a length, for nothing is fetched for it."""
+    """The response to HEAD: like :func:`stream`, but without a length, because nothing is fetched."""
     return Response(iter(()), headers=headers_for(name), content_type=content_type)
 
 
 def _within_time(pieces: Iterable[bytes], connection: object, request_id: str) -> Iterator[bytes]:
-    # gunicorn would wait for ever for a client that reads nothing, and one of its threads with it
+    # without a limit, a client that reads nothing would occupy one of gunicorn's threads forever
     poll = select.poll()
     if isinstance(connection, socket.socket):
         connection.settimeout(STALLED)
@@ -138,7 +139,7 @@ def _within_time(pieces: Iterable[bytes], connection: object, request_id: str) -
     for piece in pieces:
         if isinstance(connection, socket.socket) and not poll.poll(STALLED * 1000):
             extra = {"action": "http", "request_id": request_id}
-            log.info("Gave up a client that took nothing for %g s", STALLED, extra=extra)
+            log.info("Closed a download: the client read nothing for %g s", STALLED, extra=extra)
             connection.shutdown(socket.SHUT_RDWR)
             return
         yield piece

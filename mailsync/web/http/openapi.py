@@ -1,8 +1,8 @@
-"""The API's own description, OpenAPI 3.1, from the contracts of its endpoints and the models that validate.
+"""The OpenAPI 3.1 description of the API, generated from the contracts and models of its endpoints.
 
-pydantic describes the models; here they are put together with paths, parameters and, by
-:mod:`mailsync.web.http.openapi_responses`, what is answered. There is no ``default`` answer on purpose: a
-status that an operation does not name is a mistake, and the tests find it.
+pydantic describes the models. This module adds paths and parameters, and
+:mod:`mailsync.web.http.openapi_responses` the responses. There is deliberately no ``default`` response: a
+status that an operation does not document is a bug, and the tests find it.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ REF = "#/components/schemas/{model}"
 ABOUT = """\
 Accounts, their mirrored mail, bodies on demand, and the feed of changes.
 
-Each GET can be asked as HEAD. What is no operation of this API is answered by 404 or 405 (with `Allow`), a
-request line or headers of more than 8 KB by 414 or 431, and what is no HTTP by 400: problem documents too."""
+Every GET also works as HEAD. All errors are problem documents, including 404 and 405 (with `Allow`) for
+unknown paths and methods, 414 and 431 for a request line or headers of more than 8 KB, and 400 for malformed
+HTTP."""
 
 _VARIABLE = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
-_TAKES_DOCUMENT = ("post", "put", "patch")
+_WITH_BODY = ("post", "put", "patch")
 
 
 _NO_NUL = {"type": "string", "pattern": r"^[^\u0000]*$"}
-_ITSELF = {"$ref": REF.format(model="JsonValue")}
+_JSON_VALUE_REF = {"$ref": REF.format(model="JsonValue")}
 _JSON_VALUE = {
-    "description": "Any JSON that jsonb can hold: without NUL in its texts and names.",
+    "description": "Any JSON that jsonb can store: no NUL in its strings and names.",
     "anyOf": [
         {"type": ["null", "boolean", "number"]},
         _NO_NUL,
-        {"type": "array", "items": _ITSELF},
-        {"type": "object", "propertyNames": _NO_NUL, "additionalProperties": _ITSELF},
+        {"type": "array", "items": _JSON_VALUE_REF},
+        {"type": "object", "propertyNames": _NO_NUL, "additionalProperties": _JSON_VALUE_REF},
     ],
 }
 
 
 class _Schemas(GenerateJsonSchema):
-    """Without a title for every field, which would only say its name again."""
+    """Without titles for fields, which would only repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 def document(app: Flask) -> dict[str, Any]:
-    """The OpenAPI document of all of the app's views that are endpoints."""
+    """The OpenAPI document for all endpoints of `app`."""
     operations = [
         (rule, method.lower(), view, contract)
         for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
@@ -64,7 +65,7 @@ def document(app: Flask) -> dict[str, Any]:
     names, schemas = _schemas([contract for *_, contract in operations])
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view, contract in operations:
-        operation = _described(rule, view.__doc__ or "") | _operation(rule, method, contract, names)
+        operation = _description(rule, view.__doc__ or "") | _operation(rule, method, contract, names)
         paths.setdefault(_path(rule), {})[method] = operation
     links_to(paths)
     return {
@@ -79,7 +80,11 @@ def document(app: Flask) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "A token of API_TOKEN."}
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token from API_TOKEN.",
+                }
             },
             "responses": ANSWERS,
             "headers": HEADERS,
@@ -92,52 +97,52 @@ Names = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 
 
 def _schemas(contracts: list[Contract]) -> tuple[Names, dict[str, Any]]:
-    """References to the models, and the models: what is taken as it is read, what is given as it is said."""
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
+    """References to the models, and the models: bodies as validated, answers as serialized."""
+    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
         (Problem, "serialization"): None,
         (Nothing, "validation"): None,
     }
     for contract in contracts:
         if contract.body:
-            wanted[contract.body, "validation"] = None
+            models[contract.body, "validation"] = None
         if contract.answer:
-            wanted[contract.answer, "serialization"] = None
-    found, definitions = models_json_schema(list(wanted), ref_template=REF, schema_generator=_Schemas)
+            models[contract.answer, "serialization"] = None
+    references, definitions = models_json_schema(list(models), ref_template=REF, schema_generator=_Schemas)
     schemas = definitions.get("$defs", {})
     if "JsonValue" in schemas:
         schemas["JsonValue"] = _JSON_VALUE
-    return cast(Names, found), schemas
+    return cast(Names, references), schemas
 
 
 def _path(rule: Rule) -> str:
     return _VARIABLE.sub(r"{\2}", rule.rule)
 
 
-def _described(rule: Rule, doc: str) -> dict[str, Any]:
-    summary, _, more = inspect.cleandoc(doc).partition("\n\n")
-    described = {
+def _description(rule: Rule, docstring: str) -> dict[str, Any]:
+    summary, _, rest = inspect.cleandoc(docstring).partition("\n\n")
+    description = {
         "operationId": rule.endpoint.rpartition(".")[2],
         "tags": [rule.endpoint.partition(".")[0]],
         "summary": " ".join(summary.split()).removesuffix("."),
     }
-    if more:
-        described["description"] = more
-    return described
+    if rest:
+        description["description"] = rest
+    return description
 
 
 def _operation(rule: Rule, method: str, contract: Contract, names: Names) -> dict[str, Any]:
     operation: dict[str, Any] = {"parameters": [*_variables(rule), *_query(contract)]}
     if contract.is_open:
         operation["security"] = []
-    if method in _TAKES_DOCUMENT:
+    if method in _WITH_BODY:
         operation["requestBody"] = {
             "required": bool(contract.body) and contract.body_required,
             "content": {"application/json": {"schema": names[contract.body or Nothing, "validation"]}},
         }
     schema = names[contract.answer, "serialization"] if contract.answer else None
-    more = {404} if rule.arguments else set()
-    more |= {408, 413, 415} if method in _TAKES_DOCUMENT else set()
-    operation["responses"] = responses(contract, schema, more)
+    problems = {404} if rule.arguments else set()
+    problems |= {408, 413, 415} if method in _WITH_BODY else set()
+    operation["responses"] = responses(contract, schema, problems)
     return operation
 
 
@@ -162,17 +167,22 @@ def _query(contract: Contract) -> list[dict[str, Any]]:
     schema = contract.query.model_json_schema(schema_generator=_Schemas)
     required = schema.get("required", [])
     parameters = []
-    for name, found in schema.get("properties", {}).items():
-        described = {key: value for key, value in found.items() if key != "description"}
-        parameter = {"name": name, "in": "query", "required": name in required, "schema": _plain(described)}
-        if "description" in found:
-            parameter["description"] = found["description"]
+    for name, field in schema.get("properties", {}).items():
+        field_schema = {key: value for key, value in field.items() if key != "description"}
+        parameter = {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "schema": _without_null(field_schema),
+        }
+        if "description" in field:
+            parameter["description"] = field["description"]
         parameters.append(parameter)
     return parameters
 
 
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter that can be left out, but not be null, as a query has no such thing."""
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that may be left out but not be null, which a query cannot express."""
     kinds = schema.get("anyOf", [])
     if {"type": "null"} not in kinds:
         return schema

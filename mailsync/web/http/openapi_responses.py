@@ -1,4 +1,4 @@
-"""What the operations answer, for the API's description: answers, problems, headers, and the links."""
+"""The responses in the OpenAPI description: answers, problems, headers, links."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mailsync.web.schemas.base import Feed, Page
 
 _EVERYWHERE = (400, 401, 422, 500, 503, 504)
 _PROBLEMS = {
-    400: "The request is not well-formed: its document is no JSON, or its query no UTF-8.",
-    401: "No token, or one that is not known.",
-    404: "There is no such thing.",
-    408: "The document was not whole in time.",
-    409: "It does not go with how things are; `code` says why.",
-    410: "The message is no longer on the server, and its body was never fetched.",
+    400: "The request is malformed: its document is not JSON, or its query is not UTF-8.",
+    401: "The token is missing or unknown.",
+    404: "Not found.",
+    408: "The document did not arrive in time.",
+    409: "The request conflicts with the current state; `code` says why.",
+    410: "The message is no longer on the mail server, and its body was never fetched.",
     413: "The document is larger than 1 MiB.",
     415: "The document is not application/json.",
-    422: "Something of the request is not accepted; `errors` says what.",
-    500: "An error of the service; its log has more under the `request_id`.",
-    502: "The mail server failed or refused.",
-    503: "Busy, or the database is not there; try again after `Retry-After` seconds.",
-    504: "It took too long.",
+    422: "A field or parameter is not accepted; `errors` says which.",
+    500: "An internal error; the service's log says more under the `request_id`.",
+    502: "The mail server failed, or refused the request.",
+    503: "The service is busy, or its database is unavailable; try again after `Retry-After` seconds.",
+    504: "The database or the mail server took too long.",
 }
-_HEADERS_OF = {401: "WWW-Authenticate", 415: "Accept", 503: "Retry-After"}
+_PROBLEM_HEADERS = {401: "WWW-Authenticate", 415: "Accept", 503: "Retry-After"}
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
@@ -37,13 +37,14 @@ def _header(description: str, *, required: bool = True, **schema: object) -> dic
 
 HEADERS = {
     "X-Request-Id": _header(
-        "Names the request in the service's log: as it was sent, or made.", pattern="^[A-Za-z0-9._:-]{1,64}$"
+        "Identifies the request in the service's log: the one you sent, or a generated one.",
+        pattern="^[A-Za-z0-9._:-]{1,64}$",
     ),
-    "WWW-Authenticate": _header("The scheme that is asked for.", pattern="^Bearer "),
-    "Accept": _header("What is accepted instead.", const="application/json"),
+    "WWW-Authenticate": _header("The authentication scheme to use.", pattern="^Bearer "),
+    "Accept": _header("The media type to send instead.", const="application/json"),
     "Retry-After": _header("Seconds after which to try again.", type="integer", minimum=1),
     "Link": _header(
-        'The next page, relative (RFC 8288): `<…>; rel="next"`; not there at the end.',
+        'The next page, relative (RFC 8288): `<…>; rel="next"`; absent on the last page.',
         required=False,
         pattern='^<[!-;=?-~]+>; rel="next"$',
     ),
@@ -54,31 +55,36 @@ def _ref(kind: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def _named(*names: str) -> dict[str, dict[str, str]]:
+def _header_refs(*names: str) -> dict[str, dict[str, str]]:
     return {name: _ref("headers", name) for name in ("X-Request-Id", *names)}
 
 
 ANSWERS = {
     f"Problem{status}": {
-        "description": said,
-        "headers": _named(*([_HEADERS_OF[status]] if status in _HEADERS_OF else [])),
+        "description": description,
+        "headers": _header_refs(*([_PROBLEM_HEADERS[status]] if status in _PROBLEM_HEADERS else [])),
         "content": {MEDIA: {"schema": _ref("schemas", "Problem")}},
     }
-    for status, said in _PROBLEMS.items()
+    for status, description in _PROBLEMS.items()
 }
 
 
-def responses(contract: Contract, schema: dict[str, Any] | None, more: set[int]) -> dict[str, Any]:
-    """All answers of an operation by status; `schema` is of its answer, `more` are problems by its shape."""
-    pages = contract.answer is not None and issubclass(contract.answer, Page | Feed)
+def responses(contract: Contract, schema: dict[str, Any] | None, problems: set[int]) -> dict[str, Any]:
+    """All responses of an operation by status.
+
+    `schema` describes its answer; `problems` are the statuses that follow from its path and method, in
+    addition to those of the contract.
+    """
+    is_list = contract.answer is not None and issubclass(contract.answer, Page | Feed)
     answer = {
         "description": HTTP_STATUS_CODES[contract.status],
-        "headers": _named(*(["Link"] if pages else [])),
+        "headers": _header_refs(*(["Link"] if is_list else [])),
         "content": {contract.media: _content(contract.media, schema)},
     }
-    found = {str(contract.status): answer}
-    problems = {*contract.problems, *more, *(() if contract.is_open else _EVERYWHERE)}
-    return found | {str(status): _ref("responses", f"Problem{status}") for status in sorted(problems)}
+    statuses = {*contract.problems, *problems, *(() if contract.is_open else _EVERYWHERE)}
+    return {str(contract.status): answer} | {
+        str(status): _ref("responses", f"Problem{status}") for status in sorted(statuses)
+    }
 
 
 def _content(media: str, schema: dict[str, Any] | None) -> dict[str, Any]:
@@ -86,26 +92,26 @@ def _content(media: str, schema: dict[str, Any] | None) -> dict[str, Any]:
         return {"schema": schema}
     if media == "application/json":
         return {"schema": {"type": "object"}}
-    # bytes that are no JSON have no schema in OpenAPI 3.1
+    # OpenAPI 3.1 has no schema for bytes that are not JSON
     return {"schema": {"type": "string"}} if media.startswith("text/") else {}
 
 
 def links_to(paths: dict[str, dict[str, Any]]) -> None:
-    """Link what makes a thing to all that can be asked of it (OpenAPI's Link Objects)."""
+    """Link each operation that creates something to the operations on it (OpenAPI's Link Objects)."""
     for path, operations in paths.items():
         for operation in operations.values():
-            made = operation["responses"].get("201")
-            if made:
-                made["links"] = _links(paths, path)
+            created = operation["responses"].get("201")
+            if created:
+                created["links"] = _links(paths, path)
 
 
 def _links(paths: dict[str, dict[str, Any]], path: str) -> dict[str, Any]:
-    """To all operations on what has just been made in the collection `path`."""
-    found = {}
+    """Links to all operations on what was just created in the collection `path`."""
+    links = {}
     for other, operations in paths.items():
         variables = _VARIABLE.findall(other)
         if other.startswith(path + "/{") and len(variables) == 1:
             for operation in operations.values():
                 name = operation["operationId"]
-                found[name] = {"operationId": name, "parameters": {variables[0]: "$response.body#/id"}}
-    return found
+                links[name] = {"operationId": name, "parameters": {variables[0]: "$response.body#/id"}}
+    return links

@@ -1,1 +1,1 @@
-"""What requests may hold and answers do, as pydantic models."""
+"""The documents and parameters of requests, and the answers, as pydantic models."""

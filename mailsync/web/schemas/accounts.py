@@ -1,7 +1,7 @@
-"""What is asked and answered about accounts.
+"""Requests and answers about accounts.
 
-The schemas say as much as a schema can; what only the service can know, it checks with the rules of the
-command line (``accounts/add.py``).
+A schema checks only what can be checked without the service's state; ``accounts/add.py`` checks the rest, for
+the API and the command line alike.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def _email(text: str) -> str:
 
 
 def _left_out() -> Any:
-    """Stands for a field that may be left out and not be null; ``model_fields_set`` tells which are there."""
+    """The value of a field that may be left out but not be null; see ``model_fields_set`` for those sent."""
     return None
 
 
 _NO_NUL = r"^[^\u0000]*$"
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_LINE = r"^[^\u0000\r\n]+$"
+_ONE_LINE = r"^[^\u0000\r\n]+$"
 
 Email = Annotated[
     str,
@@ -45,21 +45,21 @@ Email = Annotated[
     Field(
         min_length=3,
         max_length=254,
-        description="Stored in lower case. Letters of other scripts are accepted too.",
+        description="Stored in lower case. Non-ASCII letters are accepted too.",
         json_schema_extra={"pattern": rf"^(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*$"},
     ),
 ]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s\u0000-\u001f/@?#\\]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Username = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=_LINE)]
+Username = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=_ONE_LINE)]
 Password = Annotated[
     str,
     Field(
         min_length=1,
         max_length=LONGEST,
-        pattern=_LINE,
+        pattern=_ONE_LINE,
         repr=False,
-        description="Never answered. Many providers want an app password.",
+        description="Never returned. Many providers require an app password.",
         json_schema_extra={"writeOnly": True},
     ),
 ]
@@ -73,7 +73,7 @@ Metadata = Annotated[
         {
             "type": "object",
             "propertyNames": {"pattern": _NO_NUL},
-            # all names, but as additionalProperties it makes generators of clients leave the operations out
+            # matches every name; with additionalProperties, client generators skip the operations
             "patternProperties": {"": {"$ref": "#/components/schemas/JsonValue"}},
         }
     ),
@@ -85,91 +85,89 @@ _ONE_WINDOW = {
         "properties": {"sync_since": {"type": "string"}, "sync_window_days": {"type": "integer"}},
     }
 }
-_OF_CONNECTION = ("imap_host", "imap_port", "imap_security", "username")
+_CONNECTION = ("imap_host", "imap_port", "imap_security", "username")
 
 
 class NewAccount(Body, json_schema_extra=_ONE_WINDOW):
-    """A mailbox to mirror; host and port of known providers follow from the address."""
+    """A mailbox to mirror. Known providers need neither host nor port."""
 
     email: Email
     password: Password
-    imap_host: Host = Field(default_factory=_left_out, description="Needed unless the provider is known.")
+    imap_host: Host = Field(default_factory=_left_out, description="Required unless the provider is known.")
     imap_port: Port = Field(
         default_factory=_left_out,
-        description="993 for tls, 143 for starttls; others only in private networks.",
+        description="993 for tls, 143 for starttls; other ports only in private networks.",
     )
-    imap_security: Security = Field(default_factory=_left_out, description="Else that of provider or port.")
-    username: Username = Field(default_factory=_left_out, description="Else the address.")
+    imap_security: Security = Field(default_factory=_left_out, description="Default: by provider or port.")
+    username: Username = Field(default_factory=_left_out, description="Default: the address.")
     display_name: DisplayName | None = None
     sync_since: Moment | None = Field(
         default=None,
-        description="Mirror mail from then on; not in the future, and not with a window of days.",
+        description="Mirror mail received since then. Not in the future; excludes sync_window_days.",
     )
     sync_window_days: WindowDays | None = Field(
         default_factory=_left_out,
-        description="Mirror mail of so many days; 0 and null are all mail. Else SYNC_WINDOW_DAYS.",
+        description="Mirror the mail of the last days; 0 or null: all mail. Default: SYNC_WINDOW_DAYS.",
     )
     metadata: Metadata = Field(
-        default_factory=_left_out, description="Anything of yours, up to 64 KiB, without NUL."
+        default_factory=_left_out, description="Your own data, up to 64 KiB of JSON without NUL."
     )
-    verify: bool = Field(default=True, description="Log in before anything is stored.")
+    verify: bool = Field(default=True, description="Try to log in before storing anything.")
 
 
 class AccountChanges(
     Body,
-    json_schema_extra=_ONE_WINDOW | {"dependentRequired": {name: ["password"] for name in _OF_CONNECTION}},
+    json_schema_extra=_ONE_WINDOW | {"dependentRequired": {name: ["password"] for name in _CONNECTION}},
 ):
-    """What is to be another; what is left out stays."""
+    """The fields to change; fields that are left out keep their value."""
 
-    display_name: DisplayName | None = Field(default_factory=_left_out, description="Null takes it away.")
-    metadata: Metadata = Field(
-        default_factory=_left_out, description="Takes the place of all that was there."
-    )
+    display_name: DisplayName | None = Field(default_factory=_left_out, description="Null removes it.")
+    metadata: Metadata = Field(default_factory=_left_out, description="Replaces all metadata.")
     sync_since: Moment | None = Field(
         default_factory=_left_out,
-        description="Takes the place of sync_window_days too; with null for both all mail is mirrored.",
+        description="Also replaces sync_window_days; null mirrors all mail.",
     )
     sync_window_days: WindowDays | None = Field(
-        default_factory=_left_out, description="Takes the place of sync_since too; 0 is as good as null."
+        default_factory=_left_out, description="Also replaces sync_since; 0 or null mirrors all mail."
     )
     password: Password = Field(default_factory=_left_out)
     imap_host: Host = Field(
         default_factory=_left_out,
-        description="Only with the password, as imap_port, imap_security and username.",
+        description="Requires password, as do imap_port, imap_security and username.",
     )
     imap_port: Port = Field(default_factory=_left_out)
     imap_security: Security = Field(default_factory=_left_out)
     username: Username = Field(default_factory=_left_out)
-    verify: bool = Field(default=True, description="Log in before a password or a connection is stored.")
+    verify: bool = Field(default=True, description="Try to log in before storing a password or connection.")
 
 
 class Pause(Body):
-    """Why an account is held."""
+    """Why an account is paused."""
 
     reason: Annotated[Text, Field(max_length=LONGEST_REASON)] | None = Field(
-        default=None, description="Left out, an earlier one stays; an empty one takes it away."
+        default=None, description="If left out, an earlier reason stays; an empty one removes it."
     )
 
 
 class Reset(Body):
-    """How much is forgotten."""
+    """How much state to discard."""
 
     resync: bool = Field(
-        default=False, description="Also how far each folder is mirrored: all is fetched anew."
+        default=False, description="Also discard how far each folder is mirrored, and fetch everything again."
     )
 
 
 class AccountQuery(Paged):
-    """Which accounts are listed."""
+    """Filters for the list of accounts."""
 
     email: Annotated[Text, Field(min_length=1, max_length=320)] | None = Field(
-        default=None, description="The whole address, in any case."
+        default=None, description="The whole address; case is ignored."
     )
-    state: State | None = Field(default=None, description="As `sync_state` shows it.")
+    state: State | None = Field(default=None, description="The value of `sync_state`.")
 
 
 class Account(Answer):
-    """An account as of now."""
+    """The current state of an account."""
 
     id: int
     email: str
@@ -185,8 +183,8 @@ class Account(Answer):
     sync_state_reason: Masked | None
     sync_state_message: Masked | None
     sync_state_since: Timestamp
-    currently_syncing: bool = Field(description="Whether a process holds its lock.")
-    sync_started_by: str | None = Field(description="Who began the last turn: host:pid:role.")
+    currently_syncing: bool = Field(description="Whether a process holds the account's lock.")
+    sync_started_by: str | None = Field(description="The process that began the last turn: host:pid:role.")
     heartbeat_at: Timestamp | None
     next_sync_at: Timestamp
     backoff_until: Timestamp | None
@@ -200,26 +198,26 @@ class Account(Answer):
     overall_sync_lag_seconds: float | None
     paused_at: Timestamp | None
     paused_reason: str | None
-    folders: int = Field(description="How many are mirrored.")
-    folders_complete: int
+    folders: int = Field(description="Mirrored folders.")
+    folders_complete: int = Field(description="Mirrored folders whose first sync is done.")
     messages: int
-    unseen: int
+    unseen: int = Field(description="Unread messages.")
     backfill_remaining: int = Field(description="Messages that the first sync still has to fetch.")
     capabilities: list[str]
     metadata: Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
     created_at: Timestamp
-    updated_at: Timestamp = Field(description="When a person last changed it.")
+    updated_at: Timestamp = Field(description="When a person last changed the account.")
 
 
 class AddedAccount(Account):
-    """The account as stored."""
+    """The new account."""
 
     verified: bool = Field(description="Whether a login was tried.")
-    note: str | None = Field(description="What its provider asks of people, such as an app password.")
+    note: str | None = Field(description="What the provider requires, such as an app password.")
 
 
 class Removal(Answer):
-    """An account that is gone for whoever reads; its rows follow."""
+    """A removed account: readers no longer see it, and its rows are being deleted."""
 
     id: int
     email: str

@@ -1,1 +1,1 @@
-"""How gunicorn runs the API: its worker class, connections, memory and watchdog."""
+"""How gunicorn runs the API: its worker class, connections, memory, and the messages to systemd."""

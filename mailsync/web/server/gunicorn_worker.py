@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker: problem documents for malformed requests, and an end to slow statements."""
+"""gunicorn's threaded worker, with problem documents for malformed requests and an end to slow statements."""
 
 from __future__ import annotations
 
@@ -19,49 +19,53 @@ from mailsync.web.server.connections import HEAD, PatientWorker
 log = logging.getLogger(__name__)
 
 _CANCEL_BEFORE = 4
-"""Seconds before the end of the grace: one to see which statements do not end, the rest to send answers."""
+"""Seconds before the graceful timeout: one to find the statements that still run, three to send answers."""
 
-# by name, since not every release of gunicorn has each; all others are 400
+# by name, because not every release of gunicorn has each of them; all others are 400
 _STATUS = {
     "HeadTimeout": (
         408,
         "request_timeout",
-        f"The request line and its headers were not whole within {HEAD:g} s.",
+        f"The request line and headers were incomplete after {HEAD:g} s.",
     ),
     "LimitRequestLine": (414, "uri_too_long", "The request line is too long."),
-    "LimitRequestHeaders": (431, "headers_too_large", "The headers are too many or too long."),
+    "LimitRequestHeaders": (431, "headers_too_large", "There are too many headers, or they are too long."),
     "UnsupportedTransferCoding": (501, "not_implemented", "This transfer coding is not supported."),
-    "ExpectationFailed": (417, "expectation_failed", "The header Expect asks for what is not supported."),
+    "ExpectationFailed": (
+        417,
+        "expectation_failed",
+        "The header Expect has an unsupported value.",
+    ),
 }
 _BAD = (400, "bad_request", "This is not a well-formed HTTP request.")
 _NOT_ASCII = (
     400,
     "bad_request",
-    "The request line holds characters that are not ASCII; in a path or a query they are percent-encoded"
-    " as UTF-8: ü is %C3%BC.",
+    "The request line contains characters that are not ASCII; percent-encode them as UTF-8, such as %C3%BC"
+    " for ü.",
 )
-_BUG = (500, "internal", "The server made an error; its log has more under this request_id.")
+_BUG = (500, "internal", "Internal error; the service's log says more under this request_id.")
 
 
 class Worker(PatientWorker):
-    """Ours: malformed requests get a problem document.
+    """The worker class: answers malformed requests with a problem document.
 
-    Statements that still run in Postgres when the time for a graceful end is nearly over are cancelled.
+    Shortly before the graceful timeout it cancels statements that still run in Postgres.
     """
 
     def init_process(self) -> None:
-        """Gunicorn's, in the new process."""
+        """In the new process: start the thread that can cancel statements."""
         self._canceller = Canceller(max(0.0, self.cfg.graceful_timeout - _CANCEL_BEFORE))
         self._canceller.start()
         super().init_process()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Gunicorn's, when it is asked to end in order."""
+        """On SIGTERM: let running requests finish, with a limit for their statements."""
         self._canceller.ask()
         super().handle_exit(sig, frame)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """Answer with a problem document, log one line, and let gunicorn close the connection."""
+        """Answer with a problem document and log one line; gunicorn then closes the connection."""
         request_id = uuid.uuid4().hex
         refused = isinstance(exc, errors.ParseException)
         status, code, detail = _STATUS.get(type(exc).__name__, _BAD) if refused else _BUG

@@ -1,4 +1,4 @@
-"""How the process deals with memory that it needs for a moment."""
+"""How the C library's allocator keeps or returns freed memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LARGE = 256 * 1024
 
 
 def give_back_large_blocks() -> None:
-    """Let blocks of 256 KiB and more go back to the system when they are freed.
+    """Return freed blocks of 256 KiB and more to the system; does nothing without glibc.
 
-    glibc would raise that limit after the first one, and from then on keep some megabytes for each thread
-    that has ever handed a file on. Where there is another C library, nothing is done.
+    By default glibc raises this threshold after the first large block, and then keeps several megabytes for
+    each thread that has ever sent a file.
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)

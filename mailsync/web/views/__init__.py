@@ -1,1 +1,1 @@
-"""The endpoints, one Flask blueprint for each kind of thing that is asked for."""
+"""The endpoints, one Flask blueprint per kind of resource."""

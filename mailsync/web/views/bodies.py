@@ -1,7 +1,7 @@
-"""What a message holds: its body as data, the whole of it and its attachments as files (SPEC §14).
+"""Endpoints for the content of a message: its body as JSON, raw messages and attachments as files (SPEC §14).
 
-What the mirror does not hold is fetched from the mail server, into a file on this side. No lock is held, and
-no connection lent, while a client reads.
+Content that is not stored is fetched from the mail server into a temporary file, so that no lock and no
+database connection is held while a client reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from flask import Blueprint, Response, request
 from pydantic import Field
 
-from mailsync.bodies import fetch as env
+from mailsync.bodies import fetch
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.errors import NotFound
 from mailsync.model import Attachment
@@ -21,7 +21,7 @@ from mailsync.store import bodies
 from mailsync.store.db import Connection
 from mailsync.web.http import downloads
 from mailsync.web.http.endpoint import endpoint
-from mailsync.web.resources import services
+from mailsync.web.resources import resources
 from mailsync.web.schemas.base import Answer, Timestamp
 
 routes = Blueprint("bodies", __name__, url_prefix="/v1/messages/<id:message_id>")
@@ -29,16 +29,16 @@ routes = Blueprint("bodies", __name__, url_prefix="/v1/messages/<id:message_id>"
 FAILURES = (404, 409, 410, 502, 503, 504)
 
 _PART = re.compile(r"[1-9]\d{0,4}(\.[1-9]\d{0,4})*", re.ASCII)
-_NO_PART = "attachment of that name; each is named by its part, such as 2 or 2.1"
+_NO_PART = "such attachment; name attachments by their part, such as 2 or 2.1"
 
 
 class BodyAttachment(Answer):
-    """An attachment, as the message tells of it; ``/attachments/<part>`` is its content."""
+    """An attachment as the message describes it; ``/attachments/<part>`` returns its content."""
 
-    part: str = Field(description="Its number in IMAP, such as 2 or 2.1.")
+    part: str = Field(description="The part number in IMAP, such as 2 or 2.1.")
     filename: str | None
-    content_type: str = Field(description="What the message says; it may be anything.")
-    size_bytes: int | None = Field(description="As it is encoded in the message.")
+    content_type: str = Field(description="As the message states it; do not trust it.")
+    size_bytes: int | None = Field(description="The size of the encoded part in the message.")
     content_id: str | None
     is_inline: bool
 
@@ -48,12 +48,12 @@ class MessageBody(Answer):
 
     message_id: int
     account_id: int
-    body_text: str | None = Field(description="Null where the message has no such part.")
-    body_html: str | None = Field(description="As the sender wrote it: not safe to show as it is.")
+    body_text: str | None = Field(description="Null if the message has no text part.")
+    body_html: str | None = Field(description="As the sender wrote it: sanitize it before showing it.")
     attachments: list[BodyAttachment]
-    raw_bytes: int | None = Field(description="How much of the message was read.")
+    raw_bytes: int | None = Field(description="How many bytes of the message were read.")
     truncated: bool = Field(description="Whether the message is longer than BODY_MAX_BYTES.")
-    warnings: list[str] = Field(description="What of the message could not be read as it was meant.")
+    warnings: list[str] = Field(description="Parts of the message that could not be decoded as intended.")
     fetched_at: Timestamp
     deleted_at: Timestamp | None
     deleted_reason: str | None
@@ -62,68 +62,68 @@ class MessageBody(Answer):
 @routes.get("/body")
 @endpoint(MessageBody, problems=FAILURES)
 def read_body(message_id: int) -> MessageBody | Response:
-    """A message's text and HTML.
+    """Read a message's text and HTML.
 
-    The first request fetches them from the mail server, and may be told to come again (503, Retry-After);
-    then they are stored, and outlive the message.
+    The first request fetches them from the mail server, and may get 503 with Retry-After. After that they are
+    stored, and stay available when the message is deleted.
     """
-    with services().reading() as conn:
+    with resources().reading() as conn:
         account_id = _account_of(conn, message_id)
         stored = bodies.load(conn, account_id, message_id)
     if stored is None and request.method == "HEAD":
         return Response(iter(()), content_type="application/json")
     if stored is None:
-        with services().env() as asking:
-            stored = env.fetch_body(asking, account_id, message_id)
+        with resources().turn_environment() as env:
+            stored = fetch.fetch_body(env, account_id, message_id)
     return _answer(stored)
 
 
 @routes.get("/raw")
 @endpoint(media="message/rfc822", problems=FAILURES)
 def read_raw(message_id: int) -> Response:
-    """The message as the server has it (RFC 5322), of any size.
+    """Download the message as the mail server has it (RFC 5322), up to 1 GiB.
 
-    It is fetched each time; HEAD asks the mail server nothing, and so tells no Content-Length.
+    Each GET fetches it from the mail server; HEAD does not, and so has no Content-Length.
     """
-    with services().reading() as conn:
+    with resources().reading() as conn:
         account_id = _account_of(conn, message_id)
     return _download(
-        lambda asking: env.fetch_raw(asking, account_id, message_id), "message/rfc822", f"{message_id}.eml"
+        lambda env: fetch.fetch_raw(env, account_id, message_id), "message/rfc822", f"{message_id}.eml"
     )
 
 
 @routes.get("/attachments/<part>")
 @endpoint(media="*/*", problems=FAILURES)
 def read_attachment(message_id: int, part: str) -> Response:
-    """An attachment as a file, its transfer encoding undone, of any size.
+    """Download an attachment, with its transfer encoding removed, up to 1 GiB.
 
-    `part` is one of those that the message's attachments name. The Content-Type is that of the part where
-    no browser runs it, else application/octet-stream. It is fetched each time; HEAD asks the mail server
-    nothing, and so tells no Content-Length.
+    `part` is that of one of the message's attachments. The Content-Type is that of the part if no browser
+    executes it, else application/octet-stream. Each GET fetches it from the mail server; HEAD does not, and
+    so has no Content-Length.
     """
-    with services().reading() as conn:
+    with resources().reading() as conn:
         account_id = _account_of(conn, message_id)
         is_part = bool(_PART.fullmatch(part))
-        found = bodies.load_attachment(conn, account_id, message_id, part) if is_part else None
-    if found is None:
-        # other words of a client are not repeated: that they are masked would tell that they are a secret
+        stored = bodies.load_attachment(conn, account_id, message_id, part) if is_part else None
+    if stored is None:
+        # repeat no other words of a client: masking them would reveal that they are a secret
         raise NotFound(f"message {message_id} has no {f'attachment {part:.40}' if is_part else _NO_PART}")
-    attachment, _ = found
+    attachment, _ = stored
     return _download(
-        lambda asking: env.fetch_attachment(asking, account_id, message_id, part),
+        lambda env: fetch.fetch_attachment(env, account_id, message_id, part),
         downloads.safe_type(attachment.content_type),
         _name_of(message_id, attachment),
     )
 
 
-def _download(fetch: Callable[[TurnEnvironment], env.Spooled], media: str, name: str) -> Response:
+def _download(spool: Callable[[TurnEnvironment], fetch.Spooled], media: str, name: str) -> Response:
     if request.method == "HEAD":
         return downloads.announce(media, name)
-    with ExitStack() as held:
-        held.enter_context(services().downloading())
-        with services().env() as asking:
-            spooled = held.enter_context(fetch(asking))
-        return downloads.stream(spooled, held.pop_all(), media, name)
+    with ExitStack() as stack:
+        stack.enter_context(resources().downloading())
+        with resources().turn_environment() as env:
+            spooled = stack.enter_context(spool(env))
+        return downloads.stream(spooled, stack.pop_all(), media, name)
 
 
 def _account_of(conn: Connection, message_id: int) -> int:
@@ -144,7 +144,7 @@ def _answer(body: bodies.Body) -> MessageBody:
         account_id=body.account_id,
         body_text=body.text,
         body_html=body.html,
-        attachments=[BodyAttachment(**each._asdict()) for each in body.attachments],
+        attachments=[BodyAttachment(**attachment._asdict()) for attachment in body.attachments],
         raw_bytes=body.raw_bytes,
         truncated=body.truncated,
         warnings=list(body.warnings),

@@ -1,13 +1,13 @@
-"""Is the process alive, can it serve, and how are the accounts?
+"""Health endpoints: is the process alive, can it serve requests, and how are accounts and workers?
 
-The first two need no token, so they say no more than which check fails and, if it is harmless, why.
+The first two need no token, so they name only the failing checks, and reasons that reveal nothing.
 """
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 from pydantic import Field
 
 from mailsync import __version__
@@ -17,16 +17,16 @@ from mailsync.store import account_views, metrics, turns
 from mailsync.store.db import Connection
 from mailsync.web.http.endpoint import endpoint
 from mailsync.web.http.problems import problem
-from mailsync.web.readiness import Readiness, in_public
-from mailsync.web.resources import services
+from mailsync.web.readiness import in_public
+from mailsync.web.resources import resources
 from mailsync.web.schemas.accounts import Masked
 from mailsync.web.schemas.base import Answer, Timestamp
 
 MAX_NAMED = 20
-"""How many accounts the summary names."""
+"""Most accounts that the summary lists."""
 
 STALE_WORKER = 60.0
-"""A worker beats every 15 s; after four beats missed it is taken for dead."""
+"""Seconds without a heartbeat after which a worker counts as dead: four missed beats of 15 s."""
 
 _UNHEALTHY: tuple[Literal["broken", "degraded"], ...] = ("broken", "degraded")
 
@@ -46,14 +46,14 @@ class Ready(Answer):
 
 
 class Lags(Answer):
-    """Of the account that is furthest behind, paused ones left out; null where nothing was ever compared."""
+    """The lags of the account furthest behind, without paused ones; null if none was ever compared."""
 
     priority_seconds: float | None
     overall_seconds: float | None
 
 
 class WorkerHealth(Answer):
-    """A worker that did not end in order."""
+    """A worker that is running, or that ended without signing off."""
 
     worker: str
     version: str
@@ -64,7 +64,7 @@ class WorkerHealth(Answer):
 
 
 class UnhealthyAccount(Answer):
-    """An account that is broken or degraded, and the step that helps."""
+    """A broken or degraded account."""
 
     id: int
     email: str
@@ -72,20 +72,20 @@ class UnhealthyAccount(Answer):
     reason: str | None
     message: Masked | None
     since: Timestamp
-    action: str = Field(description="The step that helps, in one sentence.")
+    action: str = Field(description="What to do about it, in one sentence.")
 
 
 class Unhealthy(Answer):
-    """The accounts that are broken or degraded."""
+    """All broken and degraded accounts."""
 
     total: int
     accounts: list[UnhealthyAccount] = Field(
-        description=f"At most {MAX_NAMED} of them, broken ones first; `GET /v1/accounts?state=` lists all."
+        description=f"Up to {MAX_NAMED} of them, broken ones first; `GET /v1/accounts?state=` lists all."
     )
 
 
 class Summary(Answer):
-    """How the whole service is."""
+    """The state of the whole service."""
 
     status: Literal["ok", "degraded"]
     reasons: list[str]
@@ -99,28 +99,26 @@ class Summary(Answer):
 @routes.get("")
 @endpoint(Summary)
 def show_health() -> Summary:
-    """How the accounts and the workers are.
+    """Summarize the state of all accounts and workers.
 
-    `status` is `degraded` while no worker is alive, or an account is broken or degraded; `reasons` says why,
-    and `unhealthy` names the accounts and what helps. The status code is 200 all the same: whether this
-    process can serve is told by `/health/ready`.
+    `status` is `degraded` while no worker is alive, or an account is broken or degraded. `reasons` says why,
+    and `unhealthy` lists the accounts and what to do. The status code is always 200: `/health/ready` is the
+    check for load balancers.
     """
-    with services().reading() as conn:
+    with resources().reading() as conn:
         states = metrics.states(conn)
-        found = turns.list_workers(conn)
-        named = _unhealthy(conn)
-    workers = [
-        WorkerHealth(**worker, alive=worker["heartbeat_age_seconds"] <= STALE_WORKER) for worker in found
-    ]
+        rows = turns.list_workers(conn)
+        listed = _unhealthy(conn)
+    workers = [WorkerHealth(**row, alive=row["heartbeat_age_seconds"] <= STALE_WORKER) for row in rows]
     reasons = [] if any(worker.alive for worker in workers) else ["no worker is alive"]
-    unhealthy = [each for each in states if each.state in _UNHEALTHY]
-    reasons += [f"{each.accounts} {each.state}" for each in unhealthy]
-    counts = {each.state: each.accounts for each in states}
+    unhealthy = [state for state in states if state.state in _UNHEALTHY]
+    reasons += [f"{state.accounts} {state.state}" for state in unhealthy]
+    counts = {state.state: state.accounts for state in states}
     return Summary(
         status="degraded" if reasons else "ok",
         reasons=reasons,
         accounts={"total": sum(counts.values()), **dict.fromkeys(STATES, 0), **counts},
-        unhealthy=Unhealthy(total=sum(each.accounts for each in unhealthy), accounts=named),
+        unhealthy=Unhealthy(total=sum(state.accounts for state in unhealthy), accounts=listed),
         worst_lag=Lags(
             priority_seconds=max(
                 (s.priority_lag for s in states if s.priority_lag is not None), default=None
@@ -132,10 +130,10 @@ def show_health() -> Summary:
 
 
 def _unhealthy(conn: Connection) -> list[UnhealthyAccount]:
-    named: list[UnhealthyAccount] = []
+    listed: list[UnhealthyAccount] = []
     for state in _UNHEALTHY:
-        if len(named) < MAX_NAMED:
-            named += [
+        if len(listed) < MAX_NAMED:
+            listed += [
                 UnhealthyAccount(
                     id=account.id,
                     email=account.email,
@@ -145,29 +143,29 @@ def _unhealthy(conn: Connection) -> list[UnhealthyAccount]:
                     since=account.sync_state_since,
                     action=action_for(account.sync_state_reason, account.email),
                 )
-                for account in account_views.page(conn, limit=MAX_NAMED - len(named), state=state)
+                for account in account_views.page(conn, limit=MAX_NAMED - len(listed), state=state)
             ]
-    return named
+    return listed
 
 
 @routes.get("/live")
 @endpoint(Live, is_open=True)
 def show_live() -> Live:
-    """Whether the process answers; nothing else is touched."""
+    """Check that the process answers; this uses no other resource."""
     return Live()
 
 
 @routes.get("/ready")
 @endpoint(Ready, is_open=True, problems=(503,))
 def show_ready() -> Ready | Response:
-    """Whether requests can be served: database, schema, session locks, and that writes are taken.
+    """Check that requests can be served: database, schema, session locks and writes.
 
-    503 names the checks that fail, with the reason if that reveals nothing; the log of the service says more.
+    503 names the failing checks, with reasons that reveal nothing; the service's log says more.
     """
-    failing = cast(Readiness, current_app.extensions["mailsync.readiness"]).failures()
-    if failing:
-        shown = ", ".join(in_public(name, failing[name]) for name in sorted(failing))
-        detail = f"These checks fail: {shown}; the log of the service says why."
+    failures = resources().readiness.failures()
+    if failures:
+        shown = ", ".join(in_public(name, failures[name]) for name in sorted(failures))
+        detail = f"These checks fail: {shown}; the service's log says why."
         headers = {"Retry-After": "5"}
-        return problem(503, "not_ready", detail, headers=headers, checks=sorted(failing))
+        return problem(503, "not_ready", detail, headers=headers, checks=sorted(failures))
     return Ready()

@@ -1,4 +1,4 @@
-"""Reading the mirror: the messages of an account, and one message (SPEC §19)."""
+"""Endpoints for the messages of an account (SPEC §19)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailsync.errors import NotFound
 from mailsync.store import bodies, pages
 from mailsync.web.http.cursors import Cursors
 from mailsync.web.http.endpoint import endpoint
-from mailsync.web.resources import services
+from mailsync.web.resources import resources
 from mailsync.web.schemas.base import Answer, Flag, Page, Paged, Text, Timestamp, When
 from mailsync.web.views.bodies import BodyAttachment
 
@@ -21,34 +21,40 @@ Address = Annotated[Text, Field(min_length=1, max_length=1000)]
 
 
 class MessageQuery(Paged):
-    """Which messages of an account are listed; all that is given must hold."""
+    """Filters for messages; a message must match all that are given."""
 
     folder: Annotated[Text, Field(min_length=1, max_length=4000)] | None = Field(
-        default=None, description="A folder's id, or its path; digits are an id, and INBOX is in any case."
+        default=None, description="A folder's id or path. Digits are an id; the case of INBOX is ignored."
     )
-    since: When | None = Field(default=None, description="Received then or later.")
-    until: When | None = Field(default=None, description="Received before then.")
+    since: When | None = Field(default=None, description="Received at this time or later.")
+    until: When | None = Field(default=None, description="Received before this time.")
     from_: Address | None = Field(default=None, alias="from", description="The sender's whole address.")
-    to: Address | None = Field(default=None, description="A whole address that To, Cc or Bcc holds.")
+    to: Address | None = Field(default=None, description="A whole address in To, Cc or Bcc.")
     subject: Annotated[Text, Field(min_length=1, max_length=1000)] | None = Field(
-        default=None, description="A part of the subject, in any case."
+        default=None, description="Part of the subject; case is ignored."
     )
-    unread: Flag | None = Field(default=None, description="Without the flag \\Seen, or with it.")
-    flagged: Flag | None = Field(default=None, description="With the flag \\Flagged, or without it.")
-    has_attachments: Flag | None = Field(default=None, description="With attachments, or without.")
-    include_deleted: Flag = Field(default=False, description="Tombstones too: `deleted_at` is set.")
+    unread: Flag | None = Field(
+        default=None, description="true: only unread messages (without \\Seen); false: only read ones."
+    )
+    flagged: Flag | None = Field(
+        default=None, description="true: only messages with \\Flagged; false: only those without."
+    )
+    has_attachments: Flag | None = Field(
+        default=None, description="true: only messages with attachments; false: only those without."
+    )
+    include_deleted: Flag = Field(default=False, description="Include tombstones, whose `deleted_at` is set.")
 
 
 class MessageItem(Answer):
-    """A message as lists show it."""
+    """A message in a list."""
 
     id: int
     account_id: int
     folder_id: int
-    folder: str = Field(description="The path of the folder.")
+    folder: str = Field(description="The folder's path.")
     uidvalidity: int
     uid: int
-    message_id: str | None = Field(description="Message-ID without <>: data, never a key.")
+    message_id: str | None = Field(description="Message-ID without <>. Not unique.")
     in_reply_to: str | None
     references_header: str | None
     reference_ids: list[str]
@@ -70,7 +76,7 @@ class MessageItem(Answer):
     list_id: str | None
     is_automated: bool
     flags: list[str]
-    is_seen: bool
+    is_seen: bool = Field(description="False while the message is unread.")
     is_flagged: bool
     is_answered: bool
     is_draft: bool
@@ -78,36 +84,37 @@ class MessageItem(Answer):
     has_attachments: bool
     body_fetched_at: Timestamp | None
     parse_errors: list[str]
-    deleted_at: Timestamp | None = Field(description="Set for a tombstone: the message is gone.")
+    deleted_at: Timestamp | None = Field(description="When it left the mirror; null for live messages.")
     deleted_reason: str | None
     created_at: Timestamp
     updated_at: Timestamp
 
 
 class Message(MessageItem):
-    """All that the mirror holds of a message but its body."""
+    """A message with everything that the mirror stores except its body."""
 
-    mime_structure: dict[str, Any] | None = Field(description="BODYSTRUCTURE; null if it was not readable.")
+    mime_structure: dict[str, Any] | None = Field(description="BODYSTRUCTURE; null if unreadable.")
     attachments: list[BodyAttachment]
 
 
 @routes.get("/accounts/<id:account_id>/messages")
 @endpoint(Page[MessageItem], query=MessageQuery, problems=(404,))
 def list_messages(account_id: int, query: MessageQuery) -> Page[MessageItem]:
-    """The messages of an account, newest first.
+    """List the messages of an account, newest first.
 
-    Folder, since, until and from are looked up by an index, alone and together; the other filters read what
-    these leave, for 10 seconds at most (504).
+    An index serves folder, since, until and from, alone and combined. The other filters scan the messages
+    that these select, for at most 10 seconds (504).
     """
-    with services().searching() if _is_search(query) else services().reading() as conn:
+    with resources().searching() if _is_search(query) else resources().reading() as conn:
         pages.require_account(conn, account_id)
-        wanted = _filter(query, pages.find_folder(conn, account_id, query.folder) if query.folder else None)
-        cursors = Cursors("messages", account_id, *_scope(wanted))
+        folder_id = pages.find_folder(conn, account_id, query.folder) if query.folder else None
+        filters = _filters(query, folder_id)
+        cursors = Cursors("messages", account_id, *_scope(filters))
         behind = pages.Position(*cursors.read_moment(query.cursor)) if query.cursor else None
-        found = pages.messages(conn, account_id, wanted, limit=query.limit, behind=behind)
-    last = found.rows[-1] if found.more else None
+        page = pages.messages(conn, account_id, filters, limit=query.limit, behind=behind)
+    last = page.rows[-1] if page.more else None
     return Page[MessageItem](
-        data=[MessageItem.model_validate(row) for row in found.rows],
+        data=[MessageItem.model_validate(row) for row in page.rows],
         next_cursor=cursors.write_moment(last.internal_date, last.id) if last else None,
     )
 
@@ -115,8 +122,8 @@ def list_messages(account_id: int, query: MessageQuery) -> Page[MessageItem]:
 @routes.get("/messages/<id:message_id>")
 @endpoint(Message, problems=(404,))
 def show_message(message_id: int) -> Message:
-    """One message with its MIME structure and its attachments, also when it is deleted."""
-    with services().reading() as conn:
+    """Show one message with its MIME structure and attachments, even if it is deleted."""
+    with resources().reading() as conn:
         account_id = bodies.account_of(conn, message_id)
         if account_id is None:
             raise NotFound(f"there is no message {message_id}")
@@ -124,12 +131,12 @@ def show_message(message_id: int) -> Message:
 
 
 def _is_search(query: MessageQuery) -> bool:
-    """Whether it asks for what no index tells."""
-    filters = (query.to, query.subject, query.unread, query.flagged, query.has_attachments)
-    return any(each is not None for each in filters)
+    """Whether a filter is given that no index serves."""
+    unindexed = (query.to, query.subject, query.unread, query.flagged, query.has_attachments)
+    return any(value is not None for value in unindexed)
 
 
-def _filter(query: MessageQuery, folder_id: int | None) -> pages.MessageFilter:
+def _filters(query: MessageQuery, folder_id: int | None) -> pages.MessageFilter:
     return pages.MessageFilter(
         folder_id=folder_id,
         since=query.since,
@@ -144,17 +151,17 @@ def _filter(query: MessageQuery, folder_id: int | None) -> pages.MessageFilter:
     )
 
 
-def _scope(wanted: pages.MessageFilter) -> list[object]:
-    """What of a filter a cursor is bound to: all of it, however it was written."""
+def _scope(filters: pages.MessageFilter) -> list[object]:
+    """The filters that a cursor is bound to, in a form that does not depend on how they were written."""
     return [
-        wanted.folder_id,
-        wanted.since and wanted.since.timestamp(),
-        wanted.until and wanted.until.timestamp(),
-        wanted.sender,
-        wanted.recipient,
-        wanted.subject,
-        wanted.unread,
-        wanted.flagged,
-        wanted.has_attachments,
-        wanted.include_deleted,
+        filters.folder_id,
+        filters.since and filters.since.timestamp(),
+        filters.until and filters.until.timestamp(),
+        filters.sender,
+        filters.recipient,
+        filters.subject,
+        filters.unread,
+        filters.flagged,
+        filters.has_attachments,
+        filters.include_deleted,
     ]

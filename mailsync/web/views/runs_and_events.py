@@ -1,4 +1,4 @@
-"""What has happened: the runs of an account, and the feed of changes (SPEC §19)."""
+"""Endpoints for the runs of an account and the feed of changes (SPEC §19)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailsync.store.db import Connection
 from mailsync.web.http.cursors import Cursors
 from mailsync.web.http.endpoint import endpoint
 from mailsync.web.http.problems import BadRequest, FieldError
-from mailsync.web.resources import services
+from mailsync.web.resources import resources
 from mailsync.web.schemas.base import Answer, Cursor, Feed, Page, Paged, Timestamp
 
 routes = Blueprint("history", __name__, url_prefix="/v1")
@@ -22,13 +22,13 @@ START = pages.EventPosition(0, 0)
 
 
 class Run(Answer):
-    """One turn of an account in which something was done, or failed."""
+    """A turn of an account that changed something or failed."""
 
     id: int
     account_id: int
-    trigger: str = Field(description="schedule, cli or api.")
+    trigger: str = Field(description="What started it: schedule, cli or api.")
     status: str = Field(description="running, success, partial or failed.")
-    worker: str = Field(description="host:pid:role of the process.")
+    worker: str = Field(description="The process: host:pid:role.")
     started_at: Timestamp
     finished_at: Timestamp | None
     folders: int
@@ -42,43 +42,43 @@ class Run(Answer):
 
 
 class Event(Answer):
-    """One change; what `data` holds depends on `type`."""
+    """A change; the content of `data` depends on `type`."""
 
-    cursor: str = Field(description="Give it as `after` for what follows this event.")
+    cursor: str = Field(description="Send it as `after` for the events that follow.")
     account_id: int
-    seq: int = Field(description="Tells the events of an account apart.")
+    seq: int = Field(description="Unique within an account.")
     type: str
     folder_id: int | None
-    message_pk: int | None = Field(description="The id of the message.")
+    message_pk: int | None = Field(description="The `id` of the message.")
     data: dict[str, Any]
     occurred_at: Timestamp
 
 
 class FeedQuery(Paged):
-    """Where a page of the feed begins."""
+    """The position in the feed at which a page begins."""
 
-    cursor: Cursor | None = Field(default=None, description="The same as `after`.")
+    cursor: Cursor | None = Field(default=None, description="An alias of `after`.")
     after: Cursor | None = Field(
         default=None,
-        description="A `next_cursor`, or the cursor of an event; `latest` for the position of now.",
+        description="A `next_cursor` or an event's `cursor`; `latest` is the current end of the feed.",
     )
 
 
 @routes.get("/accounts/<id:account_id>/runs")
 @endpoint(Page[Run], query=Paged, problems=(404,))
 def list_runs(account_id: int, query: Paged) -> Page[Run]:
-    """The runs of an account, newest first.
+    """List the runs of an account, newest first.
 
-    A turn that found nothing to do leaves none.
+    A turn that changes nothing leaves no run.
     """
     cursors = Cursors("runs", account_id)
-    with services().reading() as conn:
+    with resources().reading() as conn:
         pages.require_account(conn, account_id)
         behind = pages.Position(*cursors.read_moment(query.cursor)) if query.cursor else None
-        found = pages.runs(conn, account_id, limit=query.limit, behind=behind)
-    last = found.rows[-1] if found.more else None
+        page = pages.runs(conn, account_id, limit=query.limit, behind=behind)
+    last = page.rows[-1] if page.more else None
     return Page[Run](
-        data=[Run.model_validate(row) for row in found.rows],
+        data=[Run.model_validate(row) for row in page.rows],
         next_cursor=cursors.write_moment(last.started_at, last.id) if last else None,
     )
 
@@ -86,8 +86,8 @@ def list_runs(account_id: int, query: Paged) -> Page[Run]:
 @routes.get("/accounts/<id:account_id>/events")
 @endpoint(Feed[Event], query=FeedQuery, problems=(404,))
 def list_account_events(account_id: int, query: FeedQuery) -> Feed[Event]:
-    """The changes of one account, oldest first; read as the feed of all accounts is."""
-    with services().reading() as conn:
+    """Read the changes of one account, oldest first, in the same way as those of all accounts."""
+    with resources().reading() as conn:
         pages.require_account(conn, account_id)
         return _read(conn, query, account_id)
 
@@ -95,42 +95,44 @@ def list_account_events(account_id: int, query: FeedQuery) -> Feed[Event]:
 @routes.get("/events")
 @endpoint(Feed[Event], query=FeedQuery)
 def list_events(query: FeedQuery) -> Feed[Event]:
-    """The changes of all accounts, oldest first.
+    """Read the changes of all accounts, oldest first.
 
-    Handle a page, store its `next_cursor`, and ask again with `after`: at once while `has_more`, else after
-    a while. No event is missed, whoever commits when, and none comes twice. Cursors stay valid over
-    restarts, releases and changes of the token; events are kept for EVENT_RETENTION_DAYS.
+    Process a page, store its `next_cursor`, and send it as `after`: at once while `has_more` is true, else a
+    few seconds later. Each event is delivered exactly once, in whatever order transactions commit. Cursors
+    stay valid across restarts, releases and token changes; events are kept for EVENT_RETENTION_DAYS.
     """
-    with services().reading() as conn:
+    with resources().reading() as conn:
         return _read(conn, query, None)
 
 
 def _read(conn: Connection, query: FeedQuery, account_id: int | None) -> Feed[Event]:
     if query.after and query.cursor:
-        detail = "it means the same as cursor; give one of them"
+        detail = "means the same as cursor; send only one of them"
         raise BadRequest(422, [FieldError(detail=detail, parameter="after")])
-    given = query.after or query.cursor
+    sent = query.after or query.cursor
     cursors = Cursors("events", account_id, parameter="cursor" if query.cursor else "after")
-    if given == LATEST:
-        now = pages.horizon(conn).settled
-        return Feed[Event](data=[], next_cursor=cursors.write(*now), has_more=False)
-    position = _position(cursors, given) if given else START
-    found = pages.events(conn, position, limit=query.limit, account_id=account_id)
-    if not found.rows and position.xid > pages.horizon(conn).newest.xid:
-        # it would be silent until the transactions' numbers have come so far, and then leave out the rest
-        raise cursors.refusal("it is ahead of this database, as after restoring a dump; read anew without it")
-    reached = found.rows[-1].position if found.rows else position
+    if sent == LATEST:
+        end = pages.horizon(conn).settled
+        return Feed[Event](data=[], next_cursor=cursors.write(*end), has_more=False)
+    position = _position(cursors, sent) if sent else START
+    page = pages.events(conn, position, limit=query.limit, account_id=account_id)
+    if not page.rows and position.xid > pages.horizon(conn).newest.xid:
+        # otherwise the feed would stay empty until transaction ids reach the cursor, and events be lost
+        raise cursors.refusal(
+            "ahead of this database, which may have been restored from a dump; read the feed from its start"
+        )
+    reached = page.rows[-1].position if page.rows else position
     return Feed[Event](
-        data=[_event(cursors, row) for row in found.rows],
+        data=[_event(cursors, row) for row in page.rows],
         next_cursor=cursors.write(*reached),
-        has_more=found.more,
+        has_more=page.more,
     )
 
 
-def _position(cursors: Cursors, given: str) -> pages.EventPosition:
-    xid, seq = cursors.read(given)
+def _position(cursors: Cursors, cursor: str) -> pages.EventPosition:
+    xid, seq = cursors.read(cursor)
     if xid < 0:
-        raise cursors.refusal("it names a transaction that there is not")
+        raise cursors.refusal("names an impossible transaction")
     return pages.EventPosition(xid, seq)
 
 

@@ -145,7 +145,10 @@ print("ptrace", "is open" if attached else "is closed")
 def look_into(care: str) -> list[str]:
     """The files of /proc that another process of the same user can read of one with core dumps forbidden."""
     python = [sys.executable, "-c"]
-    code = f"from mailsync.ops import core_dumps{_AS_SOMEBODY}{care}\nprint('ready', flush=True)\nsys.stdin.read()"
+    code = (
+        f"from mailsync.ops import core_dumps{_AS_SOMEBODY}{care}\n"
+        "print('ready', flush=True)\nsys.stdin.read()"
+    )
     with subprocess.Popen(
         [*python, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as process:

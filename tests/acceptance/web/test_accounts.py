@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_refused_and_named(client: Client, database: Databa
         given = unverified()
         del given[name]
         document = client.refused(422, "invalid", "POST", "/v1/accounts", given)
-        assert document["errors"] == [{"detail": "it is required", "pointer": f"#/{name}"}]
+        assert document["errors"] == [{"detail": "required", "pointer": f"#/{name}"}]
     json_type = AUTHORIZED | {"Content-Type": "application/json"}
     for status, code, headers, body in (
         (400, "bad_request", json_type, '{"email": "a@b.c", "password": "half-a-documen'),

@@ -10,6 +10,8 @@ import pytest
 from tests.support import run_directory
 from tests.support.api import AUTHORIZED, Api, StartApi, assert_problem
 from tests.support.programs import API_TOKEN
+from tests.support.proxy import Proxy
+from tests.support.run_directory import wait_until
 
 
 def test_the_health_checks_answer_without_a_token_and_everything_else_asks_for_one(api: Api) -> None:
@@ -109,6 +111,26 @@ def test_it_becomes_ready_again_after_its_connections_were_ended(
     assert ended
     assert ended[0] > 0
     api.process.wait_for(lambda: api.get("/health/ready").status == 200)
+
+
+def test_a_lost_database_is_logged_once_and_so_is_its_return(
+    start_api: StartApi, postgres_proxy: tuple[Proxy, str]
+) -> None:
+    proxy, url = postgres_proxy
+    api = start_api(DATABASE_URL=url)
+    assert api.call("GET", "/v1/accounts").status == 200
+    proxy.refusing = True
+    proxy.reset()
+    # a connection of its own, twice, then one of the pool
+    for method, path in [("POST", "/v1/accounts/1/reset")] * 2 + [("GET", "/v1/accounts")]:
+        assert_problem(api.call(method, path), 503, "database_unavailable")
+    assert api.get("/health/ready").status == 503
+    proxy.refusing = False
+    wait_until(lambda: api.call("GET", "/v1/accounts").status == 200, "the database")
+    api.process.wait_for(lambda: api.process.output.count("Ready to serve") == 2)
+    warnings = [record for record in api.process.records() if record["level"] in ("WARNING", "ERROR")]
+    assert len(warnings) == 1
+    assert warnings[0]["message"].startswith("Not ready: database: ")
 
 
 def test_many_clients_at_once_are_served(api: Api) -> None:
@@ -220,10 +242,10 @@ def test_the_description_names_every_route_and_only_those(api: Api) -> None:
 
 def test_unknown_and_repeated_parameters_are_refused_but_for_the_open_checks(api: Api) -> None:
     document = assert_problem(api.call("GET", "/health", verbose="1"), 422, "invalid")
-    assert document["errors"] == [{"detail": "nothing is accepted here", "parameter": "verbose"}]
-    assert document["detail"] == "verbose: nothing is accepted here"
+    assert document["errors"] == [{"detail": "unknown; nothing is accepted here", "parameter": "verbose"}]
+    assert document["detail"] == "verbose: unknown; nothing is accepted here"
     document = assert_problem(api.request("GET", "/health?a=1&a=2", AUTHORIZED), 422, "invalid")
-    assert document["errors"] == [{"detail": "it stands twice", "parameter": "a"}]
+    assert document["errors"] == [{"detail": "given more than once", "parameter": "a"}]
     assert api.get("/health/live?t=1700000000").status == 200
     assert api.get("/health/ready?t=1700000000").status == 200
 

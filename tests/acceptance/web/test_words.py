@@ -95,21 +95,22 @@ def test_what_is_not_there_says_what_is(api: Api) -> None:
         text: str = assert_problem(api.call("GET", path), 404, "not_found")["detail"]
         return text
 
-    assert detail("/v1/nothing") == "There is no such path; GET /openapi.json describes those that there are."
+    assert detail("/v1/nothing") == "There is no such path; see GET /openapi.json for all paths."
     for wrong in ("me@example.com", "abc", "0", "9" * 25):
         assert detail(f"/v1/accounts/{quote(wrong)}/messages") == (
-            "An account is named by its id, a whole number; GET /v1/accounts?email= finds it by its address."
+            "Accounts are addressed by id, a whole number;"
+            " GET /v1/accounts?email= finds one by e-mail address."
         )
-        assert detail(f"/v1/accounts/{quote(wrong)}").startswith("An account is named by its id")
-        assert detail(f"/v1/messages/{quote(wrong)}/body").startswith("A message is named by its id")
-    assert detail("/v1/accounts/1/folders/INBOX").startswith("A folder is named by its id")
+        assert detail(f"/v1/accounts/{quote(wrong)}").startswith("Accounts are addressed by id")
+        assert detail(f"/v1/messages/{quote(wrong)}/body").startswith("Messages are addressed by id")
+    assert detail("/v1/accounts/1/folders/INBOX").startswith("Folders are addressed by id")
     assert detail("/v1/accounts/1/nothing").startswith("There is no such path")
 
 
 def test_a_method_that_is_not_there_names_those_that_are(api: Api) -> None:
     answer = api.request("PUT", "/v1/accounts", AUTHORIZED)
     problem = assert_problem(answer, 405, "method_not_allowed")
-    assert problem["detail"] == "PUT is not possible here; possible are GET, HEAD, OPTIONS, POST."
+    assert problem["detail"] == "PUT is not allowed here; use GET, HEAD, OPTIONS, POST."
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
 
 
@@ -124,7 +125,7 @@ def test_a_plus_that_was_not_encoded_is_recognised(api: Api) -> None:
             answer = api.call("GET", f"/v1/accounts/1/messages?{name}={moment}")
             (error,) = assert_problem(answer, 422, "invalid")["errors"]
             assert error["parameter"] == name
-            assert error["detail"].endswith("; + is written %2B in a query") == hinted, moment
+            assert error["detail"].endswith("; in a query, write + as %2B") == hinted, moment
     assert api.call("GET", "/v1/accounts/1/messages?since=2026-01-31T10:00:00%2B02:00").status == 404
 
 
@@ -136,6 +137,6 @@ def test_a_request_line_that_is_not_ascii_is_told_what_is_wrong_with_it(api: Api
     ):
         (answer,) = ask(api.port, lines(f"GET {path} HTTP/1.1".encode(), "Host: x", AUTHORIZATION))
         assert_civil(answer, path, 400)
-        assert "percent-encoded" in answer.json()["detail"]
+        assert "percent-encode" in answer.json()["detail"]
     (other,) = ask(api.port, lines("GET /a b HTTP/1.1", "Host: x", AUTHORIZATION))
-    assert "percent-encoded" not in other.json()["detail"]
+    assert "percent-encode" not in other.json()["detail"]

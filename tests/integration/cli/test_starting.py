@@ -143,7 +143,7 @@ def test_the_api_starts_whichever_message_its_database_fails_at(
         services.check_at_start(settings)
         app = create_app(settings)
         # what gunicorn's hook does in each new process
-        app.extensions["mailsync.readiness"].failures()
+        app.extensions["mailsync"].readiness.failures()
         client = app.test_client()
         assert client.get("/health/live").status_code == 200
         wait_until(lambda client=client: client.get("/health/ready").status_code == 200, which)
@@ -159,7 +159,7 @@ def test_only_a_transaction_pooler_is_configuration(database_url: str) -> None:
         with pytest.raises(ConfigError, match="transaction pooler"):
             services.check_at_start(settings)
         app = create_app(settings)
-        assert list(app.extensions["mailsync.readiness"].failures()) == ["locks"]
+        assert list(app.extensions["mailsync"].readiness.failures()) == ["locks"]
         app.extensions["mailsync"].close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailsync.engine.cycle import hot_turn
 from mailsync.engine.runner import take_turn
 from mailsync.engine.turn import Turn
-from mailsync.web.resources import Services
+from mailsync.web.resources import Resources
 from tests.support.scripted import ScriptedServer
 from tests.support.turns import Mirror
 
@@ -14,17 +14,17 @@ def test_an_old_session_is_closed_also_while_nobody_asks_for_a_body(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
-        services = Services(mirror.settings)
+        resources = Resources(mirror.settings)
         try:
-            with services.env() as env:
+            with resources.turn_environment() as env:
                 turn = take_turn(env, mirror.account_id, hot_turn(mirror.settings))
             assert isinstance(turn, Turn)
-            with services.reading():
+            with resources.reading():
                 pass
             assert not turn.session.closed
             turn.session.opened_at -= 25 * 60
-            with services.reading():
+            with resources.reading():
                 pass
             assert turn.session.closed
         finally:
-            services.close()
+            resources.close()

@@ -48,7 +48,7 @@ def test_what_is_no_cursor_is_refused_and_named(text: str) -> None:
 )
 def test_a_cursor_is_bound_to_its_list(other: tuple[str, *tuple[object, ...]]) -> None:
     text = Cursors("events", 1).write(5, 7)
-    with pytest.raises(BadRequest, match="no cursor of this list"):
+    with pytest.raises(BadRequest, match="not a cursor of this list"):
         Cursors(*other).read(text)
 
 
