@@ -1,4 +1,4 @@
-"""No core dumps: the memory of these processes holds the key, the tokens and passwords in plain text."""
+"""Forbids core dumps, because the memory of our processes holds the key, tokens and passwords."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid() -> None:
-    """Keep the memory of this process and its forks out of core files, and from its user's other processes.
+    """Keep the memory of this process and its forks out of core files and hidden from other processes.
 
-    On Linux the kernel then refuses ptrace and ``/proc/PID/mem``, ``environ`` and ``fd`` to everybody but
-    root; programs that the process executes do not inherit this. Elsewhere the limit of core files becomes 0,
-    which programs do inherit.
+    On Linux the process becomes undumpable: only root may then use ptrace, ``/proc/PID/mem``, ``environ`` and
+    ``fd`` on it (``prctl(2)``). Programs that it executes do not inherit this. Elsewhere the limit for core
+    files is set to 0, which programs do inherit.
     """
-    if not _undumpable():
-        # the second choice: a kernel that pipes core dumps to a program ignores the limit
+    if not _set_undumpable():
+        # second choice, because kernels that pipe core dumps to a program ignore the limit
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _undumpable() -> bool:
+def _set_undumpable() -> bool:
     if sys.platform != "linux":
         return False
     try:

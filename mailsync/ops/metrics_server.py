@@ -1,7 +1,8 @@
-"""The worker's listener for Prometheus, on ``METRICS_PORT`` of 127.0.0.1 (SPEC §16).
+"""The worker's metrics server for Prometheus, on ``METRICS_PORT`` of 127.0.0.1 (SPEC §16).
 
-It answers from threads of its own, over a database connection of its own that can only read: a scrape never
-waits for a turn, nor a turn for a scrape.
+It has its own threads and its own read-only database connection, so scrapes and turns never wait for each
+other. ``prometheus_client``'s server would not do: it starts a thread per connection without any limit or
+timeout, serves every path, and answers 500 when the database is away.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RD, SHUT_RDWR, socket
+from socket import SHUT_RDWR, socket
 from typing import Any
 
 from mailsync.config import Settings
@@ -20,20 +21,19 @@ from mailsync.errors import ConfigError, MailsyncError
 from mailsync.ops import metrics
 from mailsync.redaction import redact
 from mailsync.store import db
-from mailsync.store import metrics as figures
+from mailsync.store import metrics as store_metrics
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 4
-_PATIENCE = 5.0
-_STATEMENT_TIMEOUT = 5.0
+_MAX_CONNECTIONS = 4
+_TIMEOUT = 5.0
 
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[str | None]:
-    """Serve metrics meanwhile, if ``METRICS_PORT`` is set; yields their URL.
+    """Serve metrics inside the ``with`` block if ``METRICS_PORT`` is set; yields their URL, else None.
 
-    Raises ConfigError when the port cannot be opened. Nothing waits for it at the end.
+    Raises ConfigError if the port cannot be opened. Leaving the block does not wait for clients.
     """
     if settings.metrics_port is None:
         yield None
@@ -44,10 +44,9 @@ def listening(settings: Settings) -> Iterator[str | None]:
     except OSError as error:
         raise ConfigError(
             f"METRICS_PORT: 127.0.0.1:{settings.metrics_port} cannot be opened:"
-            f" {os.strerror(error.errno or 0)}; end what uses it, or give another port"
+            f" {os.strerror(error.errno or 0)}; stop the program that uses it, or choose another port"
         ) from error
-    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
-    thread.start()
+    threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True).start()
     try:
         yield f"http://127.0.0.1:{settings.metrics_port}/metrics"
     finally:
@@ -57,49 +56,50 @@ def listening(settings: Settings) -> Iterator[str | None]:
 
 
 class _Source:
-    """The text of the metrics, one scrape at a time, over a connection that is kept while it is good."""
+    """Renders the metrics, one scrape at a time, over a connection that is kept while it works."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._conn: db.Connection | None = None
-        self._failing = False
+        self._is_failing = False
 
     def read(self) -> bytes | None:
-        """All metrics as of now; None if the database cannot say, which is logged once."""
-        if not self._lock.acquire(timeout=_PATIENCE):
+        """The current metrics; None if the database cannot be read, which is logged once per outage."""
+        if not self._lock.acquire(timeout=_TIMEOUT):
             return None
         try:
             if self._conn is None or db.is_broken(self._conn):
-                self._conn = db.connect(self._settings, "metrics", statement_timeout=_STATEMENT_TIMEOUT)
-                figures.only_read(self._conn)
+                self._conn = db.connect(self._settings, "metrics", statement_timeout=_TIMEOUT)
+                store_metrics.only_read(self._conn)
             text = metrics.render(self._conn)
-            self._failing = False
+            self._is_failing = False
             return text
         except MailsyncError as error:
-            self.drop()
-            if not self._failing:
-                self._failing = True
-                extra = {"action": "metrics", "error": redact(str(error))}
-                log.warning("Metrics cannot be read", extra=extra)
+            self._disconnect()
+            if not self._is_failing:
+                self._is_failing = True
+                log.warning("Cannot read metrics", extra={"action": "metrics", "error": redact(str(error))})
             return None
         finally:
             self._lock.release()
 
-    def drop(self) -> None:
-        """Close the connection; the next scrape opens another one."""
+    def close(self) -> None:
+        """Close the connection, unless a scrape is using it; then it closes with the process."""
+        if self._lock.acquire(blocking=False):
+            self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._conn is not None:
             conn, self._conn = self._conn, None
             conn.close()
 
-    def close(self) -> None:
-        """Close the connection unless a scrape is using it: that ends with the process."""
-        if self._lock.acquire(blocking=False):
-            self.drop()
-
 
 class _Server(ThreadingHTTPServer):
-    """A few requests at once; another takes the place of a client that keeps us waiting, or is refused."""
+    """Serves a few connections at once. A new one replaces the one whose client has been idle the longest.
+
+    If no client is idle, the new connection is refused with 503.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -107,115 +107,91 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, source: _Source) -> None:
         self.source = source
-        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._lock = threading.Lock()
-        self._awaited: dict[Any, None] = {}
+        self._idle: dict[Any, None] = {}  # ordered by age
         super().__init__(("127.0.0.1", port), _Handler)
 
+    def set_idle(self, connection: Any) -> None:
+        """Note that we wait for its client to send the request or to read the answer."""
+        with self._lock:
+            self._idle[connection] = None
+
+    def set_busy(self, connection: Any) -> None:
+        """Note that its client waits for us, so that the connection is not closed meanwhile."""
+        with self._lock:
+            self._idle.pop(connection, None)
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, if one is free or waits for a client."""
-        if self._slots.acquire(blocking=False) or (self._hang_up() and self._slots.acquire(timeout=1.0)):
-            self.await_client(request)
+        """Answer in a thread of its own if there is a slot, or if one can be freed."""
+        if self._slots.acquire(blocking=False) or (self._free_slot() and self._slots.acquire(timeout=1.0)):
+            self.set_idle(request)
             super().process_request(request, client_address)
             return
         with suppress(OSError):
             request.send(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
         self.shutdown_request(request)
 
-    def await_client(self, request: Any) -> None:
-        """Note that its client is to act now: to send its request, or to take the answer."""
+    def _free_slot(self) -> bool:
         with self._lock:
-            self._awaited[request] = None
-
-    def heard_client(self, request: Any) -> None:
-        """Note that its client waits for us now."""
-        with self._lock:
-            self._awaited.pop(request, None)
-
-    def _hang_up(self) -> bool:
-        """Cut off the client that has kept us waiting the longest; returns whether there was one."""
-        with self._lock:
-            request = next(iter(self._awaited), None)
-            if request is None:
+            connection = next(iter(self._idle), None)
+            if connection is None:
                 return False
-            del self._awaited[request]
-            # its thread notices at once, and closes it after this
+            del self._idle[connection]
+            # its thread notices at once, closes the connection and gives up its slot
             with suppress(OSError):
-                request.shutdown(SHUT_RDWR)
+                connection.shutdown(SHUT_RDWR)
             return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, and give the slot back whatever happens."""
+        """Answer, and free the slot in any case."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.heard_client(request)
+            self.set_busy(request)
             self._slots.release()
 
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        """A client that went away, or came with nonsense, is no news."""
+        """Log clients that disconnect or send nonsense at DEBUG."""
         log.debug("A scrape failed", exc_info=True, extra={"action": "metrics"})
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _PATIENCE
-
-    def setup(self) -> None:
-        """Limit the time of the whole request: one that comes byte by byte never meets a read timeout."""
-        super().setup()
-        self._late = threading.Timer(_PATIENCE, self._stop_reading)
-        self._late.daemon = True
-        self._late.start()
-
-    def parse_request(self) -> bool:
-        """Read the headers too; nothing is read after them."""
-        try:
-            return super().parse_request()
-        finally:
-            self._late.cancel()
-            self.server.heard_client(self.connection)
-
-    def finish(self) -> None:
-        """Close, also after a request that never became whole."""
-        self._late.cancel()
-        super().finish()
-
-    def _stop_reading(self) -> None:
-        with suppress(OSError):
-            self.connection.shutdown(SHUT_RD)
+    timeout = _TIMEOUT  # for each read and write; a client that sends byte by byte stays idle and replaceable
 
     def do_GET(self) -> None:
-        """Answer GET /metrics, and HEAD as GET without the text."""
+        """Answer GET and HEAD of ``/metrics``."""
+        self.server.set_busy(self.connection)
         if self.path.partition("?")[0] != "/metrics":
-            self._answer(404, b"There is only /metrics.\n")
-            return
-        text = self.server.source.read()
-        if text is None:
-            self._answer(503, b"The database cannot be read now.\n", Retry_After="5")
+            self._answer(404, b"Not found; the metrics are at /metrics.\n")
+        elif text := self.server.source.read():
+            self._answer(200, text, content_type=metrics.CONTENT_TYPE)
         else:
-            self._answer(200, text, Content_Type=metrics.CONTENT_TYPE)
+            self._answer(503, b"The database is not available.\n", ("Retry-After", "5"))
 
     do_HEAD = do_GET
 
-    def _refuse(self) -> None:
-        self._answer(405, b"Only GET and HEAD.\n", Allow="GET, HEAD")
+    def do_POST(self) -> None:
+        """Refuse other methods."""
+        self._answer(405, b"Only GET and HEAD are allowed.\n", ("Allow", "GET, HEAD"))
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse
+    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST
 
-    def _answer(self, status: int, text: bytes, **headers: str) -> None:
-        self.server.await_client(self.connection)
+    def _answer(
+        self, status: int, text: bytes, *headers: tuple[str, str], content_type: str = "text/plain"
+    ) -> None:
+        self.server.set_idle(self.connection)
         self.send_response(status)
-        named = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
-        for name, value in (named | {key.replace("_", "-"): v for key, v in headers.items()}).items():
-            self.send_header(name, value)
+        for header in (("Content-Type", content_type), ("Content-Length", str(len(text))), *headers):
+            self.send_header(*header)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(text)
 
     def version_string(self) -> str:
-        """Hide the version of the interpreter."""
+        """Hide the version of Python."""
         return "mailsync"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are not logged."""
+        """Do not log scrapes."""

@@ -1,4 +1,4 @@
-"""The checks before work: what ``mailsync preflight`` shows and the services do at their start (SPEC §20)."""
+"""The checks that ``mailsync preflight`` shows and that services run at their start (SPEC §20)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NO_ACCOUNT = "No account yet; add one with `mailsync add-account`"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its short name, what it found in one line, and the error if it failed.
+    """The result of one check: its short name, one line of text, and the error if it failed.
 
-    A `note` is neither ✓ nor ✗: it suggests what to do next.
+    A `note` is neither a success nor a failure; it suggests what to do next.
     """
 
     name: str
@@ -48,14 +48,13 @@ class Check:
 
 
 class _Note(str):
-    """A text that a check yields as a note, neither ✓ nor ✗."""
+    """A text that a check yields as a note."""
 
 
 class _Step(NamedTuple):
-    """A check on a connection, and the checks and variables that it needs.
+    """A check that uses a connection, and the names of checks and variables that must be good first.
 
-    It yields a text for each thing that is right and an error for each that is wrong; an error that it raises
-    is its last.
+    It yields a text for each success and an error for each failure. It may also raise its last error.
     """
 
     name: str
@@ -65,16 +64,16 @@ class _Step(NamedTuple):
 
 
 def variables(*, production: bool) -> tuple[str, ...]:
-    """The environment variables that have to be set."""
+    """The environment variables that must be set."""
     return ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", *(("API_TOKEN",) if production else ()))
 
 
 def run(
     settings: Settings, *, production: bool = False, wrong: Mapping[str, ConfigError] | None = None
 ) -> Iterator[Check]:
-    """All checks, in order; those that need a failed one are left out.
+    """Run all checks in order, without those that need a failed one.
 
-    `wrong` has the errors of the variables, as :meth:`Settings.judge` returns them.
+    `wrong` maps variables to their errors, as :meth:`Settings.judge` returns them.
     """
     failed = set(wrong or ())
     for error in (wrong or {}).values():
@@ -92,23 +91,23 @@ def run(
         yield Check("database", "Database connected")
         for step in (*_STEPS, *_PRODUCTION) if production else _STEPS:
             if failed.isdisjoint(step.needs):
-                found = list(_checks(step, conn, settings))
-                yield from found
-                failed |= {step.name} if any(map(_blocks, found)) else set()
+                checks = list(_checks(step, conn, settings))
+                yield from checks
+                failed |= {step.name} if any(map(_blocks, checks)) else set()
 
 
 def for_service(conn: Connection, settings: Settings) -> Iterator[Check]:
-    """The checks of a service on its first connection; they end with the first that fails."""
+    """Run the checks of a service on its first connection, up to the first that fails."""
     yield Check("database", "Database connected")
-    for step in _OF_SERVICES:
-        found = list(_checks(step, conn, settings))
-        yield from found
-        if any(check.error for check in found):
+    for step in _SERVICE_STEPS:
+        checks = list(_checks(step, conn, settings))
+        yield from checks
+        if any(check.error for check in checks):
             return
 
 
 def exit_code(failed: list[MailsyncError]) -> int:
-    """The exit code for these errors: 2 if any of them is configuration, else 1; 0 without an error."""
+    """The exit code for these errors: 2 if any is about configuration, else 1; 0 if there are none."""
     return 2 if any(error.exit_code == 2 for error in failed) else 1 if failed else 0
 
 
@@ -118,11 +117,11 @@ def _blocks(check: Check) -> bool:
 
 def _checks(step: _Step, conn: Connection, settings: Settings) -> Iterator[Check]:
     try:
-        for found in step.check(conn, settings):
-            if isinstance(found, MailsyncError):
-                yield _failed(step.name, step.title, found)
+        for result in step.check(conn, settings):
+            if isinstance(result, MailsyncError):
+                yield _failed(step.name, step.title, result)
             else:
-                yield Check(step.name, found, note=isinstance(found, _Note))
+                yield Check(step.name, result, note=isinstance(result, _Note))
     except MailsyncError as error:
         yield _failed(step.name, step.title, error)
 
@@ -132,11 +131,11 @@ def _failed(name: str, title: str, error: MailsyncError) -> Check:
 
 
 def _transport(conn: Connection, settings: Settings) -> Iterator[str]:
-    found = transport.of_connection(conn)
-    if found.warning:
-        yield _Note(found.warning)
-    elif found.proof:
-        yield found.proof
+    used = transport.of_connection(conn)
+    if used.warning:
+        yield _Note(used.warning)
+    elif used.proof:
+        yield used.proof
 
 
 def _locks(conn: Connection, settings: Settings) -> Iterator[str]:
@@ -145,47 +144,48 @@ def _locks(conn: Connection, settings: Settings) -> Iterator[str]:
 
 
 def _schema(conn: Connection, settings: Settings) -> Iterator[str | MailsyncError]:
-    """Check the migrations, then name each difference from the schema that they make."""
+    """Check the migrations, then list each difference from the schema that they create."""
     migrations.check(conn)
-    found = schema_diff.differences(conn)
-    for difference in found:
+    differences = schema_diff.differences(conn)
+    for difference in differences:
         yield SchemaError(str(difference)) if difference.is_harmful else SchemaDegraded(str(difference))
-    if not found:
-        yield _current()
+    if not differences:
+        yield _current_schema()
 
 
 def _usable_schema(conn: Connection, settings: Settings) -> Iterator[str]:
-    """Refuse a schema with which the mirror could become untrue, and log each other difference."""
+    """Refuse a schema that could make the mirror wrong, and log other differences."""
     migrations.check(conn)
     for difference in schema_diff.check(conn):
         log.warning("Schema: %s", difference, extra={"action": "preflight"})
-    yield _current()
+    yield _current_schema()
 
 
-def _current() -> str:
+def _current_schema() -> str:
     return f"Schema is current ({migrations.migrations()[-1].name})"
 
 
 def _key(conn: Connection, settings: Settings) -> Iterator[str]:
-    """Open every stored password; raises KeyMismatch, in one line however many do not open."""
+    """Decrypt every stored password. Raises one KeyMismatch for all that do not decrypt."""
     sealed = accounts.sealed(conn)
     keys = settings.encryption_keys()
     if not keys:
-        raise ConfigError("IMAP_ENCRYPTION_KEY is not set; make one with `mailsync generate-key`")
-    closed = []
+        raise ConfigError("IMAP_ENCRYPTION_KEY is not set; generate one with `mailsync generate-key`")
+    unopened = []
     for account in sealed:
         try:
             crypto.unseal(keys, account.id, account.endpoint, account.key_id, account.ciphertext)
         except KeyMismatch:
-            closed.append(account.email)
-    if closed:
-        names = closed[0] if len(closed) == 1 else f"{closed[0]} and {len(closed) - 1} more"
+            unopened.append(account.email)
+    if unopened:
+        first, *others = unopened
+        names = f"{first} and {len(others)} more" if others else first
         raise KeyMismatch(
-            f"IMAP_ENCRYPTION_KEY does not open the passwords of {len(closed)} of {len(sealed)} accounts"
-            f" ({names}); give the key they were sealed with, or set the passwords again"
+            f"IMAP_ENCRYPTION_KEY does not open the passwords of {len(unopened)} of {len(sealed)} accounts"
+            f" ({names}); use the key they were encrypted with, or set the passwords again"
         )
     if not sealed:
-        yield "Key is well-formed (there is no credential to open yet)"
+        yield "Key is well-formed (no credentials are stored yet)"
     else:
         yield f"Key opens {'the credentials' if len(sealed) == 1 else f'all {len(sealed)} credentials'}"
 
@@ -206,7 +206,7 @@ _STEPS = (
     _Step("key", "Key", _key, _STORED | {"IMAP_ENCRYPTION_KEY"}),
     _Step("accounts", "Accounts", _accounts, _STORED | {"SYNC_MAX_ACCOUNTS"}),
 )
-_OF_SERVICES = tuple(
+_SERVICE_STEPS = tuple(
     step._replace(check=_usable_schema) if step.check is _schema else step for step in _STEPS
 )
 _PRODUCTION = (_Step("account", "At least one account", _account, _STORED | {"accounts"}),)

@@ -1,4 +1,4 @@
-"""Messages to systemd (``sd_notify(3)``); silence where there is none."""
+"""Messages to systemd (``sd_notify(3)``); without systemd they go nowhere."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from contextlib import suppress
 
 
 def notify(state: str, *, address: str | None = None) -> None:
-    """Send e.g. ``READY=1``, ``WATCHDOG=1`` or ``STOPPING=1`` to `address`, else to ``$NOTIFY_SOCKET``."""
+    """Send a state such as ``READY=1`` or ``WATCHDOG=1`` to `address`, or to ``$NOTIFY_SOCKET``."""
     address = address or os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
-        # the abstract namespace
+        # an abstract socket (unix(7))
         address = "\0" + address[1:]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        # systemd that does not read is no reason to stand still
+        # do not hang if systemd does not read
         sock.settimeout(1)
         sock.sendto(state.encode(), address)
 
 
 def watchdog() -> float | None:
-    """Seconds of silence after which systemd ends this process (``WatchdogSec``); None for never."""
-    given, owner = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not given.isdecimal() or owner not in ("", str(os.getpid())):
+    """Seconds of silence after which systemd ends this process (``WatchdogSec``); None means never."""
+    microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not microseconds.isdecimal() or pid not in ("", str(os.getpid())):
         return None
-    return int(given) / 1_000_000 or None
+    return int(microseconds) / 1_000_000 or None
 
 
 def has_sockets() -> bool:
-    """Whether systemd has opened the sockets to listen on and given them to this very process."""
+    """Whether systemd has passed listening sockets to this process (``sd_listen_fds(3)``)."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS", "0") != "0"

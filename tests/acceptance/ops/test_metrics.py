@@ -184,7 +184,7 @@ def test_without_the_database_it_says_503_and_comes_back(
     status, headers, text = ask(port)
     assert status == 503 and headers["Retry-After"] and "database" in text
     ask(port)
-    assert worker.output.count("Metrics cannot be read") == 1
+    assert worker.output.count("Cannot read metrics") == 1
     proxy.refusing = False
     wait_until(lambda: ask(port)[0] == 200, "metrics again")
     database.execute("drop table metric_counters")
