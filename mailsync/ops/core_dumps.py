@@ -16,15 +16,16 @@ def forbid() -> None:
     ``fd`` on it (``prctl(2)``). Programs that it executes do not inherit this. Elsewhere the limit for core
     files is set to 0, which programs do inherit.
     """
-    if not _set_undumpable():
+    if not prctl(_PR_SET_DUMPABLE, 0):
         # second choice, because kernels that pipe core dumps to a program ignore the limit
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _set_undumpable() -> bool:
+def prctl(option: int, value: int) -> bool:
+    """Set an attribute of this process by ``prctl(2)``; False where that is not possible."""
     if sys.platform != "linux":
         return False
     try:
-        return bool(ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False

@@ -29,6 +29,12 @@ def watchdog() -> float | None:
     return int(microseconds) / 1_000_000 or None
 
 
+def extend_watchdog(seconds: float) -> str:
+    """A line for :func:`notify` that sets the watchdog to `seconds`; empty if that would not extend it."""
+    current = watchdog()
+    return f"\nWATCHDOG_USEC={int(seconds * 1_000_000)}" if current and current < seconds else ""
+
+
 def has_sockets() -> bool:
     """Whether systemd has passed listening sockets to this process (``sd_listen_fds(3)``)."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS", "0") != "0"

@@ -1,4 +1,4 @@
-"""The daemon: one thread that gives each due account its turn.
+"""The daemon: a poll loop that gives each due account its turn.
 
 It may import the engine, ops and everything below them. Begin with :mod:`mailsync.worker.poll_loop`.
 """

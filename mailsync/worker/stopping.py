@@ -1,4 +1,4 @@
-"""How a signal stops the worker: what is logged, and what ends the process if it cannot stop by itself."""
+"""Stops the worker on a signal, and ends the process if it does not stop by itself."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from mailsync.store.cancelling import Canceller
 
 log = logging.getLogger(__name__)
 
-_EXIT_WITHIN = 9.0
+_EXIT_AFTER = 9.0
 _CANCEL_AFTER = 2.0
 
 
 class Stopping:
-    """The signals of one worker, and its last log lines.
+    """The signal handlers of one worker, and its last log lines.
 
-    `stop` is set by SIGTERM and SIGINT. The statement in hand is cancelled if it lasts, and the process ends
-    after 9 s at the latest; a second signal ends it at once.
+    SIGTERM and SIGINT set `stop`. A statement that still runs after 2 s is cancelled, and the process ends
+    after 9 s at the latest. A second signal ends it at once.
     """
 
     def __init__(self, stop: StopSignal) -> None:
         self._stop = stop
-        self._asked: tuple[str, float] | None = None
+        self._received: tuple[str, float] | None = None
         self._canceller = Canceller(_CANCEL_AFTER)
         self._lines: queue.SimpleQueue[tuple[str, dict[str, object]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, daemon=True)
 
     def handle(self, is_serving: Callable[[], bool], on_stop: Callable[[], None] = lambda: None) -> None:
-        """Install the handlers; a signal ends the process at once while the worker is not serving.
+        """Install the handlers; while the worker is not serving, a signal ends the process at once.
 
-        `on_stop` is called first, and has to give up the timer and SIGALRM, which this uses.
+        A signal first calls `on_stop`, which must release the interval timer and SIGALRM.
         """
 
         def stop(number: int, frame: FrameType | None) -> None:
             if self._stop:
-                # unwinding would wait for servers once more
+                # without unwinding, which would wait for servers once more
                 os._exit(128 + number)
             self._stop.set()
             on_stop()
-            self._asked = signal.Signals(number).name, time.monotonic()
-            self._lines.put(("Asked to stop", {"signal": self._asked[0]}))
+            self._received = signal.Signals(number).name, time.monotonic()
+            self._lines.put(("Asked to stop", {"signal": self._received[0]}))
             systemd.notify("STOPPING=1")
             if not is_serving():
-                # no turn is running, and waiting for a database that does not answer would delay the end
+                # no turn is running, and the database may not answer
                 self.log_end()
                 os._exit(0)
             self._canceller.ask()
             signal.signal(signal.SIGALRM, give_up)
-            signal.setitimer(signal.ITIMER_REAL, _EXIT_WITHIN)
+            signal.setitimer(signal.ITIMER_REAL, _EXIT_AFTER)
 
         def give_up(number: int, frame: FrameType | None) -> None:
-            # somebody keeps a row locked that the end waits for; nothing is lost by not waiting
+            # another session locks a row that the last statements need; no mail is lost without them
             self.log_end("Stopped without waiting any longer")
             os._exit(0)
 
@@ -70,21 +70,21 @@ class Stopping:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def ended(self) -> None:
-        """Log that the worker has stopped, if it was asked to, and let nothing end the process any more."""
+        """Log that the worker has stopped, if a signal asked it to, and cancel the forced end."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.log_end()
 
     def log_end(self, message: str = "Stopped") -> None:
-        """Log the last line with the time that stopping took; nothing if nobody asked."""
-        if self._asked:
-            name, at = self._asked
-            took = round(1000 * (time.monotonic() - at))
-            self._lines.put((message, {"signal": name, "duration_ms": took}))
+        """Log the last line, with the time that stopping took; does nothing without a signal."""
+        if self._received:
+            name, received_at = self._received
+            duration_ms = round(1000 * (time.monotonic() - received_at))
+            self._lines.put((message, {"signal": name, "duration_ms": duration_ms}))
             self._lines.put(None)
             self._writer.join(0.5)
 
     def _write(self) -> None:
-        # a thread of its own: a signal's handler may have interrupted a line that is half written
+        # in its own thread: a signal handler may have interrupted the main thread in the middle of a line
         while line := self._lines.get():
             message, fields = line
             log.info(message, extra={"action": "stop", **fields})

@@ -79,8 +79,8 @@ def settings(postgres_proxy: tuple[Proxy, str], database: psycopg.Connection) ->
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave out the waits between two tries, and leave pytest its signal handlers."""
-    monkeypatch.setattr(outage, "_FIRST", 0.001)
-    monkeypatch.setattr(outage, "_AT_MOST", 0.001)
+    monkeypatch.setattr(outage, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(outage, "_MAX_DELAY", 0.001)
     monkeypatch.setattr(readiness, "FRESH_FOR", 0.0)
     kept = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGHUP)}
     yield
