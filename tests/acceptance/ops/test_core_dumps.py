@@ -67,7 +67,7 @@ def test_a_killed_worker_leaves_no_core_dump(
 
 @pytest.mark.usefixtures("with_core_dumps")
 @pytest.mark.parametrize("command", [("mailsync", "api"), ("gunicorn", "wsgi:app")])
-def test_neither_the_api_nor_a_process_of_it_leaves_a_core_dump(
+def test_no_process_of_the_api_leaves_a_core_dump(
     mailsync: Mailsync, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     port = str(run_directory.free_port())
@@ -82,7 +82,7 @@ def test_neither_the_api_nor_a_process_of_it_leaves_a_core_dump(
 
 
 @pytest.mark.usefixtures("with_core_dumps")
-def test_a_process_without_our_care_leaves_a_core_dump(tmp_path: Path) -> None:
+def test_an_unprotected_process_leaves_a_core_dump(tmp_path: Path) -> None:
     # a control: without our care a core dump appears, unless this machine writes none at all
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
@@ -104,7 +104,7 @@ def test_a_command_cannot_be_dumped() -> None:
     assert done.stdout == "0\n"
 
 
-def test_programs_that_our_processes_start_can_be_dumped_as_usual() -> None:
+def test_programs_that_we_execute_can_be_dumped() -> None:
     code = (
         "import subprocess; from mailsync.ops import core_dumps\n"
         "core_dumps.forbid()\n"
@@ -161,7 +161,7 @@ def look_into(care: str) -> list[str]:
     return looked.stdout.splitlines()
 
 
-def test_another_process_of_the_same_user_cannot_look_into_it() -> None:
+def test_other_processes_of_the_user_cannot_read_its_memory() -> None:
     ways = ("environ", "mem", "maps", "ptrace")
     assert look_into("core_dumps.forbid()") == [f"{way} is closed" for way in ways]
     # the control reads environ alone, because some systems always forbid what needs ptrace

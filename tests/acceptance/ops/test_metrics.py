@@ -74,7 +74,7 @@ def of(found: dict[Any, float], name: str, **labels: str) -> float | None:
     return found.get((name, frozenset(labels.items())))
 
 
-def test_every_metric_is_there_and_true(
+def test_every_metric_exists_with_the_right_value(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -125,7 +125,7 @@ def test_every_metric_is_there_and_true(
     assert value(database, turns) >= counts[-1]
 
 
-def test_the_listener_answers_only_what_it_is_there_for(
+def test_the_server_answers_only_get_and_head_of_metrics(
     mailsync: Mailsync, start_worker: StartWorker
 ) -> None:
     port = free_port()
@@ -149,7 +149,7 @@ def test_the_listener_answers_only_what_it_is_there_for(
 
 @pytest.mark.long
 @pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nX-A: "])
-def test_neither_a_scrape_nor_the_worker_waits_for_a_crowd(
+def test_a_crowd_delays_neither_scrapes_nor_the_worker(
     scripted: ScriptedServer, mailsync: Mailsync, database: Database, start_worker: StartWorker, said: bytes
 ) -> None:
     user = scripted.new_user()
@@ -170,7 +170,7 @@ def test_neither_a_scrape_nor_the_worker_waits_for_a_crowd(
     assert "Traceback" not in worker.output
 
 
-def test_without_the_database_it_says_503_and_comes_back(
+def test_it_answers_503_without_the_database_and_recovers(
     database: Database, postgres_proxy: tuple[Proxy, str], start_worker: StartWorker
 ) -> None:
     proxy, url = postgres_proxy
@@ -191,7 +191,7 @@ def test_without_the_database_it_says_503_and_comes_back(
     assert ask(port)[0] == 503
 
 
-def test_a_port_that_is_taken_is_one_line_and_code_2(mailsync: Mailsync) -> None:
+def test_a_port_in_use_is_one_line_and_exit_code_2(mailsync: Mailsync) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = mailsync("worker", env={"METRICS_PORT": port})

@@ -15,7 +15,7 @@ from mailsync.errors import KeyMismatch
 from mailsync.model import Endpoint
 from mailsync.store import crypto
 from tests.support import planted
-from tests.support.administering import Client, lock_held, mailbox, row, unverified
+from tests.support.account_client import Client, lock_held, mailbox, row, unverified
 from tests.support.api import StartApi
 from tests.support.dovecot import Dovecot
 from tests.support.imap_server import User
@@ -57,7 +57,7 @@ def opened(stored: dict[str, Any], **changes: Any) -> str:
 # -- a worker is told ---------------------------------------------------------------------------------------
 
 
-def test_a_worker_begins_at_once_with_what_is_added_and_with_what_is_to_be_synced(
+def test_a_worker_starts_at_once_on_added_accounts_and_requested_syncs(
     client: Client, dovecot: Dovecot, user: User, database: Database, start_worker: StartWorker
 ) -> None:
     dovecot.seed(user, "INBOX", [message(n) for n in range(3)])
@@ -71,7 +71,7 @@ def test_a_worker_begins_at_once_with_what_is_added_and_with_what_is_to_be_synce
     wait_until(lambda: len(live_uids(database, account)) == 4, "the sync")
 
 
-def test_a_removed_account_is_gone_at_once_and_emptied_by_the_worker(
+def test_a_removed_account_disappears_at_once_and_the_worker_deletes_its_rows(
     client: Client, dovecot: Dovecot, user: User, database: Database, start_worker: StartWorker
 ) -> None:
     dovecot.seed(user, "INBOX", [message(n) for n in range(30)])
@@ -106,9 +106,7 @@ def test_a_removed_account_is_gone_at_once_and_emptied_by_the_worker(
     assert worker.returncode is None
 
 
-def test_who_removes_an_account_is_told_so_however_fast_the_worker_is(
-    client: Client, database: Database
-) -> None:
+def test_a_removal_is_confirmed_however_fast_the_worker_is(client: Client, database: Database) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
     # what the fastest worker would do between two statements of the API
     database.execute(
@@ -127,7 +125,9 @@ def test_who_removes_an_account_is_told_so_however_fast_the_worker_is(
     client.refused(404, "not_found", "DELETE", f"/v1/accounts/{account}")
 
 
-def test_a_removal_begins_at_once(client: Client, database: Database, start_worker: StartWorker) -> None:
+def test_the_worker_starts_a_removal_at_once(
+    client: Client, database: Database, start_worker: StartWorker
+) -> None:
     start_worker(**SLOW).wait_for("Ready")
     took = []
     for _ in range(3):
@@ -140,7 +140,7 @@ def test_a_removal_begins_at_once(client: Client, database: Database, start_work
     assert min(took) < 10
 
 
-def test_a_wider_window_brings_older_mail_and_a_narrower_one_lets_it_go(
+def test_a_wider_window_adds_older_mail_and_a_narrower_one_expires_it(
     client: Client, dovecot: Dovecot, user: User, database: Database, start_worker: StartWorker
 ) -> None:
     for age in (1, 40, 400):
@@ -191,7 +191,7 @@ def test_a_new_password_heals_a_broken_account(
     wait_until(lambda: is_healthy(database, account), "health")
 
 
-def test_a_connection_changes_with_its_password_only_and_is_sealed_anew(
+def test_a_connection_changes_only_with_a_password_which_is_sealed_for_it(
     client: Client, dovecot: Dovecot, user: User, database: Database, start_worker: StartWorker
 ) -> None:
     other = dovecot.new_user()
@@ -227,7 +227,7 @@ def test_a_connection_changes_with_its_password_only_and_is_sealed_anew(
     wait_until(lambda: value(database, ids) == wanted, "the other mailbox")
 
 
-def test_what_waits_for_the_lock_says_when_to_come_again(
+def test_requests_that_wait_for_the_lock_say_when_to_retry(
     client: Client, dovecot: Dovecot, user: User, database: Database
 ) -> None:
     account = client.add(dovecot, user)
@@ -252,7 +252,7 @@ def test_what_waits_for_the_lock_says_when_to_come_again(
     client.done(200, "POST", f"{path}/reset")
 
 
-def test_changes_at_once_lose_nothing_and_nothing_changes_without_one(
+def test_concurrent_changes_lose_nothing_and_an_empty_change_changes_nothing(
     client: Client, database: Database
 ) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified(metadata={"kept": True}))["id"]
@@ -318,7 +318,7 @@ def test_an_account_is_paused_resumed_and_reset(client: Client, database: Databa
     client.refused(422, "invalid", "POST", f"{path}/reset", {"resync": 1})
 
 
-def test_a_sync_of_what_only_a_person_can_mend_says_how(client: Client, database: Database) -> None:
+def test_syncing_a_broken_account_says_what_a_person_must_do(client: Client, database: Database) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
     path = f"/v1/accounts/{account}/sync"
     broken = (

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.support import planted
-from tests.support.administering import Client, closed_port, mailbox, row, unverified
+from tests.support.account_client import Client, closed_port, mailbox, row, unverified
 from tests.support.api import AUTHORIZED, StartApi, assert_problem
 from tests.support.certificates import Authority
 from tests.support.dovecot import Dovecot
@@ -74,7 +74,7 @@ def test_an_account_is_added_after_a_login_and_shown_without_its_password(
     assert value(database, "select count(*) from sync_events where type = 'account.created'") == 1
 
 
-def test_what_is_not_said_follows_from_the_address_and_the_settings(start_api: StartApi) -> None:
+def test_defaults_follow_from_the_address_and_the_settings(start_api: StartApi) -> None:
     client = Client(start_api(WEB_CONCURRENCY="2", SYNC_WINDOW_DAYS="30"))
     known = client.done(
         201, "POST", "/v1/accounts", {"email": "a@gmail.com", "password": "x", "verify": False}
@@ -157,9 +157,7 @@ def test_a_failed_connection_test_stores_nothing_and_names_its_step(
     assert value(database, "select count(*) from sync_events") == 0
 
 
-def test_hosts_in_private_networks_are_refused_before_anything_is_connected_to(
-    start_api: StartApi, database: Database
-) -> None:
+def test_private_hosts_are_refused_before_any_connection(start_api: StartApi, database: Database) -> None:
     client = Client(start_api(WEB_CONCURRENCY="2", IMAP_ALLOW_PRIVATE_HOSTS="false"))
     literal = (
         "169.254.169.254", "::1", "127.0.0.1", "2130706433", "0x7f000001", "127.1", "0177.0.0.1", "10.1.2.3",
@@ -186,7 +184,7 @@ def trial(**changes: Any) -> dict[str, Any]:
     return unverified(verify=True) | changes
 
 
-def test_refusals_are_those_of_the_command_line(start_api: StartApi, mailsync: Mailsync) -> None:
+def test_refusals_match_those_of_the_command_line(start_api: StartApi, mailsync: Mailsync) -> None:
     mailsync.environment |= {"IMAP_ALLOW_PRIVATE_HOSTS": "false", "IMAP_ALLOW_PLAINTEXT": "false"}
     mailsync.environment["SYNC_MAX_ACCOUNTS"] = "1"
     client = Client(start_api(WEB_CONCURRENCY="2"))
@@ -213,7 +211,7 @@ def test_refusals_are_those_of_the_command_line(start_api: StartApi, mailsync: M
         assert answer.json()["detail"].removeprefix("email: ") == said
 
 
-def test_what_does_not_fit_is_refused_and_named(client: Client, database: Database) -> None:
+def test_invalid_fields_are_refused_by_name(client: Client, database: Database) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"imap_port": "993"}, "imap_port"),
         ({"imap_port": 993.5}, "imap_port"),
@@ -269,7 +267,7 @@ def test_what_does_not_fit_is_refused_and_named(client: Client, database: Databa
     assert value(database, "select count(*) from accounts") == 0
 
 
-def test_whoever_comes_first_gets_the_address_and_the_last_place(client: Client, database: Database) -> None:
+def test_the_first_request_gets_the_address_and_the_last_place(client: Client, database: Database) -> None:
     def attempt(number: int) -> tuple[int, str]:
         answer = client.call("POST", "/v1/accounts", unverified(f"user{number % 10}@example.test"))
         while answer.status == 503:
@@ -289,7 +287,7 @@ def test_whoever_comes_first_gets_the_address_and_the_last_place(client: Client,
     assert "3 accounts exist and SYNC_MAX_ACCOUNTS is 3" in document["detail"]
 
 
-def test_without_its_database_it_says_that_and_not_where_it_is(start_api: StartApi) -> None:
+def test_without_a_database_the_answer_does_not_reveal_where_it_is(start_api: StartApi) -> None:
     port = closed_port()
     client = Client(start_api(DATABASE_URL=f"postgresql://somebody@127.0.0.1:{port}/none_test"))
     path = "/v1/accounts"
@@ -301,7 +299,7 @@ def test_without_its_database_it_says_that_and_not_where_it_is(start_api: StartA
     client.api.process.wait_for(f"port {port} failed")
 
 
-def test_what_is_not_there_is_not_found_whatever_is_asked_of_it(client: Client) -> None:
+def test_every_operation_on_a_missing_account_is_not_found(client: Client) -> None:
     for unknown in ("7", "2147483648", str(2**63 - 1), str(2**63), "0", "x"):
         for method, path, document in (
             ("GET", "", None),

@@ -13,12 +13,12 @@ import urllib3
 
 from tests.support import mail, run_directory
 from tests.support.api import AUTHORIZED, Api, assert_problem
-from tests.support.asking import Serve, box, get, letterbox, serve, waiting_for_locks
 from tests.support.boxes import ACCOUNT, Box
 from tests.support.mirrors import value
 from tests.support.patience import Stopwatch
 from tests.support.run_directory import PATIENCE, wait_until
 from tests.support.scripted import ScriptedServer
+from tests.support.served_mailboxes import Serve, box, get, letterbox, serve, waiting_for_locks
 from tests.support.session import Request
 from tests.support.turns import Mirror, letters
 
@@ -80,7 +80,7 @@ def test_a_body_is_fetched_once_and_then_comes_from_the_table(box: Box, serve: S
     assert box.asked() == []
 
 
-def test_html_is_data_and_never_a_page(box: Box, serve: Serve) -> None:
+def test_html_is_returned_as_data_and_never_as_a_page(box: Box, serve: Serve) -> None:
     page = b"<script>alert(document.domain)</script><p>Gr\xc3\xbc\xc3\x9fe"
     head = mail.message(3, headers={"Content-Type": "text/html; charset=utf-8"}).partition(b"\r\n\r\n")[0]
     api = serve()
@@ -104,7 +104,7 @@ def test_html_is_data_and_never_a_page(box: Box, serve: Serve) -> None:
     assert (html["body_text"], html["body_html"]) == (None, page.decode())
 
 
-def test_of_two_who_ask_at_once_one_fetches(
+def test_of_two_simultaneous_requests_only_one_fetches(
     box: Box, serve: Serve, database: psycopg.Connection[Any]
 ) -> None:
     api = serve(BODY_LOCK_WAIT="60s")
@@ -131,7 +131,7 @@ def test_of_two_who_ask_at_once_one_fetches(
 # -- what cannot be had --------------------------------------------------------------------------------
 
 
-def test_what_does_not_exist_is_not_found(box: Box, serve: Serve) -> None:
+def test_missing_messages_and_parts_are_not_found(box: Box, serve: Serve) -> None:
     api, known = serve(), box.id_of(1)
     for path in PATHS:
         for message_id in (known + 1_000_000, 2**63 - 1, 2**63, 0):
@@ -147,7 +147,7 @@ def test_what_does_not_exist_is_not_found(box: Box, serve: Serve) -> None:
     assert box.asked() == []
 
 
-def test_a_message_that_was_expunged_meanwhile_is_gone_and_a_tombstone(box: Box, serve: Serve) -> None:
+def test_an_expunged_message_is_gone_and_becomes_a_tombstone(box: Box, serve: Serve) -> None:
     ids = [box.add(WITH_ATTACHMENT) for _ in PATHS]
     api = serve()
     box.folder.expunge(2, 3, 4)
@@ -159,7 +159,7 @@ def test_a_message_that_was_expunged_meanwhile_is_gone_and_a_tombstone(box: Box,
     assert box.asked().count("UID SEARCH") == 3
 
 
-def test_a_folder_that_was_made_anew_is_a_conflict(box: Box, serve: Serve) -> None:
+def test_a_recreated_folder_is_a_conflict(box: Box, serve: Serve) -> None:
     message_id = box.add(WITH_ATTACHMENT)
     api = serve()
     box.folder.renumber(1_800_000_000)
@@ -170,7 +170,7 @@ def test_a_folder_that_was_made_anew_is_a_conflict(box: Box, serve: Serve) -> No
     assert box.mirror.value("select deleted_at from messages where id = %s", message_id) is None
 
 
-def test_an_account_that_must_be_left_alone_is_left_alone(box: Box, serve: Serve) -> None:
+def test_paused_and_broken_accounts_are_not_contacted(box: Box, serve: Serve) -> None:
     api, message_id = serve(IMAP_MAX_COMMANDS_PER_MINUTE="60"), box.id_of(1)
     change = box.mirror.conn.execute
     change("update accounts set throttle_tokens = 0, throttle_at = clock_timestamp()")
@@ -191,7 +191,7 @@ def test_an_account_that_must_be_left_alone_is_left_alone(box: Box, serve: Serve
     assert box.asked() == []
 
 
-def test_a_server_that_fails_is_a_bad_gateway(box: Box, serve: Serve) -> None:
+def test_a_failing_server_is_a_bad_gateway(box: Box, serve: Serve) -> None:
     api, message_id, server = serve(), box.add(WITH_ATTACHMENT), box.server
     state = box.mirror.conn.execute(ACCOUNT).fetchone()
     cases: list[tuple[str, Any, str]] = [
@@ -213,7 +213,7 @@ def test_a_server_that_fails_is_a_bad_gateway(box: Box, serve: Serve) -> None:
     assert box.mirror.value("select deleted_at from messages where id = %s", message_id) is None
 
 
-def test_a_server_that_is_silent_is_a_timeout(box: Box, serve: Serve) -> None:
+def test_a_silent_server_is_a_gateway_timeout(box: Box, serve: Serve) -> None:
     api = serve(IMAP_READ_TIMEOUT="1s", IMAP_CONNECT_TIMEOUT="1s")
     message_id = box.add(WITH_ATTACHMENT)
     box.server.on("UID FETCH", lambda request: request.hang())
@@ -230,7 +230,7 @@ def _broken_off(request: Request) -> bytes:
     return request.reset()
 
 
-def test_a_server_that_says_the_password_is_not_quoted(box: Box, serve: Serve) -> None:
+def test_a_server_that_echoes_the_password_is_not_quoted(box: Box, serve: Serve) -> None:
     api, account = serve(), next(iter(box.server.accounts.values()))
     for words in (b"NO [UNAVAILABLE] no %s today", b"BAD what is %s", b"NO [AUTHENTICATIONFAILED] not %s"):
         box.server.on("LOGIN", words % account.password.encode())
@@ -246,7 +246,7 @@ def test_a_server_that_says_the_password_is_not_quoted(box: Box, serve: Serve) -
 # -- who has to wait -----------------------------------------------------------------------------------
 
 
-def test_a_client_that_follows_retry_after_has_its_body_once_the_lock_is_free(
+def test_a_client_that_follows_retry_after_gets_the_body_once_the_lock_is_free(
     box: Box, serve: Serve, database_url: str
 ) -> None:
     api, message_id = serve(BODY_LOCK_WAIT="0s"), box.id_of(1)
@@ -266,9 +266,7 @@ def test_a_client_that_follows_retry_after_has_its_body_once_the_lock_is_free(
 
 
 @pytest.mark.long
-def test_a_holder_of_the_lock_that_gives_no_sign_of_life_is_ended(
-    box: Box, serve: Serve, database_url: str
-) -> None:
+def test_a_lock_holder_without_a_heartbeat_is_ended(box: Box, serve: Serve, database_url: str) -> None:
     """Takes 30 s and a bit: that is the smallest LOCK_STALE_AFTER."""
     api, message_id = serve(BODY_LOCK_WAIT="0s", LOCK_STALE_AFTER="30s"), box.id_of(1)
     with psycopg.connect(database_url, autocommit=True, application_name="mailsync-worker") as stuck:
@@ -294,7 +292,7 @@ def refusals(api: Api) -> list[dict[str, Any]]:
     return [each for each in api.process.records() if str(each.get("message")).endswith("/body 503")]
 
 
-def test_forty_clients_of_stalled_servers_do_not_keep_others_from_an_answer(
+def test_forty_requests_to_stalled_servers_do_not_block_others(
     database_url: str, scripted: ScriptedServer, serve: Serve, database: psycopg.Connection[Any]
 ) -> None:
     api = serve(BODY_LOCK_WAIT="60s")
@@ -340,7 +338,7 @@ def test_forty_clients_of_stalled_servers_do_not_keep_others_from_an_answer(
     assert value(database, "select count(*) from account_locks") == 0
 
 
-def test_a_host_that_may_not_be_connected_to_is_not_the_fault_of_who_reads(box: Box, serve: Serve) -> None:
+def test_a_forbidden_host_is_not_a_client_error_for_a_reader(box: Box, serve: Serve) -> None:
     api = serve(IMAP_ALLOW_PRIVATE_HOSTS="false")
     message_id = box.add(WITH_ATTACHMENT)
     for what in PATHS:

@@ -18,7 +18,7 @@ import pytest
 from tests.support import run_directory
 from tests.support.api import StartApi
 from tests.support.dovecot import Dovecot
-from tests.support.peopled import Population, populate
+from tests.support.population import Population, populate
 from tests.support.programs import API_TOKEN, ROOT
 from tests.support.stored import KEY
 
@@ -90,7 +90,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "410"]
 
 
 @pytest.mark.long
-def test_all_that_schemathesis_sends_is_answered_as_described(
+def test_every_request_of_schemathesis_is_answered_as_documented(
     database_url: str, dovecot: Dovecot, start_api: StartApi, tmp_path: Path
 ) -> None:
     with populate(database_url, dovecot) as there:

@@ -20,9 +20,9 @@ import pytest
 from tests.integration.bodies.test_attachments import ENCODED, with_attachment
 from tests.support import mail, run_directory
 from tests.support.api import API_TOKEN, AUTHORIZED, Api, assert_problem
-from tests.support.asking import Letterbox, Serve, get, letterbox, processes_of, serve
 from tests.support.memory import peak
 from tests.support.run_directory import wait_until
+from tests.support.served_mailboxes import Letterbox, Serve, get, letterbox, processes_of, serve
 
 __all__ = ["letterbox", "serve"]
 
@@ -38,7 +38,7 @@ def part(kind: str, disposition: str, content: bytes = b"<svg onload='alert(1)'/
     )
 
 
-def test_each_transfer_encoding_is_undone_and_a_raw_message_is_as_it_is(
+def test_transfer_encodings_are_decoded_and_raw_messages_are_unchanged(
     letterbox: Letterbox, serve: Serve
 ) -> None:
     api = serve()
@@ -66,7 +66,7 @@ def test_each_transfer_encoding_is_undone_and_a_raw_message_is_as_it_is(
             assert answer.headers["Accept-Ranges"] == "none"
 
 
-def test_what_a_browser_would_run_goes_out_as_octets(letterbox: Letterbox, serve: Serve) -> None:
+def test_types_that_a_browser_executes_are_sent_as_octet_stream(letterbox: Letterbox, serve: Serve) -> None:
     api = serve()
     for kind, sent in {
         "text/html; charset=utf-8": "application/octet-stream",
@@ -110,7 +110,7 @@ def test_hostile_names_are_harmless(letterbox: Letterbox, serve: Serve) -> None:
     assert said.startswith(f'attachment; filename="{nameless}-2.png"')
 
 
-def test_head_tells_the_headers_and_asks_the_server_nothing(letterbox: Letterbox, serve: Serve) -> None:
+def test_head_returns_the_headers_without_contacting_the_server(letterbox: Letterbox, serve: Serve) -> None:
     api, message_id = serve(), letterbox.add(part("image/png", "attachment; filename=a.png"))
     letterbox.mirror.conn.execute("update accounts set throttle_tokens = 0, throttle_at = 'infinity'")
     for path, media in (
@@ -125,7 +125,7 @@ def test_head_tells_the_headers_and_asks_the_server_nothing(letterbox: Letterbox
     assert get(api, message_id + 1, "raw", "HEAD").status == 404
 
 
-def test_a_range_is_not_honoured(letterbox: Letterbox, serve: Serve) -> None:
+def test_range_requests_are_ignored(letterbox: Letterbox, serve: Serve) -> None:
     raw = part("image/png", "attachment; filename=a.png")
     answer = get(serve(), letterbox.add(raw), "raw", Range="bytes=10-20")
     assert (answer.status, answer.body, answer.headers["Content-Range"]) == (200, raw, None)
@@ -149,7 +149,7 @@ def digest(api: Api, path: str) -> tuple[int, str]:
 
 
 @pytest.mark.long
-def test_64_megabytes_are_streamed_in_little_memory(letterbox: Letterbox, serve: Serve) -> None:
+def test_64_megabytes_are_streamed_with_little_memory(letterbox: Letterbox, serve: Serve) -> None:
     data = random.Random(64).randbytes(1_000_000) * (LARGE // 1_000_000)
     lines = (b"Zeile \xff \t" + b"x" * 68 + b"\r\n") * (LARGE // 80)
     small = letterbox.add(with_attachment(*_base64(b"abc")))
@@ -249,7 +249,7 @@ def spool_directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.long
-def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
+def test_slow_readers_delay_nobody_and_disconnected_ones_leave_no_files(
     letterbox: Letterbox, serve: Serve, spool_directory: Path
 ) -> None:
     # more than the buffers of the sockets in between
@@ -288,7 +288,7 @@ def test_who_reads_slowly_holds_nobody_up_and_who_goes_away_leaves_nothing(
 
 
 @pytest.mark.long
-def test_a_client_that_takes_nothing_for_half_a_minute_is_given_up(
+def test_a_client_that_reads_nothing_for_half_a_minute_is_disconnected(
     letterbox: Letterbox, serve: Serve, spool_directory: Path
 ) -> None:
     raw = with_attachment(*_base64(random.Random(2).randbytes(16_000_000)))

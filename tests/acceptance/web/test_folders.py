@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.administering import Client, unverified
+from tests.support.account_client import Client, unverified
 from tests.support.api import StartApi
 from tests.support.dovecot import Dovecot
 from tests.support.mail import message
@@ -27,7 +27,7 @@ def client(start_api: StartApi) -> Iterator[Client]:
     assert api.process.wait() == 0
 
 
-def test_folders_are_listed_and_chosen_and_the_worker_follows_at_once(
+def test_folders_are_listed_and_a_choice_takes_effect_at_once(
     client: Client,
     dovecot: Dovecot,
     database: Database,
@@ -67,7 +67,7 @@ def test_folders_are_listed_and_chosen_and_the_worker_follows_at_once(
     assert value(database, back, ids) == ids
 
 
-def test_folders_come_page_by_page(client: Client, database: Database) -> None:
+def test_folders_are_listed_in_pages(client: Client, database: Database) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
     other = client.done(201, "POST", "/v1/accounts", unverified("bob@example.test"))["id"]
     path = f"/v1/accounts/{account}/folders"
@@ -96,7 +96,7 @@ def test_folders_come_page_by_page(client: Client, database: Database) -> None:
     client.refused(422, "invalid", "GET", f"/v1/accounts/{other}/folders?cursor={cursor}")
 
 
-def test_what_cannot_be_chosen_is_refused(client: Client, database: Database, mailsync: Mailsync) -> None:
+def test_impossible_choices_are_refused(client: Client, database: Database, mailsync: Mailsync) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
     other = client.done(201, "POST", "/v1/accounts", unverified("bob@example.test"))["id"]
     database.execute(

@@ -15,7 +15,7 @@ import pytest
 from mailsync.store import db
 from tests.support.api import AUTHORIZED, Api, StartApi
 from tests.support.programs import API_TOKEN, ROOT
-from tests.support.raw import AUTHORIZATION, Said, ask, assert_civil, lines
+from tests.support.raw_http import AUTHORIZATION, Said, ask, assert_civil, lines
 from tests.support.stored import ATTACHMENT, KEY, message, new_account, new_folder, settings_for, store
 
 HOST = "Host: localhost"
@@ -104,7 +104,7 @@ NOT_JSON = {
 NO_OBJECT = {b"null", b"[]", b'"text"', b"1", b"true", b"[{}]"}
 
 
-def test_what_is_no_json_or_no_object_is_refused_and_changes_nothing(
+def test_bodies_that_are_not_json_objects_are_refused_and_change_nothing(
     victim: Api, rows: dict[str, int], database: psycopg.Connection[Any]
 ) -> None:
     before = snapshot(database)
@@ -127,7 +127,7 @@ def test_what_is_no_json_or_no_object_is_refused_and_changes_nothing(
     assert snapshot(database) == before
 
 
-def test_a_number_that_is_none_or_a_field_that_stands_twice_is_no_json(
+def test_constants_and_duplicate_fields_are_not_json(
     victim: Api, rows: dict[str, int], database: psycopg.Connection[Any]
 ) -> None:
     before = snapshot(database)
@@ -195,7 +195,7 @@ def test_odd_values_of_every_parameter_are_answered_or_refused(victim: Api, rows
     assert asked > 500
 
 
-def test_a_filter_comes_back_in_link_only_as_text(
+def test_filters_are_escaped_in_the_link_header(
     victim: Api, database: psycopg.Connection[Any], rows: dict[str, int]
 ) -> None:
     evil = '>; rel="evil"\r\nEvil: 1, <'
@@ -250,7 +250,7 @@ def test_odd_paths_are_not_found(victim: Api, rows: dict[str, int]) -> None:
     assert "Evil: 1\n" not in victim.process.output
 
 
-def test_what_belongs_to_another_account_is_not_found_there(victim: Api, rows: dict[str, int]) -> None:
+def test_objects_of_another_account_are_not_found(victim: Api, rows: dict[str, int]) -> None:
     other = rows["account_id"] + 1
     folder = f"/v1/accounts/{other}/folders/{rows['folder_id']}"
     assert victim.call("PATCH", folder, {"tracked": False}).status == 404
@@ -261,7 +261,7 @@ def test_what_belongs_to_another_account_is_not_found_there(victim: Api, rows: d
     assert victim.call("GET", "/v1/events", after=events).status == 422
 
 
-def test_only_one_whole_token_is_accepted(victim: Api) -> None:
+def test_only_one_complete_token_is_accepted(victim: Api) -> None:
     wrong = [
         [], ["Authorization:"], ["Authorization: "], ["Authorization: Bearer"], ["Authorization: Bearer  "],
         [f"Authorization: {API_TOKEN}"], [f"Authorization: Basic {API_TOKEN}"],

@@ -15,10 +15,10 @@ from mailsync.web.http.cursors import Cursors
 from tests.support import mail
 from tests.support.api import Api, assert_problem
 from tests.support.dovecot import Dovecot
-from tests.support.filled import add_account, add_folder, add_messages, all_rows
 from tests.support.mirrors import add_account as add_synced_account
 from tests.support.mirrors import mirrored
 from tests.support.programs import Mailsync
+from tests.support.sql_mirror import add_account, add_folder, add_messages, all_rows
 
 Database = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -94,7 +94,7 @@ FILTERS: dict[str, tuple[dict[str, object], Callable[[Row, dict[str, int]], bool
 }  # fmt: skip
 
 
-def test_every_filter_alone_and_with_others_gives_each_row_once_and_newest_first(
+def test_filters_alone_and_combined_return_each_row_once_newest_first(
     api: Api, mailbox: dict[str, int], database: Database
 ) -> None:
     path, rows = f"/v1/accounts/{mailbox['account']}/messages", all_rows(database, mailbox["account"])
@@ -119,7 +119,7 @@ def test_every_filter_alone_and_with_others_gives_each_row_once_and_newest_first
             assert ids_of(api, path, limit=limit, **given) == wanted, given
 
 
-def test_a_folder_is_named_by_its_id_too_and_digits_are_always_an_id(
+def test_a_folder_can_be_given_by_id_and_digits_are_always_an_id(
     api: Api, mailbox: dict[str, int], database: Database
 ) -> None:
     path, folder = f"/v1/accounts/{mailbox['account']}/messages", mailbox["2024"]
@@ -132,7 +132,7 @@ def test_a_folder_is_named_by_its_id_too_and_digits_are_always_an_id(
         assert document["detail"] == f"account {mailbox['account']} has no folder {said}"
 
 
-def test_rows_that_come_and_go_meanwhile_move_no_other_row(
+def test_rows_added_or_deleted_between_pages_move_no_other_row(
     api: Api, mailbox: dict[str, int], database: Database
 ) -> None:
     account, folder = mailbox["account"], mailbox["INBOX"]
@@ -157,7 +157,7 @@ def test_rows_that_come_and_go_meanwhile_move_no_other_row(
     ]
 
 
-def test_one_message_is_shown_whole(api: Api, mailbox: dict[str, int], database: Database) -> None:
+def test_one_message_is_shown_with_all_fields(api: Api, mailbox: dict[str, int], database: Database) -> None:
     account, folder = mailbox["account"], mailbox["Work/Ümläut"]
     structure: Row = {"type": "text/plain", "part": "1", "size": 7}
     for _ in range(100):  # as deep as it is ever stored
@@ -201,7 +201,7 @@ def test_one_message_is_shown_whole(api: Api, mailbox: dict[str, int], database:
     assert item == {key: shown[key] for key in shown if key not in ("mime_structure", "attachments")}
 
 
-def test_what_is_not_there_is_404_and_named(api: Api, mailbox: dict[str, int], database: Database) -> None:
+def test_missing_objects_are_404_by_name(api: Api, mailbox: dict[str, int], database: Database) -> None:
     leaving = add_account(database, "c@example.com", deleting_at=datetime.now(UTC))
     (message_id,) = add_messages(database, leaving, add_folder(database, leaving, "INBOX"), 1)
     for path, named in (
@@ -216,7 +216,7 @@ def test_what_is_not_there_is_404_and_named(api: Api, mailbox: dict[str, int], d
         assert_problem(api.call("GET", path), 404, "not_found")
 
 
-def test_what_does_not_fit_is_refused_by_the_name_of_its_parameter(api: Api, mailbox: dict[str, int]) -> None:
+def test_invalid_parameters_are_refused_by_name(api: Api, mailbox: dict[str, int]) -> None:
     path = f"/v1/accounts/{mailbox['account']}/messages"
     for query, parameter in (
         ("limit=0", "limit"), ("limit=501", "limit"), ("limit=ten", "limit"), ("limit=", "limit"),
@@ -238,9 +238,7 @@ def test_what_does_not_fit_is_refused_by_the_name_of_its_parameter(api: Api, mai
         assert api.call("GET", f"{path}?{fine}").status == 200
 
 
-def test_a_cursor_is_good_for_its_own_list_only_and_only_as_it_was_given(
-    api: Api, mailbox: dict[str, int]
-) -> None:
+def test_a_cursor_is_valid_only_unchanged_and_for_its_own_list(api: Api, mailbox: dict[str, int]) -> None:
     path, other = (f"/v1/accounts/{mailbox[name]}/messages" for name in ("account", "other"))
     cursor = api.call("GET", path, limit=1, flagged="true").json()["next_cursor"]
     assert cursor and len(cursor) == 36 and cursor.replace("-", "").replace("_", "").isalnum()
@@ -284,7 +282,7 @@ def test_a_cursor_is_good_for_its_own_list_only_and_only_as_it_was_given(
         assert bool(data) == (year > 2026)
 
 
-def test_what_a_sync_has_mirrored_is_listed(
+def test_mirrored_messages_are_listed(
     start_api: Callable[..., Api], mailsync: Mailsync, dovecot: Dovecot, database: Database
 ) -> None:
     user = dovecot.new_user()

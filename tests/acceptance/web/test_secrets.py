@@ -128,7 +128,7 @@ def _reads(session: Session, account: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_no_secret_comes_out_of_a_long_and_mixed_session(
+def test_a_long_mixed_session_reveals_no_secret(
     start_api: StartApi,
     database: psycopg.Connection[Any],
     database_url: str,
@@ -245,7 +245,7 @@ def _assert_not_in_rows(database: psycopg.Connection[Any]) -> None:
             assert not planted.found_in(row), f"a row of {table} holds a secret"
 
 
-def test_the_key_and_the_tokens_of_the_tests_are_found_if_they_are_there() -> None:
+def test_the_search_finds_the_key_and_tokens_of_the_tests() -> None:
     # of what the others prove the absence, this proves the presence
     for secret in (RIGHT, NEXT, TOKEN, API_TOKEN, ENCRYPTION_KEY):
         packed = base64.b64encode(f"\0user\0{secret} and more".encode()).decode()

@@ -14,7 +14,7 @@ from tests.support.proxy import Proxy
 from tests.support.run_directory import wait_until
 
 
-def test_the_health_checks_answer_without_a_token_and_everything_else_asks_for_one(api: Api) -> None:
+def test_only_the_health_checks_need_no_token(api: Api) -> None:
     live, ready = api.get("/health/live"), api.get("/health/ready")
     assert (live.status, live.json()) == (200, {"status": "ok"})
     assert (ready.status, ready.json()) == (200, {"status": "ready"})
@@ -30,7 +30,7 @@ def test_a_wrong_token_is_refused(api: Api) -> None:
         assert_problem(api.get("/v1/x", Authorization=value), 401, "unauthorized")
 
 
-def test_each_of_several_tokens_is_accepted_and_the_scheme_in_any_case(start_api: StartApi) -> None:
+def test_every_token_is_accepted_and_the_case_of_the_scheme_ignored(start_api: StartApi) -> None:
     api = start_api(API_TOKEN=f"{API_TOKEN}, the-second-token-of-two")
     for value in (f"Bearer {API_TOKEN}", "bearer the-second-token-of-two", "BEARER  the-second-token-of-two"):
         assert_problem(api.get("/v1/x", Authorization=value), 404, "not_found")
@@ -52,7 +52,7 @@ def test_a_body_over_one_mebibyte_is_refused(api: Api) -> None:
     assert_problem(api.request("POST", "/v1/x", AUTHORIZED, b"x" * (1 << 20)), 404, "not_found")
 
 
-def test_a_request_id_is_taken_over_if_it_is_harmless_and_made_otherwise(api: Api) -> None:
+def test_a_harmless_request_id_is_kept_and_any_other_replaced(api: Api) -> None:
     assert api.get("/health/live", X_Request_Id="abc-1.2_3:4").headers["X-Request-Id"] == "abc-1.2_3:4"
     made = set()
     for odd in ("", "a b", "<script>", "x" * 65, 'a"b', "ü"):
@@ -69,7 +69,7 @@ def test_answers_are_neither_sniffed_nor_cached(api: Api) -> None:
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_every_request_is_one_json_line_with_its_id_and_without_the_token(api: Api) -> None:
+def test_every_request_logs_one_json_line_with_its_id_and_without_the_token(api: Api) -> None:
     api.get("/v1/nothing", X_Request_Id="find-me", **AUTHORIZED)
     api.process.wait_for("find-me")
     (line,) = [record for record in api.process.records() if record.get("request_id") == "find-me"]
@@ -80,7 +80,7 @@ def test_every_request_is_one_json_line_with_its_id_and_without_the_token(api: A
     assert all(line.startswith("{") for line in api.process.lines), api.process.output
 
 
-def test_it_is_not_ready_without_the_schema_and_says_which_check_fails(
+def test_without_the_schema_it_is_not_ready_and_names_the_check(
     start_api: StartApi, empty_database_url: str
 ) -> None:
     api = start_api(DATABASE_URL=empty_database_url)
@@ -92,7 +92,7 @@ def test_it_is_not_ready_without_the_schema_and_says_which_check_fails(
     api.process.wait_for("Not ready: schema: ")
 
 
-def test_it_lives_without_a_database_and_is_not_ready(start_api: StartApi) -> None:
+def test_without_a_database_it_is_alive_but_not_ready(start_api: StartApi) -> None:
     closed = run_directory.free_port()
     api = start_api(DATABASE_URL=f"postgresql://u:hush-hush@127.0.0.1:{closed}/none_test")
     assert api.get("/health/live").status == 200
@@ -100,7 +100,7 @@ def test_it_lives_without_a_database_and_is_not_ready(start_api: StartApi) -> No
     assert "hush-hush" not in api.process.output
 
 
-def test_it_becomes_ready_again_after_its_connections_were_ended(
+def test_it_is_ready_again_after_its_connections_were_terminated(
     api: Api, database: psycopg.Connection
 ) -> None:
     assert api.get("/health/ready").status == 200
@@ -148,7 +148,7 @@ def test_many_clients_at_once_are_served(api: Api) -> None:
         ({"SYNC_INTERVAL": "0"}, 'SYNC_INTERVAL: "0" is not accepted'),
     ],
 )
-def test_it_does_not_start_on_a_bad_configuration_and_says_so_in_one_line(
+def test_a_bad_configuration_prevents_the_start_with_one_line(
     start_api: StartApi, changes: dict[str, str | None], line: str
 ) -> None:
     process = start_api(wait=False, **changes).process
@@ -157,14 +157,14 @@ def test_it_does_not_start_on_a_bad_configuration_and_says_so_in_one_line(
     assert len(process.lines) == 1
 
 
-def test_without_the_configuration_module_a_bad_configuration_ends_gunicorn_too(start_api: StartApi) -> None:
+def test_a_bad_configuration_ends_gunicorn_even_without_our_configuration_module(start_api: StartApi) -> None:
     process = start_api(wait=False, config=False, API_TOKEN="short").process
     assert process.wait() == 4
     assert "API_TOKEN: the value (a secret, not shown) is not accepted" in process.output
     assert "Traceback" not in process.output
 
 
-def test_the_summary_counts_accounts_and_says_when_no_worker_is_alive(
+def test_the_summary_counts_accounts_and_reports_missing_workers(
     api: Api, database: psycopg.Connection
 ) -> None:
     empty = api.call("GET", "/health").json()
@@ -193,9 +193,7 @@ def test_the_summary_counts_accounts_and_says_when_no_worker_is_alive(
     assert api.call("GET", "/health").json()["reasons"] == ["no worker is alive", "1 broken"]
 
 
-def test_the_summary_names_the_accounts_that_are_not_healthy_and_what_helps(
-    api: Api, database: psycopg.Connection
-) -> None:
+def test_the_summary_lists_unhealthy_accounts_and_what_to_do(api: Api, database: psycopg.Connection) -> None:
     database.execute(
         "insert into accounts (email, imap_host, imap_port, imap_security, username, sync_state,"
         "  sync_state_reason, sync_state_message)"
@@ -228,7 +226,7 @@ def test_metrics_are_scraped_with_the_token(api: Api) -> None:
     assert b'mailsync_accounts{state="healthy"} 0.0' in answer.body
 
 
-def test_the_description_names_every_route_and_only_those(api: Api) -> None:
+def test_the_openapi_description_lists_exactly_the_routes(api: Api) -> None:
     document = api.call("GET", "/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     for path, operations in document["paths"].items():
@@ -240,7 +238,7 @@ def test_the_description_names_every_route_and_only_those(api: Api) -> None:
     assert {"/health", "/health/live", "/health/ready", "/metrics", "/openapi.json"} <= set(document["paths"])
 
 
-def test_unknown_and_repeated_parameters_are_refused_but_for_the_open_checks(api: Api) -> None:
+def test_unknown_and_repeated_parameters_are_refused_except_by_open_checks(api: Api) -> None:
     document = assert_problem(api.call("GET", "/health", verbose="1"), 422, "invalid")
     assert document["errors"] == [{"detail": "unknown; nothing is accepted here", "parameter": "verbose"}]
     assert document["detail"] == "verbose: unknown; nothing is accepted here"
@@ -250,7 +248,7 @@ def test_unknown_and_repeated_parameters_are_refused_but_for_the_open_checks(api
     assert api.get("/health/ready?t=1700000000").status == 200
 
 
-def test_the_log_tells_which_token_was_used(start_api: StartApi) -> None:
+def test_the_log_shows_which_token_was_used(start_api: StartApi) -> None:
     api = start_api(API_TOKEN=f"{API_TOKEN}, next-one=the-second-token-of-two")
     api.get("/health", X_Request_Id="by-first", **AUTHORIZED)
     api.get("/health", X_Request_Id="by-name", Authorization="Bearer the-second-token-of-two")

@@ -38,7 +38,7 @@ def slow_subjects(database_url: str) -> int:
 
 
 @pytest.mark.long
-def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
+def test_a_slow_filter_is_cancelled_and_its_connection_stays_usable(
     start_api: StartApi, slow_subjects: int, database: psycopg.Connection[Any]
 ) -> None:
     api = start_api(IMAP_ENCRYPTION_KEY=KEY)
@@ -60,7 +60,7 @@ def test_a_filter_that_takes_too_long_is_ended_and_leaves_the_connection_good(
 
 
 @pytest.mark.long
-def test_slow_searches_leave_connections_to_all_others(start_api: StartApi, slow_subjects: int) -> None:
+def test_slow_searches_leave_connections_for_other_requests(start_api: StartApi, slow_subjects: int) -> None:
     api = start_api(IMAP_ENCRYPTION_KEY=KEY, WEB_CONCURRENCY="1")
     path = f"/v1/accounts/{slow_subjects}/messages"
     with ThreadPoolExecutor(12) as clients:

@@ -219,7 +219,7 @@ def _noted(name: str, growth: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_server_that_sends_without_end_fills_no_worker(
+def test_a_server_that_floods_does_not_fill_the_memory_of_a_worker(
     name: str,
     mailsync: Mailsync,
     scripted_with: Callable[..., ScriptedServer],
@@ -266,7 +266,7 @@ def test_a_server_that_sends_without_end_fills_no_worker(
 
 
 @pytest.mark.long
-def test_another_role_that_notifies_without_end_fills_no_worker(
+def test_a_role_that_floods_notifications_does_not_fill_the_memory_of_a_worker(
     mailsync: Mailsync,
     scripted: ScriptedServer,
     database: Database,
@@ -313,7 +313,7 @@ def test_another_role_that_notifies_without_end_fills_no_worker(
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["LIST: names", "LIST: attributes", "CAPABILITY: words"])
-def test_a_server_that_sends_without_end_fills_no_api_process(
+def test_a_server_that_floods_does_not_fill_the_memory_of_an_api_process(
     name: str, mailsync: Mailsync, scripted: ScriptedServer, start_api: StartApi
 ) -> None:
     flood = FLOODS[name]

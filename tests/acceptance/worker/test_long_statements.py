@@ -63,7 +63,7 @@ def account(mailsync: Mailsync, scripted: ScriptedServer, database: Database) ->
 
 
 @pytest.mark.long
-def test_one_that_takes_too_long_costs_its_own_account_the_turn_and_nobody_else_anything(
+def test_a_slow_statement_costs_only_its_own_account_the_turn(
     account: int, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     quick = scripted.new_user()
@@ -96,7 +96,7 @@ def test_one_that_takes_too_long_costs_its_own_account_the_turn_and_nobody_else_
     assert value(database, "select count(*) from messages where parse_errors <> '{}'") == 0
 
 
-def test_a_worker_that_is_asked_to_stop_cancels_what_it_has_running(
+def test_a_stopping_worker_cancels_its_statement(
     account: int, database: Database, start_worker: StartWorker
 ) -> None:
     worker = start_worker(SYNC_INTERVAL="1s", LOG_FORMAT="json")
@@ -114,7 +114,7 @@ def test_a_worker_that_is_asked_to_stop_cancels_what_it_has_running(
     assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]
 
 
-def test_one_between_turns_is_tried_again_and_does_not_end_the_worker(
+def test_a_slow_statement_between_turns_is_retried_and_does_not_end_the_worker(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     account = add_account(mailsync, scripted, scripted.new_user())
@@ -134,7 +134,7 @@ def test_one_between_turns_is_tried_again_and_does_not_end_the_worker(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_interrupted_cancels_what_it_has_running(
+def test_an_interrupted_command_cancels_its_statement(
     number: signal.Signals, account: int, mailsync: Mailsync, database: Database
 ) -> None:
     command = mailsync.start("sync", "slow@scripted.test")
@@ -149,7 +149,7 @@ def test_a_command_that_is_interrupted_cancels_what_it_has_running(
     assert value(database, "select sync_state from accounts") == "initial_sync"
 
 
-def test_a_command_that_only_reads_cancels_what_it_has_running_too(
+def test_an_interrupted_read_only_command_cancels_its_statement_too(
     account: int, mailsync: Mailsync, database: Database, database_url: str
 ) -> None:
     with psycopg.connect(database_url) as person:
@@ -162,7 +162,7 @@ def test_a_command_that_only_reads_cancels_what_it_has_running_too(
 
 
 @pytest.mark.parametrize("way", ["directly", "tcp"])
-def test_the_backend_of_a_client_that_was_killed_ends_within_seconds(
+def test_the_backend_of_a_killed_client_ends_within_seconds(
     way: str,
     account: int,
     mailsync: Mailsync,
@@ -182,7 +182,7 @@ def test_the_backend_of_a_client_that_was_killed_ends_within_seconds(
     assert value(database, "select count(*) from account_locks") == 0
 
 
-def test_an_api_that_ends_cancels_what_it_has_running(
+def test_a_stopping_api_cancels_its_statements(
     account: int, database: Database, database_url: str, start_api: StartApi
 ) -> None:
     api = start_api()

@@ -52,7 +52,7 @@ def said(worker: Running, message: str) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("when", ["new mail", "first sync"])
-def test_a_full_database_is_said_once_and_costs_fewer_logins_the_longer_it_lasts(
+def test_a_full_database_is_logged_once_and_logins_become_rarer(
     when: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user, other = scripted.new_user(), scripted.new_user()
@@ -90,7 +90,7 @@ def test_a_full_database_is_said_once_and_costs_fewer_logins_the_longer_it_lasts
     assert worker.wait() == 0
 
 
-def test_an_account_that_the_database_always_fails_goes_behind_the_first_syncs_of_others(
+def test_an_account_that_always_fails_in_the_database_goes_behind_other_first_syncs(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     failed, other = scripted.new_user(), scripted.new_user()
@@ -110,7 +110,7 @@ def test_an_account_that_the_database_always_fails_goes_behind_the_first_syncs_o
 
 
 @pytest.mark.long
-def test_a_read_only_database_costs_no_login_at_all(
+def test_a_read_only_database_costs_no_login(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -136,7 +136,7 @@ def test_a_read_only_database_costs_no_login_at_all(
 
 
 @pytest.mark.parametrize("state", ["42501", "XX001"])
-def test_a_database_that_fails_in_an_unforeseen_way_is_waited_for_too(
+def test_the_worker_also_waits_out_unforeseen_database_errors(
     state: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -159,7 +159,7 @@ def test_a_database_that_fails_in_an_unforeseen_way_is_waited_for_too(
     assert worker.wait() == 0
 
 
-def test_a_worker_that_may_not_write_is_not_ready_and_says_why(
+def test_a_worker_without_write_access_is_not_ready_and_says_why(
     database: Database, start_worker: StartWorker
 ) -> None:
     read_only(database, True, "nobody")
@@ -200,7 +200,7 @@ def test_the_api_is_not_ready_while_nothing_can_be_written(start_api: StartApi, 
     api.process.wait_for(lambda: api.get("/health/ready").status == 200)
 
 
-def test_a_readiness_check_writes_once_in_a_while(api: Api, database: Database) -> None:
+def test_readiness_checks_write_only_occasionally(api: Api, database: Database) -> None:
     for _ in range(20):
         assert api.get("/health/ready").status == 200
     written = "select value from metric_counters where name = 'mailsync_readiness_writes_total'"
@@ -210,7 +210,7 @@ def test_a_readiness_check_writes_once_in_a_while(api: Api, database: Database) 
 
 
 @pytest.mark.parametrize("service", ["worker", "api"])
-def test_a_service_that_waits_for_a_silent_database_ends_at_once(
+def test_a_service_that_waits_for_a_silent_database_stops_at_once(
     service: str, mailsync: Mailsync, postgres_proxy: tuple[Proxy, str]
 ) -> None:
     proxy, url = postgres_proxy
@@ -227,9 +227,7 @@ def test_a_service_that_waits_for_a_silent_database_ends_at_once(
 
 
 @pytest.mark.long
-def test_start_waits_for_a_postgres_that_comes_later_and_outlives_its_restart(
-    mailsync: Mailsync, tmp_path: Path
-) -> None:
+def test_start_waits_for_postgres_and_survives_its_restart(mailsync: Mailsync, tmp_path: Path) -> None:
     port = run_directory.free_port()
     with embedded_postgres(tmp_path / "private") as server:
         environment = mailsync.environment | {"DATABASE_URL": server.url, "PORT": str(port)}
@@ -254,7 +252,7 @@ def test_start_waits_for_a_postgres_that_comes_later_and_outlives_its_restart(
         assert running.wait() == 0
 
 
-def test_systemd_is_kept_patient_with_a_start_that_waits_and_hears_why(
+def test_a_waiting_start_extends_the_timeout_of_systemd_and_says_why(
     start_worker: StartWorker, postgres_proxy: tuple[Proxy, str], tmp_path: Path
 ) -> None:
     proxy, url = postgres_proxy
@@ -275,7 +273,7 @@ def test_systemd_is_kept_patient_with_a_start_that_waits_and_hears_why(
 @pytest.mark.parametrize(
     ("limit", "more"), [("60s", ""), ("10min", "\nWATCHDOG_USEC=1200000000")], ids=["default", "long"]
 )
-def test_systemd_does_not_end_a_worker_for_a_statement_that_may_take_so_long(
+def test_systemd_tolerates_a_statement_within_its_timeout(
     limit: str, more: str, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -292,7 +290,7 @@ def test_systemd_does_not_end_a_worker_for_a_statement_that_may_take_so_long(
         assert heard == f"READY=1\nSTATUS=Poll loop running{more}"
 
 
-def test_a_state_is_logged_with_the_account_and_as_loud_as_it_is_bad(
+def test_state_changes_are_logged_with_the_account_and_a_fitting_level(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()

@@ -27,7 +27,7 @@ _HELD = "select count(*) from account_locks"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_batches_ends_the_worker_in_order(
+def test_a_signal_between_batches_ends_the_worker_cleanly(
     number: signal.Signals,
     mailsync: Mailsync,
     scripted: ScriptedServer,
@@ -57,7 +57,7 @@ def test_a_signal_in_the_middle_of_batches_ends_the_worker_in_order(
 
 
 @pytest.mark.long
-def test_a_row_that_somebody_locks_does_not_put_the_end_off(
+def test_a_locked_row_does_not_delay_the_end(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -84,7 +84,7 @@ def test_a_row_that_somebody_locks_does_not_put_the_end_off(
 
 
 @pytest.mark.parametrize("command", ["LOGIN", "UID FETCH"])
-def test_a_server_that_hangs_holds_the_end_up_for_no_longer_than_its_grace(
+def test_a_hung_server_delays_the_end_only_by_the_grace_period(
     command: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -109,7 +109,7 @@ def test_a_server_that_hangs_holds_the_end_up_for_no_longer_than_its_grace(
     wait_until(lambda: scripted.open_connections == 0, "the end of the IMAP session")
 
 
-def test_a_server_that_trickles_holds_the_end_up_no_longer_either(
+def test_a_trickling_server_delays_the_end_no_longer(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -127,7 +127,7 @@ def test_a_server_that_trickles_holds_the_end_up_no_longer_either(
     _left_in_order(database)
 
 
-def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
+def test_a_second_signal_ends_the_worker_at_once_and_loses_nothing(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -152,7 +152,7 @@ def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
     assert live_uids(database, account) == list(range(1, 61))
 
 
-def test_an_idle_worker_ends_at_once_and_sighup_means_nothing_to_it(
+def test_an_idle_worker_ends_at_once_and_ignores_sighup(
     mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
 ) -> None:
     user = dovecot.new_user()
@@ -171,7 +171,7 @@ def test_an_idle_worker_ends_at_once_and_sighup_means_nothing_to_it(
     _left_in_order(database)
 
 
-def test_a_worker_that_waits_for_its_database_ends_in_time_too(
+def test_a_worker_that_waits_for_its_database_stops_in_time_too(
     mailsync: Mailsync, start_worker: StartWorker, postgres_proxy: tuple[Any, str]
 ) -> None:
     proxy, url = postgres_proxy
@@ -198,7 +198,7 @@ def notify_socket(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.mark.long
-def test_systemd_hears_that_it_is_ready_lives_waits_and_stops(
+def test_systemd_is_told_ready_alive_waiting_and_stopping(
     mailsync: Mailsync,
     scripted: ScriptedServer,
     database: Database,

@@ -13,7 +13,7 @@ from tests.support.mirrors import add_account, value
 from tests.support.programs import Mailsync, Running
 
 
-def test_after_a_first_sync_the_planner_knows_the_tables(
+def test_a_first_sync_analyzes_the_tables(
     mailsync: Mailsync,
     dovecot: Dovecot,
     database: psycopg.Connection[Any],

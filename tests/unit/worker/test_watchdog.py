@@ -45,7 +45,7 @@ def watched(hang: str, before: str = "", seconds: float = 2.0) -> subprocess.Com
     ],
     ids=["regular expression", "C code", "waiting", "Python"],
 )
-def test_it_ends_whatever_hangs_with_its_stack_and_without_its_values(hang: str) -> None:
+def test_it_ends_a_hung_process_and_shows_the_stack_but_no_values(hang: str) -> None:
     ended = watched(hang)
     assert ended.returncode == -signal.SIGALRM
     assert "(most recent call first):" in ended.stderr
@@ -53,7 +53,7 @@ def test_it_ends_whatever_hangs_with_its_stack_and_without_its_values(hang: str)
     assert "planted" not in ended.stderr + ended.stdout
 
 
-def test_other_threads_are_no_sign_of_life_and_are_shown_too() -> None:
+def test_other_threads_do_not_reset_it_and_are_shown_too() -> None:
     other = "threading.Thread(target=lambda: [time.sleep(0.01) for _ in iter(int, 1)], daemon=True).start()"
     ended = watched("while True: pass", other)
     assert ended.returncode == -signal.SIGALRM
@@ -72,7 +72,7 @@ def test_other_threads_are_no_sign_of_life_and_are_shown_too() -> None:
     ],
     ids=["alive", "paused", "removed", "released"],
 )
-def test_it_ends_nothing_that_lives_or_is_not_watched(before: str, seconds: float) -> None:
+def test_it_does_not_end_a_process_that_is_alive_or_not_watched(before: str, seconds: float) -> None:
     ended = watched("time.sleep(1)", before, seconds)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "it came to its end" in ended.stdout

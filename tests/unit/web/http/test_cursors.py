@@ -28,7 +28,7 @@ def test_a_moment_survives_to_the_microsecond(at: datetime, row_id: int) -> None
     assert cursors.read_moment(cursors.write_moment(at, row_id)) == (at, row_id)
 
 
-def test_a_moment_is_the_same_in_any_zone() -> None:
+def test_a_moment_gives_the_same_cursor_in_any_time_zone() -> None:
     cursors, at = Cursors("runs", 1), datetime(2026, 5, 1, 12, tzinfo=UTC)
     assert cursors.write_moment(at.astimezone(timezone(timedelta(hours=-5))), 3) == cursors.write_moment(
         at, 3
@@ -36,7 +36,7 @@ def test_a_moment_is_the_same_in_any_zone() -> None:
 
 
 @given(st.text(max_size=60) | st.binary(min_size=27, max_size=27).map(lambda raw: raw.hex()[:36]))
-def test_what_is_no_cursor_is_refused_and_named(text: str) -> None:
+def test_anything_but_a_cursor_is_refused_by_name(text: str) -> None:
     with pytest.raises(BadRequest) as refused:
         Cursors("events", None, parameter="after").read(text)
     assert (refused.value.status, [error.parameter for error in refused.value.errors]) == (422, ["after"])
@@ -52,7 +52,7 @@ def test_a_cursor_is_bound_to_its_list(other: tuple[str, *tuple[object, ...]]) -
         Cursors(*other).read(text)
 
 
-def test_any_changed_letter_is_noticed() -> None:
+def test_changing_any_letter_is_detected() -> None:
     cursors = Cursors("messages", 1, 5, None, "ünï")
     text = cursors.write(1_700_000_000_000_000, 99)
     for at in range(len(text)):
@@ -69,7 +69,7 @@ def test_any_changed_letter_is_noticed() -> None:
         (Cursors("events", 3), ((1 << 40) + 1, 12_345), "AQAAAAEAAAAAAQAAAAAAAAAwOWPZIvPdlUUh"),
     ],
 )
-def test_what_the_first_release_gave_is_what_is_given_now(
+def test_cursors_are_those_of_the_first_release(
     cursors: Cursors, numbers: tuple[int, int], text: str
 ) -> None:
     """Consumers keep cursors for months: a change here needs another version, and this one stays."""

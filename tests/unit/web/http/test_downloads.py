@@ -33,7 +33,7 @@ from mailsync.web.http.downloads import ANY, disposition, ending_of, headers_for
         ),
     ],
 )  # fmt: skip
-def test_only_types_that_no_browser_runs_are_said(said: str, sent: str) -> None:
+def test_only_types_that_no_browser_executes_are_sent(said: str, sent: str) -> None:
     assert safe_type(said) == sent
 
 
@@ -65,11 +65,11 @@ def test_only_types_that_no_browser_runs_are_said(said: str, sent: str) -> None:
         ("." * 10_000 + "x", "x"),
     ],
 )
-def test_a_name_is_one_that_no_system_minds(given: str | None, safe: str) -> None:
+def test_file_names_are_safe_on_every_system(given: str | None, safe: str) -> None:
     assert safe_name(given, "7-2.png") == safe
 
 
-def test_a_file_without_a_name_has_the_ending_of_its_type() -> None:
+def test_a_file_without_a_name_gets_the_extension_of_its_type() -> None:
     assert [ending_of(each) for each in ("image/png", "message/rfc822", "text/html", "x")] == [
         ".png", ".eml", ".bin", ".bin"
     ]  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_file_without_a_name_has_the_ending_of_its_type() -> None:
         "😀.png",
     ],
 )
-def test_both_forms_of_the_name_are_understood(name: str) -> None:
+def test_both_forms_of_the_name_can_be_parsed(name: str) -> None:
     said = disposition(safe_name(name, "x"))
     assert re.fullmatch(
         r"""attachment; filename="[ -!#-$&-~]+"; filename\*=UTF-8''[\w.~%-]+""", said, re.ASCII
@@ -101,7 +101,7 @@ def test_both_forms_of_the_name_are_understood(name: str) -> None:
     assert unquote(said.partition("UTF-8''")[2]) == safe_name(name, "x")
 
 
-def test_whatever_the_name_each_header_is_one_line_of_ascii() -> None:
+def test_headers_are_one_line_of_ascii_for_any_name() -> None:
     hostile = "".join(
         map(chr, [*range(0x3000), *range(0xD800, 0xE100), *range(0xFE00, 0x10000), 0x1F600, 0x10FFFF])
     )

@@ -39,7 +39,7 @@ def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
-def test_every_schema_says_what_it_is_of_and_in_known_words(document: dict[str, Any]) -> None:
+def test_every_schema_has_a_type_and_only_known_keywords(document: dict[str, Any]) -> None:
     found = list(_all_schemas(document))
     assert len(found) > 200
     for where, schema in found:
@@ -47,13 +47,13 @@ def test_every_schema_says_what_it_is_of_and_in_known_words(document: dict[str, 
         assert schema.keys() <= _KEYWORDS, f"{where}: {schema.keys() - _KEYWORDS}"
 
 
-def test_objects_have_exactly_the_fields_that_they_name(document: dict[str, Any]) -> None:
+def test_objects_allow_exactly_the_fields_that_they_list(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         if "properties" in schema:
             assert schema["additionalProperties"] is False, name
 
 
-def test_every_operation_names_its_problems_and_headers(document: dict[str, Any]) -> None:
+def test_every_operation_documents_its_problems_and_headers(document: dict[str, Any]) -> None:
     for path, method, operation in _operations(document):
         answers = {status: _resolved(document, answer) for status, answer in operation["responses"].items()}
         where = f"{method} {path}"
@@ -70,7 +70,7 @@ def test_every_operation_names_its_problems_and_headers(document: dict[str, Any]
         assert "503" not in answers or "Retry-After" in answers["503"]["headers"]
 
 
-def test_what_is_made_is_linked_to_what_can_be_done_with_it(document: dict[str, Any]) -> None:
+def test_created_objects_link_to_their_operations(document: dict[str, Any]) -> None:
     made = document["paths"]["/v1/accounts"]["post"]["responses"]["201"]
     assert made["links"]["show_account"] == {
         "operationId": "show_account",
@@ -81,7 +81,7 @@ def test_what_is_made_is_linked_to_what_can_be_done_with_it(document: dict[str, 
     assert {"show_account", "change_account", "remove_account", "list_messages"} <= made["links"].keys()
 
 
-def test_a_password_is_written_and_never_read(document: dict[str, Any]) -> None:
+def test_passwords_are_write_only(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     holding = {name for name, schema in schemas.items() if "password" in schema.get("properties", {})}
     assert holding == {"NewAccount", "AccountChanges"}

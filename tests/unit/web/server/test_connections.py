@@ -34,7 +34,7 @@ class Changed(Base):
     def finish_request(self, fs: object) -> None: ...  # type: ignore[override]
 
 
-def test_the_installed_gunicorn_has_each_of_our_hooks() -> None:
+def test_the_installed_gunicorn_has_all_our_hooks() -> None:
     check_hooks(Worker)
     assert {"accept", "enqueue_req", "handle_error", "murder_pending"} <= {
         name for kind in Worker.__mro__[:2] for name in vars(kind)

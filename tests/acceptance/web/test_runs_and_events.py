@@ -17,8 +17,8 @@ import pytest
 from mailsync.store import db
 from mailsync.web.http.cursors import Cursors
 from tests.support.api import Api, assert_problem
-from tests.support.filled import add_account
 from tests.support.run_directory import wait_until
+from tests.support.sql_mirror import add_account
 from tests.support.stored import settings_for
 
 Database = psycopg.Connection[Any]
@@ -65,7 +65,7 @@ def emit(conn: Database, account_id: int, *types: str, xid: int | None = None) -
         )
 
 
-def test_nothing_is_missed_and_nothing_comes_twice_whoever_commits_when(
+def test_each_event_comes_exactly_once_in_any_order_of_commits(
     start_api: Callable[..., Api], accounts: list[int], database_url: str
 ) -> None:
     api = start_api(WEB_CONCURRENCY="2")
@@ -107,7 +107,7 @@ def test_nothing_is_missed_and_nothing_comes_twice_whoever_commits_when(
     assert Consumer(api, after=behind, limit=500).types(1) == types[len(types) // 2 + 1 :]
 
 
-def test_latest_is_the_position_of_now(api: Api, accounts: list[int], database: Database) -> None:
+def test_latest_is_the_current_end_of_the_feed(api: Api, accounts: list[int], database: Database) -> None:
     emit(database, accounts[0], "before")
     # it is the past only when it has settled
     wait_until(lambda: len(api.call("GET", "/v1/events").json()["data"]) == 1, "the event")
@@ -138,7 +138,7 @@ def test_an_event_is_shown_with_its_data_and_its_cursor(
     }  # fmt: skip
 
 
-def test_transactions_are_ordered_as_numbers(api: Api, accounts: list[int], database: Database) -> None:
+def test_transaction_ids_are_sorted_as_numbers(api: Api, accounts: list[int], database: Database) -> None:
     """As text 10 comes before 9, and a reader that sorts so misses what follows."""
     order = [1, 2, 9, 10, 11, 99, 100, 101, 500]
     for xid in reversed(order):
@@ -151,7 +151,7 @@ def test_transactions_are_ordered_as_numbers(api: Api, accounts: list[int], data
         assert [event["type"] for event in consumer.read] == wanted
 
 
-def test_cursor_and_after_mean_the_same_and_are_not_given_together(
+def test_cursor_and_after_are_aliases_that_exclude_each_other(
     api: Api, accounts: list[int], database: Database
 ) -> None:
     emit(database, accounts[0], "one", "two", "three", xid=5)
@@ -168,7 +168,7 @@ def test_cursor_and_after_mean_the_same_and_are_not_given_together(
         assert [error["parameter"] for error in document["errors"]] == ["after"]
 
 
-def test_a_cursor_of_another_feed_is_refused_and_so_is_what_is_none(
+def test_cursors_of_another_feed_and_invalid_ones_are_refused(
     api: Api, accounts: list[int], database: Database
 ) -> None:
     for account in accounts:
@@ -205,9 +205,7 @@ def test_a_cursor_of_another_feed_is_refused_and_so_is_what_is_none(
     assert_problem(api.call("GET", feeds[1], after=own[0]), 422, "invalid")
 
 
-def test_a_cursor_from_before_a_restore_is_refused_and_not_silently_behind(
-    api: Api, accounts: list[int], database: Database
-) -> None:
+def test_a_cursor_from_before_a_restore_is_refused(api: Api, accounts: list[int], database: Database) -> None:
     emit(database, accounts[0], "one", xid=5)
     every = Cursors("events", None)
     # far beyond 32 bits too: transactions are counted in 64
@@ -218,14 +216,18 @@ def test_a_cursor_from_before_a_restore_is_refused_and_not_silently_behind(
     assert len(api.call("GET", "/v1/events", after=every.write(4, (1 << 63) - 1)).json()["data"]) == 1
 
 
-def test_an_old_cursor_is_read_as_ever(api: Api, accounts: list[int], database: Database) -> None:
+def test_a_cursor_of_the_first_release_is_still_valid(
+    api: Api, accounts: list[int], database: Database
+) -> None:
     """These were given by the first release; consumers may still hold them."""
     emit(database, accounts[0], "one", "two", xid=5)
     page = api.call("GET", "/v1/events", after="AQAAAAAAAAAABQAAAAAAAAAAAQqHyzdhM7dy").json()
     assert [event["type"] for event in page["data"]] == ["two"]
 
 
-def test_runs_are_listed_newest_first_each_once(api: Api, accounts: list[int], database: Database) -> None:
+def test_runs_are_listed_once_each_and_newest_first(
+    api: Api, accounts: list[int], database: Database
+) -> None:
     database.execute(
         "insert into sync_runs (account_id, trigger, worker, status, started_at, finished_at, messages_new,"
         " error_code, error_message)"
@@ -270,7 +272,7 @@ def test_runs_are_listed_newest_first_each_once(api: Api, accounts: list[int], d
     ]  # fmt: skip
 
 
-def test_the_history_of_an_account_that_is_not_there_is_404(
+def test_runs_and_events_of_a_missing_account_are_404(
     api: Api, accounts: list[int], database: Database
 ) -> None:
     leaving = add_account(database, "leaving@example.com", deleting_at=datetime.now(UTC))

@@ -23,7 +23,7 @@ StartWorker = Callable[..., Running]
 SHOWN = "select sync_state, sync_state_reason from account_status where account_id = %s"
 
 
-def test_a_worker_that_is_killed_shows_within_two_ticks_and_a_minute(
+def test_a_killed_worker_is_noticed_within_two_ticks_and_a_minute(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -44,7 +44,7 @@ def test_a_worker_that_is_killed_shows_within_two_ticks_and_a_minute(
     assert _last_change(database, account) == ("degraded", "stale", "healthy", None)
 
 
-def test_a_worker_that_sleeps_through_six_hours_catches_up_with_one_turn_an_account(
+def test_a_worker_suspended_for_six_hours_catches_up_with_one_turn_per_account(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     users = [scripted.new_user() for _ in range(3)]
@@ -77,7 +77,7 @@ def test_a_worker_that_sleeps_through_six_hours_catches_up_with_one_turn_an_acco
 
 
 @pytest.mark.long
-def test_what_a_sleeping_worker_held_is_taken_over_and_it_goes_on_without_it(
+def test_the_lock_of_a_suspended_worker_is_taken_over_and_it_continues_afterwards(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.support import mail
-from tests.support.asking import Letterbox, Serve, box, get, letterbox, serve
 from tests.support.boxes import Box
+from tests.support.served_mailboxes import Letterbox, Serve, box, get, letterbox, serve
 
 __all__ = ["box", "letterbox", "serve"]
 
@@ -47,7 +47,7 @@ BROKEN: dict[str, tuple[bytes, str | None, str | None, list[str]]] = {
 }  # fmt: skip
 
 
-def test_every_message_has_an_answer(letterbox: Letterbox, serve: Serve) -> None:
+def test_every_malformed_message_is_answered(letterbox: Letterbox, serve: Serve) -> None:
     api = serve()
     for name, (raw, text, html, warnings) in BROKEN.items():
         answer = get(api, letterbox.add(raw))
@@ -63,7 +63,7 @@ def test_every_message_has_an_answer(letterbox: Letterbox, serve: Serve) -> None
     assert (last.status, last.body) == (200, b"x")
 
 
-def test_what_only_a_strange_server_sends_has_an_answer_too(box: Box, serve: Serve) -> None:
+def test_messages_that_only_a_broken_server_sends_are_answered_too(box: Box, serve: Serve) -> None:
     api = serve()
     body = get(api, box.add(typed("text/plain", b"a\0b\r\n"))).json()
     assert (body["body_text"], body["warnings"]) == ("a\ufffdb\n", [])

@@ -42,7 +42,7 @@ def much_to_delete(database: Database, account: int, count: int) -> None:
     database.execute("update upkeep set next_at = now()")
 
 
-def test_mail_comes_in_time_while_much_is_deleted_and_a_killed_worker_leaves_the_rest_to_the_next(
+def test_mail_arrives_in_time_during_retention_which_survives_a_killed_worker(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -81,7 +81,7 @@ def test_mail_comes_in_time_while_much_is_deleted_and_a_killed_worker_leaves_the
     assert 0 < value(database, purged) <= 40_000
 
 
-def test_a_removal_that_a_killed_command_left_is_finished_by_the_worker(
+def test_the_worker_finishes_a_removal_that_a_killed_command_left(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user, other = scripted.new_user(), scripted.new_user()
@@ -97,7 +97,7 @@ def test_a_removal_that_a_killed_command_left_is_finished_by_the_worker(
     assert value(database, last, account) == "account.deleted"
 
 
-def test_a_run_that_kill_9_left_running_is_closed_by_the_next_worker(
+def test_the_next_worker_closes_a_run_left_by_a_killed_one(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()
@@ -122,7 +122,7 @@ def test_a_run_that_kill_9_left_running_is_closed_by_the_next_worker(
     assert row == ("failed", "abandoned", True)
 
 
-def test_a_worker_with_both_keys_goes_on_while_the_passwords_change_keys(
+def test_a_worker_with_both_keys_continues_during_key_rotation(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user = scripted.new_user()

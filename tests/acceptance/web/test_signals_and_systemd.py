@@ -26,10 +26,10 @@ from tests.acceptance.cli.test_services import is_gone
 from tests.acceptance.web.test_downloads import SlowClient
 from tests.support import mail, run_directory
 from tests.support.api import AUTHORIZED, Answer, Api, StartApi
-from tests.support.asking import Letterbox, Serve, letterbox, serve
 from tests.support.patience import PATIENCE, Stopwatch, pause
 from tests.support.programs import Mailsync, Running
 from tests.support.run_directory import wait_until
+from tests.support.served_mailboxes import Letterbox, Serve, letterbox, serve
 
 __all__ = ["letterbox", "serve"]
 
@@ -63,7 +63,7 @@ def hold(database: Database) -> Iterator[Callable[[Api], Held]]:
         yield lambda api: Held(api, database, stack)
 
 
-def test_a_download_that_has_begun_is_sent_to_its_end(letterbox: Letterbox, serve: Serve) -> None:
+def test_a_running_download_completes_during_shutdown(letterbox: Letterbox, serve: Serve) -> None:
     # more than the buffers of the sockets in between
     large = base64.encodebytes(random.Random(1).randbytes(12_000_000))
     raw = mail.message(1, attachment=large.replace(b"\n", b"\r\n"))
@@ -77,7 +77,7 @@ def test_a_download_that_has_begun_is_sent_to_its_end(letterbox: Letterbox, serv
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_api_answers_what_it_has_begun_and_then_ends(
+def test_the_api_finishes_running_requests_and_then_ends(
     number: signal.Signals, api: Api, hold: Callable[[Api], Held]
 ) -> None:
     held = hold(api)
@@ -94,7 +94,7 @@ def test_the_api_answers_what_it_has_begun_and_then_ends(
     assert all(is_gone(process.pid) for process in everybody)
 
 
-def test_a_request_that_does_not_end_holds_the_end_up_for_less_than_ten_seconds(
+def test_an_endless_request_delays_the_end_by_less_than_ten_seconds(
     start_api: StartApi, hold: Callable[[Api], Held]
 ) -> None:
     api = start_api(GUNICORN_CMD_ARGS="--graceful-timeout 2")
@@ -109,7 +109,7 @@ def test_a_request_that_does_not_end_holds_the_end_up_for_less_than_ten_seconds(
         assert held.answer.result(PATIENCE).status == 504
 
 
-def test_the_grace_leaves_time_for_the_end_within_ten_seconds(mailsync: Mailsync) -> None:
+def test_the_graceful_timeout_fits_into_ten_seconds(mailsync: Mailsync) -> None:
     code = (
         "import mailsync.web.gunicorn_conf as c; print(c.graceful_timeout, c.timeout, c.threads, c.keepalive)"
     )
@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_api_at_once_with_all_of_its_processes(
     wait_until(lambda: all(is_gone(process.pid) for process in everybody), "the end of the workers")
 
 
-def test_a_second_signal_ends_start_at_once_and_leaves_nobody(
+def test_a_second_signal_ends_start_and_its_children_at_once(
     mailsync: Mailsync, database: Database, hold: Callable[[Api], Held]
 ) -> None:
     mailsync(
@@ -166,7 +166,7 @@ def test_a_second_signal_ends_start_at_once_and_leaves_nobody(
     wait_until(lambda: all(is_gone(process.pid) for process in everybody), "the end of all")
 
 
-def test_sighup_makes_the_workers_anew_and_no_request_is_lost(start_api: StartApi) -> None:
+def test_sighup_replaces_the_workers_without_losing_a_request(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="2")
     master = psutil.Process(api.process.pid)
     old = {child.pid for child in master.children()}
@@ -194,7 +194,7 @@ def test_sighup_makes_the_workers_anew_and_no_request_is_lost(start_api: StartAp
     assert api.process.wait() == 0
 
 
-def test_a_request_may_take_longer_than_a_worker_may_be_silent(
+def test_a_request_may_take_longer_than_the_worker_timeout(
     start_api: StartApi, hold: Callable[[Api], Held]
 ) -> None:
     api = start_api(GUNICORN_CMD_ARGS="--timeout 1")
@@ -241,7 +241,7 @@ def systemd() -> Iterator[Systemd]:
     listener.close()
 
 
-def test_systemd_hears_of_the_api_as_long_as_a_worker_answers(start_api: StartApi, systemd: Systemd) -> None:
+def test_systemd_is_notified_while_a_worker_answers(start_api: StartApi, systemd: Systemd) -> None:
     api = start_api(wait=False, NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC="2000000")
     assert systemd.hear().splitlines() == ["READY=1", "STATUS=A worker answers requests"]
     assert api.get("/health/live").status == 200
@@ -271,9 +271,7 @@ def test_systemd_hears_of_the_api_as_long_as_a_worker_answers(start_api: StartAp
     systemd.silence()
 
 
-def test_without_a_watchdog_systemd_hears_only_that_the_api_is_ready(
-    start_api: StartApi, systemd: Systemd
-) -> None:
+def test_without_a_watchdog_systemd_is_only_told_ready(start_api: StartApi, systemd: Systemd) -> None:
     api = start_api(wait=False, NOTIFY_SOCKET=str(systemd.path))
     assert systemd.hear().startswith("READY=1\n")
     systemd.silence()
@@ -283,9 +281,7 @@ def test_without_a_watchdog_systemd_hears_only_that_the_api_is_ready(
     assert api.process.wait() == 0
 
 
-def test_systemd_does_not_hear_that_an_api_is_ready_whose_workers_do_not_come_up(
-    start_api: StartApi, systemd: Systemd
-) -> None:
+def test_an_api_without_working_workers_is_not_reported_ready(start_api: StartApi, systemd: Systemd) -> None:
     api = start_api(wait=False, NOTIFY_SOCKET=str(systemd.path), GUNICORN_CMD_ARGS="--workers 0")
     api.process.wait_for("Listening at")
     with pytest.raises(TimeoutError):
@@ -313,7 +309,7 @@ def test_a_port_that_systemd_has_opened_is_used(mailsync: Mailsync) -> None:
     assert running.wait() == 0
 
 
-def test_sockets_that_systemd_gave_to_another_process_are_not_ours(mailsync: Mailsync) -> None:
+def test_sockets_that_systemd_passed_to_another_process_are_ignored(mailsync: Mailsync) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = mailsync("api", env={"PORT": port, "LISTEN_FDS": "1", "LISTEN_PID": "1"})
@@ -335,9 +331,7 @@ def test_sockets_that_systemd_gave_to_another_process_are_not_ours(mailsync: Mai
         (b"GET / HTTP/1.1\r\n<script>alert(1)</script>: b\r\n\r\n", 400, "bad_request"),
     ],
 )
-def test_what_never_reaches_the_application_is_answered_by_a_problem_document_too(
-    sent: bytes, status: int, code: str, api: Api
-) -> None:
+def test_malformed_requests_get_a_problem_document_too(sent: bytes, status: int, code: str, api: Api) -> None:
     answer = _talk(api.port, sent)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == status

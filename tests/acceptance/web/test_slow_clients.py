@@ -11,7 +11,7 @@ import pytest
 from tests.support.api import Api, StartApi
 from tests.support.crowds import crowd, slowest
 from tests.support.patience import Stopwatch
-from tests.support.raw import AUTHORIZATION, Said, assert_civil, connected, lines, parse
+from tests.support.raw_http import AUTHORIZATION, Said, assert_civil, connected, lines, parse
 
 HOST = "Host: localhost"
 LIVE = "GET /health/live HTTP/1.1"
@@ -35,7 +35,7 @@ def is_alive(api: Api) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_nobody_waits_for_a_crowd(start_api: StartApi, shape: str) -> None:
+def test_a_crowd_of_slow_clients_delays_no_other_client(start_api: StartApi, shape: str) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     with crowd(api.port, SHAPES[shape]):
         assert slowest(lambda: is_alive(api)) < 1
@@ -45,7 +45,7 @@ def test_nobody_waits_for_a_crowd(start_api: StartApi, shape: str) -> None:
 
 
 @pytest.mark.long
-def test_a_crowd_that_is_late_all_at_once_holds_up_neither_others_nor_the_end(start_api: StartApi) -> None:
+def test_a_crowd_that_times_out_at_once_delays_neither_others_nor_the_end(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     with crowd(api.port, SHAPES["half a request line"]):
         watch = Stopwatch()
@@ -59,7 +59,7 @@ def test_a_crowd_that_is_late_all_at_once_holds_up_neither_others_nor_the_end(st
     assert "Traceback" not in api.process.output
 
 
-def test_nobody_waits_where_files_are_few(start_api: StartApi) -> None:
+def test_a_crowd_delays_nobody_when_file_descriptors_are_few(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     (worker,) = gunicorn_workers(api)
     few = worker.num_fds() + 60
@@ -73,7 +73,7 @@ def test_nobody_waits_where_files_are_few(start_api: StartApi) -> None:
 
 
 @pytest.mark.long
-def test_a_request_that_does_not_become_whole_is_answered_408(start_api: StartApi) -> None:
+def test_an_incomplete_request_is_answered_408(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     whole = lines(LIVE, HOST)
     start = "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, "Content-Type: application/json"

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from mailsync.store import db
-from tests.support.administering import closed_port
+from tests.support.account_client import closed_port
 from tests.support.api import AUTHORIZED, Api, StartApi, assert_problem
-from tests.support.raw import AUTHORIZATION, ask, assert_civil, lines
+from tests.support.raw_http import AUTHORIZATION, ask, assert_civil, lines
 from tests.support.stored import ATTACHMENT, message, new_account, new_folder, settings_for, store
 
 WEAK = "connection"
@@ -26,7 +26,7 @@ def _filled(database_url: str) -> int:
         return int(row[0])
 
 
-def test_a_password_that_was_tried_masks_nothing_afterwards(start_api: StartApi) -> None:
+def test_a_tried_password_does_not_mask_later_texts(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     port = closed_port()
 
@@ -50,9 +50,7 @@ def test_a_password_that_was_tried_masks_nothing_afterwards(start_api: StartApi)
     assert "refused" in add("another")["detail"]
 
 
-def test_no_answer_tells_whether_a_word_of_the_client_is_a_secret(
-    start_api: StartApi, database_url: str
-) -> None:
+def test_no_answer_reveals_whether_a_word_is_a_secret(start_api: StartApi, database_url: str) -> None:
     mark = "?" if "?" not in database_url else "&"
     # a token holder who guesses the password of the database must not find out that it is right
     api = start_api(DATABASE_URL=f"{database_url}{mark}password={WEAK}", WEB_CONCURRENCY="1")
@@ -90,7 +88,7 @@ def test_no_answer_tells_whether_a_word_of_the_client_is_a_secret(
         assert right == wrong, path
 
 
-def test_what_is_not_there_says_what_is(api: Api) -> None:
+def test_not_found_says_how_to_address_objects(api: Api) -> None:
     def detail(path: str) -> str:
         text: str = assert_problem(api.call("GET", path), 404, "not_found")["detail"]
         return text
@@ -107,14 +105,14 @@ def test_what_is_not_there_says_what_is(api: Api) -> None:
     assert detail("/v1/accounts/1/nothing").startswith("There is no such path")
 
 
-def test_a_method_that_is_not_there_names_those_that_are(api: Api) -> None:
+def test_an_unsupported_method_lists_the_supported_ones(api: Api) -> None:
     answer = api.request("PUT", "/v1/accounts", AUTHORIZED)
     problem = assert_problem(answer, 405, "method_not_allowed")
     assert problem["detail"] == "PUT is not allowed here; use GET, HEAD, OPTIONS, POST."
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
 
 
-def test_a_plus_that_was_not_encoded_is_recognised(api: Api) -> None:
+def test_an_unencoded_plus_is_recognised(api: Api) -> None:
     for name in ("since", "until"):
         for moment, hinted in (
             ("2026-01-31T10:00:00+02:00", True),
@@ -129,7 +127,7 @@ def test_a_plus_that_was_not_encoded_is_recognised(api: Api) -> None:
     assert api.call("GET", "/v1/accounts/1/messages?since=2026-01-31T10:00:00%2B02:00").status == 404
 
 
-def test_a_request_line_that_is_not_ascii_is_told_what_is_wrong_with_it(api: Api) -> None:
+def test_a_request_line_that_is_not_ascii_says_how_to_encode_it(api: Api) -> None:
     for path in (
         "/v1/accounts?email=jürgen@example.com",
         "/v1/größe",

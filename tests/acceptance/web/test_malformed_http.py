@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.api import AUTHORIZED, Api, StartApi
-from tests.support.raw import AUTHORIZATION, ask, assert_civil, connected, drain, lines, parse, send
+from tests.support.raw_http import AUTHORIZATION, ask, assert_civil, connected, drain, lines, parse, send
 from tests.support.run_directory import wait_until
 
 HOST = "Host: localhost"
@@ -91,7 +91,7 @@ MALFORMED = {
 }  # fmt: skip
 
 
-def test_what_is_hardly_http_is_refused_and_the_connection_closed(victim: Api) -> None:
+def test_malformed_requests_are_refused_and_the_connection_closed(victim: Api) -> None:
     for name, request in MALFORMED.items():
         # what follows is not taken for a request of its own
         answers = ask(victim.port, request, lines("GET /v1/smuggled HTTP/1.1", HOST, AUTHORIZATION))
@@ -107,7 +107,7 @@ def test_what_is_hardly_http_is_refused_and_the_connection_closed(victim: Api) -
         assert_civil(answer, long, status)
 
 
-def test_old_and_hasty_clients_are_served(victim: Api) -> None:
+def test_http_1_0_and_pipelining_clients_are_served(victim: Api) -> None:
     (old,) = ask(victim.port, lines("GET /health/live HTTP/1.0"), lines(LIVE, HOST))
     assert (old.status, old.headers["connection"]) == (200, "close")
     many = [lines(f"GET /nowhere/{n} HTTP/1.1", HOST, f"X-Request-Id: {n}", AUTHORIZATION) for n in range(50)]
@@ -133,7 +133,7 @@ CHUNKS = {
 }
 
 
-def test_chunks_are_read_strictly_and_what_follows_a_bad_one_is_no_request(victim: Api) -> None:
+def test_chunks_are_parsed_strictly_and_data_after_a_bad_one_is_not_a_request(victim: Api) -> None:
     start = "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, JSON, "Transfer-Encoding: chunked"
     hidden = lines("GET /v1/smuggled HTTP/1.1", HOST, AUTHORIZATION)
     for name, body in CHUNKS.items():
@@ -147,7 +147,7 @@ def test_chunks_are_read_strictly_and_what_follows_a_bad_one_is_no_request(victi
 
 
 @pytest.mark.parametrize("framing", ["a length", "chunks", "a chunk that does not come"])
-def test_what_a_refused_body_holds_is_no_request(victim: Api, framing: str) -> None:
+def test_the_content_of_a_refused_body_is_not_a_request(victim: Api, framing: str) -> None:
     hidden = lines("GET /v1/smuggled HTTP/1.1", HOST, AUTHORIZATION)
     frame, body = {
         "a length": (f"Content-Length: {len(hidden)}", hidden),
@@ -181,7 +181,7 @@ def test_what_a_refused_body_holds_is_no_request(victim: Api, framing: str) -> N
         assert statuses == ([400] if framing == "a chunk that does not come" else [status, 404])
 
 
-def test_methods_are_what_they_are(victim: Api) -> None:
+def test_methods_cannot_be_overridden(victim: Api) -> None:
     for method in ("TRACE", "CONNECT", "PUT", "PROPFIND", "FOO", "get", "DELETE"):
         (answer,) = ask(
             victim.port, lines(f"{method} /health/live HTTP/1.1", HOST, AUTHORIZATION, "X-Secret: 1")
@@ -210,7 +210,7 @@ def test_methods_are_what_they_are(victim: Api) -> None:
     assert_civil(star, "*")
 
 
-def test_what_proxies_say_is_not_believed_where_it_matters(victim: Api) -> None:
+def test_headers_of_proxies_are_not_trusted(victim: Api) -> None:
     evil = (
         "X-Forwarded-Host: evil.test", "X-Forwarded-Proto: https", "X-Forwarded-For: 6.6.6.6",
         "X-Forwarded-Prefix: /evil", "X-Forwarded-Server: evil.test", "Forwarded: for=6.6.6.6;host=evil.test",
@@ -260,7 +260,7 @@ def test_what_proxies_say_is_not_believed_where_it_matters(victim: Api) -> None:
     assert record["remote"] == "127.0.0.1"
 
 
-def test_a_request_id_cannot_carry_anything_else(victim: Api) -> None:
+def test_a_request_id_cannot_inject_anything(victim: Api) -> None:
     for odd in (
         b"a\tEvil: 1",
         b"a%0d%0aEvil: 1",
@@ -280,7 +280,7 @@ def test_a_request_id_cannot_carry_anything_else(victim: Api) -> None:
     assert_civil(answer, two, 401)
 
 
-def test_a_huge_document_is_cut_off_and_not_kept(victim: Api) -> None:
+def test_a_huge_document_is_refused_without_storing_it(victim: Api) -> None:
     victim.request("POST", "/v1/accounts", {**AUTHORIZED, "Content-Type": "application/json"}, b" " * MIB)
     before = memory(victim)
     for path in ("/v1/accounts", "/health/live", "/v1/nowhere"):
@@ -314,7 +314,7 @@ HALF = (
 
 
 @pytest.mark.long
-def test_who_stops_halfway_is_cut_off_and_leaves_no_traceback(start_api: StartApi) -> None:
+def test_a_client_that_stops_halfway_is_disconnected_without_a_traceback(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     with ExitStack() as stack:
         silent = [stack.enter_context(connected(api.port)) for _ in range(60)]
@@ -329,7 +329,7 @@ def test_who_stops_halfway_is_cut_off_and_leaves_no_traceback(start_api: StartAp
     assert "Traceback" not in api.process.output
 
 
-def test_a_client_that_does_not_read_keeps_nobody_waiting(start_api: StartApi) -> None:
+def test_a_client_that_does_not_read_delays_nobody(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     many = lines("GET /openapi.json HTTP/1.1", HOST, AUTHORIZATION) * 200
     with ExitStack() as stack:

@@ -105,7 +105,7 @@ def eve(start_api: StartApi, mailsync: Mailsync, database: Database, scripted: S
     return Eve(start_api(), mailsync, database, scripted)
 
 
-def test_a_server_that_guesses_is_not_told_whether_it_is_right(eve: Eve) -> None:
+def test_a_server_cannot_test_guesses_of_secrets(eve: Eve) -> None:
     for guess in (*GUESSES, *GUESSES_OF_BOB):
         for where, text in eve.when_logging_in(f"not now: {guess} and {OF_EVE}.").items():
             assert f"not now: {guess} and ***." in text, (where, guess)
@@ -120,14 +120,14 @@ def test_a_server_that_guesses_is_not_told_whether_it_is_right(eve: Eve) -> None
     assert "not now: *** and ***." in eve.api.process.output
 
 
-def test_a_client_that_names_a_secret_as_a_host_is_answered_as_with_any_other_name(eve: Eve) -> None:
+def test_a_secret_as_a_host_name_is_answered_like_any_other_name(eve: Eve) -> None:
     for guess in ("which-is-no-secret-at-all", API_TOKEN, OF_DATABASE, OF_BOB):
         wanted = _mailbox(eve.scripted, eve.user, OF_EVE)
         wanted |= {"email": "new@example.test", "imap_host": f"{guess}.invalid"}
         assert f"{guess}.invalid" in eve.api.call("POST", "/v1/accounts", wanted).json()["detail"]
 
 
-def test_a_password_in_the_field_of_the_host_is_not_repeated(eve: Eve) -> None:
+def test_a_password_in_the_host_field_is_not_repeated(eve: Eve) -> None:
     for host in (OF_EVE, f"{OF_EVE}.invalid"):
         wanted = _mailbox(eve.scripted, eve.user, OF_EVE) | {"email": "new@example.test", "imap_host": host}
         answer = eve.api.call("POST", "/v1/accounts", wanted)

@@ -10,9 +10,7 @@ from tests.support.scripted import ScriptedServer
 from tests.support.turns import Mirror
 
 
-def test_an_old_session_is_closed_also_while_nobody_asks_for_a_body(
-    database_url: str, scripted: ScriptedServer
-) -> None:
+def test_reading_closes_old_sessions(database_url: str, scripted: ScriptedServer) -> None:
     with Mirror(database_url, scripted, scripted.new_user()) as mirror:
         resources = Resources(mirror.settings)
         try:

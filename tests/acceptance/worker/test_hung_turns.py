@@ -51,7 +51,7 @@ def endless(request: Request) -> bytes:
 
 
 @pytest.mark.long
-def test_a_worker_that_hangs_in_one_account_ends_itself_and_leaves_it_alone_from_the_third_time_on(
+def test_a_worker_that_hangs_in_an_account_ends_itself_and_skips_it_after_the_third_time(
     mailsync: Mailsync,
     scripted: ScriptedServer,
     scripted_with: Callable[..., ScriptedServer],
@@ -113,7 +113,7 @@ def test_a_worker_that_hangs_in_one_account_ends_itself_and_leaves_it_alone_from
 
 
 @pytest.mark.long
-def test_a_worker_that_takes_over_from_a_stale_holder_is_not_pulled_in(
+def test_a_worker_that_takes_over_from_a_stale_holder_does_not_hang_too(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_hanging: StartHanging
 ) -> None:
     """Takes 30 s and a bit: that is the smallest LOCK_STALE_AFTER."""
@@ -144,7 +144,7 @@ def test_a_worker_that_takes_over_from_a_stale_holder_is_not_pulled_in(
     assert hung.returncode is None or hung.returncode == -signal.SIGALRM
 
 
-def test_kill_9_twice_in_the_middle_of_turns_leaves_an_account_healthy(
+def test_two_kills_during_turns_leave_an_account_healthy(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database
 ) -> None:
     user = scripted.new_user()
@@ -165,7 +165,7 @@ def test_kill_9_twice_in_the_middle_of_turns_leaves_an_account_healthy(
 
 
 @pytest.mark.long
-def test_start_starts_a_worker_again_that_its_watchdog_has_ended(mailsync: Mailsync) -> None:
+def test_start_restarts_a_worker_that_its_watchdog_ended(mailsync: Mailsync) -> None:
     running = mailsync.start("start", PORT=str(run_directory.free_port()))
     wait_for_both(running)
     worker = _worker_of(running)
@@ -180,7 +180,7 @@ def test_start_starts_a_worker_again_that_its_watchdog_has_ended(mailsync: Mails
 
 
 @pytest.mark.long
-def test_a_process_of_the_api_that_hangs_in_a_body_is_replaced_and_the_third_time_held_against_the_account(
+def test_an_api_process_that_hangs_in_a_body_is_replaced_and_counts_against_the_account(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_hanging: StartHanging
 ) -> None:
     user = scripted.new_user()
@@ -212,7 +212,7 @@ def test_a_process_of_the_api_that_hangs_in_a_body_is_replaced_and_the_third_tim
     assert value(database, LOST, account) == {"body": 3}
 
 
-def test_a_stop_is_not_taken_for_silence(mailsync: Mailsync, scripted: ScriptedServer) -> None:
+def test_a_stop_does_not_trigger_the_watchdog(mailsync: Mailsync, scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     user.folder("INBOX").add(mail.message(1))
     scripted.on("UID FETCH", Request.hang, times=1)
