@@ -77,7 +77,7 @@ def start_api(mailsync: Mailsync) -> StartApi:
         mailsync.running.append(process)
         if wait:
             workers = int(environment.get("WEB_CONCURRENCY") or 1)
-            # each has an application, and has looked whether it is ready
+            # each worker has loaded the application and run its readiness checks
             process.wait_for(lambda: len(re.findall("Ready to serve|Not ready: ", process.output)) >= workers)
         return Api(port, process)
 

@@ -1,4 +1,4 @@
-"""What schemathesis cannot read from a description; it loads this itself (``hooks`` in its configuration).
+"""Values that schemathesis cannot derive from a schema; it loads this file (``hooks`` in its configuration).
 
 A schema tells which values are well-formed. It cannot tell which mail server exists, or that a cursor is one
 which this list has given. So requests that shall be accepted get such values here; those that shall be
@@ -21,7 +21,7 @@ _SERVER = tuple(os.environ.get(f"CONTRACT_{name.upper()}", "") for name in _CONN
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """Let a request that shall be accepted name what there is."""
+    """Make a request that should be accepted refer to objects that exist."""
     meta = case.meta
     if meta is None or not meta.generation.mode.is_positive:
         return
@@ -32,9 +32,9 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
 
 
 def _connect_to_what_there_is(body: dict[str, Any]) -> None:
-    """Anything else is stored without a login, so that odd but well-formed values are stored too."""
+    """Store any other connection without a login, so that odd but well-formed values are stored too."""
     if str(body.get("sync_since") or "")[:4] > "2020":
-        # no schema can say that a time has passed
+        # a schema cannot express that a time is in the past
         body["sync_since"] = "2020" + str(body["sync_since"])[4:]
     said = tuple(str(body.get(name)) for name in _CONNECTION)
     if said != _SERVER and any(name in body for name in _CONNECTION):
@@ -42,7 +42,7 @@ def _connect_to_what_there_is(body: dict[str, Any]) -> None:
 
 
 def _go_on_where_a_page_ended(case: Case, kwargs: dict[str, Any]) -> None:
-    """Take the cursor of the first page of one row of the same list, or none if there is no more."""
+    """Use the cursor after the first row of the same list, or none if there are no more rows."""
     name = next((name for name in ("after", "cursor") if name in case.query), None)
     if name is None or case.query[name] == "latest":
         return

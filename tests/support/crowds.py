@@ -1,4 +1,4 @@
-"""Many clients at once that say nothing, or a byte now and then."""
+"""Crowds of clients that send nothing, or a byte now and then."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SILENT, DRIPPING = 1000, 100
 
 
 @contextmanager
-def crowd(port: int, said: bytes) -> Iterator[None]:
-    """Clients that have sent `said`; some go on to send a byte twice a second, and reconnect when cut off."""
+def crowd(port: int, sent: bytes) -> Iterator[None]:
+    """Clients that have sent `sent`; some send another byte twice a second, and reconnect when cut off."""
     done = threading.Event()
 
     def join() -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         with suppress(ConnectionError):
-            sock.sendall(said)
+            sock.sendall(sent)
         sock.setblocking(False)
         return sock
 
@@ -56,14 +56,14 @@ def crowd(port: int, said: bytes) -> Iterator[None]:
                 done.set()
                 drips.result()
     finally:
-        # a descriptor above 1,023 would break whatever calls select() in this process later
+        # a descriptor above 1,023 would break later calls of select() in this process
         for sock in (*silent, *dripping):
             sock.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def slowest(ask: Callable[[], object], times: int = 20) -> float:
-    """Seconds that the slowest of `times` answers took."""
+    """Seconds that the slowest of `times` calls took."""
     took = []
     for _ in range(times):
         watch = Stopwatch()

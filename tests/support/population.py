@@ -1,4 +1,4 @@
-"""A database with something behind every path: accounts, folders, mail of many kinds, runs, events."""
+"""Populates a database for every path of the API: accounts, folders, various mail, runs, events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.imap_server import User
 from tests.support.turns import Mirror
 
 SPARE = 4
-"""So many accounts are added first, so they have the lowest ids; tests may change and remove them."""
+"""Number of accounts that tests may change and remove; added first, so that they have the lowest ids."""
 
 _HTML = {"Content-Type": "text/html; charset=utf-8", "Subject": "=?utf-8?q?Gr=C3=BC=C3=9Fe?="}
 _LETTERS = [
@@ -30,7 +30,7 @@ _LETTERS = [
 
 @dataclass(frozen=True)
 class Population:
-    """What there is; ``mirrored`` are the accounts whose mail is here, ``spare`` those to be hurt."""
+    """The content; ``mirrored`` are accounts with mail, ``spare`` those that tests may damage."""
 
     dovecot: Dovecot
     user: User
@@ -44,7 +44,7 @@ class Population:
 
 @contextmanager
 def populate(database_url: str, dovecot: Dovecot) -> Iterator[Population]:
-    """Fill the database, in turns that this process takes; the first two mirrors have the same mail."""
+    """Fill the database by turns in this process; the first two mirrors have the same mail."""
     users = [dovecot.new_user() for _ in range(2)]
     for user in users:
         dovecot.create(user, "Work", "Entw&APw-rfe")

@@ -1,4 +1,4 @@
-"""Measuring how fresh a mirror is: from what a client did on the server to the committed row."""
+"""Measures how fresh a mirror is: the time from a client's change on the server to the committed row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.run_directory import PATIENCE
 
 Database = psycopg.Connection[Any]
 Row = tuple[str, Sequence[object]]
-"""A question to the database whose answer is true once the change is there, and its parameters."""
+"""An SQL condition that is true once the change is mirrored, and its parameters."""
 
 TICK = 1.0
 _EVERY = 0.02
@@ -28,7 +28,7 @@ _EVERY = 0.02
 
 @dataclass
 class Promise:
-    """One cell of the table: a kind of change, where it happens, and within how many seconds it is seen.
+    """One cell of the table: a kind of change, where it happens, and the seconds within which it is mirrored.
 
     ``act`` makes the change for the n-th time, and says which row tells; it is made ``times`` times, each as
     soon as the one before was seen, so just after a tick: the longest time there is to wait. A machine that
@@ -52,18 +52,18 @@ class Promise:
 
     @property
     def is_done(self) -> bool:
-        """Whether all was seen."""
+        """Whether all changes were mirrored."""
         return len(self.seconds) == self.times
 
     @property
     def age(self) -> float:
-        """The seconds since a change that is not seen yet; 0 without one."""
+        """The seconds since a change that is not mirrored yet; 0 if there is none."""
         if not self._waiting:
             return 0.0
         return min(time.monotonic() - self._since, len(self._begun) / self.turns * TICK)
 
     def step(self, database: Database) -> None:
-        """Make the next change, or look for the one that was made."""
+        """Make the next change, or look for the last one."""
         if self.is_done:
             return
         if self._waiting is None:
@@ -86,18 +86,18 @@ class Promise:
 
     @property
     def slowest(self) -> float:
-        """The longest that one of the changes took, or has taken so far."""
+        """The longest time that a change took, or has taken so far."""
         return max([*self.seconds, self.age])
 
     @property
     def mean(self) -> float:
-        """How long a change took that was seen; infinite if none was."""
+        """The mean time until a change was mirrored; infinite if none was."""
         return sum(self.seconds) / len(self.seconds) if self.seconds else math.inf
 
     def is_kept(self, slack: float, usual_slack: float) -> bool:
-        """Whether each change was seen in time and `slack`, and all of them so in the mean.
+        """Whether each change was mirrored in time plus `slack`, and the mean in time plus `usual_slack`.
 
-        By the clock it may have been later, but for as long as no machine is too busy to tick at all.
+        By the clock it may have been later, but not so late that the worker cannot have ticked at all.
         """
         if not self.is_done or sum(self.by_the_clock) / self.times > 8 * self.within:
             return False
@@ -111,7 +111,7 @@ class Promise:
 
 
 def measure(promises: Iterable[Promise], database: Database, worker: Running) -> None:
-    """Make all changes and wait for their rows, all promises side by side, for as long as that may take."""
+    """Make all changes and wait for their rows, for all promises at once."""
     waiting = list(promises)
     until = time.monotonic() + PATIENCE
     while not all(promise.is_done for promise in waiting) and time.monotonic() < until:
@@ -122,14 +122,14 @@ def measure(promises: Iterable[Promise], database: Database, worker: Running) ->
 
 
 class Client:
-    """Another mail client of one user; it keeps a connection for each folder, so that changes are quick."""
+    """Another mail client of a user; keeps a connection per folder, so that changes are quick."""
 
     def __init__(self, server: ImapServer, user: User, stack: contextlib.ExitStack) -> None:
         self.server, self.user, self._stack = server, user, stack
         self._open: dict[str, imaplib.IMAP4] = {}
 
     def create(self, folder: str, message: bytes) -> None:
-        """Make a folder with a message in it."""
+        """Create a folder with a message in it."""
         done(self._in("INBOX").create(quoted(folder)))
         done(self._in("INBOX").append(quoted(folder), "", "", message))
 
@@ -139,7 +139,7 @@ class Client:
         return self._open[folder]
 
     def append(self, folder: str, message: bytes) -> None:
-        """Put a message in."""
+        """Append a message."""
         done(self._in(folder).append(quoted(folder), "", "", message))
 
     def store(self, folder: str, uid: int, how: str, flags: str) -> None:

@@ -1,4 +1,4 @@
-"""HTTP by the byte, for what no client library would send."""
+"""HTTP by the byte, for requests that no client library would send."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INTERNALS = re.compile(
 
 @dataclass(frozen=True)
 class Said:
-    """One answer."""
+    """One response."""
 
     status: int
     headers: dict[str, str]
@@ -41,13 +41,13 @@ def connected(port: int, timeout: float = 60) -> Iterator[socket.socket]:
 
 
 def lines(*given: str | bytes, body: bytes = b"") -> bytes:
-    """A request of these lines, with CRLF behind each, and an empty one."""
+    """A request of these lines, each followed by CRLF, and an empty line."""
     said = [line.encode("latin-1") if isinstance(line, str) else line for line in given]
     return b"\r\n".join([*said, b"", b""]) + body
 
 
 def ask(port: int, *pieces: bytes) -> list[Said]:
-    """Send the pieces and no more, and return all that is answered until the server closes."""
+    """Send the pieces and nothing else; returns all responses until the server closes."""
     with connected(port) as sock:
         send(sock, pieces)
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def ask(port: int, *pieces: bytes) -> list[Said]:
 
 
 def send(sock: socket.socket, pieces: Iterable[bytes]) -> int:
-    """Send until all is sent or the server has had enough; returns how many bytes went out."""
+    """Send until everything is sent or the server closes; returns how many bytes were sent."""
     sent = 0
     with contextlib.suppress(ConnectionError):
         for piece in pieces:
@@ -66,7 +66,7 @@ def send(sock: socket.socket, pieces: Iterable[bytes]) -> int:
 
 
 def drain(sock: socket.socket) -> bytes:
-    """All that comes until the end, or until the server resets the connection."""
+    """Read until the server closes or resets the connection."""
     got = b""
     with contextlib.suppress(ConnectionError):
         while piece := sock.recv(65536):
@@ -75,7 +75,7 @@ def drain(sock: socket.socket) -> bytes:
 
 
 def parse(data: bytes) -> list[Said]:
-    """The answers in `data`, which must be whole, and nothing else; one to HEAD must be the last."""
+    """The responses in `data`, which must be complete; only the last may be a response to HEAD."""
     found = []
     while data:
         head, _, rest = data.partition(b"\r\n\r\n")
@@ -91,7 +91,7 @@ def parse(data: bytes) -> list[Said]:
 
 
 def assert_civil(answer: Said, where: object, *statuses: int) -> None:
-    """It is a problem document, or a success, and tells nothing of the inside; `statuses` are accepted."""
+    """Assert a success or a problem document that reveals no internals; `statuses` limits the status."""
     about = f"{where!r:.300}: {answer.status} {answer.body[:500]!r}"
     assert answer.status < 500, about
     assert not statuses or answer.status in statuses, about

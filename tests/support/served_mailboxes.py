@@ -1,4 +1,4 @@
-"""A mirrored mailbox behind an API of two processes, for the tests of what is fetched on demand."""
+"""A mirrored mailbox behind an API of two processes, for tests of bodies and downloads."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def letterbox(database_url: str, dovecot: Dovecot) -> Iterator[Letterbox]:
 
 @pytest.fixture
 def serve(start_api: StartApi) -> Serve:
-    """Start the API, in two processes, for a ``box`` or a ``letterbox``."""
+    """Start the API in two processes for a ``box`` or a ``letterbox``."""
 
     def start(**changes: str | None) -> Api:
         return start_api(**{"WEB_CONCURRENCY": "2", "IMAP_ENCRYPTION_KEY": KEY} | changes)
@@ -63,7 +63,7 @@ def serve(start_api: StartApi) -> Serve:
 
 
 def get(api: Api, message_id: int, what: str = "body", method: str = "GET", **headers: str) -> Answer:
-    """Ask for ``/v1/messages/<id>/<what>``, with the token, and wait for long."""
+    """Request ``/v1/messages/<id>/<what>`` with the token and a long timeout."""
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=run_directory.PATIENCE)
     try:
         connection.request(method, f"/v1/messages/{message_id}/{what}", headers=AUTHORIZED | headers)
@@ -81,7 +81,7 @@ def processes_of(api: Api) -> list[psutil.Process]:
 
 
 def waiting_for_locks(database: psycopg.Connection[Any]) -> int:
-    """How many stand in the queue of an advisory lock of this database."""
+    """How many sessions wait for an advisory lock of this database."""
     row = database.execute(
         "select count(*) from pg_locks where locktype = 'advisory' and not granted"
         " and database = (select oid from pg_database where datname = current_database())"

@@ -1,4 +1,4 @@
-"""A mirror filled by SQL, for the tests of the API's lists."""
+"""Fills a mirror by SQL, for tests of the API's lists."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_folder(database: Database, account_id: int, path: str) -> int:
 
 
 def add_messages(database: Database, account_id: int, folder_id: int, count: int, seed: int = 0) -> list[int]:
-    """Store messages of all kinds, some of one moment, a part of them tombstones; returns their ids."""
+    """Store various messages, some with equal times, some tombstones; returns their ids."""
     chance = random.Random(seed)
     row = database.execute("select coalesce(max(uid), 0) from messages where folder_id = %s", [folder_id])
     first = (row.fetchone() or (0,))[0] + 1

@@ -1,4 +1,4 @@
-"""No process that holds the key leaves its memory in a file, or shows it to others of its user."""
+"""No process that holds the key leaves a core file, or shows its memory to other processes of its user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PR_GET_DUMPABLE = 3
 
 @pytest.fixture
 def with_core_dumps() -> Iterator[None]:
-    """Let whatever is started now dump as much as it wants."""
+    """Remove the limit on core files for processes that are started now."""
     before = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
     yield
@@ -30,7 +30,7 @@ def with_core_dumps() -> Iterator[None]:
 
 
 def dumped_by(pid: int, number: signal.Signals) -> bool:
-    """Whether this child of ours, killed by a signal, leaves a core dump, in a file or with a program."""
+    """Whether this child, killed by a signal, leaves a core dump, as a file or piped to a program."""
     ended: list[int] = []
 
     def has_ended() -> bool:
@@ -46,7 +46,7 @@ def dumped_by(pid: int, number: signal.Signals) -> bool:
 
 
 def start(mailsync: Mailsync, directory: Path, *command: str, **changes: str) -> Running:
-    """Start a program of ours in a Python of its own, where its core file would be."""
+    """Start our program in a Python of its own, in the directory where its core file would be."""
     given = {name: value for name, value in (mailsync.environment | changes).items() if value is not None}
     # not through the fork server, which would be the parent in place of this process
     running = Running([shutil.which("env") or "env", sys.executable, "-m", *command], given, directory)
@@ -117,10 +117,10 @@ def test_programs_that_we_execute_can_be_dumped() -> None:
     assert done.stdout.startswith(expected)
 
 
-# -- others of the same user ---------------------------------------------------------------------------
+# -- other processes of the same user -----------------------------------------------------------------
 
-# Root may read everything, so it becomes somebody who may not. The kernel protects a process that does so
-# until it asks for the opposite.
+# Root may read everything, so the test becomes an ordinary user. The kernel makes a process undumpable when
+# it changes its user, so the control has to make it dumpable again.
 _AS_SOMEBODY = """
 import ctypes, os, sys
 if os.getuid() == 0:
@@ -143,7 +143,7 @@ print("ptrace", "is open" if attached else "is closed")
 
 
 def look_into(care: str) -> list[str]:
-    """The files of /proc that another process of the same user can read of one with core dumps forbidden."""
+    """The files in /proc of a protected process that another process of the same user can read."""
     python = [sys.executable, "-c"]
     code = (
         f"from mailsync.ops import core_dumps{_AS_SOMEBODY}{care}\n"
@@ -164,5 +164,5 @@ def look_into(care: str) -> list[str]:
 def test_other_processes_of_the_user_cannot_read_its_memory() -> None:
     ways = ("environ", "mem", "maps", "ptrace")
     assert look_into("core_dumps.forbid()") == [f"{way} is closed" for way in ways]
-    # the control reads environ alone, because some systems always forbid what needs ptrace
+    # the control only reads environ, because some systems always forbid ptrace
     assert "environ is open" in look_into("")

@@ -1,4 +1,4 @@
-"""The worker's ``METRICS_PORT``: valid Prometheus text, true figures, a listener that is in nobody's way."""
+"""The worker's ``METRICS_PORT``: valid Prometheus text, right values, and no delay for anybody."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ METRICS = {
 
 
 def ask(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, dict[str, str], str]:
-    """One request: status, headers, text."""
+    """Send one request; returns status, headers and text."""
     client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     client.request(method, path)
     answer = client.getresponse()
@@ -57,7 +57,7 @@ def ask(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, di
 
 
 def samples(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """All samples, by name and labels, as Prometheus' own parser reads them."""
+    """All samples by name and labels, as Prometheus' own parser reads them."""
     status, _, text = ask(port)
     assert status == 200, text
     found = {}
@@ -120,7 +120,7 @@ def test_every_metric_exists_with_the_right_value(
 
     worker.terminate()
     assert worker.wait() == 0
-    # quiet turns too are stored in the end, and the figures outlive the worker
+    # the counters of quiet turns are stored at the end too, and outlive the worker
     turns = "select sum(value) from metric_counters where name = 'mailsync_sync_duration_seconds_bucket'"
     assert value(database, turns) >= counts[-1]
 
@@ -136,7 +136,7 @@ def test_the_server_answers_only_get_and_head_of_metrics(
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert ask(port, "/")[0] == 404
     assert ask(port, method="POST")[0] == 405
-    # clients that connect and say nothing take the few places, and lose them to the next one
+    # silent clients take all places, and lose them to the next client
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
     assert ask(port)[0] == 200
     began = Stopwatch()
@@ -197,5 +197,5 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(mailsync: Mailsync) -> None:
         said = mailsync("worker", env={"METRICS_PORT": port})
         assert said.returncode == 2 and said.stderr.count("\n") == 1, said
         assert f"METRICS_PORT: 127.0.0.1:{port} cannot be opened" in said.stderr
-        # a pass from cron has nothing to say there
+        # a pass from cron does not open the port
         assert mailsync("worker", "--once", env={"METRICS_PORT": port}).returncode == 0

@@ -1,4 +1,4 @@
-"""Accounts over HTTP: changed, paused, reset, synced and removed, with a worker that is told at once."""
+"""Accounts over HTTP: change, pause, reset, sync and remove; a running worker reacts at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Database = psycopg.Connection[Any]
 StartWorker = Callable[..., Running]
 
 SLOW = {"SYNC_INTERVAL": "1h", "BACKFILL_TURN_MAX": "5s"}
-"""A worker that does nothing for an hour unless it is told to."""
+"""A worker that does nothing for an hour unless it is woken."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def user(dovecot: Dovecot) -> User:
 
 
 def opened(stored: dict[str, Any], **changes: Any) -> str:
-    """The account's password, if its ciphertext opens for the endpoint that the row names."""
+    """The account's password, decrypted for the endpoint in its row."""
     where = stored | changes
     endpoint = Endpoint(where["imap_host"], where["imap_port"], where["imap_security"], where["username"])
     key = read_key(ENCRYPTION_KEY)
@@ -54,7 +54,7 @@ def opened(stored: dict[str, Any], **changes: Any) -> str:
     return crypto.unseal([key], where["id"], endpoint, crypto.key_id(key), ciphertext)
 
 
-# -- a worker is told ---------------------------------------------------------------------------------------
+# -- the worker reacts --------------------------------------------------------------------------------------
 
 
 def test_a_worker_starts_at_once_on_added_accounts_and_requested_syncs(
@@ -80,7 +80,7 @@ def test_a_removed_account_disappears_at_once_and_the_worker_deletes_its_rows(
     worker = start_worker(**SLOW)
     wait_until(lambda: is_healthy(database, account), "health")
     with lock_held(database, account):
-        # no lock is waited for
+        # it waits for no lock
         removal = client.done(202, "DELETE", f"/v1/accounts/{account}")
         assert (removal["id"], removal["email"]) == (account, user.name)
         assert client.done(202, "DELETE", f"/v1/accounts/{account}") == removal
@@ -92,7 +92,7 @@ def test_a_removed_account_disappears_at_once_and_the_worker_deletes_its_rows(
         client.refused(404, "not_found", "GET", f"/v1/accounts/{account}/folders")
         assert [each["id"] for each in client.done(200, "GET", "/v1/accounts")["data"]] == [other]
         client.refused(409, "conflict", "POST", "/v1/accounts", mailbox(dovecot, user, verify=False))
-    # said again it wakes the worker again, which had to leave the account alone
+    # a second request wakes the worker again, which could not work on the account before
     assert client.call("DELETE", f"/v1/accounts/{account}").status in (202, 404)
     gone = "select count(*) from accounts where id = %s"
     wait_until(lambda: value(database, gone, account) == 0, "the removal")
@@ -108,7 +108,7 @@ def test_a_removed_account_disappears_at_once_and_the_worker_deletes_its_rows(
 
 def test_a_removal_is_confirmed_however_fast_the_worker_is(client: Client, database: Database) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
-    # what the fastest worker would do between two statements of the API
+    # as if a worker deleted everything between two statements of the API
     database.execute(
         """
         create function vanish() returns trigger language plpgsql as $$ begin
@@ -136,7 +136,7 @@ def test_the_worker_starts_a_removal_at_once(
         watch = Stopwatch()
         wait_until(lambda: value(database, "select count(*) from accounts") == 0, "the removal")
         took.append(watch.stop())
-    # without being told it looks every 15 s
+    # without a wake-up, it looks every 15 s
     assert min(took) < 10
 
 
@@ -221,7 +221,7 @@ def test_a_connection_changes_only_with_a_password_which_is_sealed_for_it(
             opened(stored, **{field: before[field]})
     with pytest.raises(KeyMismatch):
         opened(stored, id=account + 1)
-    # another mailbox by the same names of folders: its mail, and none of the other's
+    # another mailbox with the same folder names: its own mail, and none of the other's
     ids = "select array_agg(message_id order by uid) from messages where deleted_at is null"
     wanted = [f"{n}@mail.test" for n in range(10, 13)]
     wait_until(lambda: value(database, ids) == wanted, "the other mailbox")
@@ -243,7 +243,7 @@ def test_requests_that_wait_for_the_lock_say_when_to_retry(
             assert (answer.status, answer.json()["code"]) == (503, "busy")
             assert int(answer.headers["Retry-After"]) >= 1
         assert row(database, account) == before
-        # what a person only says waits for nobody
+        # changes that need no login wait for no lock
         client.done(200, "PATCH", path, {"display_name": "Ann", "metadata": {"a": 1}, "sync_window_days": 9})
         client.done(200, "POST", f"{path}/pause")
         client.done(200, "POST", f"{path}/resume")
@@ -286,7 +286,7 @@ def test_concurrent_changes_lose_nothing_and_an_empty_change_changes_nothing(
     assert client.done(200, "GET", path)["display_name"] is None
 
 
-# -- paused, reset, synced ----------------------------------------------------------------------------------
+# -- pause, reset, sync -------------------------------------------------------------------------------------
 
 
 def test_an_account_is_paused_resumed_and_reset(client: Client, database: Database) -> None:

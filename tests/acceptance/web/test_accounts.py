@@ -1,4 +1,4 @@
-"""Accounts over HTTP: added, listed, refused; the rules and the words are those of the command line."""
+"""Accounts over HTTP: add, list, refuse; with the rules and texts of the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def user(dovecot: Dovecot) -> User:
     return dovecot.new_user()
 
 
-# -- added and shown ----------------------------------------------------------------------------------------
+# -- add and show ------------------------------------------------------------------------------------------
 
 
 def test_an_account_is_added_after_a_login_and_shown_without_its_password(
@@ -123,7 +123,7 @@ def test_accounts_are_listed_page_by_page_and_found_by_address_or_state(
         client.refused(422, "invalid", "GET", f"/v1/accounts?{query}")
 
 
-# -- refused ------------------------------------------------------------------------------------------------
+# -- refusals -----------------------------------------------------------------------------------------------
 
 
 def test_a_failed_connection_test_stores_nothing_and_names_its_step(
@@ -172,7 +172,7 @@ def test_private_hosts_are_refused_before_any_connection(start_api: StartApi, da
     document = client.refused(422, "forbidden_host", "POST", "/v1/accounts", unverified(imap_port=25))
     assert document["errors"][0]["pointer"] == "#/imap_port"
     assert value(database, "select count(*) from accounts") == 0
-    # an account that exists cannot be pointed there either
+    # an existing account cannot be changed to such a host either
     made = client.done(201, "POST", "/v1/accounts", unverified(imap_host="imap.example.com"))["id"]
     for verify in (True, False):
         moved = {"password": "any-password", "imap_host": "169.254.169.254", "verify": verify}

@@ -1,4 +1,4 @@
-"""Bodies over HTTP: what is answered, what is asked of the mail server, and what stands in the way."""
+"""Bodies over HTTP: answers, commands to the mail server, and errors."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_of_two_simultaneous_requests_only_one_fetches(
     assert box.asked().count("UID FETCH") == 1
 
 
-# -- what cannot be had --------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------------
 
 
 def test_missing_messages_and_parts_are_not_found(box: Box, serve: Serve) -> None:
@@ -238,12 +238,12 @@ def test_a_server_that_echoes_the_password_is_not_quoted(box: Box, serve: Serve)
             answer = get(api, box.id_of(1))
             assert answer.status == 502
             assert account.password not in f"{answer.body!r} {answer.headers}"
-    # the second rejection comes from the account's state, which holds the server's words
+    # the second rejection comes from the account's state, which contains the server's text
     assert account.password not in str(box.mirror.conn.execute("select * from accounts").fetchall())
     assert box.asked().count("LOGIN") == 5
 
 
-# -- who has to wait -----------------------------------------------------------------------------------
+# -- waiting -----------------------------------------------------------------------------------------
 
 
 def test_a_client_that_follows_retry_after_gets_the_body_once_the_lock_is_free(
@@ -267,7 +267,7 @@ def test_a_client_that_follows_retry_after_gets_the_body_once_the_lock_is_free(
 
 @pytest.mark.long
 def test_a_lock_holder_without_a_heartbeat_is_ended(box: Box, serve: Serve, database_url: str) -> None:
-    """Takes 30 s and a bit: that is the smallest LOCK_STALE_AFTER."""
+    """Takes a little over 30 s, the smallest LOCK_STALE_AFTER."""
     api, message_id = serve(BODY_LOCK_WAIT="0s", LOCK_STALE_AFTER="30s"), box.id_of(1)
     with psycopg.connect(database_url, autocommit=True, application_name="mailsync-worker") as stuck:
         stuck.execute("select pg_advisory_lock(mailsync.account_lock_class(), %s)", [box.mirror.account_id])
@@ -282,7 +282,7 @@ def test_a_lock_holder_without_a_heartbeat_is_ended(box: Box, serve: Serve, data
 
 
 def patient(api: Api, message_id: int) -> urllib3.BaseHTTPResponse:
-    """Ask by urllib3, which comes again by itself when it is told to."""
+    """Ask by urllib3, which retries by itself as the answer says."""
     with urllib3.PoolManager(retries=urllib3.Retry(20)) as client:
         url = f"http://127.0.0.1:{api.port}/v1/messages/{message_id}/body"
         return client.request("GET", url, headers=AUTHORIZED, timeout=run_directory.PATIENCE)
@@ -333,7 +333,7 @@ def test_forty_requests_to_stalled_servers_do_not_block_others(
             scripted.disconnect()
     statuses = [each.result() for each in asked]
     assert set(statuses) <= {200, 502, 503}
-    # 10 of each process may wait; neither need have been given as many
+    # 10 requests of each process may wait; each process may have received fewer
     assert 20 <= statuses.count(503) < 40
     assert value(database, "select count(*) from account_locks") == 0
 

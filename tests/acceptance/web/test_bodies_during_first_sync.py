@@ -1,4 +1,4 @@
-"""Bodies asked for while a worker is busy with the first sync of the same mailbox."""
+"""Bodies over HTTP while a worker does the first sync of the same mailbox."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_bodies_are_served_during_a_first_sync_which_continues(
     user = dovecot.new_user()
     dovecot.seed(user, "INBOX", (mail.message(n) for n in range(MESSAGES)))
     account = add_account(mailsync, dovecot, user)
-    # each batch takes its time, so that there is a first sync for as long as bodies are asked for
+    # slow batches, so that the first sync lasts as long as bodies are requested
     database.execute(
         "create function slow() returns trigger language plpgsql as"
         " 'begin perform pg_sleep(0.1); return null; end'"
@@ -70,7 +70,7 @@ def test_bodies_are_served_during_a_first_sync_which_continues(
 
 
 def _until_had(env: TurnEnvironment, account: int, message_id: int) -> str:
-    """Ask as a client does that comes again when it is told to."""
+    """Ask like a client that follows Retry-After."""
     while True:
         try:
             return fetch_body(env, account, message_id).text or ""

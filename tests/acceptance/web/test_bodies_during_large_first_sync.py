@@ -1,4 +1,4 @@
-"""Bodies over HTTP while a worker is busy with the first sync of a large mailbox."""
+"""Bodies over HTTP while a worker does the first sync of a large mailbox."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_bodies_are_served_during_a_first_sync_of_100_000_messages_which_continu
     start_api: StartApi,
     start_worker: Callable[..., Running],
 ) -> None:
-    # many messages in a file: 100,000 files would take longer to remove than all of this
+    # many messages per file: 100,000 files would take longer to remove than the whole test
     dovecot = dovecot_with(storage="mdbox")
     user = dovecot.new_user()
     dovecot.seed(user, "INBOX", (mail.message(n) for n in range(MESSAGES)), chunk=2000)
     limit = "1000000"
     api = start_api(WEB_CONCURRENCY="2", IMAP_MAX_COMMANDS_PER_MINUTE=limit)
-    # some way off, as servers are: what is asked and each piece of what is answered takes its time
+    # with the latency of a remote server, for each command and each piece of an answer
     server = proxy_to((dovecot.host, dovecot.port))
     server.delay = 0.03
     account = add_account(mailsync, server, user)
@@ -56,7 +56,7 @@ def test_bodies_are_served_during_a_first_sync_of_100_000_messages_which_continu
 
         def ask(message_id: int, uid: int) -> None:
             watch = Stopwatch()
-            # who is told to come again does so by itself, and that counts
+            # the client retries by itself, and that time counts
             url = f"http://127.0.0.1:{api.port}/v1/messages/{message_id}/body"
             answer = http.request("GET", url, headers=AUTHORIZED, timeout=run_directory.PATIENCE)
             took.append(watch.stop())
@@ -64,7 +64,7 @@ def test_bodies_are_served_during_a_first_sync_of_100_000_messages_which_continu
             assert json.loads(answer.data)["body_text"] == f"Text of message {uid - 1}.\n"
 
         for _ in range(FETCHES // 2):
-            # in the midst of a turn, where there is the most to wait for
+            # in the middle of a turn, when the wait is longest
             worker.wait_for(lambda: value(database, IN_A_TURN) or value(database, LIVE) == MESSAGES)
             wanted = database.execute(ANY_TWO).fetchall()
             for asked in [clients.submit(ask, *each) for each in wanted]:
@@ -76,7 +76,7 @@ def test_bodies_are_served_during_a_first_sync_of_100_000_messages_which_continu
     told = f"p95 {p95:.2f} s, worst {max(took):.2f} s; {during} during the sync; rows {rows[0]} to {rows[-1]}"
     print(told)
     assert p95 < SECONDS, told
-    # on a fast machine the sync may end before the last of them
+    # on a fast machine, the sync may end before the last body
     assert during > FETCHES / 2, told
     assert rows == sorted(rows), told
     assert rows[during // 2] > rows[0] + FETCHES, told

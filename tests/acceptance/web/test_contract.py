@@ -34,7 +34,7 @@ def configuration(there: Population) -> str:
         "messages": there.messages,
         "with_attachment": there.with_attachment,
         "parts": ["2"],
-        # these may be changed, and removed
+        # tests may change and remove these
         "spare": there.spare,
         "spare_folders": there.folders[there.spare[0]],
         "hosts": [there.dovecot.host],
@@ -82,7 +82,7 @@ include-method = ["PATCH", "POST", "DELETE"]
 parameters."path.account_id" = {{ dictionary = "spare" }}
 parameters."path.folder_id" = {{ dictionary = "spare_folders" }}
 
-# a message that is gone is an answer to a good question (SPEC §14)
+# 410 is a valid answer to a valid request (SPEC §14)
 [[operations]]
 include-path-regex = "/(body|raw|attachments)"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "410"]

@@ -1,4 +1,4 @@
-"""Attachments and raw messages over HTTP: byte for byte, in little memory, and harmless."""
+"""Attachments and raw messages over HTTP: byte for byte, with little memory, and harmless."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_transfer_encodings_are_decoded_and_raw_messages_are_unchanged(
         message_id = letterbox.add(raw)
         attachment = get(api, message_id, "attachments/2")
         assert attachment.status == 200, attachment
-        # the line break before the boundary is not the part's
+        # the line break before the boundary does not belong to the part
         assert attachment.body.removesuffix(b"\r\n") == plain.removesuffix(b"\r\n"), name
         whole = get(api, message_id, "raw")
         assert whole.body == raw
@@ -131,11 +131,11 @@ def test_range_requests_are_ignored(letterbox: Letterbox, serve: Serve) -> None:
     assert (answer.status, answer.body, answer.headers["Content-Range"]) == (200, raw, None)
 
 
-# -- large ones, and slow readers ----------------------------------------------------------------------
+# -- large files and slow readers ----------------------------------------------------------------------
 
 
 def digest(api: Api, path: str) -> tuple[int, str]:
-    """Length and digest of what comes, read piece by piece."""
+    """Length and digest of the answer, read piece by piece."""
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=run_directory.PATIENCE)
     connection.request("GET", path, headers=AUTHORIZED)
     response = connection.getresponse()
@@ -161,7 +161,7 @@ def test_64_megabytes_are_streamed_with_little_memory(letterbox: Letterbox, serv
         wanted[f"/v1/messages/{message_id}/raw"] = raw
     api = serve()
     with ThreadPoolExecutor(8) as clients:
-        # all code is loaded when the peak is measured
+        # load all code before the peak is measured
         answers = clients.map(lambda n: get(api, small, ("body", "raw", "attachments/2")[n % 3]), range(24))
         assert {answer.status for answer in answers} <= {200, 503}
     before = {process: peak(process.pid) for process in processes_of(api)}
@@ -178,7 +178,7 @@ def _base64(data: bytes) -> tuple[str, bytes]:
 
 
 class SlowClient:
-    """Asks for a file, reads the head and the first bytes of it, and then takes its time."""
+    """Asks for a file, reads its head and first bytes, and then reads slowly."""
 
     def __init__(self, api: Api, path: str) -> None:
         self._socket = socket.socket()
@@ -209,7 +209,7 @@ class SlowClient:
 
 
 def spools(api: Api, directory: Path) -> int:
-    """How many temporary files the API has open, but for gunicorn's own in each process."""
+    """How many temporary files the API has open, except gunicorn's own in each process."""
     found = -len(processes_of(api))
     for process in processes_of(api):
         for link in Path(f"/proc/{process.pid}/fd").iterdir():
@@ -222,7 +222,7 @@ def spools(api: Api, directory: Path) -> int:
 
 @contextlib.contextmanager
 def sipping(clients: list[SlowClient]) -> Iterator[None]:
-    """Let all of them take a little again and again; those that come to the list meanwhile too."""
+    """Let all clients in the list read a little again and again, including those added meanwhile."""
     done = threading.Event()
 
     def sip() -> None:
@@ -241,7 +241,7 @@ def sipping(clients: list[SlowClient]) -> Iterator[None]:
 
 @pytest.fixture
 def spool_directory(tmp_path: Path) -> Iterator[Path]:
-    """Where the API puts its temporary files; none is left there."""
+    """The directory of the API's temporary files; none may remain in the end."""
     directory = tmp_path / "spools"
     directory.mkdir()
     yield directory
@@ -252,7 +252,7 @@ def spool_directory(tmp_path: Path) -> Iterator[Path]:
 def test_slow_readers_delay_nobody_and_disconnected_ones_leave_no_files(
     letterbox: Letterbox, serve: Serve, spool_directory: Path
 ) -> None:
-    # more than the buffers of the sockets in between
+    # larger than all socket buffers on the way
     encoding, encoded = _base64(random.Random(1).randbytes(16_000_000))
     raw = with_attachment(encoding, encoded)
     message_id = letterbox.add(raw)
@@ -270,7 +270,7 @@ def test_slow_readers_delay_nobody_and_disconnected_ones_leave_no_files(
             clients.append(SlowClient(api, path))
         statuses = [each.status for each in clients[1:]]
         assert set(statuses) == {200, 503}
-        # both processes send as many as they may, this one's among them, and neither more
+        # both processes send their maximum number of files, this one included
         assert statuses.count(200) <= 15
         assert api.get("/health/live").status == 200
         assert get(api, message_id).status == 200

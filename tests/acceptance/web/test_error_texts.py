@@ -1,4 +1,4 @@
-"""What the API says to those who err: what helps them, and nothing that tells of secrets."""
+"""Error texts of the API: they help, and reveal no secrets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_tried_password_does_not_mask_later_texts(start_api: StartApi) -> None
 
 def test_no_answer_reveals_whether_a_word_is_a_secret(start_api: StartApi, database_url: str) -> None:
     mark = "?" if "?" not in database_url else "&"
-    # a token holder who guesses the password of the database must not find out that it is right
+    # a client that guesses the database's password must not learn that the guess is right
     api = start_api(DATABASE_URL=f"{database_url}{mark}password={WEAK}", WEB_CONCURRENCY="1")
     number = _filled(database_url)
     account = api.call("GET", "/v1/accounts").json()["data"][0]["id"]

@@ -1,4 +1,4 @@
-"""Folders over HTTP: what is mirrored, how far, and a person's choice."""
+"""Folders over HTTP: their state, and a person's choice."""
 
 from __future__ import annotations
 

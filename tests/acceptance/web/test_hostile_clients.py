@@ -1,4 +1,4 @@
-"""Clients that err, and clients that mean harm: each is refused in good form, and nothing is left behind."""
+"""Mistaken and malicious clients: each is refused with a problem document, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OFFLINE = f"{ROOT / 'tests' / 'support' / 'offline'}{os.pathsep}{ROOT}"
 
 @pytest.fixture
 def rows(database_url: str) -> dict[str, int]:
-    """Two accounts, a folder and a message of the first: the ids of what stands in a path."""
+    """Ids for paths: two accounts, a folder and a message of the first."""
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         account = new_account(conn, settings)
@@ -40,7 +40,7 @@ def rows(database_url: str) -> dict[str, int]:
 
 @pytest.fixture
 def victim(start_api: StartApi, rows: dict[str, int], database: psycopg.Connection[Any]) -> Iterator[Api]:
-    """An API that may not err: in the end no error stands in its log, and no transaction is open."""
+    """An API that must not fail: in the end, its log has no error and no transaction is open."""
     api = start_api(WEB_CONCURRENCY="2", IMAP_ENCRYPTION_KEY=KEY, PYTHONPATH=_OFFLINE)
     yield api
     assert api.get(OPEN).status == 200
@@ -54,7 +54,7 @@ def victim(start_api: StartApi, rows: dict[str, int], database: psycopg.Connecti
 
 
 class Operations:
-    """What the API says that it can do, to be asked wrongly."""
+    """The operations in the API's description, to call them wrongly."""
 
     def __init__(self, api: Api, rows: dict[str, int]) -> None:
         self._document = api.call("GET", "/openapi.json").json()
@@ -160,7 +160,7 @@ def test_odd_values_of_every_field_are_stored_or_refused(victim: Api, rows: dict
                 if "verify" in schema["properties"] and name != "verify":
                     document["verify"] = False
                 answer = send(victim, method, path, json.dumps(document).encode())
-                # an account that could be added is 201, and the one after it has the same address
+                # an accepted account is 201, and the next one has the same address
                 assert_civil(answer, (method, path, name, odd), 200, 201, 202, 400, 404, 409, 422)
     shown = victim.call("GET", "/v1/accounts", limit=500)
     assert shown.status == 200, "what was stored can be read"

@@ -1,4 +1,4 @@
-"""What is hardly HTTP, or never ends: refused in good form, cut off in time, and nobody else waits for it."""
+"""Malformed and endless HTTP: refused with a problem document or cut off in time, and delays nobody else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def victim(start_api: StartApi) -> Iterator[Api]:
-    """An API of two processes, which may not err."""
+    """An API of two processes, which must not fail."""
     api = start_api(WEB_CONCURRENCY="2")
     wait_until(lambda: len(workers(api)) == 2, "both processes")
     before = workers(api)
@@ -38,7 +38,7 @@ def workers(api: Api) -> list[int]:
 
 
 def memory(api: Api) -> int:
-    """Bytes that the processes hold."""
+    """Bytes of memory of the processes."""
     return sum(psutil.Process(pid).memory_info().rss for pid in workers(api))
 
 
@@ -93,7 +93,7 @@ MALFORMED = {
 
 def test_malformed_requests_are_refused_and_the_connection_closed(victim: Api) -> None:
     for name, request in MALFORMED.items():
-        # what follows is not taken for a request of its own
+        # the bytes that follow are not parsed as a request
         answers = ask(victim.port, request, lines("GET /v1/smuggled HTTP/1.1", HOST, AUTHORIZATION))
         (answer,) = answers
         if answer.status == 501:
@@ -164,7 +164,7 @@ def test_the_content_of_a_refused_body_is_not_a_request(victim: Api, framing: st
         (200, "GET", "/health/live"),
     ):
         request = lines(f"{method} {path} HTTP/1.1", HOST, frame, *headers, body=body)
-        # the bytes that follow are not taken for a request either
+        # the bytes that follow are not parsed as a request either
         (answer,) = ask(victim.port, request, hidden)
         assert_civil(answer, (method, path), status)
         assert answer.headers["connection"] == "close"
@@ -174,7 +174,7 @@ def test_the_content_of_a_refused_body_is_not_a_request(victim: Api, framing: st
     )
     assert_civil(answer, "413", 413)
     assert answer.headers["connection"] == "close"
-    # a body that was read whole leaves the connection open, and the bytes after it are the next request
+    # after a complete body the connection stays open, and the bytes that follow are the next request
     for status, kind in ((400, JSON), (415, "Content-Type: text/plain")):
         request = lines("POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, kind, frame, body=body)
         statuses = [answer.status for answer in ask(victim.port, request, hidden)]
@@ -286,7 +286,7 @@ def test_a_huge_document_is_refused_without_storing_it(victim: Api) -> None:
     for path in ("/v1/accounts", "/health/live", "/v1/nowhere"):
         for method in ("POST", "GET"):
             start = [f"{method} {path} HTTP/1.1", HOST, AUTHORIZATION, JSON]
-            # told in advance: nothing of it is read
+            # announced by Content-Length: nothing is read
             (answer,) = ask(victim.port, lines(*start, f"Content-Length: {10 << 30}"))
             assert_civil(answer, start, 413)
             (answer,) = ask(victim.port, lines(*start, f"Content-Length: {MIB + 1}", body=b" " * (MIB + 1)))
@@ -296,7 +296,7 @@ def test_a_huge_document_is_refused_without_storing_it(victim: Api) -> None:
                 sent = send(sock, [lines(*start, "Transfer-Encoding: chunked"), *[chunk] * 100])
                 assert sent < 20 * MIB, "100 MB were taken"
                 answers = parse(drain(sock))
-            # who still sends may lose the answer with the connection
+            # a client that still sends may lose the answer with the connection
             for answer in answers:
                 assert_civil(answer, start)
     assert memory(victim) - before < 30 * MIB
@@ -321,7 +321,7 @@ def test_a_client_that_stops_halfway_is_disconnected_without_a_traceback(start_a
         halfway = [stack.enter_context(connected(api.port)) for _ in range(30)]
         for n, sock in enumerate(halfway):
             sock.sendall(HALF[n % len(HALF)])
-        # more than there are threads; each keeps its own for a while
+        # more clients than threads
         wait_until(lambda: serves(api), "an answer in spite of them")
         for sock in halfway:
             drain(sock)
@@ -343,7 +343,7 @@ def test_a_client_that_does_not_read_delays_nobody(start_api: StartApi) -> None:
 
 
 def serves(api: Api) -> bool:
-    """Whether an answer comes before the client has had enough."""
+    """Whether an answer arrives before the client gives up."""
     try:
         return api.get("/health/live").status == 200
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Messages as they should not be: each has an answer, with warnings."""
+"""Bodies of malformed messages: each is answered, with warnings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_malformed_message_is_answered(letterbox: Letterbox, serve: Serve)
         said = (body["body_text"], body["body_html"], body["warnings"])
         assert said == (text, html, warnings), name
         assert body["raw_bytes"] == len(raw)
-    # the attachments of the last one, as far as they are listed, can be had
+    # the listed attachments of the last message can be downloaded
     part = body["attachments"][-1]["part"]
     assert int(part) == len(body["attachments"]) + 1 > 900
     last = get(api, body["message_id"], f"attachments/{part}")

@@ -1,4 +1,4 @@
-"""Messages over HTTP: every filter, paging while rows come and go, one message, and what is refused."""
+"""Messages over HTTP: every filter, paging while rows change, one message, and refusals."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ DAY = datetime(2026, 1, 3, tzinfo=UTC)
 
 @pytest.fixture
 def api(api: Api, mailbox: dict[str, int]) -> Api:
-    """The API over a mirror that is filled already."""
+    """The API over a filled mirror."""
     return api
 
 
 @pytest.fixture
 def mailbox(database: Database) -> dict[str, int]:
-    """An account with three folders, and another one's mail beside it; ids by name."""
+    """An account with three folders, next to another account with mail; ids by name."""
     ids = {"account": add_account(database, "a@example.com"), "other": add_account(database, "b@example.com")}
     for number, path in enumerate(("INBOX", "Work/Ümläut", "2024")):
         ids[path] = add_folder(database, ids["account"], path)
@@ -47,7 +47,7 @@ def mailbox(database: Database) -> dict[str, int]:
 
 
 def pages(api: Api, path: str, **parameters: object) -> Iterator[list[Row]]:
-    """The pages of a list, by its cursors; the Link header says the same."""
+    """The pages of a list, by its cursors, which the Link header must repeat."""
     cursor = None
     while True:
         answer = api.call("GET", path, cursor=cursor, **parameters)
@@ -68,7 +68,7 @@ def ids_of(api: Api, path: str, **parameters: object) -> list[int]:
     return [item["id"] for page in pages(api, path, **parameters) for item in page]
 
 
-# each filter, and which rows it lets through
+# each filter, and a predicate for the rows that match
 FILTERS: dict[str, tuple[dict[str, object], Callable[[Row, dict[str, int]], bool]]] = {
     "path": ({"folder": "Work/Ümläut"}, lambda row, ids: row["folder_id"] == ids["Work/Ümläut"]),
     "inbox": ({"folder": "inBox"}, lambda row, ids: row["folder_id"] == ids["INBOX"]),
@@ -105,7 +105,7 @@ def test_filters_alone_and_combined_return_each_row_once_newest_first(
         for name in names:
             parameters |= FILTERS[name][0]
         if len(parameters) < len(names):
-            continue  # two of one parameter
+            continue  # twice the same parameter
         for deleted in (False, True):
             wanted = [
                 row["id"]
@@ -127,7 +127,7 @@ def test_a_folder_can_be_given_by_id_and_digits_are_always_an_id(
     assert {*ids_of(api, path, folder=folder, limit=500, include_deleted="true")} == wanted
     for unknown in ("2024", "0", "9" * 30, mailbox["other folder"], "Nowhere", "Work", "inbox/x", "%", "٣"):
         document = assert_problem(api.call("GET", path, folder=unknown), 404, "not_found")
-        # a path is not repeated
+        # the error does not repeat a path
         said = str(unknown)[:20] if str(unknown).isascii() and str(unknown).isdigit() else "of that path"
         assert document["detail"] == f"account {mailbox['account']} has no folder {said}"
 
@@ -160,7 +160,7 @@ def test_rows_added_or_deleted_between_pages_move_no_other_row(
 def test_one_message_is_shown_with_all_fields(api: Api, mailbox: dict[str, int], database: Database) -> None:
     account, folder = mailbox["account"], mailbox["Work/Ümläut"]
     structure: Row = {"type": "text/plain", "part": "1", "size": 7}
-    for _ in range(100):  # as deep as it is ever stored
+    for _ in range(100):  # the deepest structure that is ever stored
         structure = {"type": "multipart/mixed", "parts": [structure]}
     (message_id,) = add_messages(database, account, folder, 1)
     database.execute(
@@ -195,7 +195,7 @@ def test_one_message_is_shown_with_all_fields(api: Api, mailbox: dict[str, int],
     }  # fmt: skip
     columns = {*all_rows(database, account)[0]}
     assert shown.keys() == columns | {"folder", "attachments"}
-    # a list shows the same but for what may be long
+    # a list shows the same fields except long ones
     window = {"since": "2026-02-01", "until": "2026-02-02", "include_deleted": "true"}
     (item,) = api.call("GET", f"/v1/accounts/{account}/messages", **window).json()["data"]
     assert item == {key: shown[key] for key in shown if key not in ("mime_structure", "attachments")}
@@ -248,7 +248,7 @@ def test_a_cursor_is_valid_only_unchanged_and_for_its_own_list(api: Api, mailbox
         assert [error["parameter"] for error in document["errors"]] == ["cursor"]
         assert "this list" in document["detail"]
 
-    # the filter may be written otherwise, and the pages be of another size
+    # the filter may be spelled differently, and the page size may change
     assert api.call("GET", path, cursor=cursor, flagged="true", limit=3).status == 200
     refused(other, cursor=cursor, flagged="true")
     refused(f"/v1/accounts/{mailbox['account']}/runs", cursor=cursor)
@@ -264,7 +264,7 @@ def test_a_cursor_is_valid_only_unchanged_and_for_its_own_list(api: Api, mailbox
         refused(path, cursor=changed, flagged="true")
     for broken in (cursor[:-1], cursor + "A", cursor * 3, "A" * 36, cursor[::-1]):
         refused(path, cursor=broken, flagged="true")
-    # who works the check out himself gets to another place in the same list, or nowhere
+    # with a forged checksum, a cursor only leads to another place in the same list
     forger = Cursors("messages", mailbox["account"], *[None] * 9, False)
     for numbers in (
         (-(1 << 63), 0),

@@ -1,4 +1,4 @@
-"""Runs and the feed of events over HTTP: what a consumer that keeps a cursor is promised (SPEC §3.9, §19).
+"""Runs and the feed of events over HTTP: the promises to consumers that keep a cursor (SPEC §3.9, §19).
 
 A transaction of any database of the server holds the feed up, another test's too, so events are waited for.
 """
@@ -25,7 +25,7 @@ Database = psycopg.Connection[Any]
 
 
 class Consumer:
-    """What the documentation tells a consumer to do, and nothing else."""
+    """A consumer that does exactly what the documentation says."""
 
     def __init__(self, api: Api, path: str = "/v1/events", limit: int = 7, after: str | None = None) -> None:
         self.api, self.path, self.limit, self.after = api, path, limit, after
@@ -101,7 +101,7 @@ def test_each_event_comes_exactly_once_in_any_order_of_commits(
         of_one = consumer.types(len(written[account]))
         assert len(of_one) == len(set(of_one)) and set(of_one) == written[account]
         assert {event["account_id"] for event in consumer.read} <= {account}
-    # who begins now finds them in the same order, and so does who begins behind any of them
+    # a consumer that starts now, or behind any event, sees the same order
     assert Consumer(api, limit=500).types(len(wanted)) == types
     behind = everything.read[len(types) // 2]["cursor"]
     assert Consumer(api, after=behind, limit=500).types(1) == types[len(types) // 2 + 1 :]
@@ -109,7 +109,7 @@ def test_each_event_comes_exactly_once_in_any_order_of_commits(
 
 def test_latest_is_the_current_end_of_the_feed(api: Api, accounts: list[int], database: Database) -> None:
     emit(database, accounts[0], "before")
-    # it is the past only when it has settled
+    # an event is in the past only when all earlier transactions have ended
     wait_until(lambda: len(api.call("GET", "/v1/events").json()["data"]) == 1, "the event")
     for path in ("/v1/events", f"/v1/accounts/{accounts[0]}/events"):
         answer = api.call("GET", path, after="latest")
@@ -139,7 +139,7 @@ def test_an_event_is_shown_with_its_data_and_its_cursor(
 
 
 def test_transaction_ids_are_sorted_as_numbers(api: Api, accounts: list[int], database: Database) -> None:
-    """As text 10 comes before 9, and a reader that sorts so misses what follows."""
+    """As text, 10 sorts before 9, and a reader would miss events."""
     order = [1, 2, 9, 10, 11, 99, 100, 101, 500]
     for xid in reversed(order):
         emit(database, accounts[0], f"xid {xid}", f"xid {xid} again", xid=xid)
@@ -191,7 +191,7 @@ def test_cursors_of_another_feed_and_invalid_ones_are_refused(
                 answer = api.call("GET", path, **{name: given})
                 document = assert_problem(answer, 422, "invalid")
                 assert [error["parameter"] for error in document["errors"]] == [name], given
-    # nor are the lists of runs fed with them, or with each other's
+    # lists of runs accept neither these nor cursors of other lists
     runs = [f"/v1/accounts/{account}/runs" for account in accounts[:2]]
     for account in accounts[:2] * 2:
         database.execute(
@@ -208,18 +208,18 @@ def test_cursors_of_another_feed_and_invalid_ones_are_refused(
 def test_a_cursor_from_before_a_restore_is_refused(api: Api, accounts: list[int], database: Database) -> None:
     emit(database, accounts[0], "one", xid=5)
     every = Cursors("events", None)
-    # far beyond 32 bits too: transactions are counted in 64
+    # also far beyond 32 bits, because transaction ids have 64
     for xid in (1 << 31, 1 << 40, (1 << 64) - 1):
         answer = api.call("GET", "/v1/events", after=every.write(xid, 3))
         assert "ahead of this database" in assert_problem(answer, 422, "invalid")["detail"]
-    # and a place where there is no event is as good as one where there is
+    # a position without an event is valid too
     assert len(api.call("GET", "/v1/events", after=every.write(4, (1 << 63) - 1)).json()["data"]) == 1
 
 
 def test_a_cursor_of_the_first_release_is_still_valid(
     api: Api, accounts: list[int], database: Database
 ) -> None:
-    """These were given by the first release; consumers may still hold them."""
+    """Written by the first release; consumers may still hold them."""
     emit(database, accounts[0], "one", "two", xid=5)
     page = api.call("GET", "/v1/events", after="AQAAAAAAAAAABQAAAAAAAAAAAQqHyzdhM7dy").json()
     assert [event["type"] for event in page["data"]] == ["two"]
@@ -256,7 +256,7 @@ def test_runs_are_listed_once_each_and_newest_first(
             assert ("Link" in answer.headers) is (cursor is not None)
             if cursor is None:
                 break
-            # what comes meanwhile is newer than all
+            # runs added meanwhile are newer than all others
             database.execute(
                 "insert into sync_runs (account_id, trigger, worker) values (%s, 'api', 'h:2:api')",
                 [accounts[0]],
@@ -281,7 +281,7 @@ def test_runs_and_events_of_a_missing_account_are_404(
         for part in ("runs", "events", "events?after=latest", "runs?cursor=x"):
             answer = api.call("GET", f"/v1/accounts/{account}/{part}")
             assert f"account {account}" in assert_problem(answer, 404, "not_found")["detail"]
-    # what the feed of all says of it is for those who have copies to remove
+    # the common feed still reports the removal, for consumers with copies
     assert [event["account_id"] for event in api.call("GET", "/v1/events").json()["data"]] == [leaving]
     for query, parameter in (
         ("limit=0", "limit"),

@@ -1,4 +1,4 @@
-"""Whoever has a token and a mail server of their own learns nothing of secrets by letting it guess them.
+"""A client with a token and its own mail server cannot find out secrets by guessing them.
 
 What a server says comes back in answers as it was said, whether or not it is a secret of somebody else; only
 the password of the account in hand is masked. The log masks all of them.
@@ -46,7 +46,7 @@ def _mailbox(server: ScriptedServer, user: Account, password: str) -> dict[str, 
 
 
 class Eve:
-    """A client with a token and a mail server that says what she wants, beside the account of Bob."""
+    """A client with a token and a mail server that answers as she wants, next to Bob's account."""
 
     def __init__(self, api: Api, mailsync: Mailsync, database: Database, scripted: ScriptedServer) -> None:
         self.api, self.mailsync, self.database, self.scripted = api, mailsync, database, scripted
@@ -59,7 +59,7 @@ class Eve:
             assert added.status == 201
             self.id = added.json()["id"]
             assert mailsync("sync", user.name).returncode == 0
-        # from now on the process keeps a session of Bob's, and with it his password
+        # from now on the process keeps a session of Bob's, and thus knows his password
         assert self.body(bob.name) == ""
 
     def body(self, email: str) -> str:
@@ -113,10 +113,10 @@ def test_a_server_cannot_test_guesses_of_secrets(eve: Eve) -> None:
         for where, text in eve.when_opening(f"not here: {guess} and {OF_EVE}.").items():
             assert f"not here: {guess} and ***." in text, (where, guess)
     for guess in GUESSES_OF_BOB:
-        # written as by another process, which does not know Bob's password
+        # written as if by another process, which does not know Bob's password
         eve.database.execute("update folders set last_error = %s where last_error is not null", [guess])
         assert eve.last_error() == guess
-    # the log holds the server's words, but no secret, which is checked after every test
+    # the log contains the server's text but no secret, which every test checks at its end
     assert "not now: *** and ***." in eve.api.process.output
 
 

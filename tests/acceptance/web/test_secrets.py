@@ -1,4 +1,4 @@
-"""No secret comes out of the API: not in an answer, not in its log, not in a row, whatever goes wrong."""
+"""The API reveals no secret in answers, its log or rows, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OTHER_KEY = planted.keep(base64.b64encode(b"another key, for the tests only!").d
 
 
 class Session:
-    """A client that searches all that it is answered, and counts it."""
+    """A client that searches all answers for secrets, and counts them."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -52,7 +52,7 @@ class Session:
 
 
 def _text(answer: Answer) -> str:
-    """The body, unpacked if anything has packed it."""
+    """The body, decompressed if necessary."""
     body = answer.body
     match answer.headers.get("Content-Encoding"):
         case "gzip":
@@ -63,7 +63,7 @@ def _text(answer: Answer) -> str:
 
 
 def _echoing(how: str, password: str) -> Callable[[Request], bytes]:
-    """A server that says what it was told."""
+    """A server that echoes what it was sent."""
     forms: dict[str, Callable[[str], str]] = {
         "plain": lambda text: text,
         "base64": lambda text: base64.b64encode(f"\0user\0{text}".encode()).decode(),
@@ -89,7 +89,7 @@ def _mailbox(server: ScriptedServer, user: Account, password: str, **changes: An
 
 
 def _misuses(session: Session, account: int) -> None:
-    """Secrets where they do not belong: nothing that is refused is quoted."""
+    """Secrets in the wrong places: refusals do not quote them."""
     path = f"/v1/accounts/{account}"
     for document in (
         {"password": [RIGHT]},
@@ -153,7 +153,7 @@ def test_a_long_mixed_session_reveals_no_secret(
     for number in range(3):
         folder.add(mail.message(number, attachment=b"content"))
 
-    # -- adding: rejected in many words, and then not
+    # -- add: rejected with various texts, then accepted
     for how in ECHOES:
         scripted.on("LOGIN", _echoing(how, WRONG))
         assert session.ask("POST", "/v1/accounts", _mailbox(scripted, user, WRONG)).status == 422
@@ -163,7 +163,7 @@ def test_a_long_mixed_session_reveals_no_secret(
     _misuses(session, account)
     _reads(session, account)
 
-    # -- changing
+    # -- change
     for how in ECHOES:
         scripted.on("LOGIN", _echoing(how, NEXT))
         assert session.ask("PATCH", f"/v1/accounts/{account}", {"password": NEXT}).status == 422
@@ -174,7 +174,7 @@ def test_a_long_mixed_session_reveals_no_secret(
     for action in ("pause", "resume", "reset", "sync"):
         assert session.ask("POST", f"/v1/accounts/{account}/{action}").status in (200, 202)
 
-    # -- bodies from a server that is out of its mind
+    # -- bodies from a misbehaving server
     message = _message(database, account)
     for path in ("body", "raw", "attachments/2"):
         for command in ("UID FETCH", "EXAMINE", "LOGIN"):
@@ -183,18 +183,18 @@ def test_a_long_mixed_session_reveals_no_secret(
                 scripted.disconnect()
                 assert session.ask("GET", f"/v1/messages/{message}/{path}").status >= 400
                 scripted.off(command)
-                # a rejected login is not tried again so soon
+                # a rejected login is not retried so soon
                 assert session.ask("POST", f"/v1/accounts/{account}/reset").status == 200
     _reads(session, account)
 
-    # -- without a database, and again with it
+    # -- lose the database, and get it back
     proxy.stop()
     wait_until(lambda: session.ask("GET", "/health/ready").status == 503, "its noticing that")
     for path in ("/health", "/v1/accounts", "/metrics", f"/v1/messages/{message}/body"):
         assert session.ask("GET", path).status == 503
     assert session.ask("POST", "/v1/accounts", _mailbox(scripted, user, WRONG)).status == 503
 
-    # -- with a database that is elsewhere, and with another key
+    # -- a database at another address, and another key
     closed = run_directory.free_port()
     nowhere = f"postgresql://nobody:{quote(OF_DATABASE, safe='')}@127.0.0.1:{closed}/none_test"
     lost = Session(start_api(DATABASE_URL=nowhere, LOG_LEVEL="DEBUG", LOG_FORMAT=log_format))
@@ -214,7 +214,7 @@ def test_a_long_mixed_session_reveals_no_secret(
 
 
 def _message(database: psycopg.Connection[Any], account: int) -> int:
-    """The id of a mirrored message with an attachment: its rows, as a worker would have stored them."""
+    """The id of a message with an attachment, stored as a worker would."""
     folder = database.execute(
         "insert into folders (account_id, wire_name, path, tracked, status, uidvalidity, last_uid)"
         " values (%s, 'INBOX', 'INBOX', true, 'active', %s, 3) returning id",
@@ -246,7 +246,7 @@ def _assert_not_in_rows(database: psycopg.Connection[Any]) -> None:
 
 
 def test_the_search_finds_the_key_and_tokens_of_the_tests() -> None:
-    # of what the others prove the absence, this proves the presence
+    # the control for tests that prove the absence of secrets
     for secret in (RIGHT, NEXT, TOKEN, API_TOKEN, ENCRYPTION_KEY):
         packed = base64.b64encode(f"\0user\0{secret} and more".encode()).decode()
         for form in (secret, json.dumps(secret), quote(secret), packed, secret.encode().hex(), repr(secret)):

@@ -121,7 +121,7 @@ def test_a_lost_database_is_logged_once_and_so_is_its_return(
     assert api.call("GET", "/v1/accounts").status == 200
     proxy.refusing = True
     proxy.reset()
-    # a connection of its own, twice, then one of the pool
+    # twice on a connection of its own, once on a pooled one
     for method, path in [("POST", "/v1/accounts/1/reset")] * 2 + [("GET", "/v1/accounts")]:
         assert_problem(api.call(method, path), 503, "database_unavailable")
     assert api.get("/health/ready").status == 503

@@ -1,4 +1,4 @@
-"""The API as its process manager sees it: signals, exit codes, what systemd hears, what is no HTTP."""
+"""The API as its process manager sees it: signals, exit codes, systemd; and malformed HTTP."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Database = psycopg.Connection[Any]
 
 
 class Held:
-    """A request that waits in the database until it is let go."""
+    """A request that waits in the database until it is released."""
 
     def __init__(self, api: Api, database: Database, stack: contextlib.ExitStack) -> None:
         self._locked = stack.enter_context(contextlib.ExitStack())
@@ -58,13 +58,13 @@ class Held:
 
 @pytest.fixture
 def hold(database: Database) -> Iterator[Callable[[Api], Held]]:
-    """Make a request that waits: ``hold(api)``."""
+    """Start a request that waits: ``hold(api)``."""
     with contextlib.ExitStack() as stack:
         yield lambda api: Held(api, database, stack)
 
 
 def test_a_running_download_completes_during_shutdown(letterbox: Letterbox, serve: Serve) -> None:
-    # more than the buffers of the sockets in between
+    # larger than all socket buffers on the way
     large = base64.encodebytes(random.Random(1).randbytes(12_000_000))
     raw = mail.message(1, attachment=large.replace(b"\n", b"\r\n"))
     api = serve(GUNICORN_CMD_ARGS="--graceful-timeout 60")
@@ -83,7 +83,7 @@ def test_the_api_finishes_running_requests_and_then_ends(
     held = hold(api)
     everybody = psutil.Process(api.process.pid).children(recursive=True)
     for process in (psutil.Process(api.process.pid), *everybody):
-        # a terminal's Ctrl-C reaches the workers as well
+        # Ctrl-C in a terminal reaches the workers too
         if number == signal.SIGINT or process.pid == api.process.pid:
             process.send_signal(number)
     api.process.wait_for("Handling signal")
@@ -104,7 +104,7 @@ def test_an_endless_request_delays_the_end_by_less_than_ten_seconds(
     assert api.process.wait() == 0
     assert begun.stop() < 10
     held.let_go()
-    # its statement was cancelled, which leaves time for an answer unless the machine is busy
+    # its statement was cancelled, which leaves time for an answer unless the machine is slow
     with contextlib.suppress(OSError):
         assert held.answer.result(PATIENCE).status == 504
 
@@ -119,9 +119,9 @@ def test_the_graceful_timeout_fits_into_ten_seconds(mailsync: Mailsync) -> None:
     grace, timeout, threads, keepalive = map(int, running.lines[0].split())
     assert grace < GRACE
     assert timeout > 0
-    # some are left for health checks
+    # leaves threads for health checks
     assert threads > MAX_ENGINES + MAX_DOWNLOADS
-    # idle connections are the proxy's to close
+    # the proxy should close idle connections first
     assert keepalive > 60
 
 
@@ -209,7 +209,7 @@ def test_a_request_may_take_longer_than_the_worker_timeout(
 
 
 class Systemd:
-    """What systemd hears on its socket."""
+    """The messages that arrive at systemd's socket."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -235,7 +235,7 @@ class Systemd:
 
 @pytest.fixture
 def systemd() -> Iterator[Systemd]:
-    # a test's own directory has too long a path for a socket
+    # the path of a test's own directory is too long for a socket
     listener = Systemd(run_directory.current() / f"notify-{os.getpid()}-{time.monotonic_ns()}")
     yield listener
     listener.close()
@@ -247,7 +247,7 @@ def test_systemd_is_notified_while_a_worker_answers(start_api: StartApi, systemd
     assert api.get("/health/live").status == 200
     assert [systemd.hear(), systemd.hear()] == ["WATCHDOG=1", "WATCHDOG=1"]
 
-    # the master goes on, and its port takes connections, but nobody answers
+    # the master runs and its port accepts connections, but nobody answers
     (worker,) = psutil.Process(api.process.pid).children()
     worker.suspend()
     systemd.silence()
@@ -255,7 +255,7 @@ def test_systemd_is_notified_while_a_worker_answers(start_api: StartApi, systemd
     worker.resume()
     assert systemd.hear() == "WATCHDOG=1"
 
-    # a worker that dies is replaced by gunicorn, which is no reason to end the service
+    # gunicorn replaces a worker that dies, so the service continues
     worker.kill()
     wait_until(lambda: is_gone(worker.pid), "the end of the worker")
     api.process.wait_for(lambda: psutil.Process(api.process.pid).children())
@@ -294,13 +294,13 @@ def test_a_port_that_systemd_has_opened_is_used(mailsync: Mailsync) -> None:
     command = ["systemd-socket-activate", "-l", f"127.0.0.1:{port}"]
     for name, given in (mailsync.environment | {"PORT": str(other)}).items():
         command += ["-E", f"{name}={given}"]
-    # who reads the command line here may read the environment too
+    # anybody who can read this command line can read the environment too
     running = Running(
         [*command, sys.executable, "-m", "mailsync", "api"], dict(os.environ), mailsync.directory
     )
     mailsync.running.append(running)
     running.wait_for("Listening on")
-    # the first connection starts it, and is answered by it
+    # the first connection starts the API, which answers it
     assert Api(port, running).get("/health/live").status == 200
     running.wait_for(f"[api] ✓ Ready -> http://localhost:{port}")
     with pytest.raises(ConnectionRefusedError):
@@ -317,7 +317,7 @@ def test_sockets_that_systemd_passed_to_another_process_are_ignored(mailsync: Ma
     assert "Address already in use" in done.stderr
 
 
-# -- what is no HTTP request -----------------------------------------------------------------------------
+# -- malformed HTTP ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def _talk(port: int, sent: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(sent)
         answer = b""
-        # what it did not read makes the end of the connection a reset
+        # the server resets the connection if it has not read everything
         with contextlib.suppress(ConnectionResetError):
             while part := connection.recv(65536):
                 answer += part

@@ -1,4 +1,4 @@
-"""Crowds without a token, silent or dripping: nobody else waits for them."""
+"""Crowds of silent or dripping clients without a token delay no other client."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_crowd_of_slow_clients_delays_no_other_client(start_api: StartApi, sha
     api = start_api(WEB_CONCURRENCY="1")
     with crowd(api.port, SHAPES[shape]):
         assert slowest(lambda: is_alive(api)) < 1
-        # the worst for memory: each of them has sent as much of a head as it may
+        # the worst case for memory: each client has sent the longest possible incomplete head
         assert sum(process.memory_info().rss for process in gunicorn_workers(api)) < 400 << 20
     assert "Traceback" not in api.process.output
 
@@ -77,7 +77,7 @@ def test_an_incomplete_request_is_answered_408(start_api: StartApi) -> None:
     api = start_api(WEB_CONCURRENCY="1")
     whole = lines(LIVE, HOST)
     start = "POST /v1/accounts HTTP/1.1", HOST, AUTHORIZATION, "Content-Type: application/json"
-    # the bytes that are sent at once, the statuses of the answers, and the least seconds that the client has
+    # the bytes that are sent at once, the statuses of the answers, the minimum seconds until the timeout
     cases = (
         (b"", [], 9),
         (b"GET /heal", [408], 9),
@@ -102,7 +102,7 @@ def test_an_incomplete_request_is_answered_408(start_api: StartApi) -> None:
 
 
 def until_closed(port: int, said: bytes, drips: bool) -> tuple[list[Said], float, float]:
-    """The answer until the server closes, and the seconds until then, by a stopwatch and by a clock."""
+    """All responses until the server closes, and the seconds until then, by a stopwatch and a clock."""
     watch = Stopwatch()
     with connected(port, timeout=0.5) as sock:
         sock.sendall(said)

@@ -1,4 +1,4 @@
-"""Statements that take too long: each is ended, and its connection serves the next request."""
+"""Slow statements: each is cancelled, and its connection serves the next request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.stored import KEY, message, new_account, new_folder, settings
 
 @pytest.fixture
 def slow_subjects(database_url: str) -> int:
-    """An account whose messages are as they are, but for a subject that takes a minute to read; its id."""
+    """The id of an account whose subjects take a minute to read."""
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         account = new_account(conn, settings)

@@ -1,4 +1,4 @@
-"""A server, or another role of the database, that sends without end: no process grows by it.
+"""A server or a database role that floods a process does not make it grow.
 
 One worker serves all accounts, and one API process all requests. Each test sends about twice of what would
 take the process past its limit if it kept what it was sent.
@@ -37,7 +37,7 @@ Blocks = Callable[[Request], Iterator[bytes]]
 
 
 class Flood(NamedTuple):
-    """The bytes that a server sends before its honest answer to a command, and the message that follows."""
+    """The bytes that a server sends before its proper answer to a command, and the message that follows."""
 
     command: str
     blocks: Blocks
@@ -45,14 +45,14 @@ class Flood(NamedTuple):
     synced: bool = False
     """Whether the mirror is complete before the server begins."""
     exists: int = MESSAGES
-    """How many messages the server says that INBOX has."""
+    """How many messages the server reports for INBOX."""
 
 
 # -- the floods ---------------------------------------------------------------------------------------
 
 
 def _repeated(line: bytes, size: int = 48 * MIB, begin: bytes = b"", end: bytes = b"") -> Blocks:
-    """Repeat a line up to so many bytes."""
+    """Repeat a line until it fills so many bytes."""
 
     def blocks(request: Request) -> Iterator[bytes]:
         yield begin
@@ -67,7 +67,7 @@ def _repeated(line: bytes, size: int = 48 * MIB, begin: bytes = b"", end: bytes 
 def _numbered(
     line: bytes, count: int, first: int = 1, *, step: int = 1, begin: bytes = b"", end: bytes = b""
 ) -> Blocks:
-    """A line with a number of its own, in each of its places for one, so many times."""
+    """A line repeated so many times, with another number in each of its placeholders."""
     places = line.count(b"%d")
 
     def blocks(request: Request) -> Iterator[bytes]:
@@ -117,13 +117,13 @@ def _flagged(uid: int) -> bytes:
 
 
 def _wide(uid: int) -> bytes:
-    """A state with 230 long keywords, each with a character that makes all of its text four times as wide."""
+    """A state with 230 long keywords, each with a character that makes its text four times as wide."""
     words = b" ".join((b"%x-%x-" % (uid, n)).ljust(490, b"k") + "\U0001f600".encode() for n in range(230))
     return b"FLAGS ({1}\r\nk %s)" % words
 
 
 def _shaped(uid: int) -> bytes:
-    """A message whose structure has a shape of its own, just short enough to be remembered."""
+    """A message with a unique structure, just short enough to be cached."""
     shape = b'("A" "B" NIL NIL NIL "7BIT" 1)' * 170
     own = b"".join(b"NIL " if uid >> bit & 1 else b'"" ' for bit in range(12))
     return b'FLAGS () %s BODYSTRUCTURE (%s "M" (%s)) BODY[HEADER.FIELDS (TO)] {2}\r\n\r\n' % (
@@ -134,7 +134,7 @@ def _shaped(uid: int) -> bytes:
 
 
 def _attributed(request: Request) -> Iterator[bytes]:
-    """15,000 folders with about a thousand attributes each, none of which is another folder's."""
+    """15,000 folders with about a thousand attributes each, all of them distinct."""
     for folder in range(15_000):
         words = b" ".join(map(b"%x".__mod__, range(folder * 4096, folder * 4096 + 680)))
         yield b'* LIST (%s) "/" f%d\r\n' % (words[:4090], folder)
@@ -211,7 +211,7 @@ def _flooding(flood: Flood) -> Callable[[Request], bytes | None]:
 
 
 def _noted(name: str, growth: int) -> None:
-    """Write a peak where somebody who measures has asked for it."""
+    """Write the peak memory to the file that a person who measures has named."""
     if file := os.environ.get("MAILSYNC_TEST_PEAKS"):
         with Path(file).open("a") as out:
             out.write(f"{growth / MIB:8.0f} MiB  {name}\n")
@@ -273,7 +273,7 @@ def test_a_role_that_floods_notifications_does_not_fill_the_memory_of_a_worker(
     database_url: str,
     start_worker: StartWorker,
 ) -> None:
-    """The flood comes while the worker waits for a server, and so before the result of its next statement."""
+    """The flood arrives while the worker waits for a server, before the result of its next statement."""
     user = scripted.new_user()
     user.folder("INBOX").add(mail.message(1))
     account = add_account(mailsync, scripted, user)

@@ -1,4 +1,4 @@
-"""A mail server whose answer ends no turn: the worker ends itself, and then the account is left alone."""
+"""A mail server whose answer hangs a turn: the worker ends itself, and then skips the account."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOST = "select lost_turns from accounts where id = %s"
 
 @pytest.fixture
 def start_hanging(mailsync: Mailsync) -> StartHanging:
-    """Start a service that hangs where a server says the word; see tests/support/hanging.py."""
+    """Start a service that hangs when a server sends the word; see tests/support/hanging.py."""
 
     def start(*args: str, **env: str) -> Running:
         command = [sys.executable, "-m", "tests.support.hanging", *args]
@@ -116,7 +116,7 @@ def test_a_worker_that_hangs_in_an_account_ends_itself_and_skips_it_after_the_th
 def test_a_worker_that_takes_over_from_a_stale_holder_does_not_hang_too(
     mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_hanging: StartHanging
 ) -> None:
-    """Takes 30 s and a bit: that is the smallest LOCK_STALE_AFTER."""
+    """Takes a little over 30 s, the smallest LOCK_STALE_AFTER."""
     bad, good = scripted.new_user(), scripted.new_user()
     for user in (bad, good):
         user.folder("INBOX").add(mail.message(1))
@@ -189,7 +189,7 @@ def test_an_api_process_that_hangs_in_a_body_is_replaced_and_counts_against_the_
     assert mailsync("sync", user.name).returncode == 0
     message_id = value(database, "select id from messages")
     port = run_directory.free_port()
-    # gunicorn's own limit, which is 60 s otherwise
+    # gunicorn's own timeout, 60 s by default
     running = start_hanging("api", PORT=str(port), LOG_FORMAT="json", GUNICORN_CMD_ARGS="--timeout 5")
     api = Api(port, running)
     started = lambda: len(re.findall("Ready to serve|Not ready: ", running.output))  # noqa: E731
@@ -235,12 +235,12 @@ def _asked(server: ScriptedServer, user: Account) -> int:
 
 
 def _is_cut_off(api: Api, message_id: int) -> bool:
-    """Ask for a body; returns whether the process ended in place of an answer."""
+    """Ask for a body; returns whether the process ended instead of answering."""
     try:
         answer = api.call("GET", f"/v1/messages/{message_id}/body")
     except (http.client.HTTPException, ConnectionError):
         return True
-    # the commands that a lost turn had reserved come back after a while
+    # the commands that a lost turn had reserved become available again after a while
     assert answer.json()["code"] == "busy", answer
     return False
 

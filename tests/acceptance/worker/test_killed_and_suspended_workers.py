@@ -1,4 +1,4 @@
-"""A worker that dies or sleeps for hours: how that shows, and what it does when it is back (SPEC §12)."""
+"""A worker that is killed or suspended for hours: how that shows, and how it recovers (SPEC §12)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_lock_of_a_suspended_worker_is_taken_over_and_it_continues_afterward
 
     second = start_worker(SYNC_INTERVAL="1s", LOCK_STALE_AFTER="30s")
     second.wait_for("Ready")
-    # its connection's own signs of life cannot be moved back by SQL: ended as a stale holder would be
+    # SQL cannot age the connection's own activity, so end it like that of a stale holder
     database.execute("select pg_terminate_backend(pid) from account_locks where granted")
     _go_back(database, "6 hours")
     second.wait_for(lambda: live_uids(database, account) == [1, 2, 3])
@@ -110,7 +110,7 @@ def test_the_lock_of_a_suspended_worker_is_taken_over_and_it_continues_afterward
 
 
 def _stop_at_rest(worker: Running, database: Database) -> None:
-    """Stop it between two turns: nothing is held, nothing is being said, and no turn is under way."""
+    """Suspend it between two turns, while it holds no lock and runs no statement."""
     busy = (
         "select exists (select from account_locks) or exists (select from pg_stat_activity where"
         " application_name = 'mailsync-worker' and datname = current_database() and state <> 'idle')"
@@ -119,7 +119,7 @@ def _stop_at_rest(worker: Running, database: Database) -> None:
     def is_at_rest() -> bool:
         worker.send_signal(signal.SIGSTOP)
         wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the stop")
-        # what it had said to Postgres before is done by the second look
+        # statements that it sent before have ended by the second look
         at_work = value(database, busy)
         pause(0.2, "what it had sent is done by then, or shows")
         if not at_work and not value(database, busy):
@@ -131,7 +131,7 @@ def _stop_at_rest(worker: Running, database: Database) -> None:
 
 
 def _go_back(database: Database, by: str) -> None:
-    """Let so much time have passed: every moment that the rows hold lies so much further back."""
+    """Let time pass: move every time in the rows back by as much."""
     for table in ("accounts", "folders", "workers"):
         columns = database.execute(
             "select string_agg(format('%%1$I = %%1$I - %%2$L::interval', column_name, %s::text), ', ')"

@@ -1,4 +1,4 @@
-"""A statement that takes long: what it costs, and that it ends with whoever has sent it."""
+"""Slow statements: what they cost, and that they end with their client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASLEEP = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and
 
 
 def slow_for(database: Database, account: int) -> None:
-    """Let each statement that stores messages of the account take ten minutes."""
+    """Make each statement that stores messages of the account take ten minutes."""
     database.execute(
         "create function slow() returns trigger language plpgsql as"
         " 'begin perform pg_sleep(600); return new; end'"
@@ -53,7 +53,7 @@ def waiting(application: str) -> str:
 
 @pytest.fixture
 def account(mailsync: Mailsync, scripted: ScriptedServer, database: Database) -> int:
-    """An account with mail that takes for ever to be stored."""
+    """An account whose mail takes ten minutes to store."""
     user = scripted.new_user("slow@scripted.test")
     for n in range(20):
         user.folder("INBOX").add(mail.message(n))
@@ -177,7 +177,7 @@ def test_the_backend_of_a_killed_client_ends_within_seconds(
 
     worker.kill9()
 
-    # every 5 s the backend looks whether its client is there
+    # the backend checks every 5 s whether its client is still connected
     wait_until(lambda: not asleep(database), "the end of the backend", timeout=PATIENCE / 3)
     assert value(database, "select count(*) from account_locks") == 0
 
@@ -197,6 +197,6 @@ def test_a_stopping_api_cancels_its_statements(
         api.process.terminate()
         assert api.process.wait() == 0
         request.join(PATIENCE)
-        # whoever waits gets an answer, where a process that was killed would have hung up
+        # the waiting client gets an answer; a killed process would have closed the connection
         assert answers == [504]
         wait_until(lambda: not value(database, waiting("mailsync-api")), "the end of its backend")

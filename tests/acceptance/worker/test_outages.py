@@ -1,4 +1,4 @@
-"""A database that can be reached and not written to, that restarts, or that does not answer at all."""
+"""A database that refuses writes, restarts, or does not answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ END = "select pg_terminate_backend(pid) from pg_stat_activity where application_
 
 
 def fill_up(database: Database, table: str) -> None:
-    """From now on the table takes no row, as on a disk that is full."""
+    """From now on the table accepts no row, as on a full disk."""
     database.execute(FULL)
     trigger = f"create trigger no_space before insert on {table} for each row execute function no_space()"
     database.execute(trigger)  # type: ignore[call-overload]
@@ -41,7 +41,7 @@ def make_room(database: Database) -> None:
 
 
 def delays(worker: Running) -> list[float]:
-    """The seconds that each try announced until the next."""
+    """The seconds until the next attempt, as each attempt announced them."""
     return [each["retry_in_seconds"] for each in worker.records() if "retry_in_seconds" in each]
 
 
@@ -75,7 +75,7 @@ def test_a_full_database_is_logged_once_and_logins_become_rarer(
     assert logins <= 1 + len(delays(worker))
     assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
     assert not said(worker, "Database connected again")
-    # who has no new mail keeps its session, which was idle when the connection to Postgres was given up
+    # an account without new mail keeps its session, which was idle when the connection to Postgres was lost
     after = scripted.journal.counts(other.name)["LOGIN"]
     assert after == 1 if when == "new mail" else after <= before + 1
 
@@ -103,7 +103,7 @@ def test_an_account_that_always_fails_in_the_database_goes_behind_other_first_sy
         "create trigger no_space before insert on messages for each row"
         f" when (new.account_id = {accounts[0]}) execute function no_space()".encode()
     )
-    # one turn is enough for the other: between two tries of the one that fails the worker waits ever longer
+    # the other account needs only one turn: the worker waits longer after each failure
     worker = start_worker(SYNC_INTERVAL="60s", BACKFILL_TURN_MAX="60s")
     worker.wait_for(lambda: len(live_uids(database, accounts[1])) == 6000)
     assert live_uids(database, accounts[0]) == []
@@ -125,7 +125,7 @@ def test_a_read_only_database_costs_no_login(
     assert delays(worker)[:4] == [1, 2, 4, 8]
     assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
     assert not said(worker, "Database connected again")
-    # one session may have been cut off by the loss itself
+    # the loss itself may have closed one session
     assert scripted.journal.counts(user.name)["LOGIN"] <= 2
     logins = scripted.journal.counts(user.name)["LOGIN"]
 
@@ -173,7 +173,7 @@ def test_a_worker_without_write_access_is_not_ready_and_says_why(
 
 
 def read_only(database: Database, on: bool, application: str) -> None:
-    """Let the database refuse what is written over connections that are opened from now on."""
+    """Make the database refuse writes over connections opened from now on."""
     name = database.info.dbname
     word = "set default_transaction_read_only = on" if on else "reset default_transaction_read_only"
     database.execute(f'alter database "{name}" {word}')  # type: ignore[call-overload]

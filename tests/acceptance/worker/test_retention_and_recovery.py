@@ -1,4 +1,4 @@
-"""What a real worker does besides mail: retention between passes, and the traces of processes that died."""
+"""Retention between passes, and recovery from killed processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOMBSTONES = "select count(*) from messages where deleted_at is not null"
 
 
 def much_to_delete(database: Database, account: int, count: int) -> None:
-    """Old tombstones with an attachment each, and retention is due."""
+    """Old tombstones with one attachment each, when retention is due."""
     database.execute(
         "with made as ("
         " insert into messages"
@@ -33,7 +33,7 @@ def much_to_delete(database: Database, account: int, count: int) -> None:
         " select %(account)s, id, '2', 'text/plain' from made",
         {"account": account, "count": count},
     )
-    # a server whose disks are slow
+    # a server with slow disks
     database.execute(
         "create function wait() returns trigger language plpgsql as"
         " 'begin perform pg_sleep(0.3); return null; end'"
@@ -65,7 +65,7 @@ def test_mail_arrives_in_time_during_retention_which_survives_a_killed_worker(
     assert value(database, "select next_at <= now() from upkeep")
 
     worker = start_worker(SYNC_INTERVAL="1s")
-    # the dead one's last statement may end behind its back, so rows alone do not tell that this one works
+    # the killed worker's last statement may still complete, so rows alone do not prove that this one works
     worker.wait_for("Ready")
     worker.wait_for(lambda: value(database, _TOMBSTONES) < left)
     worker.terminate()
@@ -104,7 +104,7 @@ def test_the_next_worker_closes_a_run_left_by_a_killed_one(
     for n in range(30):
         user.folder("INBOX").add(mail.message(n))
 
-    # the newest come, and then it is in the middle of a run for as long as it lives
+    # once the newest messages arrive, it is in the middle of a run until it is killed
     scripted.on("UID FETCH", lambda r: r.default() if min(in_set(r.arguments[0], 30))[0] > 10 else r.hang())
     account = add_account(mailsync, scripted, user)
     worker = start_worker(FETCH_BATCH="5")

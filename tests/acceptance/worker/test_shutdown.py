@@ -1,4 +1,4 @@
-"""The worker ends when it is told to, in time and in order, and systemd hears of it."""
+"""The worker stops on a signal, in time and cleanly, and tells systemd."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_locked_row_does_not_delay_the_end(
         worker.wait_for(lambda: value(database, waiting))
         worker.terminate()
         assert worker.wait() == 0
-        # it did not wait for its lock_timeout, which is longer than it may take for its end
+        # it did not wait for its lock_timeout, which is longer than the time it has to stop
         assert value(database, waiting) == 0
         assert value(database, "select count(*) from workers") == 0
 
@@ -103,7 +103,7 @@ def test_a_hung_server_delays_the_end_only_by_the_grace_period(
     assert told.stop() < 20
     _left_in_order(database)
     assert not live_uids(database, account)
-    # it is not the server's failure that we went
+    # our stop does not count as a failure of the server
     failures = "select consecutive_failures, backoff_until, sync_state from accounts"
     assert database.execute(failures).fetchone() == (0, None, "initial_sync")
     wait_until(lambda: scripted.open_connections == 0, "the end of the IMAP session")
@@ -190,7 +190,7 @@ def test_a_worker_that_waits_for_its_database_stops_in_time_too(
 
 @pytest.fixture
 def notify_socket(tmp_path: Path) -> Iterator[socket.socket]:
-    """What systemd listens on."""
+    """systemd's socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.settimeout(PATIENCE)
@@ -212,7 +212,7 @@ def test_systemd_is_told_ready_alive_waiting_and_stopping(
     assert notify_socket.recv(100) == b"READY=1\nSTATUS=Poll loop running"
     worker.wait_for(lambda: is_healthy(database, account))
 
-    # it lives while it is idle, and while it waits for a server that says nothing
+    # it is alive while idle, and while it waits for a silent server
     _forget(notify_socket)
     _hear(notify_socket, b"WATCHDOG=1", times=3)
     scripted.on("LIST", Request.hang)
@@ -221,7 +221,7 @@ def test_systemd_is_told_ready_alive_waiting_and_stopping(
     _hear(notify_socket, b"WATCHDOG=1", times=3)
     assert scripted.journal.commands("LIST")[-1].finished is None
 
-    # it says at once that it stops, not when it has stopped: the server still hangs
+    # it announces its stop at once, while the server still hangs
     worker.terminate()
     _hear(notify_socket, b"STOPPING=1")
     assert worker.returncode is None
@@ -229,13 +229,13 @@ def test_systemd_is_told_ready_alive_waiting_and_stopping(
 
 
 def _hear(listener: socket.socket, wanted: bytes, times: int = 1) -> None:
-    """Wait until that is said so often."""
+    """Wait until that message was sent so often."""
     while times:
         times -= listener.recv(100) == wanted
 
 
 def _forget(listener: socket.socket) -> None:
-    """Pass over what was said so far."""
+    """Skip the messages so far."""
     listener.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:

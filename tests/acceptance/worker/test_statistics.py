@@ -1,4 +1,4 @@
-"""A database whose autovacuum is off, or late, gets its statistics by the worker."""
+"""The worker analyzes the tables of a database without autovacuum."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_first_sync_analyzes_the_tables(
     def said() -> list[dict[str, Any]]:
         return [r for r in worker.records() if r.get("action") == "analyze" and r["table"] == "messages"]
 
-    # the statistics are there before the worker says so
+    # the statistics exist before the worker logs it
     worker.wait_for(said)
     assert len(said()) == 1
     assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]

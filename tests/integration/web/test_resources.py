@@ -1,4 +1,4 @@
-"""Sessions that the API keeps after a body was fetched."""
+"""The IMAP sessions that the API keeps after fetching a body."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A machine without a resolver: on a program's ``PYTHONPATH``, it knows addresses and ``localhost`` only.
+"""A machine without a resolver: on a program's ``PYTHONPATH``, only addresses and ``localhost`` resolve.
 
-What a fuzzer invents as a host's name is asked of nobody then, and fails as a name does that there is not.
+Host names that a fuzzer invents then fail like unknown names, without asking any server.
 """
 
 from __future__ import annotations

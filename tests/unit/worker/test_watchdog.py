@@ -1,4 +1,4 @@
-"""The worker's own watchdog, which ends processes, so each test has one of its own."""
+"""The worker's watchdog. It ends processes, so each test starts one of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def watched(hang: str, before: str = "", seconds: float = 2.0) -> subprocess.Com
 @pytest.mark.parametrize(
     "hang",
     [
-        # C code that holds the GIL; the last one never looks for signals either
+        # C code that holds the GIL; sum() does not check for signals either
         're.match(r"(?:a+)+b", "a" * 100)',
         "sum(range(10**15))",
         # C code that has released the GIL
@@ -67,7 +67,7 @@ def test_other_threads_do_not_reset_it_and_are_shown_too() -> None:
         ("for _ in range(8): time.sleep(0.5); watchdog.alive()\nwatchdog.pause()", 3.0),
         ("watchdog.pause(); watchdog.alive()", 0.5),
         ("watchdog.remove()", 0.5),
-        # another handler has the timer by then
+        # another handler may use the timer by then
         ("watchdog.release(); watchdog.begin(); watchdog.alive()", 0.5),
     ],
     ids=["alive", "paused", "removed", "released"],

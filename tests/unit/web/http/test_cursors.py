@@ -1,4 +1,4 @@
-"""Cursors: what goes in comes out, for ever, and nothing else does."""
+"""Cursors: positions survive the round trip, and nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def test_changing_any_letter_is_detected() -> None:
 def test_cursors_are_those_of_the_first_release(
     cursors: Cursors, numbers: tuple[int, int], text: str
 ) -> None:
-    """Consumers keep cursors for months: a change here needs another version, and this one stays."""
+    """Consumers keep cursors for months: a change needs a new version, and this one must still be read."""
     assert cursors.write(*numbers) == text
     assert cursors.read(text) == numbers

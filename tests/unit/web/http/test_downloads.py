@@ -1,4 +1,4 @@
-"""Under which name and as what type the files of strangers go out."""
+"""File names and types of downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's description as a document: valid OpenAPI 3.1, and strict in what it says."""
+"""The OpenAPI description: valid, and strict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailsync.config import Settings
 from mailsync.web import create_app
 from mailsync.web.http import openapi
 
-# JSON Schema's, so that none is there which validators do not know and therefore skip
+# the keywords of JSON Schema; validators skip unknown ones
 _SAYS_WHAT = {"type", "$ref", "anyOf", "allOf", "const", "enum"}
 _KEYWORDS = _SAYS_WHAT | {
     "additionalProperties", "default", "dependentRequired", "description", "examples", "format", "items",
@@ -112,7 +112,7 @@ def _all_schemas(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _within(where: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The schema and those in it; not the ones of ``not``, ``anyOf`` and the like that only add to a type."""
+    """The schema and its subschemas, without those of ``not``, ``anyOf`` and the like."""
     yield where, schema
     for name, inner in {**schema.get("properties", {}), **schema.get("patternProperties", {})}.items():
         yield from _within(f"{where}.{name}", inner)

@@ -1,4 +1,4 @@
-"""That gunicorn's worker has the methods by which ours limits clients."""
+"""gunicorn's worker has the methods that ours overrides to limit clients."""
 
 from __future__ import annotations
 
