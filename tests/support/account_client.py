@@ -76,13 +76,13 @@ def lock_held(database: psycopg.Connection[Any], account_id: int) -> Iterator[No
 
 def row(database: psycopg.Connection[Any], account_id: int) -> dict[str, Any]:
     """The account's row with its sealed password, as JSON."""
-    found = database.execute(
+    record = database.execute(
         "select to_jsonb(a) || jsonb_build_object('sealed', c.ciphertext)"
         " from accounts a left join account_credentials c on c.account_id = a.id where a.id = %s",
         [account_id],
     ).fetchone()
-    assert found
-    return dict(found[0])
+    assert record
+    return dict(record[0])
 
 
 def documents(answer: Any) -> list[dict[str, Any]]:

@@ -36,8 +36,8 @@ def _connect_to_what_there_is(body: dict[str, Any]) -> None:
     if str(body.get("sync_since") or "")[:4] > "2020":
         # a schema cannot express that a time is in the past
         body["sync_since"] = "2020" + str(body["sync_since"])[4:]
-    said = tuple(str(body.get(name)) for name in _CONNECTION)
-    if said != _SERVER and any(name in body for name in _CONNECTION):
+    connection = tuple(str(body.get(name)) for name in _CONNECTION)
+    if connection != _SERVER and any(name in body for name in _CONNECTION):
         body["verify"] = False
 
 
@@ -46,12 +46,12 @@ def _go_on_where_a_page_ended(case: Case, kwargs: dict[str, Any]) -> None:
     name = next((name for name in ("after", "cursor") if name in case.query), None)
     if name is None or case.query[name] == "latest":
         return
-    for each in ("after", "cursor"):
-        case.query.pop(each, None)
+    for parameter in ("after", "cursor"):
+        case.query.pop(parameter, None)
     first = case.as_transport_kwargs(base_url=kwargs.get("base_url"))
     first["params"] = {**first.get("params", {}), "limit": 1}
     first["headers"] = {**first["headers"], "Authorization": f"Bearer {os.environ['API_TOKEN']}"}
     answer = requests.request(**first, timeout=30)
-    found = answer.json().get("next_cursor") if answer.status_code == 200 else None
-    if found:
-        case.query[name] = found
+    cursor = answer.json().get("next_cursor") if answer.status_code == 200 else None
+    if cursor:
+        case.query[name] = cursor

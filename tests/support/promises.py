@@ -71,9 +71,9 @@ class Promise:
             (self._made_at,) = database.execute("select clock_timestamp()").fetchone() or (None,)
             self._begun.clear()
             return
-        told, params = self._waiting
+        condition, params = self._waiting
         row = database.execute(
-            f"select ({told}), last_sync_started_at from accounts where id = %s",  # type: ignore[arg-type]
+            f"select ({condition}), last_sync_started_at from accounts where id = %s",  # type: ignore[arg-type]
             [*params, self.account],
         ).fetchone()
         assert row and self._made_at

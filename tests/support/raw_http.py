@@ -22,7 +22,7 @@ _INTERNALS = re.compile(
 
 
 @dataclass(frozen=True)
-class Said:
+class Response:
     """One response."""
 
     status: int
@@ -42,11 +42,11 @@ def connected(port: int, timeout: float = 60) -> Iterator[socket.socket]:
 
 def lines(*given: str | bytes, body: bytes = b"") -> bytes:
     """A request of these lines, each followed by CRLF, and an empty line."""
-    said = [line.encode("latin-1") if isinstance(line, str) else line for line in given]
-    return b"\r\n".join([*said, b"", b""]) + body
+    encoded = [line.encode("latin-1") if isinstance(line, str) else line for line in given]
+    return b"\r\n".join([*encoded, b"", b""]) + body
 
 
-def ask(port: int, *pieces: bytes) -> list[Said]:
+def ask(port: int, *pieces: bytes) -> list[Response]:
     """Send the pieces and nothing else; returns all responses until the server closes."""
     with connected(port) as sock:
         send(sock, pieces)
@@ -74,9 +74,9 @@ def drain(sock: socket.socket) -> bytes:
     return got
 
 
-def parse(data: bytes) -> list[Said]:
+def parse(data: bytes) -> list[Response]:
     """The responses in `data`, which must be complete; only the last may be a response to HEAD."""
-    found = []
+    responses = []
     while data:
         head, _, rest = data.partition(b"\r\n\r\n")
         first, *fields = head.decode("latin-1").split("\r\n")
@@ -85,12 +85,12 @@ def parse(data: bytes) -> list[Said]:
         assert len({name.lower() for name, _ in pairs}) == len(pairs), f"twice the same header: {pairs}"
         headers = {name.lower(): value for name, value in pairs}
         size = int(headers.get("content-length", 0))
-        found.append(Said(int(first[9:12]), headers, rest[:size]))
+        responses.append(Response(int(first[9:12]), headers, rest[:size]))
         data = rest[size:]
-    return found
+    return responses
 
 
-def assert_civil(answer: Said, where: object, *statuses: int) -> None:
+def assert_civil(answer: Response, where: object, *statuses: int) -> None:
     """Assert a success or a problem document that reveals no internals; `statuses` limits the status."""
     about = f"{where!r:.300}: {answer.status} {answer.body[:500]!r}"
     assert answer.status < 500, about

@@ -32,8 +32,8 @@ class Letterbox:
         """Deliver a message and mirror it; returns its id."""
         self.dovecot.append(self.user, "INBOX", raw)
         self.mirror.hot()
-        found: int = self.mirror.value("select id from messages order by uid desc limit 1")
-        return found
+        result: int = self.mirror.value("select id from messages order by uid desc limit 1")
+        return result
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def get(api: Api, message_id: int, what: str = "body", method: str = "GET", **he
 
 def processes_of(api: Api) -> list[psutil.Process]:
     """gunicorn's workers."""
-    found = psutil.Process(api.process.pid).children()
-    assert len(found) == 2
-    return found
+    result = psutil.Process(api.process.pid).children()
+    assert len(result) == 2
+    return result
 
 
 def waiting_for_locks(database: psycopg.Connection[Any]) -> int:

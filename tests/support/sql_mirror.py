@@ -41,7 +41,7 @@ def add_messages(database: Database, account_id: int, folder_id: int, count: int
     chance = random.Random(seed)
     row = database.execute("select coalesce(max(uid), 0) from messages where folder_id = %s", [folder_id])
     first = (row.fetchone() or (0,))[0] + 1
-    found = []
+    ids = []
     for uid in range(first, first + count):
         addresses = [[chance.choice(SENDERS)] if chance.random() < 0.4 else [] for _ in range(3)]
         flags = [flag for flag in ("\\Flagged", "\\Seen") if chance.random() < 0.5]
@@ -55,8 +55,8 @@ def add_messages(database: Database, account_id: int, folder_id: int, count: int
             [account_id, folder_id, uid, chance.randrange(100), chance.choice(SUBJECTS),
              chance.choice((*SENDERS, None)), *addresses, flags, chance.random() < 0.5, deleted, deleted],
         )  # fmt: skip
-        found.append((row.fetchone() or (0,))[0])
-    return found
+        ids.append((row.fetchone() or (0,))[0])
+    return ids
 
 
 def all_rows(database: Database, account_id: int) -> list[dict[str, Any]]:

@@ -60,18 +60,18 @@ def samples(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """All samples by name and labels, as Prometheus' own parser reads them."""
     status, _, text = ask(port)
     assert status == 200, text
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(text):
         assert family.documentation, family
         for sample in family.samples:
             key = sample.name, frozenset(sample.labels.items())
-            assert key not in found, f"{key} stands twice"
-            found[key] = sample.value
-    return found
+            assert key not in values, f"{key} stands twice"
+            values[key] = sample.value
+    return values
 
 
-def of(found: dict[Any, float], name: str, **labels: str) -> float | None:
-    return found.get((name, frozenset(labels.items())))
+def sample(values: dict[Any, float], name: str, **labels: str) -> float | None:
+    return values.get((name, frozenset(labels.items())))
 
 
 def test_every_metric_exists_with_the_right_value(
@@ -88,32 +88,35 @@ def test_every_metric_exists_with_the_right_value(
     user.folder("INBOX").add(mail.message(30))
     user.folder("INBOX").set_flags(1, b"\\Seen")
     user.folder("INBOX").expunge(2)
-    wait_until(lambda: of(samples(port), "mailsync_messages_total", op="new") == 31, "31 new messages")
-    wait_until(lambda: of(samples(port), "mailsync_messages_total", op="deleted") == 1, "one deleted")
+    wait_until(lambda: sample(samples(port), "mailsync_messages_total", op="new") == 31, "31 new messages")
+    wait_until(lambda: sample(samples(port), "mailsync_messages_total", op="deleted") == 1, "one deleted")
 
     scripted.on("LIST", b"NO [UNAVAILABLE] back soon")
-    wait_until(lambda: of(samples(port), "mailsync_imap_errors_total", code="unreachable"), "an error")
-    found = samples(port)
-    assert {name: {label for label, _ in labels} for name, labels in found} == METRICS
-    assert of(found, "mailsync_messages", account_id=str(account)) == 30
-    assert of(found, "mailsync_messages_total", op="flags_changed") == 1
-    assert of(found, "mailsync_accounts", state="degraded") == 1
-    assert of(found, "mailsync_accounts", state="broken") == 0
-    assert of(found, "mailsync_backfill_remaining", account_id=str(account)) == 0
-    assert (of(found, "mailsync_imap_commands_total", command="LOGIN") or 0) >= 1
-    assert (of(found, "mailsync_imap_commands_total", command="FETCH") or 0) >= 3
-    lag = of(found, "mailsync_account_lag_seconds", account_id=str(account), scope="priority")
+    wait_until(lambda: sample(samples(port), "mailsync_imap_errors_total", code="unreachable"), "an error")
+    values = samples(port)
+    assert {name: {label for label, _ in labels} for name, labels in values} == METRICS
+    assert sample(values, "mailsync_messages", account_id=str(account)) == 30
+    assert sample(values, "mailsync_messages_total", op="flags_changed") == 1
+    assert sample(values, "mailsync_accounts", state="degraded") == 1
+    assert sample(values, "mailsync_accounts", state="broken") == 0
+    assert sample(values, "mailsync_backfill_remaining", account_id=str(account)) == 0
+    assert (sample(values, "mailsync_imap_commands_total", command="LOGIN") or 0) >= 1
+    assert (sample(values, "mailsync_imap_commands_total", command="FETCH") or 0) >= 3
+    lag = sample(values, "mailsync_account_lag_seconds", account_id=str(account), scope="priority")
     assert lag is not None and 0 <= lag < 30
     for histogram in ("mailsync_sync_duration_seconds", "mailsync_lock_wait_seconds"):
         buckets = sorted(
             (float(dict(labels)["le"]), count)
-            for (name, labels), count in found.items()
+            for (name, labels), count in values.items()
             if name == f"{histogram}_bucket"
         )
         counts = [count for _, count in buckets]
-        assert counts == sorted(counts) and buckets[-1] == (float("inf"), of(found, f"{histogram}_count"))
+        assert counts == sorted(counts) and buckets[-1] == (
+            float("inf"),
+            sample(values, f"{histogram}_count"),
+        )
         assert counts[-1] >= 3
-    (age,) = (count for (name, _), count in found.items() if name == "mailsync_worker_heartbeat_age_seconds")
+    (age,) = (count for (name, _), count in values.items() if name == "mailsync_worker_heartbeat_age_seconds")
     assert 0 <= age < 30
     text = ask(port)[2]
     assert "@" not in text and user.name not in text
@@ -143,14 +146,14 @@ def test_the_server_answers_only_get_and_head_of_metrics(
     worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 0
     assert began.stop() < 4, "nobody who scrapes holds up the end"
-    for each in silent:
-        each.close()
+    for client in silent:
+        client.close()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nX-A: "])
+@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\nX-A: "])
 def test_a_crowd_delays_neither_scrapes_nor_the_worker(
-    scripted: ScriptedServer, mailsync: Mailsync, database: Database, start_worker: StartWorker, said: bytes
+    scripted: ScriptedServer, mailsync: Mailsync, database: Database, start_worker: StartWorker, sent: bytes
 ) -> None:
     user = scripted.new_user()
     user.folder("INBOX").add(mail.message(1))
@@ -162,7 +165,7 @@ def test_a_crowd_delays_neither_scrapes_nor_the_worker(
     def is_answered() -> None:
         assert ask(port)[0] == 200
 
-    with crowd(port, said):
+    with crowd(port, sent):
         assert slowest(is_answered) < 1
         user.folder("INBOX").add(mail.message(2))
         wait_until(lambda: value(database, "select count(*) from messages") == 2, "the new message")
@@ -194,8 +197,8 @@ def test_it_answers_503_without_the_database_and_recovers(
 def test_a_port_in_use_is_one_line_and_exit_code_2(mailsync: Mailsync) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        said = mailsync("worker", env={"METRICS_PORT": port})
-        assert said.returncode == 2 and said.stderr.count("\n") == 1, said
-        assert f"METRICS_PORT: 127.0.0.1:{port} cannot be opened" in said.stderr
+        sent = mailsync("worker", env={"METRICS_PORT": port})
+        assert sent.returncode == 2 and sent.stderr.count("\n") == 1, sent
+        assert f"METRICS_PORT: 127.0.0.1:{port} cannot be opened" in sent.stderr
         # a pass from cron does not open the port
         assert mailsync("worker", "--once", env={"METRICS_PORT": port}).returncode == 0

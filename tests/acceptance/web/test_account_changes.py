@@ -90,7 +90,7 @@ def test_a_removed_account_disappears_at_once_and_the_worker_deletes_its_rows(
         for change in ({"display_name": "x"}, {"password": user.password}):
             client.refused(404, "not_found", "PATCH", f"/v1/accounts/{account}", change)
         client.refused(404, "not_found", "GET", f"/v1/accounts/{account}/folders")
-        assert [each["id"] for each in client.done(200, "GET", "/v1/accounts")["data"]] == [other]
+        assert [account["id"] for account in client.done(200, "GET", "/v1/accounts")["data"]] == [other]
         client.refused(409, "conflict", "POST", "/v1/accounts", mailbox(dovecot, user, verify=False))
     # a second request wakes the worker again, which could not work on the account before
     assert client.call("DELETE", f"/v1/accounts/{account}").status in (202, 404)

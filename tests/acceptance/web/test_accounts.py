@@ -105,14 +105,14 @@ def test_accounts_are_listed_page_by_page_and_found_by_address_or_state(
     seen, path, pages = [], "/v1/accounts?limit=2", 0
     while path:
         answer = client.call("GET", path)
-        seen += [each["id"] for each in answer.json()["data"]]
+        seen += [account["id"] for account in answer.json()["data"]]
         link = answer.headers["Link"]
         assert (link is None) == (answer.json()["next_cursor"] is None)
         path, pages = (link.split(">")[0][1:] if link else ""), pages + 1
     assert (seen, pages) == (made, 3)
 
     def ids(**filters: str) -> list[int]:
-        return [each["id"] for each in client.done(200, "GET", "/v1/accounts", **filters)["data"]]
+        return [account["id"] for account in client.done(200, "GET", "/v1/accounts", **filters)["data"]]
 
     assert ids(email="USER3@Example.test") == [made[3]]
     assert ids(email="no address") == ids(email="user3@example.test", state="healthy") == []
@@ -203,12 +203,12 @@ def test_refusals_match_those_of_the_command_line(start_api: StartApi, mailsync:
         given = {name: item for name, item in (unverified() | changes).items() if item is not None}
         answer = client.call("POST", "/v1/accounts", given)
         done = mailsync("add-account", given["email"], *options, "--password-stdin", input="any-password\n")
-        said = done.stderr.strip().removeprefix("mailsync: ")
+        message = done.stderr.strip().removeprefix("mailsync: ")
         if step := answer.json().get("step"):
-            said = said.removeprefix(f"{step} failed: ")
+            message = message.removeprefix(f"{step} failed: ")
         assert (answer.status >= 400, done.returncode != 0) == (True, True), changes
-        assert said
-        assert answer.json()["detail"].removeprefix("email: ") == said
+        assert message
+        assert answer.json()["detail"].removeprefix("email: ") == message
 
 
 def test_invalid_fields_are_refused_by_name(client: Client, database: Database) -> None:
@@ -275,9 +275,9 @@ def test_the_first_request_gets_the_address_and_the_last_place(client: Client, d
         return answer.status, answer.json().get("code", "")
 
     with ThreadPoolExecutor(20) as people:
-        found = Counter(people.map(attempt, range(20)))
-    assert found[201, ""] == 3
-    assert found[409, "account_limit"] + found[409, "conflict"] == 17
+        outcomes = Counter(people.map(attempt, range(20)))
+    assert outcomes[201, ""] == 3
+    assert outcomes[409, "account_limit"] + outcomes[409, "conflict"] == 17
     assert value(database, "select count(*) from accounts") == 3
     assert value(database, "select count(*) from account_credentials") == 3
     taken = value(database, "select email from accounts limit 1")

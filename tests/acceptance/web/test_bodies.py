@@ -110,19 +110,19 @@ def test_of_two_simultaneous_requests_only_one_fetches(
     api = serve(BODY_LOCK_WAIT="60s")
     begun, go_on = threading.Event(), threading.Event()
 
-    def held(request: Request) -> bytes:
+    def delayed(request: Request) -> bytes:
         begun.set()
         go_on.wait(PATIENCE)
         return request.default()
 
-    box.server.on("UID FETCH", held)
+    box.server.on("UID FETCH", delayed)
     message_id = box.id_of(1)
     with ThreadPoolExecutor(4) as clients:
         asked = [clients.submit(get, api, message_id) for _ in range(4)]
         assert begun.wait(PATIENCE)
         wait_until(lambda: waiting_for_locks(database) == 3, "the others to queue")
         go_on.set()
-        answers = [each.result() for each in asked]
+        answers = [entry.result() for entry in asked]
     assert [answer.status for answer in answers] == [200] * 4
     assert len({answer.body for answer in answers}) == 1
     assert box.asked().count("UID FETCH") == 1
@@ -262,7 +262,7 @@ def test_a_client_that_follows_retry_after_gets_the_body_once_the_lock_is_free(
             answer = asked.result()
     assert (answer.status, json.loads(answer.data)["body_text"]) == (200, "Text of message 0.\n")
     assert answer.retries
-    assert {each.status for each in answer.retries.history} == {503}
+    assert {entry.status for entry in answer.retries.history} == {503}
 
 
 @pytest.mark.long
@@ -275,7 +275,7 @@ def test_a_lock_holder_without_a_heartbeat_is_ended(box: Box, serve: Serve, data
         answer = patient(api, message_id)
         assert answer.status == 200
         assert answer.retries
-        assert {each.status for each in answer.retries.history} == {503}
+        assert {entry.status for entry in answer.retries.history} == {503}
         with pytest.raises(psycopg.OperationalError):
             stuck.execute("select 1")
     assert "Ended a stale lock holder" in api.process.output
@@ -289,7 +289,7 @@ def patient(api: Api, message_id: int) -> urllib3.BaseHTTPResponse:
 
 
 def refusals(api: Api) -> list[dict[str, Any]]:
-    return [each for each in api.process.records() if str(each.get("message")).endswith("/body 503")]
+    return [entry for entry in api.process.records() if str(entry.get("message")).endswith("/body 503")]
 
 
 def test_forty_requests_to_stalled_servers_do_not_block_others(
@@ -314,7 +314,7 @@ def test_forty_requests_to_stalled_servers_do_not_block_others(
         return status
 
     def settled() -> bool:
-        stalled = [each for each in scripted.journal.commands()[before:] if not each.finished]
+        stalled = [entry for entry in scripted.journal.commands()[before:] if not entry.finished]
         return len(refused) + len(stalled) + waiting_for_locks(database) == 40
 
     with ThreadPoolExecutor(40) as clients:
@@ -331,7 +331,7 @@ def test_forty_requests_to_stalled_servers_do_not_block_others(
         finally:
             scripted.off("UID FETCH")
             scripted.disconnect()
-    statuses = [each.result() for each in asked]
+    statuses = [entry.result() for entry in asked]
     assert set(statuses) <= {200, 502, 503}
     # 10 requests of each process may wait; each process may have received fewer
     assert 20 <= statuses.count(503) < 40

@@ -67,19 +67,21 @@ def test_bodies_are_served_during_a_first_sync_of_100_000_messages_which_continu
             # in the middle of a turn, when the wait is longest
             worker.wait_for(lambda: value(database, IN_A_TURN) or value(database, LIVE) == MESSAGES)
             wanted = database.execute(ANY_TWO).fetchall()
-            for asked in [clients.submit(ask, *each) for each in wanted]:
+            for asked in [clients.submit(ask, *row) for row in wanted]:
                 asked.result()
             rows.append(value(database, LIVE))
     assert len(took) == FETCHES
-    during = 2 * sum(each < MESSAGES for each in rows[1:])
+    during = 2 * sum(row < MESSAGES for row in rows[1:])
     p95 = sorted(took)[int(FETCHES * 0.95) - 1]
-    told = f"p95 {p95:.2f} s, worst {max(took):.2f} s; {during} during the sync; rows {rows[0]} to {rows[-1]}"
-    print(told)
-    assert p95 < SECONDS, told
+    report = (
+        f"p95 {p95:.2f} s, worst {max(took):.2f} s; {during} during the sync; rows {rows[0]} to {rows[-1]}"
+    )
+    print(report)
+    assert p95 < SECONDS, report
     # on a fast machine, the sync may end before the last body
-    assert during > FETCHES / 2, told
-    assert rows == sorted(rows), told
-    assert rows[during // 2] > rows[0] + FETCHES, told
+    assert during > FETCHES / 2, report
+    assert rows == sorted(rows), report
+    assert rows[during // 2] > rows[0] + FETCHES, report
     assert value(database, "select count(*) from message_bodies") == FETCHES
     worker.wait_for(lambda: value(database, LIVE) > min(rows[-1], MESSAGES - 1), 60)
     assert value(database, "select consecutive_failures from accounts where id = %s", account) == 0

@@ -118,9 +118,9 @@ def test_every_request_of_schemathesis_is_answered_as_documented(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        said = process.communicate()[0].decode(errors="replace")
+        output = process.communicate()[0].decode(errors="replace")
         run_directory.forget(process.pid)
-    print(said)
+    print(output)
     assert process.returncode == 0, "see its report below"
-    assert "Stateful" in said, "all phases ran"
+    assert "Stateful" in output, "all phases ran"
     assert "Traceback" not in api.process.output

@@ -96,18 +96,18 @@ def test_hostile_names_are_harmless(letterbox: Letterbox, serve: Serve) -> None:
         answer = get(api, message_id, "attachments/2")
         assert answer.status == 200
         assert "Set-Cookie" not in answer.headers
-        (said,) = answer.headers.get_all("Content-Disposition", [])
+        (header,) = answer.headers.get_all("Content-Disposition", [])
         assert re.fullmatch(
-            r"""attachment; filename="[^"\\/\x00-\x1f]+"; filename\*=UTF-8''[\w.~%-]+""", said
+            r"""attachment; filename="[^"\\/\x00-\x1f]+"; filename\*=UTF-8''[\w.~%-]+""", header
         )
-        assert len(said) < 1000
+        assert len(header) < 1000
         if named:
-            assert said.endswith(f"UTF-8''{quote(named, safe='')}")
+            assert header.endswith(f"UTF-8''{quote(named, safe='')}")
     nameless = letterbox.add(
         part("image/png", "inline").replace(b"Content-Disp", b"Content-ID: <a@b>\r\nContent-Disp")
     )
-    said = get(api, nameless, "attachments/2").headers["Content-Disposition"]
-    assert said.startswith(f'attachment; filename="{nameless}-2.png"')
+    header = get(api, nameless, "attachments/2").headers["Content-Disposition"]
+    assert header.startswith(f'attachment; filename="{nameless}-2.png"')
 
 
 def test_head_returns_the_headers_without_contacting_the_server(letterbox: Letterbox, serve: Serve) -> None:
@@ -140,12 +140,12 @@ def digest(api: Api, path: str) -> tuple[int, str]:
     connection.request("GET", path, headers=AUTHORIZED)
     response = connection.getresponse()
     assert response.status == 200, response.read()
-    size, found = 0, hashlib.sha256()
+    size, sha256 = 0, hashlib.sha256()
     while data := response.read(256 * 1024):
         size += len(data)
-        found.update(data)
+        sha256.update(data)
     connection.close()
-    return size, found.hexdigest()
+    return size, sha256.hexdigest()
 
 
 @pytest.mark.long
@@ -166,8 +166,8 @@ def test_64_megabytes_are_streamed_with_little_memory(letterbox: Letterbox, serv
         assert {answer.status for answer in answers} <= {200, 503}
     before = {process: peak(process.pid) for process in processes_of(api)}
     for path, plain in wanted.items():
-        size, found = digest(api, path)
-        assert (size, found) == (len(plain), hashlib.sha256(plain).hexdigest()), path
+        size, hexdigest = digest(api, path)
+        assert (size, hexdigest) == (len(plain), hashlib.sha256(plain).hexdigest()), path
     growth = [peak(process.pid) - was for process, was in before.items()]
     print(growth)
     assert max(growth) < ALLOWED, growth
@@ -210,14 +210,14 @@ class SlowClient:
 
 def spools(api: Api, directory: Path) -> int:
     """How many temporary files the API has open, except gunicorn's own in each process."""
-    found = -len(processes_of(api))
+    count = -len(processes_of(api))
     for process in processes_of(api):
         for link in Path(f"/proc/{process.pid}/fd").iterdir():
             try:
-                found += str(link.readlink()).startswith(str(directory))
+                count += str(link.readlink()).startswith(str(directory))
             except FileNotFoundError:
                 continue
-    return found
+    return count
 
 
 @contextlib.contextmanager
@@ -268,7 +268,7 @@ def test_slow_readers_delay_nobody_and_disconnected_ones_leave_no_files(
     with sipping(clients):
         for _ in range(24):
             clients.append(SlowClient(api, path))
-        statuses = [each.status for each in clients[1:]]
+        statuses = [client.status for client in clients[1:]]
         assert set(statuses) == {200, 503}
         # both processes send their maximum number of files, this one included
         assert statuses.count(200) <= 15
@@ -276,15 +276,15 @@ def test_slow_readers_delay_nobody_and_disconnected_ones_leave_no_files(
         assert get(api, message_id).status == 200
         assert spools(api, spool_directory) == 1 + statuses.count(200)
     with sipping([slow]):
-        for each in clients[1:]:
-            each.go_away()
+        for client in clients[1:]:
+            client.go_away()
         wait_until(lambda: spools(api, spool_directory) == 1, "the files to be closed")
         assert digest(api, path) == (len(raw), hashlib.sha256(raw).hexdigest())
     assert slow.rest() == raw
     slow.go_away()
     wait_until(lambda: spools(api, spool_directory) == 0, "the last file to be closed")
     assert_problem(get(api, message_id, "attachments/9"), 404, "not_found")
-    assert not [each for each in api.process.records() if each.get("level") == "ERROR"]
+    assert not [record for record in api.process.records() if record.get("level") == "ERROR"]
 
 
 @pytest.mark.long
@@ -300,4 +300,4 @@ def test_a_client_that_reads_nothing_for_half_a_minute_is_disconnected(
     assert len(slow.rest()) < len(raw)
     slow.go_away()
     api.process.wait_for("Gave up a client")
-    assert not [each for each in api.process.records() if each.get("level") == "ERROR"]
+    assert not [record for record in api.process.records() if record.get("level") == "ERROR"]

@@ -40,8 +40,8 @@ def test_a_tried_password_does_not_mask_later_texts(start_api: StartApi) -> None
         }
         answer = api.call("POST", "/v1/accounts", document)
         assert answer.status == 502
-        said: dict[str, Any] = answer.json()
-        return said
+        problem: dict[str, Any] = answer.json()
+        return problem
 
     assert "refused" not in add("refused")["detail"]
     assert "refused" in add("another")["detail"]
@@ -57,7 +57,7 @@ def test_no_answer_reveals_whether_a_word_is_a_secret(start_api: StartApi, datab
     number = _filled(database_url)
     account = api.call("GET", "/v1/accounts").json()["data"][0]["id"]
 
-    def said(method: str, path: str, document: Any = None) -> list[str]:
+    def problem_texts(method: str, path: str, document: Any = None) -> list[str]:
         texts = []
         for word in (WEAK, "collection"):
             given = None if document is None else json.loads(json.dumps(document).replace("WORD", word))
@@ -84,7 +84,7 @@ def test_no_answer_reveals_whether_a_word_is_a_secret(start_api: StartApi, datab
         ("POST", "/v1/accounts", {"email": "a@example.test", "password": "x", "imap_security": "WORD"}),
         ("PATCH", f"/v1/accounts/{account}", {"metadata": [{"WORD": 1}]}),
     ):
-        right, wrong = said(method, path, document)
+        right, wrong = problem_texts(method, path, document)
         assert right == wrong, path
 
 

@@ -42,19 +42,19 @@ def test_folders_are_listed_and_a_choice_takes_effect_at_once(
     start_worker(SYNC_INTERVAL="1h")
     wait_until(lambda: is_healthy(database, account), "health")
     path = f"/v1/accounts/{account}/folders"
-    found = {each["path"]: each for each in client.done(200, "GET", path)["data"]}
-    assert next(iter(found)) == "INBOX"
-    assert {name: each["tracked"] for name, each in found.items()} == {
+    folders = {folder["path"]: folder for folder in client.done(200, "GET", path)["data"]}
+    assert next(iter(folders)) == "INBOX"
+    assert {name: folder["tracked"] for name, folder in folders.items()} == {
         "INBOX": True, "Junk": False, "Work": True, "Résumés": True, "Lists": True,
     }  # fmt: skip
-    inbox = found["INBOX"]
+    inbox = folders["INBOX"]
     assert (inbox["role"], inbox["status"], inbox["percent"]) == ("inbox", "active", 100)
     assert (inbox["live_count"], inbox["live_unseen"], inbox["account_id"]) == (3, 3, account)
-    assert (found["Junk"]["excluded_reason"], found["Junk"]["percent"]) == ("junk", None)
+    assert (folders["Junk"]["excluded_reason"], folders["Junk"]["percent"]) == ("junk", None)
     by_cli = mailsync("list-folders", user.name, "--json").json()["folders"]
-    assert [each["id"] for each in by_cli] == [each["id"] for each in found.values()]
+    assert [folder["id"] for folder in by_cli] == [folder["id"] for folder in folders.values()]
 
-    work, junk = (f"{path}/{found[name]['id']}" for name in ("Work", "Junk"))
+    work, junk = (f"{path}/{folders[name]['id']}" for name in ("Work", "Junk"))
     chosen = client.done(200, "PATCH", work, {"tracked": False})
     assert (chosen["tracked"], chosen["tracked_by_user"]) == (False, False)
     wait_until(lambda: live_uids(database, account, "Work") == [], "the tombstones")
@@ -87,7 +87,7 @@ def test_folders_are_listed_in_pages(client: Client, database: Database) -> None
     cursor: str | None = None
     while cursor or not seen:
         page = client.done(200, "GET", path, limit=3, cursor=cursor)
-        seen += [each["id"] for each in page["data"]]
+        seen += [folder["id"] for folder in page["data"]]
         cursor = page["next_cursor"]
     assert seen == wanted
     cursor = client.done(200, "GET", path, limit=3)["next_cursor"]

@@ -15,7 +15,7 @@ import pytest
 from mailsync.store import db
 from tests.support.api import AUTHORIZED, Api, StartApi
 from tests.support.programs import API_TOKEN, ROOT
-from tests.support.raw_http import AUTHORIZATION, Said, ask, assert_civil, lines
+from tests.support.raw_http import AUTHORIZATION, Response, ask, assert_civil, lines
 from tests.support.stored import ATTACHMENT, KEY, message, new_account, new_folder, settings_for, store
 
 HOST = "Host: localhost"
@@ -63,7 +63,7 @@ class Operations:
     def __iter__(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         for path, operations in self._document["paths"].items():
             for method, operation in operations.items():
-                filled = _VARIABLE.sub(lambda found: str(self._values[found[1]]), path)
+                filled = _VARIABLE.sub(lambda match: str(self._values[match[1]]), path)
                 yield method.upper(), filled, operation
 
     def bodies(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -74,10 +74,12 @@ class Operations:
                 yield method, path, self._document["components"]["schemas"][reference.rpartition("/")[2]]
 
 
-def send(api: Api, method: str, path: str, body: bytes, kind: str = "application/json") -> Said:
+def send(api: Api, method: str, path: str, body: bytes, kind: str = "application/json") -> Response:
     headers = AUTHORIZED | ({"Content-Type": kind} if kind else {})
     answer = api.request(method, path, headers, body)
-    return Said(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
+    return Response(
+        answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body
+    )
 
 
 def snapshot(database: psycopg.Connection[Any]) -> list[Any]:
@@ -189,9 +191,9 @@ def test_odd_values_of_every_parameter_are_answered_or_refused(victim: Api, rows
                 assert_civil(answer, (path, name, text), *statuses)
                 assert "\0" not in text or answer.status == 422
                 asked += 1
-            sent = [lines(f"GET {path}?{name}={each} HTTP/1.1", HOST, AUTHORIZATION) for each in BYTES]
-            for answer, each in zip(ask(victim.port, *sent), BYTES, strict=True):
-                assert_civil(answer, (path, name, each), 400)
+            sent = [lines(f"GET {path}?{name}={value} HTTP/1.1", HOST, AUTHORIZATION) for value in BYTES]
+            for answer, value in zip(ask(victim.port, *sent), BYTES, strict=True):
+                assert_civil(answer, (path, name, value), 400)
     assert asked > 500
 
 

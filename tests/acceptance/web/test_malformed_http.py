@@ -256,7 +256,7 @@ def test_headers_of_proxies_are_not_trusted(victim: Api) -> None:
     (by_name,) = ask(victim.port, lines("GET /nowhere HTTP/1.1", HOST, *evil, "X-Request-Id: whence"))
     assert by_name.status == 401
     victim.process.wait_for("whence")
-    (record,) = [each for each in victim.process.records() if each.get("request_id") == "whence"]
+    (record,) = [record for record in victim.process.records() if record.get("request_id") == "whence"]
     assert record["remote"] == "127.0.0.1"
 
 

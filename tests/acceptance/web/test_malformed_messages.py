@@ -53,8 +53,8 @@ def test_every_malformed_message_is_answered(letterbox: Letterbox, serve: Serve)
         answer = get(api, letterbox.add(raw))
         assert answer.status == 200, (name, answer)
         body = answer.json()
-        said = (body["body_text"], body["body_html"], body["warnings"])
-        assert said == (text, html, warnings), name
+        content = (body["body_text"], body["body_html"], body["warnings"])
+        assert content == (text, html, warnings), name
         assert body["raw_bytes"] == len(raw)
     # the listed attachments of the last message can be downloaded
     part = body["attachments"][-1]["part"]

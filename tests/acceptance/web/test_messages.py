@@ -128,8 +128,8 @@ def test_a_folder_can_be_given_by_id_and_digits_are_always_an_id(
     for unknown in ("2024", "0", "9" * 30, mailbox["other folder"], "Nowhere", "Work", "inbox/x", "%", "٣"):
         document = assert_problem(api.call("GET", path, folder=unknown), 404, "not_found")
         # the error does not repeat a path
-        said = str(unknown)[:20] if str(unknown).isascii() and str(unknown).isdigit() else "of that path"
-        assert document["detail"] == f"account {mailbox['account']} has no folder {said}"
+        name = str(unknown)[:20] if str(unknown).isascii() and str(unknown).isdigit() else "of that path"
+        assert document["detail"] == f"account {mailbox['account']} has no folder {name}"
 
 
 def test_rows_added_or_deleted_between_pages_move_no_other_row(
@@ -188,7 +188,7 @@ def test_one_message_is_shown_with_all_fields(api: Api, mailbox: dict[str, int],
     assert (shown["subject"], shown["to_names"], shown["labels"]) == ("Grüße 😀", ["X", None], ["\\Inbox"])
     assert (shown["folder"], shown["folder_id"], shown["account_id"]) == ("Work/Ümläut", folder, account)
     assert (shown["size_bytes"], shown["reference_ids"]) == (5_000_000_000, ["a@b"])
-    assert [each["part"] for each in shown["attachments"]] == ["2", "2.1", "10"]
+    assert [attachment["part"] for attachment in shown["attachments"]] == ["2", "2.1", "10"]
     assert shown["attachments"][0] == {
         "part": "2", "filename": "f2", "content_type": "text/plain", "size_bytes": 5, "content_id": None,
         "is_inline": False,
@@ -291,7 +291,9 @@ def test_mirrored_messages_are_listed(
     assert mailsync("sync", user.name).returncode == 0
     api = start_api()
     listed = [item for page in pages(api, f"/v1/accounts/{account}/messages", limit=10) for item in page]
-    assert {item["uid"] for item in listed} == {one.uid for one in mirrored(database, account)["INBOX"]}
+    assert {item["uid"] for item in listed} == {
+        message.uid for message in mirrored(database, account)["INBOX"]
+    }
     assert len(listed) == 25
     shown = api.call("GET", f"/v1/messages/{listed[0]['id']}").json()
     assert shown["folder"] == "INBOX"
@@ -299,4 +301,4 @@ def test_mirrored_messages_are_listed(
         "text/plain",
         "application/octet-stream",
     ]
-    assert [each["filename"] for each in shown["attachments"]] == ["file.bin"]
+    assert [attachment["filename"] for attachment in shown["attachments"]] == ["file.bin"]

@@ -71,9 +71,9 @@ class Eve:
         answer = self.api.call("GET", f"/v1/messages/{row[0]}/body")
         return "" if answer.status == 200 else str(answer.json()["detail"])
 
-    def when_logging_in(self, said: str) -> dict[str, str]:
+    def when_logging_in(self, text: str) -> dict[str, str]:
         """All places in which the API shows a server's words, after it has refused a login."""
-        self.scripted.on("LOGIN", f"NO [LIMIT] {said}".encode())
+        self.scripted.on("LOGIN", f"NO [LIMIT] {text}".encode())
         assert self.api.call("POST", f"/v1/accounts/{self.id}/reset").status == 200
         wanted = _mailbox(self.scripted, self.scripted.new_user(), OF_EVE)
         shown = {
@@ -85,9 +85,9 @@ class Eve:
         self.scripted.off("LOGIN")
         return shown
 
-    def when_opening(self, said: str) -> dict[str, str]:
+    def when_opening(self, text: str) -> dict[str, str]:
         """All places in which the API shows a server's words, after it has refused to open a folder."""
-        self.scripted.on("EXAMINE", f"NO [NOPERM] {said}".encode())
+        self.scripted.on("EXAMINE", f"NO [NOPERM] {text}".encode())
         assert self.mailsync("sync", self.user.name, "--full").returncode == 1
         self.scripted.off("EXAMINE")
         return {"folder": self.last_error()}

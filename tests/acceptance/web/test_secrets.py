@@ -71,8 +71,8 @@ def _echoing(how: str, password: str) -> Callable[[Request], bytes]:
         "url": lambda text: f"imap://user:{quote(text, safe='')}@mail.test/",
         "repr": repr,
     }
-    said = b"NO [AUTHENTICATIONFAILED] rejected: " + forms[how](password).encode()
-    return lambda request: request.tagged(said + b" in " + request.text)
+    reply = b"NO [AUTHENTICATIONFAILED] rejected: " + forms[how](password).encode()
+    return lambda request: request.tagged(reply + b" in " + request.text)
 
 
 ECHOES = ("plain", "base64", "percent", "url", "repr")
@@ -205,10 +205,10 @@ def test_a_long_mixed_session_reveals_no_secret(
     assert locked.ask("GET", f"/v1/accounts/{account}").status == 200
 
     assert session.answers > 100
-    for each in (session, lost, locked):
-        leaked = [line for line in each.api.process.lines if planted.found_in(line)]
+    for client in (session, lost, locked):
+        leaked = [line for line in client.api.process.lines if planted.found_in(line)]
         assert leaked == []
-        assert "Traceback" not in each.api.process.output
+        assert "Traceback" not in client.api.process.output
     assert "POST /v1/accounts" in api.process.output, "there is a log"
     _assert_not_in_rows(database)
 

@@ -60,7 +60,7 @@ def test_a_harmless_request_id_is_kept_and_any_other_replaced(api: Api) -> None:
         made.add(answer.headers["X-Request-Id"])
         assert_problem(answer, 401, "unauthorized")
     assert len(made) == 6
-    assert all(len(one) == 32 and one.isalnum() for one in made)
+    assert all(len(request_id) == 32 and request_id.isalnum() for request_id in made)
 
 
 def test_answers_are_neither_sniffed_nor_cached(api: Api) -> None:
@@ -181,13 +181,13 @@ def test_the_summary_counts_accounts_and_reports_missing_workers(
         " values ('a@x.test', 'h', 993, 'tls', 'a', 'broken', now() - interval '1 hour', now(), null),"
         "  ('b@x.test', 'h', 993, 'tls', 'a', 'initial_sync', now() - interval '9 hours', null, now())"
     )
-    found = api.call("GET", "/health").json()
-    assert (found["status"], found["reasons"]) == ("degraded", ["1 broken"])
-    assert {state: count for state, count in found["accounts"].items() if count} == {
+    summary = api.call("GET", "/health").json()
+    assert (summary["status"], summary["reasons"]) == ("degraded", ["1 broken"])
+    assert {state: count for state, count in summary["accounts"].items() if count} == {
         "total": 2, "broken": 1, "paused": 1,
     }  # fmt: skip
-    assert 3600 <= found["worst_lag"]["priority_seconds"] < 9000, "a paused account is behind on purpose"
-    (worker,) = found["workers"]
+    assert 3600 <= summary["worst_lag"]["priority_seconds"] < 9000, "a paused account is behind on purpose"
+    (worker,) = summary["workers"]
     assert (worker["worker"], worker["version"], worker["alive"]) == ("w:1:worker", "9", True)
     database.execute("update workers set heartbeat_at = now() - interval '2 minutes'")
     assert api.call("GET", "/health").json()["reasons"] == ["no worker is alive", "1 broken"]
@@ -205,7 +205,7 @@ def test_the_summary_lists_unhealthy_accounts_and_what_to_do(api: Api, database:
     unhealthy = api.call("GET", "/health").json()["unhealthy"]
     assert unhealthy["total"] == 33
     named = unhealthy["accounts"]
-    assert [each["email"] for each in named] == [f"{n}@x.test" for n in (31, 32, 33, *range(1, 18))]
+    assert [entry["email"] for entry in named] == [f"{n}@x.test" for n in (31, 32, 33, *range(1, 18))]
     first = named[0]
     assert first.pop("since").endswith("Z")
     assert first == {
@@ -233,7 +233,11 @@ def test_the_openapi_description_lists_exactly_the_routes(api: Api) -> None:
         for method, operation in operations.items():
             assert operation["summary"], f"{method} {path}"
             assert path in ("/health/live", "/health/ready") or "401" in operation["responses"]
-    identifiers = [each["operationId"] for found in document["paths"].values() for each in found.values()]
+    identifiers = [
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    ]
     assert len(set(identifiers)) == len(identifiers)
     assert {"/health", "/health/live", "/health/ready", "/metrics", "/openapi.json"} <= set(document["paths"])
 

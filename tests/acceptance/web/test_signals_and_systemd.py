@@ -36,7 +36,7 @@ __all__ = ["letterbox", "serve"]
 Database = psycopg.Connection[Any]
 
 
-class Held:
+class WaitingRequest:
     """A request that waits in the database until it is released."""
 
     def __init__(self, api: Api, database: Database, stack: contextlib.ExitStack) -> None:
@@ -51,16 +51,16 @@ class Held:
         )
         wait_until(lambda: database.execute(waiting).fetchone() != (0,), "the request that waits")
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The request goes on."""
         self._locked.close()
 
 
 @pytest.fixture
-def hold(database: Database) -> Iterator[Callable[[Api], Held]]:
+def hold(database: Database) -> Iterator[Callable[[Api], WaitingRequest]]:
     """Start a request that waits: ``hold(api)``."""
     with contextlib.ExitStack() as stack:
-        yield lambda api: Held(api, database, stack)
+        yield lambda api: WaitingRequest(api, database, stack)
 
 
 def test_a_running_download_completes_during_shutdown(letterbox: Letterbox, serve: Serve) -> None:
@@ -78,9 +78,9 @@ def test_a_running_download_completes_during_shutdown(letterbox: Letterbox, serv
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_api_finishes_running_requests_and_then_ends(
-    number: signal.Signals, api: Api, hold: Callable[[Api], Held]
+    number: signal.Signals, api: Api, hold: Callable[[Api], WaitingRequest]
 ) -> None:
-    held = hold(api)
+    waiting = hold(api)
     everybody = psutil.Process(api.process.pid).children(recursive=True)
     for process in (psutil.Process(api.process.pid), *everybody):
         # Ctrl-C in a terminal reaches the workers too
@@ -88,25 +88,25 @@ def test_the_api_finishes_running_requests_and_then_ends(
             process.send_signal(number)
     api.process.wait_for("Handling signal")
     assert api.process.returncode is None
-    held.let_go()
-    assert held.answer.result(PATIENCE).status == 200
+    waiting.release()
+    assert waiting.answer.result(PATIENCE).status == 200
     assert api.process.wait() == 0
     assert all(is_gone(process.pid) for process in everybody)
 
 
 def test_an_endless_request_delays_the_end_by_less_than_ten_seconds(
-    start_api: StartApi, hold: Callable[[Api], Held]
+    start_api: StartApi, hold: Callable[[Api], WaitingRequest]
 ) -> None:
     api = start_api(GUNICORN_CMD_ARGS="--graceful-timeout 2")
-    held = hold(api)
+    waiting = hold(api)
     api.process.terminate()
     begun = Stopwatch()
     assert api.process.wait() == 0
     assert begun.stop() < 10
-    held.let_go()
+    waiting.release()
     # its statement was cancelled, which leaves time for an answer unless the machine is slow
     with contextlib.suppress(OSError):
-        assert held.answer.result(PATIENCE).status == 504
+        assert waiting.answer.result(PATIENCE).status == 504
 
 
 def test_the_graceful_timeout_fits_into_ten_seconds(mailsync: Mailsync) -> None:
@@ -126,10 +126,10 @@ def test_the_graceful_timeout_fits_into_ten_seconds(mailsync: Mailsync) -> None:
 
 
 def test_a_second_signal_ends_the_api_at_once_with_all_of_its_processes(
-    start_api: StartApi, hold: Callable[[Api], Held]
+    start_api: StartApi, hold: Callable[[Api], WaitingRequest]
 ) -> None:
     api = start_api(WEB_CONCURRENCY="2")
-    held = hold(api)
+    waiting = hold(api)
     everybody = psutil.Process(api.process.pid).children(recursive=True)
     assert len(everybody) == 2
     api.process.terminate()
@@ -138,12 +138,12 @@ def test_a_second_signal_ends_the_api_at_once_with_all_of_its_processes(
     begun = Stopwatch()
     assert api.process.wait() == 128 + signal.SIGTERM
     assert begun.stop() < 5
-    held.let_go()
+    waiting.release()
     wait_until(lambda: all(is_gone(process.pid) for process in everybody), "the end of the workers")
 
 
 def test_a_second_signal_ends_start_and_its_children_at_once(
-    mailsync: Mailsync, database: Database, hold: Callable[[Api], Held]
+    mailsync: Mailsync, database: Database, hold: Callable[[Api], WaitingRequest]
 ) -> None:
     mailsync(
         "add-account", EMAIL, "--host", "localhost", "--no-verify", "--password-stdin", input="any-pass\n"
@@ -153,7 +153,7 @@ def test_a_second_signal_ends_start_and_its_children_at_once(
     running = mailsync.start("start", PORT=str(port))
     running.wait_for("Poll loop running")
     running.wait_for("Ready to serve")
-    held = hold(Api(port, running))
+    waiting = hold(Api(port, running))
     everybody = psutil.Process(running.pid).children(recursive=True)
     assert len(everybody) == 3
     running.terminate()
@@ -162,7 +162,7 @@ def test_a_second_signal_ends_start_and_its_children_at_once(
     begun = Stopwatch()
     assert running.wait() == 130
     assert begun.stop() < 5
-    held.let_go()
+    waiting.release()
     wait_until(lambda: all(is_gone(process.pid) for process in everybody), "the end of all")
 
 
@@ -195,13 +195,13 @@ def test_sighup_replaces_the_workers_without_losing_a_request(start_api: StartAp
 
 
 def test_a_request_may_take_longer_than_the_worker_timeout(
-    start_api: StartApi, hold: Callable[[Api], Held]
+    start_api: StartApi, hold: Callable[[Api], WaitingRequest]
 ) -> None:
     api = start_api(GUNICORN_CMD_ARGS="--timeout 1")
-    held = hold(api)
+    waiting = hold(api)
     pause(2.5, "the request takes longer than the timeout of a second")
-    held.let_go()
-    assert held.answer.result(PATIENCE).status == 200
+    waiting.release()
+    assert waiting.answer.result(PATIENCE).status == 200
     assert "WORKER TIMEOUT" not in api.process.output
 
 

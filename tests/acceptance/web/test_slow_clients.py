@@ -11,7 +11,7 @@ import pytest
 from tests.support.api import Api, StartApi
 from tests.support.crowds import crowd, slowest
 from tests.support.patience import Stopwatch
-from tests.support.raw_http import AUTHORIZATION, Said, assert_civil, connected, lines, parse
+from tests.support.raw_http import AUTHORIZATION, Response, assert_civil, connected, lines, parse
 
 HOST = "Host: localhost"
 LIVE = "GET /health/live HTTP/1.1"
@@ -87,25 +87,25 @@ def test_an_incomplete_request_is_answered_408(start_api: StartApi) -> None:
         (lines(*start, "Transfer-Encoding: chunked", body=b"fff\r\n{"), [408], 29),
     )
     with ThreadPoolExecutor(2 * len(cases)) as pool:
-        each = [(case, drips) for case in cases for drips in (False, True)]
-        told = [pool.submit(until_closed, api.port, case[0], drips) for case, drips in each]
-        for (case, drips), future in zip(each, told, strict=True):
-            said, statuses, least = case
+        runs = [(case, drips) for case in cases for drips in (False, True)]
+        futures = [pool.submit(until_closed, api.port, case[0], drips) for case, drips in runs]
+        for (case, drips), future in zip(runs, futures, strict=True):
+            sent, statuses, least = case
             answers, seconds, clock = future.result()
             wanted = statuses or ([408] if drips else [])
-            assert [answer.status for answer in answers] == wanted, (said, drips)
-            assert clock > least and seconds < least + 15, (said, drips)
+            assert [answer.status for answer in answers] == wanted, (sent, drips)
+            assert clock > least and seconds < least + 15, (sent, drips)
             for answer in answers:
-                assert_civil(answer, said)
+                assert_civil(answer, sent)
                 assert answer.headers["connection"] == ("close" if answer.status == 408 else "keep-alive")
     assert "Traceback" not in api.process.output
 
 
-def until_closed(port: int, said: bytes, drips: bool) -> tuple[list[Said], float, float]:
+def until_closed(port: int, sent: bytes, drips: bool) -> tuple[list[Response], float, float]:
     """All responses until the server closes, and the seconds until then, by a stopwatch and a clock."""
     watch = Stopwatch()
     with connected(port, timeout=0.5) as sock:
-        sock.sendall(said)
+        sock.sendall(sent)
         got = b""
         while True:
             with suppress(TimeoutError):

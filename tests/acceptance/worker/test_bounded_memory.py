@@ -73,7 +73,7 @@ def _numbered(
     def blocks(request: Request) -> Iterator[bytes]:
         yield begin
         for n in range(first, first + count * step, 1000 * step):
-            yield b"".join([line % ((each,) * places) for each in range(n, n + 1000 * step, step)])
+            yield b"".join([line % ((number,) * places) for number in range(n, n + 1000 * step, step)])
         yield end
 
     return blocks

@@ -53,24 +53,26 @@ def test_a_worker_suspended_for_six_hours_catches_up_with_one_turn_per_account(
         user.folder("INBOX").add(mail.message(1))
         accounts.append(add_account(mailsync, scripted, user))
     worker = start_worker(SYNC_INTERVAL="2s")
-    worker.wait_for(lambda: all(is_healthy(database, each) for each in accounts))
+    worker.wait_for(lambda: all(is_healthy(database, account) for account in accounts))
     _stop_at_rest(worker, database)
 
     _go_back(database, "6 hours")
     for user in users:
         user.folder("INBOX").add(mail.message(2))
-    assert {database.execute(SHOWN, [each]).fetchone() for each in accounts} == {("degraded", "stale")}
+    assert {database.execute(SHOWN, [account]).fetchone() for account in accounts} == {("degraded", "stale")}
     turns = "select sum(consecutive_successes) from accounts"
     before, slept_until = value(database, turns), value(database, "select clock_timestamp()")
     logins = scripted.journal.counts()["LOGIN"]
     worker.send_signal(signal.SIGCONT)
 
-    worker.wait_for(lambda: all(live_uids(database, each) == [1, 2] for each in accounts))
-    worker.wait_for(lambda: all(is_healthy(database, each) for each in accounts))
+    worker.wait_for(lambda: all(live_uids(database, account) == [1, 2] for account in accounts))
+    worker.wait_for(lambda: all(is_healthy(database, account) for account in accounts))
     taken = value(database, turns) - before
     awake = value(database, "select extract(epoch from clock_timestamp() - %s)::float", slept_until)
     assert taken <= len(accounts) * (1 + awake / 2), "one turn each, and then one a tick"
-    assert {_last_change(database, each) for each in accounts} == {("degraded", "stale", "healthy", None)}
+    assert {_last_change(database, account) for account in accounts} == {
+        ("degraded", "stale", "healthy", None)
+    }
     assert scripted.journal.counts()["LOGIN"] == logins, "the kept sessions are still good"
     assert "Database lost" not in worker.output
     assert not scripted.journal.interleavings()

@@ -42,12 +42,12 @@ def make_room(database: Database) -> None:
 
 def delays(worker: Running) -> list[float]:
     """The seconds until the next attempt, as each attempt announced them."""
-    return [each["retry_in_seconds"] for each in worker.records() if "retry_in_seconds" in each]
+    return [record["retry_in_seconds"] for record in worker.records() if "retry_in_seconds" in record]
 
 
-def said(worker: Running, message: str) -> list[str]:
+def levels(worker: Running, message: str) -> list[str]:
     """The levels of the lines with that message."""
-    return [each["level"] for each in worker.records() if each["message"] == message]
+    return [record["level"] for record in worker.records() if record["message"] == message]
 
 
 @pytest.mark.long
@@ -56,9 +56,9 @@ def test_a_full_database_is_logged_once_and_logins_become_rarer(
     when: str, mailsync: Mailsync, scripted: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
     user, other = scripted.new_user(), scripted.new_user()
-    for each in (user, other):
-        each.folder("INBOX").add(mail.message(1))
-    account, quiet = (add_account(mailsync, scripted, each) for each in (user, other))
+    for record in (user, other):
+        record.folder("INBOX").add(mail.message(1))
+    account, quiet = (add_account(mailsync, scripted, record) for record in (user, other))
     if when == "first sync":
         mailsync("sync", other.name)
         fill_up(database, "messages")
@@ -73,8 +73,8 @@ def test_a_full_database_is_logged_once_and_logins_become_rarer(
     assert delays(worker)[:5] == [1, 2, 4, 8, 16], worker.output
     logins = scripted.journal.counts(user.name)["LOGIN"]
     assert logins <= 1 + len(delays(worker))
-    assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
-    assert not said(worker, "Database connected again")
+    assert levels(worker, "Database lost; reconnecting").count("WARNING") == 1
+    assert not levels(worker, "Database connected again")
     # an account without new mail keeps its session, which was idle when the connection to Postgres was lost
     after = scripted.journal.counts(other.name)["LOGIN"]
     assert after == 1 if when == "new mail" else after <= before + 1
@@ -84,8 +84,8 @@ def test_a_full_database_is_logged_once_and_logins_become_rarer(
     worker.wait_for(lambda: live_uids(database, account) == uids and is_healthy(database, account))
     worker.wait_for("Database connected again")
     worker.wait_for(lambda: is_healthy(database, quiet))
-    assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
-    assert said(worker, "Database connected again") == ["INFO"]
+    assert levels(worker, "Database lost; reconnecting").count("WARNING") == 1
+    assert levels(worker, "Database connected again") == ["INFO"]
     worker.terminate()
     assert worker.wait() == 0
 
@@ -97,7 +97,7 @@ def test_an_account_that_always_fails_in_the_database_goes_behind_other_first_sy
     for user, count in ((failed, 20), (other, 6000)):
         for n in range(count):
             user.folder("INBOX").add(mail.message(n))
-    accounts = [add_account(mailsync, scripted, each) for each in (failed, other)]
+    accounts = [add_account(mailsync, scripted, record) for record in (failed, other)]
     database.execute(FULL.replace("53100", "53200").encode())
     database.execute(
         "create trigger no_space before insert on messages for each row"
@@ -123,8 +123,8 @@ def test_a_read_only_database_costs_no_login(
 
     worker.wait_for(lambda: len(delays(worker)) >= 4)
     assert delays(worker)[:4] == [1, 2, 4, 8]
-    assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
-    assert not said(worker, "Database connected again")
+    assert levels(worker, "Database lost; reconnecting").count("WARNING") == 1
+    assert not levels(worker, "Database connected again")
     # the loss itself may have closed one session
     assert scripted.journal.counts(user.name)["LOGIN"] <= 2
     logins = scripted.journal.counts(user.name)["LOGIN"]
@@ -149,7 +149,7 @@ def test_the_worker_also_waits_out_unforeseen_database_errors(
     )
     worker.wait_for(lambda: len(delays(worker)) >= 3)
     assert delays(worker)[:3] == [1, 2, 4]
-    assert said(worker, "Database lost; reconnecting").count("WARNING") == 1
+    assert levels(worker, "Database lost; reconnecting").count("WARNING") == 1
 
     make_room(database)
     user.folder("INBOX").add(mail.message(1))

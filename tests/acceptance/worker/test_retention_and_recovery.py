@@ -69,9 +69,9 @@ def test_mail_arrives_in_time_during_retention_which_survives_a_killed_worker(
     worker.wait_for("Ready")
     worker.wait_for(lambda: value(database, _TOMBSTONES) < left)
     worker.terminate()
-    told = Stopwatch()
+    stopping = Stopwatch()
     assert worker.wait() == 0
-    assert told.stop() < 10
+    assert stopping.stop() < 10
     assert value(database, "select next_at <= now() from upkeep"), "stopped in the middle, so still due"
     database.execute("drop trigger slow on messages")
     assert mailsync("worker", "--once").returncode == 0

@@ -43,10 +43,10 @@ def test_a_signal_between_batches_ends_the_worker_cleanly(
     worker.wait_for(lambda: len(live_uids(database, account)) > 30)
 
     worker.send_signal(number)
-    told = Stopwatch()
+    stopping = Stopwatch()
 
     assert worker.wait() == 0
-    assert told.stop() < 10
+    assert stopping.stop() < 10
     _left_in_order(database)
     rows = live_uids(database, account)
     assert rows == list(range(rows[0], 1001)) and rows[0] > 1, "the batch in hand, not all of them"
@@ -95,12 +95,12 @@ def test_a_hung_server_delays_the_end_only_by_the_grace_period(
     worker.wait_for(lambda: scripted.journal.commands(command))
 
     worker.terminate()
-    told = Stopwatch()
+    stopping = Stopwatch()
 
     assert worker.wait() == 0
     # 5 s of grace; the server itself may take 60
-    assert told.clock > 4
-    assert told.stop() < 20
+    assert stopping.clock > 4
+    assert stopping.stop() < 20
     _left_in_order(database)
     assert not live_uids(database, account)
     # our stop does not count as a failure of the server
@@ -120,10 +120,10 @@ def test_a_trickling_server_delays_the_end_no_longer(
     worker.wait_for(lambda: scripted.journal.commands("UID FETCH"))
 
     worker.terminate()
-    told = Stopwatch()
+    stopping = Stopwatch()
 
     assert worker.wait() == 0
-    assert told.stop() < 20, "its answer takes a minute"
+    assert stopping.stop() < 20, "its answer takes a minute"
     _left_in_order(database)
 
 
@@ -142,10 +142,10 @@ def test_a_second_signal_ends_the_worker_at_once_and_loses_nothing(
     worker.terminate()
     stays(lambda: worker.returncode is None, "the worker runs", seconds=0.5)
     worker.terminate()
-    told = Stopwatch()
+    stopping = Stopwatch()
 
     assert worker.wait() == 128 + signal.SIGTERM
-    assert told.stop() < 4, "less than what was left of its grace"
+    assert stopping.stop() < 4, "less than what was left of its grace"
     wait_until(lambda: value(database, _HELD) == 0, "the release of the lock")
     again = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
     again.wait_for(lambda: is_healthy(database, account))
@@ -164,10 +164,10 @@ def test_an_idle_worker_ends_at_once_and_ignores_sighup(
     worker.send_signal(signal.SIGHUP)
     stays(lambda: worker.returncode is None, "the worker runs", seconds=0.5)
     worker.terminate()
-    told = Stopwatch()
+    stopping = Stopwatch()
 
     assert worker.wait() == 0
-    assert told.stop() < 10
+    assert stopping.stop() < 10
     _left_in_order(database)
 
 
@@ -182,10 +182,10 @@ def test_a_worker_that_waits_for_its_database_stops_in_time_too(
     worker.wait_for("Database lost; reconnecting")
 
     worker.terminate()
-    told = Stopwatch()
+    stopping = Stopwatch()
 
     assert worker.wait() == 0
-    assert told.stop() < 10
+    assert stopping.stop() < 10
 
 
 @pytest.fixture

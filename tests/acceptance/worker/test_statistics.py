@@ -31,10 +31,10 @@ def test_a_first_sync_analyzes_the_tables(
     worker.wait_for(lambda: value(database, analysed) == 3)
     assert value(database, "select reltuples from pg_class where oid = 'messages'::regclass") >= 500
 
-    def said() -> list[dict[str, Any]]:
+    def logged() -> list[dict[str, Any]]:
         return [r for r in worker.records() if r.get("action") == "analyze" and r["table"] == "messages"]
 
     # the statistics exist before the worker logs it
-    worker.wait_for(said)
-    assert len(said()) == 1
+    worker.wait_for(logged)
+    assert len(logged()) == 1
     assert not [record for record in worker.records() if record["level"] in ("WARNING", "ERROR")]

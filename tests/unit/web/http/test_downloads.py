@@ -13,15 +13,15 @@ from mailsync.web.http.downloads import ANY, disposition, ending_of, headers_for
 
 
 @pytest.mark.parametrize(
-    ("said", "sent"),
+    ("content_type", "sent"),
     [
         ("image/png", "image/png"),
         (" Application/PDF ", "application/pdf"),
         ("text/plain", "text/plain"),
         ("message/rfc822", "message/rfc822"),
         *(
-            (each, ANY)
-            for each in (
+            (content_type, ANY)
+            for content_type in (
                 "", "text/html", "TEXT/HTML", "text/html; charset=utf-8", "application/xhtml+xml",
                 "image/svg+xml",
                 "text/xml", "application/xml", "application/rss+xml", "text/xsl", "text/javascript",
@@ -33,8 +33,8 @@ from mailsync.web.http.downloads import ANY, disposition, ending_of, headers_for
         ),
     ],
 )  # fmt: skip
-def test_only_types_that_no_browser_executes_are_sent(said: str, sent: str) -> None:
-    assert safe_type(said) == sent
+def test_only_types_that_no_browser_executes_are_sent(content_type: str, sent: str) -> None:
+    assert safe_type(content_type) == sent
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_file_names_are_safe_on_every_system(given: str | None, safe: str) -> No
 
 
 def test_a_file_without_a_name_gets_the_extension_of_its_type() -> None:
-    assert [ending_of(each) for each in ("image/png", "message/rfc822", "text/html", "x")] == [
+    assert [ending_of(media) for media in ("image/png", "message/rfc822", "text/html", "x")] == [
         ".png", ".eml", ".bin", ".bin"
     ]  # fmt: skip
 
@@ -89,16 +89,16 @@ def test_a_file_without_a_name_gets_the_extension_of_its_type() -> None:
     ],
 )
 def test_both_forms_of_the_name_can_be_parsed(name: str) -> None:
-    said = disposition(safe_name(name, "x"))
+    header = disposition(safe_name(name, "x"))
     assert re.fullmatch(
-        r"""attachment; filename="[ -!#-$&-~]+"; filename\*=UTF-8''[\w.~%-]+""", said, re.ASCII
-    ), said
-    kind, found = parse_options_header(said)
-    assert (kind, found["filename"]) == ("attachment", safe_name(name, "x"))
+        r"""attachment; filename="[ -!#-$&-~]+"; filename\*=UTF-8''[\w.~%-]+""", header, re.ASCII
+    ), header
+    kind, options = parse_options_header(header)
+    assert (kind, options["filename"]) == ("attachment", safe_name(name, "x"))
     message = EmailMessage()
-    message["Content-Disposition"] = said
+    message["Content-Disposition"] = header
     assert message.get_content_disposition() == "attachment"
-    assert unquote(said.partition("UTF-8''")[2]) == safe_name(name, "x")
+    assert unquote(header.partition("UTF-8''")[2]) == safe_name(name, "x")
 
 
 def test_headers_are_one_line_of_ascii_for_any_name() -> None:

@@ -31,8 +31,8 @@ def document() -> dict[str, Any]:
             "api_token": "a-token-for-a-unit-test",
         }
     )
-    found: dict[str, Any] = json.loads(json.dumps(openapi.document(create_app(settings))))
-    return found
+    result: dict[str, Any] = json.loads(json.dumps(openapi.document(create_app(settings))))
+    return result
 
 
 def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
@@ -40,9 +40,9 @@ def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
 
 
 def test_every_schema_has_a_type_and_only_known_keywords(document: dict[str, Any]) -> None:
-    found = list(_all_schemas(document))
-    assert len(found) > 200
-    for where, schema in found:
+    result = list(_all_schemas(document))
+    assert len(result) > 200
+    for where, schema in result:
         assert _SAYS_WHAT & schema.keys(), f"{where} may be anything: {schema}"
         assert schema.keys() <= _KEYWORDS, f"{where}: {schema.keys() - _KEYWORDS}"
 
@@ -96,8 +96,8 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
 
 def _resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     name = answer.get("$ref", "").removeprefix("#/components/responses/")
-    found: dict[str, Any] = document["components"]["responses"][name] if name else answer
-    return found
+    result: dict[str, Any] = document["components"]["responses"][name] if name else answer
+    return result
 
 
 def _all_schemas(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
