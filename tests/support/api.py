@@ -51,8 +51,8 @@ class Api:
 
     def call(self, method: str, path: str, document: Any = None, **parameters: object) -> Answer:
         """As a client does: with the token, a JSON document and query parameters (None is left out)."""
-        given = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
-        if given:
+        query = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
+        if query:
             path = f"{path}?{urlencode(given)}"
         headers = dict(AUTHORIZED)
         if document is not None:
@@ -65,7 +65,7 @@ StartApi = Callable[..., Api]
 
 @pytest.fixture
 def start_api(mailsync: Mailsync) -> StartApi:
-    """Start gunicorn as the Procfile does, with variables added or (None) taken away."""
+    """Start gunicorn as the Procfile does, with variables added or, if None, removed."""
 
     def start(*, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
         port = run_directory.free_port()

@@ -1,8 +1,8 @@
 """Values that schemathesis cannot derive from a schema; it loads this file (``hooks`` in its configuration).
 
-A schema tells which values are well-formed. It cannot tell which mail server exists, or that a cursor is one
-which this list has given. So requests that shall be accepted get such values here; those that shall be
-refused are sent as they are.
+A schema says which values are well-formed. It cannot say which mail server exists, or which cursors a list
+has issued. So requests that should be accepted get such values here; those that should be refused are sent
+unchanged.
 """
 
 from __future__ import annotations

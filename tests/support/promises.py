@@ -30,10 +30,10 @@ _EVERY = 0.02
 class Promise:
     """One cell of the table: a kind of change, where it happens, and the seconds within which it is mirrored.
 
-    ``act`` makes the change for the n-th time, and says which row tells; it is made ``times`` times, each as
-    soon as the one before was seen, so just after a tick: the longest time there is to wait. A machine that
-    is too busy for a tick each ``TICK`` seconds is measured by the ticks that it did: what the first one
-    after the change shows was shown within a tick, of ``turns`` turns.
+    ``act`` makes the n-th change and returns the condition that shows it. Each of the ``times`` changes is
+    made as soon as the one before was mirrored, so just after a tick, when the wait is longest. On a machine
+    too slow for a tick every ``TICK`` seconds, the ticks are counted instead: a change that the first tick
+    afterwards shows took one tick of ``turns`` turns.
     """
 
     account: int

@@ -65,7 +65,7 @@ def samples(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         assert family.documentation, family
         for sample in family.samples:
             key = sample.name, frozenset(sample.labels.items())
-            assert key not in values, f"{key} stands twice"
+            assert key not in values, f"duplicate {key}"
             values[key] = sample.value
     return values
 
@@ -145,7 +145,7 @@ def test_the_server_answers_only_get_and_head_of_metrics(
     began = Stopwatch()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 0
-    assert began.stop() < 4, "nobody who scrapes holds up the end"
+    assert began.stop() < 4, "scrapes must not delay the end"
     for client in silent:
         client.close()
 
@@ -189,7 +189,7 @@ def test_it_answers_503_without_the_database_and_recovers(
     ask(port)
     assert worker.output.count("Cannot read metrics") == 1
     proxy.refusing = False
-    wait_until(lambda: ask(port)[0] == 200, "metrics again")
+    wait_until(lambda: ask(port)[0] == 200, "the metrics")
     database.execute("drop table metric_counters")
     assert ask(port)[0] == 503
 

@@ -292,14 +292,14 @@ def test_concurrent_changes_lose_nothing_and_an_empty_change_changes_nothing(
 def test_an_account_is_paused_resumed_and_reset(client: Client, database: Database) -> None:
     account = client.done(201, "POST", "/v1/accounts", unverified())["id"]
     path = f"/v1/accounts/{account}"
-    for given, shown in (
+    for body, shown in (
         ({"reason": "on holiday"}, "on holiday"),
         (None, "on holiday"),
         ({}, "on holiday"),
         ({"reason": None}, "on holiday"),
         ({"reason": ""}, None),
     ):
-        paused = client.done(200, "POST", f"{path}/pause", given)
+        paused = client.done(200, "POST", f"{path}/pause", body)
         assert (paused["sync_state"], paused["paused_reason"]) == ("paused", shown)
         assert paused["paused_at"]
     client.refused(422, "invalid", "POST", f"{path}/pause", {"reason": "x" * 501})

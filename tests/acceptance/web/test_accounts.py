@@ -42,7 +42,7 @@ def user(dovecot: Dovecot) -> User:
 def test_an_account_is_added_after_a_login_and_shown_without_its_password(
     client: Client, dovecot: Dovecot, user: User, database: Database
 ) -> None:
-    given = mailbox(
+    body = mailbox(
         dovecot,
         user,
         email="Ann@Example.Test",
@@ -51,14 +51,14 @@ def test_an_account_is_added_after_a_login_and_shown_without_its_password(
         metadata={"team": ["blue", {"seat": 7.5, "ünï": None}]},
         sync_since="2025-01-31T01:00:00+01:00",
     )
-    answer = client.call("POST", "/v1/accounts", given)
+    answer = client.call("POST", "/v1/accounts", body)
     assert answer.status == 201
     added = answer.json()
     assert answer.headers["Location"] == f"/v1/accounts/{added['id']}"
     assert (added.pop("verified"), added.pop("note")) == (True, None)
     assert added["email"] == "ann@example.test"
     assert added["display_name"] == "Ann 👩‍💻"
-    assert added["metadata"] == given["metadata"]
+    assert added["metadata"] == body["metadata"]
     assert (added["imap_host"], added["imap_port"]) == (dovecot.host, dovecot.port)
     assert (added["imap_security"], added["username"]) == ("plaintext", user.name)
     assert (added["sync_since"], added["sync_window_days"]) == ("2025-01-31T00:00:00Z", None)
@@ -144,8 +144,8 @@ def test_a_failed_connection_test_stores_nothing_and_names_its_step(
         (503, "throttled", "connect", {"imap_port": silent.port}),
     ]
     for status, code, step, changes in cases:
-        given = mailbox(plain, user, **changes)
-        document = client.refused(status, code, "POST", "/v1/accounts", given)
+        body = mailbox(plain, user, **changes)
+        document = client.refused(status, code, "POST", "/v1/accounts", body)
         assert document["step"] == step, document
     plain.on("LOGIN", f"NO wrong: {user.name} {user.password}".encode(), times=1)
     document = client.refused(422, "auth_failed", "POST", "/v1/accounts", mailbox(plain, user))
@@ -200,9 +200,9 @@ def test_refusals_match_those_of_the_command_line(start_api: StartApi, mailsync:
     for number, (changes, options) in enumerate(cases):
         if number == 5:
             client.done(201, "POST", "/v1/accounts", unverified(imap_host="imap.example.com"))
-        given = {name: item for name, item in (unverified() | changes).items() if item is not None}
-        answer = client.call("POST", "/v1/accounts", given)
-        done = mailsync("add-account", given["email"], *options, "--password-stdin", input="any-password\n")
+        body = {name: item for name, item in (unverified() | changes).items() if item is not None}
+        answer = client.call("POST", "/v1/accounts", body)
+        done = mailsync("add-account", body["email"], *options, "--password-stdin", input="any-password\n")
         message = done.stderr.strip().removeprefix("mailsync: ")
         if step := answer.json().get("step"):
             message = message.removeprefix(f"{step} failed: ")
@@ -252,9 +252,9 @@ def test_invalid_fields_are_refused_by_name(client: Client, database: Database) 
         document = client.refused(422, "invalid", "POST", "/v1/accounts", unverified() | changes)
         assert document["errors"][0]["pointer"].split("/")[1] == field, (changes, document)
     for name in ("email", "password"):
-        given = unverified()
-        del given[name]
-        document = client.refused(422, "invalid", "POST", "/v1/accounts", given)
+        body = unverified()
+        del body[name]
+        document = client.refused(422, "invalid", "POST", "/v1/accounts", body)
         assert document["errors"] == [{"detail": "required", "pointer": f"#/{name}"}]
     json_type = AUTHORIZED | {"Content-Type": "application/json"}
     for status, code, headers, body in (

@@ -75,4 +75,4 @@ def _until_had(env: TurnEnvironment, account: int, message_id: int) -> str:
         try:
             return fetch_body(env, account, message_id).text or ""
         except Busy as busy:
-            pause(busy.retry_after, "it is told to come again after so long")
+            pause(busy.retry_after, "the answer says to retry after this time")

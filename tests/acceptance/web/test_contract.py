@@ -1,8 +1,8 @@
 """The API against its own description: schemathesis sends what ``/openapi.json`` allows, and what it forbids.
 
-It runs as a program, since only so all of its phases do: the edges of each schema (coverage), random requests
-(fuzzing), and sequences of them by links (stateful), with all checks and with its own readable report. A
-longer run, with other numbers: ``make contract EXAMPLES=300 SEED=2``.
+It runs as a program, because only then all its phases run: the edges of each schema (coverage), random
+requests (fuzzing) and sequences of them by links (stateful), with all checks and a readable report. For a
+longer run: ``make contract EXAMPLES=300 SEED=2``.
 """
 
 from __future__ import annotations
@@ -121,6 +121,6 @@ def test_every_request_of_schemathesis_is_answered_as_documented(
         output = process.communicate()[0].decode(errors="replace")
         run_directory.forget(process.pid)
     print(output)
-    assert process.returncode == 0, "see its report below"
+    assert process.returncode == 0, "see the report above"
     assert "Stateful" in output, "all phases ran"
     assert "Traceback" not in api.process.output

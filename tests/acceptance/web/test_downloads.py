@@ -194,7 +194,7 @@ class SlowClient:
             pass
 
     def sip(self) -> None:
-        """Take a little of the file, if there is one: who takes nothing for long is given up."""
+        """Read a little of the file, if there is one; otherwise the API would disconnect this client."""
         if self.status == 200:
             self._taken += self._file.read(1024)
 

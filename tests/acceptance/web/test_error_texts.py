@@ -60,8 +60,8 @@ def test_no_answer_reveals_whether_a_word_is_a_secret(start_api: StartApi, datab
     def problem_texts(method: str, path: str, document: Any = None) -> list[str]:
         texts = []
         for word in (WEAK, "collection"):
-            given = None if document is None else json.loads(json.dumps(document).replace("WORD", word))
-            answer = api.call(method, path.replace("WORD", word), given)
+            body = None if document is None else json.loads(json.dumps(document).replace("WORD", word))
+            answer = api.call(method, path.replace("WORD", word), body)
             assert answer.status >= 400
             problem = answer.json()
             del problem["request_id"]

@@ -165,7 +165,7 @@ def test_odd_values_of_every_field_are_stored_or_refused(victim: Api, rows: dict
                 # an accepted account is 201, and the next one has the same address
                 assert_civil(answer, (method, path, name, odd), 200, 201, 202, 400, 404, 409, 422)
     shown = victim.call("GET", "/v1/accounts", limit=500)
-    assert shown.status == 200, "what was stored can be read"
+    assert shown.status == 200, "a stored account can be read"
 
 
 TEXTS = [

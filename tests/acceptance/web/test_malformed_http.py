@@ -28,7 +28,7 @@ def victim(start_api: StartApi) -> Iterator[Api]:
     before = workers(api)
     yield api
     assert api.get("/health/live").status == 200
-    assert workers(api) == before, "no process was lost"
+    assert workers(api) == before, "no process died"
     assert [record for record in api.process.records() if record["level"] == "ERROR"] == []
     assert "Traceback" not in api.process.output
 
@@ -252,7 +252,9 @@ def test_headers_of_proxies_are_not_trusted(victim: Api) -> None:
         for path in ("/v1/accounts", "/accounts"):
             (answer,) = ask(victim.port, lines(f"GET {path} HTTP/1.1", HOST, header))
             assert_civil(answer, header)
-            assert answer.status != 200 or answer.json() == {"status": "ok"}, "nothing without a token"
+            assert answer.status != 200 or answer.json() == {"status": "ok"}, (
+                "only health checks answer without a token"
+            )
     (by_name,) = ask(victim.port, lines("GET /nowhere HTTP/1.1", HOST, *evil, "X-Request-Id: whence"))
     assert by_name.status == 401
     victim.process.wait_for("whence")
@@ -294,7 +296,7 @@ def test_a_huge_document_is_refused_without_storing_it(victim: Api) -> None:
             chunk = b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
             with connected(victim.port) as sock:
                 sent = send(sock, [lines(*start, "Transfer-Encoding: chunked"), *[chunk] * 100])
-                assert sent < 20 * MIB, "100 MB were taken"
+                assert sent < 20 * MIB, "the API read 100 MB"
                 answers = parse(drain(sock))
             # a client that still sends may lose the answer with the connection
             for answer in answers:
@@ -322,7 +324,7 @@ def test_a_client_that_stops_halfway_is_disconnected_without_a_traceback(start_a
         for n, sock in enumerate(halfway):
             sock.sendall(HALF[n % len(HALF)])
         # more clients than threads
-        wait_until(lambda: serves(api), "an answer in spite of them")
+        wait_until(lambda: serves(api), "an answer despite the crowd")
         for sock in halfway:
             drain(sock)
         assert len(silent) == 60
@@ -338,7 +340,7 @@ def test_a_client_that_does_not_read_delays_nobody(start_api: StartApi) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", api.port))
             sock.sendall(many)
-        wait_until(lambda: serves(api), "an answer in spite of them")
+        wait_until(lambda: serves(api), "an answer despite the crowd")
     assert "Traceback" not in api.process.output
 
 

@@ -1,6 +1,7 @@
 """Runs and the feed of events over HTTP: the promises to consumers that keep a cursor (SPEC §3.9, §19).
 
-A transaction of any database of the server holds the feed up, another test's too, so events are waited for.
+Any open transaction on the database server delays the feed, even one of another test, so the tests wait for
+events.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A client with a token and its own mail server cannot find out secrets by guessing them.
 
-What a server says comes back in answers as it was said, whether or not it is a secret of somebody else; only
-the password of the account in hand is masked. The log masks all of them.
+Answers repeat a server's text unchanged, even if it happens to be somebody else's secret; only the account's
+own password is masked. The log masks all secrets.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def test_a_long_mixed_session_reveals_no_secret(
 
     # -- lose the database, and get it back
     proxy.stop()
-    wait_until(lambda: session.ask("GET", "/health/ready").status == 503, "its noticing that")
+    wait_until(lambda: session.ask("GET", "/health/ready").status == 503, "the failing check")
     for path in ("/health", "/v1/accounts", "/metrics", f"/v1/messages/{message}/body"):
         assert session.ask("GET", path).status == 503
     assert session.ask("POST", "/v1/accounts", _mailbox(scripted, user, WRONG)).status == 503

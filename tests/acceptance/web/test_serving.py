@@ -186,7 +186,7 @@ def test_the_summary_counts_accounts_and_reports_missing_workers(
     assert {state: count for state, count in summary["accounts"].items() if count} == {
         "total": 2, "broken": 1, "paused": 1,
     }  # fmt: skip
-    assert 3600 <= summary["worst_lag"]["priority_seconds"] < 9000, "a paused account is behind on purpose"
+    assert 3600 <= summary["worst_lag"]["priority_seconds"] < 9000, "paused accounts are excluded"
     (worker,) = summary["workers"]
     assert (worker["worker"], worker["version"], worker["alive"]) == ("w:1:worker", "9", True)
     database.execute("update workers set heartbeat_at = now() - interval '2 minutes'")

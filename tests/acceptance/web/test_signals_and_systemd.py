@@ -52,7 +52,7 @@ class WaitingRequest:
         wait_until(lambda: database.execute(waiting).fetchone() != (0,), "the request that waits")
 
     def release(self) -> None:
-        """The request goes on."""
+        """Let the request continue."""
         self._locked.close()
 
 
@@ -163,7 +163,7 @@ def test_a_second_signal_ends_start_and_its_children_at_once(
     assert running.wait() == 130
     assert begun.stop() < 5
     waiting.release()
-    wait_until(lambda: all(is_gone(process.pid) for process in everybody), "the end of all")
+    wait_until(lambda: all(is_gone(process.pid) for process in everybody), "the end of all processes")
 
 
 def test_sighup_replaces_the_workers_without_losing_a_request(start_api: StartApi) -> None:
@@ -183,7 +183,8 @@ def test_sighup_replaces_the_workers_without_losing_a_request(start_api: StartAp
         api.process.send_signal(signal.SIGHUP)
         try:
             wait_until(
-                lambda: len(master.children()) == 2 and not old & {c.pid for c in master.children()}, "anew"
+                lambda: len(master.children()) == 2 and not old & {c.pid for c in master.children()},
+                "new workers",
             )
         finally:
             done = True
@@ -222,12 +223,12 @@ class Systemd:
         return self._socket.recv(200).decode()
 
     def silence(self) -> None:
-        """Wait for a second in which nothing is said."""
+        """Wait for a second without a message."""
         with contextlib.suppress(TimeoutError):
             until = time.monotonic() + PATIENCE
             while time.monotonic() < until:
                 self.hear(1.0)
-            raise AssertionError("systemd is told and told")
+            raise AssertionError("systemd still receives messages")
 
     def close(self) -> None:
         self._socket.close()

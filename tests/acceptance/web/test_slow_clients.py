@@ -66,7 +66,7 @@ def test_a_crowd_delays_nobody_when_file_descriptors_are_few(start_api: StartApi
     worker.rlimit(psutil.RLIMIT_NOFILE, (few, few))
     with crowd(api.port, SHAPES["nothing"]):
         assert slowest(lambda: is_alive(api)) < 1
-        assert api.call("GET", "/v1/accounts").status == 200, "a file is left for the database"
+        assert api.call("GET", "/v1/accounts").status == 200, "a file descriptor is left for the database"
     assert api.process.output.count("Too many open files") == 1
     assert "Traceback" not in api.process.output
     assert gunicorn_workers(api) == [worker]

@@ -1,7 +1,7 @@
 """A server or a database role that floods a process does not make it grow.
 
-One worker serves all accounts, and one API process all requests. Each test sends about twice of what would
-take the process past its limit if it kept what it was sent.
+One worker serves all accounts, and one API process all requests. Each test sends about twice the amount that
+would push the process over its limit if it kept the data.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ FLOODS = {
     "FETCH: unknown fields": Flood(
         "UID FETCH", _numbered(b" X%d 1", 1_300_000, begin=b"* 1 FETCH (UID 1", end=b")\r\n"), ""
     ),
-    "FETCH: messages that nobody asked for": Flood(
+    "FETCH: unrequested messages": Flood(
         "UID FETCH", _numbered(b"* %d FETCH (UID %d FLAGS (a) RFC822.SIZE 1)\r\n", 2_500_000, 10_000), "FETCH"
     ),
     "FETCH: pieces of messages": Flood(

@@ -197,7 +197,7 @@ def test_an_api_process_that_hangs_in_a_body_is_replaced_and_counts_against_the_
     scripted.on("UID FETCH", endless)
 
     for count in range(1, 4):
-        wait_until(lambda: _is_cut_off(api, message_id), "a request that ends with its process")
+        wait_until(lambda: _is_cut_off(api, message_id), "a request whose process ends")
         running.wait_for(lambda count=count: started() > count)
         assert api.get("/health/live").status == 200
     assert "endless_response" in running.output

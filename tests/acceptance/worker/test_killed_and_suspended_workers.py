@@ -37,8 +37,7 @@ def test_a_killed_worker_is_noticed_within_two_ticks_and_a_minute(
     assert is_healthy(database, account)
     _go_back(database, "20 seconds")
     assert database.execute(SHOWN, [account]).fetchone() == ("degraded", "stale")
-    said = mailsync("list-accounts")
-    assert "stale" in said.stdout
+    assert "stale" in mailsync("list-accounts").stdout
 
     start_worker(SYNC_INTERVAL="1s").wait_for(lambda: is_healthy(database, account))
     assert _last_change(database, account) == ("degraded", "stale", "healthy", None)
@@ -67,13 +66,13 @@ def test_a_worker_suspended_for_six_hours_catches_up_with_one_turn_per_account(
 
     worker.wait_for(lambda: all(live_uids(database, account) == [1, 2] for account in accounts))
     worker.wait_for(lambda: all(is_healthy(database, account) for account in accounts))
-    taken = value(database, turns) - before
+    turn_count = value(database, turns) - before
     awake = value(database, "select extract(epoch from clock_timestamp() - %s)::float", slept_until)
-    assert taken <= len(accounts) * (1 + awake / 2), "one turn each, and then one a tick"
+    assert turn_count <= len(accounts) * (1 + awake / 2), "one turn each, then one per tick"
     assert {_last_change(database, account) for account in accounts} == {
         ("degraded", "stale", "healthy", None)
     }
-    assert scripted.journal.counts()["LOGIN"] == logins, "the kept sessions are still good"
+    assert scripted.journal.counts()["LOGIN"] == logins, "the kept sessions still work"
     assert "Database lost" not in worker.output
     assert not scripted.journal.interleavings()
 
@@ -100,7 +99,7 @@ def test_the_lock_of_a_suspended_worker_is_taken_over_and_it_continues_afterward
     second.wait_for(lambda: live_uids(database, account) == [1, 2, 3])
     second.wait_for(lambda: is_healthy(database, account))
 
-    said = len([c for c in scripted.journal.commands() if c.connection == 1])
+    commands = len([c for c in scripted.journal.commands() if c.connection == 1])
     first.send_signal(signal.SIGCONT)
     first.wait_for("Database lost; reconnecting")
     inbox.add(mail.message(3))
@@ -108,7 +107,9 @@ def test_the_lock_of_a_suspended_worker_is_taken_over_and_it_continues_afterward
     assert second.wait() == 0
     first.wait_for(lambda: live_uids(database, account) == [1, 2, 3, 4])
     wait_until(lambda: is_healthy(database, account), "the first worker's health")
-    assert len([c for c in scripted.journal.commands() if c.connection == 1]) == said, "its session is shut"
+    assert len([c for c in scripted.journal.commands() if c.connection == 1]) == commands, (
+        "its session is closed"
+    )
 
 
 def _stop_at_rest(worker: Running, database: Database) -> None:
@@ -120,16 +121,16 @@ def _stop_at_rest(worker: Running, database: Database) -> None:
 
     def is_at_rest() -> bool:
         worker.send_signal(signal.SIGSTOP)
-        wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the stop")
+        wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the suspension")
         # statements that it sent before have ended by the second look
         at_work = value(database, busy)
-        pause(0.2, "what it had sent is done by then, or shows")
+        pause(0.2, "statements that it had sent end meanwhile")
         if not at_work and not value(database, busy):
             return True
         worker.send_signal(signal.SIGCONT)
         return False
 
-    wait_until(is_at_rest, "a stop between two turns")
+    wait_until(is_at_rest, "a suspension between two turns")
 
 
 def _go_back(database: Database, by: str) -> None:

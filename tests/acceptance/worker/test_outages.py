@@ -243,7 +243,7 @@ def test_start_waits_for_postgres_and_survives_its_restart(mailsync: Mailsync, t
         running.wait_for("[worker] ✓ Ready")
         wait_until(lambda: api.get("/health/ready").status == 200, "the API")
     running.wait_for("Database lost; reconnecting")
-    wait_until(lambda: api.get("/health/ready").status == 503, "its noticing that")
+    wait_until(lambda: api.get("/health/ready").status == 503, "the failing check")
     with embedded_postgres(tmp_path / "private"):
         running.wait_for("Database connected again")
         wait_until(lambda: api.get("/health/ready").status == 200, "the API")

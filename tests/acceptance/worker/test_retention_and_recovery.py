@@ -61,7 +61,7 @@ def test_mail_arrives_in_time_during_retention_which_survives_a_killed_worker(
     assert arrived.stop() < 20
     worker.kill9()
     left = value(database, _TOMBSTONES)
-    assert 0 < left < 38_000, "the mail came before the end of it"
+    assert 0 < left < 38_000, "the mail arrived before retention ended"
     assert value(database, "select next_at <= now() from upkeep")
 
     worker = start_worker(SYNC_INTERVAL="1s")
@@ -72,7 +72,7 @@ def test_mail_arrives_in_time_during_retention_which_survives_a_killed_worker(
     stopping = Stopwatch()
     assert worker.wait() == 0
     assert stopping.stop() < 10
-    assert value(database, "select next_at <= now() from upkeep"), "stopped in the middle, so still due"
+    assert value(database, "select next_at <= now() from upkeep"), "it was stopped midway, so it is still due"
     database.execute("drop trigger slow on messages")
     assert mailsync("worker", "--once").returncode == 0
     assert value(database, _TOMBSTONES) == value(database, "select count(*) from attachments") == 0

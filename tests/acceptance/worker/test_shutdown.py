@@ -49,7 +49,7 @@ def test_a_signal_between_batches_ends_the_worker_cleanly(
     assert stopping.stop() < 10
     _left_in_order(database)
     rows = live_uids(database, account)
-    assert rows == list(range(rows[0], 1001)) and rows[0] > 1, "the batch in hand, not all of them"
+    assert rows == list(range(rows[0], 1001)) and rows[0] > 1, "only the current batch was completed"
     assert value(database, "select initial_oldest_uid from folders") == rows[0]
     assert value(database, "select count(*) from fetch_attempts") == 0
     assert value(database, "select count(*) from workers") == 0
@@ -145,7 +145,7 @@ def test_a_second_signal_ends_the_worker_at_once_and_loses_nothing(
     stopping = Stopwatch()
 
     assert worker.wait() == 128 + signal.SIGTERM
-    assert stopping.stop() < 4, "less than what was left of its grace"
+    assert stopping.stop() < 4, "less than the rest of the grace period"
     wait_until(lambda: value(database, _HELD) == 0, "the release of the lock")
     again = start_worker(SYNC_INTERVAL="1s", FETCH_BATCH="10")
     again.wait_for(lambda: is_healthy(database, account))
