@@ -53,7 +53,7 @@ class Api:
         """As a client does: with the token, a JSON document and query parameters (None is left out)."""
         query = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
         if query:
-            path = f"{path}?{urlencode(given)}"
+            path = f"{path}?{urlencode(query)}"
         headers = dict(AUTHORIZED)
         if document is not None:
             headers["Content-Type"] = "application/json"
