@@ -21,7 +21,7 @@ def notify(state: str, *, address: str | None = None) -> None:
         sock.sendto(state.encode(), address)
 
 
-def watchdog() -> float | None:
+def watchdog_seconds() -> float | None:
     """Seconds of silence after which systemd ends this process (``WatchdogSec``); None means never."""
     microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not microseconds.isdecimal() or pid not in ("", str(os.getpid())):
@@ -31,7 +31,7 @@ def watchdog() -> float | None:
 
 def extend_watchdog(seconds: float) -> str:
     """A line for :func:`notify` that sets the watchdog to `seconds`; empty if that would not extend it."""
-    current = watchdog()
+    current = watchdog_seconds()
     return f"\nWATCHDOG_USEC={int(seconds * 1_000_000)}" if current and current < seconds else ""
 
 

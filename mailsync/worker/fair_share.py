@@ -14,11 +14,9 @@ class FairShare:
 
     def order(self, account_ids: list[int]) -> list[int]:
         """Sort the accounts that wait, least time first, and forget all others."""
-        known = {
-            account_id: self._seconds[account_id] for account_id in account_ids if account_id in self._seconds
-        }
-        least = min(known.values(), default=0.0)
-        self._seconds = {account_id: known.get(account_id, least) for account_id in account_ids}
+        known = self._seconds.keys() & account_ids
+        least = min((self._seconds[account_id] for account_id in known), default=0.0)
+        self._seconds = {account_id: self._seconds.get(account_id, least) for account_id in account_ids}
         return sorted(account_ids, key=lambda account_id: (self._seconds[account_id], account_id))
 
     def add(self, account_id: int, seconds: float) -> None:

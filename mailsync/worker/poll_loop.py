@@ -173,8 +173,8 @@ class Worker:
     def _backfill_round(self, env: TurnEnvironment, *, interruptible: bool = True) -> tuple[bool, bool]:
         """Take one turn for each account with a first sync to do; returns (is more left, was there progress).
 
-        Unless it is not `interruptible`, the round ends when an account is due, and no turn lasts longer than
-        until then. The next round begins with the account that has had the least time.
+        The account that has had the least time comes first. An `interruptible` round ends as soon as another
+        account is due, and none of its turns lasts longer than until then.
         """
         more = progress = self._was_busy = False
         due = self._seconds_until_due(env)

@@ -45,7 +45,7 @@ class Probe:
     def from_environment(cls) -> Probe | None:
         """Remove ``NOTIFY_SOCKET``, so that gunicorn does not use it; None if it is not set."""
         address = os.environ.pop("NOTIFY_SOCKET", "")
-        return cls(address, systemd.watchdog()) if address else None
+        return cls(address, systemd.watchdog_seconds()) if address else None
 
     def begin(self, listener: socket.socket) -> None:
         """Start to probe the address of this listener."""
