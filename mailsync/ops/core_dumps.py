@@ -22,7 +22,7 @@ def forbid() -> None:
 
 
 def prctl(option: int, value: int) -> bool:
-    """Set an attribute of this process by ``prctl(2)``; False where that is not possible."""
+    """Set an attribute of this process (prctl(2)); returns whether it is set, which only Linux can do."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,7 +1,7 @@
 """Renders the metrics of all accounts and workers, read from Postgres, as Prometheus text (SPEC §16).
 
-The worker's metrics server and the API's ``/metrics`` return the same text. ``docs/metrics.rst`` explains
-each metric.
+The worker's metrics server and the API's ``/metrics`` return the same text. Each metric is explained in
+``docs/reference/metrics.rst``.
 """
 
 from __future__ import annotations
