@@ -68,7 +68,7 @@ def read_body(message_id: int) -> MessageBody | Response:
     stored, and stay available when the message is deleted.
     """
     with resources().reading() as conn:
-        account_id = _account_of(conn, message_id)
+        account_id = account_of(conn, message_id)
         stored = bodies.load(conn, account_id, message_id)
     if stored is None and request.method == "HEAD":
         return Response(iter(()), content_type="application/json")
@@ -86,7 +86,7 @@ def read_raw(message_id: int) -> Response:
     Each GET fetches it from the mail server; HEAD does not, and so has no Content-Length.
     """
     with resources().reading() as conn:
-        account_id = _account_of(conn, message_id)
+        account_id = account_of(conn, message_id)
     return _download(
         lambda env: fetch.fetch_raw(env, account_id, message_id), "message/rfc822", f"{message_id}.eml"
     )
@@ -102,7 +102,7 @@ def read_attachment(message_id: int, part: str) -> Response:
     so has no Content-Length.
     """
     with resources().reading() as conn:
-        account_id = _account_of(conn, message_id)
+        account_id = account_of(conn, message_id)
         is_part = bool(_PART.fullmatch(part))
         stored = bodies.load_attachment(conn, account_id, message_id, part) if is_part else None
     if stored is None:
@@ -126,7 +126,8 @@ def _download(spool: Callable[[TurnEnvironment], fetch.Spooled], media: str, nam
         return downloads.stream(spooled, stack.pop_all(), media, name)
 
 
-def _account_of(conn: Connection, message_id: int) -> int:
+def account_of(conn: Connection, message_id: int) -> int:
+    """The id of a message's account; raises NotFound if there is no such message."""
     account_id = bodies.account_of(conn, message_id)
     if account_id is None:
         raise NotFound(f"there is no message {message_id}")

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import Field
 
-from mailsync.errors import NotFound
-from mailsync.store import bodies, pages
+from mailsync.store import pages
 from mailsync.web.http.cursors import Cursors
 from mailsync.web.http.endpoint import endpoint
 from mailsync.web.resources import resources
 from mailsync.web.schemas.base import Answer, Flag, Page, Paged, Text, Timestamp, When
-from mailsync.web.views.bodies import BodyAttachment
+from mailsync.web.views.bodies import BodyAttachment, account_of
 
 routes = Blueprint("messages", __name__, url_prefix="/v1")
 
@@ -124,10 +123,7 @@ def list_messages(account_id: int, query: MessageQuery) -> Page[MessageItem]:
 def show_message(message_id: int) -> Message:
     """Show one message with its MIME structure and attachments, even if it is deleted."""
     with resources().reading() as conn:
-        account_id = bodies.account_of(conn, message_id)
-        if account_id is None:
-            raise NotFound(f"there is no message {message_id}")
-        return Message.model_validate(pages.message(conn, account_id, message_id))
+        return Message.model_validate(pages.message(conn, account_of(conn, message_id), message_id))
 
 
 def _is_search(query: MessageQuery) -> bool:
