@@ -17,7 +17,7 @@ def forbid() -> None:
     files is set to 0, which programs do inherit.
     """
     if not prctl(_PR_SET_DUMPABLE, 0):
-        # second choice, because kernels that pipe core dumps to a program ignore the limit
+        # the second choice: a kernel that pipes core dumps to a program ignores the limit
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
