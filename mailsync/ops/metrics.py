@@ -1,6 +1,6 @@
 """Renders the metrics of all accounts and workers, read from Postgres, as Prometheus text (SPEC §16).
 
-The worker's metrics server and the API's ``/metrics`` return the same text. Each metric is explained in
+The worker's metrics server and the API's ``/metrics`` return the same text. Each metric is described in
 ``docs/reference/metrics.rst``.
 """
 

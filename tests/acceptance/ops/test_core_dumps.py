@@ -145,10 +145,8 @@ print("ptrace", "is open" if attached else "is closed")
 def look_into(care: str) -> list[str]:
     """The files in /proc of a protected process that another process of the same user can read."""
     python = [sys.executable, "-c"]
-    code = (
-        f"from mailsync.ops import core_dumps{_AS_SOMEBODY}{care}\n"
-        "print('ready', flush=True)\nsys.stdin.read()"
-    )
+    code = f"from mailsync.ops import core_dumps{_AS_SOMEBODY}{care}\n"
+    code += "print('ready', flush=True)\nsys.stdin.read()"
     with subprocess.Popen(
         [*python, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as process:

@@ -142,7 +142,7 @@ def test_the_api_starts_whichever_message_its_database_fails_at(
     for which in starts(proxy, fail):
         services.check_at_start(settings)
         app = create_app(settings)
-        # what gunicorn's hook does in each new process
+        # gunicorn's hook does this in each new process.
         app.extensions["mailsync"].readiness.failures()
         client = app.test_client()
         assert client.get("/health/live").status_code == 200
