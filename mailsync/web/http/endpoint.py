@@ -147,7 +147,7 @@ def _read_body(model: type[Model], *, required: bool) -> Model:
         if details[0]["type"] == "json_invalid":
             reason = details[0]["msg"].removeprefix("Invalid JSON: ")
             raise BadRequest(400, detail=f"The document is not JSON: {reason}.") from None
-        raise BadRequest(422, [_field_error(each, model) for each in details]) from None
+        raise BadRequest(422, [_field_error(item, model) for item in details]) from None
 
 
 def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:

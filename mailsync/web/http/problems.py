@@ -197,12 +197,12 @@ def _from_mailsync(error: errors.MailsyncError) -> Response:
         # an outage is logged once, by the readiness checks, and not again for each request
         is_logged = resources().readiness.explains(error)
         log.log(logging.DEBUG if is_logged else logging.WARNING, "The database failed a request", extra=extra)
-        what = (
+        reason = (
             "Another transaction keeps a row locked"
             if isinstance(error, errors.RowsLocked)
             else "The database is not available"
         )
-        detail = f"{what}; the service's log says why."
+        detail = f"{reason}; the service's log says why."
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
     if isinstance(error, errors.ForbiddenHost) and request.method in ("GET", "HEAD"):
         # the host is stored with the account; this client did not send it

@@ -99,8 +99,8 @@ def change_account(account_id: int, body: AccountChanges) -> Account:
     be changed together with a password. Another host or user name may mean another mailbox: rows stay, and
     everything is compared and fetched again. A wider window is filled; outside a narrower one, mail expires.
     """
-    given = body.model_fields_set - {"verify"}
-    changes = Changes(**{name: getattr(body, name) for name in given}, verify=body.verify)
+    names = body.model_fields_set - {"verify"}
+    changes = Changes(**{name: getattr(body, name) for name in names}, verify=body.verify)
     settings = resources().settings
     with _connection(may_wait=changes.password is not None) as conn:
         change.change_account(
