@@ -1,4 +1,4 @@
-"""The API as its clients see it: a real gunicorn, a real database, plain HTTP."""
+"""Requests and health checks of a real gunicorn with a real database: tokens, ids, log lines, readiness."""
 
 from __future__ import annotations
 
