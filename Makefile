@@ -1,62 +1,69 @@
-# Every command here works on a bare Debian 12; what it needs is made in .venv, once.
+# Every target works on a bare Debian 12. What it needs is installed in .venv, once.
 
 SHELL := /bin/sh
 VENV := .venv/bin
-STAMP := .venv/.made-from-setup.cfg
-# Six, since most tests wait more than they work; one test at a time, so that no worker gets all the long ones.
-# With bytecode, since each of the processes compiles all modules without.
+# A stamp for each set of packages: to run mailsync, and to test it as well.
+INSTALLED := .venv/.made-from-setup.cfg
+TOOLS := .venv/.test-tools-from-setup.cfg
+# Six workers, because most tests wait more than they compute. One test at a time, so that the long ones spread
+# over the workers. With bytecode, because otherwise each process would compile every module again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m pytest -n 6 --maxschedchunk=1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test long torture contract check lint docs bench clean programs
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{ printf "%-15s %s\n", $$1, $$2 }'
 
-demo: $(STAMP) ## a sample mailbox becomes rows, on this machine, in a few seconds
+demo: $(INSTALLED) ## watch a sample mailbox become rows, on this machine, in a few seconds
 	@$(VENV)/mailsync demo
 
-dev: $(STAMP) ## API and worker in this terminal, with a Postgres of their own
+dev: $(INSTALLED) ## run the API and the worker in this terminal, with an embedded Postgres
 	@$(VENV)/mailsync dev
 
-test: $(STAMP) programs ## the tests, against real servers; all but the long ones
+test: $(TOOLS) programs ## run the tests against real servers, except the long ones
 	@$(PYTEST) -m "not long"
 
-long: $(STAMP) programs ## the tests that take ten seconds or more
+long: $(TOOLS) programs ## run the tests that take ten seconds or more
 	@$(PYTEST) -m long
 
-torture: $(STAMP) programs ## some minutes of random mail clients against the mirror (ARGS="--seed 7")
+torture: $(TOOLS) programs ## run random mail clients against the mirror for some minutes (ARGS="--seed 7")
 	@$(VENV)/python -m tests.model.torture $(ARGS)
 
-contract: $(STAMP) programs ## the API against its description, for long (EXAMPLES=100 SEED=1)
+contract: $(TOOLS) programs ## test the API against its OpenAPI description at length (EXAMPLES=100 SEED=1)
 	@CONTRACT_EXAMPLES=$(or $(EXAMPLES),100) CONTRACT_SEED=$(SEED) $(VENV)/python -m pytest -q -rP tests/acceptance/web/test_contract.py
 
-check: lint docs test long ## what CI runs: style, types, layers, documentation, all tests
+check: lint docs test long ## run what CI runs: style, types, layers, documentation, all tests
 
-lint: $(STAMP)
+lint: $(TOOLS)
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy --strict mailsync
 	$(VENV)/python -m pytest -q tests/unit/test_layers.py
 
-docs: $(STAMP) ## the documentation as HTML in build/docs; a warning is an error
+docs: $(TOOLS) ## build the documentation as HTML in build/docs; a warning is an error
 	@$(VENV)/sphinx-build -q -n -W --keep-going -b html docs build/docs
 	@echo "Open build/docs/index.html"
 
-bench: $(STAMP) programs ## first syncs, scans, ticks, databases that have lived (ARGS="--only lived-in")
+bench: $(TOOLS) programs ## measure first syncs, scans, ticks and aged databases (ARGS="--only lived-in")
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m tests.benchmarks.run $(ARGS)
 
-clean: ## remove .venv and all that was built (not .mailsync, which holds data of make dev)
+clean: ## remove .venv and everything built, but not .mailsync, the data of make dev
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An ordinary user goes on without them: the tests say how many of them are left out.
+# Only root can install these. For other users, the tests that need a missing program are left out and counted.
 programs:
 	@PATH="$$PATH:/usr/sbin:/sbin:$$(echo /usr/lib/postgresql/*/bin | tr ' ' :)"; missing=; \
-	for each in dovecot:dovecot-imapd systemd-analyze:systemd curl:curl jq:jq psql:postgresql-client initdb:postgresql; do \
-	command -v $${each%:*} >/dev/null 2>&1 || missing="$$missing $${each#*:}"; done; \
+	for pair in dovecot:dovecot-imapd systemd-analyze:systemd curl:curl jq:jq psql:postgresql-client initdb:postgresql; do \
+	command -v $${pair%:*} >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; done; \
 	[ -z "$$missing" ] || [ "$$(id -u)" != 0 ] || .ci/apt-install $$missing || true
 
-$(STAMP): setup.cfg
+$(INSTALLED): setup.cfg
 	@.ci/make-venv
+	@touch $@
+
+$(TOOLS): $(INSTALLED)
+	@echo "Installing the test tools into .venv" >&2
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@

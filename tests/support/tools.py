@@ -14,6 +14,7 @@ PACKAGES = {
     "dovecot": "dovecot-imapd",
     "curl": "curl",
     "jq": "jq",
+    "make": "make",
     "psql": "postgresql-client",
     "initdb": "postgresql",
     "systemd-analyze": "systemd",
