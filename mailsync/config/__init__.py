@@ -3,6 +3,6 @@
 Of mailsync it may import only ``errors``. Begin with :class:`Settings`, which lists all variables.
 """
 
-from mailsync.config.settings import SECRETS, Settings, read_environment
+from mailsync.config.settings import DEV_DIRECTORY, SECRETS, Settings, find_environment, read_environment
 
-__all__ = ["SECRETS", "Settings", "read_environment"]
+__all__ = ["DEV_DIRECTORY", "SECRETS", "Settings", "find_environment", "read_environment"]

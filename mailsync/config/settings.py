@@ -23,6 +23,9 @@ from mailsync.errors import ConfigError
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
 """Variables that hold secrets: no process gets one that it does not use."""
 
+DEV_DIRECTORY = Path(".mailsync")
+"""Where ``mailsync dev`` keeps its database, key and token, below the directory in which it was started."""
+
 _SCHEMA = fields.text(
     r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "a plain identifier: a-z, 0-9 and _, not beginning with a digit or pg_"
 )
@@ -199,6 +202,19 @@ def read_environment(path: Path | None = None) -> dict[str, str]:
     be read, or that another user could have written.
     """
     return (read_env_file(path) if path else {}) | dict(os.environ)
+
+
+def find_environment(*, with_dev: bool = True) -> dict[str, str]:
+    """The environment of a program started in this directory: the process's variables, then ``.env``.
+
+    If these lack DATABASE_URL, the file ``.mailsync/env`` of ``mailsync dev`` supplies missing variables,
+    unless `with_dev` is False. Raises ConfigError like :func:`read_environment`.
+    """
+    environment = read_environment(Path(".env"))
+    if with_dev and not environment.get("DATABASE_URL", "").strip():
+        variables = {name: value for name, value in environment.items() if value.strip()}
+        environment = read_environment(DEV_DIRECTORY / "env") | variables
+    return environment
 
 
 def _refused(name: str, value: str, reason: str) -> ConfigError:

@@ -12,7 +12,7 @@ import logging
 from flask import Flask
 
 from mailsync import logs
-from mailsync.config import Settings, read_environment
+from mailsync.config import Settings, find_environment
 from mailsync.errors import ConfigError
 from mailsync.ops import core_dumps
 from mailsync.web.http import auth, problems
@@ -32,7 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings is None:
         core_dumps.forbid()
         settings = Settings.from_env(
-            read_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
+            find_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
         )
         logs.configure(settings)
         # the readiness checks log an outage once; the pool would log each attempt to reconnect

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from mailsync import logs
-from mailsync.config import Settings, read_environment
+from mailsync.config import Settings, find_environment
 from mailsync.errors import ConfigError
 from mailsync.ops import core_dumps
 from mailsync.web.server import malloc
@@ -32,7 +32,7 @@ core_dumps.forbid()
 try:
     check_hooks(Worker)
     _settings = Settings.from_env(
-        read_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
+        find_environment(), require=("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
     )
 except ConfigError as error:
     print(error, file=sys.stderr)
