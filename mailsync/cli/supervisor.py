@@ -1,9 +1,8 @@
-"""API and worker as two processes of one terminal: their lines marked, ended together."""
+"""The API and the worker as two processes of one terminal: each line marked, both ended together."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,17 +14,18 @@ from collections.abc import Mapping, Sequence
 import click
 
 from mailsync.engine.turn import StopSignal
+from mailsync.ops.core_dumps import prctl
 from mailsync.worker.watchdog import ENDED_BY
 
 GRACE = 9.0
-"""Seconds from the request to end until what still runs is killed."""
+"""Seconds from the request to end until processes that still run are killed."""
 
 _PARENT = "MAILSYNC_SUPERVISED_BY"
 _PR_SET_PDEATHSIG = 1
-_LOOK_EVERY = 0.5
+_CHECK_INTERVAL = 0.5
 
 _UNUSED = {"api": {"IMAP_PASSWORD"}, "worker": {"API_TOKEN", "IMAP_PASSWORD"}}
-"""Secrets that a service does not use."""
+"""Secrets that a service does not use, and so does not get."""
 
 _COLORS = {"api": "cyan", "worker": "green"}
 _print_lock = threading.Lock()
@@ -36,9 +36,9 @@ class _Service:
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
-        # an empty variable counts as not set, and wins over .env
+        # An empty variable counts as not set, and overrides .env.
         withheld = dict.fromkeys(_UNUSED.get(name, ()), "")
-        # a session of its own: Ctrl-C is for the parent, which then ends both in order
+        # In its own session, so that Ctrl-C reaches only the parent, which ends both in order.
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mailsync", name],
             env={**environment, **withheld, _PARENT: str(os.getpid())},
@@ -53,62 +53,51 @@ class _Service:
     def _read(self) -> None:
         assert self.process.stdout
         mark = f"[{self.name}]"
-        shown = click.style(mark, fg=_COLORS.get(self.name))
+        colored = click.style(mark, fg=_COLORS.get(self.name))
         for raw in self.process.stdout:
             line = raw.decode(errors="replace").rstrip("\r\n").removeprefix(mark).lstrip()
-            # a terminal that was closed takes no more lines, but a child that nobody reads could not end
+            # Keep reading after the terminal is closed: a child blocked on a full pipe could not end.
             with _print_lock, contextlib.suppress(OSError):
-                click.echo(f"{shown} {line}")
+                click.echo(f"{colored} {line}")
 
     def kill(self) -> None:
-        """End it at once, and the processes that it has made."""
-        # the group exists for as long as one of them does; one that has ended in order leaves nobody
+        """Kill the service and its child processes."""
+        # The process group exists as long as one of its processes does.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def finish(self) -> None:
-        """Wait for the last lines."""
+        """Wait until its last lines are printed."""
         self._reader.join(2)
 
 
 def end_with_parent() -> None:
-    """In a service: be sent SIGTERM when the process dies that runs it by :func:`supervise`, if one does.
+    """In a service started by :func:`supervise`: get SIGTERM when that process dies.
 
-    ``kill -9`` of that one is meant: it can end nobody any more, and what it leaves would keep the port.
+    After ``kill -9`` it can no longer end its services, and the API would keep the port.
     """
-    given = os.environ.pop(_PARENT, "")
-    if not given.isdecimal():
+    value = os.environ.pop(_PARENT, "")
+    if not value.isdecimal():
         return
-    parent = int(given)
-    # without a thread where there is another way: gunicorn's master forks
-    if not _ask_for_signal():
+    parent = int(value)
+    # Prefer the kernel's signal to a thread, because gunicorn's master forks.
+    if not prctl(_PR_SET_PDEATHSIG, signal.SIGTERM):
         threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
     elif os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _ask_for_signal() -> bool:
-    """Whether the kernel sends SIGTERM when the parent is gone."""
-    if sys.platform != "linux":
-        return False
-    try:
-        return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) == 0)
-    except (OSError, AttributeError):
-        return False
-
-
 def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_CHECK_INTERVAL)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSignal) -> int:
-    """Run the services until `stop`, or until one of them ends; returns the exit code.
+    """Run the services until `stop` is set or one of them ends; returns the exit code.
 
-    A worker that was ended by its own watchdog is started again; the others keep running. The exit code is 0
-    after a request to stop that all obeyed, else that of the one that ended by itself (1 if it ended with 0
-    or by a signal).
+    A worker that its own watchdog ended is started again. The exit code is 0 if all services ended in time
+    after `stop`. If one ended by itself, it is that one's exit code, or 1 in place of 0 or a signal.
     """
     services = [_Service(name, environment) for name in names]
     try:
@@ -121,13 +110,13 @@ def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSi
     finally:
         for service in services:
             service.process.wait()
-            # gunicorn's processes outlive a master that was killed by a second or so
+            # gunicorn's workers outlive a killed master for about a second.
             service.kill()
             service.finish()
     if died is not None:
         code = died.process.returncode
-        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        click.echo(f"mailsync: {died.name} ended with {how}, so the other was ended too", err=True)
+        cause = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        click.echo(f"mailsync: {died.name} ended with {cause}, so the other was ended too", err=True)
         return code if code > 0 else 1
     return 0 if clean else 1
 
@@ -139,12 +128,11 @@ def _watch(services: list[_Service], environment: Mapping[str, str], stop: StopS
                 continue
             if code != -ENDED_BY:
                 return service
-            # no pause is needed: the worker was silent for minutes before, so this cannot become a fast loop
+            # Restart without a pause: the watchdog waits for minutes, so this cannot become a busy loop.
             service.kill()
             service.finish()
             click.echo(
-                f"mailsync: the {service.name}'s loop stood still, so its watchdog ended it;"
-                " it is started again",
+                f"mailsync: the {service.name} hung, so its watchdog ended it; starting it again",
                 err=True,
             )
             services[place] = _Service(service.name, environment)
@@ -153,7 +141,7 @@ def _watch(services: list[_Service], environment: Mapping[str, str], stop: StopS
 
 
 def _end(services: list[_Service]) -> bool:
-    """SIGTERM to all, SIGKILL to those that do not obey in time; whether all obeyed."""
+    """Send SIGTERM to all, and SIGKILL to those that do not end in time; returns whether all did."""
     clean = True
     for service in services:
         service.process.terminate()
