@@ -1,4 +1,4 @@
-"""The sample mailbox of ``mailsync demo``: its letters, odd messages and texts.
+"""The sample mailbox of ``mailsync demo``: its conversations, odd messages and texts.
 
-Everything here is pure, and imports nothing of mailsync. Begin with :mod:`mailsync.demo.mailbox`.
+Everything here is pure, and imports nothing else from mailsync. Begin with :mod:`mailsync.demo.mailbox`.
 """

@@ -1,6 +1,6 @@
-"""A pleasant little mailbox for ``mailsync demo``; pure.
+"""The sample mailbox of ``mailsync demo``; pure.
 
-It comes from a seed and is the same for the same seed, byte by byte.
+The same seed gives the same messages, byte for byte.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from mailsync.demo.odd_messages import odd_messages
 from mailsync.demo.texts import ALERTS, COLLEAGUES, CUSTOMERS, JUNK, NEWSLETTERS, OWNER, TOPICS, Person, Topic
 
-__all__ = ["SampleMessage", "sample_mailbox"]
+__all__ = ["SampleMessage", "new_message", "sample_mailbox"]
 
 _PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -33,10 +33,10 @@ _ROUNDS = 8
 
 
 class SampleMessage(NamedTuple):
-    """One message to put into a sample mailbox.
+    """One message of the sample mailbox.
 
-    ``folder`` is a decoded path with ``/`` between its parts, ``raw`` has CRLF line ends, ``flags`` are as
-    IMAP writes them.
+    ``folder`` is a decoded path with ``/`` between its parts; ``raw`` has CRLF line ends; ``flags`` are
+    spelled as in IMAP.
     """
 
     folder: str
@@ -46,7 +46,7 @@ class SampleMessage(NamedTuple):
 
 
 def sample_mailbox(seed: int = 20) -> Iterator[SampleMessage]:
-    """Yield a few hundred messages of the first half-year of a small company, folder by folder, oldest first.
+    """Yield some hundred messages from half a year of a small company, folder by folder, oldest first.
 
     Folders: INBOX, Sent, Drafts, Archive/2025, Projekte/Übersicht, Newsletter, Junk.
     """
@@ -54,12 +54,21 @@ def sample_mailbox(seed: int = 20) -> Iterator[SampleMessage]:
     messages = [*maker.conversations(), *maker.newsletters(), *maker.alerts(), *maker.junk(), *maker.drafts()]
     messages += [SampleMessage(*odd) for odd in odd_messages(_FIRST_DAY + timedelta(days=100))]
     order = {name: place for place, name in enumerate(("INBOX", "Sent", "Drafts", "Archive/2025"))}
-    messages.sort(key=lambda one: (order.get(one.folder, 9), one.folder, one.internal_date))
+    messages.sort(key=lambda message: (order.get(message.folder, 9), message.folder, message.internal_date))
     yield from messages
 
 
+def new_message(number: int, when: datetime) -> SampleMessage:
+    """The unread message with this number, counted from 0, that arrives in INBOX at this time."""
+    topic = TOPICS[number % len(TOPICS)]
+    maker = _Maker(random.Random(number))
+    message = maker.message(topic.subject, topic.others[0], (OWNER,), when)
+    maker.fill(message, topic.says[0], html=False)
+    return SampleMessage("INBOX", _raw(message), (), when)
+
+
 class _Maker:
-    """Makes messages, and counts them for their ids."""
+    """Makes messages, and numbers them for their Message-IDs."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -71,23 +80,25 @@ class _Maker:
                 yield from self._conversation(topic, _FIRST_DAY + timedelta(days=20 * turn))
 
     def _conversation(self, topic: Topic, begin: datetime) -> Iterator[SampleMessage]:
-        """What others say goes to one folder, what the owner says to Sent."""
+        """The owner's messages go to Sent, those of the others to one other folder."""
         when = begin + timedelta(minutes=self.rng.randrange(18 * 24 * 60))
         folder = self._folder(when, topic)
         ids: list[str] = []
         for place, text in enumerate(topic.says):
             by_owner = place % 2 == 1
             sender = OWNER if by_owner else topic.others[place // 2 % len(topic.others)]
-            others = topic.others if by_owner else tuple(one for one in topic.others if one != sender)
+            others = (
+                topic.others if by_owner else tuple(person for person in topic.others if person != sender)
+            )
             to = others if by_owner else (OWNER,)
-            message = self._message(topic.subject if not ids else f"Re: {topic.subject}", sender, to, when)
+            message = self.message(topic.subject if not ids else f"Re: {topic.subject}", sender, to, when)
             if not by_owner and others:
                 message["Cc"] = _addresses(others)
             if ids:
                 message["In-Reply-To"] = ids[-1]
                 message["References"] = " ".join(ids)
             ids.append(str(message["Message-ID"]))
-            self._fill(message, text, html=self.rng.random() < 0.4)
+            self.fill(message, text, html=self.rng.random() < 0.4)
             if place == 0 or "hang" in text or "attach" in text or "jointe" in text or "添付" in text:
                 self._attach(message)
             flags = ["\\Seen"] if by_owner or self.rng.random() < 0.7 else []
@@ -110,11 +121,11 @@ class _Maker:
             for name, email, list_id, subjects in NEWSLETTERS:
                 when = _FIRST_DAY + timedelta(days=7 * week, hours=self.rng.randrange(10))
                 subject = subjects[week % len(subjects)]
-                message = self._message(subject, Person(name, email), (OWNER,), when)
+                message = self.message(subject, Person(name, email), (OWNER,), when)
                 message["List-Id"] = f"{name.split()[0]} <{list_id}>"
                 message["List-Unsubscribe"] = f"<https://news.example.org/leave/{self.count}>"
                 message["Precedence"] = "bulk"
-                self._fill(
+                self.fill(
                     message, f"{subject}\n\nRead on at https://news.example.org/{self.count}", html=True
                 )
                 flags = ("\\Seen",) if self.rng.random() < 0.5 else ()
@@ -124,31 +135,31 @@ class _Maker:
         for number in range(24):
             subject, email = ALERTS[number % len(ALERTS)]
             when = _FIRST_DAY + timedelta(days=6 * number, minutes=self.rng.randrange(600))
-            message = self._message(subject, Person("", email), (OWNER,), when)
+            message = self.message(subject, Person("", email), (OWNER,), when)
             message["Auto-Submitted"] = "auto-generated"
             message["X-Auto-Response-Suppress"] = "All"
-            self._fill(message, f"{subject}.\n\nNo answer is needed.", html=False)
+            self.fill(message, f"{subject}.\n\nNo answer is needed.", html=False)
             yield SampleMessage("INBOX", _raw(message), ("\\Seen",), when)
 
     def junk(self) -> Iterator[SampleMessage]:
         for number in range(15):
             subject, email = JUNK[number % len(JUNK)]
             when = _FIRST_DAY + timedelta(days=10 * number, minutes=self.rng.randrange(600))
-            message = self._message(subject, Person("Customer Service", email), (), when)
+            message = self.message(subject, Person("Customer Service", email), (), when)
             message["To"] = "undisclosed-recipients:;"
-            self._fill(message, "Click here, quickly.", html=True)
+            self.fill(message, "Click here, quickly.", html=True)
             yield SampleMessage("Junk", _raw(message), (), when)
 
     def drafts(self) -> Iterator[SampleMessage]:
         for number in range(6):
             when = _FIRST_DAY + timedelta(days=150, hours=number)
-            message = self._message(
+            message = self.message(
                 f"Entwurf {number + 1}: Messeauftritt", OWNER, CUSTOMERS[number : number + 1], when
             )
-            self._fill(message, "Liebe Kundinnen und Kunden,\n\n(hier fehlt noch etwas)\n", html=False)
+            self.fill(message, "Liebe Kundinnen und Kunden,\n\n(hier fehlt noch etwas)\n", html=False)
             yield SampleMessage("Drafts", _raw(message), ("\\Draft", "\\Seen"), when)
 
-    def _message(self, subject: str, sender: Person, to: Iterable[Person], when: datetime) -> EmailMessage:
+    def message(self, subject: str, sender: Person, to: Iterable[Person], when: datetime) -> EmailMessage:
         self.count += 1
         message = EmailMessage(policy=SMTP)
         message["From"] = _addresses([sender])
@@ -160,7 +171,7 @@ class _Maker:
         message["Message-ID"] = f"<{when:%Y%m%d%H%M}.{self.count}.{self.rng.getrandbits(40):x}@{domain}>"
         return message
 
-    def _fill(self, message: EmailMessage, text: str, *, html: bool) -> None:
+    def fill(self, message: EmailMessage, text: str, *, html: bool) -> None:
         message.set_content(text + "\n", cte="quoted-printable")
         if html:
             body = escape(text).replace("\n\n", "</p><p>").replace("\n", "<br>")
@@ -177,11 +188,11 @@ class _Maker:
 
 
 def _addresses(people: Iterable[Person]) -> tuple[Address, ...]:
-    return tuple(Address(display_name=one.name, addr_spec=one.email) for one in people)
+    return tuple(Address(display_name=person.name, addr_spec=person.email) for person in people)
 
 
 def _raw(message: EmailMessage) -> bytes:
-    # Left alone, the email package takes boundaries from the global random generator.
+    # By default the email package makes boundaries from the global random generator.
     for number, part in enumerate(message.walk()):
         if part.is_multipart():
             part.set_boundary(f"=_part_{number}_{str(message['Message-ID'])[1:13]}")

@@ -1,6 +1,6 @@
-"""The odd messages of the sample mailbox: what real mailboxes hold besides proper mail.
+"""The odd messages of the sample mailbox: malformed and unusual mail, as real mailboxes have it.
 
-Written as bytes, since libraries refuse to make them.
+They are written as bytes, because the email package refuses to produce them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _TEXT = b"\r\nA message like any other.\r\n"
 
 
 def odd_messages(begin: datetime) -> Iterator[tuple[str, bytes, tuple[str, ...], datetime]]:
-    """Yield folder, bytes, flags and internal date, one an hour from `begin` on."""
+    """Yield folder, bytes, flags and internal date of each message, one per hour from `begin` on."""
     for number, raw in enumerate(_all()):
-        if number:  # the first has none
+        if number:  # the first message has no Message-ID
             raw = b"Message-ID: <odd-%d@example.org>\r\n" % number + raw
         yield "INBOX", raw, ("\\Seen",) if number % 2 else (), begin + timedelta(hours=number)
 
@@ -26,7 +26,7 @@ def _all() -> Iterator[bytes]:
     yield _simple("Rohes UTF-8: Grüße aus Łódź".encode(), name="Łucja Wiśniewska".encode())
     yield _simple(b"A broken date", date=b"Someday, 99 Foo 2025 25:61:61 +9999")
     yield _simple(b"=?x-martian-8?q?An_unknown_charset:_caf=E9?=")
-    # Letters cut in two between encoded words.
+    # Encoded words that split a letter between them.
     yield _simple(b"=?utf-8?b?R3LDvMM=?=\r\n =?utf-8?b?n2Ugdm9uIMM=?=\r\n =?utf-8?b?vGJlcmFsbA==?=")
     yield _simple(b"=?iso-2022-jp?B?GyRCPFVOaDNPRycbKEI=?= =?iso-2022-jp?B?GyRCJE4kKjRqJCQbKEI=?=")
     yield _simple(b"")
@@ -62,7 +62,7 @@ def _simple(
 
 
 def _multipart(subtype: bytes, boundary: bytes, *parts: bytes) -> bytes:
-    """The Content-Type field and the body of a multipart; each part brings its own fields."""
+    """The Content-Type field and the body of a multipart; each part has its own fields."""
     head = (
         b"MIME-Version: 1.0\r\nContent-Type: multipart/" + subtype + b'; boundary="' + boundary + b'"\r\n\r\n'
     )

