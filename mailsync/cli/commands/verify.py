@@ -1,4 +1,4 @@
-"""``verify``: is the mirror true?"""
+"""``verify``: compare an account's rows with the server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import click
 from mailsync.cli import common
 from mailsync.cli.commands.sync import SYNC_WAIT
 from mailsync.cli.common import email_argument, emit, json_option, note, say
+from mailsync.cli.progress import waiting
 from mailsync.cli.terminal import fit, many, printable
-from mailsync.engine import verify as comparing
+from mailsync.engine import verify as engine_verify
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import Sessions
 from mailsync.engine.verify import NO_SUCH_FOLDER, Difference, FolderReport, Report
@@ -19,16 +20,18 @@ from mailsync.errors import Stopped
 from mailsync.store import db
 
 _SHOWN = 20
+_PATHS = 5
 
 
 @click.command()
 @email_argument
 @json_option
 def verify(email: str, as_json: bool) -> int:
-    """Compare every tracked folder on the server with the rows: UIDs, flags, sizes and dates.
+    """Compare an account's rows with the mail server: UIDs, flags, sizes and dates of every message.
 
-    Nothing is changed on either side. Differences are printed by folder, with UID, kind and both values, and
-    make the exit code 1; mail that arrived since the last sync is one, so sync first.
+    Nothing changes on either side. Each difference is printed with its UID and both values, and makes the
+    exit code 1. New mail since the last sync counts as a difference, so sync first. Folders whose first sync
+    is not complete are not compared, and make the exit code 1 too.
 
     \b
     Example:
@@ -41,15 +44,17 @@ def verify(email: str, as_json: bool) -> int:
     ):
         env = TurnEnvironment(conn, settings, db.started_by("cli"), sessions, stop=stop)
         try:
-            report = comparing.verify(env, account_id, wait=SYNC_WAIT, on_pause=_pause)
+            report = engine_verify.verify(env, account_id, wait=SYNC_WAIT, on_pause=_pause)
         except Stopped:
             note("mailsync: stopped; nothing was changed")
             return 128 + signal.SIGINT
+    is_equal = not report.different and not report.incomplete
     if as_json:
         emit(
             {
                 "email": email,
-                "equal": not report.different,
+                "equal": is_equal,
+                "complete": not report.incomplete,
                 "messages": report.messages,
                 "differences": report.different,
                 "folders": list(report.folders.values()),
@@ -57,52 +62,61 @@ def verify(email: str, as_json: bool) -> int:
         )
     else:
         say(describe(report))
-        if report.different:
-            for line in _advice(report, printable(email)):
-                note(line)
-    return 1 if report.different else 0
+        for line in _advice(report, printable(email)):
+            note(line)
+    return 0 if is_equal else 1
 
 
 def _advice(report: Report, email: str) -> list[str]:
-    """What helps against the kinds of differences that there are."""
+    """The commands that help against the differences found."""
     kinds = {kind for folder in report.folders.values() for kind in folder.counts}
     gone = any(d.server == NO_SUCH_FOLDER for f in report.folders.values() for d in f.differences)
-    said = []
+    advice = []
     others = kinds - {"outside_window", "placeholder"}
-    if others and not (gone and others <= {"extra"}):
-        said.append(
-            f"`mailsync sync {email}` brings in what is new since the last sync, and --full looks at all"
+    if report.incomplete:
+        advice.append(f"to complete the first sync: `mailsync sync {email}`; then verify again")
+    elif others and not (gone and others <= {"extra"}):
+        advice.append(
+            f"`mailsync sync {email}` fetches what is new since the last sync; --full compares everything"
         )
     if gone:
-        said.append(
-            "rows of a folder that is gone stay for FOLDER_MISSING_GRACE;"
-            f" `mailsync untrack-folder {email} PATH` lets go of them now"
+        advice.append(
+            "rows of a folder that is gone are kept for FOLDER_MISSING_GRACE;"
+            f" to drop them now: `mailsync untrack-folder {email} PATH`"
         )
     if "placeholder" in kinds:
-        said.append(
-            "messages without content are asked for again by themselves, ever less often;"
-            f" `mailsync sync {email} --full` asks now"
+        advice.append(
+            "messages without content are fetched again from time to time;"
+            f" to try now: `mailsync sync {email} --full`"
         )
     if "outside_window" in kinds:
-        said.append("rows that are older than the window expire within the hour, while a worker runs")
-    return said
+        advice.append("a running worker removes rows that are older than the window within the hour")
+    return advice
 
 
 def describe(report: Report) -> str:
-    """What was compared and how it differs, for people."""
+    """The differences and their total, for people."""
     lines = []
     for folder in report.folders.values():
         if folder.different:
             lines += _describe_folder(folder)
-    held = f"{many(report.messages, 'message')} in {many(len(report.folders), 'folder')}"
+    compared = len(report.folders) - len(report.incomplete)
+    scope = f"{many(report.messages, 'message')} in {many(compared, 'folder')}"
     if report.different:
-        lines.append(f"✗ {many(report.different, 'difference')} in {held} compared with the server")
+        lines.append(f"✗ {many(report.different, 'difference')} in {scope} compared with the server")
     else:
-        lines.append(f"✓ {held} compared with the server: all equal")
+        lines.append(f"✓ {scope} compared with the server: all equal")
+    if report.incomplete:
+        paths = ", ".join(fit(folder.path, 60) for folder in report.incomplete[:_PATHS])
+        more = f" and {len(report.incomplete) - _PATHS:,} more" if len(report.incomplete) > _PATHS else ""
+        lines.append(
+            f"✗ The first sync is not complete: {many(len(report.incomplete), 'folder')} not compared"
+            f" ({paths}{more})"
+        )
     return "\n".join(lines)
 
 
-_SAY = {
+_WORDS = {
     "missing": "not mirrored",
     "extra": "gone on the server",
     "flags": "with other flags",
@@ -117,13 +131,12 @@ _SAY = {
     "outside_window": "older than the window",
     "stray": "of another UIDVALIDITY",
 }
-"""How each kind of difference is worded; one that is not here is shown by its name."""
+"""Kind of difference → its wording; any other kind is shown by its name."""
 
 
 def _describe_folder(folder: FolderReport) -> list[str]:
-    said = ", ".join(f"{count:,} {_SAY.get(kind, kind)}" for kind, count in folder.counts.items())
-    incomplete = "" if folder.complete else " (its first sync is not complete)"
-    lines = [f"{fit(folder.path, 60)}: {said}{incomplete}"]
+    counts = ", ".join(f"{count:,} {_WORDS.get(kind, kind)}" for kind, count in folder.counts.items())
+    lines = [f"{fit(folder.path, 60)}: {counts}"]
     shown = folder.differences[:_SHOWN]
     lines += [f"  {_describe(difference)}" for difference in shown]
     if folder.different > len(shown):
@@ -132,9 +145,9 @@ def _describe_folder(folder: FolderReport) -> list[str]:
 
 
 def _describe(difference: Difference) -> str:
-    where = "" if difference.uid is None else f"uid {difference.uid}: "
+    where = "" if difference.uid is None else f"UID {difference.uid}: "
     if difference.server is None:
-        return f"{where}{_SAY.get(difference.kind, difference.kind)}"
+        return f"{where}{_WORDS.get(difference.kind, difference.kind)}"
     if difference.mirror is None:
         return f"{where}{printable(difference.server)}"
     server, mirror = printable(difference.server), printable(difference.mirror)
@@ -142,4 +155,4 @@ def _describe(difference: Difference) -> str:
 
 
 def _pause(seconds: float) -> None:
-    note(f"  waiting {seconds:.0f}s (throttle: IMAP_MAX_COMMANDS_PER_MINUTE)")
+    note(f"  {waiting(seconds)}")
