@@ -1,4 +1,4 @@
-"""What every command stands on: settings, the database, an account by its address, output as text or JSON."""
+"""What the commands share: settings, the database, an account by its address, stop signals, output."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
 from mailsync import logs
-from mailsync.config import Settings, read_environment
+from mailsync.cli.terminal import rfc3339, spell_symbols
+from mailsync.config import DEV_DIRECTORY, Settings, find_environment, read_environment
 from mailsync.core.providers import normalise_email
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import ConfigError, DatabaseUnavailable
@@ -26,67 +26,64 @@ from mailsync.store.db import Connection
 from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE
 
 LOCK_WAIT = 5.0
-"""Seconds that a command stands in the queue for an account's lock before it gives up with exit code 3."""
+"""Seconds that a command waits for an account's lock before it gives up with exit code 3."""
 
 _CANCEL_AFTER = 1.0
-"""Seconds after a signal, from which statements that do not end are cancelled."""
-
-DEV_DIRECTORY = Path(".mailsync")
+"""Seconds after a stop signal until running statements are cancelled."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# those below 32 JSON escapes itself
+# JSON itself escapes the characters below 32.
 _ESCAPED = {ord(char): json.dumps(char)[1:-1] for char in CONTROLS | DIRECTIONS | INVISIBLE if char >= "\x7f"}
 
 
-def environment(*, with_dev: bool = True) -> dict[str, str]:
-    """The environment with what ``.env`` adds; without DATABASE_URL also what ``mailsync dev`` left here."""
-    found = read_environment(Path(".env"))
-    if with_dev and not found.get("DATABASE_URL", "").strip():
-        found = read_environment(DEV_DIRECTORY / "env") | {k: v for k, v in found.items() if v.strip()}
-    return found
+# -- settings ------------------------------------------------------------------------------------------
 
 
 def settings_for(*require: str) -> Settings:
-    """The settings of a command that ends; `require` are the variables it cannot do without.
+    """The settings of a command that ends by itself, with its log set up; `require` lists its variables.
 
-    Log lines below WARNING are left out unless LOG_LEVEL asks for them: a person reads the output.
+    A person reads the output, so only warnings and errors are logged unless LOG_LEVEL is set. Raises
+    ConfigError.
     """
-    found = environment()
-    return log_warnings_only(required(found, *require), found)
+    environment = find_environment()
+    return log_warnings_only(required(environment, *require), environment)
 
 
-def log_warnings_only(settings: Settings, found: Mapping[str, str]) -> Settings:
-    """Set up a command's log, from WARNING on unless `found` has a LOG_LEVEL; returns the settings for it."""
-    if not found.get("LOG_LEVEL", "").strip():
+def log_warnings_only(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    """Set up the log for warnings and errors, unless `environment` has LOG_LEVEL; returns the settings."""
+    if not environment.get("LOG_LEVEL", "").strip():
         settings = settings.model_copy(update={"log_level": "WARNING"})
     logs.configure(settings)
     return settings
 
 
-def required(found: Mapping[str, str], *require: str) -> Settings:
-    """The settings in what :func:`environment` has found; `require` are the variables that must be there.
-
-    Raises ConfigError; for want of a database it names `mailsync dev`, which leaves one here.
-    """
-    settings, wrong = judged(found, *require)
-    for error in wrong.values():
+def required(environment: Mapping[str, str], *require: str) -> Settings:
+    """The settings in `environment`; raises ConfigError for the first variable that is missing or wrong."""
+    settings, errors = judged(environment, *require)
+    for error in errors.values():
         raise error
     return settings
 
 
-def judged(found: Mapping[str, str], *require: str) -> tuple[Settings, dict[str, ConfigError]]:
-    """Read the settings as :func:`required` does, but return every error, by variable, beside them."""
-    settings, wrong = Settings.judge(found, require=require)
-    if "DATABASE_URL" in wrong and not found.get("DATABASE_URL", "").strip():
-        wrong["DATABASE_URL"] = ConfigError(
-            f"{wrong['DATABASE_URL']}; or start `mailsync dev` here, which makes one"
+def judged(environment: Mapping[str, str], *require: str) -> tuple[Settings, dict[str, ConfigError]]:
+    """The settings in `environment`, and the error of each variable that is missing or wrong, by its name.
+
+    A missing DATABASE_URL suggests `mailsync dev`, which brings a database.
+    """
+    settings, errors = Settings.judge(environment, require=require)
+    if "DATABASE_URL" in errors and not environment.get("DATABASE_URL", "").strip():
+        errors["DATABASE_URL"] = ConfigError(
+            f"{errors['DATABASE_URL']}; or start `mailsync dev` here, which makes one"
         )
-    return settings, wrong
+    return settings, errors
+
+
+# -- the database --------------------------------------------------------------------------------------
 
 
 def connect(settings: Settings, *, statement_timeout: float | None = None) -> Connection:
-    """Open a session connection of this command's own; `statement_timeout` is in seconds."""
+    """Open a connection for this command; `statement_timeout` is in seconds. Raises DatabaseUnavailable."""
     try:
         return db.connect(settings, "cli", statement_timeout=statement_timeout)
     except DatabaseUnavailable as error:
@@ -99,36 +96,61 @@ def connect(settings: Settings, *, statement_timeout: float | None = None) -> Co
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Connection]:
-    """A session connection of this command's own, closed at the end."""
+    """A connection for this command, closed at the end."""
     with closing(connect(settings)) as conn:
         yield conn
 
 
 def _is_of_dev(url: str | None) -> bool:
-    """Whether it is the Postgres of ``mailsync dev``, which runs only as long as that does."""
-    given = environment(with_dev=False).get("DATABASE_URL", "").strip()
-    return not given and read_environment(DEV_DIRECTORY / "env").get("DATABASE_URL") == url
+    """Whether the URL is that of the Postgres of ``mailsync dev``, which stops with it."""
+    own = find_environment(with_dev=False).get("DATABASE_URL", "").strip()
+    return not own and read_environment(DEV_DIRECTORY / "env").get("DATABASE_URL") == url
 
 
 @contextmanager
 def account(email: str, *require: str) -> Iterator[tuple[Connection, Settings, int]]:
-    """Connection, settings and the id of the account of that address; raises NotFound."""
+    """A connection, the settings, and the id of the account with this address; raises NotFound."""
     settings = settings_for("DATABASE_URL", *require)
     with database(settings) as conn:
         yield conn, settings, accounts.find(conn, normalise_email(email))
 
 
+# -- signals -------------------------------------------------------------------------------------------
+
+
 def stop_signals() -> list[signal.Signals]:
-    """What asks a command to end: Ctrl-C, SIGTERM, and a terminal that is closed, unless nohup forbids it."""
-    heard = [signal.SIGINT, signal.SIGTERM]
-    return heard if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*heard, signal.SIGHUP]
+    """The signals that end a command: Ctrl-C, SIGTERM, and a closed terminal unless ``nohup`` ignores it."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
+
+
+@contextmanager
+def handled(handle: Callable[[int, FrameType | None], None], numbers: list[signal.Signals]) -> Iterator[None]:
+    """Handle these signals with `handle` until the end of the block."""
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal interrupt the block as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with handled(interrupt, stop_signals()):
+        yield
 
 
 @contextmanager
 def stoppable() -> Iterator[StopSignal]:
-    """Turn the signals into a request to stop at the next batch; a second one interrupts at once.
+    """Let a stop signal ask for an end at the next batch; a second signal interrupts at once.
 
-    A statement that does not end within two seconds is cancelled, and the turn ends with Stopped.
+    A statement that runs on for a second is cancelled, and the turn ends with Stopped.
     """
     stop, canceller = StopSignal(), Canceller(_CANCEL_AFTER)
     canceller.start()
@@ -139,27 +161,25 @@ def stoppable() -> Iterator[StopSignal]:
         stop.set()
         canceller.ask()
 
-    before = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
-        yield stop
+        with handled(handle, stop_signals()):
+            yield stop
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
         canceller.close()
 
 
-# -- output -------------------------------------------------------------------------------------------
+# -- options -------------------------------------------------------------------------------------------
 
 
 def json_option(command: F) -> F:
-    """``--json``: one document on stdout; messages go to stderr."""
+    """``--json``: print one document on stdout, and messages on stderr."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
 def password_stdin_option(command: F) -> F:
     """``--password-stdin``."""
     return click.option(
-        "--password-stdin", is_flag=True, help="Read the password from standard input, to its first line end."
+        "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
     )(command)
 
 
@@ -168,28 +188,31 @@ def email_argument(command: F) -> F:
     return click.argument("email", metavar="EMAIL")(command)
 
 
+# -- output --------------------------------------------------------------------------------------------
+
+
 def emit(document: object) -> None:
     """Print one JSON document."""
     click.echo(as_json(document, indent=2))
 
 
 def as_json(document: object, *, indent: int | None = None) -> str:
-    """A JSON document as text; what would steer the terminal that it may be shown on is escaped in it."""
+    """The document as JSON text, with the characters escaped that would steer a terminal."""
     return json.dumps(plain(document), ensure_ascii=False, indent=indent).translate(_ESCAPED)
 
 
-def say(text: str, *, as_json: bool = False) -> None:
-    """A line for people: on stdout, or on stderr where stdout is for the JSON document."""
-    click.echo(text, err=as_json)
+def say(text: str) -> None:
+    """Print a result for people on stdout."""
+    click.echo(spell_symbols(text))
 
 
 def note(text: str) -> None:
-    """A line for people that is not the result: on stderr."""
-    click.echo(text, err=True)
+    """Print a message for people on stderr."""
+    click.echo(spell_symbols(text), err=True)
 
 
 def plain(value: Any) -> Any:
-    """`value` with everything that JSON knows nothing of made text."""
+    """`value` in the types of JSON: records as objects, times in RFC 3339, everything else as text."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -197,7 +220,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
-        return value.isoformat()
+        return rfc3339(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return value if value is None or isinstance(value, bool | int | float) else redact(str(value))

@@ -1,4 +1,4 @@
-"""How far a sync has come: a bar on a terminal, a line for each folder elsewhere; both on stderr."""
+"""The progress of a sync on stderr: a bar on a terminal, else a line for each folder that is complete."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mailsync.cli.common import note
 from mailsync.cli.terminal import fit, many, pad
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
@@ -17,10 +18,10 @@ _LABEL = 24
 
 
 class SyncProgress:
-    """Follows the turns of one sync; give :meth:`take` to the engine as ``on_progress``."""
+    """Follows the turns of one sync; :meth:`update` is the engine's ``on_progress``."""
 
     def __init__(self, bar: Any) -> None:
-        """`bar` is click's progress bar, or None for plain lines."""
+        """`bar` is a progress bar of click, or None for plain lines."""
         self._bar = bar
         self._complete: set[int] | None = None
         self._tally: object = None
@@ -29,7 +30,7 @@ class SyncProgress:
         self._begun = 0
         self._surveyed: dict[int, MailboxStatus] = {}
 
-    def take(self, turn: Turn) -> None:
+    def update(self, turn: Turn) -> None:
         """Show what `turn` has done so far."""
         tracked = turn.tracked()
         if turn.tally is not self._tally:
@@ -59,31 +60,36 @@ class SyncProgress:
         self._bar.render_progress()
 
     def _size(self, folder: FolderState) -> int:
-        """How many messages the folder will have; the best that is known."""
+        """The number of messages that the folder will have, as far as it is known."""
         if folder.is_complete:
             return folder.live_count
         status = self._surveyed.get(folder.id)
         return max(folder.server_messages or 0, (status.messages if status else 0) or 0)
 
     def finish(self) -> None:
-        """All is done, whatever the estimate was."""
+        """Fill the bar, whatever the estimate was."""
         if self._bar is not None:
             self._bar.label = pad("", _LABEL)
             self._bar.update(self._bar.length - self._bar.pos)
 
     def pause(self, seconds: float) -> None:
-        """Say that the command budget of the account has to fill up."""
-        text = f"waiting {seconds:.0f}s (throttle: IMAP_MAX_COMMANDS_PER_MINUTE)"
+        """Say that the sync waits until the account may send commands again."""
+        text = waiting(seconds)
         if self._bar is not None:
             self._bar.label = pad(fit(text, _LABEL), _LABEL)
             self._bar.render_progress()
         else:
-            click.echo(f"  {text}", err=True)
+            note(f"  {text}")
+
+
+def waiting(seconds: float) -> str:
+    """``waiting 12s for the limit IMAP_MAX_COMMANDS_PER_MINUTE``."""
+    return f"waiting {seconds:.0f}s for the limit IMAP_MAX_COMMANDS_PER_MINUTE"
 
 
 @contextmanager
 def sync_progress() -> Iterator[SyncProgress]:
-    """A progress bar where stderr is a terminal, else plain lines."""
+    """A progress bar if stderr is a terminal, else plain lines."""
     if not sys.stderr.isatty():
         yield SyncProgress(None)
         return
@@ -95,7 +101,7 @@ def sync_progress() -> Iterator[SyncProgress]:
 
 def note_folder(folder: FolderState) -> None:
     """``  INBOX: 1,204 messages``."""
-    click.echo(f"  {fit(folder.path, 60)}: {many(folder.live_count, 'message')}", err=True)
+    note(f"  {fit(folder.path, 60)}: {many(folder.live_count, 'message')}")
 
 
 def _done_before(folder: FolderState) -> int:

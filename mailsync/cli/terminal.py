@@ -1,23 +1,54 @@
-"""Text for a terminal: widths, tables, numbers and times as people read them."""
+"""Text for a terminal: widths, tables, symbols, numbers and times as people read them."""
 
 from __future__ import annotations
 
+import difflib
+import os
 import shutil
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from mailsync.unprintable import CONTROLS, DIRECTIONS, INVISIBLE
 
 GAP = "  "
 LRM = "\u200e"
-_LEAST_FLEXIBLE = 16
-# without joiners, which names in Persian and in Indic scripts need to be readable
+_WANTED_WIDTH, _LEAST_WIDTH = 24, 16
+# Without the joiners, which names in Persian and in Indic scripts need to be readable.
 _HIDDEN = CONTROLS | DIRECTIONS | INVISIBLE
+_ASCII = str.maketrans({"✓": "ok:", "✗": "failed:", "–": "-", "…": "...", "★": "*"})
+
+
+# -- symbols -------------------------------------------------------------------------------------------
+
+
+def has_symbols() -> bool:
+    """Whether the locale has ✓ and ✗.
+
+    Python writes UTF-8 in the C locale too, so the variables decide: LC_ALL=C asks for ASCII. LANG=C alone
+    does not, because Python then sets LC_CTYPE to C.UTF-8. Without any of them UTF-8 is assumed.
+    """
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    if next(filter(None, names), "") in ("C", "POSIX"):
+        return False
+    try:
+        "✓✗…★".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def spell_symbols(text: str) -> str:
+    """`text` with ✓ and ✗ as the words ``ok:`` and ``failed:`` where the locale lacks them."""
+    return text if text.isascii() or has_symbols() else text.translate(_ASCII)
+
+
+# -- widths --------------------------------------------------------------------------------------------
 
 
 def printable(text: str) -> str:
-    """`text` as one line that is what it looks like: U+FFFD replaces characters that steer or hide."""
+    """`text` in one line that looks like what it is: U+FFFD replaces characters that steer or hide."""
     return "".join(
         "\ufffd" if c in _HIDDEN or unicodedata.category(c) == "Cs" else c
         for c in text.replace("\n", " ").replace("\t", " ")
@@ -25,7 +56,7 @@ def printable(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """How many columns `text` takes: East Asian wide characters two, combining ones none."""
+    """The number of columns that `text` takes: two for an East Asian wide character, none for a mark."""
     if text.isascii():
         return len(text)
     return sum(map(_width_of, text))
@@ -38,10 +69,9 @@ def _width_of(char: str) -> int:
 
 
 def fit(text: str, columns: int) -> str:
-    """`text` cut to at most `columns`, with an ellipsis where something is missing.
+    """`text` in at most `columns`, with an ellipsis in place of what is left out.
 
-    Text that runs from right to left stands between two LEFT-TO-RIGHT MARKs, so that the columns behind it
-    keep their places.
+    Right-to-left text is put between two LEFT-TO-RIGHT MARKs, so that the columns after it stay in place.
     """
     text = cut(printable(text), columns)
     if not text.isascii() and any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text):
@@ -50,20 +80,21 @@ def fit(text: str, columns: int) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """As :func:`fit`, for text that was made safe before."""
+    """:func:`fit` for text that is printable already: cut between two words, or within the first one."""
     if width(text) <= columns:
         return text
-    kept, used = "", 0
-    for char in text:
-        if used + _width_of(char) > columns - 1:
-            break
-        kept += char
-        used += _width_of(char)
-    return kept.rstrip() + "…"
+    end = used = 0
+    while used + _width_of(text[end]) <= columns - 1:
+        used += _width_of(text[end])
+        end += 1
+    kept = text[:end]
+    if text[end] != " " and (words := kept.rpartition(" ")[0].rstrip()):
+        kept = words
+    return kept.rstrip() + ("…" if has_symbols() else "~")
 
 
 def wrap(text: str, columns: int, indent: str) -> list[str]:
-    """`text` in lines of at most `columns`, broken at blanks, each after `indent`; a long word is cut."""
+    """`text` in lines of at most `columns`, each after `indent`, broken between words; a long word is cut."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -77,15 +108,25 @@ def wrap(text: str, columns: int, indent: str) -> list[str]:
 
 
 def screen() -> tuple[int, int]:
-    """Columns and lines of the terminal; COLUMNS and LINES win, 80 and 24 stand for what is unknown."""
+    """Columns and lines of the terminal; COLUMNS and LINES override it, and the default is 80 by 24."""
     size = shutil.get_terminal_size((80, 24))
     return max(40, size.columns), size.lines
 
 
 def pad(text: str, columns: int, *, right: bool = False) -> str:
-    """`text` filled with blanks to `columns`; `right` puts it at the right edge."""
+    """`text` filled with blanks to `columns`; `right` aligns it at the right edge."""
     blanks = " " * (columns - width(text))
     return blanks + text if right else text + blanks
+
+
+def closest(text: str, known: Iterable[str]) -> str | None:
+    """The name in `known` that `text` is probably a slip of, in any case of letters; None without one."""
+    names = {name.casefold()[:100]: name for name in known}
+    match = difflib.get_close_matches(text.casefold()[:100], names, n=1, cutoff=0.7)
+    return names[match[0]] if match else None
+
+
+# -- tables --------------------------------------------------------------------------------------------
 
 
 def table(
@@ -93,34 +134,58 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     numbers: str = "",
-    limits: dict[str, int] | None = None,
+    limits: Mapping[str, int] | None = None,
     flexible: str = "",
+    drop: str = "",
     columns: int = 0,
 ) -> str:
     """Rows under their heads, aligned, one line each.
 
-    `numbers` are the heads put right, `limits` the widest columns. With `columns`, the column `flexible`
-    gives way (down to 16) until a line fits.
+    `numbers` names the heads aligned right, `limits` the widest columns. Lines longer than `columns` lose the
+    columns in `drop`, the least important first; then those in `flexible` become narrower. A number is never
+    cut.
     """
-    limits = limits or {}
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = []
+    for i, head in enumerate(heads):
+        widest = max((width(printable(row[i])) for row in cells), default=0)
+        widths.append(max(width(head), min(widest, (limits or {}).get(head, 60))))
+    shown = _fit_columns(heads, widths, flexible.split(), drop.split(), columns) if columns else heads
     right = set(numbers.split())
-    raw = [[_cell(value) for value in row] for row in rows]
-    most = [limits.get(head, 60) for head in heads]
-    cells = [[fit(cell, limit) for cell, limit in zip(row, most, strict=True)] for row in raw]
-    widths = [max(width(row[at]) for row in [list(heads), *cells]) for at in range(len(heads))]
-    over = sum(widths) + len(GAP) * (len(heads) - 1) - columns
-    if columns and flexible in heads and over > 0:
-        at = heads.index(flexible)
-        widths[at] = max(min(_LEAST_FLEXIBLE, widths[at]), widths[at] - over)
-        for fitted, row in zip(cells, raw, strict=True):
-            fitted[at] = fit(row[at], widths[at])
-    lines = [
-        GAP.join(
-            pad(cell, w, right=head in right) for cell, w, head in zip(row, widths, heads, strict=True)
-        ).rstrip()
-        for row in [list(heads), *cells]
-    ]
+    lines = []
+    for row in [list(heads), *cells]:
+        parts = [
+            pad(fit(cell, most), most, right=head in right)
+            for cell, most, head in zip(row, widths, heads, strict=True)
+            if head in shown
+        ]
+        lines.append(GAP.join(parts).rstrip())
     return "\n".join(lines)
+
+
+def _fit_columns(
+    heads: Sequence[str], widths: list[int], flexible: list[str], drop: list[str], columns: int
+) -> Sequence[str]:
+    """Make `widths` narrower until a line fits into `columns`; returns the heads that stay."""
+    shown = list(heads)
+
+    def excess() -> int:
+        parts = [most for head, most in zip(heads, widths, strict=True) if head in shown]
+        return sum(parts) + len(GAP) * (len(parts) - 1) - columns
+
+    def spare(head: str, least: int) -> int:
+        return max(0, widths[heads.index(head)] - least)
+
+    for head in drop:
+        if excess() <= (spare(flexible[0], _WANTED_WIDTH) if flexible else 0):
+            break
+        shown = [other for other in shown if other != head]
+    for head, least in [
+        *((head, _WANTED_WIDTH) for head in flexible[:1]),
+        *((head, _LEAST_WIDTH) for head in reversed(flexible)),
+    ]:
+        widths[heads.index(head)] -= min(spare(head, least), max(0, excess()))
+    return shown
 
 
 def _cell(value: object) -> str:
@@ -129,13 +194,16 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+# -- numbers and times ---------------------------------------------------------------------------------
+
+
 def many(count: int, one: str, more: str | None = None) -> str:
     """``1 folder``, ``1,200 folders``."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def span(seconds: float | None) -> str:
-    """A duration in one unit: ``12s``, ``3min``, ``5h``, ``2d``; ``-`` for none."""
+    """A duration in one unit: ``12s``, ``3min``, ``5h``, ``2d``; ``-`` for None."""
     if seconds is None:
         return "-"
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -144,18 +212,23 @@ def span(seconds: float | None) -> str:
     return f"{max(0.0, seconds):.0f}s"
 
 
+def rfc3339(when: datetime) -> str:
+    """``2025-05-02T10:00:01.250000Z``: the time in UTC, with all that it has of the second."""
+    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def moment(when: datetime | None) -> str:
-    """``2025-05-02 10:00:01Z``; ``-`` for none."""
-    return "-" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    """``2025-05-02T10:00:01Z``, to the second; ``-`` for None."""
+    return "-" if when is None else rfc3339(when.replace(microsecond=0))
 
 
 def ago(when: datetime | None, now: datetime) -> str:
-    """``5min ago``; ``never`` for none."""
+    """``5min ago``; ``never`` for None."""
     return "never" if when is None else f"{span((now - when).total_seconds())} ago"
 
 
 def due(when: datetime | None, now: datetime) -> str:
-    """``in 5h``, or ``due now``; ``not planned`` for none."""
+    """``in 5h``, or ``due now``; ``not planned`` for None."""
     if when is None:
         return "not planned"
     return "due now" if when <= now else f"in {span((when - now).total_seconds())}"

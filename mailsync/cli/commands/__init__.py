@@ -1,1 +1,1 @@
-"""The commands, one module for each command or family of them; :mod:`mailsync.cli` has the list."""
+"""The commands: one module for each, or for each family; :mod:`mailsync.cli` lists them."""

@@ -18,12 +18,12 @@ from mailsync.store.db import Connection
 
 @click.command("pause-account")
 @email_argument
-@click.option("--reason", metavar="R", help="Why, for those who look at the account later.")
+@click.option("--reason", metavar="R", help="Why, for people who look at the account later.")
 @json_option
 def pause_account(email: str, reason: str | None, as_json: bool) -> None:
-    """Stop syncing an account until it is resumed. Its rows stay as they are.
+    """Stop syncing an account until you resume it. Its rows stay as they are.
 
-    Said again with another reason, that one is kept instead; said again without any, the first one stays.
+    To change the reason, pause the account again with another --reason.
 
     \b
     Example:
@@ -32,17 +32,17 @@ def pause_account(email: str, reason: str | None, as_json: bool) -> None:
     with common.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
         manage.pause(conn, account_id, reason)
-        said = f"✓ Paused {normalise_email(email)}"
+        text = f"✓ Paused {normalise_email(email)}"
         if before and before[0].paused_at:
-            said = f"✓ {normalise_email(email)} is paused already, since {moment(before[0].paused_at)}"
-        _report(conn, account_id, said, as_json)
+            text = f"✓ {normalise_email(email)} is paused already, since {moment(before[0].paused_at)}"
+        _report(conn, account_id, text, as_json)
 
 
 @click.command("resume-account")
 @email_argument
 @json_option
 def resume_account(email: str, as_json: bool) -> None:
-    """Go on with a paused account, now.
+    """Resume a paused account. A running worker syncs it at once.
 
     \b
     Example:
@@ -51,23 +51,21 @@ def resume_account(email: str, as_json: bool) -> None:
     with common.account(email) as (conn, _, account_id):
         before = accounts.statuses(conn, account_id)
         manage.resume(conn, account_id)
-        said = f"✓ Resumed {normalise_email(email)}"
+        text = f"✓ Resumed {normalise_email(email)}"
         if before and not before[0].paused_at:
-            said = f"✓ {normalise_email(email)} was not paused; it is due now"
-        _report(conn, account_id, said, as_json)
+            text = f"✓ {normalise_email(email)} was not paused; it is due now"
+        _report(conn, account_id, text, as_json)
 
 
 @click.command("reset-account")
 @email_argument
-@click.option(
-    "--resync", is_flag=True, help="Also forget how far each folder is mirrored: all is fetched anew."
-)
+@click.option("--resync", is_flag=True, help="Also fetch all messages of all folders again.")
 @json_option
 def reset_account(email: str, resync: bool, as_json: bool) -> None:
-    """Clear an account's state, failures, backoff and a stuck "currently syncing", and make it due now.
+    """Clear an account's failures, backoff and state, and make it due now.
 
-    Rows stay; with --resync they are brought up to date as all messages are fetched again. Exit code 3 if the
-    account stays busy.
+    Rows stay, and keep their ids; --resync updates them as it fetches all messages again. Ends with exit code
+    3 if another process keeps the account busy.
 
     \b
     Example:
@@ -75,16 +73,16 @@ def reset_account(email: str, resync: bool, as_json: bool) -> None:
     """
     with common.account(email) as (conn, settings, account_id):
         manage.reset(conn, account_id, settings, resync=resync, wait=common.LOCK_WAIT)
-        more = "; all messages are fetched again" if resync else ""
-        _report(conn, account_id, f"✓ Reset {normalise_email(email)}{more}", as_json)
+        effect = "; all messages are fetched again" if resync else ""
+        _report(conn, account_id, f"✓ Reset {normalise_email(email)}{effect}", as_json)
 
 
 @click.command("remove-account")
 @email_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @json_option
 def remove_account(email: str, yes: bool, as_json: bool) -> int:
-    """Delete an account with its password and all its rows. Nothing changes on the mail server.
+    """Delete an account, its password and all its rows. The mail server keeps its messages.
 
     \b
     Example:
@@ -95,21 +93,24 @@ def remove_account(email: str, yes: bool, as_json: bool) -> int:
     with common.database(settings) as conn:
         account_id = accounts.find_to_remove(conn, address)
         status = accounts.statuses(conn, account_id)
-        held = many(status[0].messages if status else 0, "mirrored message")
+        rows = many(status[0].messages if status else 0, "mirrored message")
         if not yes:
             if not sys.stdin.isatty():
-                raise InvalidInput(f"{address} and {held} would be deleted; give --yes to do it")
-            if not click.confirm(f"Delete {address} and {held}?", err=True):
+                raise InvalidInput(f"{address} and {rows} would be deleted; add --yes to delete them")
+            if not click.confirm(f"Delete {address} and {rows}?", err=True):
                 note("mailsync: nothing was deleted")
                 return 1
         try:
             manage.remove(conn, account_id, settings, wait=common.LOCK_WAIT)
         except Busy as busy:
-            raise Busy(f"{address} is no longer synced, but {busy}, and remove it again") from busy
+            raise Busy(
+                f"{address} is no longer synced, but its rows are still there: {busy};"
+                f" then run `mailsync remove-account {address}` again"
+            ) from busy
     if as_json:
         emit({"account_id": account_id, "email": address, "removed": True})
     else:
-        say(f"✓ Removed {address} and {held}")
+        say(f"✓ Removed {address} and {rows}")
     return 0
 
 

@@ -1,9 +1,10 @@
-"""``add-account`` and ``set-password``: a password is asked for, tried and sealed; never taken from argv."""
+"""``add-account`` and ``set-password``: ask for a password, test it and seal it; it is never an argument."""
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
@@ -13,7 +14,8 @@ from mailsync.accounts.add import AccountRequest, Added
 from mailsync.cli import common
 from mailsync.cli.common import email_argument, emit, json_option, note, password_stdin_option, say
 from mailsync.cli.terminal import many
-from mailsync.core.providers import normalise_email
+from mailsync.config import find_environment
+from mailsync.core.providers import likely_domain, normalise_email
 from mailsync.errors import InvalidInput
 from mailsync.imap.network.resolve import SECURITIES
 from mailsync.redaction import keep_secret
@@ -22,20 +24,20 @@ from mailsync.store import db
 
 @click.command("add-account")
 @click.argument("email", metavar="[EMAIL]", required=False)
-@click.option("--host", metavar="H", help="IMAP server; known providers need none.")
-@click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="993 for tls, 143 for starttls.")
+@click.option("--host", metavar="H", help="IMAP server; known providers do not need it.")
 @click.option(
-    "--security", type=click.Choice(SECURITIES), help="How the connection is secured; tls by default."
+    "--port", metavar="N", type=click.IntRange(1, 65535), help="Default: 993 for tls, 143 for starttls."
 )
-@click.option("--username", metavar="U", help="Login name, where it is not the address.")
-@click.option("--name", metavar="N", help="Name to show for the account.")
+@click.option("--security", type=click.Choice(SECURITIES), help="Encryption of the connection; default: tls.")
+@click.option("--username", metavar="U", help="Login name, if it is not the address.")
+@click.option("--name", metavar="N", help="Display name of the account.")
 @click.option(
     "--sync-since",
     metavar="DATE|DAYSd",
-    help="Mirror mail from this day on (2025-01-31), or of so many days (90d).",
+    help="Mirror only mail since a day (2025-01-31) or of the last days (90d).",
 )
 @password_stdin_option
-@click.option("--no-verify", is_flag=True, help="Store without a connection test.")
+@click.option("--no-verify", is_flag=True, help="Store without testing the connection.")
 @json_option
 def add_account(
     email: str | None,
@@ -51,9 +53,9 @@ def add_account(
 ) -> None:
     """Add a mailbox: connect, log in, list its folders, then store it with its password encrypted.
 
-    Host and port of known providers follow from the address. The password comes from a prompt,
-    --password-stdin or IMAP_PASSWORD. If a step of the test fails (dns, connect, tls, login, list), nothing
-    is stored. What is missing is asked for on a terminal.
+    For known providers the address is enough; others need --host. The password comes from a prompt,
+    --password-stdin or IMAP_PASSWORD. Everything else is checked before the prompt. If the test of the
+    connection fails (dns, connect, tls, login, list), nothing is stored.
 
     \b
     Examples:
@@ -64,14 +66,12 @@ def add_account(
     settings = common.settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     since, days = parse_since(sync_since) if sync_since else (None, None)
     address = normalise_email(email if email else _ask("E-mail address", "EMAIL"))
-    host = _host(address, host)
-    endpoint = add.endpoint_for(address, host=host, port=port, security=security, username=username)
-    provider = add.find_provider(address, endpoint.host)
-    if provider and provider.note:
-        note(f"{provider.name}: {provider.note}")
+    if not host and not add.find_provider(address) and sys.stdin.isatty():
+        address = _confirm_domain(address)
+        if not add.find_provider(address):
+            host = _ask(f"IMAP server of {address.rpartition('@')[2]}", "--host")
     request = AccountRequest(
         email=address,
-        password=read_password(password_stdin, f"Password of {endpoint.username} at {endpoint.host}"),
         host=host,
         port=port,
         security=security,
@@ -81,8 +81,16 @@ def add_account(
         sync_window_days=days,
         verify=not no_verify,
     )
+    check_password_source(password_stdin)
     with common.database(settings) as conn:
-        added = add.add_account(conn, request, settings)
+        checked = add.check_request(conn, request, settings)
+    # No connection is kept open while a person looks for the password.
+    if checked.provider and checked.provider.note:
+        note(f"{checked.provider.name}: {checked.provider.note}")
+    endpoint = checked.endpoint
+    password = read_password(password_stdin, f"Password of {endpoint.username} at {endpoint.host}")
+    with common.database(settings) as conn:
+        added = add.add_account(conn, replace(request, password=password), settings)
     _report(added, as_json)
 
 
@@ -107,19 +115,19 @@ def _report(added: Added, as_json: bool) -> None:
         where = f"{endpoint.host}:{endpoint.port} ({endpoint.security})"
         say(f"✓ Logged in at {where}, {many(added.tested.folders, 'folder')}")
     say(f"✓ Added {added.email}")
-    say(f"  A running worker begins at once; to sync it here and now: mailsync sync {added.email}")
+    say(f"  A running worker begins to sync it at once. To sync it here: mailsync sync {added.email}")
 
 
 @click.command("set-password")
 @email_argument
 @password_stdin_option
-@click.option("--no-verify", is_flag=True, help="Store without a connection test.")
+@click.option("--no-verify", is_flag=True, help="Store without testing the connection.")
 @json_option
 def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: bool) -> None:
     """Store a new password for an account, after logging in with it.
 
-    It comes from a prompt, --password-stdin or IMAP_PASSWORD. An account that was stopped by rejected
-    passwords goes on. Exit code 3 if the account stays busy.
+    The password comes from a prompt, --password-stdin or IMAP_PASSWORD. An account that was stopped by
+    rejected passwords continues. If another process keeps it busy, set-password ends with exit code 3.
 
     \b
     Example:
@@ -138,23 +146,31 @@ def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: boo
     if as_json:
         emit({"account_id": account_id, "email": normalise_email(email), "verified": tested is not None})
     else:
-        said = "works and is stored" if tested else "is stored, not tried"
-        say(f"✓ The password of {normalise_email(email)} {said}")
+        result = "works and is stored" if tested else "is stored, but was not tested"
+        say(f"✓ The password of {normalise_email(email)} {result}")
+
+
+def check_password_source(from_stdin: bool) -> None:
+    """Raise InvalidInput if there is nowhere to read a password from."""
+    if not from_stdin and not find_environment().get("IMAP_PASSWORD") and not sys.stdin.isatty():
+        raise InvalidInput("no password: use --password-stdin, set IMAP_PASSWORD, or run it on a terminal")
 
 
 def read_password(from_stdin: bool, prompt: str) -> str:
-    """The password from stdin, IMAP_PASSWORD or a prompt without echo; InvalidInput if there is none.
+    """The password from stdin, IMAP_PASSWORD or a prompt without echo, hidden in all output from then on.
 
-    It is never shown from then on.
+    Raises InvalidInput if there is none.
     """
     if from_stdin:
-        given = sys.stdin.readline().rstrip("\r\n")
-    elif not (given := common.environment().get("IMAP_PASSWORD", "")):
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif not (password := find_environment().get("IMAP_PASSWORD", "")):
         if not sys.stdin.isatty():
-            raise InvalidInput("no password: give --password-stdin, set IMAP_PASSWORD, or use a terminal")
-        given = click.prompt(prompt, hide_input=True, err=True)
-    keep_secret(given)
-    return given
+            raise InvalidInput(
+                "no password: use --password-stdin, set IMAP_PASSWORD, or run it on a terminal"
+            )
+        password = click.prompt(prompt, hide_input=True, err=True)
+    keep_secret(password)
+    return password
 
 
 def parse_since(text: str) -> tuple[datetime | None, int | None]:
@@ -165,19 +181,21 @@ def parse_since(text: str) -> tuple[datetime | None, int | None]:
         return datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC), None
     except ValueError:
         raise InvalidInput(
-            f"--sync-since: {text[:40]!a} is not accepted; give a day (2025-01-31) or a number of days (90d)"
+            f"--sync-since: expected a day (2025-01-31) or a number of days (90d), not {text[:40]!a}"
         ) from None
 
 
-def _host(address: str, host: str | None) -> str | None:
-    """The given host; asked for on a terminal where no provider is known."""
-    if host or add.find_provider(address) or not sys.stdin.isatty():
-        return host
-    return _ask(f"IMAP server of {address.rpartition('@')[2]}", "--host")
+def _confirm_domain(address: str) -> str:
+    """The address, with the domain of a provider if a person confirms that it was meant."""
+    local, _, domain = address.rpartition("@")
+    likely = likely_domain(domain)
+    if likely and click.confirm(f"Did you mean {local}@{likely}?", default=True, err=True):
+        return f"{local}@{likely}"
+    return address
 
 
-def _ask(what: str, option: str) -> str:
+def _ask(prompt: str, option: str) -> str:
     if not sys.stdin.isatty():
-        raise InvalidInput(f"{option} is missing")
-    answer: str = click.prompt(what, err=True)
+        raise InvalidInput(f"{option} is missing; without it, add-account needs a terminal to ask for it")
+    answer: str = click.prompt(prompt, err=True)
     return answer.strip()

@@ -1,4 +1,4 @@
-"""The folders of ``check-account``: both sides' counts, when each was compared, what is due when."""
+"""The folders of ``check-account``: the counts of server and mirror, the last comparison, the next ones."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ from mailsync.model import FolderState
 from mailsync.store.account_views import AccountDetails
 
 
-def folder_checks(found: list[FolderState], details: AccountDetails, settings: Settings) -> str:
-    """The folders for people: a line of counts each, and below it what was compared and what is due."""
+def folder_checks(listed: list[FolderState], details: AccountDetails, settings: Settings) -> str:
+    """The folders for people: a line of counts for each, and below it what was compared and what is due."""
     columns, _ = screen()
     rows = [
         (f.path, state(f), _count(f.server_messages), _count(f.server_unseen), f.live_count, f.live_unseen)
-        for f in found
+        for f in listed
     ]
     heads = ("FOLDER", "STATE", "SERVER", "UNREAD", "ROWS", "UNREAD")
     head, *lines = table(
-        heads, rows, numbers="SERVER UNREAD ROWS", limits={"STATE": 19}, flexible="FOLDER", columns=columns
+        heads,
+        rows,
+        numbers="SERVER UNREAD ROWS",
+        flexible="FOLDER STATE",
+        drop="UNREAD SERVER",
+        columns=columns,
     ).split("\n")
     shown = [head]
-    for line, folder in zip(lines, found, strict=True):
+    for line, folder in zip(lines, listed, strict=True):
         shown.append(line)
         shown += wrap("; ".join(_plan(folder, details)), columns, "  ")
         for remark in remarks(folder, details.now, settings):
             shown += wrap(remark, columns, "  ")
-    return "\n".join(shown + numerous(found, settings))
+    return "\n".join(shown + numerous(listed, settings))
 
 
 def folder_check(folder: FolderState, details: AccountDetails, settings: Settings) -> dict[str, object]:
-    """The same as JSON."""
+    """The folder as JSON, with the times of its comparisons."""
     scans = scans_flags(folder, details)
     return document(folder) | {
         "polled_at": folder.polled_at,
@@ -48,8 +53,8 @@ def folder_check(folder: FolderState, details: AccountDetails, settings: Setting
 def compared_at(folder: FolderState, details: AccountDetails) -> datetime | None:
     """When the folder was last compared with the server; None if it never was.
 
-    A turn that finds nothing new writes no folder row: that all folders, or inbox and sent mail, were
-    compared then stands in the account.
+    A turn that finds no change writes no folder row. It only notes in the account that all folders, or the
+    priority folders, were compared.
     """
     if folder.last_synced_at is None:
         return None
@@ -58,12 +63,12 @@ def compared_at(folder: FolderState, details: AccountDetails) -> datetime | None
         times.append(details.overall_synced_at)
         if folder.is_priority:
             times.append(details.priority_synced_at)
-    return max(at for at in times if at is not None)
+    return max(when for when in times if when is not None)
 
 
 def scans_flags(folder: FolderState, details: AccountDetails) -> bool:
-    """Whether the folder's flags are scanned at times, since the server has no CONDSTORE for it."""
-    # 0 is NOMODSEQ (RFC 7162 §3.1.2.2), and one below our cursor tells nothing, whatever the server offers
+    """Whether mailsync scans the folder's flags, because the server has no usable CONDSTORE for it."""
+    # 0 stands for NOMODSEQ (RFC 7162 §3.1.2.2). A value below our cursor is useless too.
     modseq = folder.server_modseq or 0
     return "CONDSTORE" not in details.capabilities or not modseq or modseq < folder.highest_modseq
 
@@ -72,25 +77,26 @@ def _plan(folder: FolderState, details: AccountDetails) -> list[str]:
     if not folder.tracked or folder.missing_since or folder.status == "missing":
         return []
     now = details.now
-    said = [f"{folder.role}, priority {folder.sync_priority}" if folder.role else ""]
+    parts = [f"{folder.role}, priority {folder.sync_priority}" if folder.role else ""]
     if folder.status == "pending":
-        return [part for part in (*said, "waits for the backfill pass") if part]
+        return [part for part in (*parts, "waits for its first sync") if part]
     if folder.status == "initial":
-        begins = folder.initial_oldest_uid
-        said.append(f"mirrored from uid {begins} to {folder.last_uid}" if begins else "")
+        oldest = folder.initial_oldest_uid
+        parts.append(f"mirrored from UID {oldest} to {folder.last_uid}" if oldest else "")
     compared = compared_at(folder, details)
-    said.append(f"compared {ago(compared, now)}")
+    parts.append(f"compared {ago(compared, now)}")
     if scans_flags(folder, details):
-        said.append(f"flags: scan {due(folder.next_flag_scan_at, now)}" if folder.is_complete else "")
+        parts.append(f"flags: by scan, {due(folder.next_flag_scan_at, now)}" if folder.is_complete else "")
     else:
-        said.append("flags: CHANGEDSINCE")
-    again = f"next {due(folder.next_reconcile_at, now)}" if folder.is_complete else ""
+        parts.append("flags: by CHANGEDSINCE")
+    following = f"next {due(folder.next_reconcile_at, now)}" if folder.is_complete else ""
     if folder.last_reconciled_at:
         clean = "equal" if folder.last_reconcile_clean else "NOT equal"
-        said.append(f"reconciled {clean} {ago(folder.last_reconciled_at, now)}" + (again and f", {again}"))
+        last = f"reconciled {clean} {ago(folder.last_reconciled_at, now)}"
+        parts.append(f"{last}, {following}" if following else last)
     else:
-        said.append(again and f"never reconciled, {again}")
-    return [part for part in said if part]
+        parts.append(following and f"never reconciled, {following}")
+    return [part for part in parts if part]
 
 
 def _count(value: int | None) -> object:

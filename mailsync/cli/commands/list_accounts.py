@@ -1,4 +1,4 @@
-"""``list-accounts``, and how an account's state is worded wherever it is shown."""
+"""``list-accounts``, and the wording of an account's state for all commands."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mailsync.redaction import redact
 from mailsync.store import accounts
 from mailsync.store.accounts import AccountStatus
 
-NO_ACCOUNT = "There is no account; add one with `mailsync add-account`"
+NO_ACCOUNT = "No account yet; add one with `mailsync add-account`"
 
 
 @click.command("list-accounts")
 @json_option
 def list_accounts(as_json: bool) -> None:
-    """List the accounts with their states and sizes; * marks those that are being synced now.
+    """List the accounts with their states and sizes. A * marks an account that is syncing now.
 
     \b
     Example:
@@ -25,38 +25,44 @@ def list_accounts(as_json: bool) -> None:
       mailsync list-accounts --json | jq -r '.accounts[].email'
     """
     with common.database(common.settings_for("DATABASE_URL")) as conn:
-        found = accounts.statuses(conn)
+        statuses = accounts.statuses(conn)
     if as_json:
-        emit({"accounts": found})
-    elif found:
-        rows = [
-            (str(a.account_id), a.email, a.provider, state(a), a.folders, a.messages, a.unseen) for a in found
-        ]
-        heads = ("ID", "ACCOUNT", "PROVIDER", "STATE", "FOLDERS", "MESSAGES", "UNREAD")
-        numbers = "ID FOLDERS MESSAGES UNREAD"
+        emit({"accounts": statuses})
+    elif statuses:
         say(
-            table(heads, rows, numbers=numbers, limits={"STATE": 34}, flexible="ACCOUNT", columns=screen()[0])
+            table(
+                ("ID", "ACCOUNT", "PROVIDER", "STATE", "FOLDERS", "MESSAGES", "UNREAD"),
+                [
+                    (str(a.account_id), a.email, a.provider, state(a), a.folders, a.messages, a.unseen)
+                    for a in statuses
+                ],
+                numbers="ID FOLDERS MESSAGES UNREAD",
+                flexible="ACCOUNT STATE",
+                drop="PROVIDER FOLDERS ID UNREAD MESSAGES",
+                columns=screen()[0],
+            )
         )
     else:
         say(NO_ACCOUNT)
 
 
 def state(a: AccountStatus) -> str:
-    """``degraded (throttled)``; a star says that the account is being synced now."""
+    """``degraded (throttled)``; a star marks an account that is syncing now."""
     why = f" ({printable(a.sync_state_reason)})" if a.sync_state_reason else ""
     return f"{a.sync_state}{why}{' *' if a.currently_syncing else ''}"
 
 
-_HELPS = {
-    "auth_failed": "`mailsync set-password` gives it another one",
-    "key_mismatch": "give its key in IMAP_ENCRYPTION_KEY, or `mailsync set-password`",
+_REMEDIES = {
+    "auth_failed": "give another one: `mailsync set-password {email}`",
+    "key_mismatch": "put its key into IMAP_ENCRYPTION_KEY, or run `mailsync set-password {email}`",
 }
+_RESET = "when its cause is gone: `mailsync reset-account {email}`"
 
 
 def message(a: AccountStatus) -> str:
-    """What is wrong, and for a broken account the command that helps."""
-    said = printable(redact(a.sync_state_message or ""))
+    """The problem, followed for a broken account by the command that helps."""
+    problem = printable(redact(a.sync_state_message or ""))
     if a.sync_state != "broken":
-        return said
-    helps = _HELPS.get(a.sync_state_reason or "", "`mailsync reset-account` lets it go on")
-    return f"{said} ({helps})"
+        return problem
+    remedy = _REMEDIES.get(a.sync_state_reason or "", _RESET).replace("{email}", a.email)
+    return f"{problem} ({remedy})"

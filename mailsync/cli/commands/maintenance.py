@@ -1,4 +1,4 @@
-"""``migrate``, ``preflight`` and ``generate-key``."""
+"""``generate-key``, ``rotate-key``, ``migrate`` and ``preflight``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import click
 from mailsync.cli.common import (
     database,
     emit,
-    environment,
     json_option,
     judged,
     log_warnings_only,
@@ -19,6 +18,7 @@ from mailsync.cli.common import (
     settings_for,
 )
 from mailsync.cli.terminal import many
+from mailsync.config import find_environment
 from mailsync.ops import preflight as checks
 from mailsync.store import key_rotation, migrations, schema_diff
 
@@ -28,7 +28,7 @@ from mailsync.store import key_rotation, migrations, schema_diff
 def generate_key(as_json: bool) -> None:
     """Print a new key for IMAP_ENCRYPTION_KEY: 32 random bytes in base64.
 
-    Keep it: without it no stored password opens.
+    Back it up. Without the key, no stored password can be read.
 
     \b
     Example:
@@ -44,46 +44,49 @@ def generate_key(as_json: bool) -> None:
 @click.command("rotate-key")
 @json_option
 def rotate_key(as_json: bool) -> None:
-    """Seal all stored passwords under the first key of IMAP_ENCRYPTION_KEY, all of them or none.
+    """Seal all stored passwords under the first key of IMAP_ENCRYPTION_KEY, in one transaction.
 
-    First store the new key in front of the old one where all processes find it: where IMAP_ENCRYPTION_KEY is
-    set for them (.env, systemd, the platform), for `mailsync dev` in .mailsync/key. Restart them, run this,
-    then take the old key away. Services may run meanwhile. Run again it changes nothing.
+    Before: put the new key in front of the old one, with a comma between, wherever IMAP_ENCRYPTION_KEY is set
+    (.env, systemd, the platform; .mailsync/key for `mailsync dev`), and restart the services. After: remove
+    the old key. The services may run meanwhile, and you can run rotate-key again safely.
 
     \b
     Example:
-      mailsync generate-key    # prints NEW: IMAP_ENCRYPTION_KEY=NEW,OLD in .env
-      mailsync rotate-key      # and then IMAP_ENCRYPTION_KEY=NEW
+      mailsync generate-key  # prints NEW; set IMAP_ENCRYPTION_KEY=NEW,OLD
+      mailsync rotate-key    # then set IMAP_ENCRYPTION_KEY=NEW
     """
     settings = settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     with database(settings) as conn:
-        done = key_rotation.rotate(conn, settings.encryption_keys())
+        rotation = key_rotation.rotate(conn, settings.encryption_keys())
     if as_json:
-        emit(done)
+        emit(rotation)
         return
-    if done.resealed:
-        say(f"✓ {many(done.resealed, 'password')} sealed under key {done.key_id}, and opened again")
+    if rotation.resealed:
+        say(f"✓ {many(rotation.resealed, 'password')} sealed under key {rotation.key_id}, and opened again")
     else:
-        say(f"✓ Nothing to do: no password is sealed under another key than {done.key_id}")
-    for key, count in done.in_use.items():
-        if key != done.key_id:
-            # an account was added, or a password set, by a process that has another key in front
-            say(f"✗ Key {key} has sealed {many(count, 'password')} meanwhile; run this again")
-    for key in done.unused:
-        say(f"  Key {key} is no longer needed; take it out of IMAP_ENCRYPTION_KEY everywhere")
+        say(f"✓ Nothing to do: all passwords are sealed under key {rotation.key_id}")
+    for key, count in rotation.in_use.items():
+        if key != rotation.key_id:
+            # A process that still has another key in front added an account or set a password.
+            say(
+                f"✗ Key {key} has sealed {many(count, 'password')} meanwhile; put the new key in front"
+                " everywhere, then run `mailsync rotate-key` again"
+            )
+    for key in rotation.unused:
+        say(f"  Key {key} is no longer needed; remove it from IMAP_ENCRYPTION_KEY everywhere")
 
 
 @click.command()
 @click.option(
     "--status",
     is_flag=True,
-    help="Only show what is applied, missing or changed by hand; exit 1 if anything is missing or changed.",
+    help="Show only what is applied, missing or changed by hand; exit with 1 unless all is applied.",
 )
 @json_option
 def migrate(status: bool, as_json: bool) -> int:
-    """Create the schema if need be and apply the migrations that are missing.
+    """Create the database schema, or apply the migrations that it lacks.
 
-    Each runs in one transaction, under a lock, so several may start at once.
+    Each migration is one transaction. A lock makes it safe to start several `migrate` at once.
 
     \b
     Example:
@@ -94,15 +97,14 @@ def migrate(status: bool, as_json: bool) -> int:
     with database(settings) as conn:
         if status:
             missing = [migration.name for migration in migrations.pending(conn)]
-            done = [migration.name for migration in migrations.migrations() if migration.name not in missing]
-            # each object of a pending migration would be listed as missing
+            applied = [name for m in migrations.migrations() if (name := m.name) not in missing]
+            # The objects of a pending migration would all be listed as differences.
             changed = [] if missing else schema_diff.differences(conn)
             if as_json:
-                emit(
-                    {"applied": done, "pending": missing, "differences": [each.document for each in changed]}
-                )
+                differences = [difference.document for difference in changed]
+                emit({"applied": applied, "pending": missing, "differences": differences})
             else:
-                for name in done:
+                for name in applied:
                     say(f"✓ {name}")
                 for name in missing:
                     say(f"✗ {name} (pending)")
@@ -120,22 +122,22 @@ def migrate(status: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--production", is_flag=True, help="Also ask for an API token, and look for an account.")
+@click.option("--production", is_flag=True, help="Also require API_TOKEN, and look for an account.")
 @json_option
 def preflight(production: bool, as_json: bool) -> int:
-    """Check everything that the services need: one line for each thing, ✓ or ✗.
+    """Check everything that the services need, and print a line for each check.
 
-    A check that depends on a failed one is left out. Exit 2 if a setting is missing or wrong, 1 if only other
-    checks failed.
+    Checks that depend on a failed one are left out. The exit code is 2 if a setting is missing or wrong, and
+    1 if only other checks failed.
 
     \b
     Example:
       mailsync preflight --production
     """
-    found = environment()
-    settings, wrong = judged(found, *checks.variables(production=production))
+    environment = find_environment()
+    settings, wrong = judged(environment, *checks.variables(production=production))
     results = []
-    for check in checks.run(log_warnings_only(settings, found), production=production, wrong=wrong):
+    for check in checks.run(log_warnings_only(settings, environment), production=production, wrong=wrong):
         results.append(check)
         if not as_json:
             say(check.line)

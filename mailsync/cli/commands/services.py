@@ -1,4 +1,4 @@
-"""``worker`` and ``api``: one service each, as systemd and the Procfile start them."""
+"""``worker`` and ``api``: one service each, for systemd and other process managers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from contextlib import closing
 import click
 
 from mailsync import logs
-from mailsync.cli.common import environment, required
+from mailsync.cli.common import required
 from mailsync.cli.supervisor import end_with_parent
-from mailsync.config import Settings
+from mailsync.cli.terminal import spell_symbols
+from mailsync.config import Settings, find_environment
 from mailsync.errors import ConfigError, DatabaseUnavailable, MailsyncError
 from mailsync.ops import preflight, systemd
 from mailsync.redaction import redact
@@ -25,12 +26,12 @@ _SHOWN = ("database", "locks", "accounts")
 
 @click.command()
 @click.option(
-    "--once", is_flag=True, help="A hot pass, one backfill turn per account, retention if due, then end."
+    "--once", is_flag=True, help="Sync all accounts that are due, continue first syncs a little, then end."
 )
 def worker(once: bool) -> None:
-    """Keep all accounts fresh, until SIGTERM or SIGINT.
+    """Keep all accounts up to date, until SIGTERM or SIGINT.
 
-    Any number of workers may run against the same database. They wait while it is away, full or read-only.
+    Any number of workers may share a database. They wait while it cannot be reached or written to.
 
     \b
     Example:
@@ -50,7 +51,7 @@ def worker(once: bool) -> None:
     def unreached(error: MailsyncError) -> None:
         _print("worker", f"✗ Database: {redact(str(error))}")
 
-    # a pass from cron is over before anybody looks, and may run beside a worker that has the port
+    # --once ends before anybody scrapes it, and may run beside a worker that uses the port.
     with listening(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
         if url:
             _print("worker", f"✓ Metrics -> {url}")
@@ -61,14 +62,14 @@ def worker(once: bool) -> None:
 def api() -> None:
     """Serve the HTTP API on HOST and PORT, until SIGTERM or SIGINT.
 
-    It is gunicorn with mailsync.web.gunicorn_conf; WEB_CONCURRENCY adds processes.
+    It runs gunicorn with mailsync.web.gunicorn_conf; WEB_CONCURRENCY sets the number of processes.
 
     \b
     Example:
       PORT=8080 mailsync api
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
-    # the checks may wait for the database, and there is nothing to finish yet; gunicorn sets its own handler
+    # End at once while the checks wait for the database. gunicorn sets its own handler later.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     check_at_start(settings)
     refuse_taken_port(settings)
@@ -78,9 +79,9 @@ def api() -> None:
 
 
 def check_at_start(settings: Settings) -> None:
-    """Do the API's checks; print the error, and return, if the database cannot be used.
+    """Run the API's checks; raises the first error, but only prints one of the database.
 
-    The API starts in that case too, and ``/health/ready`` answers 503 until the database is back.
+    The API starts without the database too, and ``/health/ready`` answers 503 until it is back.
     """
     try:
         with closing(db.connect(settings, "preflight")) as conn:
@@ -90,63 +91,63 @@ def check_at_start(settings: Settings) -> None:
 
 
 def check(conn: Connection, settings: Settings, service: str) -> None:
-    """Do a service's checks and print the lines that people look for; raises the first error.
+    """Run a service's checks and print the main ones; raises the first error.
 
-    A DatabaseUnavailable is raised before anything is printed: the caller waits for the database and says so.
+    A DatabaseUnavailable is raised before anything is printed, because the caller reports it and waits.
     """
-    found = list(preflight.for_service(conn, settings))
-    error = next((each.error for each in found if each.error), None)
+    checks = list(preflight.for_service(conn, settings))
+    error = next((check.error for check in checks if check.error), None)
     if isinstance(error, DatabaseUnavailable):
         raise error
-    for each in found:
-        if each.error or each.name in _SHOWN:
-            _print(service, each.line)
+    for check in checks:
+        if check.error or check.name in _SHOWN:
+            _print(service, check.line)
     if error:
         raise error
 
 
 def refuse_taken_port(settings: Settings) -> None:
-    """Raise ConfigError if HOST and PORT cannot be opened; gunicorn would try for five seconds instead."""
+    """Raise ConfigError if HOST and PORT cannot be opened; gunicorn would retry for five seconds first."""
     if systemd.has_sockets():
         return
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
-        # a name that is not known has no strerror of the system's kind
+        # The error of an unknown name has a negative number, which strerror does not know.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ConfigError(
             f"PORT: {settings.host}:{settings.port} cannot be opened: {reason};"
-            " end what uses it, or give another port"
+            " stop the program that uses it, or set PORT to another one"
         ) from error
 
 
 def _settings(*require: str) -> Settings:
-    """The settings of a service, whose log goes to stderr as it is configured."""
+    """The settings of a service, with its log set up."""
     end_with_parent()
-    found = environment()
-    # gunicorn's processes read the environment themselves
-    os.environ.update(found)
-    settings = required(found, *require)
+    environment = find_environment()
+    # gunicorn's processes read the environment themselves.
+    os.environ.update(environment)
+    settings = required(environment, *require)
     logs.configure(settings)
     return settings
 
 
 def _print(service: str, text: str) -> None:
     try:
-        click.echo(f"[{service}] {text}")
+        click.echo(spell_symbols(f"[{service}] {text}"))
     except OSError:
-        # a service does not end because nobody takes its lines: the disk may be full, the reader gone
+        # A full disk or a closed pipe under stdout must not end a service.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def address(settings: Settings) -> str:
-    """Where the API will be reached from here: ``http://localhost:3000``."""
+    """The URL of the API on this machine: ``http://localhost:3000``."""
     return url_of((settings.host, settings.port))
 
 
 def url_of(address: object) -> str:
-    """How the socket with this address, a Unix one too, is reached from here."""
+    """The URL of the server at a socket address, on this machine; of a Unix socket ``unix:PATH``."""
     if not isinstance(address, tuple):
         return f"unix:{address}"
     host, port = str(address[0]), address[1]

@@ -1,17 +1,13 @@
-"""``status``: all accounts and workers as of now, once or again and again."""
+"""``status``: all accounts and workers as of now, once or repeatedly."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from types import FrameType
 from typing import Any
 
 import click
@@ -29,7 +25,7 @@ from mailsync.store.db import Connection, is_broken
 
 _INTERVAL = 2.0
 _STALE_WORKER = 60.0
-"""A worker beats every 15 s; after four beats missed it is taken for dead."""
+"""A worker that missed four heartbeats, one every 15 s, counts as dead."""
 
 _LONGEST_QUERY = 30.0
 _TROUBLE = ("broken", "degraded", "initial_sync", "paused", "healthy")
@@ -38,7 +34,7 @@ _HOME, _CLEAR, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[2J", "\x1b[K", "\x
 
 @dataclass(frozen=True)
 class Overview:
-    """What ``status`` shows, read by three statements however many accounts there are."""
+    """What ``status`` shows. Three statements read it, however many accounts there are."""
 
     at: datetime
     accounts: list[AccountStatus]
@@ -46,19 +42,19 @@ class Overview:
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
     metavar="SECONDS",
-    help="With --watch: how often it is shown anew. Default: 2.",
+    help="With --watch: seconds between two refreshes. Default: 2.",
 )
 @json_option
 def status(watch: bool, interval: float | None, as_json: bool) -> None:
-    """Show states, lags, backfill progress and last errors of all accounts, and the workers.
+    """Show the states, lags, progress and last errors of all accounts, and the workers.
 
-    With --watch a terminal is drawn anew; into a pipe goes a block for each look, with --json a document on a
-    line of its own. A database that goes away meanwhile is waited for. Ctrl-C ends it with exit code 0.
+    --watch redraws the terminal. In a pipe it prints a block for each refresh, and with --json a document on
+    one line. It waits for a database that goes away meanwhile. Ctrl-C ends it with exit code 0.
 
     \b
     Example:
@@ -67,72 +63,73 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
       mailsync status --watch --json | jq -c '.accounts[] | [.email, .sync_state]'
     """
     if interval is not None and not watch:
-        raise InvalidInput("--interval goes with --watch")
+        raise InvalidInput("--interval needs --watch")
     settings = common.settings_for("DATABASE_URL")
     if watch:
         _watch(settings, interval or _INTERVAL, as_json)
         return
     with common.database(settings) as conn:
-        seen = look(conn)
+        overview = read_overview(conn)
     if as_json:
-        emit(_document(seen))
+        emit(_document(overview))
     else:
-        say("\n".join(_lines(seen)))
+        say("\n".join(_lines(overview)))
 
 
-def look(conn: Connection) -> Overview:
-    """Read all that ``status`` shows, as of now."""
+def read_overview(conn: Connection) -> Overview:
+    """Read all accounts and workers as of now."""
     return Overview(turns.now(conn), accounts.statuses(conn), turns.list_workers(conn))
 
 
-def _document(seen: Overview) -> dict[str, object]:
-    workers = [worker | {"stale": _is_stale(worker)} for worker in seen.workers]
-    return {"at": seen.at, "accounts": seen.accounts, "workers": workers}
+def _document(overview: Overview) -> dict[str, object]:
+    workers = [worker | {"stale": _is_stale(worker)} for worker in overview.workers]
+    return {"at": overview.at, "accounts": overview.accounts, "workers": workers}
 
 
 # -- for people ---------------------------------------------------------------------------------------
 
 
-def _lines(seen: Overview) -> list[str]:
-    rows, wrong, rest = _parts(seen, seen.accounts)
+def _lines(overview: Overview) -> list[str]:
+    rows, wrong, rest = _parts(overview, overview.accounts)
     return [*rows, *wrong, *rest]
 
 
-def _fitted(seen: Overview, height: int) -> list[str]:
-    """The lines, at most `height`: where not all fit, those of accounts in trouble come first."""
-    rows, wrong, rest = _parts(seen, sorted(seen.accounts, key=lambda a: _TROUBLE.index(a.sync_state)))
+def _fitted(overview: Overview, height: int) -> list[str]:
+    """At most `height` lines; if not all fit, accounts in trouble come first."""
+    by_trouble = sorted(overview.accounts, key=lambda a: _TROUBLE.index(a.sync_state))
+    rows, wrong, rest = _parts(overview, by_trouble)
     if len(rows) + len(wrong) + len(rest) <= height:
-        return _lines(seen)
+        return _lines(overview)
     left = max(2, height - len(rest[:4]) - 1)
     most_wrong = min(len(wrong), left // 2)
     kept = [*rows[: left - most_wrong], *wrong[:most_wrong]]
     missing = len(rows) + len(wrong) - len(kept)
-    more = f"… {missing:,} more lines; a higher terminal, or no --watch, shows them all"
+    more = f"… {missing:,} more lines: enlarge the terminal, or leave out --watch"
     return [*kept, more, *rest[:4]][:height]
 
 
-def _parts(seen: Overview, found: list[AccountStatus]) -> tuple[list[str], list[str], list[str]]:
-    """The table, a line for each account that something is wrong with, and the sums with the workers."""
+def _parts(overview: Overview, statuses: list[AccountStatus]) -> tuple[list[str], list[str], list[str]]:
+    """The table, a line for each account in trouble, and the totals with the workers."""
     columns, _ = screen()
     rows = [NO_ACCOUNT]
-    if found:
+    if statuses:
         heads = ("ACCOUNT", "STATE", "LAG", "OVERALL", "FOLDERS", "MESSAGES", "TO-GO")
         rows = table(
             heads,
-            [_row(a) for a in found],
+            [_row(a) for a in statuses],
             numbers="LAG OVERALL FOLDERS MESSAGES TO-GO",
-            limits={"STATE": 20 if columns < 96 else 36},
-            flexible="ACCOUNT",
+            flexible="ACCOUNT STATE",
+            drop="FOLDERS OVERALL TO-GO MESSAGES",
             columns=columns,
         ).split("\n")
-    # one line each, whatever a server said, so that a terminal that is redrawn keeps its shape
+    # One line for each, however long the server's message is, so that a redrawn terminal keeps its layout.
     wrong = [
-        f"  {fit(a.email, 36)}: {message(a)}{_again(a, seen.at)}"
-        for a in found
+        f"  {fit(a.email, 36)}: {message(a)}{_again(a, overview.at)}"
+        for a in statuses
         if a.sync_state_message and a.sync_state != "healthy"
     ]
-    summary = [_summary(found)] if len(found) > 1 else []
-    return rows, wrong, [*summary, *_worker_lines(seen)]
+    summary = [_summary(statuses)] if len(statuses) > 1 else []
+    return rows, wrong, [*summary, *_worker_lines(overview)]
 
 
 def _row(a: AccountStatus) -> tuple[object, ...]:
@@ -151,23 +148,24 @@ def _again(a: AccountStatus, at: datetime) -> str:
     return f" ({failed}, tried again in {span((a.backoff_until - at).total_seconds())})"
 
 
-def _summary(found: list[AccountStatus]) -> str:
-    counts = Counter(a.sync_state for a in found)
-    said = ", ".join(f"{counts[name]:,} {name}" for name in reversed(_TROUBLE) if counts[name])
-    syncing = sum(a.currently_syncing for a in found)
-    return f"{many(len(found), 'account')}: {said}" + (f"; {syncing:,} syncing now (*)" if syncing else "")
+def _summary(statuses: list[AccountStatus]) -> str:
+    counts = Counter(a.sync_state for a in statuses)
+    states = ", ".join(f"{counts[name]:,} {name}" for name in reversed(_TROUBLE) if counts[name])
+    syncing = sum(a.currently_syncing for a in statuses)
+    marked = f"; {syncing:,} syncing now (*)" if syncing else ""
+    return f"{many(len(statuses), 'account')}: {states}{marked}"
 
 
-def _worker_lines(seen: Overview) -> list[str]:
+def _worker_lines(overview: Overview) -> list[str]:
     lines = []
-    for worker in seen.workers:
+    for worker in overview.workers:
         stale = " (stale)" if _is_stale(worker) else ""
         beat = span(worker["heartbeat_age_seconds"])
         lines.append(f"worker {printable(worker['worker'])}: heartbeat {beat} ago{stale}")
-    if not seen.workers:
-        lines.append("no worker is running")
-    elif all(map(_is_stale, seen.workers)):
-        lines.append("no worker is alive; `mailsync worker` starts one")
+    if not overview.workers:
+        lines.append("no worker is running; start one with `mailsync worker`")
+    elif all(map(_is_stale, overview.workers)):
+        lines.append("no worker is alive; start one with `mailsync worker`")
     return lines
 
 
@@ -175,86 +173,71 @@ def _is_stale(worker: dict[str, Any]) -> bool:
     return bool(worker["heartbeat_age_seconds"] > _STALE_WORKER)
 
 
-# -- again and again ----------------------------------------------------------------------------------
+# -- repeatedly ---------------------------------------------------------------------------------------
 
 
 def _watch(settings: Settings, interval: float, as_json: bool) -> None:
-    """Show it every `interval` seconds until Ctrl-C or SIGTERM."""
+    """Refresh every `interval` seconds until Ctrl-C or SIGTERM."""
     show = _show_json if as_json else _Screen().show if _is_terminal() else _show_block
     conn: Connection | None = None
     begun = False
     try:
-        with _ended_by_signals():
+        with common.interruptible():
             while True:
                 next_at = time.monotonic() + interval
                 try:
                     conn = conn or common.connect(settings, statement_timeout=_LONGEST_QUERY)
-                    seen: Overview | str = look(conn)
+                    overview: Overview | str = read_overview(conn)
                     begun = True
                 except (DatabaseUnavailable, LockLost) as error:
                     if not begun:
-                        raise  # what is wrong at the start is the command's own error
-                    seen = f"cannot read the database: {printable(redact(str(error)))}; trying again"
+                        raise  # an error of the first look is the command's error
+                    overview = f"cannot read the database: {printable(redact(str(error)))}; trying again"
                     if conn is not None and is_broken(conn):
                         conn = None
-                show(seen)
+                show(overview)
                 time.sleep(max(0.0, next_at - time.monotonic()))
     except KeyboardInterrupt:
         if _is_terminal():
-            say("")  # behind the ^C that the terminal shows
+            say("")  # end the line in which the terminal shows ^C
     finally:
         if conn is not None:
             conn.close()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal interrupt as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in common.stop_signals()}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def _is_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _show_json(seen: Overview | str) -> None:
-    if isinstance(seen, str):
-        note(f"mailsync: {seen}")
+def _show_json(overview: Overview | str) -> None:
+    if isinstance(overview, str):
+        note(f"mailsync: {overview}")
     else:
-        click.echo(common.as_json(_document(seen)))
+        click.echo(common.as_json(_document(overview)))
 
 
-def _show_block(seen: Overview | str) -> None:
-    if isinstance(seen, str):
-        say(seen)
+def _show_block(overview: Overview | str) -> None:
+    if isinstance(overview, str):
+        say(overview)
     else:
-        say("\n".join([moment(seen.at), *_lines(seen), ""]))
+        say("\n".join([moment(overview.at), *_lines(overview), ""]))
 
 
 class _Screen:
-    """A terminal that is drawn anew from its first line, without flicker; the last picture stays."""
+    """A terminal redrawn from its first line, without flicker; the last picture stays at the end."""
 
     def __init__(self) -> None:
         self._before = _CLEAR
         self._last: list[str] = []
 
-    def show(self, seen: Overview | str) -> None:
-        """Draw what was seen; if nothing could be, the last picture below the line that says so."""
+    def show(self, overview: Overview | str) -> None:
+        """Draw the overview, or an error above the last picture."""
         columns, height = screen()
-        if isinstance(seen, str):
-            lines = [seen, *self._last]
+        if isinstance(overview, str):
+            lines = [overview, *self._last]
         else:
-            self._last = _fitted(seen, height - 2)
-            lines = [moment(seen.at), *self._last]
+            self._last = _fitted(overview, height - 2)
+            lines = [moment(overview.at), *self._last]
         drawn = f"{_TO_LINE_END}\n".join(cut(line, columns) for line in lines[: height - 1])
         click.echo(f"{self._before}{_HOME}{drawn}{_TO_LINE_END}\n{_TO_SCREEN_END}", nl=False)
         self._before = ""

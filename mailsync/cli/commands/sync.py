@@ -1,4 +1,4 @@
-"""``sync``: one account, now, to the end."""
+"""``sync``: one account, now, until it is complete."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mailsync.store import accounts, db, folders
 from mailsync.store.db import Connection
 
 SYNC_WAIT = 10.0
-"""Seconds in the lock's queue; a holder that lives lets others in at each batch, so it is rarely so long."""
+"""Seconds to wait for the account's lock. A live holder yields at each batch, so waits are short."""
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did, and how the account stands after it."""
+    """What a sync did, and the account's state after it."""
 
     email: str
     messages: int
@@ -45,15 +45,14 @@ class Synced:
 
 @click.command()
 @email_argument
-@click.option("--full", is_flag=True, help="Also list the folders anew, and compare all UIDs and all flags.")
+@click.option("--full", is_flag=True, help="Also list the folders again, and compare all UIDs and all flags.")
 @json_option
 def sync(email: str, full: bool, as_json: bool) -> int:
-    """Sync one account to the end: fresh mail, then the whole backfill, then once more what came meanwhile.
+    """Sync one account until it is complete: new mail first, then the first sync of each folder.
 
-    It may be interrupted at any moment and goes on from there. While it runs it lets a worker, the API and
-    others in at every batch; it waits up to 10 s for its own turn (then exit code 3). A backoff after errors
-    is ignored, the limit of commands a minute is kept. A server whose answers ended earlier processes is
-    tried too, after a line that says so.
+    You can interrupt it at any time; the next sync continues from there. Workers and the API may use the
+    account between batches. If another process keeps it busy for 10 s, sync ends with exit code 3. It ignores
+    the backoff after errors, and keeps to IMAP_MAX_COMMANDS_PER_MINUTE.
 
     \b
     Example:
@@ -65,21 +64,21 @@ def sync(email: str, full: bool, as_json: bool) -> int:
     ):
         for status in accounts.statuses(conn, account_id):
             if status.sync_state_reason == PoisonousServer.code:
-                known = printable(redact(status.sync_state_message or ""))
-                note(f"mailsync: {known}; trying it all the same")
+                problem = printable(redact(status.sync_state_message or ""))
+                note(f"mailsync: {problem}; trying anyway")
         try:
             with sync_progress() as progress:
-                done = run_sync(conn, settings, account_id, progress, stop, full=full)
+                synced = run_sync(conn, settings, account_id, progress, stop, full=full)
         except Stopped:
-            note(f"mailsync: stopped; `mailsync sync {printable(email)}` goes on from here")
+            note(f"mailsync: stopped; `mailsync sync {printable(email)}` continues from here")
             return 128 + signal.SIGINT
     if as_json:
-        emit(done)
+        emit(synced)
     else:
-        say(summary(done))
-    for path, error in done.folder_errors.items():
+        say(summary(synced))
+    for path, error in synced.folder_errors.items():
         note(f"mailsync: {printable(path)}: {printable(redact(error))}")
-    return 1 if done.folder_errors else 0
+    return 1 if synced.folder_errors else 0
 
 
 def run_sync(
@@ -91,27 +90,30 @@ def run_sync(
     *,
     full: bool = False,
 ) -> Synced:
-    """Sync the account and say what was done; raises what ends a turn in failure, Stopped on request."""
+    """Sync the account until it is complete; returns what changed.
+
+    Raises the error of a turn that fails, and Stopped when `stop` is set.
+    """
     begun = time.monotonic()
     with closing(Sessions(settings)) as sessions:
         env = TurnEnvironment(
-            conn, settings, db.started_by("cli"), sessions, stop=stop, on_progress=progress.take
+            conn, settings, db.started_by("cli"), sessions, stop=stop, on_progress=progress.update
         )
-        done = catch_up(env, account_id, wait=SYNC_WAIT, full=full, on_pause=progress.pause)
+        totals = catch_up(env, account_id, wait=SYNC_WAIT, full=full, on_pause=progress.pause)
     progress.finish()
-    return _synced(conn, account_id, done, time.monotonic() - begun)
+    return _synced(conn, account_id, totals, time.monotonic() - begun)
 
 
-def _synced(conn: Connection, account_id: int, done: Progress, seconds: float) -> Synced:
+def _synced(conn: Connection, account_id: int, totals: Progress, seconds: float) -> Synced:
     status = accounts.statuses(conn, account_id)[0]
     tracked = [folder for folder in folders.load(conn, account_id) if folder.tracked]
     return Synced(
         email=status.email,
         messages=status.messages,
         folders=status.folders,
-        messages_new=done.total("messages_new"),
-        flags_changed=done.total("flags_changed"),
-        messages_deleted=done.total("messages_deleted"),
+        messages_new=totals.total("messages_new"),
+        flags_changed=totals.total("flags_changed"),
+        messages_deleted=totals.total("messages_deleted"),
         seconds=round(seconds, 3),
         sync_state=status.sync_state,
         sync_state_reason=status.sync_state_reason,
@@ -119,14 +121,14 @@ def _synced(conn: Connection, account_id: int, done: Progress, seconds: float) -
     )
 
 
-def summary(done: Synced) -> str:
+def summary(synced: Synced) -> str:
     """``✓ you@example.com: 1,204 messages in 7 folders (12 new) in 0.8 s``."""
     parts = [
-        f"{done.messages_new:,} new" if done.messages_new else "",
-        f"{done.flags_changed:,} with other flags" if done.flags_changed else "",
-        f"{done.messages_deleted:,} deleted" if done.messages_deleted else "",
+        f"{synced.messages_new:,} new" if synced.messages_new else "",
+        f"{synced.flags_changed:,} with other flags" if synced.flags_changed else "",
+        f"{synced.messages_deleted:,} deleted" if synced.messages_deleted else "",
     ]
     changes = ", ".join(part for part in parts if part) or "nothing changed"
-    mark = "✗" if done.folder_errors else "✓"
-    held = f"{many(done.messages, 'message')} in {many(done.folders, 'folder')}"
-    return f"{mark} {fit(done.email, 60)}: {held} ({changes}) in {done.seconds:.1f} s"
+    mark = "✗" if synced.folder_errors else "✓"
+    mirror = f"{many(synced.messages, 'message')} in {many(synced.folders, 'folder')}"
+    return f"{mark} {fit(synced.email, 60)}: {mirror} ({changes}) in {synced.seconds:.1f} s"

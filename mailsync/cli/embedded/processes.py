@@ -1,4 +1,4 @@
-"""Other processes of this machine: what they run, whose they are, whether they live."""
+"""Other processes of this machine: their command lines, their owners, whether they are alive."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 
 
 def command_line(pid: int) -> str:
-    """The words of a process's command, each between blanks; empty if it has ended."""
+    """The command line of a process, with a blank before and after; empty if it has ended."""
     if sys.platform != "linux":
-        done = subprocess.run(
-            ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        return f" {done.stdout.strip()} " if done.stdout.strip() else ""
+        text = _ps("command=", pid)
+        return f" {text} " if text else ""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -22,13 +20,16 @@ def command_line(pid: int) -> str:
     return f" {os.fsdecode(b' '.join(words)).strip()} " if any(words) else ""
 
 
+def _ps(column: str, pid: int) -> str:
+    command = ["ps", "-ww", "-o", column, "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def owner(pid: int) -> int | None:
-    """The user of a process; None if it has ended."""
+    """The user id of a process; None if it has ended."""
     if sys.platform != "linux":
-        done = subprocess.run(
-            ["ps", "-o", "uid=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        return int(done.stdout) if done.stdout.strip() else None
+        text = _ps("uid=", pid)
+        return int(text) if text else None
     try:
         return Path(f"/proc/{pid}").stat().st_uid
     except OSError:
@@ -36,7 +37,7 @@ def owner(pid: int) -> int | None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended; a zombie has."""
+    """Whether a process is running; a zombie is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Starting and stopping the embedded Postgres: one server of one data directory."""
+"""Start and stop the embedded Postgres: one server with one data directory."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from mailsync.errors import ConfigError, DatabaseUnavailable
 from mailsync.store import db
 
 _START_WITHIN = 60.0
-_LOOK_EVERY = 0.05
+_CHECK_INTERVAL = 0.05
 _STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 _WITHIN = "/proc/self/cwd"
 _MARK = "mailsync.directory"
-"""A setting in the server's command line, by which the list of processes shows whose data it runs on."""
+"""A setting in the server's command line that shows in the list of processes which data it serves."""
 
 
 class Server:
-    """A Postgres with its data in ``directory/postgres``; ``runtime`` holds its socket and its rules.
+    """A Postgres with its data in ``directory/postgres``; ``runtime`` holds its socket and access rules.
 
-    Both directories belong to one server alone. The caller ensures that only one process starts or stops it.
+    No two servers share a directory. The caller ensures that only one process at a time starts or stops it.
     """
 
     def __init__(self, directory: Path, runtime: Path, package: Path, user: ServerUser) -> None:
@@ -49,18 +49,18 @@ class Server:
         self.socket = runtime / "socket" if user.is_other else runtime
         self.url = f"postgresql://postgres@/postgres?host={quote(str(self.socket))}"
         self._process: subprocess.Popen[bytes] | None = None
-        self._has_room = self._is_taken = False
+        self._has_runtime = self._is_usable = False
 
     def start(self, *, is_shared: bool) -> None:
-        """Start it, unless it runs; `is_shared` says whether other processes use it.
+        """Start the server unless it runs already; `is_shared` says whether other processes use it.
 
-        Raises ConfigError for data that is not ours to use, and DatabaseUnavailable.
+        Raises ConfigError for data that this user may not use, and DatabaseUnavailable if it does not start.
         """
         try:
-            self._make_room()
-            self._has_room = True
-            self._take_data(is_shared=is_shared)
-            self._is_taken = True
+            self._make_runtime()
+            self._has_runtime = True
+            self._check_data(is_shared=is_shared)
+            self._is_usable = True
             until = time.monotonic() + _START_WITHIN
             while not self._answers():
                 if self._process is None and not self._postmaster():
@@ -69,21 +69,21 @@ class Server:
                     raise _failed(self._log.read_text(errors="replace"))
                 elif time.monotonic() > until:
                     raise _failed(f"it is not ready after {_START_WITHIN:g} s, see {self._log}")
-                time.sleep(_LOOK_EVERY)
+                time.sleep(_CHECK_INTERVAL)
         except (OSError, subprocess.SubprocessError) as error:
             raise _failed(str(error)) from error
 
     def stop(self) -> None:
-        """Stop it, if it runs, and remove its runtime files; data that is not ours to use stays as it is."""
-        if self._is_taken:
+        """Stop the server if it runs, and remove its runtime files; leave data alone that start refused."""
+        if self._is_usable:
             self._end()
-        # a runtime directory beside the data stays; elsewhere they would pile up, one for each data directory
-        if self._has_room and self.runtime.parent != self.directory:
+        # Keep a runtime directory beside the data. Elsewhere they would pile up, one for each data directory.
+        if self._has_runtime and self.runtime.parent != self.directory:
             shutil.rmtree(self.runtime, ignore_errors=True)
 
     # -- before the start ------------------------------------------------------------------------------
 
-    def _make_room(self) -> None:
+    def _make_runtime(self) -> None:
         if self.user.is_other:
             for path in (HOME, self.runtime):
                 passable_directory(path, self.user)
@@ -92,8 +92,8 @@ class Server:
         else:
             private_directory(self.runtime, otherwise="remove it, or set TMPDIR to a directory of your own")
 
-    def _take_data(self, *, is_shared: bool) -> None:
-        """Make sure that the data is the user's and of this release, and that no other server has it."""
+    def _check_data(self, *, is_shared: bool) -> None:
+        """Check that the data is the user's and of this release, and that no other server uses it."""
         try:
             owner = self.data.lstat().st_uid
         except FileNotFoundError:
@@ -108,8 +108,8 @@ class Server:
         if running and not self._is_ours():
             if is_shared:
                 raise ConfigError(
-                    f"{self.data}: a Postgres with another socket runs here (process {running}), of an"
-                    " earlier release or with another TMPDIR; end the `mailsync dev` that uses it"
+                    f"{self.data}: another Postgres already uses this directory (process {running}), started"
+                    " by an earlier release or with another TMPDIR; stop the `mailsync dev` that started it"
                 )
             self._end()
         if owner != self.user.uid and former is not None:
@@ -118,23 +118,24 @@ class Server:
 
     def _refuse_other_release(self) -> None:
         try:
-            its = (self.data / "PG_VERSION").read_text().strip()
+            version = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
             raise ConfigError(
-                f"{self.data}: is incomplete, perhaps because its creation was interrupted; remove it"
+                f"{self.data}: is incomplete, perhaps because its creation was interrupted;"
+                " remove it, and run this again"
             ) from None
-        said = subprocess.run(
+        output = subprocess.run(
             [self.package / "postgres", "--version"], capture_output=True, text=True, check=True
-        )
-        ours = re.search(r"\d+", said.stdout)
-        if ours and its != ours[0]:
+        ).stdout
+        ours = re.search(r"\d+", output)
+        if ours and version != ours[0]:
             raise ConfigError(
-                f"{self.data}: is of Postgres {its}, and the embedded one is {ours[0]}; move it away,"
-                " or set DATABASE_URL"
+                f"{self.data}: was made by Postgres {version}, and the embedded one is {ours[0]};"
+                " move it away, or set DATABASE_URL"
             )
 
     def _write_rules(self) -> None:
-        """Let the user of this process in, under any role's name, and nobody else."""
+        """Let only the user of this process connect, as any role."""
         name = pwd.getpwuid(os.geteuid()).pw_name
         for path, rule in (
             (self.runtime / "pg_hba.conf", "local all all peer map=owner\n"),
@@ -148,7 +149,7 @@ class Server:
                 path.chmod(0o640)
 
     def _make_data(self, programs: Path) -> None:
-        """Make the data beside its place and rename it, so that the data in its place is always whole."""
+        """Create the data under another name and rename it, so that ``postgres`` is always complete."""
         new = self.directory / "postgres.new"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -171,7 +172,7 @@ class Server:
         self._write_rules()
         if not self.data.exists():
             self._make_data(programs)
-        self._forget_the_dead()
+        self._remove_stale_locks()
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": self.socket,
@@ -186,14 +187,14 @@ class Server:
         self._log.unlink(missing_ok=True)
         self._log.touch(mode=0o600)
         with self._log.open("wb") as log:
-            # a session of its own: Ctrl-C reaches only us, and we stop the server in order
+            # In its own session, so that Ctrl-C reaches only us, and we stop the server in order.
             self._process = subprocess.Popen(
                 command, cwd=self.data, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **self.user.popen,
             )  # fmt: skip
 
     def _seen(self, data: Path) -> str:
-        """The path that the server's user can take to `data`, for a process that starts inside it."""
+        """The path of `data` for the server's user, who may only reach it as the current directory."""
         return _WITHIN if self.user.is_other else str(data)
 
     def _answers(self) -> bool:
@@ -204,7 +205,7 @@ class Server:
         return True
 
     def _end(self) -> None:
-        """End what runs on the data: in order, else at once."""
+        """End the server that runs on the data: in order, or else by force."""
         pid = self._postmaster()
         if pid is None and self._process is not None and self._process.poll() is None:
             pid = self._process.pid
@@ -214,31 +215,31 @@ class Server:
             self._process.wait()
 
     def _postmaster(self) -> int | None:
-        """The process id of the server that runs on the data, whoever started it."""
+        """The process id of the server that runs on the data, even if another process started it."""
         pid = self._noted_process()
         if pid is None:
             return None
         text = processes.command_line(pid)
-        # earlier releases set no mark, and name the data directory
+        # Earlier releases set no mark, and name the data directory.
         is_here = f"{_MARK}={self.directory} " in text or (
             f" {self.data} " in text and f" {_MARK}=" not in text
         )
         return pid if is_here and processes.owner(pid) == self.data.stat().st_uid else None
 
-    def _forget_the_dead(self) -> None:
-        """Remove the lock files of a server that was killed, if its number is another process's by now.
+    def _remove_stale_locks(self) -> None:
+        """Remove the lock files of a killed server whose process id now belongs to another process.
 
-        Postgres itself does so only if that process belongs to another user, and it takes a zombie for alive.
-        A server that may run on this data is left alone.
+        Postgres does that itself only if the process belongs to another user, and not for a zombie. A server
+        that may run on this data is left alone.
         """
         pid = self._noted_process()
         text = processes.command_line(pid) if pid else ""
         if pid and not self._postmaster() and (f" {_MARK}=" in text or "postgres" not in text):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
         if not (self.data / "postmaster.pid").exists():
-            # earlier releases had the socket in the data directory
-            for place in (self.socket, self.data):
-                for socket in place.glob(".s.PGSQL.*"):
+            # Earlier releases had the socket in the data directory.
+            for parent in (self.socket, self.data):
+                for socket in parent.glob(".s.PGSQL.*"):
                     socket.unlink(missing_ok=True)
 
     def _noted_process(self) -> int | None:
@@ -257,14 +258,14 @@ class Server:
 
 
 def _end(pid: int) -> None:
-    for number, patience in _STOP:
+    for number, seconds in _STOP:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        until = time.monotonic() + patience
+        until = time.monotonic() + seconds
         while processes.lives(pid):
             if time.monotonic() > until:
                 break
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_CHECK_INTERVAL)
         else:
             return
 
@@ -277,13 +278,13 @@ def _former_owner() -> int | None:
 
 
 def _environment() -> dict[str, str]:
-    """The part of our environment that the server's programs get: no secrets."""
+    """The environment of the server's programs, without secrets."""
     return {name: os.environ[name] for name in ("PATH", "LC_ALL", "TZ") if name in os.environ}
 
 
-def _failed(said: str) -> DatabaseUnavailable:
-    """The error with the reason: the last line of a program's output that reports an error."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    wanted = [line for line in lines if re.search(r"\b(FATAL|PANIC|error|ERROR):", line)] or lines
-    reason = " ".join(wanted[-1].split())[:200] if wanted else "it ended without a message"
+def _failed(output: str) -> DatabaseUnavailable:
+    """The error, with the last line of a program's output that reports one as its reason."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\b(FATAL|PANIC|error|ERROR):", line)] or lines
+    reason = " ".join(errors[-1].split())[:200] if errors else "it ended without a message"
     return DatabaseUnavailable(f"the embedded Postgres does not start: {reason}")

@@ -1,8 +1,8 @@
-"""The user that the embedded Postgres runs as: oneself, or a system user in place of root.
+"""The user that the embedded Postgres runs as: the user of this process, or a system user instead of root.
 
-Postgres refuses to run as root. The system user cannot enter the directories above the data, which keep their
-modes: the server starts inside its data directory, and knows it as ``/proc/self/cwd``. The files that it
-cannot reach in this way are below :data:`HOME`: its programs, its socket, and the rules of who may connect.
+Postgres refuses to run as root. The system user cannot enter the directories above the data, whose modes stay
+as they are. So the server starts inside its data directory, and uses it as ``/proc/self/cwd``. All else that
+it needs is below :data:`HOME`: its programs, its socket, and its access rules.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mailsync.errors import ConfigError
 
 NAME = "mailsync-postgres"
 HOME = Path("/var/lib") / NAME
-"""Belongs to root; its group, whose only member is the system user, can pass through it."""
+"""Belongs to root. The system user, the only member of its group, can pass through it."""
 
 FORMER_NAME = "pgserver"
-"""The system user of earlier releases, which other programs on this machine use too."""
+"""The system user of earlier releases, which it shared with other programs."""
 
 _INSTEAD = "run this as an ordinary user, or set DATABASE_URL"
 _SBIN = ":/usr/sbin:/sbin"
@@ -34,7 +34,7 @@ _LEFT_OUT = shutil.ignore_patterns("*.a", "pgxs", "pkgconfig", "doc", "man")
 
 @dataclass(frozen=True)
 class ServerUser:
-    """A user of this machine, and whether it is another one than the user of this process."""
+    """A user of this machine; ``is_other`` if this process runs as another one."""
 
     name: str
     uid: int
@@ -43,12 +43,12 @@ class ServerUser:
 
     @property
     def popen(self) -> dict[str, Any]:
-        """Arguments of :class:`subprocess.Popen` that make a process this user's."""
+        """The arguments of :class:`subprocess.Popen` that run a process as this user."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_other else {}
 
 
 def server_user() -> ServerUser:
-    """The user that runs the server; for root it is made if need be. Raises ConfigError."""
+    """The user that runs the server, created for root if missing. Raises ConfigError."""
     if os.geteuid() != 0:
         try:
             entry = pwd.getpwuid(os.geteuid())
@@ -79,17 +79,17 @@ def _make_user() -> pwd.struct_passwd:
     except OSError as error:
         reason = f"useradd: {error.strerror}"
     try:
-        # another process may have made it at the same moment
+        # Another process may have created it at the same moment.
         return pwd.getpwnam(NAME)
     except KeyError:
         raise ConfigError(
-            f"the embedded Postgres of root runs as the user {NAME}, who cannot be made ({reason});"
+            f"the embedded Postgres of root runs as the user {NAME}, which cannot be created ({reason});"
             f" {_INSTEAD}"
         ) from None
 
 
 def passable_directory(path: Path, user: ServerUser) -> Path:
-    """Make a directory of root's below :data:`HOME` that the server's user can pass through, nobody else."""
+    """Create a directory of root at or below :data:`HOME` that only the server's user can pass through."""
     path.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -103,9 +103,9 @@ def passable_directory(path: Path, user: ServerUser) -> Path:
 
 
 def reachable_programs(package: Path, user: ServerUser, runtime: Path) -> Path:
-    """Postgres' directory ``bin`` for this user: the package's own, or a copy of it in `runtime`.
+    """The directory ``bin`` of Postgres for this user: the package's, or a copy of it in `runtime`.
 
-    The copy is for a package below a directory that is closed to the user, such as ``/root``.
+    The user needs the copy if the package is below a directory that is closed to it, such as ``/root``.
     """
     if not user.is_other or _can_run(package / "initdb", user):
         return package
@@ -114,7 +114,7 @@ def reachable_programs(package: Path, user: ServerUser, runtime: Path) -> Path:
     copy.mkdir(parents=True)
     for name in _PROGRAMS:
         _copy_readable(str(package / name), str(copy / name))
-    # the programs look for their libraries by these relative paths
+    # The programs find their libraries by these relative paths.
     for source, target in (
         (package.parent / "lib", copy.parent / "lib"),
         (package.parent / "share", copy.parent / "share"),
@@ -133,7 +133,7 @@ def _within_site(package: Path) -> Path:
 
 
 def _libraries(package: Path) -> Path:
-    """The directory, beside the package itself, in which the wheel keeps the libraries of its programs."""
+    """The directory beside the package in which the wheel keeps the libraries of its programs."""
     return package.parents[2] / f"{package.parts[-3]}.libs"
 
 
@@ -146,18 +146,18 @@ def _can_run(program: Path, user: ServerUser) -> bool:
 
 
 def _copy_readable(source: str, target: str) -> None:
-    """Copy a file, or a link as a link; all users may read and run the copy, whatever the original's mode."""
+    """Copy a file, or a link as a link; all users may read and run the copy of a file."""
     copied = Path(shutil.copyfile(source, target, follow_symlinks=False))
     if not copied.is_symlink():
         copied.chmod(0o755)
 
 
 def hand_over(directory: Path, former: int, user: ServerUser) -> None:
-    """Give the data of the user with id `former` to `user`; nothing that belongs to anybody else changes.
+    """Give the files of the user with id `former` in `directory` to `user`; those of other users stay theirs.
 
-    Each file is checked and given by its descriptor, because its former owner can rename it until the end.
+    Each file is checked and given by its descriptor, because its former owner can rename it meanwhile.
     """
-    # from here on the former owner no longer finds the way in
+    # From here on the former owner cannot enter the directory.
     os.chown(directory, 0, 0, follow_symlinks=False)
     for _, names, files, within in os.fwalk(directory):
         for name in [*names, *files]:
@@ -170,7 +170,7 @@ def _give(name: str, within: int, former: int, user: ServerUser) -> None:
     try:
         descriptor = os.open(name, flags, dir_fd=within)
     except OSError:
-        # a link, or a socket that a killed server left
+        # It is a link, or the socket of a killed server.
         return
     try:
         status = os.fstat(descriptor)

@@ -204,7 +204,7 @@ def test_the_state_of_an_account_is_shown_with_folders_lock_and_runs(
     }
     assert document["runs"][0]["status"] == "success"
     assert sum(run["messages_new"] for run in document["runs"]) == 3
-    text = mailsync("check-account", EMAIL).stdout
+    text = mailsync("check-account", EMAIL, "--verbose").stdout
     for said in (EMAIL, "healthy", "lock      free", "Résumés", "left out (junk)", "success"):
         assert said in text
 
@@ -259,9 +259,9 @@ def test_a_reset_clears_failures_and_a_resync_fetches_again(
 @pytest.mark.parametrize(
     ("reason", "helps"),
     [
-        ("auth_failed", "`mailsync set-password` gives it another one"),
-        ("key_mismatch", "give its key in IMAP_ENCRYPTION_KEY, or `mailsync set-password`"),
-        ("stuck", "`mailsync reset-account` lets it go on"),
+        ("auth_failed", f"give another one: `mailsync set-password {EMAIL}`"),
+        ("key_mismatch", f"put its key into IMAP_ENCRYPTION_KEY, or run `mailsync set-password {EMAIL}`"),
+        ("stuck", f"when its cause is gone: `mailsync reset-account {EMAIL}`"),
     ],
 )
 def test_a_broken_account_is_shown_with_the_command_that_helps(
@@ -352,7 +352,7 @@ def test_removing_deletes_every_row_of_the_account_and_of_no_other(
     assert all(rows(1).values())
     refused = mailsync("remove-account", "ann@example.test")
     assert refused.returncode == 2
-    assert "ann@example.test and 4 mirrored messages would be deleted; give --yes" in refused.stderr
+    assert "ann@example.test and 4 mirrored messages would be deleted; add --yes" in refused.stderr
     done = mailsync("remove-account", "ann@example.test", "--yes")
     assert done.stdout == "✓ Removed ann@example.test and 4 mirrored messages\n"
     assert rows(1) == dict.fromkeys(tables, 0) | {"sync_events": 1}

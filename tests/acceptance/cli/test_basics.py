@@ -71,15 +71,20 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["no-such-command"], "No such command 'no-such-command'"),
+        (["frobnicate"], "No such command 'frobnicate' (see 'mailsync --help')"),
+        (["snyc"], "No such command 'snyc'; did you mean `mailsync sync`? (see"),
+        (["add-acount"], "did you mean `mailsync add-account`?"),
         (["sync"], "Missing argument 'EMAIL'"),
         (["sync", "--no-such-option", "a@b.c"], "No such option"),
         (["sync", "not an address"], "is not an e-mail address"),
-        (["status", "--interval", "5"], "--interval goes with --watch"),
+        (["status", "--interval", "5"], "--interval needs --watch"),
         (["add-account", "a@b.example", "--port", "0", "--host", "b.example"], "--port"),
-        (["add-account", "a@b.example", "--sync-since", "soon"], "--sync-since: 'soon' is not accepted"),
+        (
+            ["add-account", "a@b.example", "--sync-since", "soon"],
+            "--sync-since: expected a day (2025-01-31) or a number of days (90d), not 'soon'",
+        ),
         (["add-account"], "EMAIL is missing"),
-        (["add-account", "a@migadu.com"], "no password: give --password-stdin"),
+        (["add-account", "a@migadu.com"], "no password: use --password-stdin"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(mailsync: Mailsync, args: list[str], said: str) -> None:

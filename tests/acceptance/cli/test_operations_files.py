@@ -1,4 +1,4 @@
-"""Units, Procfile and output: what a process manager is given, and what it gets to read."""
+"""What process managers read: systemd units, the Procfile, and the output of the services."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -21,6 +23,7 @@ from tests.support import run_directory
 from tests.support.patience import PATIENCE
 from tests.support.programs import ROOT, Mailsync, Running
 
+NEEDED = ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
 UNITS = ROOT / "docs" / "systemd"
 SERVICES = ("mailsync-api.service", "mailsync-worker.service")
 PROGRAMS = Path(sys.executable).parent
@@ -103,7 +106,7 @@ def procfile() -> dict[str, str]:
 
 
 def run_line(name: str, mailsync: Mailsync, **env: str) -> Running:
-    """Run a line of the Procfile as Heroku and foreman do."""
+    """Run a line of the Procfile in a shell, as Heroku, honcho and foreman do."""
     environment = mailsync.environment | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"} | env
     given = {name: value for name, value in environment.items() if value is not None}
     running = Running(["sh", "-c", procfile()[name]], given, ROOT)
@@ -133,6 +136,44 @@ def test_the_procfile_migrates_before_a_release(mailsync: Mailsync, empty_databa
     assert mailsync("migrate", "--status").returncode == 0
 
 
+def test_under_honcho_the_release_waits_so_that_the_services_go_on(mailsync: Mailsync) -> None:
+    running = run_line("release", mailsync, HONCHO_PROCESS_NAME="release.1")
+    running.wait_for(lambda: "tail" in psutil.Process(running.pid).name())
+    assert "The schema is up to date" in running.output
+    running.terminate()
+    assert running.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("place", [".env", ".mailsync/env"])
+def test_web_finds_the_settings_that_the_worker_finds(mailsync: Mailsync, tmp_path: Path, place: str) -> None:
+    port = run_directory.free_port()
+    settings = {name: mailsync.environment.pop(name) for name in NEEDED} | {"PORT": str(port)}
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
+    assert mailsync("worker", "--once").returncode == 0
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:mailsync.web.gunicorn_conf", "wsgi:app"]
+    web = Running(command, mailsync.environment, tmp_path)
+    mailsync.running.append(web)
+    wait_until_ready(port)
+    web.terminate()
+    assert web.wait() == 0
+
+
+# -- make ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("make")
+@pytest.mark.parametrize(("target", "extras"), [("demo", ["embedded"]), ("test", ["embedded", "test"])])
+def test_make_installs_only_what_a_target_needs(target: str, extras: list[str], tmp_path: Path) -> None:
+    for name in ("Makefile", "setup.cfg"):
+        shutil.copy(ROOT / name, tmp_path)
+    done = subprocess.run(["make", "-n", target], cwd=tmp_path, capture_output=True, text=True, check=True)
+    installs = done.stdout.replace(".ci/make-venv", (ROOT / ".ci/make-venv").read_text())
+    assert re.findall(r"--editable '\.\[(\w+)\]'", installs) == extras
+
+
 # -- output ----------------------------------------------------------------------------------------------
 
 
@@ -155,7 +196,7 @@ def test_output_that_cannot_be_written_is_one_line_and_code_1(mailsync: Mailsync
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
-def test_a_reader_that_has_enough_is_no_news(mailsync: Mailsync) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_error(mailsync: Mailsync) -> None:
     # a pipe that nobody reads from the beginning
     done = in_shell(mailsync, "(sleep 0.1; mailsync --help; echo $? >code) | true; cat code")
     assert done.stdout in ("1\n", "0\n")

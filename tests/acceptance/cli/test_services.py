@@ -151,7 +151,7 @@ def test_a_port_in_use_is_one_line_and_code_2(mailsync: Mailsync, command: str) 
     assert done.returncode == 2, done
     assert done.stderr == (
         f"mailsync: PORT: 127.0.0.1:{port} cannot be opened: Address already in use;"
-        " end what uses it, or give another port\n"
+        " stop the program that uses it, or set PORT to another one\n"
     )
     assert odd.returncode == 2, odd
     assert odd.stderr.startswith("mailsync: PORT: nowhere.invalid:3000 cannot be opened: ")

@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mailsync.cli.commands.status import look
+from mailsync.cli.commands.status import read_overview
 from mailsync.cli.terminal import width
 from mailsync.store import db
 from tests.support import run_directory
@@ -90,7 +90,7 @@ def test_states_progress_errors_and_workers_are_shown(
         "two:2:worker": True,
     }
     database.execute("delete from workers where worker like 'one%'")
-    assert "no worker is alive; `mailsync worker` starts one" in mailsync("status").stdout
+    assert "no worker is alive; start one with `mailsync worker`" in mailsync("status").stdout
 
 
 def test_many_accounts_fit_and_cost_the_same_statements(
@@ -116,8 +116,8 @@ def test_many_accounts_fit_and_cost_the_same_statements(
     assert lines[-2] == "200 accounts: 100 initial_sync, 100 degraded"
     settings = settings_for(mailsync.environment["DATABASE_URL"] or "")
     with db.connect(settings, "test") as conn, counted(conn) as sent:
-        seen = look(conn)
-    assert len(seen.accounts) == 200
+        overview = read_overview(conn)
+    assert len(overview.accounts) == 200
     assert len(sent) == 3
 
 
@@ -136,7 +136,7 @@ def test_into_a_pipe_go_blocks_without_escapes_until_it_is_interrupted(
     block = watching.output.split("\n\n")[0].splitlines()
     assert block[0].endswith("Z")
     assert block[1].startswith("ACCOUNT")
-    assert block[-1] == "no worker is running"
+    assert block[-1] == "no worker is running; start one with `mailsync worker`"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -215,8 +215,8 @@ def test_a_terminal_is_drawn_anew_within_its_size_and_left_in_order(
     assert max(map(width, lines)) <= 70
     # what is wrong comes first where not all fits, and what is left out is counted
     assert lines[2].startswith("wrong@example")
-    assert any(line.startswith("  wrong@example.test: LOGIN failed x") for line in lines)
-    assert any("more lines; a higher terminal, or no --watch, shows them all" in line for line in lines)
+    assert any(line.startswith("  wrong@example.test: LOGIN failed…") for line in lines)
+    assert any("more lines: enlarge the terminal, or leave out --watch" in line for line in lines)
     assert "31 accounts: 30 healthy, 1 broken" in lines
     assert terminal.said.endswith("\r\n")
 

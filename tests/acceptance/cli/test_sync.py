@@ -100,7 +100,7 @@ def test_changes_on_the_server_are_differences_until_the_next_sync(
     found = {folder["path"]: folder["counts"] for folder in done.json()["folders"]}
     assert found == {"INBOX": {"missing": 1}, "Sent": {"extra": 2}, "Work": {"flags": 1}, "Résumés": {}}
     text = mailsync("verify", EMAIL).stdout
-    assert "INBOX: 1 not mirrored\n  uid 31: not mirrored\n" in text
+    assert "INBOX: 1 not mirrored\n  UID 31: not mirrored\n" in text
     assert "Sent: 2 gone on the server" in text
     assert "✗ 4 differences in " in text
     done = mailsync("sync", EMAIL)
@@ -228,7 +228,7 @@ def test_an_interrupted_sync_commits_ends_in_order_and_goes_on_later(
     assert running.wait() == 130
     assert begun.stop() < 20
     allow_haste(database)
-    assert f"stopped; `mailsync sync {EMAIL}` goes on from here" in running.output
+    assert f"stopped; `mailsync sync {EMAIL}` continues from here" in running.output
     assert "Traceback" not in running.output
     kept = database.execute("select count(*) from messages").fetchone()
     assert kept
@@ -249,7 +249,7 @@ def test_a_sync_waits_for_the_throttle_without_the_lock(
         user.create(name).add(message(1))
     add(mailsync, scripted, user)
     running = mailsync.start("sync", EMAIL, IMAP_MAX_COMMANDS_PER_MINUTE="200")
-    running.wait_for("(throttle: ")
+    running.wait_for("for the limit IMAP_MAX_COMMANDS_PER_MINUTE")
     with lock_held(database):
         pass
     assert running.wait() == 0

@@ -48,7 +48,7 @@ def test_data_that_is_half_made_or_of_another_release_is_refused_and_stays(tmp_p
         pass
     version = tmp_path / "home" / "postgres" / "PG_VERSION"
     version.write_text("16\n")
-    with pytest.raises(ConfigError, match="is of Postgres 16"), embedded_postgres(tmp_path / "home"):
+    with pytest.raises(ConfigError, match="was made by Postgres 16"), embedded_postgres(tmp_path / "home"):
         pass
     version.unlink()
     with pytest.raises(ConfigError, match="is incomplete"), embedded_postgres(tmp_path / "home"):

@@ -40,6 +40,11 @@ def test_a_directory_of_somebody_else_is_refused_and_stays_as_it_is(
     assert mode(path) == 0o777
 
 
+def test_a_directory_below_one_that_is_gone_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be created \(No such file or directory\); run this in"):
+        private_directory(tmp_path / "gone" / "new", otherwise="remove it")
+
+
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o644)
     with pytest.raises(ConfigError, match="file: not used, because it is a link or not a directory"):
