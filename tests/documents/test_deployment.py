@@ -239,7 +239,7 @@ def test_the_blueprint_for_render_starts_what_the_procfile_starts() -> None:
         assert service["maxShutdownDelaySeconds"] > 10
     procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
     assert found["services"][0]["startCommand"] == procfile["web"].replace("${HOST:-0.0.0.0}", "0.0.0.0")
-    assert found["services"][1]["startCommand"] == procfile["worker"]
+    assert found["services"][1]["startCommand"] == procfile["worker"].rpartition("; ")[2]
     assert found["services"][0]["preDeployCommand"] == procfile["release"].partition(" && ")[0]
     assert found["services"][0]["healthCheckPath"] in paths()
 

@@ -136,7 +136,15 @@ def test_the_procfile_migrates_before_a_release(mailsync: Mailsync, empty_databa
     assert mailsync("migrate", "--status").returncode == 0
 
 
-def test_under_honcho_the_release_waits_so_that_the_services_go_on(mailsync: Mailsync) -> None:
+def test_under_honcho_the_worker_migrates_and_the_release_waits(
+    mailsync: Mailsync, empty_database_url: str
+) -> None:
+    # honcho starts all processes at once, and ends them all when one ends.
+    mailsync.environment["DATABASE_URL"] = empty_database_url
+    worker = run_line("worker", mailsync, HONCHO_PROCESS_NAME="worker.1")
+    worker.wait_for("Ready -> Poll loop running")
+    worker.terminate()
+    assert worker.wait() == 0
     running = run_line("release", mailsync, HONCHO_PROCESS_NAME="release.1")
     running.wait_for(lambda: "tail" in psutil.Process(running.pid).name())
     assert "The schema is up to date" in running.output
