@@ -134,7 +134,10 @@ def _summary(
     mark = "✗" if is_wrong else "✓" if a.sync_state == "healthy" else "–"
     duration = span((now - a.sync_state_since).total_seconds())
     since = f"{moment(a.sync_state_since)} ({duration})"
-    lines = [f"{mark} {a.email} is {state(a).removesuffix(' *')} since {since}"]
+    columns, _ = screen()
+    headline = f"{mark} {a.email} is {state(a).removesuffix(' *')} since {since}"
+    first, *rest = wrap(headline, columns - 2, "")
+    lines = [first, *(f"  {line}" for line in rest)]
     if a.sync_state_message:
         lines += _line("problem" if is_wrong else "reason", printable(redact(a.sync_state_message)))
     if action := _action(a):

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pty
-import sys
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,161 +9,14 @@ import psycopg
 import pytest
 
 from mailsync.core.advice import action_for
-from tests.support import planted, run_directory
+from tests.support import run_directory
+from tests.support.administering import lock_held
+from tests.support.commands import EMAIL, add, on_a_terminal
 from tests.support.dovecot import Dovecot
 from tests.support.imap_server import User
 from tests.support.mail import message
 from tests.support.programs import Finished, Mailsync
 from tests.support.scripted import ScriptedServer
-
-EMAIL = "ann@example.test"
-
-
-@pytest.fixture
-def user(dovecot: Dovecot) -> User:
-    return dovecot.new_user()
-
-
-def add(mailsync: Mailsync, server: Any, user: Any, *args: str, email: str = EMAIL) -> Finished:
-    where = ["--host", server.host, "--port", str(server.port), "--security", "plaintext"]
-    options = [*where, "--username", user.name, "--password-stdin", *args]
-    done = mailsync("add-account", email, *options, input=f"{user.password}\n")
-    assert done.returncode == 0, done
-    return done
-
-
-@contextlib.contextmanager
-def lock_held(database: psycopg.Connection[Any], account_id: int = 1) -> Iterator[None]:
-    database.execute("set application_name = 'mailsync-worker'")
-    database.execute("select pg_advisory_lock(hashtext(current_schema()), %s)", [account_id])
-    yield
-    database.execute("select pg_advisory_unlock(hashtext(current_schema()), %s)", [account_id])
-
-
-def test_an_account_is_added_and_listed(mailsync: Mailsync, dovecot: Dovecot, user: User) -> None:
-    done = add(mailsync, dovecot, user, "--name", "Ann at work", email="Ann@Example.Test")
-    assert f"✓ Logged in at 127.0.0.1:{dovecot.port} (plaintext), 1 folder" in done.stdout
-    assert f"✓ Added {EMAIL}" in done.stdout
-    assert done.stderr == ""
-    (listed,) = mailsync("list-accounts", "--json").json()["accounts"]
-    assert (listed["email"], listed["display_name"], listed["sync_state"]) == (
-        EMAIL,
-        "Ann at work",
-        "initial_sync",
-    )
-    table = mailsync("list-accounts").stdout
-    assert EMAIL in table
-    assert "initial_sync" in table
-
-
-def test_adding_prints_one_json_document(mailsync: Mailsync, dovecot: Dovecot, user: User) -> None:
-    document = add(mailsync, dovecot, user, "--json").json()
-    assert document == {
-        "account_id": 1,
-        "email": EMAIL,
-        "provider": None,
-        "host": "127.0.0.1",
-        "port": dovecot.port,
-        "security": "plaintext",
-        "username": user.name,
-        "verified": True,
-        "folders": 1,
-    }
-
-
-def test_the_password_may_come_from_the_environment(mailsync: Mailsync, dovecot: Dovecot, user: User) -> None:
-    where = ["--host", dovecot.host, "--port", str(dovecot.port), "--security", "plaintext"]
-    done = mailsync("add-account", user.name, *where, env={"IMAP_PASSWORD": user.password})
-    assert done.returncode == 0, done
-
-
-def test_the_password_is_stored_sealed(
-    mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
-) -> None:
-    add(mailsync, dovecot, user)
-    for table in ("accounts", "account_credentials", "sync_events"):
-        rows = database.execute(f"select t::text from {table} t").fetchall()  # type: ignore[call-overload]
-        assert rows
-        assert user.password not in str(rows)
-        assert user.password.encode().hex() not in str(rows)
-
-
-def test_an_address_is_added_once(mailsync: Mailsync, dovecot: Dovecot, user: User) -> None:
-    add(mailsync, dovecot, user)
-    again = mailsync(
-        "add-account", EMAIL.upper(), "--host", dovecot.host, "--password-stdin", input="any-password\n"
-    )
-    assert (again.returncode, again.stderr) == (1, f"mailsync: {EMAIL} exists already\n")
-
-
-def test_no_more_accounts_than_allowed_however_many_try(
-    mailsync: Mailsync, database: psycopg.Connection[Any]
-) -> None:
-    mailsync.environment["SYNC_MAX_ACCOUNTS"] = "2"
-
-    def attempt(n: int) -> Finished:
-        options = ["--host", "localhost", "--no-verify", "--password-stdin"]
-        return mailsync("add-account", f"user{n}@example.test", *options, input="any-password\n")
-
-    with ThreadPoolExecutor(4) as people:
-        done = list(people.map(attempt, range(4)))
-    assert sorted(one.returncode for one in done) == [0, 0, 1, 1]
-    assert database.execute("select count(*) from accounts").fetchone() == (2,)
-    refused = next(one for one in done if one.returncode)
-    assert "2 accounts exist and SYNC_MAX_ACCOUNTS is 2" in refused.stderr
-
-
-@pytest.mark.parametrize(
-    ("given", "since", "days"),
-    [
-        ("90d", None, 90),
-        ("0d", None, None),
-        ("2025-01-31", "2025-01-31 00:00:00+00:00", None),
-        (None, None, 30),
-    ],
-)
-def test_how_far_back_mail_is_mirrored(
-    mailsync: Mailsync,
-    database: psycopg.Connection[Any],
-    given: str | None,
-    since: str | None,
-    days: int | None,
-) -> None:
-    mailsync.environment["SYNC_WINDOW_DAYS"] = "30"
-    option = ["--sync-since", given] if given else []
-    done = mailsync(
-        "add-account", EMAIL, "--host", "localhost", "--no-verify", "--password-stdin", *option,
-        input="any-password\n",
-    )  # fmt: skip
-    assert done.returncode == 0, done
-    row = database.execute("select sync_since at time zone 'UTC', sync_window_days from accounts").fetchone()
-    assert row
-    assert row[1] == days
-    assert (f"{row[0]}+00:00" if row[0] else None) == since
-
-
-def test_a_day_in_the_future_is_refused(mailsync: Mailsync) -> None:
-    done = mailsync(
-        "add-account", EMAIL, "--host", "localhost", "--sync-since", "2999-01-01", "--password-stdin",
-        input="any-password\n",
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "sync_since: it lies in the future" in done.stderr
-
-
-def test_what_is_missing_is_asked_for_on_a_terminal(
-    mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
-) -> None:
-    answers = {
-        "E-mail address:": EMAIL,
-        "IMAP server of example.test:": dovecot.host,
-        "Password of": user.password,
-    }
-    options = ["--port", str(dovecot.port), "--security", "plaintext", "--username", user.name]
-    code, said = on_a_terminal(mailsync, ["add-account", *options], answers)
-    assert code == 0, said
-    assert f"✓ Added {EMAIL}" in said
-    assert database.execute("select email, imap_host from accounts").fetchone() == (EMAIL, dovecot.host)
 
 
 def test_removing_asks_first_on_a_terminal(
@@ -192,7 +39,7 @@ def test_the_state_of_an_account_is_shown_with_folders_lock_and_runs(
     dovecot.seed(user, "INBOX", [message(n) for n in range(3)])
     add(mailsync, dovecot, user)
     assert mailsync("sync", EMAIL).returncode == 0
-    with lock_held(database):
+    with lock_held(database, 1):
         document = mailsync("check-account", EMAIL, "--json").json()
     assert document["account"]["sync_state"] == "healthy"
     assert document["account"]["messages"] == 3
@@ -277,34 +124,6 @@ def test_a_broken_account_is_shown_with_the_command_that_helps(
     assert mailsync("check-account", EMAIL, "--json").json()["account"]["action"] == action_for(reason, EMAIL)
 
 
-def test_a_new_password_is_tried_before_it_is_stored(
-    mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
-) -> None:
-    add(mailsync, dovecot, user)
-    sealed = "select ciphertext from account_credentials"
-    before = database.execute(sealed).fetchone()
-    wrong = mailsync("set-password", EMAIL, "--password-stdin", input="not-the-password\n")
-    assert wrong.returncode == 4
-    assert wrong.stderr.startswith("mailsync: login failed: ")
-    assert database.execute(sealed).fetchone() == before
-    user = dovecot.set_password(user, planted.keep("changed-" + user.password))
-    assert mailsync("sync", EMAIL).returncode == 4
-    done = mailsync("set-password", EMAIL, "--password-stdin", input=user.password + "\n")
-    assert done.stdout == f"✓ The password of {EMAIL} works and is stored\n"
-    assert database.execute("select sync_state_reason, backoff_until from accounts").fetchone() == (
-        None,
-        None,
-    )
-    assert mailsync("sync", EMAIL).returncode == 0
-
-
-def test_a_new_password_without_a_test(mailsync: Mailsync, dovecot: Dovecot, user: User) -> None:
-    add(mailsync, dovecot, user)
-    done = mailsync("set-password", EMAIL, "--no-verify", "--json", env={"IMAP_PASSWORD": "any-password"})
-    assert done.json() == {"account_id": 1, "email": EMAIL, "verified": False}
-    assert mailsync("sync", EMAIL).returncode == 4
-
-
 def test_what_changes_an_account_does_not_push_in_while_it_is_busy(
     mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
 ) -> None:
@@ -314,7 +133,7 @@ def test_what_changes_an_account_does_not_push_in_while_it_is_busy(
     def attempt(*command: str) -> Finished:
         return mailsync(command[0], EMAIL, *command[1:], input=f"{user.password}\n")
 
-    with lock_held(database), ThreadPoolExecutor(3) as people:
+    with lock_held(database, 1), ThreadPoolExecutor(3) as people:
         attempts = [people.submit(attempt, "reset-account")]
         attempts.append(people.submit(attempt, "set-password", "--password-stdin"))
         run_directory.wait_until(lambda: database.execute(waiting).fetchone() == (2,), "the queue")
@@ -358,68 +177,3 @@ def test_removing_deletes_every_row_of_the_account_and_of_no_other(
     assert rows(1) == dict.fromkeys(tables, 0) | {"sync_events": 1}
     assert rows(2) == other
     assert mailsync("check-account", "ann@example.test").returncode == 1
-
-
-def test_folders_are_left_out_and_taken_in_by_choice(
-    mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
-) -> None:
-    dovecot.create(user, "Junk", "Work")
-    for folder in ("INBOX", "Junk", "Work"):
-        dovecot.seed(user, folder, [message(n) for n in range(2)])
-    add(mailsync, dovecot, user)
-    assert "No folder is known yet" in mailsync("list-folders", EMAIL).stdout
-    mailsync("sync", EMAIL)
-
-    def live() -> dict[str, int]:
-        query = (
-            "select f.path, count(*) from messages m join folders f on f.id = m.folder_id"
-            " where deleted_at is null group by 1"
-        )
-        return dict(database.execute(query).fetchall())
-
-    assert live() == {"INBOX": 2, "Work": 2}
-    assert mailsync("track-folder", EMAIL, "Junk").returncode == 0
-    done = mailsync("untrack-folder", EMAIL, "Work", "--json").json()
-    assert (done["tracked"], done["tracked_by_user"]) == (False, False)
-    mailsync("sync", EMAIL)
-    assert live() == {"INBOX": 2, "Junk": 2}
-    text = mailsync("list-folders", EMAIL).stdout
-    assert "left out (by your choice)" in text
-    mailsync("track-folder", EMAIL, "Work")
-    mailsync("sync", EMAIL)
-    assert live() == {"INBOX": 2, "Junk": 2, "Work": 2}
-    refused = mailsync("untrack-folder", EMAIL, "inbox")
-    assert refused.returncode == 2
-    assert "INBOX is always mirrored" in refused.stderr
-    unknown = mailsync("track-folder", EMAIL, "Nowhere")
-    assert unknown.returncode == 1
-    assert "no folder 'Nowhere'" in unknown.stderr
-
-
-def on_a_terminal(mailsync: Mailsync, args: list[str], answers: dict[str, str]) -> tuple[int, str]:
-    """Run a command on a pseudo terminal and answer its questions; returns its exit code and what it said."""
-    ours, theirs = pty.openpty()
-    process = run_directory.spawn(
-        [sys.executable, "-m", "mailsync", *args],
-        env=mailsync.environment | {"TERM": "xterm"},
-        cwd=mailsync.directory,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    said, waiting = "", dict(answers)
-    guard = threading.Timer(run_directory.PATIENCE, run_directory.end, [process.pid])
-    guard.start()
-    with contextlib.suppress(OSError):  # the end of a terminal is EIO
-        while data := os.read(ours, 4096):
-            said += data.decode(errors="replace")
-            for question in [one for one in waiting if one in said]:
-                os.write(ours, waiting.pop(question).encode() + b"\n")
-    code = process.wait()
-    guard.cancel()
-    os.close(ours)
-    run_directory.forget(process.pid)
-    mailsync.printed.append(said)
-    return code, said

@@ -1,9 +1,7 @@
-"""``check-account`` and ``list-folders``: what each folder holds, when it was compared, what is due when."""
+"""``check-account``: what is wrong, since when and what to do; with --verbose, all that is known."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from datetime import UTC
 from typing import Any
 
@@ -11,53 +9,53 @@ import psycopg
 import pytest
 
 from mailsync.cli.terminal import width
-from tests.support.mail import message
+from tests.support.commands import EMAIL, Synced, checked, section
 from tests.support.programs import Mailsync
 from tests.support.scripted import ScriptedServer
-from tests.support.turns import Mirror
 
-EMAIL = "ann@example.test"
 NO_CONDSTORE = b"IMAP4rev1 LITERAL+ ID UNSELECT"
 
-Synced = Callable[..., Mirror]
+
+def test_what_is_wrong_comes_first_with_its_age_and_the_remedy(
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
+) -> None:
+    synced("Refused")
+    database.execute(
+        "update accounts set sync_state = 'broken', sync_state_reason = 'auth_failed',"
+        " sync_state_message = 'LOGIN failed', sync_state_since = now() - interval '3 days'"
+    )
+    database.execute("update folders set last_error = 'NO [NOPERM] not for you' where path = 'Refused'")
+    lines = mailsync("check-account", EMAIL, env={"COLUMNS": "80"}).stdout.splitlines()
+    assert lines[0].startswith(f"✗ {EMAIL} is broken (auth_failed) since 20")
+    assert lines[0].endswith("Z (3d)")
+    assert lines[1] == "problem   LOGIN failed"
+    assert lines[2] == "to do     Give the password that its server accepts: `mailsync set-password"
+    assert f"next      nothing until you run `mailsync set-password {EMAIL}`" in lines
+    assert "folders   Refused: error: NO [NOPERM] not for you" in lines
+    assert lines[-1] == f"Details: mailsync check-account {EMAIL} --verbose"
+    assert not any(line.startswith(("LAST RUNS", "server", "FOLDER ")) for line in lines)
 
 
-@pytest.fixture
-def synced(database_url: str, scripted: ScriptedServer) -> Iterator[Synced]:
-    """Mirror a mailbox of three messages in INBOX and two in Work, one of each read, with more `folders`."""
-    with contextlib.ExitStack() as stack:
-
-        def sync(*folders: str) -> Mirror:
-            user = scripted.new_user(EMAIL)
-            for path in ("INBOX", "Work"):
-                folder = user.folder("INBOX") if path == "INBOX" else user.create(path)
-                for number in range(3 if path == "INBOX" else 2):
-                    folder.add(message(number), *([rb"\Seen"] if number == 0 else []))
-            for path in folders:
-                user.create(path)
-            mirror = stack.enter_context(Mirror(database_url, scripted, user))
-            mirror.settle()
-            return mirror
-
-        yield sync
-
-
-def checked(mailsync: Mailsync, **env: str | None) -> str:
-    done = mailsync("check-account", EMAIL, "--verbose", env={"COLUMNS": "80", **env})
-    assert (done.returncode, done.stderr) == (0, ""), done
-    return done.stdout
-
-
-def section(text: str, path: str) -> str:
-    """The lines of one folder, joined: that of its counts and those below it."""
-    lines = text.splitlines()
-    at = next(n for n, line in enumerate(lines) if line.startswith(path + " "))
-    more = []
-    for line in lines[at + 1 :]:
-        if not line.startswith("  "):
-            break
-        more.append(line.strip())
-    return " ".join([*lines[at].split(), *more])
+@pytest.mark.parametrize("columns", [60, 80])
+def test_tables_fit_and_keep_their_numbers(
+    mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any], columns: int
+) -> None:
+    synced("A folder with a name of several words, which is long/and a folder below it")
+    database.execute("update folders set live_count = 1234567, server_messages = 7654321")
+    database.execute(
+        "update accounts set sync_state = 'degraded', sync_state_reason = 'uidvalidity_reset_limit'"
+    )
+    for command in (
+        ("check-account", EMAIL, "--verbose"),
+        ("list-folders", EMAIL),
+        ("list-accounts",),
+        ("status",),
+    ):
+        text = mailsync(*command, env={"COLUMNS": str(columns)}).stdout
+        assert max(map(width, text.splitlines())) <= columns, text
+        assert "degraded (uidv…" not in text
+        if "FOLDER " in text:
+            assert text.count("1,234,567") == 3, text
 
 
 def test_a_healthy_account_says_what_it_promises_and_until_when(
@@ -264,24 +262,6 @@ def test_an_error_is_shown_however_many_runs_went_well_since(
     document = mailsync("check-account", EMAIL, "--json").json()
     assert document["last_failure"]["error_code"] == "unreachable"
     assert all(run["error_code"] is None for run in document["runs"])
-
-
-def test_a_choice_says_when_it_takes_effect_and_what_becomes_of_the_rows(
-    mailsync: Mailsync, synced: Synced
-) -> None:
-    mirror = synced("Junk")
-    out = mailsync("untrack-folder", EMAIL, "Work").stdout
-    assert out == (
-        "✓ Work is left out: the next sync makes its 2 rows tombstones, which are kept for 30 days\n"
-    )
-    taken = mailsync("track-folder", EMAIL, "Junk").stdout
-    assert taken == "✓ Junk is mirrored: the next sync fetches its messages\n"
-    text = checked(mailsync)
-    assert "its rows become tombstones at the next sync" in section(text, "Work")
-    assert "mirrored by your choice; the rules would leave it out (junk)" in section(text, "Junk")
-    mirror.hot()
-    assert "left out already" in mailsync("untrack-folder", EMAIL, "Work").stdout
-    assert "is mirrored already" in mailsync("track-folder", EMAIL, "Junk").stdout
 
 
 def test_pausing_again_keeps_the_first_reason_unless_there_is_another(

@@ -18,8 +18,8 @@ import pytest
 
 from mailsync.cli.embedded.postgres import runtime_directory
 from mailsync.cli.embedded.user import HOME
-from tests.acceptance.cli.test_accounts import EMAIL, add
 from tests.support import planted, run_directory
+from tests.support.commands import EMAIL, add
 from tests.support.dovecot import Dovecot
 from tests.support.mail import message
 from tests.support.patience import Stopwatch

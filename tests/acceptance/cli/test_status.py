@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
-import select
 import signal
-import struct
-import sys
-import termios
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from subprocess import Popen
 from typing import Any
 
 import psycopg
@@ -25,6 +14,7 @@ from mailsync.cli.commands.status import read_overview
 from mailsync.cli.terminal import width
 from mailsync.store import db
 from tests.support import run_directory
+from tests.support.commands import Terminal
 from tests.support.programs import Mailsync
 from tests.support.proxy import Proxy
 from tests.support.statements import counted
@@ -229,61 +219,3 @@ def test_a_dumb_terminal_gets_blocks(mailsync: Mailsync, database: psycopg.Conne
         os.write(terminal.descriptor, b"\x03")
         assert terminal.end() == 0
     assert "\x1b" not in terminal.said
-
-
-@dataclass
-class Terminal:
-    """A command on a pseudo terminal of a given size, and all that it said."""
-
-    process: Popen[bytes]
-    descriptor: int
-    said: str = ""
-
-    @classmethod
-    @contextlib.contextmanager
-    def running(
-        cls, mailsync: Mailsync, lines: int, columns: int, *args: str, term: str = "xterm"
-    ) -> Iterator[Terminal]:
-        """Run it, with Ctrl-C as a terminal gives it; kill it in the end."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        process = run_directory.spawn(
-            [sys.executable, "-c", _RUN, *args],
-            env=mailsync.environment | {"TERM": term},
-            cwd=mailsync.directory,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        try:
-            yield cls(process, ours)
-        finally:
-            if process.poll() is None:
-                run_directory.end(process.pid)
-                process.wait()
-            run_directory.forget(process.pid)
-            os.close(ours)
-
-    def read_until(self, wanted: str, times: int = 1) -> None:
-        """Read until `wanted` was said so many times; raises AssertionError when it never comes."""
-        until = time.monotonic() + run_directory.PATIENCE
-        while self.said.count(wanted) < times:
-            assert time.monotonic() < until, self.said
-            if select.select([self.descriptor], [], [], 0.5)[0]:
-                self.said += os.read(self.descriptor, 65536).decode(errors="replace")
-
-    def end(self) -> int:
-        """Read what is left and return the exit code."""
-        with contextlib.suppress(OSError):  # the end of a terminal is EIO
-            while data := os.read(self.descriptor, 65536):
-                self.said += data.decode(errors="replace")
-        return self.process.wait(run_directory.PATIENCE)
-
-
-# makes the pseudo terminal the controlling one, so that its Ctrl-C interrupts
-_RUN = (
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    "sys.argv[0] = 'mailsync'; from mailsync.cli import main; main()"
-)
