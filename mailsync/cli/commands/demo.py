@@ -114,8 +114,9 @@ def demo(serve: bool) -> int:
             return _serve(settings, server, imap, directory, added.account_id)
         command = _this_command()
         say(
-            f"To query the rows and see new mail arrive: {command} demo --serve\n"
-            f"To mirror your own mail: {command} dev, and in a second terminal: {command} add-account"
+            "\nWhat you can do next:\n"
+            f"  {command} demo --serve    query the rows, and see new mail arrive\n"
+            f"  {command} dev             mirror your own mail, with `{command} add-account`"
         )
         return 0 if is_equal else 1
 
