@@ -1,4 +1,4 @@
-"""Fixtures: real servers, shared by the run; a database, mailboxes and processes of its own for each test."""
+"""Fixtures: real servers, shared by the run; each test has its own database, mailboxes and processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.proxy import Proxy, postgres_target
 from tests.support.pymap_server import Pymap
 from tests.support.scripted import ScriptedServer
 
-# the same examples in every run, and no example fails for the time it takes
+# The same examples in every run, and no example fails for taking long.
 hypothesis.settings.register_profile(
     "suite",
     deadline=None,
@@ -41,11 +41,11 @@ _missing = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the run's directory, once: pytest's workers find it by the environment."""
+    """Create the run's directory once; pytest's workers find it by the environment."""
     config.stash[_left_out], config.stash[_missing] = 0, []
-    # a file of settings that the user's group can write is not read
+    # mailsync does not read a file of settings that the user's group can write.
     os.umask(0o022)
-    # nohup and a shell's & have signals ignored, which programs inherit; one that is handled they do not
+    # Under nohup or a shell's & signals are ignored. Programs inherit that, but do not inherit a handler.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
@@ -59,11 +59,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         run_directory.remove(config.stash[_run])
 
 
-# -- programs missing: say so once, loudly; an error where CI=true ---------------------------------------
+# -- missing programs: one loud line, and an error if CI=true ------------------------------------------
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, which mostly wait; leave out those whose programs are missing."""
+    """Run the long tests first, because they mostly wait; leave out tests whose programs are missing."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     missing = {item: tools.missing_for(item) for item in items}
     left_out = [item for item in items if missing[item]]
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand the number of left out tests from a worker to the terminal, and fail for it on CI."""
+    """Send the number of tests left out from a worker to the terminal, and fail for it on CI."""
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["left_out"] = config.stash[_left_out]
@@ -87,10 +87,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Each worker of pytest-xdist collects all tests: take the number from any of them."""
-    said = getattr(node, "workeroutput", {})
-    if said.get("left_out", 0) > node.config.stash[_left_out]:
-        node.config.stash[_left_out], node.config.stash[_missing] = said["left_out"], said["missing"]
+    """Take the number from any worker of pytest-xdist, because each collects all tests."""
+    output = getattr(node, "workeroutput", {})
+    if output.get("left_out", 0) > node.config.stash[_left_out]:
+        node.config.stash[_left_out], node.config.stash[_missing] = output["left_out"], output["missing"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -198,7 +198,7 @@ def tls_dovecot(dovecot_with: Callable[..., Dovecot], authority: Authority) -> D
 
 @pytest.fixture
 def new_dovecot() -> Iterator[Callable[..., Dovecot]]:
-    """Start a Dovecot for one test, which may stop, kill and break it."""
+    """Start a Dovecot that one test may stop, kill and break."""
     with contextlib.ExitStack() as stack:
 
         def start(**options: Any) -> Dovecot:
@@ -232,11 +232,11 @@ def scripted_with() -> Iterator[Callable[..., ScriptedServer]]:
 
 @pytest.fixture
 def scripted(scripted_with: Callable[..., ScriptedServer]) -> ScriptedServer:
-    """A scripted server in plaintext, honest until told otherwise."""
+    """A scripted server in plaintext, well-behaved by default."""
     return scripted_with()
 
 
-# -- the network in between ----------------------------------------------------------------------------
+# -- the network ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def proxy_to() -> Iterator[Callable[[tuple[str, int] | str], Proxy]]:
 def postgres_proxy(
     proxy_to: Callable[[tuple[str, int] | str], Proxy], database_url: str
 ) -> tuple[Proxy, str]:
-    """A proxy in front of Postgres, and the URL that leads through it to the test's database."""
+    """A proxy in front of Postgres, and the URL of the test's database through it."""
     target, url = postgres_target(database_url)
     proxy = proxy_to(target)
     return proxy, url.format(host=proxy.host, port=proxy.port)
@@ -267,7 +267,7 @@ def postgres_proxy(
 
 @pytest.fixture
 def mailsync(tmp_path: Path, database_url: str) -> Iterator[Mailsync]:
-    """Run the command line on the test's database; in the end nothing printed may hold a secret."""
+    """Run commands on the test's database; fails at the end if a secret was printed."""
     program = Mailsync(tmp_path, database_url)
     yield program
     program.close()

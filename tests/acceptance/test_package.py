@@ -1,4 +1,4 @@
-"""What is shipped: the sdist holds the project, the wheel made from it holds the program and its SQL."""
+"""The packages: the sdist holds the project, and the wheel made from it the program and its SQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_SHIPPED = shutil.ignore_patterns(
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """The output of a command that must succeed, in an environment that does not know the checkout."""
+    """The output of a command that must succeed, run without the checkout in its environment."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), "LANG": "C.UTF-8"}
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
@@ -80,7 +80,7 @@ def names(folder: str, pattern: str) -> set[str]:
 
 def test_the_sdist_holds_the_project(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
-        held = {name.partition("/")[2] for name in archive.getnames()}
+        contents = {name.partition("/")[2] for name in archive.getnames()}
     wanted = (
         names("mailsync", "*.py")
         | names("sql", "*.sql")
@@ -102,15 +102,15 @@ def test_the_sdist_holds_the_project(sdist: Path) -> None:
         ".env.example",
         "bin/mailsync",
     }
-    assert wanted - held == set()
+    assert wanted - contents == set()
 
 
 def test_the_wheel_holds_every_module_and_statement_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        contents = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = names("mailsync", "*.py") | {"mailsync/py.typed", "mailsync/sql/__init__.py"}
     read = names("sql", "*.sql") | names("sql", "*.json")
-    assert held == wanted | {f"mailsync/{name}" for name in read}
+    assert contents == wanted | {f"mailsync/{name}" for name in read}
 
 
 def test_the_wheel_says_what_it_needs(wheel: Path) -> None:
@@ -161,8 +161,8 @@ def test_the_wrappers_run_the_program(installed: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "bin", wrappers)
     environment = {"PATH": f"{installed}:{os.environ['PATH']}"}
     for wrapper in sorted(wrappers.iterdir()):
-        said = subprocess.run(
+        done = subprocess.run(
             [wrapper, "--help"], env=environment, capture_output=True, text=True, check=False
         )
         expected = "Usage: mailsync" + ("" if wrapper.name == "mailsync" else f" {wrapper.name}")
-        assert (said.returncode, said.stdout.startswith(expected)) == (0, True), said
+        assert (done.returncode, done.stdout.startswith(expected)) == (0, True), done

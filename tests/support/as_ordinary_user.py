@@ -1,7 +1,7 @@
-"""``python -m tests.support.as_ordinary_user USER PACKAGES DIRECTORY``: root becomes that user, and runs the
-embedded Postgres in the directory, by the package in PACKAGES, until its standard input ends.
+"""``python -m tests.support.as_ordinary_user USER PACKAGES DIRECTORY``: run the embedded Postgres as a user.
 
-Everything is imported before, because Python itself may be where an ordinary user does not get.
+Root becomes that user, and runs the package in PACKAGES with its data in DIRECTORY until standard input ends.
+Everything is imported before, because the user may not be able to read the Python installation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mailsync.errors import MailsyncError
 
 
 def main(user: str, packages: str, directory: str) -> int:
-    """Returns the exit code that a command would have."""
+    """Run it; returns the exit code of a command."""
     entry = pwd.getpwnam(user)
     os.setgroups([])
     os.setgid(entry.pw_gid)

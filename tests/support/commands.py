@@ -37,7 +37,7 @@ def add(mailsync: Mailsync, server: Any, user: Any, *args: str, email: str = EMA
 
 
 def on_a_terminal(mailsync: Mailsync, args: list[str], answers: dict[str, str]) -> tuple[int, str]:
-    """Run a command on a pseudo terminal and answer its questions; returns its exit code and what it said."""
+    """Run a command on a pseudo terminal and answer its questions; returns its exit code and its output."""
     ours, theirs = pty.openpty()
     process = run_directory.spawn(
         [sys.executable, "-m", "mailsync", *args],
@@ -49,36 +49,36 @@ def on_a_terminal(mailsync: Mailsync, args: list[str], answers: dict[str, str]) 
         start_new_session=True,
     )
     os.close(theirs)
-    said, waiting = "", dict(answers)
+    output, waiting = "", dict(answers)
     guard = threading.Timer(run_directory.PATIENCE, run_directory.end, [process.pid])
     guard.start()
-    with contextlib.suppress(OSError):  # the end of a terminal is EIO
+    with contextlib.suppress(OSError):  # EIO is the end of a terminal
         while data := os.read(ours, 4096):
-            said += data.decode(errors="replace")
-            for question in [one for one in waiting if one in said]:
+            output += data.decode(errors="replace")
+            for question in [prompt for prompt in waiting if prompt in output]:
                 os.write(ours, waiting.pop(question).encode() + b"\n")
     code = process.wait()
     guard.cancel()
     os.close(ours)
     run_directory.forget(process.pid)
-    mailsync.printed.append(said)
-    return code, said
+    mailsync.printed.append(output)
+    return code, output
 
 
 @dataclass
 class Terminal:
-    """A command on a pseudo terminal of a given size, and all that it said."""
+    """A command on a pseudo terminal of a given size, and all its output."""
 
     process: Popen[bytes]
     descriptor: int
-    said: str = ""
+    output: str = ""
 
     @classmethod
     @contextlib.contextmanager
     def running(
         cls, mailsync: Mailsync, lines: int, columns: int, *args: str, term: str = "xterm"
     ) -> Iterator[Terminal]:
-        """Run it, with Ctrl-C as a terminal gives it; kill it in the end."""
+        """Run a command for which the terminal handles Ctrl-C; kill it at the end."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = run_directory.spawn(
@@ -101,22 +101,22 @@ class Terminal:
             os.close(ours)
 
     def read_until(self, wanted: str, times: int = 1) -> None:
-        """Read until `wanted` was said so many times; raises AssertionError when it never comes."""
+        """Read until the output has `wanted` so many times; raises AssertionError if that never happens."""
         until = time.monotonic() + run_directory.PATIENCE
-        while self.said.count(wanted) < times:
-            assert time.monotonic() < until, self.said
+        while self.output.count(wanted) < times:
+            assert time.monotonic() < until, self.output
             if select.select([self.descriptor], [], [], 0.5)[0]:
-                self.said += os.read(self.descriptor, 65536).decode(errors="replace")
+                self.output += os.read(self.descriptor, 65536).decode(errors="replace")
 
     def end(self) -> int:
         """Read what is left and return the exit code."""
-        with contextlib.suppress(OSError):  # the end of a terminal is EIO
+        with contextlib.suppress(OSError):  # EIO is the end of a terminal
             while data := os.read(self.descriptor, 65536):
-                self.said += data.decode(errors="replace")
+                self.output += data.decode(errors="replace")
         return self.process.wait(run_directory.PATIENCE)
 
 
-# makes the pseudo terminal the controlling one, so that its Ctrl-C interrupts
+# Makes the pseudo terminal the controlling one, so that Ctrl-C in it interrupts.
 _RUN = (
     "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     "sys.argv[0] = 'mailsync'; from mailsync.cli import main; main()"

@@ -1,4 +1,4 @@
-"""The process that imports our modules and forks programs; see tests/support/forking.py, which asks it."""
+"""The process that imports our modules and forks programs on request of tests/support/forking.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from mailsync.ops import core_dumps
 
-# a program, and what reads the environment when it is imported: gunicorn, with those that import it
+# A program, and modules that read the environment on import: gunicorn, and those that import it.
 _LEFT_OUT = (
     "mailsync.__main__",
     "mailsync.web.server.connections",
@@ -28,18 +28,18 @@ _LEFT_OUT = (
 )
 
 VISIBLE = "MAILSYNC_TEST_VISIBLE"
-"""A program with this variable shows all of its ``/proc`` to an ordinary user, who counts its files there."""
+"""With this variable, the ``/proc`` of a program is readable for an ordinary user who counts its files."""
 
 
 def exactly(connection: socket.socket, size: int) -> bytes:
-    """Read so many bytes; raises ConnectionError if the other side ends before."""
-    said = b""
-    while len(said) < size:
-        more = connection.recv(size - len(said))
+    """Read `size` bytes; raises ConnectionError if the other side closes before."""
+    received = b""
+    while len(received) < size:
+        more = connection.recv(size - len(received))
         if not more:
             raise ConnectionError("the process that forks others is gone")
-        said += more
-    return said
+        received += more
+    return received
 
 
 def _import_everything() -> None:
@@ -53,7 +53,7 @@ def _import_everything() -> None:
 
 
 def _serve(address: str) -> dict[str, Any]:
-    """Fork for each connection; returns in each fork, with what it is to run."""
+    """Fork for each connection; returns only in the forks, each with its request."""
     _import_everything()
     gc.collect()
     gc.freeze()
@@ -68,7 +68,7 @@ def _serve(address: str) -> dict[str, Any]:
     while True:
         for key, _ in selector.select():
             if key.fd == 0:
-                # a fork that goes on is found by its pid, as every process of the run
+                # Forks that still run are ended by their pids, as all processes of the run.
                 os._exit(0)
             if key.fileobj is not listener:
                 selector.unregister(key.fd)
@@ -110,11 +110,11 @@ def _request(connection: socket.socket) -> dict[str, Any] | None:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """In a fork: be what ``python -m module args`` is, and run it."""
+    """In a fork: become ``python -m module args``, and run it."""
     for number, stream in enumerate(request["streams"]):
         os.dup2(stream, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    # as Python makes them in the locale C.UTF-8
+    # As Python opens them in the locale C.UTF-8.
     like_python = {"encoding": "utf-8", "errors": "surrogateescape", "closefd": False}
     sys.stdin = os.fdopen(0, "r", **like_python)
     sys.stdout = os.fdopen(1, "w", **like_python)

@@ -1,9 +1,9 @@
-"""Programs of ours as forks of a process that has imported them: real processes without Python's start.
+"""Run our programs as forks of a process that has imported them: real processes without Python's start.
 
-A fork has the environment, directory, streams and signals that it is given and a pid of its own, and it ends
-as any program does. Only the half second of processor time that Python's start and the imports take is saved,
-which is most of what a short command costs. A program with other variables that Python reads when it starts
-(``PYTHONPATH``, ``LANG``, ``TZ``) is started in the usual way; see :func:`spawn`.
+A fork has its own pid, environment, directory, streams and signals, and ends as any program does. It only
+saves the half second of processor time for Python's start and the imports, which is most of a short command.
+A program with other variables that Python reads at its start (``PYTHONPATH``, ``LANG``, ``TZ``) is started in
+the usual way; see :func:`spawn`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support import run_directory
 from tests.support.fork_server import exactly
 
 SWITCH = "MAILSYNC_TEST_FORK"
-"""``0`` in this variable starts every program in a Python of its own."""
+"""With ``0`` in this variable every program starts in its own Python."""
 
 _BASE = {"LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
 _READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "SSL_")
@@ -43,9 +43,9 @@ def spawn(
     stdin: bool = False,
     merge: bool = False,
 ) -> subprocess.Popen[bytes] | Forked:
-    """Start ``python -m module args``, with pipes; `merge` sends stderr to stdout.
+    """Start ``python -m module args`` with pipes for its output; `merge` sends stderr to stdout.
 
-    Without `stdin` it reads from the null device.
+    Its input is a pipe if `stdin` is true, else the null device.
     """
     if os.environ.get(SWITCH) != "0" and _read_at_start(env) == _BASE:
         process = Forked(module, args, env, cwd, stdin=stdin, merge=merge)
@@ -66,7 +66,7 @@ def _read_at_start(env: dict[str, str]) -> dict[str, str]:
 
 
 class Forked:
-    """A forked program; what :class:`subprocess.Popen` has and the tests use of it."""
+    """A forked program, with the part of :class:`subprocess.Popen` that the tests use."""
 
     def __init__(
         self, module: str, args: tuple[str, ...], env: dict[str, str], cwd: Path, *, stdin: bool, merge: bool
@@ -89,7 +89,7 @@ class Forked:
         try:
             request = {"module": module, "args": args, "env": env, "cwd": str(cwd)}
             self._connection = _connect()
-            # the size and the streams first, then all that it is to be
+            # The size and the streams first, then the request.
             document = json.dumps(request).encode()
             streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", theirs))]
             self._connection.sendmsg([len(document).to_bytes(8, "big")], streams)
@@ -99,7 +99,7 @@ class Forked:
         finally:
             for number in theirs:
                 os.close(number)
-        self._said: dict[str, bytes] = {}
+        self._output: dict[str, bytes] = {}
         self._readers: list[threading.Thread] = []
 
     def poll(self) -> int | None:
@@ -116,7 +116,7 @@ class Forked:
 
     def _look(self, seconds: float) -> int | None:
         if seconds > 0 and self.returncode is None:
-            # outside of the lock, so that another thread's poll() never waits
+            # Outside the lock, so that poll() in another thread never waits.
             with contextlib.suppress(ValueError):
                 waiting = select.poll()
                 waiting.register(self._connection, select.POLLIN)
@@ -124,14 +124,14 @@ class Forked:
         with self._lock:
             if self.returncode is None:
                 with contextlib.suppress(BlockingIOError):
-                    said = self._connection.recv(8)
-                    assert len(said) == 8, "the process that forks others is gone"
-                    self.returncode = int.from_bytes(said, "big", signed=True)
+                    code = self._connection.recv(8)
+                    assert len(code) == 8, "the process that forks others is gone"
+                    self.returncode = int.from_bytes(code, "big", signed=True)
                     self._connection.close()
             return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the program has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -145,7 +145,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
-        """Give it its input, and read all that it says; as Popen's, also after TimeoutExpired."""
+        """Write its input and read its output, as Popen does; may be called again after TimeoutExpired."""
         until = None if timeout is None else time.monotonic() + timeout
         if not self._readers:
             for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
@@ -162,10 +162,10 @@ class Forked:
             if reader.is_alive():
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
         self.wait(None if until is None else max(0.0, until - time.monotonic()))
-        return self._said.get("stdout", b""), self._said.get("stderr", b"")
+        return self._output.get("stdout", b""), self._output.get("stderr", b"")
 
     def _read(self, name: str, stream: IO[bytes]) -> None:
-        self._said[name] = stream.read()
+        self._output[name] = stream.read()
 
     def __enter__(self) -> Forked:
         return self
@@ -191,7 +191,7 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 def _server() -> str:
-    """The address of this process' server."""
+    """The address of this process's server."""
     address = str(run_directory.current() / f"forks-{os.getpid()}")
     with _starting:
         if not _started:
@@ -202,7 +202,7 @@ def _server() -> str:
 def _start(address: str) -> subprocess.Popen[bytes]:
     process = run_directory.spawn(
         [sys.executable, "-m", "tests.support.fork_server", address],
-        # PATH and HOME are no more than what a program gets that asks for nothing
+        # Each program gets its own variables, so the server needs only these.
         env={**_BASE, "PATH": os.environ["PATH"], run_directory.VARIABLE: str(run_directory.current())},
         cwd=ROOT,
         stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
-"""Running the command line as its users do: in processes of their own, with a clean environment.
+"""Run commands as users do: each in its own process, with a clean environment.
 
-Everything that they print is kept, so that it can be searched for secrets.
+All that they print is kept, to be searched for secrets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SECRET_VARIABLES = ("IMAP_PASSWORD", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command that has ended said; ``seconds`` is how long it took."""
+    """The output of a command that has ended; ``seconds`` is how long it ran."""
 
     args: tuple[str, ...]
     returncode: int
@@ -39,7 +39,7 @@ class Finished:
     seconds: float
 
     def json(self) -> Any:
-        """The one document that ``--json`` prints; raises AssertionError with all that was said instead."""
+        """The document that ``--json`` prints; raises AssertionError for other output."""
         try:
             return json.loads(self.stdout)
         except ValueError:
@@ -47,7 +47,7 @@ class Finished:
 
 
 class Running:
-    """A process that goes on, such as a worker; stdout and stderr come as ``lines``, in order."""
+    """A process that runs on, such as a worker; ``lines`` has its stdout and stderr, in order."""
 
     def __init__(self, command: list[str], environment: dict[str, str], directory: Path) -> None:
         self.args = tuple(command)
@@ -86,23 +86,23 @@ class Running:
 
     @property
     def output(self) -> str:
-        """All that was printed so far."""
+        """All that it has printed so far."""
         return "\n".join(self.lines)
 
     def records(self) -> list[dict[str, Any]]:
         """The lines that are JSON objects: the log."""
-        found = []
+        records = []
         for line in list(self.lines):
             with contextlib.suppress(ValueError):
                 record = json.loads(line)
                 if isinstance(record, dict):
-                    found.append(record)
-        return found
+                    records.append(record)
+        return records
 
     def wait_for(self, wanted: str | Callable[[], object], timeout: float = run_directory.PATIENCE) -> None:
-        """Wait until a line holds the text, or the callable is true.
+        """Wait until a line contains the text, or the callable returns true.
 
-        Raises AssertionError with the output when the time is over or the process has ended before.
+        Raises AssertionError with the output after `timeout` seconds, or if the process ends before.
         """
         met = wanted if callable(wanted) else lambda: any(wanted in line for line in list(self.lines))
         deadline = time.monotonic() + timeout
@@ -122,16 +122,16 @@ class Running:
         self._process.send_signal(number)
 
     def kill9(self) -> None:
-        """``kill -9`` this process alone, and wait until it is gone."""
+        """``kill -9`` this process but not its children, and wait until it has ended."""
         self._process.kill()
         self.wait()
 
     def terminate(self) -> None:
-        """Send SIGTERM; does not wait."""
+        """Send SIGTERM, without waiting."""
         self._process.terminate()
 
     def wait(self, timeout: float = run_directory.PATIENCE) -> int:
-        """Wait for the end, return the exit code; raises AssertionError with the output after `timeout`."""
+        """Wait for its end; returns the exit code. Raises AssertionError with the output after `timeout`."""
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -142,7 +142,7 @@ class Running:
         return code
 
     def close(self) -> None:
-        """Kill it and its children if they still run, and release everything."""
+        """Kill it and its children if they still run, and close its streams."""
         if self._process.poll() is None:
             run_directory.end(self.pid)
         self._process.wait()
@@ -155,8 +155,8 @@ class Running:
 class Mailsync:
     """``python -m mailsync …`` for one test: call it to run a command to its end, or :meth:`start` one.
 
-    ``environment`` is what every command gets; `env` and keyword variables are added for one command,
-    where None takes a variable away.
+    Every command gets ``environment``. For one command, `env` and keyword arguments add variables, and None
+    removes one.
     """
 
     def __init__(self, directory: Path, database_url: str) -> None:
@@ -197,29 +197,29 @@ class Mailsync:
         )
         with process:
             try:
-                said = process.communicate(input.encode() if input is not None else None, timeout)
+                streams = process.communicate(input.encode() if input is not None else None, timeout)
             except subprocess.TimeoutExpired:
                 late = True
                 run_directory.end(process.pid)
-                said = process.communicate()
+                streams = process.communicate()
             except BaseException:
                 run_directory.end(process.pid)
                 raise
         run_directory.forget(process.pid)
-        stdout, stderr = (text.decode(errors="replace") for text in said)
+        stdout, stderr = (text.decode(errors="replace") for text in streams)
         self.printed += [stdout, stderr]
         result = Finished(args, process.returncode, stdout, stderr, time.monotonic() - started)
         assert not late, f"Still running after {timeout:g} s: {result}"
         return result
 
     def start(self, *args: str, **env: str | None) -> Running:
-        """Start a command that goes on; it is killed at the end of the test."""
+        """Start a command that runs on; it is killed at the end of the test."""
         process = Running(self._command(args), self._environment(env), self.directory)
         self.running.append(process)
         return process
 
     def close(self) -> None:
-        """End what still runs; raises AssertionError if anything printed holds a planted secret."""
+        """End what still runs; raises AssertionError if a planted secret was printed."""
         for process in self.running:
             process.close()
             self.printed.append(process.output)

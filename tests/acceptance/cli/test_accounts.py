@@ -23,12 +23,12 @@ def test_removing_asks_first_on_a_terminal(
     mailsync: Mailsync, dovecot: Dovecot, user: User, database: psycopg.Connection[Any]
 ) -> None:
     add(mailsync, dovecot, user)
-    code, said = on_a_terminal(mailsync, ["remove-account", EMAIL], {"[y/N]:": "n"})
-    assert code == 1, said
-    assert said.splitlines()[-1] == "mailsync: nothing was deleted"
+    code, output = on_a_terminal(mailsync, ["remove-account", EMAIL], {"[y/N]:": "n"})
+    assert code == 1, output
+    assert output.splitlines()[-1] == "mailsync: nothing was deleted"
     assert database.execute("select deleting_at from accounts").fetchone() == (None,)
-    code, said = on_a_terminal(mailsync, ["remove-account", EMAIL], {"[y/N]:": "y"})
-    assert code == 0, said
+    code, output = on_a_terminal(mailsync, ["remove-account", EMAIL], {"[y/N]:": "y"})
+    assert code == 0, output
     assert database.execute("select count(*) from accounts").fetchone() == (0,)
 
 
@@ -52,8 +52,8 @@ def test_the_state_of_an_account_is_shown_with_folders_lock_and_runs(
     assert document["runs"][0]["status"] == "success"
     assert sum(run["messages_new"] for run in document["runs"]) == 3
     text = mailsync("check-account", EMAIL, "--verbose").stdout
-    for said in (EMAIL, "healthy", "lock      free", "Résumés", "left out (junk)", "success"):
-        assert said in text
+    for expected in (EMAIL, "healthy", "lock      free", "Résumés", "left out (junk)", "success"):
+        assert expected in text
 
 
 def test_errors_of_the_last_runs_are_shown(mailsync: Mailsync, scripted: ScriptedServer) -> None:
@@ -119,8 +119,8 @@ def test_a_broken_account_is_shown_with_the_command_that_helps(
     set_state = "update accounts set sync_state = 'broken', sync_state_reason = %s, sync_state_message = 'No'"
     database.execute(set_state, [reason])
     assert f"  {EMAIL}: No ({helps})" in mailsync("status").stdout.splitlines()
-    said = " ".join(mailsync("check-account", EMAIL).stdout.split())
-    assert f"to do {action_for(reason, EMAIL)}" in said
+    output = " ".join(mailsync("check-account", EMAIL).stdout.split())
+    assert f"to do {action_for(reason, EMAIL)}" in output
     assert mailsync("check-account", EMAIL, "--json").json()["account"]["action"] == action_for(reason, EMAIL)
 
 
@@ -138,12 +138,12 @@ def test_what_changes_an_account_does_not_push_in_while_it_is_busy(
         attempts.append(people.submit(attempt, "set-password", "--password-stdin"))
         run_directory.wait_until(lambda: database.execute(waiting).fetchone() == (2,), "the queue")
         attempts.append(people.submit(attempt, "remove-account", "--yes"))
-        for one in attempts:
-            done = one.result()
+        for future in attempts:
+            done = future.result()
             assert done.returncode == 3, done
             (line,) = done.stderr.splitlines()
             assert "try again" in line
-    # the removal was begun, and is ended by asking again
+    # The removal has begun; running the command again completes it.
     assert mailsync("list-accounts", "--json").json() == {"accounts": []}
     assert mailsync("remove-account", EMAIL, "--yes").returncode == 0
     assert database.execute("select count(*) from accounts").fetchone() == (0,)
@@ -160,12 +160,12 @@ def test_removing_deletes_every_row_of_the_account_and_of_no_other(
     tables = "accounts account_credentials folders messages attachments sync_runs sync_events".split()
 
     def rows(account_id: int) -> dict[str, int]:
-        found = {}
+        counts = {}
         for table in tables:
             key = "id" if table == "accounts" else "account_id"
             query = f"select count(*) from {table} where {key} = %s"
-            found[table] = database.execute(query, [account_id]).fetchone()[0]  # type: ignore
-        return found
+            counts[table] = database.execute(query, [account_id]).fetchone()[0]  # type: ignore
+        return counts
 
     other = rows(2)
     assert all(rows(1).values())

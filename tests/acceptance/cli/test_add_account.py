@@ -82,9 +82,9 @@ def test_no_more_accounts_than_allowed_however_many_try(
 
     with ThreadPoolExecutor(4) as people:
         done = list(people.map(attempt, range(4)))
-    assert sorted(one.returncode for one in done) == [0, 0, 1, 1]
+    assert sorted(finished.returncode for finished in done) == [0, 0, 1, 1]
     assert database.execute("select count(*) from accounts").fetchone() == (2,)
-    refused = next(one for one in done if one.returncode)
+    refused = next(finished for finished in done if finished.returncode)
     assert "2 accounts exist and SYNC_MAX_ACCOUNTS is 2" in refused.stderr
 
 
@@ -135,9 +135,9 @@ def test_what_is_missing_is_asked_for_on_a_terminal(
         "Password of": user.password,
     }
     options = ["--port", str(dovecot.port), "--security", "plaintext", "--username", user.name]
-    code, said = on_a_terminal(mailsync, ["add-account", *options], answers)
-    assert code == 0, said
-    assert f"✓ Added {EMAIL}" in said
+    code, output = on_a_terminal(mailsync, ["add-account", *options], answers)
+    assert code == 0, output
+    assert f"✓ Added {EMAIL}" in output
     assert database.execute("select email, imap_host from accounts").fetchone() == (EMAIL, dovecot.host)
 
 
@@ -182,10 +182,10 @@ def test_a_password_is_asked_for_only_after_everything_else_is_checked(
 ) -> None:
     options = ["--host", "localhost", "--no-verify", "--password-stdin"]
     assert mailsync("add-account", EMAIL, *options, input="any-password\n").returncode == 0
-    code, said = on_a_terminal(mailsync, ["add-account", *args], {})
+    code, output = on_a_terminal(mailsync, ["add-account", *args], {})
     assert code in (1, 2)
-    assert "Password of" not in said
-    assert line in said
+    assert "Password of" not in output
+    assert line in output
     assert database.execute("select count(*) from accounts").fetchone() == (1,)
 
 
@@ -196,12 +196,12 @@ def test_a_mistyped_domain_of_a_provider_is_asked_about(mailsync: Mailsync) -> N
         "Password of": "any",
     }
     options = ["--no-verify"]
-    code, said = on_a_terminal(mailsync, ["add-account", "ann@gmial.com", *options], answers)
-    assert code == 0, said
-    assert "Added ann@gmial.com" in said
-    code, said = on_a_terminal(
+    code, output = on_a_terminal(mailsync, ["add-account", "ann@gmial.com", *options], answers)
+    assert code == 0, output
+    assert "Added ann@gmial.com" in output
+    code, output = on_a_terminal(
         mailsync, ["add-account", "bob@gmial.com", *options], {"Did you mean": "", "Password of": "any"}
     )
-    assert code == 0, said
-    assert "Password of bob@gmail.com at imap.gmail.com" in said
-    assert "Added bob@gmail.com" in said
+    assert code == 0, output
+    assert "Password of bob@gmail.com at imap.gmail.com" in output
+    assert "Added bob@gmail.com" in output

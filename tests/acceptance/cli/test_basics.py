@@ -66,7 +66,7 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         (["frobnicate"], "No such command 'frobnicate' (see 'mailsync --help')"),
         (["snyc"], "No such command 'snyc'; did you mean `mailsync sync`? (see"),
@@ -84,13 +84,13 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
         (["add-account", "a@migadu.com"], "no password: use --password-stdin"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(mailsync: Mailsync, args: list[str], said: str) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(mailsync: Mailsync, args: list[str], expected: str) -> None:
     done = mailsync(*args)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("mailsync: ")
-    assert said in line
+    assert expected in line
 
 
 @pytest.mark.parametrize("name", OF_AN_ACCOUNT)

@@ -58,7 +58,7 @@ def test_tables_fit_and_keep_their_numbers(
             assert text.count("1,234,567") == 3, text
 
 
-def test_a_healthy_account_says_what_it_promises_and_until_when(
+def test_a_healthy_account_shows_how_long_that_is_valid(
     mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced()
@@ -87,7 +87,7 @@ def test_each_folder_shows_both_sides_and_what_is_due(mailsync: Mailsync, synced
     assert "RUNS" in text
 
 
-def test_without_condstore_the_next_flag_scan_is_told(
+def test_without_condstore_the_next_flag_scan_is_shown(
     mailsync: Mailsync, scripted: ScriptedServer, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     scripted.capabilities = NO_CONDSTORE
@@ -115,12 +115,12 @@ def test_a_quiet_tick_counts_as_a_comparison_though_it_writes_no_folder_row(
     assert "compared 3d ago" not in checked(mailsync)
     for folder in mailsync("check-account", EMAIL, "--json").json()["folders"]:
         assert folder["compared_at"] > folder["last_synced_at"]
-    # but not for a folder that failed
+    # A folder that failed was not compared.
     database.execute("update folders set last_error = 'NO', retry_at = now() + interval '5 min'")
     assert checked(mailsync).count("compared 3d ago") == 2
 
 
-def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
+def test_the_problem_of_a_folder_is_shown_with_its_consequence(
     mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced("Broken", "Gone", "Lost", "Many", "Half", "Doubt", "Unequal")
@@ -147,8 +147,8 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
         "Doubt": ("Doubt complete", "seemed deleted at 2026-01-02T03:04:05Z"),
         "Unequal": ("Unequal complete", "reconciled NOT equal"),
     }  # fmt: skip
-    for path, said in expected.items():
-        assert all(one in section(text, path) for one in said), section(text, path)
+    for path, parts in expected.items():
+        assert all(part in section(text, path) for part in parts), section(text, path)
     assert "next due now" in section(text, "Unequal")
     listed = " ".join(mailsync("list-folders", EMAIL).stdout.split())
     for wanted in (
@@ -165,7 +165,7 @@ def test_what_is_wrong_with_a_folder_is_told_with_what_follows(
     assert documents["Doubt"]["suspect_deletion_at"] == "2026-01-02T03:04:05Z"
 
 
-def test_hostile_names_garble_nothing_and_can_be_chosen_as_they_are_shown(
+def test_hostile_names_garble_nothing_and_can_be_copied_from_the_list(
     mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     names = ["evil\x1b[31m\x07\nred", "日本語の長い名前" * 30, "שלום עולם", "ab\u202ecd", "x" * 300]
@@ -178,7 +178,7 @@ def test_hostile_names_garble_nothing_and_can_be_chosen_as_they_are_shown(
         assert done.returncode == 0
         assert not set("\x1b\x07\u202e") & set(done.stdout)
         assert max(map(width, done.stdout.splitlines())) <= 80
-        # columns stay where they are: the lines of counts all end in the same place
+        # The columns stay aligned: all lines with counts have the same width.
         lines = done.stdout.partition("FOLDER ")[2].partition("\n\n")[0].splitlines()
         counts = [line for line in lines[1:] if not line.startswith(" ")]
         assert len(counts) == 2 + len(names)
@@ -196,7 +196,7 @@ def test_hostile_names_garble_nothing_and_can_be_chosen_as_they_are_shown(
     assert "2 folders are shown as" in unsure.stderr
 
 
-def test_who_holds_the_lock_and_who_waits_is_told(
+def test_the_holder_of_the_lock_and_the_waiters_are_shown(
     mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any]
 ) -> None:
     synced()
@@ -237,7 +237,7 @@ def test_who_holds_the_lock_and_who_waits_is_told(
         ("sync_window_days = 30", "window    only mail of 30 days is mirrored; the server's counts "),
     ],
 )
-def test_what_comes_next_for_the_account_is_told(
+def test_what_comes_next_for_the_account_is_shown(
     mailsync: Mailsync, synced: Synced, database: psycopg.Connection[Any], change: str, wanted: str
 ) -> None:
     synced()

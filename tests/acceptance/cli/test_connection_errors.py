@@ -1,4 +1,4 @@
-"""What is wrong with a mail server or a login, as people who add an account are told: one line, one code."""
+"""Errors of mail servers and logins, as ``add-account`` reports them: one line and one exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NewServer = Callable[..., ScriptedServer]
 
 @pytest.fixture
 def refused(mailsync: Mailsync, database: psycopg.Connection[Any]) -> Callable[..., str]:
-    """Try to add an account: returns the one line on stderr; checks the code, and that nothing is stored."""
+    """Fail to add an account, check the exit code and that nothing is stored; returns the line on stderr."""
 
     def attempt(
         *args: str, code: int = 1, email: str = EMAIL, password: str = PASSWORD, **env: str | None
@@ -70,7 +70,7 @@ def test_a_closed_port(refused: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "expected"),
     [
         ("self_signed", "self-signed certificate"),
         ("expired", "certificate has expired"),
@@ -83,13 +83,13 @@ def test_a_certificate_that_does_not_verify(
     authority: Authority,
     refused: Callable[..., str],
     kind: str,
-    said: str,
+    expected: str,
     security: str,
 ) -> None:
     server = scripted_with(security=security, certificate=getattr(authority, kind)())
     line = refused(*at(server, security), IMAP_CA_FILE=str(authority.ca_file))
     assert line.startswith("mailsync: tls failed: the certificate of localhost does not verify: ")
-    assert said.lower() in line.lower()
+    assert expected.lower() in line.lower()
 
 
 def test_an_authority_that_is_not_trusted(

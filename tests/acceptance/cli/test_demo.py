@@ -103,16 +103,16 @@ def test_no_process_of_the_demo_has_a_secret_that_it_does_not_use(stranger: Mail
     secrets = {"IMAP_PASSWORD": planted.keep("a-password-that-nobody-needs"), "API_TOKEN": API_TOKEN}
     running = stranger.start("demo", "--serve", PORT=str(run_directory.free_port()), **secrets)
     running.wait_for("[worker] ✓ Ready -> ")
-    found: dict[str, dict[str, str]] = {}
+    environments: dict[str, dict[str, str]] = {}
     for process in run_directory.family(running.pid):
-        # nobody but root can see the environment of the services
+        # Only root can see the environment of the services.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            found[" ".join(process.cmdline())] = process.environ()
-    (server,) = [given for command, given in found.items() if "pymap" in command]
+            environments[" ".join(process.cmdline())] = process.environ()
+    (server,) = [variables for command, variables in environments.items() if "pymap" in command]
     assert not {"IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD", "DATABASE_URL"} & set(server)
-    for command, given in found.items():
-        assert not given.get("IMAP_PASSWORD") or "postgres" in command, command
-        assert not given.get("API_TOKEN") or not command.endswith("mailsync worker"), command
+    for command, variables in environments.items():
+        assert not variables.get("IMAP_PASSWORD") or "postgres" in command, command
+        assert not variables.get("API_TOKEN") or not command.endswith("mailsync worker"), command
         assert not planted.found_in(command)
     end(running, signal.SIGINT, 0)
 

@@ -1,4 +1,4 @@
-"""``mailsync dev`` that is killed: nothing that it started is in the way of the next one (SPEC §17)."""
+"""A killed ``mailsync dev``: nothing that it started hinders the next one (SPEC §17)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.programs import Mailsync, Running
 
 @pytest.fixture
 def made(mailsync: Mailsync) -> Iterator[Path]:
-    """The directory that ``dev`` makes for somebody who gives it nothing but a port."""
+    """The directory that ``dev`` makes when only a port is set."""
     home = mailsync.directory / "project"
     home.mkdir()
     for name in ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN"):
@@ -51,9 +51,9 @@ def test_the_postgres_of_a_killed_dev_is_ended_by_the_last_that_uses_it(
     postgres = int((made / "postgres" / "postmaster.pid").read_text().split()[0])
     killed(running)
     first, second = dev(mailsync, made), dev(mailsync, made)
-    for still_used, each in ((True, first), (False, second)):
-        each.send_signal(signal.SIGINT)
-        assert each.wait() == 0
+    for still_used, running in ((True, first), (False, second)):
+        running.send_signal(signal.SIGINT)
+        assert running.wait() == 0
         assert is_gone(postgres) is not still_used
 
 
@@ -84,15 +84,17 @@ def dev(mailsync: Mailsync, made: Path) -> Running:
 
 def killed(running: Running) -> None:
     """``kill -9`` it, and wait until its services and their processes are gone."""
-    # gunicorn forks a process of its own after it has said that it is ready
+    # gunicorn forks its worker after it has reported that it is ready.
     run_directory.wait_until(lambda: len(services_of(running)) >= 3, "the worker, gunicorn and its process")
     services = services_of(running)
     running.kill9()
-    run_directory.wait_until(lambda: all(is_gone(each.pid) for each in services), "the end of the services")
+    run_directory.wait_until(
+        lambda: all(is_gone(service.pid) for service in services), "the end of the services"
+    )
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens there; a process that is gone may hold its port for a moment longer."""
+    """Whether the port is free; a process that is gone may hold it for a moment longer."""
     with socket.socket() as probe, contextlib.suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))

@@ -84,11 +84,11 @@ def test_what_is_missing_in_the_schema_is_named_one_line_each(
     assert [line for line in shown.stdout.splitlines() if line.startswith("✗")] == [
         f"✗ {line}" for line in DAMAGED
     ]
-    told = mailsync("migrate", "--status", "--json")
-    assert told.returncode == 1
-    differences = told.json()["differences"]
-    assert [f"{each['difference']}; {each['remedy']}" for each in differences] == DAMAGED
-    assert [each["harmful"] for each in differences] == [False, True, False, True, True, True]
+    listed = mailsync("migrate", "--status", "--json")
+    assert listed.returncode == 1
+    differences = listed.json()["differences"]
+    assert [f"{row['difference']}; {row['remedy']}" for row in differences] == DAMAGED
+    assert [row["harmful"] for row in differences] == [False, True, False, True, True, True]
 
 
 def test_preflight_shows_a_line_for_each_check(mailsync: Mailsync) -> None:
@@ -97,7 +97,7 @@ def test_preflight_shows_a_line_for_each_check(mailsync: Mailsync) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 6
     assert all(line.startswith("✓ ") for line in lines)
-    for said in (
+    for expected in (
         "Environment",
         "Database connected",
         "Lock self-test passed",
@@ -105,7 +105,7 @@ def test_preflight_shows_a_line_for_each_check(mailsync: Mailsync) -> None:
         "Key",
         "Accounts: 0/20",
     ):
-        assert any(said in line for line in lines)
+        assert any(expected in line for line in lines)
 
 
 def test_preflight_for_production_wants_a_token_and_notes_that_there_is_no_account(
@@ -133,7 +133,7 @@ def test_preflight_names_everything_that_is_missing_at_once(
     assert done.returncode == 2, done
     assert done.stderr == "mailsync: 5 checks failed\n"
     wrong = [line for line in done.stdout.splitlines() if line.startswith("✗")]
-    for line, said in zip(
+    for line, expected in zip(
         wrong,
         (
             "Environment: IMAP_ENCRYPTION_KEY: not set; give 32 random bytes",
@@ -144,8 +144,8 @@ def test_preflight_names_everything_that_is_missing_at_once(
         ),
         strict=True,
     ):
-        assert line.startswith(f"✗ {said}")
-    # what needs the schema or the key is left out, the rest was looked at
+        assert line.startswith(f"✗ {expected}")
+    # Checks that need the schema or the key are left out; the others were made.
     assert [line for line in done.stdout.splitlines() if not line.startswith("✗")] == [
         "✓ Database connected",
         "✓ Lock self-test passed",

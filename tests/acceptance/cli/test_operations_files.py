@@ -73,7 +73,7 @@ def test_a_service_is_told_to_end_in_more_time_than_it_takes(unit: str) -> None:
 @pytest.mark.parametrize("unit", SERVICES)
 def test_no_end_of_a_service_leaves_its_memory_on_the_disk(unit: str) -> None:
     settings = read(unit)
-    # the default signal of the watchdog, SIGABRT, asks for a core dump
+    # The default signal of the watchdog, SIGABRT, would dump core.
     signals = settings["WatchdogSignal"], settings["FinalKillSignal"]
     assert signals == ("SIGTERM", "SIGKILL")
     assert int(settings["TimeoutAbortSec"]) > 10
@@ -205,7 +205,7 @@ def test_output_that_cannot_be_written_is_one_line_and_code_1(mailsync: Mailsync
 
 
 def test_a_reader_that_closes_the_pipe_is_no_error(mailsync: Mailsync) -> None:
-    # a pipe that nobody reads from the beginning
+    # Nothing ever reads this pipe.
     done = in_shell(mailsync, "(sleep 0.1; mailsync --help; echo $? >code) | true; cat code")
     assert done.stdout in ("1\n", "0\n")
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""``worker``, ``api``, ``start`` and ``dev``: what they say when they start, and how they end."""
+"""``worker``, ``api``, ``start`` and ``dev``: their output at the start, and how they end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.programs import Mailsync, Running
 ARGS = ("--host", "localhost", "--no-verify", "--password-stdin")
 
 
-def test_the_worker_says_what_it_checked_and_that_it_is_ready(mailsync: Mailsync) -> None:
+def test_the_worker_prints_its_checks_and_that_it_is_ready(mailsync: Mailsync) -> None:
     mailsync("add-account", EMAIL, *ARGS, input="any-password\n")
     mailsync("pause-account", EMAIL)
     running = mailsync.start("worker")
@@ -83,17 +83,17 @@ def test_no_service_starts_without_the_schema(mailsync: Mailsync, empty_database
         assert "run `mailsync migrate`" in done.stderr
 
 
-def test_no_service_starts_on_a_schema_by_which_the_mirror_becomes_untrue(
+def test_no_service_starts_on_a_schema_that_would_make_the_mirror_wrong(
     mailsync: Mailsync, database: psycopg.Connection
 ) -> None:
     database.execute("alter table folders drop constraint folders_wire_name_account_id_key")
-    said = "the database's schema is not the one that the migrations make"
-    what = "constraint folders_wire_name_account_id_key of folders is missing"
+    problem = "the database's schema is not the one that the migrations make"
+    difference = "constraint folders_wire_name_account_id_key of folders is missing"
     for name in ("worker", "api"):
         done = mailsync(name)
         assert done.returncode == 1
-        assert f"[{name}] ✗ Schema: {said} ({what}); `mailsync preflight`" in done.stdout
-        assert f"mailsync: {said}" in done.stderr
+        assert f"[{name}] ✗ Schema: {problem} ({difference}); `mailsync preflight`" in done.stdout
+        assert f"mailsync: {problem}" in done.stderr
 
 
 def test_a_service_starts_without_an_index_and_warns_once(
@@ -210,10 +210,10 @@ def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mai
     port = run_directory.free_port()
     mailsync.directory, mailsync.environment = home, environment | {"PORT": str(port)}
     outside = runtime_directory(home / ".mailsync")
-    # elsewhere: a test's path is too long for a socket, and root's socket is below /var/lib
+    # The socket is elsewhere, because a test's path is too long, and root's sockets are below /var/lib.
     assert outside.parent == (HOME if os.geteuid() == 0 else Path(tempfile.gettempdir()))
     secrets: set[str] = set()
-    # a closed terminal ends it as Ctrl-C does; the second time it finds what the first one made
+    # A closed terminal ends it as Ctrl-C does. The second start finds what the first one made.
     for number in (signal.SIGINT, signal.SIGHUP):
         running = mailsync.start("dev")
         wait_for_both(running)
@@ -224,7 +224,7 @@ def test_dev_brings_its_own_postgres_key_and_token(tmp_path: Path, mailsync: Mai
             secrets.add(planted.keep((made / name).read_text().strip()))
         wait_until_ready(port)
         assert "✓ Environment complete" in running.output
-        # other commands in this directory need no settings either
+        # Other commands in this directory need no settings either.
         added = mailsync(
             "add-account", f"user{len(mailsync.printed)}@example.test", *ARGS, input="any-password\n"
         )
@@ -253,7 +253,7 @@ def wait_for_both(running: Running) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Also a process that has ended and that nobody has asked for its exit code."""
+    """Whether the process has ended; a zombie has."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

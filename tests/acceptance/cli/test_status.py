@@ -1,4 +1,4 @@
-"""``status`` and ``status --watch``: all accounts at once, for as long as somebody looks."""
+"""``status`` and ``status --watch``: all accounts at once, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_states_progress_errors_and_workers_are_shown(
     assert lines[-2].endswith("s ago")
     assert lines[-1] == "worker two:2:worker: heartbeat 8min ago (stale)"
     document = mailsync("status", "--json").json()
-    assert {one["worker"]: one["stale"] for one in document["workers"]} == {
+    assert {worker["worker"]: worker["stale"] for worker in document["workers"]} == {
         "one:1:worker": False,
         "two:2:worker": True,
     }
@@ -111,7 +111,7 @@ def test_many_accounts_fit_and_cost_the_same_statements(
     assert len(sent) == 3
 
 
-def test_into_a_pipe_go_blocks_without_escapes_until_it_is_interrupted(
+def test_a_pipe_gets_blocks_without_escapes_until_ctrl_c(
     mailsync: Mailsync, database: psycopg.Connection[Any]
 ) -> None:
     account(database, "ann@example.test")
@@ -143,7 +143,7 @@ def test_with_json_each_look_is_one_document_on_its_line(
     assert documents[0]["at"] < documents[1]["at"] < documents[2]["at"]
 
 
-def test_a_database_that_goes_away_is_said_and_waited_for(
+def test_a_database_that_goes_away_is_reported_and_waited_for(
     mailsync: Mailsync, database: psycopg.Connection[Any], postgres_proxy: tuple[Proxy, str]
 ) -> None:
     account(database, "ann@example.test")
@@ -179,7 +179,7 @@ def test_a_backend_that_is_terminated_costs_one_line(
     assert wrong[0].startswith("mailsync: cannot read the database: ")
 
 
-def test_what_is_wrong_at_the_start_is_the_commands_error(mailsync: Mailsync) -> None:
+def test_an_error_of_the_first_look_is_the_commands_error(mailsync: Mailsync) -> None:
     url = f"postgresql://nobody@127.0.0.1:{run_directory.free_port()}/none"
     done = mailsync("status", "--watch", env={"DATABASE_URL": url})
     assert done.returncode == 1
@@ -188,7 +188,7 @@ def test_what_is_wrong_at_the_start_is_the_commands_error(mailsync: Mailsync) ->
     assert mailsync("status", "--watch", "--interval", "0").returncode == 2
 
 
-def test_a_terminal_is_drawn_anew_within_its_size_and_left_in_order(
+def test_a_terminal_is_redrawn_within_its_size_and_left_in_order(
     mailsync: Mailsync, database: psycopg.Connection[Any]
 ) -> None:
     for number in range(30):
@@ -198,17 +198,17 @@ def test_a_terminal_is_drawn_anew_within_its_size_and_left_in_order(
         terminal.read_until("\x1b[J", times=3)
         os.write(terminal.descriptor, b"\x03")
         assert terminal.end() == 0
-    pictures = terminal.said.split("\x1b[H")[1:]
-    assert terminal.said.count("\x1b[2J") == 1
+    pictures = terminal.output.split("\x1b[H")[1:]
+    assert terminal.output.count("\x1b[2J") == 1
     lines = [line.removesuffix("\x1b[K") for line in pictures[1].partition("\x1b[J")[0].splitlines()]
     assert len(lines) <= 12
     assert max(map(width, lines)) <= 70
-    # what is wrong comes first where not all fits, and what is left out is counted
+    # Accounts in trouble come first if not all fit, and the lines left out are counted.
     assert lines[2].startswith("wrong@example")
     assert any(line.startswith("  wrong@example.test: LOGIN failed…") for line in lines)
     assert any("more lines: enlarge the terminal, or leave out --watch" in line for line in lines)
     assert "31 accounts: 30 healthy, 1 broken" in lines
-    assert terminal.said.endswith("\r\n")
+    assert terminal.output.endswith("\r\n")
 
 
 def test_a_dumb_terminal_gets_blocks(mailsync: Mailsync, database: psycopg.Connection[Any]) -> None:
@@ -218,4 +218,4 @@ def test_a_dumb_terminal_gets_blocks(mailsync: Mailsync, database: psycopg.Conne
         terminal.read_until("ann@example.test", times=2)
         os.write(terminal.descriptor, b"\x03")
         assert terminal.end() == 0
-    assert "\x1b" not in terminal.said
+    assert "\x1b" not in terminal.output

@@ -1,4 +1,4 @@
-"""``sync`` and ``verify``: to the end, politely, and true; and what they say when they cannot."""
+"""``sync`` and ``verify``: what they do, and what they report when they cannot."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def test_changes_on_the_server_are_differences_until_the_next_sync(
     dovecot.store(user, "Work", "3", r"\Answered")
     done = mailsync("verify", EMAIL, "--json")
     assert done.returncode == 1
-    found = {folder["path"]: folder["counts"] for folder in done.json()["folders"]}
-    assert found == {"INBOX": {"missing": 1}, "Sent": {"extra": 2}, "Work": {"flags": 1}, "Résumés": {}}
+    counts = {folder["path"]: folder["counts"] for folder in done.json()["folders"]}
+    assert counts == {"INBOX": {"missing": 1}, "Sent": {"extra": 2}, "Work": {"flags": 1}, "Résumés": {}}
     text = mailsync("verify", EMAIL).stdout
     assert "INBOX: 1 not mirrored\n  UID 31: not mirrored\n" in text
     assert "Sent: 2 gone on the server" in text
@@ -138,7 +138,7 @@ def test_verify_sees_every_kind_of_spoilt_row_and_full_heals_what_it_compares(
     (work,) = [folder for folder in done.json()["folders"] if folder["path"] == "Work"]
     spoilt = {"flags": 1, "size_bytes": 1, "internal_date": 1, "missing": 2, "extra": 1}
     assert work["counts"] == spoilt | {"live_count": 1, "live_unseen": 1}
-    kinds = {one["kind"]: one for one in work["differences"]}
+    kinds = {difference["kind"]: difference for difference in work["differences"]}
     assert (kinds["flags"]["uid"], kinds["flags"]["mirror"]) == (1, "\\Draft")
     assert kinds["extra"]["uid"] == 1000
     mailsync("sync", EMAIL, "--full")
@@ -196,7 +196,7 @@ def test_a_rejected_password_is_code_4_and_other_failures_code_1(
     assert "no database" in done.stderr
     backoff = "select backoff_until > now() from accounts"
     assert database.execute(backoff).fetchone() == (True,)
-    # a person asked: the backoff does not hold it up
+    # A person asked for this sync, so it ignores the backoff.
     assert mailsync("sync", EMAIL).returncode == 0
     assert database.execute(backoff).fetchone() == (None,)
 

@@ -1,4 +1,4 @@
-"""``verify`` sees every way in which rows and server can differ, and says it so that a person can act."""
+"""``verify`` finds every way in which rows and server can differ, and reports it so that a person can act."""
 
 from __future__ import annotations
 
@@ -150,9 +150,9 @@ def test_a_difference_is_found_named_and_nothing_else_is(
             mirror.conn.execute(spoilt.sql.encode())
         spoilt.act(user)
         report = compare(mirror)
-    found = {folder.path: folder.counts for folder in report.folders.values()}
-    assert found["INBOX"] == {}
-    assert spoilt.counts.items() <= found["Work"].items()
+    counts = {folder.path: folder.counts for folder in report.folders.values()}
+    assert counts["INBOX"] == {}
+    assert spoilt.counts.items() <= counts["Work"].items()
     lines = describe(report).splitlines()
     wanted = spoilt.line.format(size=size)
     assert any(line.startswith(wanted) for line in lines), (wanted, lines)

@@ -14,7 +14,7 @@ from tests.support.scripted import ScriptedServer
 from tests.support.turns import Mirror
 
 
-def found(report: Report, path: str = "Work") -> dict[str, int] | None:
+def differences(report: Report, path: str = "Work") -> dict[str, int] | None:
     return next((f.counts for f in report.folders.values() if f.path == path), None)
 
 
@@ -27,7 +27,7 @@ def test_a_folder_on_the_server_that_has_no_row_is_a_difference(
         user.create("New").add(message(1))
         report = compare(mirror)
     assert report.different
-    assert found(report, "New")
+    assert differences(report, "New")
     assert "New" in describe(report)
 
 
@@ -55,7 +55,7 @@ def test_a_count_column_that_drifted_is_a_difference(
         mirror.settle()
         mirror.conn.execute(f"update folders set {column} = {column} + 1 where path = 'Work'".encode())
         report = compare(mirror)
-    assert found(report) == {column: 1}
+    assert differences(report) == {column: 1}
 
 
 def test_a_live_row_outside_of_the_window_is_a_difference(
@@ -68,7 +68,7 @@ def test_a_live_row_outside_of_the_window_is_a_difference(
         mirror.settle()
         mirror.conn.execute("update accounts set sync_since = %s", [datetime(2024, 1, 1, tzinfo=UTC)])
         report = compare(mirror)
-    assert (found(report, "INBOX") or {}) != {}
+    assert (differences(report, "INBOX") or {}) != {}
 
 
 def test_a_live_row_of_another_uidvalidity_is_a_difference(
@@ -82,7 +82,7 @@ def test_a_live_row_of_another_uidvalidity_is_a_difference(
             " select account_id, id, 5, 1, now() from folders where path = 'Work'"
         )
         report = compare(mirror)
-    assert (found(report) or {}) != {}
+    assert (differences(report) or {}) != {}
 
 
 def test_a_value_that_is_not_there_is_called_none_whichever_it_is(
@@ -102,4 +102,4 @@ def test_a_folder_that_the_server_does_not_have_any_more_is_called_gone(
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
         user.delete("Work")
-        assert found(compare(mirror)) == {"extra": 5}
+        assert differences(compare(mirror)) == {"extra": 5}

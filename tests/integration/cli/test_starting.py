@@ -71,7 +71,7 @@ def starts(proxy: Proxy, fail: Callable[[int], None]) -> Iterator[str]:
 @pytest.fixture
 def settings(postgres_proxy: tuple[Proxy, str], database: psycopg.Connection) -> Settings:
     _, url = postgres_proxy
-    # in clear, so that each message is a piece of data
+    # Without encryption, so that each message is one piece of data.
     url = f"{url}?sslmode=disable&gssencmode=disable"
     return settings_for(url, api_token=API_TOKEN, sync_interval=3600)
 
@@ -102,7 +102,7 @@ def failures(proxy: Proxy, database: psycopg.Connection) -> dict[str, Callable[[
     return {
         "cut": proxy.reset_link,
         "terminated": lambda link: terminate(0),
-        # the self-test has two, and must not take the death of one for a proof against its lock
+        # The lock self-test has two connections, and must not take the death of one for a failed lock.
         "older terminated": lambda link: terminate(1),
     }
 
@@ -209,12 +209,12 @@ def test_too_many_connections_are_waited_for(
     worker._outage = Waiting()
     worker.run(starting=starting, ready=worker.stop.set, unreached=lambda error: unreached.append(str(error)))
     assert len(tries) >= 3
-    (said,) = unreached
-    assert "too many connections for role" in said
+    (error,) = unreached
+    assert "too many connections for role" in error
     assert caplog.text.count("Database not reached; trying again") == 1
 
 
-def test_the_api_says_what_it_waits_for_and_to_nobody_more_than_that(
+def test_the_api_reports_what_it_waits_for_and_no_more(
     crowded: tuple[Settings, Callable[[int], None]],
 ) -> None:
     settings, allow = crowded

@@ -49,16 +49,16 @@ def test_lines_end_in_crlf_and_no_line_is_longer_than_smtp_allows() -> None:
 
 
 def test_it_holds_all_kinds_of_mail() -> None:
-    found = [(sample, parse_headers(sample.raw)) for sample in MAILBOX]
-    subjects = " ".join(headers.subject or "" for _, headers in found)
+    parsed = [(sample, parse_headers(sample.raw)) for sample in MAILBOX]
+    subjects = " ".join(headers.subject or "" for _, headers in parsed)
     for script in ("Prüf", "Réunion", "見積書", "Προσφορά", "🎂", "Łódź", "Grüße von überall"):
         assert script in subjects
     flags = {flag for sample in MAILBOX for flag in sample.flags}
     assert flags == {"\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Forwarded"}
-    assert any(len(headers.reference_ids) >= 3 for _, headers in found)
-    assert any(headers.list_id for _, headers in found)
-    assert any(headers.message_id is None for _, headers in found)
-    errors = {error for _, headers in found for error in headers.errors}
+    assert any(len(headers.reference_ids) >= 3 for _, headers in parsed)
+    assert any(headers.list_id for _, headers in parsed)
+    assert any(headers.message_id is None for _, headers in parsed)
+    errors = {error for _, headers in parsed for error in headers.errors}
     assert errors == {"date", "charset", "subject_truncated", "cc_truncated"}
     types = {part.get_content_type() for sample in MAILBOX for part in message_from_bytes(sample.raw).walk()}
     wanted = {
@@ -113,10 +113,10 @@ def test_messages_in_bulk_have_headers_of_a_real_size_and_their_own_senders() ->
     raws = [varied_message(number, rng) for number in range(500)]
     sizes = [raw.index(b"\r\n\r\n") for raw in raws]
     assert 3_500 < sum(sizes) / len(sizes) < 4_100
-    found = [parse_headers(raw) for raw in raws]
-    assert len({headers.from_email for headers in found}) == 500
-    assert len({headers.message_id for headers in found}) == 500
-    assert {headers.errors for headers in found} == {()}
+    parsed = [parse_headers(raw) for raw in raws]
+    assert len({headers.from_email for headers in parsed}) == 500
+    assert len({headers.message_id for headers in parsed}) == 500
+    assert {headers.errors for headers in parsed} == {()}
 
 
 def test_a_sample_message_is_made_of_plain_values() -> None:

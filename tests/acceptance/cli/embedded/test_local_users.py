@@ -1,4 +1,4 @@
-"""Other users of this machine while root runs ``demo`` and ``dev``: they see nothing, and nothing is opened.
+"""Other users while root runs ``demo`` and ``dev``: they see nothing, and no directory is opened to them.
 
 The tests run as root and become these users.
 """
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.needs("root", "psql")
 
 @pytest.fixture
 def project(mailsync: Mailsync) -> Iterator[Path]:
-    """A directory below one that is closed to others, of somebody who gives ``dev`` nothing but a port."""
+    """A project directory below one that is closed to other users; only a port is set for ``dev``."""
     closed = Path(tempfile.mkdtemp(dir=run_directory.current()))
     home = closed / "project"
     home.mkdir(mode=0o755)
@@ -69,7 +69,7 @@ def socket_of(directory: Path) -> Path:
 
 
 def assert_closed(directory: Path, socket: Path) -> None:
-    """Nobody but root sees what is in the directory, or gets into the server with that socket."""
+    """Only root can read the directory and connect to the server with that socket."""
     assert open_to_others(directory) == []
     runtime = runtime_directory(directory)
     assert socket.parent == runtime
@@ -80,10 +80,10 @@ def assert_closed(directory: Path, socket: Path) -> None:
             assert "Permission denied" in as_user(user, "ls", path).stderr
         for path in (directory / "env", directory / "token", runtime / "pg_hba.conf"):
             assert "Permission denied" in as_user(user, "cat", path).stderr
-    # the server's own user reaches the socket, and Postgres refuses it; strangers do not get that far
+    # The server's own user reaches the socket, and Postgres refuses it. Strangers do not get that far.
     for user, reason in (
         (NAME, "Peer authentication failed"),
-        *((each, "Permission denied") for each in STRANGERS),
+        *((stranger, "Permission denied") for stranger in STRANGERS),
     ):
         for role in ("postgres", "root", user):
             done = as_user(user, "psql", "-h", socket, "-U", role, "-c", "select 1", "postgres")
@@ -91,11 +91,11 @@ def assert_closed(directory: Path, socket: Path) -> None:
             assert reason in done.stderr
     server = postmaster(directory)
     assert server.username() == NAME
-    assert [each for each in server.net_connections("inet") if each.status == psutil.CONN_LISTEN] == []
+    assert [conn for conn in server.net_connections("inet") if conn.status == psutil.CONN_LISTEN] == []
     assert not {"API_TOKEN", "IMAP_ENCRYPTION_KEY", "HOME"} & set(server.environ())
 
 
-def test_dev_of_root_opens_no_directory_and_lets_nobody_in(mailsync: Mailsync, project: Path) -> None:
+def test_dev_of_root_opens_no_directory_and_lets_no_other_user_in(mailsync: Mailsync, project: Path) -> None:
     looked_at = (project, _programs(), HOME.parent)
     before = modes(*looked_at)
     running = dev(mailsync)
@@ -112,7 +112,9 @@ def test_dev_of_root_opens_no_directory_and_lets_nobody_in(mailsync: Mailsync, p
 
 
 @pytest.mark.long
-def test_the_demo_of_root_opens_no_directory_and_lets_nobody_in(mailsync: Mailsync, project: Path) -> None:
+def test_the_demo_of_root_opens_no_directory_and_lets_no_other_user_in(
+    mailsync: Mailsync, project: Path
+) -> None:
     looked_at = (project, _programs(), HOME.parent)
     before = modes(*looked_at)
     running = mailsync.start("demo", "--serve", PORT=str(run_directory.free_port()))
@@ -151,7 +153,7 @@ def test_two_of_root_in_different_directories_have_a_server_each(mailsync: Mails
     other.mkdir()
     mailsync.directory = other
     second = dev(mailsync)
-    sockets = {socket_of(each / ".mailsync") for each in (project, other)}
+    sockets = {socket_of(home / ".mailsync") for home in (project, other)}
     assert len(sockets) == 2
     end(first)
     assert mailsync("list-accounts").returncode == 0
@@ -159,7 +161,7 @@ def test_two_of_root_in_different_directories_have_a_server_each(mailsync: Mails
 
 
 @pytest.mark.long
-def test_a_killed_dev_and_its_killed_server_are_in_nobodys_way(mailsync: Mailsync, project: Path) -> None:
+def test_a_killed_dev_and_its_killed_server_do_not_hinder_the_next(mailsync: Mailsync, project: Path) -> None:
     running = dev(mailsync)
     server = postmaster(project / ".mailsync")
     running.kill9()
@@ -175,7 +177,7 @@ def test_a_killed_dev_and_its_killed_server_are_in_nobodys_way(mailsync: Mailsyn
 
 @pytest.fixture
 def earlier(mailsync: Mailsync, project: Path) -> Path:
-    """What a ``dev`` of an earlier release has left: the user pgserver's, and open to everybody."""
+    """The files of an earlier release of ``dev``: they belong to the user pgserver, and all can read them."""
     if subprocess.run(["id", FORMER_NAME], capture_output=True, check=False).returncode:
         subprocess.run(["useradd", "--shell", "/bin/bash", FORMER_NAME], check=True)
     running = dev(mailsync)
@@ -196,7 +198,7 @@ def earlier(mailsync: Mailsync, project: Path) -> Path:
 def test_data_of_an_earlier_release_is_taken_over_and_closed(mailsync: Mailsync, earlier: Path) -> None:
     roots = earlier.parent / "roots"
     roots.write_text("of root")
-    # the former user can make this link on systems that allow links to files of others
+    # The former user can make this link where the system allows links to files of other users.
     os.link(roots, earlier / "postgres" / "pg_link")
     running = dev(mailsync)
     assert_kept(earlier)
@@ -221,7 +223,7 @@ def test_a_server_that_an_earlier_release_left_running_is_replaced(mailsync: Mai
     socket = data / ".s.PGSQL.5432"
     run_directory.wait_until(socket.exists, "the earlier release's server")
     running = dev(mailsync)
-    # a crash, because the server no longer reaches its files by their paths; no commit is lost by that
+    # It crashes, because it no longer reaches its files by their paths. No commit is lost.
     old.wait(run_directory.PATIENCE)
     assert not socket.exists()
     assert_kept(earlier)
@@ -270,8 +272,8 @@ def test_settings_of_another_user_are_refused_in_one_line(mailsync: Mailsync, pr
     refuse(mailsync, ".env: not read, because it belongs to nobody; run this as nobody")
 
 
-def refuse(mailsync: Mailsync, said: str) -> None:
+def refuse(mailsync: Mailsync, expected: str) -> None:
     done = mailsync("dev", env={"PORT": str(run_directory.free_port())})
     assert (done.returncode, done.stdout) == (2, ""), done
     (line,) = done.stderr.splitlines()
-    assert said in line
+    assert expected in line

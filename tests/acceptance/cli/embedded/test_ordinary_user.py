@@ -1,4 +1,4 @@
-"""The embedded Postgres of an ordinary user, while root and others try to get in or stand in its way.
+"""The embedded Postgres of an ordinary user, while root and others try to connect or to block it.
 
 The tests run as root and become these users.
 """
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.needs("root", "psql")
 
 @pytest.fixture
 def ordinary() -> Iterator[Path]:
-    """A directory of the user nobody, in one that all can enter, with programs that all can run."""
+    """A directory that all can enter, with programs that all can run and a directory of the user nobody."""
     home = Path(tempfile.mkdtemp(dir=run_directory.current()))
     home.chmod(0o1777)
     copied_package(home)
@@ -48,20 +48,20 @@ class Ordinary:
             cwd=ROOT, env={**os.environ, "TMPDIR": str(home)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.process.stdout
-        self.said = self.process.stdout.readline().decode().strip()
+        self.first_line = self.process.stdout.readline().decode().strip()
 
     def close(self) -> int:
         self.process.communicate()
         return self.process.returncode
 
 
-def test_nobody_gets_at_the_server_of_an_ordinary_user(ordinary: Path) -> None:
+def test_no_other_user_reaches_the_server_of_an_ordinary_user(ordinary: Path) -> None:
     server = Ordinary(ordinary)
-    (host,) = parse_qs(urlsplit(server.said).query)["host"]
+    (host,) = parse_qs(urlsplit(server.first_line).query)["host"]
     assert open_to_others(Path(host)) == open_to_others(server.directory) == []
     denied = as_user("daemon", "psql", "-h", host, "-U", "postgres", "-c", "select 1", "postgres")
     assert "Permission denied" in denied.stderr
-    # root passes every directory, so here it is only the server that refuses
+    # Root passes every directory, so only the server refuses it.
     for user, role in (("root", "postgres"), ("root", "nobody"), ("root", "root")):
         done = as_user(user, "psql", "-h", host, "-U", role, "-c", "select 1", "postgres")
         assert (done.returncode, done.stdout) == (2, "")
@@ -71,7 +71,7 @@ def test_nobody_gets_at_the_server_of_an_ordinary_user(ordinary: Path) -> None:
     assert server.close() == 0
 
 
-def test_a_lock_file_whose_number_is_another_process_by_now_is_in_nobodys_way(ordinary: Path) -> None:
+def test_a_lock_file_with_the_process_id_of_another_process_is_removed(ordinary: Path) -> None:
     server = Ordinary(ordinary)
     postgres = postmaster(server.directory)
     server.process.kill()
@@ -83,7 +83,7 @@ def test_a_lock_file_whose_number_is_another_process_by_now_is_in_nobodys_way(or
         file = server.directory / "postgres" / "postmaster.pid"
         file.write_text("\n".join([str(other.pid), *file.read_text().splitlines()[1:]]) + "\n")
         again = Ordinary(ordinary)
-        assert again.said.startswith("postgresql://")
+        assert again.first_line.startswith("postgresql://")
         assert again.close() == 0
         assert other.poll() is None
     finally:
@@ -91,19 +91,19 @@ def test_a_lock_file_whose_number_is_another_process_by_now_is_in_nobodys_way(or
         other.wait()
 
 
-def test_a_directory_in_the_place_of_the_sockets_is_refused_if_somebody_else_made_it(
+def test_a_socket_directory_that_another_user_made_is_refused(
     ordinary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
     monkeypatch.setattr(os, "getuid", os.geteuid)
     monkeypatch.setattr(tempfile, "tempdir", str(ordinary))
-    # a directory whose name has a blank, so that the socket has to be elsewhere
+    # The name has a blank, so the socket has to be elsewhere.
     runtime = runtime_directory(ordinary / "own" / "a b")
     assert runtime.parent == ordinary
     runtime.mkdir(mode=0o777)
     give(runtime, "daemon")
     server = Ordinary(ordinary, "a b")
-    assert server.said == (
+    assert server.first_line == (
         f"mailsync: {runtime}: not used, because it belongs to daemon; run this as daemon, or remove it,"
         " or set TMPDIR to a directory of your own"
     )

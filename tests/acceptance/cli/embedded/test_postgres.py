@@ -1,4 +1,4 @@
-"""The embedded Postgres, where it is asked to start on what is odd, broken or of another release."""
+"""The embedded Postgres on data that is odd, broken or of another release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_it_runs_in_a_directory_of_any_name_and_keeps_its_data(name: str, tmp_pa
     with embedded_postgres(home) as server, psycopg.connect(server.url, autocommit=True) as conn:
         conn.execute("create table kept as select 7 as number")
         conn.execute("create role reader login")
-    # the owner may be any role, as before: only others are kept out
+    # The owner may connect as any role; only other users are kept out.
     with (
         embedded_postgres(home) as server,
         psycopg.connect(server.url.replace("postgres@", "reader@")) as reader,

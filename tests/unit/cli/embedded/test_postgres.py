@@ -1,4 +1,4 @@
-"""The embedded Postgres: where its socket is, and the message when it does not start."""
+"""The embedded Postgres: the place of its socket, and the error when it does not start."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_socket_is_in_the_directory_unless_its_path_is_too_long_or_odd(
     directory: str, inside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
-    found = runtime_directory(Path(directory))
-    assert (found == Path(directory) / "run") is inside
-    assert inside or found.parent == Path(tempfile.gettempdir())
-    assert len(str(found / ".s.PGSQL.5432")) < 104
+    runtime = runtime_directory(Path(directory))
+    assert (runtime == Path(directory) / "run") is inside
+    assert inside or runtime.parent == Path(tempfile.gettempdir())
+    assert len(str(runtime / ".s.PGSQL.5432")) < 104
 
 
-def test_a_socket_of_root_is_in_no_directory_of_anybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_of_root_is_in_a_directory_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     first, second = (runtime_directory(Path(f"/root/{name}/.mailsync")) for name in "ab")
     assert first.parent == second.parent == HOME
@@ -48,7 +48,7 @@ def test_a_missing_package_is_reported_with_what_to_type(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("output", "reason"),
     [
         ("LOG:  starting\nFATAL:  no space\nLOG:  database system is shut down\n", "FATAL: no space"),
         ("ok\ninitdb: error: could not\nremoving data directory\n", "initdb: error: could not"),
@@ -56,5 +56,5 @@ def test_a_missing_package_is_reported_with_what_to_type(monkeypatch: pytest.Mon
         ("\n", "it ended without a message"),
     ],
 )
-def test_a_server_that_does_not_start_is_reported_with_the_reason(said: str, reason: str) -> None:
-    assert str(_failed(said)) == f"the embedded Postgres does not start: {reason}"
+def test_a_server_that_does_not_start_is_reported_with_the_reason(output: str, reason: str) -> None:
+    assert str(_failed(output)) == f"the embedded Postgres does not start: {reason}"

@@ -1,4 +1,4 @@
-"""Directories that no other user can enter, and those of others, which are not used."""
+"""Directories that no other user can enter; those of other users are not used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_directory_is_made_for_oneself_alone(tmp_path: Path) -> None:
+def test_a_new_directory_is_closed_to_other_users(tmp_path: Path) -> None:
     made = private_directory(tmp_path / "new", otherwise="remove it")
     assert made == tmp_path / "new"
     assert mode(made) == 0o700
@@ -28,7 +28,7 @@ def test_a_directory_that_others_could_enter_is_closed(tmp_path: Path) -> None:
     assert mode(private_directory(tmp_path / "old", otherwise="remove it")) == 0o700
 
 
-def test_a_directory_of_somebody_else_is_refused_and_stays_as_it_is(
+def test_a_directory_of_another_user_is_refused_and_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "theirs"
@@ -52,7 +52,7 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     assert mode(tmp_path / "file") == 0o644
 
 
-def test_a_link_of_ones_own_is_followed_unless_one_is_root(tmp_path: Path) -> None:
+def test_a_link_is_followed_unless_the_user_is_root(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to("target")
     if os.geteuid() == 0:
