@@ -134,6 +134,10 @@ _WORDS = {
 """Kind of difference → its wording; any other kind is shown by its name."""
 
 
+_VALUES = {"size_bytes": "size", "internal_date": "date", "uidvalidity": "UIDVALIDITY"}
+_KEPT = {"live_count": "rows", "live_unseen": "unread rows"}
+
+
 def _describe_folder(folder: FolderReport) -> list[str]:
     counts = ", ".join(f"{count:,} {_WORDS.get(kind, kind)}" for kind, count in folder.counts.items())
     lines = [f"{fit(folder.path, 60)}: {counts}"]
@@ -145,13 +149,17 @@ def _describe_folder(folder: FolderReport) -> list[str]:
 
 
 def _describe(difference: Difference) -> str:
-    where = "" if difference.uid is None else f"UID {difference.uid}: "
+    prefix = "" if difference.uid is None else f"UID {difference.uid}: "
     if difference.server is None:
-        return f"{where}{_WORDS.get(difference.kind, difference.kind)}"
+        return f"{prefix}{_WORDS.get(difference.kind, difference.kind)}"
     if difference.mirror is None:
-        return f"{where}{printable(difference.server)}"
+        return f"{prefix}{printable(difference.server)}"
     server, mirror = printable(difference.server), printable(difference.mirror)
-    return f"{where}{difference.kind} {server} on the server, {mirror} here"
+    if difference.server == NO_SUCH_FOLDER:
+        return f"{server} on the server; {mirror}"
+    if difference.kind in _KEPT:
+        return f"{_KEPT[difference.kind]}: {server}, {mirror} in the column {difference.kind}"
+    return f"{prefix}{_VALUES.get(difference.kind, difference.kind)} {server} on the server, {mirror} here"
 
 
 def _pause(seconds: float) -> None:

@@ -80,13 +80,13 @@ SPOILT = [
     Spoilt(
         "another size",
         {"size_bytes": 1},
-        "  UID 5: size_bytes {size} on the server, 7 here",
+        "  UID 5: size {size} on the server, 7 here",
         f"update messages set size_bytes = 7 where uid = 5 and {_WORK}",
     ),
     Spoilt(
         "another date",
         {"internal_date": 1},
-        "  UID 1: internal_date 2024-02-01T10:00:00Z on the server, 2024-02-01T10:00:01Z here",
+        "  UID 1: date 2024-02-01T10:00:00Z on the server, 2024-02-01T10:00:01Z here",
         f"update messages set internal_date = internal_date + interval '1 second' where uid = 1 and {_WORK}",
     ),
     Spoilt(
@@ -105,7 +105,7 @@ SPOILT = [
     Spoilt(
         "another UIDVALIDITY",
         {"uidvalidity": 1},
-        "  uidvalidity 7 on the server, 1700000001 here",
+        "  UIDVALIDITY 7 on the server, 1700000001 here",
         act=lambda user: user.folder("Work").renumber(7),
     ),
     Spoilt(

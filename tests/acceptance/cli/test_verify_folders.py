@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -56,6 +57,9 @@ def test_a_count_column_that_drifted_is_a_difference(
         mirror.conn.execute(f"update folders set {column} = {column} + 1 where path = 'Work'".encode())
         report = compare(mirror)
     assert differences(report) == {column: 1}
+    assert re.search(
+        rf"^  (unread )?rows: \d counted, \d in the column {column}$", describe(report), re.MULTILINE
+    )
 
 
 def test_a_live_row_outside_of_the_window_is_a_difference(
@@ -102,4 +106,6 @@ def test_a_folder_that_the_server_does_not_have_any_more_is_called_gone(
     with Mirror(database_url, scripted, user) as mirror:
         mirror.settle()
         user.delete("Work")
-        assert differences(compare(mirror)) == {"extra": 5}
+        report = compare(mirror)
+    assert differences(report) == {"extra": 5}
+    assert "  no such folder on the server; 5 rows, kept for FOLDER_MISSING_GRACE" in describe(report)
