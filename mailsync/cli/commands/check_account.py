@@ -11,7 +11,7 @@ import click
 
 from mailsync.cli import common
 from mailsync.cli.commands.folder_checks import folder_check, folder_checks
-from mailsync.cli.commands.folders import NO_FOLDER, remarks
+from mailsync.cli.commands.folders import NO_FOLDER, numerous, remarks
 from mailsync.cli.commands.list_accounts import state
 from mailsync.cli.common import email_argument, emit, json_option, say
 from mailsync.cli.terminal import ago, due, fit, many, moment, printable, screen, span, table, wrap
@@ -158,7 +158,7 @@ def _summary(
             for remark in remarks(folder, now, settings):
                 lines += _line(label, f"{fit(folder.path, 40)}: {remark}")
                 label = ""
-    return lines
+    return lines + numerous(listed, settings)
 
 
 def _details(a: AccountStatus, more: AccountDetails, holder: LockHolder | None) -> list[str]:
@@ -174,7 +174,8 @@ def _details(a: AccountStatus, more: AccountDetails, holder: LockHolder | None) 
         f" {span(a.overall_sync_lag_seconds)}; last success {ago(a.last_success_at, now)}",
     )
     lines += _line("failures", _failures(a, now))
-    lines += _line("lock", _lock(a, more, holder))
+    if holder is None or holder.is_mailsync:
+        lines += _line("lock", _lock(a, more, holder))
     if more.sync_since or more.sync_window_days:
         since = f"since {more.sync_since:%Y-%m-%d}" if more.sync_since else f"of {more.sync_window_days} days"
         lines += _line("window", f"only mail {since} is mirrored; the server's counts include all mail")

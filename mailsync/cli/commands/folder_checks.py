@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mailsync.cli.commands.folders import document, grace_ends, numerous, remarks, state
+from mailsync.cli.commands.folders import document, grace_ends, remarks, state
 from mailsync.cli.terminal import ago, due, screen, table, wrap
 from mailsync.config import Settings
 from mailsync.model import FolderState
@@ -33,7 +33,7 @@ def folder_checks(listed: list[FolderState], details: AccountDetails, settings: 
         shown += wrap("; ".join(_plan(folder, details)), columns, "  ")
         for remark in remarks(folder, details.now, settings):
             shown += wrap(remark, columns, "  ")
-    return "\n".join(shown + numerous(listed, settings))
+    return "\n".join(shown)
 
 
 def folder_check(folder: FolderState, details: AccountDetails, settings: Settings) -> dict[str, object]:
