@@ -58,7 +58,7 @@ def add_account(
     connection fails (dns, connect, tls, login, list), nothing is stored.
 
     \b
-    Examples:
+    Example:
       mailsync add-account you@fastmail.com
       pass mail/work | mailsync add-account me@corp.example \\
         --host imap.corp.example --password-stdin
