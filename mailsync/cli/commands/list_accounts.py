@@ -7,11 +7,11 @@ import click
 from mailsync.cli import common
 from mailsync.cli.common import emit, json_option, say
 from mailsync.cli.terminal import printable, screen, table
+from mailsync.core.advice import action_for
+from mailsync.ops.preflight import NO_ACCOUNT
 from mailsync.redaction import redact
 from mailsync.store import accounts
 from mailsync.store.accounts import AccountStatus
-
-NO_ACCOUNT = "No account yet; add one with `mailsync add-account`"
 
 
 @click.command("list-accounts")
@@ -52,17 +52,9 @@ def state(a: AccountStatus) -> str:
     return f"{a.sync_state}{why}{' *' if a.currently_syncing else ''}"
 
 
-_REMEDIES = {
-    "auth_failed": "give another one: `mailsync set-password {email}`",
-    "key_mismatch": "put its key into IMAP_ENCRYPTION_KEY, or run `mailsync set-password {email}`",
-}
-_RESET = "when its cause is gone: `mailsync reset-account {email}`"
-
-
 def message(a: AccountStatus) -> str:
-    """The problem, followed for a broken account by the command that helps."""
+    """The problem, followed for a broken account by what a person can do."""
     problem = printable(redact(a.sync_state_message or ""))
     if a.sync_state != "broken":
         return problem
-    remedy = _REMEDIES.get(a.sync_state_reason or "", _RESET).replace("{email}", a.email)
-    return f"{problem} ({remedy})"
+    return f"{problem.rstrip('.')}. {action_for(a.sync_state_reason, a.email)}"

@@ -13,11 +13,12 @@ from typing import Any
 import click
 
 from mailsync.cli import common
-from mailsync.cli.commands.list_accounts import NO_ACCOUNT, message, state
+from mailsync.cli.commands.list_accounts import message, state
 from mailsync.cli.common import emit, json_option, note, say
 from mailsync.cli.terminal import cut, fit, many, moment, printable, screen, span, table
 from mailsync.config import Settings
 from mailsync.errors import DatabaseUnavailable, InvalidInput, LockLost
+from mailsync.ops.preflight import NO_ACCOUNT
 from mailsync.redaction import redact
 from mailsync.store import accounts, turns
 from mailsync.store.accounts import AccountStatus
