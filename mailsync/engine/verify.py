@@ -19,13 +19,12 @@ from mailsync.errors import FolderError, ProtocolError
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
 from mailsync.store.attempts import WITHOUT_CONTENT
-from mailsync.uidset import UidSet
+from mailsync.uidset import LARGEST_UID, UidSet
 
 STRETCH = 5000
 MOST_SHOWN = 100
 NO_SUCH_FOLDER = "no such folder"
 
-_LARGEST = 2**32 - 1
 _EXPIRY = timedelta(hours=2)
 """A rolling window expires rows hourly."""
 
@@ -199,7 +198,7 @@ def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: Fold
             return
         begin = report.next_uid.get(folder.id, 1)
         server = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
-        server = server.between(begin, _LARGEST)
+        server = server.between(begin, LARGEST_UID)
     for uids, lowest, highest in _stretches(server, begin):
         if lowest > begin:
             turn.checkpoint()
@@ -217,8 +216,8 @@ def _stretches(server: UidSet, begin: int) -> Iterator[tuple[UidSet, int, int]]:
     while len(server) > STRETCH:
         uids = server.oldest(STRETCH)
         yield uids, lowest, uids.highest
-        server, lowest = server.between(uids.highest + 1, _LARGEST), uids.highest + 1
-    yield server, lowest, _LARGEST
+        server, lowest = server.between(uids.highest + 1, LARGEST_UID), uids.highest + 1
+    yield server, lowest, LARGEST_UID
 
 
 def _states(turn: Turn, uids: UidSet) -> dict[int, MessageState]:

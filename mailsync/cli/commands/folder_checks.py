@@ -7,6 +7,7 @@ from datetime import datetime
 from mailsync.cli.commands.folders import document, grace_ends, remarks, state
 from mailsync.cli.terminal import ago, due, screen, table, wrap
 from mailsync.config import Settings
+from mailsync.core.planning import scans_flags
 from mailsync.model import FolderState
 from mailsync.store.account_views import AccountDetails
 
@@ -38,7 +39,7 @@ def folder_checks(listed: list[FolderState], details: AccountDetails, settings: 
 
 def folder_check(folder: FolderState, details: AccountDetails, settings: Settings) -> dict[str, object]:
     """The folder as JSON, with the times of its comparisons."""
-    scans = scans_flags(folder, details)
+    scans = scans_flags(folder, condstore="CONDSTORE" in details.capabilities)
     return document(folder) | {
         "polled_at": folder.polled_at,
         "compared_at": compared_at(folder, details),
@@ -66,13 +67,6 @@ def compared_at(folder: FolderState, details: AccountDetails) -> datetime | None
     return max(when for when in times if when is not None)
 
 
-def scans_flags(folder: FolderState, details: AccountDetails) -> bool:
-    """Whether mailsync scans the folder's flags, because the server has no usable CONDSTORE for it."""
-    # 0 stands for NOMODSEQ (RFC 7162 §3.1.2.2). A value below our cursor is useless too.
-    modseq = folder.server_modseq or 0
-    return "CONDSTORE" not in details.capabilities or not modseq or modseq < folder.highest_modseq
-
-
 def _plan(folder: FolderState, details: AccountDetails) -> list[str]:
     if not folder.tracked or folder.missing_since or folder.status == "missing":
         return []
@@ -85,7 +79,7 @@ def _plan(folder: FolderState, details: AccountDetails) -> list[str]:
         parts.append(f"mirrored from UID {oldest} to {folder.last_uid}" if oldest else "")
     compared = compared_at(folder, details)
     parts.append(f"compared {ago(compared, now)}")
-    if scans_flags(folder, details):
+    if scans_flags(folder, condstore="CONDSTORE" in details.capabilities):
         parts.append(f"flags: by scan, {due(folder.next_flag_scan_at, now)}" if folder.is_complete else "")
     else:
         parts.append("flags: by CHANGEDSINCE")

@@ -17,6 +17,7 @@ from mailsync.cli.commands.list_accounts import message, state
 from mailsync.cli.common import emit, json_option, note, say
 from mailsync.cli.terminal import cut, fit, many, moment, printable, screen, span, table
 from mailsync.config import Settings
+from mailsync.core.health import STALE_WORKER
 from mailsync.errors import DatabaseUnavailable, InvalidInput, LockLost
 from mailsync.ops.preflight import NO_ACCOUNT
 from mailsync.redaction import redact
@@ -25,8 +26,6 @@ from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection, is_broken
 
 _INTERVAL = 2.0
-_STALE_WORKER = 60.0
-"""A worker that missed four heartbeats, one every 15 s, counts as dead."""
 
 _LONGEST_QUERY = 30.0
 _TROUBLE = ("broken", "degraded", "initial_sync", "paused", "healthy")
@@ -171,7 +170,7 @@ def _worker_lines(overview: Overview) -> list[str]:
 
 
 def _is_stale(worker: dict[str, Any]) -> bool:
-    return bool(worker["heartbeat_age_seconds"] > _STALE_WORKER)
+    return bool(worker["heartbeat_age_seconds"] > STALE_WORKER)
 
 
 # -- repeatedly ---------------------------------------------------------------------------------------

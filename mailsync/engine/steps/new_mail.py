@@ -12,10 +12,7 @@ from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.imap import Batch
 from mailsync.model import FolderState, MailboxStatus, Message
-from mailsync.uidset import UidSet
-
-LARGEST = 2**32 - 1
-"""The largest UID (RFC 9051: a 32-bit number)."""
+from mailsync.uidset import LARGEST_UID, UidSet
 
 
 def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
@@ -55,9 +52,9 @@ def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[U
     command. UIDNEXT proves nothing, so for more than a batch, or if it went back, a search says what exists.
     """
     first = folder.last_uid + 1
-    if first > LARGEST:
+    if first > LARGEST_UID:
         return UidSet(), True
     if seen.uidnext is not None and 0 <= seen.uidnext - first <= turn.settings.fetch_batch:
         return UidSet([(first, seen.uidnext - 1)] if seen.uidnext > first else []), False
-    existing = turn.session.search(uids=UidSet([(first, LARGEST)]), since=window.search_since(turn))
-    return existing.between(first, LARGEST), True
+    existing = turn.session.search(uids=UidSet([(first, LARGEST_UID)]), since=window.search_since(turn))
+    return existing.between(first, LARGEST_UID), True

@@ -16,7 +16,7 @@ from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import attempts, folders
 from mailsync.store import messages as store
-from mailsync.uidset import UidSet
+from mailsync.uidset import LARGEST_UID, UidSet
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +107,10 @@ def _compare(turn: Turn, folder: FolderState) -> _Comparison:
     lowest = 1 if folder.is_complete else max(1, folder.initial_oldest_uid or 1)
     begins = window.start(turn)
     on_server, agreed = _server_uids(turn)
-    above = on_server.between(folder.last_uid + 1, new_mail.LARGEST)
+    above = on_server.between(folder.last_uid + 1, LARGEST_UID)
     server = on_server.between(lowest, folder.last_uid)
     # After a reset of its cursors a folder may have rows above last_uid, of messages that are gone.
-    live = store.live_uids(turn.conn, folder, lowest, new_mail.LARGEST)
+    live = store.live_uids(turn.conn, folder, lowest, LARGEST_UID)
     if begins is not None:
         return _compare_window(turn, folder, server, live, above, lowest)
     return _Comparison(live, server.minus(live), live.minus(server).minus(above), above, agreed)
@@ -157,7 +157,7 @@ def _compare_window(
     The dates of rows and messages decide what is inside, and a search by UID decides what is gone.
     """
     begins = window.start(turn)
-    inside = store.live_uids(turn.conn, folder, lowest, new_mail.LARGEST, since=begins)
+    inside = store.live_uids(turn.conn, folder, lowest, LARGEST_UID, since=begins)
     gone = inside.minus(server)
     if gone:
         gone = gone.minus(turn.session.search(uids=gone))

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from mailsync import __version__
 from mailsync.core.advice import action_for
+from mailsync.core.health import STALE_WORKER
 from mailsync.ops.metrics import STATES
 from mailsync.store import account_views, metrics, turns
 from mailsync.store.db import Connection
@@ -24,9 +25,6 @@ from mailsync.web.schemas.base import Answer, Timestamp
 
 MAX_NAMED = 20
 """Most accounts that the summary lists."""
-
-STALE_WORKER = 60.0
-"""Seconds without a heartbeat after which a worker counts as dead: four missed beats of 15 s."""
 
 _UNHEALTHY: tuple[Literal["broken", "degraded"], ...] = ("broken", "degraded")
 

@@ -73,7 +73,7 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
         (["add-acount"], "did you mean `mailsync add-account`?"),
         (["sync"], "Missing argument 'EMAIL'"),
         (["sync", "--no-such-option", "a@b.c"], "No such option"),
-        (["sync", "not an address"], "is not an e-mail address"),
+        (["sync", "not an address"], "expected an e-mail address such as name@example.com"),
         (["status", "--interval", "5"], "--interval needs --watch"),
         (["add-account", "a@b.example", "--port", "0", "--host", "b.example"], "--port"),
         (

@@ -29,7 +29,7 @@ def test_what_is_wrong_comes_first_with_its_age_and_the_remedy(
     assert lines[0].startswith(f"✗ {EMAIL} is broken (auth_failed) since 20")
     assert lines[0].endswith("Z (3d)")
     assert lines[1] == "problem   LOGIN failed"
-    assert lines[2] == "to do     Give the password that its server accepts: `mailsync set-password"
+    assert lines[2] == "to do     Enter a password that the server accepts: `mailsync set-password"
     assert f"next      nothing until you run `mailsync set-password {EMAIL}`" in lines
     assert "folders   Refused: error: NO [NOPERM] not for you" in lines
     assert lines[-1] == f"Details: mailsync check-account {EMAIL} --verbose"

@@ -185,7 +185,7 @@ def test_a_new_password_heals_a_broken_account(
     )
     start_worker(**SLOW).wait_for("Ready")
     document = client.refused(409, "broken", "POST", f"/v1/accounts/{account}/sync")
-    assert "give it another" in document["detail"]
+    assert "set another one" in document["detail"]
     healed = client.done(200, "PATCH", f"/v1/accounts/{account}", {"password": user.password})
     assert (healed["sync_state_reason"], healed["backoff_until"]) == (None, None)
     wait_until(lambda: is_healthy(database, account), "health")

@@ -211,9 +211,9 @@ def test_the_summary_lists_unhealthy_accounts_and_what_to_do(api: Api, database:
     assert first == {
         "id": first["id"], "email": "31@x.test", "state": "broken", "reason": "auth_failed",
         "message": "it said no",
-        "action": "Give the password that its server accepts: `mailsync set-password 31@x.test`",
+        "action": "Enter a password that the server accepts: `mailsync set-password 31@x.test`",
     }  # fmt: skip
-    assert named[-1]["action"].startswith("Have its server's certificate renewed")
+    assert named[-1]["action"].startswith("Have the mail server's certificate renewed")
 
 
 def test_metrics_are_scraped_with_the_token(api: Api) -> None:
