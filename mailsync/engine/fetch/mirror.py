@@ -50,8 +50,7 @@ def mirror(
     ):
         fetch.send(_next_request(turn, plan))
         while request := fetch.in_flight:
-            batch = fetch.receive()
-            _tune_batch_size(turn, batch)
+            batch = received = fetch.receive()
             # a cursor must not pass over a batch that was not stored
             writer.finish_commit()
             if _unread(batch):
@@ -60,6 +59,7 @@ def mirror(
             if not batch.unanswered:
                 # the next command goes out before this batch is written
                 fetch.send(_next_request(turn, plan))
+            _tune_batch_size(turn, received)
             if batch.asked:
                 writer.write(batch, window.inside(turn, batch.messages), cursor)
                 plan.done(batch.asked)
