@@ -67,7 +67,7 @@ class NotFound(MailsyncError):
 
 
 class Conflict(MailsyncError):
-    """The account to be created exists already."""
+    """The account to be created already exists."""
 
     code = "conflict"
 

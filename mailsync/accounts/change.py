@@ -92,7 +92,7 @@ def change_account(
         raise NotFound(f"there is no account {account_id}")
     if changes.password is None:
         with transaction(conn):
-            before = account_settings.hold(conn, account_id)
+            before = account_settings.lock_settings(conn, account_id)
             _save(conn, account_id, before, _changed(before, changes), changes)
         return None
     with kept_secret(changes.password):
@@ -110,7 +110,7 @@ def _change_password(
 ) -> Tested | None:
     with account_lock(conn, account_id, settings, wait=wait) as lock:
         with transaction(conn):
-            before = account_settings.hold(conn, account_id)
+            before = account_settings.lock_settings(conn, account_id)
         wanted = _changed(before, changes)
         tested = None
         if changes.verify:
@@ -122,7 +122,7 @@ def _change_password(
             refuse_private(wanted.endpoint, settings)
         with transaction(conn):
             # another process may have changed name and window during the login test
-            before = account_settings.hold(conn, account_id)
+            before = account_settings.lock_settings(conn, account_id)
             wanted = replace(_changed(before, changes), capabilities=wanted.capabilities)
             _save(conn, account_id, before, wanted, changes)
             keys = settings.encryption_keys()
@@ -231,7 +231,7 @@ def _test(
     bucket = TokenBucket(loaded.tokens, limit, 0)
     provider = find_provider(wanted.email, wanted.endpoint.host)
     try:
-        return try_login(wanted.endpoint, password, settings, bucket, provider, on_wait=lock.beat)
+        return try_login(wanted.endpoint, password, settings, bucket, provider, on_wait=lock.heartbeat)
     finally:
         turns.leave(conn, account_id, tokens=bucket.tokens)
 

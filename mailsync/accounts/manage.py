@@ -82,7 +82,7 @@ def remove(conn: Connection, account_id: int, settings: Settings, *, wait: float
     """
     request_removal(conn, account_id)
     with account_lock(conn, account_id, settings, wait=wait) as lock:
-        accounts.delete(conn, account_id, on_chunk=lock.beat)
+        accounts.delete(conn, account_id, on_chunk=lock.heartbeat)
 
 
 def request_removal(conn: Connection, account_id: int) -> tuple[str, datetime]:

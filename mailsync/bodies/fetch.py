@@ -99,7 +99,7 @@ def fetch_body(env: TurnEnvironment, account_id: int, message_id: int) -> Body:
                 warnings=parsed.warnings,
             )
             # The account's lock was released before, and a change of the account drops only stored bodies.
-            if download.mailbox != bodies.hold_mailbox(conn, account_id):
+            if download.mailbox != bodies.lock_mailbox(conn, account_id):
                 raise another_mailbox(message_id)
     body = bodies.load(conn, account_id, message_id)
     if body is None:

@@ -56,7 +56,7 @@ class Retention:
             if self._work is None and not self._begin(env):
                 return False
             assert self._work is not None
-            with retention.impatient(env.conn):
+            with retention.short_lock_timeout(env.conn):
                 next(self._work)
             return True
         except StopIteration:
@@ -71,10 +71,10 @@ class Retention:
         if time.monotonic() - self._looked_at < _LOOK_EVERY:
             return False
         self._looked_at = time.monotonic()
-        if not any(retention.look(env.conn)) or not retention.claim(env.conn):
+        if not any(retention.due(env.conn)) or not retention.claim(env.conn):
             return False
         # look again: another process may have done the work before this one claimed it
-        due = retention.look(env.conn)
+        due = retention.due(env.conn)
         self._work = self._round(env, due)
         return True
 

@@ -165,7 +165,7 @@ def _too_few_commands(turn: Turn) -> OutOfTokens | None:
     if bucket.tokens - bucket.floor >= needed:
         return None
     # a reader that has to retry needs only enough commands for one download
-    return bucket.exhausted() if kind.records_failure else bucket.exhausted(needed)
+    return bucket.out_of_tokens() if kind.records_failure else bucket.out_of_tokens(needed)
 
 
 def _run(turn: Turn) -> MailsyncError | None:

@@ -26,10 +26,10 @@ class Sessions:
     A session is used only under its account's lock, so two threads never ask for the same one.
     """
 
-    def __init__(self, settings: Settings, *, hidden: frozenset[str] = frozenset()) -> None:
-        """Capabilities in `hidden` are treated as not offered; for tests."""
+    def __init__(self, settings: Settings, *, disabled_capabilities: frozenset[str] = frozenset()) -> None:
+        """Capabilities in `disabled_capabilities` are treated as not offered; for tests."""
         self._settings = settings
-        self._hidden = hidden
+        self._disabled_capabilities = disabled_capabilities
         self._kept: dict[int, _Kept] = {}
         self._lock = threading.Lock()
 
@@ -60,7 +60,7 @@ class Sessions:
             bucket=bucket,
             on_wait=on_wait,
             on_begin=on_begin,
-            hidden=self._hidden,
+            disabled_capabilities=self._disabled_capabilities,
         )
 
     def drop(self, account_id: int) -> None:
@@ -81,7 +81,7 @@ class Sessions:
 
     def keep(self, loaded: LoadedTurn, session: Session) -> None:
         """Keep an idle session; above ``IMAP_SESSION_CAP`` close the least recently used one."""
-        session.rest()
+        session.release_memory()
         if session.closed:
             return
         surplus = []
@@ -101,7 +101,7 @@ class Sessions:
         return (
             kept.opened_for == _opened_for(loaded)
             and time.monotonic() - kept.session.opened_at < _MAX_AGE
-            and kept.session.alive()
+            and kept.session.is_alive()
         )
 
 

@@ -135,7 +135,7 @@ class Turn:
         Raises LockLost (as DatabaseUnavailable), and Stopped some seconds after a request to stop.
         """
         self.env.on_alive()
-        self.lock.beat()
+        self.lock.heartbeat()
         if self.env.stop.since is not None and time.monotonic() - self.env.stop.since > _STOP_GRACE:
             raise Stopped("stopped while waiting for the server")
 
@@ -145,7 +145,7 @@ class Turn:
         Raises TurnOver, or Stopped on a request to stop.
         """
         self.env.on_alive()
-        self.lock.beat()
+        self.lock.heartbeat()
         self.env.on_progress(self)
         if reason := self.is_over():
             raise Stopped(reason) if self.env.stop else TurnOver(reason)
@@ -163,18 +163,18 @@ class Turn:
 
         The next heartbeat writes it, or, if earlier turns of this kind ended with their process, this call.
         """
-        opening = self._session.opening if self._session else None
+        opening = self._session.last_examined if self._session else None
         path = next((f.path for f in self.folders if f.wire_name == opening), None)
         self.lock.step = f"{command} in folder {path:.{_LONGEST_PATH}}" if path else command
         if self.loaded.is_suspect:
             self.lock.progressed = self.lock.progressed or self.tally.has_stored
-            self.lock.beat(now=True)
+            self.lock.heartbeat(now=True)
 
     def record_stored_rows(self) -> None:
         """Record in their transaction that rows are stored, if earlier turns of this kind were lost."""
         if self.loaded.is_suspect and not self.lock.progressed:
             self.lock.progressed = True
-            self.lock.beat(now=True)
+            self.lock.heartbeat(now=True)
 
     def record_folder_error(self, folder: FolderState, error: MailsyncError) -> None:
         """Save and log an error that costs `folder` its turn; the folder is tried again at the next tick."""

@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Batch:
-    """The answer to FETCH for one set of UIDs, ``asked``.
+    """The answer to FETCH for one set of UIDs, ``requested``.
 
     ``messages`` holds those that were answered, ``unparsable`` why an answer could not be used, by UID, and
     ``unanswered`` the remaining UIDs. ``bytes_in`` and ``seconds`` measure reading and parsing, ``weight``
     estimates the bytes of memory that the answers take.
     """
 
-    asked: UidSet
+    requested: UidSet
     messages: list[Message] = field(default_factory=list)
     unparsable: dict[int, str] = field(default_factory=dict)
     unanswered: UidSet = field(default_factory=UidSet)
@@ -87,27 +87,27 @@ class Fetcher:
             "UID FETCH", sequence_set.encode("ascii"), items(self._detail, self._used)
         )
 
-    def _receive(self, asked: UidSet, commands: list[str]) -> Batch:
+    def _receive(self, requested: UidSet, commands: list[str]) -> Batch:
         started_at, bytes_before = time.monotonic(), self._connection.reader.bytes_in
-        batch = Batch(asked)
+        batch = Batch(requested)
         messages: dict[int, Message] = {}
         partial: dict[int, Fields] = {}
         for i, sequence_set in enumerate(commands):
             if i or not self._connection.is_in_flight(self._tag):
                 self._send(sequence_set)
-            self._read(asked, messages, partial, batch)
+            self._read(requested, messages, partial, batch)
             while self._connection.completion.status != "OK":
                 if not self._retry_or_keep(has_data=bool(messages) or bool(batch.unparsable)):
                     break
                 self._send(sequence_set)
-                self._read(asked, messages, partial, batch)
+                self._read(requested, messages, partial, batch)
         for uid, fields in partial.items():
             if uid not in messages and (b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields):
                 self._build(uid, fields, messages, batch)
         batch.messages = list(messages.values())
         batch.unparsable = {uid: why for uid, why in batch.unparsable.items() if uid not in messages}
         answered = UidSet.of([*messages, *batch.unparsable])
-        batch.unanswered = asked.minus(answered)
+        batch.unanswered = requested.minus(answered)
         batch.bytes_in = self._connection.reader.bytes_in - bytes_before
         batch.seconds = time.monotonic() - started_at
         return batch
@@ -133,17 +133,17 @@ class Fetcher:
         raise error
 
     def _read(
-        self, asked: UidSet, messages: dict[int, Message], partial: dict[int, Fields], batch: Batch
+        self, requested: UidSet, messages: dict[int, Message], partial: dict[int, Fields], batch: Batch
     ) -> None:
         connection = self._connection
-        for response in connection.responses(len(asked), BYTES_OF_A_MESSAGE):
+        for response in connection.responses(len(requested), BYTES_OF_A_MESSAGE):
             if not is_fetch(response):
                 connection.on_untagged(response)
                 continue
             cut = connection.reader.oversized
             fields = parse_fetch(response)
             uid = uid_of(fields)
-            if not uid or uid not in asked:
+            if not uid or uid not in requested:
                 continue
             if cut is not None:
                 batch.unparsable[uid] = cut
@@ -163,7 +163,7 @@ class Fetcher:
 
     def _check_weight(self, batch: Batch) -> None:
         """Refuse a batch that takes too much memory; the engine then asks for half as many (SPEC §9.5)."""
-        count = len(batch.asked)
+        count = len(batch.requested)
         most = largest_batch(count)
         if batch.weight > most:
             raise self._connection.too_much(

@@ -31,21 +31,21 @@ def open_session(
     bucket: TokenBucket,
     on_wait: Callable[[], None],
     on_begin: Callable[[str], None] = lambda command: None,
-    hidden: frozenset[str] = frozenset(),
+    disabled_capabilities: frozenset[str] = frozenset(),
 ) -> Session:
     """Connect and log in.
 
     `on_wait` is called at least once a second while waiting, `on_begin` with the name of each command.
-    `hidden` are capabilities, in upper case, to treat as not offered. The password is masked in logs and
-    messages until the session is garbage-collected. Raises InvalidInput, ForbiddenHost, Transient,
-    CertificateRejected, Throttled, AuthenticationFailed or ProtocolError, each with ``step`` set, and
-    OutOfTokens.
+    `disabled_capabilities` are capabilities, in upper case, to treat as not offered. The password is masked
+    in logs and messages until the session is garbage-collected. Raises InvalidInput, ForbiddenHost,
+    Transient, CertificateRejected, Throttled, AuthenticationFailed or ProtocolError, each with ``step``
+    set, and OutOfTokens.
     """
     check_endpoint(endpoint, settings)
     refuse_control("password", password)
     with ExitStack() as secret:
         secret.enter_context(kept_secret(password))
-        session = _open(endpoint, password, settings, bucket, on_wait, on_begin, hidden)
+        session = _open(endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities)
         # the server's words may be shown after close() too, so mask until nobody holds the session
         weakref.finalize(session, secret.pop_all().close).atexit = False
     return session
@@ -58,7 +58,7 @@ def _open(
     bucket: TokenBucket,
     on_wait: Callable[[], None],
     on_begin: Callable[[str], None],
-    hidden: frozenset[str],
+    disabled_capabilities: frozenset[str],
 ) -> Session:
     addresses = resolve(endpoint, settings, on_wait)
     timeouts = Timeouts(on_wait, settings.imap_read_timeout, on_begin)
@@ -71,13 +71,15 @@ def _open(
         connection = Connection(sock, endpoint, settings, bucket, timeouts, masking(password))
     try:
         with timeouts.deadline(seconds):
-            return _log_in(connection, endpoint, password, hidden)
+            return _log_in(connection, endpoint, password, disabled_capabilities)
     except BaseException:
         connection.close()
         raise
 
 
-def _log_in(connection: Connection, endpoint: Endpoint, password: str, hidden: frozenset[str]) -> Session:
+def _log_in(
+    connection: Connection, endpoint: Endpoint, password: str, disabled_capabilities: frozenset[str]
+) -> Session:
     client = Client(connection, endpoint)
     is_preauthenticated = connection.completion.status == "PREAUTH"
     if endpoint.security == "starttls":
@@ -93,7 +95,7 @@ def _log_in(connection: Connection, endpoint: Endpoint, password: str, hidden: f
                     f"{endpoint.host} refuses passwords over plaintext; use tls or starttls"
                 )
             client.login(endpoint.username, password)
-        capabilities = client.offered() - hidden
+        capabilities = client.offered() - disabled_capabilities
         if "ID" in capabilities:
             client.send_id({"name": "mailsync", "version": __version__})
         enabled: frozenset[str] = frozenset()
@@ -101,7 +103,7 @@ def _log_in(connection: Connection, endpoint: Endpoint, password: str, hidden: f
             enabled = client.send_enable({"CONDSTORE", "QRESYNC"} & capabilities)
         # QRESYNC counts only once enabled, and then includes CONDSTORE (RFC 7162 §3.2.3).
         if "QRESYNC" in enabled:
-            capabilities |= {"CONDSTORE"} - hidden
+            capabilities |= {"CONDSTORE"} - disabled_capabilities
         else:
             capabilities -= {"QRESYNC"}
     return Session(connection, capabilities, enabled)

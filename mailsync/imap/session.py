@@ -41,9 +41,9 @@ class Session:
         self._mailbox = SelectedMailbox()
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
-        self.opening: bytes | None = None
+        self.last_examined: bytes | None = None
         """The folder of the last EXAMINE, even if the server refused it; None after UNSELECT."""
-        self.listed: object = None
+        self.last_listing: object = None
         connection.on_untagged = self._mailbox.handle_response
 
     # -- the connection ----------------------------------------------------------------------------
@@ -93,11 +93,11 @@ class Session:
         self._connection.bucket = bucket
         self._connection.timeouts.resume(on_wait, on_begin)
 
-    def rest(self) -> None:
+    def release_memory(self) -> None:
         """Free the read buffer until the next turn; close if the server has sent much unasked."""
         self._connection.release_memory()
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the peer has neither closed the connection nor said BYE; sends no command."""
         return self._connection.alive()
 
@@ -190,7 +190,7 @@ class Session:
             self._connection.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if is_condstore else []))
 
         self.selected = None
-        self.opening = wire_name
+        self.last_examined = wire_name
         self._capabilities.without_broken_extension(send, *(() if self._enabled else ("CONDSTORE",)))
         self.selected = wire_name
         return self._mailbox.status()
@@ -199,7 +199,7 @@ class Session:
         """Leave the selected folder, if any, by UNSELECT or CLOSE; removes no message."""
         if self.selected is None:
             return
-        self.selected = self.opening = None
+        self.selected = self.last_examined = None
         commands.leave_folder(self._connection, has_unselect="UNSELECT" in self._capabilities)
         self._mailbox.reset()
 

@@ -65,14 +65,14 @@ class TokenBucket:
     def check(self) -> None:
         """Raise OutOfTokens if one more command would use the reserve."""
         if self.tokens < self.floor + 1:
-            raise self.exhausted()
+            raise self.out_of_tokens()
 
     def acquire(self) -> None:
         """Take one token for one command; raises OutOfTokens if that would use the reserve."""
         self.check()
         self._tokens -= 1
 
-    def exhausted(self, useful: float = USEFUL) -> OutOfTokens:
+    def out_of_tokens(self, useful: float = USEFUL) -> OutOfTokens:
         """Return the error that says when `useful` tokens above the reserve should be there."""
         wanted = self.floor + min(useful, self.capacity - self.floor)
         return OutOfTokens(max(1.0, (wanted - self.tokens) / self.refill))

@@ -71,7 +71,7 @@ class _Source:
         try:
             if self._conn is None or db.is_broken(self._conn):
                 self._conn = db.connect(self._settings, "metrics", statement_timeout=_TIMEOUT)
-                store_metrics.only_read(self._conn)
+                store_metrics.refuse_writes(self._conn)
             text = metrics.render(self._conn)
             self._is_failing = False
             return text

@@ -131,7 +131,7 @@ def _failed(name: str, title: str, error: MailsyncError) -> Check:
 
 
 def _transport(conn: Connection, settings: Settings) -> Iterator[str]:
-    used = transport.of_connection(conn)
+    used = transport.transport_of(conn)
     if used.warning:
         yield _Note(used.warning)
     elif used.proof:

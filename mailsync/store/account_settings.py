@@ -43,7 +43,7 @@ class AccountSettings:
         }
 
 
-def hold(conn: Connection, account_id: int) -> AccountSettings:
+def lock_settings(conn: Connection, account_id: int) -> AccountSettings:
     """Read the settings and lock them until the caller's transaction ends. Raises NotFound."""
     settings = records.first_row(AccountSettings, run(conn, "lock_account_settings", account_id=account_id))
     if settings is None:

@@ -47,7 +47,7 @@ def note_attempt(conn: Connection, folder: FolderState, uids: UidSet) -> None:
     run(conn, "note_attempt", **_key(folder), uid=uids.lowest, through_uid=uids.highest)
 
 
-def explain_attempts(conn: Connection, folder: FolderState, error: str) -> None:
+def record_attempt_error(conn: Connection, folder: FolderState, error: str) -> None:
     """Note the error that the open attempts failed with."""
     run(conn, "explain_attempts", **_key(folder), error=error)
 
@@ -76,12 +76,12 @@ def note_isolation(conn: Connection, folder: FolderState, uid: int) -> Isolation
     return counts or Isolation(1, 0)
 
 
-def take_back_isolation(conn: Connection, folder: FolderState, uid: int) -> None:
+def uncount_isolation(conn: Connection, folder: FolderState, uid: int) -> None:
     """Uncount the last try, which ended for a reason unrelated to the message."""
     run(conn, "take_back_isolation", **_key(folder), uid=uid)
 
 
-def blame_message(conn: Connection, folder: FolderState, uid: int, error: str) -> int:
+def count_failure(conn: Connection, folder: FolderState, uid: int, error: str) -> int:
     """Count a failure to return the message when it was fetched alone; returns the number of failures."""
     row = run(conn, "blame_message", **_key(folder), uid=uid, error=error).fetchone()
     return int(row[0]) if row else 1

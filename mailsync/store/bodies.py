@@ -97,7 +97,7 @@ def save(
     return row is not None
 
 
-def hold_mailbox(conn: Connection, account_id: int) -> tuple[str, str] | None:
+def lock_mailbox(conn: Connection, account_id: int) -> tuple[str, str] | None:
     """Lock the host and user name of an account until the transaction ends; None if it does not exist."""
     row = run(conn, "hold_mailbox", account_id=account_id).fetchone()
     return (row[0], row[1]) if row else None

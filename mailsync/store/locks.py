@@ -54,7 +54,7 @@ class AccountLock:
         self.progressed = False
         """Whether the turn has stored anything, written with the next heartbeat."""
 
-    def beat(self, *, now: bool = False) -> None:
+    def heartbeat(self, *, now: bool = False) -> None:
         """Write a heartbeat if one is due, or `now`.
 
         Raises DatabaseUnavailable, which :func:`account_lock` turns into LockLost.

@@ -69,6 +69,6 @@ def states(conn: Connection) -> list[StateFigures]:
     return records.all_rows(StateFigures, run(conn, "read_state_figures"))
 
 
-def only_read(conn: Connection) -> None:
+def refuse_writes(conn: Connection) -> None:
     """Make Postgres refuse all further writes of this connection."""
     run(conn, "only_read")

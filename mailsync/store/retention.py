@@ -21,7 +21,7 @@ class Due(NamedTuple):
 
 
 @contextmanager
-def impatient(conn: Connection) -> Iterator[None]:
+def short_lock_timeout(conn: Connection) -> Iterator[None]:
     """Limit waits for locks of other transactions to a second, so that new mail is not delayed."""
     run(conn, "set_lock_wait", wait="1s")
     try:
@@ -31,7 +31,7 @@ def impatient(conn: Connection) -> Iterator[None]:
             run(conn, "set_lock_wait", wait=LOCK_TIMEOUT)
 
 
-def look(conn: Connection) -> Due:
+def due(conn: Connection) -> Due:
     """What is due now."""
     due = records.first_row(Due, run(conn, "look_at_retention"))
     return due or Due(hourly=False, removals=False)
@@ -58,7 +58,7 @@ def finish(conn: Connection) -> None:
     run(conn, "finish_retention")
 
 
-def hasten(conn: Connection) -> None:
+def make_due(conn: Connection) -> None:
     """Make the hourly round due now, because a window became narrower."""
     run(conn, "hasten_retention")
 
@@ -97,14 +97,14 @@ def purge_events(conn: Connection, days: int, limit: int) -> int:
     return run(conn, "purge_events", days=days, limit=limit).rowcount
 
 
-def move_reach(conn: Connection, account_id: int, begins: datetime | None) -> None:
+def set_mirrored_since(conn: Connection, account_id: int, begins: datetime | None) -> None:
     """Note that mail since `begins` (None: all mail) is mirrored, or is being backfilled."""
-    run(conn, "move_reach", account_id=account_id, begins=begins)
+    run(conn, "set_mirrored_since", account_id=account_id, begins=begins)
 
 
-def reach_back(conn: Connection, account_id: int, begins: datetime | None) -> None:
+def backfill_window(conn: Connection, account_id: int, begins: datetime | None) -> None:
     """Backfill every folder back to `begins`, because the window now begins earlier than the mirror."""
     with transaction(conn):
         run(conn, "reopen_folders", account_id=account_id)
         folders.rearm(conn, account_id)
-        move_reach(conn, account_id, begins)
+        set_mirrored_since(conn, account_id, begins)

@@ -56,7 +56,7 @@ class Transport(NamedTuple):
         return f"Database connection encrypted; sslmode={self.sslmode} does not verify the server"
 
 
-def of_connection(conn: Connection) -> Transport:
+def transport_of(conn: Connection) -> Transport:
     """How this connection reaches its server."""
     parameters = conn.info.get_parameters()
     is_gss = parameters.get("gssencmode") == "require"

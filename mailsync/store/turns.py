@@ -216,7 +216,7 @@ def emit(conn: Connection, account_id: int, type_: str, folder_id: int | None, d
     run(conn, "emit_event", account_id=account_id, type=type_, folder_id=folder_id, data=data)
 
 
-def worker_beat(conn: Connection, worker: str, version: str) -> None:
+def worker_heartbeat(conn: Connection, worker: str, version: str) -> None:
     """Write the worker's heartbeat."""
     run(conn, "worker_heartbeat", worker=worker, version=version)
 

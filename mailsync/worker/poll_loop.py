@@ -55,12 +55,12 @@ _BUSY_BACKFILL_DELAY = 1.0
 class Worker:
     """The poll loop of one process."""
 
-    def __init__(self, settings: Settings, *, hidden: frozenset[str] = frozenset()) -> None:
-        """`hidden` are capabilities to ignore on every server, for tests."""
+    def __init__(self, settings: Settings, *, disabled_capabilities: frozenset[str] = frozenset()) -> None:
+        """`disabled_capabilities` are capabilities to ignore on every server, for tests."""
         self.settings = settings
         self.stop = StopSignal()
         self.name = db.started_by("worker")
-        self.sessions = Sessions(settings, hidden=hidden)
+        self.sessions = Sessions(settings, disabled_capabilities=disabled_capabilities)
         self.counters = Counters()
         self.retention = Retention()
         self._to_take_back: set[IsolationKey] = set()
@@ -274,7 +274,7 @@ class Worker:
 
     def _heartbeat(self, env: TurnEnvironment) -> None:
         if time.monotonic() - self._heartbeat_at >= _HEARTBEAT_EVERY:
-            turns.worker_beat(env.conn, self.name, __version__)
+            turns.worker_heartbeat(env.conn, self.name, __version__)
             self.counters.store(env.conn)
             self.sessions.drop_old()
             self._heartbeat_at = time.monotonic()

@@ -20,7 +20,7 @@ class Case(NamedTuple):
     """A kind of turn: hidden extensions, the change before it, and the server's main command."""
 
     name: str
-    hidden: tuple[str, ...]
+    disabled_capabilities: tuple[str, ...]
     before: Callable[[Walker], None]
     bare: str
 
@@ -31,7 +31,7 @@ def run(bench: Bench, settings: Settings, user: User, count: int) -> None:
         account_id = accounts.find(conn, user.name)
     rows = []
     for case in _cases(bench, user, count):
-        with walker(settings, *case.hidden) as worker:
+        with walker(settings, *case.disabled_capabilities) as worker:
             _settle(worker, account_id)
             modseq = worker.value("select highest_modseq from folders where path = 'INBOX'")
             case.before(worker)

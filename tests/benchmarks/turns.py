@@ -29,10 +29,14 @@ class Cost:
 class Walker:
     """A worker's connection and kept sessions."""
 
-    def __init__(self, conn: db.Connection, settings: Settings, hidden: frozenset[str]) -> None:
+    def __init__(
+        self, conn: db.Connection, settings: Settings, disabled_capabilities: frozenset[str]
+    ) -> None:
         self.conn = conn
         self.settings = settings
-        self.env = TurnEnvironment(conn, settings, "bench", Sessions(settings, hidden=hidden))
+        self.env = TurnEnvironment(
+            conn, settings, "bench", Sessions(settings, disabled_capabilities=disabled_capabilities)
+        )
 
     def take(self, account_id: int, work: TurnKind) -> tuple[Turn | None, Cost]:
         """One turn."""
@@ -80,10 +84,10 @@ def _commands(turn: Turn | None) -> int:
 
 
 @contextmanager
-def walker(settings: Settings, *hidden: str) -> Iterator[Walker]:
-    """A walker over the accounts of a database, at servers whose capabilities are `hidden`."""
+def walker(settings: Settings, *disabled_capabilities: str) -> Iterator[Walker]:
+    """A walker over the accounts of a database, at servers whose capabilities are `disabled_capabilities`."""
     with db.connect(settings, "bench") as conn:
-        walker = Walker(conn, settings, frozenset(hidden))
+        walker = Walker(conn, settings, frozenset(disabled_capabilities))
         try:
             yield walker
         finally:

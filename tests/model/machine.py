@@ -45,7 +45,7 @@ sizes = st.sampled_from((0, 1, 80, 5_000))
 turns = st.sampled_from(("hot", "fill"))
 conditions = st.builds(
     Conditions,
-    hidden=st.sets(st.sampled_from(EXTENSIONS)).map(frozenset),
+    disabled_capabilities=st.sets(st.sampled_from(EXTENSIONS)).map(frozenset),
     batch=st.sampled_from((500, 50, 7, 1)),
     limit=st.sampled_from((300.0, 300.0, 300.0, 0.0)),
     grace=st.sampled_from((7, 0)),

@@ -105,23 +105,23 @@ def test_every_combination_of_extensions_gives_the_same_mirror(
 ) -> None:
     server = dovecot_with(settings=LISTS_AT_ONCE)
     ended: dict[frozenset[str], Played] = {}
-    for hidden in combinations_of_extensions():
-        story = Story(database_url, server, server.new_user(), Conditions(hidden, batch=50))
+    for disabled_capabilities in combinations_of_extensions():
+        story = Story(database_url, server, server.new_user(), Conditions(disabled_capabilities, batch=50))
         try:
-            ended[hidden] = played(story)
+            ended[disabled_capabilities] = played(story)
         finally:
             story.close()
-    for hidden, end in ended.items():
+    for disabled_capabilities, end in ended.items():
         print(
             f"{end.commands:>5} commands, {end.received:>7} bytes,"
             f" {end.quiet} for a quiet turn, {end.deletion} for a deletion:"
-            f" without {', '.join(sorted(hidden)) or 'nothing'}"
+            f" without {', '.join(sorted(disabled_capabilities)) or 'nothing'}"
         )
     everything, nothing = ended[frozenset()], ended[frozenset(EXTENSIONS)]
-    for hidden, end in ended.items():
+    for disabled_capabilities, end in ended.items():
         for name, told in everything.mail.items():
-            same(end.mail[name].mails, told.mails, f"{name} without {sorted(hidden)}")
+            same(end.mail[name].mails, told.mails, f"{name} without {sorted(disabled_capabilities)}")
         assert everything.commands <= end.commands
-        assert end.quiet == 1 if "LIST-STATUS" not in hidden else end.quiet > 1
+        assert end.quiet == 1 if "LIST-STATUS" not in disabled_capabilities else end.quiet > 1
     assert everything.received < nothing.received
     assert everything.commands < nothing.commands

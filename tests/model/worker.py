@@ -30,12 +30,12 @@ EXTENSIONS = ("CONDSTORE", "QRESYNC", "LIST-STATUS", "ESEARCH")
 class Conditions:
     """What differs between examples; the mirror has to be the same.
 
-    ``hidden`` extensions are treated as not offered. ``limit`` is how many seconds a turn may last; with 0
-    every turn ends after its first piece of work. ``grace`` is how many days a folder that is no longer
-    listed keeps its rows. ``round`` is how many folders a turn asks by STATUS.
+    ``disabled_capabilities`` extensions are treated as not offered. ``limit`` is how many seconds a turn
+    may last; with 0 every turn ends after its first piece of work. ``grace`` is how many days a folder that
+    is no longer listed keeps its rows. ``round`` is how many folders a turn asks by STATUS.
     """
 
-    hidden: frozenset[str] = frozenset()
+    disabled_capabilities: frozenset[str] = frozenset()
     batch: int = 500
     limit: float = 300.0
     grace: int = 7
@@ -89,7 +89,7 @@ class Worker:
 
     def _begin(self, url: str) -> TurnEnvironment:
         settings = self.settings.model_copy(update={"database_url": url})
-        sessions = Sessions(settings, hidden=self.conditions.hidden)
+        sessions = Sessions(settings, disabled_capabilities=self.conditions.disabled_capabilities)
         return TurnEnvironment(db.connect(settings, "test"), settings, "test", sessions, chance=lambda: 0.5)
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class Worker:
     def offered(self) -> frozenset[str]:
         """The extensions that this mirror can use."""
         if self.is_rich:
-            return frozenset(EXTENSIONS) - self.conditions.hidden
+            return frozenset(EXTENSIONS) - self.conditions.disabled_capabilities
         return frozenset()
 
     @property

@@ -40,7 +40,7 @@ def connect(
     password: str | None = None,
     bucket: TokenBucket | None = None,
     on_wait: Callable[[], None] = lambda: None,
-    hidden: frozenset[str] = frozenset(),
+    disabled_capabilities: frozenset[str] = frozenset(),
     **overrides: Any,
 ) -> Session:
     """Open a session with a test server as one of its users."""
@@ -51,7 +51,7 @@ def connect(
         settings_with(**overrides),
         bucket=bucket or TokenBucket(1e6, 1_000_000, 0),
         on_wait=on_wait,
-        hidden=hidden,
+        disabled_capabilities=disabled_capabilities,
     )
 
 

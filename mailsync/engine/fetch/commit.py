@@ -100,7 +100,7 @@ class BatchWriter:
 
     def _move_cursor(self, batch: Batch, stored: Sequence[Message], cursor: Sequence[Statement]) -> None:
         turn, folder = self._turn, self._folder
-        attempts.forget_attempts(turn.conn, folder, batch.asked.lowest, batch.asked.highest)
+        attempts.forget_attempts(turn.conn, folder, batch.requested.lowest, batch.requested.highest)
         if unread := [m.uid for m in stored if not WITHOUT_CONTENT.isdisjoint(m.parse_errors)]:
             turn.tally.without_content += len(unread)
             attempts.plan_retries(turn.conn, folder, unread)

@@ -60,9 +60,9 @@ def mirror(
                 # the next command goes out before this batch is written
                 fetch.send(_next_request(turn, plan))
             _tune_batch_size(turn, received)
-            if batch.asked:
+            if batch.requested:
                 writer.write(batch, window.inside(turn, batch.messages), cursor)
-                plan.done(batch.asked)
+                plan.done(batch.requested)
             turn.env.on_progress(turn)
             if batch.unanswered:
                 raise TurnOver("a message that the server refused is asked for again on another connection")
@@ -90,17 +90,17 @@ def _complete(turn: Turn, folder: FolderState, plan: BatchPlan, request: Request
     """
     with turn.session.deadline(turn.settings.backfill_batch_timeout):
         if request.isolate:
-            messages, refused = isolate(turn, folder, batch.asked)
+            messages, refused = isolate(turn, folder, batch.requested)
         else:
             messages, refused = refetch(turn, folder, _unread(batch))
     if refused and not request.isolate:
         # the batch as a whole ended no turn
-        attempts.forget_batches(turn.conn, folder, batch.asked)
+        attempts.forget_batches(turn.conn, folder, batch.requested)
     elif request.isolate and any("unfetchable" in message.parse_errors for message in messages):
         # the cause of the failed batches is known now: no other message in them is suspected
-        attempts.forget_batches(turn.conn, folder, batch.asked)
-        plan.forget_attempts(batch.asked)
-    asked = plan.before(refused, batch.asked)
+        attempts.forget_batches(turn.conn, folder, batch.requested)
+        plan.forget_attempts(batch.requested)
+    asked = plan.before(refused, batch.requested)
     messages = [message for message in (*batch.messages, *messages) if message.uid in asked]
     return Batch(asked, messages, unanswered=refused)
 
@@ -109,5 +109,7 @@ def _tune_batch_size(turn: Turn, batch: Batch) -> None:
     if batch.seconds > 0 and batch.messages:
         size = int(len(batch.messages) / batch.seconds * _BATCH_SECONDS)
         # half of the size that ends the session
-        size = min(size, len(batch.messages) * largest_batch(len(batch.asked)) // max(1, 2 * batch.weight))
+        size = min(
+            size, len(batch.messages) * largest_batch(len(batch.requested)) // max(1, 2 * batch.weight)
+        )
         turn.batch_size = max(min(_SMALLEST, turn.settings.fetch_batch), min(size, turn.settings.fetch_batch))

@@ -96,7 +96,7 @@ def recording_failure(turn: Turn, folder: FolderState) -> Iterator[None]:
     try:
         yield
     except (Transient, ProtocolError) as error:
-        attempts.explain_attempts(turn.conn, folder, str(error))
+        attempts.record_attempt_error(turn.conn, folder, str(error))
         raise
 
 
@@ -128,7 +128,7 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
     turn.session.check_budget()
     key = _key(folder, uid)
     if key in turn.env.to_take_back:
-        attempts.take_back_isolation(turn.conn, folder, uid)
+        attempts.uncount_isolation(turn.conn, folder, uid)
         turn.env.to_take_back.discard(key)
     isolation = attempts.note_isolation(turn.conn, folder, uid)
     if isolation.failures >= _CONNECTIONS:
@@ -145,7 +145,7 @@ def _ask_alone(turn: Turn, folder: FolderState, uid: int) -> Message | None:
     if message is not None:
         return without_content(message, "unfetchable") if least else message
     turn.result.needs_new_session = True
-    failures = attempts.blame_message(turn.conn, folder, uid, "no readable answer")
+    failures = attempts.count_failure(turn.conn, folder, uid, "no readable answer")
     return _given_up(folder, uid) if failures >= _CONNECTIONS else None
 
 
@@ -156,17 +156,17 @@ def _blaming_message(turn: Turn, folder: FolderState, uid: int) -> Iterator[None
     except (Transient, ProtocolError) as error:
         # the connection may still be open, but the second try needs another one
         turn.result.needs_new_session = True
-        attempts.blame_message(turn.conn, folder, uid, str(error))
+        attempts.count_failure(turn.conn, folder, uid, str(error))
         raise
     except (DatabaseUnavailable, LockLost) as error:
         if isinstance(error, DatabaseSlow):
             # only then can the connection still write
-            attempts.take_back_isolation(turn.conn, folder, uid)
+            attempts.uncount_isolation(turn.conn, folder, uid)
         else:
             turn.env.to_take_back.add(_key(folder, uid))
         raise
     except MailsyncError:
-        attempts.take_back_isolation(turn.conn, folder, uid)
+        attempts.uncount_isolation(turn.conn, folder, uid)
         raise
 
 

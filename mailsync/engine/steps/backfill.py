@@ -38,10 +38,10 @@ class _Watermark:
     """Moves ``initial_oldest_uid`` down to the lowest UID of a batch, and emits one event a batch."""
 
     def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
-        lowest, highest = batch.asked.lowest, batch.asked.highest
+        lowest, highest = batch.requested.lowest, batch.requested.highest
         data = json.dumps({"from_uid": lowest, "through_uid": highest, "messages": len(stored)})
         return [
-            Statement("advance_initial", {"oldest": lowest, "done": len(batch.asked)}),
+            Statement("advance_initial", {"oldest": lowest, "done": len(batch.requested)}),
             Statement("emit_event", {"type": "folder.backfilled", "data": data}),
         ]
 

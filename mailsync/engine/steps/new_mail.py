@@ -41,7 +41,7 @@ class _LastUid(NamedTuple):
     known: bool
 
     def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
-        last = max((m.uid for m in batch.messages), default=batch.asked.highest if self.known else 0)
+        last = max((m.uid for m in batch.messages), default=batch.requested.highest if self.known else 0)
         return [Statement("advance_new", {"last_uid": last})]
 
 

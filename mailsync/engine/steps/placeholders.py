@@ -80,14 +80,14 @@ def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
         writer.write(Batch(UidSet.of([retry.uid]), [message]), [message], _Announcement())
     if not window.inside(turn, [message]):
         # its date is known only now, and lies outside of the window: retention expires the row
-        retention.hasten(turn.conn)
+        retention.make_due(turn.conn)
 
 
 class _Announcement:
     """Emits ``message.updated`` if the row has its content now, and cancels the next retry."""
 
     def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
-        return [Statement("announce_content", {"uid": batch.asked.lowest})]
+        return [Statement("announce_content", {"uid": batch.requested.lowest})]
 
 
 def _log_failure(folder: FolderState, uid: int, error: str) -> None:

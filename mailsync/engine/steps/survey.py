@@ -31,8 +31,8 @@ def shows_other_folders(turn: Turn, listing: Listing) -> bool:
     known = {f.wire_name for f in present}
     only_names = {f.wire_name for f in present if f.excluded_reason in HOLDS_NONE}
     # A name that LIST-STATUS shows and LIST does not would otherwise cause a discovery in every turn.
-    is_news = listing.shape != turn.session.listed
-    turn.session.listed = listing.shape
+    is_news = listing.shape != turn.session.last_listing
+    turn.session.last_listing = listing.shape
     return is_news and (
         _without_inbox(known) != _without_inbox(listing.names)
         or not only_names.isdisjoint(listing.statuses)

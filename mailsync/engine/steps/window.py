@@ -56,15 +56,15 @@ def apply_window(turn: Turn) -> None:
         return
     if reached is not None and (begins is None or reached - begins > _slack(turn)):
         turn.ensure_run()
-        retention.reach_back(turn.conn, turn.account.id, begins)
+        retention.backfill_window(turn.conn, turn.account.id, begins)
         turn.folders.reload_all()
         log.info(
             "Window widened; fetching older mail",
             extra={"action": "window", "account_id": turn.account.id, "since": str(begins or "all mail")},
         )
     elif begins is not None and (reached is None or begins - reached > _DAY):
-        retention.move_reach(turn.conn, turn.account.id, begins)
-        retention.hasten(turn.conn)
+        retention.set_mirrored_since(turn.conn, turn.account.id, begins)
+        retention.make_due(turn.conn)
 
 
 def _slack(turn: Turn) -> timedelta:

@@ -68,7 +68,7 @@ def test_an_address_is_added_once(mailsync: Mailsync, dovecot: Dovecot, user: Us
     again = mailsync(
         "add-account", EMAIL.upper(), "--host", dovecot.host, "--password-stdin", input="any-password\n"
     )
-    assert (again.returncode, again.stderr) == (1, f"mailsync: {EMAIL} exists already\n")
+    assert (again.returncode, again.stderr) == (1, f"mailsync: {EMAIL} already exists\n")
 
 
 def test_no_more_accounts_than_allowed_however_many_try(
@@ -172,7 +172,7 @@ def test_a_new_password_without_a_test(mailsync: Mailsync, dovecot: Dovecot, use
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ((EMAIL, "--host", "localhost"), f"{EMAIL} exists already"),
+        ((EMAIL, "--host", "localhost"), f"{EMAIL} already exists"),
         (("bob@example.test", "--host", "127.0.0.1:993"), "--port 993"),
         (("bob@example.test", "--host", "localhost", "--sync-since", "2999-01-01"), "future"),
     ],

@@ -19,7 +19,7 @@ def test_a_schema_that_is_missing_is_one_line_that_says_what_to_do(
     (line,) = done.stderr.splitlines()
     wording = "the database's schema is missing or too old ("
     assert line.startswith(f"mailsync: {wording}")
-    assert line.endswith("); run `mailsync migrate`; `mailsync preflight` names all that is missing")
+    assert line.endswith("); run `mailsync migrate`; `mailsync preflight` lists everything that is missing")
     checked = mailsync("preflight", env={"DATABASE_URL": empty_database_url})
     assert checked.returncode == 1
     assert f"{wording}it lacks migration 0001_create_mirror" in checked.stdout

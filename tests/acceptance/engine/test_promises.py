@@ -197,10 +197,10 @@ def test_changes_are_seen_as_soon_as_promised(
         worker.wait_for(lambda: all(is_healthy(database, each) for each in mirrors))
         worker.wait_for(lambda: not value(database, _NETS_DUE))
 
-        hidden = starred.flag("Work", *_STAR)(0), exchanged.lost_row("Work")
+        disabled_capabilities = starred.flag("Work", *_STAR)(0), exchanged.lost_row("Work")
         measure(promises, database, worker)
         print(*promises, sep="\n")
-        seen = [value(database, query, *params) for query, params in hidden]
+        seen = [value(database, query, *params) for query, params in disabled_capabilities]
         assert not any(seen), "what nothing shows waits for its safety net"
 
         def choose(n: int) -> Row:
@@ -209,8 +209,8 @@ def test_changes_are_seen_as_soon_as_promised(
             live = "select live_count = %s from folders where account_id = %s and path = 'Work'"
             return live, ([0, 10][n], starred.account)
 
-        scanned = starred.falls_due("next_flag_scan_at", hidden[0])
-        compared = exchanged.falls_due("next_reconcile_at", hidden[1])
+        scanned = starred.falls_due("next_flag_scan_at", disabled_capabilities[0])
+        compared = exchanged.falls_due("next_reconcile_at", disabled_capabilities[1])
         nets = [
             starred.promise("star and keyword, other folder, once due", TICK, scanned),
             exchanged.promise("row lost, counts equal, once due", TICK, compared),

@@ -170,7 +170,7 @@ def test_start_restarts_a_worker_that_its_watchdog_ended(mailsync: Mailsync) -> 
     wait_for_both(running)
     worker = _worker_of(running)
     worker.send_signal(signal.SIGALRM)
-    running.wait_for("its watchdog ended it; it is started again")
+    running.wait_for("its watchdog ended it; starting it again")
     running.wait_for(lambda: running.output.count("[worker] ✓ Ready") == 2)
     assert _worker_of(running).pid != worker.pid
     assert any(line.startswith("[worker] ") and "most recent call first" in line for line in running.lines)

@@ -143,7 +143,7 @@ def test_an_interrupted_command_cancels_its_statement(
     command.send_signal(number)
 
     assert command.wait() == 130
-    assert "goes on from here" in command.output
+    assert "continues from here" in command.output
     wait_until(lambda: not asleep(database), "the end of its backend")
     assert value(database, "select count(*) from account_locks") == 0
     assert value(database, "select sync_state from accounts") == "initial_sync"

@@ -70,7 +70,7 @@ def test_a_new_account_is_due_at_once_and_announced(conn: Connection, settings: 
 
 def test_an_address_exists_once(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
-    with pytest.raises(Conflict, match=r"a@example\.com exists already"):
+    with pytest.raises(Conflict, match=r"a@example\.com already exists"):
         new_account(conn, settings)
     with pytest.raises(Conflict):
         accounts.refuse_existing(conn, "a@example.com")

@@ -176,7 +176,7 @@ def test_retention_that_takes_too_long_comes_back_later_and_hinders_nobody(
 
 def test_each_error_names_its_statement(mirror: Mirror, database: Database) -> None:
     slow(database, "accounts")
-    with pytest.raises(DatabaseSlow, match=r"Postgres ended pause_account \("):
+    with pytest.raises(DatabaseSlow, match=r"Postgres cancelled pause_account \("):
         accounts.pause(mirror.conn, mirror.account_id, None)
     assert run(mirror.conn, "database_now").fetchone()
 

@@ -50,7 +50,7 @@ def test_capabilities_that_the_server_volunteers_are_used(scripted: ScriptedServ
 def test_capabilities_are_asked_for_again_after_login(scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     scripted.greeting = b"* OK [CAPABILITY IMAP4rev1 X-BEFORE] ready"
-    with connect(scripted, user, hidden=frozenset({"QRESYNC"})) as session:
+    with connect(scripted, user, disabled_capabilities=frozenset({"QRESYNC"})) as session:
         assert "X-BEFORE" not in session.capabilities
         assert "CONDSTORE" in session.capabilities
         assert "QRESYNC" not in session.capabilities
@@ -136,7 +136,7 @@ def test_tls_with_a_trusted_certificate(scripted_with: Start, authority: Authori
     for host in ("localhost", "127.0.0.1"):
         with connect(server, user, host=host, security=security, imap_ca_file=authority.ca_file) as session:
             assert session.list_folders()
-            assert session.alive()
+            assert session.is_alive()
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])

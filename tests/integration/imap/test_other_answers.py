@@ -33,11 +33,11 @@ def session(scripted: ScriptedServer, user: Account) -> Iterator[Session]:
         yield session
 
 
-@pytest.mark.parametrize("hidden", [frozenset[str](), frozenset({"ESEARCH"})])
+@pytest.mark.parametrize("disabled_capabilities", [frozenset[str](), frozenset({"ESEARCH"})])
 def test_a_missing_search_line_does_not_mean_no_messages(
-    scripted: ScriptedServer, user: Account, hidden: frozenset[str]
+    scripted: ScriptedServer, user: Account, disabled_capabilities: frozenset[str]
 ) -> None:
-    with connect(scripted, user, hidden=hidden) as session:
+    with connect(scripted, user, disabled_capabilities=disabled_capabilities) as session:
         session.examine(b"INBOX")
         scripted.on("UID SEARCH", b"OK done")
         with pytest.raises(ProtocolError, match="missing"):
@@ -52,7 +52,7 @@ def test_a_missing_search_line_does_not_mean_no_messages(
 
 def test_search_lines_may_be_split_and_mixed_with_others(scripted: ScriptedServer, user: Account) -> None:
     lines = b"* SEARCH 5 1\r\n* 5 EXISTS\r\n* SEARCH 2,3\r\n* SEARCH\r\n"
-    with connect(scripted, user, hidden=frozenset({"ESEARCH"})) as session:
+    with connect(scripted, user, disabled_capabilities=frozenset({"ESEARCH"})) as session:
         session.examine(b"INBOX")
         scripted.on("UID SEARCH", lambda request: lines + request.tagged(b"OK done"))
         assert str(session.search()) == "1:3,5"
@@ -81,7 +81,7 @@ def test_a_malformed_esearch_answer_is_an_error(scripted: ScriptedServer, sessio
 def test_a_search_answer_with_a_million_uids_is_parsed(scripted: ScriptedServer, user: Account) -> None:
     line = b"* SEARCH " + b" ".join(b"%d" % uid for uid in range(1, 1_250_000) if uid % 5) + b"\r\n"
     scripted.on("EXAMINE", lambda request: request.default().replace(b"* 5 EXISTS", b"* 1000000 EXISTS"))
-    with connect(scripted, user, hidden=frozenset({"ESEARCH"})) as session:
+    with connect(scripted, user, disabled_capabilities=frozenset({"ESEARCH"})) as session:
         session.examine(b"INBOX")
         scripted.on("UID SEARCH", lambda request: line + request.tagged(b"OK done"), times=1)
         assert len(session.search()) == 1_000_000

@@ -37,7 +37,7 @@ def test_opening_takes_three_commands(session: Session) -> None:
     assert session.commands == {"LOGIN": 1, "ID": 1, "ENABLE": 1}
     assert {"CONDSTORE", "QRESYNC", "ESEARCH", "LIST-STATUS"} <= session.capabilities
     assert session.has_list_status
-    assert session.alive()
+    assert session.is_alive()
     assert not session.closed
     assert session.bytes_in > 100
 
@@ -90,11 +90,11 @@ def test_a_missing_folder_is_a_folder_error(session: Session) -> None:
     assert session.status(b"INBOX").messages == 0
 
 
-@pytest.mark.parametrize("hidden", [frozenset[str](), frozenset({"ESEARCH"})])
-def test_searches(dovecot: Dovecot, user: User, hidden: frozenset[str]) -> None:
+@pytest.mark.parametrize("disabled_capabilities", [frozenset[str](), frozenset({"ESEARCH"})])
+def test_searches(dovecot: Dovecot, user: User, disabled_capabilities: frozenset[str]) -> None:
     fill(dovecot, user, 300)
     dovecot.expunge(user, "INBOX", "5:7")
-    with connect(dovecot, user, hidden=hidden) as session:
+    with connect(dovecot, user, disabled_capabilities=disabled_capabilities) as session:
         session.examine(b"INBOX")
         assert str(session.search()) == "1:4,8:300"
         assert str(session.search(uids=UidSet.parse("3:6,999"))) == "3:4"
@@ -117,7 +117,7 @@ def test_messages_are_complete_and_come_in_batches(dovecot: Dovecot, user: User,
     session.examine(b"INBOX")
     requested = [UidSet.parse("5:7"), UidSet.parse("1:4,99")]
     batches = list(session.fetch_messages(requested))
-    assert [batch.asked for batch in batches] == requested
+    assert [batch.requested for batch in batches] == requested
     assert [[message.uid for message in batch.messages] for batch in batches] == [[5, 6, 7], [1, 2, 3, 4]]
     assert [str(batch.unanswered) for batch in batches] == ["", "99"]
     assert all(batch.bytes_in > 500 and batch.seconds > 0 and not batch.unparsable for batch in batches)
@@ -280,10 +280,10 @@ def test_a_session_that_the_server_closed_is_noticed_without_a_command(
 ) -> None:
     server = new_dovecot()
     with connect(server, server.new_user()) as session:
-        assert session.alive()
+        assert session.is_alive()
         commands = dict(session.commands)
         server.kill()
-        wait_until(lambda: not session.alive(), "the session to notice the end")
+        wait_until(lambda: not session.is_alive(), "the session to notice the end")
         assert session.closed
         assert session.commands == commands
 
@@ -297,7 +297,7 @@ def test_a_password_of_any_characters_logs_in(dovecot: Dovecot) -> None:
 def test_a_server_without_extensions_works_too(dovecot: Dovecot, user: User) -> None:
     fill(dovecot, user, 4)
     offered = {"CONDSTORE", "QRESYNC", "ESEARCH", "LIST-STATUS", "SPECIAL-USE", "UNSELECT", "ENABLE", "ID"}
-    with connect(dovecot, user, hidden=frozenset(offered)) as session:
+    with connect(dovecot, user, disabled_capabilities=frozenset(offered)) as session:
         assert session.commands == {"LOGIN": 1}
         assert not session.has_list_status
         assert session.examine(b"INBOX").messages == 4
@@ -323,4 +323,4 @@ def test_a_thousand_messages_over_tls(tls_dovecot: Dovecot, authority: Authority
         session.examine(b"INBOX")
         batches = list(session.fetch_messages(UidSet([(first, first + 99)]) for first in range(1, 1000, 100)))
         assert [message.uid for batch in batches for message in batch.messages] == list(range(1, 1001))
-        assert session.alive()
+        assert session.is_alive()

@@ -141,11 +141,11 @@ def test_a_generator_closed_early_leaves_the_session_in_step_or_closed(
 
 def test_alive_notices_a_bye_between_two_turns(scripted: ScriptedServer, session: Session) -> None:
     scripted.push(b"* 6 EXISTS\r\n")
-    stays(session.alive, "alive, with unread responses", seconds=0.1)
+    stays(session.is_alive, "alive, with unread responses", seconds=0.1)
     assert in_step(session)
     assert session.exists == 6
     scripted.push(b"* BYE idle for too long\r\n")
-    wait_until(lambda: not session.alive(), "the session to notice the BYE")
+    wait_until(lambda: not session.is_alive(), "the session to notice the BYE")
     assert session.closed
 
 
@@ -172,6 +172,6 @@ def test_a_server_that_floods_an_idle_session_is_disconnected(
     for _ in range(40):
         scripted.push(b"* 6 EXISTS\r\n" * 4000)
         pause(0.005, "the server sends for longer than one peek takes")
-        if not session.alive():
+        if not session.is_alive():
             break
     assert session.closed

@@ -139,7 +139,7 @@ def test_a_dead_backend_loses_and_frees_the_lock(opened: Opener, settings: Setti
     with pytest.raises(LockLost) as caught, account_lock(victim, account, settings) as lock:
         other.execute("select pg_terminate_backend(%s)", [victim.info.backend_pid])
         wait_until(lambda: is_free(other, account))
-        turns.worker_beat(lock.conn, "x", "0")
+        turns.worker_heartbeat(lock.conn, "x", "0")
     assert "\n" not in str(caught.value)
     with account_lock(other, account, settings):
         pass
@@ -150,9 +150,9 @@ def test_the_heartbeat_notices_a_lost_lock(opened: Opener, settings: Settings, a
     now = [0.0]
     with pytest.raises(LockLost), account_lock(victim, account, settings, clock=lambda: now[0]) as lock:
         other.execute("select pg_terminate_backend(%s)", [victim.info.backend_pid])
-        lock.beat()  # not due yet
+        lock.heartbeat()  # not due yet
         now[0] = locks.HEARTBEAT_INTERVAL
-        lock.beat()
+        lock.heartbeat()
 
 
 def test_the_heartbeat_is_written_when_due_and_only_then(
@@ -167,10 +167,10 @@ def test_the_heartbeat_is_written_when_due_and_only_then(
 
     with account_lock(conn, account, settings, clock=lambda: now[0]) as lock:
         silent_for(conn, account, 100)
-        lock.beat()
+        lock.heartbeat()
         assert age() > 99
         now[0] = locks.HEARTBEAT_INTERVAL
-        lock.beat()
+        lock.heartbeat()
         assert age() < 5
         assert locks.HEARTBEAT_INTERVAL < 15
 

@@ -105,14 +105,14 @@ def test_a_server_that_forgets_its_mail_for_a_while_costs_no_row(
     inbox = letters(user, 150)
     mirror.settle()
     before = ids(mirror)
-    hidden, inbox.mails = inbox.mails, {}
+    disabled_capabilities, inbox.mails = inbox.mails, {}
     inbox.modseq += 1
     mirror.hot()
     assert ids(mirror) == before
     assert mirror.folder().suspect_deletion
     assert mirror.state[0] == "degraded"
 
-    inbox.mails = hidden
+    inbox.mails = disabled_capabilities
     inbox.modseq += 1
     mirror.hot()
     assert ids(mirror) == before
