@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.support.run_directory import PATIENCE, wait_until
+from tests.support.run_directory import PATIENCE, runnable_per_processor, wait_until
 
 __all__ = ["PATIENCE", "Stopwatch", "pause", "stays", "wait_until"]
 
@@ -40,7 +38,7 @@ class Stopwatch:
         """Add the time since the last call."""
         with self._lock:
             now = time.monotonic()
-            self._seconds += min(now - self._last, 2 * _EVERY) / max(1.0, _sharing())
+            self._seconds += min(now - self._last, 2 * _EVERY) / max(1.0, runnable_per_processor())
             self._last = now
 
     @property
@@ -63,15 +61,6 @@ def _keep(watch: weakref.ref[Stopwatch], stopped: threading.Event) -> None:
             return
         alive.look()
         del alive
-
-
-def _sharing() -> float:
-    """The number of other runnable processes for each processor; 0 if it is unknown."""
-    try:
-        running = int(Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0])
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    return (running - 1) / (os.cpu_count() or 1)
 
 
 def stays(condition: Callable[[], object], what: str, seconds: float = 1.0) -> None:

@@ -102,17 +102,18 @@ class Running:
     def wait_for(self, wanted: str | Callable[[], object], timeout: float = run_directory.PATIENCE) -> None:
         """Wait until a line contains the text, or the callable returns true.
 
-        Raises AssertionError with the output after `timeout` seconds, or if the process ends before.
+        Raises AssertionError with the output after `timeout` seconds, stretched under load, or if the process
+        ends before.
         """
         met = wanted if callable(wanted) else lambda: any(wanted in line for line in list(self.lines))
-        deadline = time.monotonic() + timeout
+        deadline = run_directory.Deadline(timeout)
         while not met():
             ended = self.returncode is not None
             if ended:
                 self._reader.join(5)
                 if met():
                     return
-            if ended or time.monotonic() > deadline:
+            if ended or deadline.is_over():
                 state = f"ended with {self.returncode}" if ended else f"was silent for {timeout:g} s"
                 raise AssertionError(f"Waited for {wanted!r}, but the process {state}:\n{self.output}")
             time.sleep(0.01)
@@ -132,14 +133,19 @@ class Running:
 
     def wait(self, timeout: float = run_directory.PATIENCE) -> int:
         """Wait for its end; returns the exit code. Raises AssertionError with the output after `timeout`."""
-        try:
-            code = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"Process {self.pid} still runs after {timeout:g} s:\n{self.output}"
-            ) from None
+        deadline = run_directory.Deadline(timeout)
+        while (code := self._exit_code()) is None:
+            if deadline.is_over():
+                raise AssertionError(f"Process {self.pid} still runs after {timeout:g} s:\n{self.output}")
         self._reader.join(5)
         return code
+
+    def _exit_code(self) -> int | None:
+        """The exit code as soon as there is one, None after a moment without."""
+        try:
+            return self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            return None
 
     def close(self) -> None:
         """Kill it and its children if they still run, and close its streams."""

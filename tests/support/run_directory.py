@@ -26,7 +26,7 @@ import psutil
 PREFIX = "mailsync-tests-"
 
 PATIENCE = 90.0
-"""Seconds to wait for something that is certain to happen; a busy machine may pause for long."""
+"""Seconds to wait for something that is certain to happen; :class:`Deadline` stretches them under load."""
 
 _MEMORY = Path("/dev/shm")
 _ROOMY = 8 << 30
@@ -210,10 +210,41 @@ def free_port() -> int:
                 return port
 
 
+class Deadline:
+    """A time limit in seconds that grows with load.
+
+    Each second counts as less where several runnable processes share a processor, since what is waited for
+    then makes less progress in it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._last = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether the limit is reached; call it every now and then, since it samples the load."""
+        now = time.monotonic()
+        self._left -= (now - self._last) / max(1.0, runnable_per_processor())
+        self._last = now
+        return self._left < 0
+
+
+def runnable_per_processor() -> float:
+    """The number of other runnable processes for each processor; 0 if it is unknown."""
+    try:
+        running = int(Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return (running - 1) / (os.cpu_count() or 1)
+
+
 def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-    """Poll until the condition holds; raises TimeoutError, which names `what` was waited for."""
-    deadline = time.monotonic() + timeout
+    """Poll until the condition holds; raises TimeoutError, which names `what` was waited for.
+
+    `timeout` is stretched under load.
+    """
+    deadline = Deadline(timeout)
     while not condition():
-        if time.monotonic() > deadline:
+        if deadline.is_over():
             raise TimeoutError(f"Waited {timeout:g} s for {what}")
         time.sleep(0.02)

@@ -98,7 +98,9 @@ def test_an_unknown_account_is_one_line_and_exit_code_1(mailsync: Mailsync, name
     done = mailsync(name, "nobody@example.test", input="")
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line == ("mailsync: no account nobody@example.test; `mailsync list-accounts` lists all accounts")
+    assert line == (
+        "mailsync: there is no account nobody@example.test; `mailsync list-accounts` lists all accounts"
+    )
 
 
 def test_without_settings_the_first_missing_one_is_named(mailsync: Mailsync) -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests import ROOT
-from tests.support import patience
+from tests.support import patience, run_directory
 from tests.support.patience import Stopwatch, pause, stays
 
 TESTS = ROOT / "tests"
@@ -78,14 +78,14 @@ def _has_upper_limit(test: ast.expr) -> bool:
 
 
 def test_a_stopwatch_is_a_clock_on_an_idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_sharing", lambda: 0.5)
+    monkeypatch.setattr(patience, "runnable_per_processor", lambda: 0.5)
     began, watch = time.monotonic(), Stopwatch()
     pause(0.3, "what is measured")
     assert 0.1 <= watch.stop() <= time.monotonic() - began + 0.1
 
 
 def test_a_stopwatch_divides_by_the_processes_that_share_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_sharing", lambda: 4.0)
+    monkeypatch.setattr(patience, "runnable_per_processor", lambda: 4.0)
     began, watch = time.monotonic(), Stopwatch()
     pause(0.3, "what is measured")
     took = watch.stop()
@@ -94,12 +94,25 @@ def test_a_stopwatch_divides_by_the_processes_that_share_a_processor(monkeypatch
     assert watch.clock >= 0.3
 
 
+def test_a_deadline_is_later_where_processes_share_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_directory, "runnable_per_processor", lambda: 0.5)
+    idle = run_directory.Deadline(0.2)
+    pause(0.3, "the limit passes")
+    assert idle.is_over()
+    monkeypatch.setattr(run_directory, "runnable_per_processor", lambda: 1000.0)
+    busy = run_directory.Deadline(0.2)
+    pause(0.3, "the limit would pass on an idle machine")
+    assert not busy.is_over()
+
+
 def test_runnable_processes_are_counted() -> None:
     busy = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(4)]
     for process in busy:
         process.start()
     try:
-        patience.wait_until(lambda: patience._sharing() >= 4 / (patience.os.cpu_count() or 1), "the load")
+        patience.wait_until(
+            lambda: patience.runnable_per_processor() >= 4 / (patience.os.cpu_count() or 1), "the load"
+        )
     finally:
         for process in busy:
             process.kill()
