@@ -118,7 +118,7 @@ where ctid = any (array(
     limit %(limit)s
     for update skip locked))
 
--- name: move_reach
+-- name: set_mirrored_since
 update accounts set mirrored_since = %(begins)s where id = %(account_id)s
 
 -- name: reopen_folders

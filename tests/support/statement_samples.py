@@ -302,7 +302,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "purge_tombstones": [_of(5_000, limit=5_000), _of(10, limit=10), _of(days=300, limit=5_000)],
         "purge_runs": [_of(5_000, days=2, limit=5_000), _of(all_accounts, days=3000, limit=5_000)],
         "purge_events": [_of(5_000, days=2, limit=5_000), _of(days=3000, limit=5_000)],
-        "move_reach": [_of(1)],
+        "set_mirrored_since": [_of(1)],
         "reopen_folders": [_of(len(folder))],
         # statistics and the schema
         "tables_to_analyse": [_of(tables=["messages", "folders"])],

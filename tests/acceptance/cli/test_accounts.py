@@ -10,7 +10,7 @@ import pytest
 
 from mailsync.core.advice import action_for
 from tests.support import run_directory
-from tests.support.administering import lock_held
+from tests.support.account_client import lock_held
 from tests.support.commands import EMAIL, add, on_a_terminal
 from tests.support.dovecot import Dovecot
 from tests.support.imap_server import User

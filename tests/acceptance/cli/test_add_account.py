@@ -174,7 +174,7 @@ def test_a_new_password_without_a_test(mailsync: Mailsync, dovecot: Dovecot, use
     [
         ((EMAIL, "--host", "localhost"), f"{EMAIL} already exists"),
         (("bob@example.test", "--host", "127.0.0.1:993"), "--port 993"),
-        (("bob@example.test", "--host", "localhost", "--sync-since", "2999-01-01"), "future"),
+        (("bob@example.test", "--host", "localhost", "--sync-since", "2999-01-01"), "in the past"),
     ],
 )
 def test_a_password_is_asked_for_only_after_everything_else_is_checked(

@@ -134,7 +134,7 @@ def test_a_gunicorn_that_would_not_call_our_limits_is_one_line_and_exit_code_2(m
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "its threaded worker has no method murder_pending(self), by which mailsync limits clients" in line
+    assert "its threaded worker has no method murder_pending(self), which mailsync needs to limit" in line
     assert "install" in line
 
 
@@ -144,5 +144,5 @@ def test_tls_is_left_to_a_proxy(mailsync: Mailsync, tmp_path: Path) -> None:
     options = f"--certfile {tmp_path / 'cert'} --keyfile {tmp_path / 'key'}"
     done = mailsync("api", env={"GUNICORN_CMD_ARGS": options, "PORT": str(free_port())})
     assert done.returncode == 2
-    assert "let a proxy speak TLS" in done.stderr
+    assert "put a TLS proxy in front" in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.administering import lock_held
+from tests.support.account_client import lock_held
 from tests.support.commands import EMAIL, add
 from tests.support.dovecot import Dovecot
 from tests.support.mail import message

@@ -138,7 +138,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "purge_tombstones": (100, 15),
     "purge_runs": (100, 6),
     "purge_events": (100, 4),
-    "move_reach": (80, 0),
+    "set_mirrored_since": (80, 0),
     "reopen_folders": (120, 25),
     "applied_migrations": (40, 1),
     "database_now": (20, 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import multiprocessing
+import os
 import time
 
 import pytest
@@ -111,7 +112,7 @@ def test_runnable_processes_are_counted() -> None:
         process.start()
     try:
         patience.wait_until(
-            lambda: patience.runnable_per_processor() >= 4 / (patience.os.cpu_count() or 1), "the load"
+            lambda: run_directory.runnable_per_processor() >= 4 / (os.cpu_count() or 1), "the load"
         )
     finally:
         for process in busy:
