@@ -32,12 +32,12 @@ class SyncProgress:
 
     def update(self, turn: Turn) -> None:
         """Show what `turn` has done so far."""
-        tracked = turn.tracked()
+        tracked = turn.folders.tracked()
         if turn.tally is not self._tally:
             self._tally, self._base = turn.tally, self._base + self._fetched
             self._fetched = 0
         self._fetched = turn.tally.fetched
-        self._surveyed |= turn.surveyed
+        self._surveyed |= turn.round.surveyed
         complete = {folder.id for folder in tracked if folder.is_complete}
         if self._complete is None:
             self._complete = complete

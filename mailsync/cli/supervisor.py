@@ -15,7 +15,7 @@ import click
 
 from mailsync.engine.turn import StopSignal
 from mailsync.ops.core_dumps import prctl
-from mailsync.worker.watchdog import ENDED_BY
+from mailsync.worker.watchdog import WATCHDOG_SIGNAL
 
 GRACE = 9.0
 """Seconds from the request to end until processes that still run are killed."""
@@ -126,7 +126,7 @@ def _watch(services: list[_Service], environment: Mapping[str, str], stop: StopS
         for place, service in enumerate(services):
             if (code := service.process.poll()) is None:
                 continue
-            if code != -ENDED_BY:
+            if code != -WATCHDOG_SIGNAL:
                 return service
             # Restart without a pause: the watchdog waits for minutes, so this cannot become a busy loop.
             service.kill()

@@ -140,7 +140,7 @@ def _attempt(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn:
         raise Stopped("asked to stop")
     turn = take_turn(env, account_id, kind)
     if turn is None:
-        raise MailsyncError("the account is paused; `mailsync resume-account` lets it go on")
+        raise MailsyncError("the account is paused; resume it with `mailsync resume-account`")
     return turn
 
 

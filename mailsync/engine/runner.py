@@ -16,7 +16,7 @@ from mailsync.config import Settings
 from mailsync.core import health
 from mailsync.engine import lost_turns
 from mailsync.engine.counters import Counters
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import IsolationKey, StopSignal, Turn
 from mailsync.errors import (
     AuthenticationFailed,
@@ -60,7 +60,7 @@ class TurnEnvironment:
     conn: Connection
     settings: Settings
     started_by: str
-    sessions: Sessions
+    sessions: SessionCache
     counters: Counters = field(default_factory=Counters)
     stop: StopSignal = field(default_factory=StopSignal)
     chance: Callable[[], float] = random.random

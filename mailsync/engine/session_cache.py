@@ -20,7 +20,7 @@ class _Kept:
     opened_for: object
 
 
-class Sessions:
+class SessionCache:
     """The kept sessions of one process; several threads may share it.
 
     A session is used only under its account's lock, so two threads never ask for the same one.

@@ -92,11 +92,6 @@ class Turn:
         return self.result.tally
 
     @property
-    def surveyed(self) -> dict[int, MailboxStatus]:
-        """The folders' statuses of this turn, by folder id."""
-        return self.round.surveyed
-
-    @property
     def session(self) -> Session:
         """The IMAP session; the turn must be connected."""
         assert self._session is not None, "the turn is not connected"
@@ -110,10 +105,6 @@ class Turn:
     def has(self, capability: str) -> bool:
         """Whether the server offers `capability` (upper case) after login."""
         return capability in self.session.capabilities
-
-    def tracked(self) -> list[FolderState]:
-        """The folders to mirror, by priority, without those that LIST no longer shows."""
-        return self.folders.tracked()
 
     def now(self) -> datetime:
         """The time by the database's clock."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
@@ -39,12 +39,17 @@ class Batch:
 
 
 class Fetcher:
-    """One run of FETCH commands over a connection; see :meth:`Session.fetch_messages`."""
+    """FETCH commands over a connection, each sent by :meth:`send` and answered by :meth:`receive`.
+
+    At most one set of UIDs is in flight. A fetcher has to be closed.
+    """
 
     def __init__(self, connection: Connection, detail: Detail, capabilities: Capabilities) -> None:
         self._connection = connection
         self._detail = detail
         self._capabilities = capabilities
+        self._uids = UidSet()
+        self._sequence_sets: list[str] = []
         self._tag = b""
         self._used = frozenset[str]()
         """The capabilities that the items of the last command relied on."""
@@ -52,34 +57,39 @@ class Fetcher:
     def run(self, batches: Iterable[UidSet], prefetch: bool) -> Generator[Batch, None, None]:
         """Yield a batch for each set; an error in sending ahead is raised after the current batch."""
         source = iter(batches)
-        uids = next(source, None)
-        commands = self._begin(uids)
         try:
-            while uids is not None:
-                batch = self._receive(uids, commands)
-                following, error = None, None
+            more = self._send_next(source)
+            while more:
+                batch, error = self.receive(), None
                 if prefetch:
                     try:
-                        following = next(source, None)
-                        commands = self._begin(following)
+                        more = self._send_next(source)
                     except MailsyncError as caught:
                         error = caught
                 yield batch
                 if error is not None:
                     raise error
                 if not prefetch:
-                    following = next(source, None)
-                    commands = self._begin(following)
-                uids = following
+                    more = self._send_next(source)
         finally:
-            self._connection.drain()
+            self.close()
 
-    def _begin(self, uids: UidSet | None) -> list[str]:
-        """Send the first command for these UIDs; return the sequence sets of all commands."""
-        commands = list(uids.to_commands(LONGEST_SET)) if uids else []
-        if commands:
-            self._send(commands[0])
-        return commands
+    def _send_next(self, source: Iterator[UidSet]) -> bool:
+        uids = next(source, None)
+        if uids is not None:
+            self.send(uids)
+        return uids is not None
+
+    def send(self, uids: UidSet) -> None:
+        """Send the command for `uids`, or the first one if a command cannot name all of them."""
+        self._uids = uids
+        self._sequence_sets = list(uids.to_commands(LONGEST_SET))
+        if self._sequence_sets:
+            self._send(self._sequence_sets[0])
+
+    def close(self) -> None:
+        """Read and forget the answer in flight, or close the connection."""
+        self._connection.drain()
 
     def _send(self, sequence_set: str) -> None:
         self._used = self._capabilities.usable
@@ -87,12 +97,14 @@ class Fetcher:
             "UID FETCH", sequence_set.encode("ascii"), items(self._detail, self._used)
         )
 
-    def _receive(self, requested: UidSet, commands: list[str]) -> Batch:
+    def receive(self) -> Batch:
+        """Wait for the answer to the UIDs that were sent, and parse it."""
+        requested = self._uids
         started_at, bytes_before = time.monotonic(), self._connection.reader.bytes_in
         batch = Batch(requested)
         messages: dict[int, Message] = {}
         partial: dict[int, Fields] = {}
-        for i, sequence_set in enumerate(commands):
+        for i, sequence_set in enumerate(self._sequence_sets):
             if i or not self._connection.is_in_flight(self._tag):
                 self._send(sequence_set)
             self._read(requested, messages, partial, batch)

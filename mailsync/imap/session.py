@@ -248,7 +248,11 @@ class Session:
         an error in doing so is raised after that batch. A generator that is closed early drains what is in
         flight, or closes the session.
         """
-        return Fetcher(self._connection, detail, self._capabilities).run(batches, prefetch)
+        return self.fetcher(detail).run(batches, prefetch)
+
+    def fetcher(self, detail: Detail = Detail.FULL) -> Fetcher:
+        """Return a :class:`Fetcher`, which sends commands and receives their batches in separate calls."""
+        return Fetcher(self._connection, detail, self._capabilities)
 
     def fetch_flags(
         self, uids: UidSet, *, changed_since: int | None = None, vanished: bool = False

@@ -30,7 +30,7 @@ _TIMEOUT = 5.0
 
 
 @contextmanager
-def listening(settings: Settings) -> Iterator[str | None]:
+def serving_metrics(settings: Settings) -> Iterator[str | None]:
     """Serve metrics inside the ``with`` block if ``METRICS_PORT`` is set; yields their URL, else None.
 
     Raises ConfigError if the port cannot be opened. Leaving the block does not wait for clients.

@@ -63,7 +63,7 @@ class _Step(NamedTuple):
     needs: frozenset[str] = frozenset()
 
 
-def variables(*, production: bool) -> tuple[str, ...]:
+def required_variables(*, production: bool) -> tuple[str, ...]:
     """The environment variables that must be set."""
     return ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", *(("API_TOKEN",) if production else ()))
 
@@ -96,7 +96,7 @@ def run(
                 failed |= {step.name} if any(map(_blocks, checks)) else set()
 
 
-def for_service(conn: Connection, settings: Settings) -> Iterator[Check]:
+def service_checks(conn: Connection, settings: Settings) -> Iterator[Check]:
     """Run the checks of a service on its first connection, up to the first that fails."""
     yield Check("database", "Database connected")
     for step in _SERVICE_STEPS:

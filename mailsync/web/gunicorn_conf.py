@@ -42,8 +42,8 @@ bind = (
     f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 )
 worker_class = "mailsync.web.server.gunicorn_worker.Worker"
-# more than resources.MAX_ENGINES plus MAX_DOWNLOADS, so that health checks get a thread while all of those
-# wait for mail servers and slow readers
+# more than resources.MAX_TURN_ENVIRONMENTS plus MAX_DOWNLOADS, so that health checks get a thread while all
+# of those wait for mail servers and slow readers
 threads = 24
 preload_app = False
 # The master kills a worker whose main loop is silent for this long. A request may take longer.

@@ -14,7 +14,7 @@ from flask import current_app
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.errors import Busy, MailsyncError
 from mailsync.store import db
 from mailsync.store.db import Connection
@@ -27,12 +27,12 @@ STATEMENT_TIMEOUT = 10.0
 """Seconds that a statement on a pooled connection may take."""
 
 POOL_SIZE = 8
-MAX_ENGINES = 10
+MAX_TURN_ENVIRONMENTS = 10
 """How many requests of one process may wait for locks and mail servers at once. The process has more threads
 than this, so health checks still get one."""
 MAX_SEARCHES = POOL_SIZE // 2
 """How many pooled connections searches without an index may hold at once."""
-PATIENCE = 3.0
+SEARCH_WAIT = 3.0
 """Seconds that a search waits for one of these connections."""
 MAX_DOWNLOADS = 8
 """How many files one process sends at once. Clients may read slowly, and each holds a thread."""
@@ -45,10 +45,10 @@ class Resources:
         self.settings = settings
         self.pool = Pool(settings, "api", size=POOL_SIZE, statement_timeout=STATEMENT_TIMEOUT)
         self.readiness = Readiness(settings, self.pool)
-        self.sessions = Sessions(settings)
+        self.sessions = SessionCache(settings)
         self.counters = Counters()
         self.survived: dict[int, datetime] = {}
-        self._environments = threading.BoundedSemaphore(MAX_ENGINES)
+        self._environments = threading.BoundedSemaphore(MAX_TURN_ENVIRONMENTS)
         self._searches = threading.BoundedSemaphore(MAX_SEARCHES)
         self._downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
@@ -68,9 +68,9 @@ class Resources:
     def searching(self) -> Iterator[Connection]:
         """Like :meth:`reading`, for statements that may be slow; at most :data:`MAX_SEARCHES` at once.
 
-        Raises Busy if all of these places stay taken for :data:`PATIENCE` seconds.
+        Raises Busy if all of these places stay taken for :data:`SEARCH_WAIT` seconds.
         """
-        if not self._searches.acquire(timeout=PATIENCE):
+        if not self._searches.acquire(timeout=SEARCH_WAIT):
             raise Busy(f"{MAX_SEARCHES} searches are already running", retry_after=2.0)
         try:
             with self.reading() as conn:
@@ -82,10 +82,12 @@ class Resources:
     def turn_environment(self) -> Iterator[TurnEnvironment]:
         """Lend an environment with its own connection, which may hold locks and wait for mail servers.
 
-        Raises Busy if :data:`MAX_ENGINES` requests already have one, and DatabaseUnavailable.
+        Raises Busy if :data:`MAX_TURN_ENVIRONMENTS` requests already have one, and DatabaseUnavailable.
         """
         if not self._environments.acquire(blocking=False):
-            raise Busy(f"{MAX_ENGINES} requests are already waiting for mail servers", retry_after=2.0)
+            raise Busy(
+                f"{MAX_TURN_ENVIRONMENTS} requests are already waiting for mail servers", retry_after=2.0
+            )
         try:
             self.sessions.drop_old()
             conn = db.connect(self.settings, "api")

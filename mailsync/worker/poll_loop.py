@@ -20,7 +20,7 @@ from mailsync.engine.counters import Counters
 from mailsync.engine.cycle import backfill_turn, hot_turn
 from mailsync.engine.retention import Retention
 from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import IsolationKey, StopSignal
 from mailsync.errors import (
     Busy,
@@ -60,7 +60,7 @@ class Worker:
         self.settings = settings
         self.stop = StopSignal()
         self.name = db.started_by("worker")
-        self.sessions = Sessions(settings, disabled_capabilities=disabled_capabilities)
+        self.sessions = SessionCache(settings, disabled_capabilities=disabled_capabilities)
         self.counters = Counters()
         self.retention = Retention()
         self._to_take_back: set[IsolationKey] = set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import faulthandler
 import signal
 
-ENDED_BY = signal.SIGALRM
+WATCHDOG_SIGNAL = signal.SIGALRM
 """The signal that ends the process; it tells the supervisor that the watchdog did it."""
 
 _STDERR = 2
@@ -28,8 +28,8 @@ class Watchdog:
     def install(self) -> None:
         """Install the signal handler, without watching yet."""
         # chain=True: after the dump, the default action ends the process
-        signal.signal(ENDED_BY, signal.SIG_DFL)
-        faulthandler.register(ENDED_BY, file=_STDERR, all_threads=True, chain=True)
+        signal.signal(WATCHDOG_SIGNAL, signal.SIG_DFL)
+        faulthandler.register(WATCHDOG_SIGNAL, file=_STDERR, all_threads=True, chain=True)
 
     def begin(self) -> None:
         """Start watching, unless :meth:`release` was called."""
@@ -55,4 +55,4 @@ class Watchdog:
     def remove(self) -> None:
         """Uninstall the signal handler."""
         self.pause()
-        faulthandler.unregister(ENDED_BY)
+        faulthandler.unregister(WATCHDOG_SIGNAL)

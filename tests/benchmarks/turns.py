@@ -11,7 +11,7 @@ from typing import Any
 from mailsync.config import Settings
 from mailsync.engine.cycle import backfill_turn, hot_turn
 from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
 from mailsync.store import db, turns
@@ -35,7 +35,7 @@ class Walker:
         self.conn = conn
         self.settings = settings
         self.env = TurnEnvironment(
-            conn, settings, "bench", Sessions(settings, disabled_capabilities=disabled_capabilities)
+            conn, settings, "bench", SessionCache(settings, disabled_capabilities=disabled_capabilities)
         )
 
     def take(self, account_id: int, work: TurnKind) -> tuple[Turn | None, Cost]:

@@ -12,7 +12,7 @@ import psycopg
 from mailsync.engine.catch_up import catch_up
 from mailsync.engine.cycle import backfill_turn, hot_turn
 from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.model import Endpoint, FolderState
@@ -89,7 +89,7 @@ class Worker:
 
     def _begin(self, url: str) -> TurnEnvironment:
         settings = self.settings.model_copy(update={"database_url": url})
-        sessions = Sessions(settings, disabled_capabilities=self.conditions.disabled_capabilities)
+        sessions = SessionCache(settings, disabled_capabilities=self.conditions.disabled_capabilities)
         return TurnEnvironment(db.connect(settings, "test"), settings, "test", sessions, chance=lambda: 0.5)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.errors import (
     MailsyncError,
 )
@@ -67,7 +67,7 @@ def boxed(database_url: str, scripted: ScriptedServer) -> Iterator[Box]:
     user = scripted.new_user()
     folder = letters(user, 1)
     with Mirror(database_url, scripted, user, body_lock_wait=0.3) as mirror:
-        mirror.settle()
+        mirror.complete()
         box = Box(mirror, scripted, folder)
         box.asked()
         yield box
@@ -78,6 +78,6 @@ def another(mirror: Mirror, **changes: Any) -> Iterator[TurnEnvironment]:
     """An environment as of another process: with its own connection and sessions."""
     settings = mirror.settings.model_copy(update=changes)
     with db.connect(settings, "other") as conn:
-        env = TurnEnvironment(conn, settings, "other", Sessions(settings))
+        env = TurnEnvironment(conn, settings, "other", SessionCache(settings))
         yield env
         env.sessions.close()

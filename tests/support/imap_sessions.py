@@ -1,4 +1,4 @@
-"""Sessions with test servers, for the tests of mailsync.imap."""
+"""SessionCache with test servers, for the tests of mailsync.imap."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def populate(database_url: str, dovecot: Dovecot) -> Iterator[Population]:
         first.hot()
         mirrors = [stack.enter_context(Mirror(database_url, dovecot, user)) for user in users]
         for mirror in mirrors:
-            mirror.settle()
+            mirror.complete()
         dovecot.expunge(users[0], "INBOX", "5:6")
         dovecot.store(users[0], "INBOX", "3", r"\Seen")
         dovecot.append(users[0], "INBOX", mail.message(100, attachment=b"late"))

@@ -48,7 +48,7 @@ def letterbox(database_url: str, dovecot: Dovecot) -> Iterator[Letterbox]:
     """An empty mailbox on Dovecot, mirrored."""
     user = dovecot.new_user()
     with Mirror(database_url, dovecot, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         yield Letterbox(mirror, dovecot, user)
 
 

@@ -13,7 +13,7 @@ import sys
 
 from mailsync.bodies.fetch import fetch_attachment
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.store import db
 from tests.support.memory import peak
 from tests.support.stored import settings_for
@@ -28,7 +28,7 @@ def main(url: str, account_id: int, small: int, large: int) -> None:
         imap_max_commands_per_minute=1_000_000,
     )
     with db.connect(settings, "test") as conn:
-        env = TurnEnvironment(conn, settings, "test", Sessions(settings))
+        env = TurnEnvironment(conn, settings, "test", SessionCache(settings))
         with fetch_attachment(env, account_id, small, "2") as spooled:
             assert sum(map(len, spooled)) == spooled.size
         before, digest = peak(os.getpid()), hashlib.sha256()

@@ -7,7 +7,7 @@ from typing import Any
 
 from mailsync.engine.cycle import backfill_turn, hot_turn
 from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
 from mailsync.errors import MailsyncError
 from mailsync.model import Endpoint, FolderState
@@ -33,7 +33,7 @@ class Mirror:
         self.settings = settings_for(database_url, **given | changes)
         self.conn = db.connect(self.settings, "test")
         self.env = TurnEnvironment(
-            self.conn, self.settings, "test", Sessions(self.settings), chance=lambda: 0.5
+            self.conn, self.settings, "test", SessionCache(self.settings), chance=lambda: 0.5
         )
         endpoint = Endpoint(server.host, server.port, "plaintext", user.name)
         new = accounts.NewAccount(user.name, endpoint)

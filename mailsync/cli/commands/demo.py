@@ -35,7 +35,7 @@ from mailsync.config import Settings
 from mailsync.demo.mailbox import SampleMessage
 from mailsync.demo.texts import OWNER
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.verify import verify
 from mailsync.errors import MailsyncError
 from mailsync.store import accounts, db, folders, migrations
@@ -179,7 +179,7 @@ def _sync(conn: Connection, settings: Settings, account_id: int) -> None:
 
 
 def _verify(conn: Connection, settings: Settings, account_id: int) -> bool:
-    with closing(Sessions(settings)) as sessions:
+    with closing(SessionCache(settings)) as sessions:
         env = TurnEnvironment(conn, settings, db.started_by("cli"), sessions)
         report = _step(
             lambda report: (

@@ -53,7 +53,7 @@ def dev(skip_preflight: bool) -> int:
             server = stack.enter_context(embedded_postgres(DEV_DIRECTORY))
             made["DATABASE_URL"] = server.url
         environment |= made
-        settings = Settings.from_env(environment, require=preflight.variables(production=False))
+        settings = Settings.from_env(environment, require=preflight.required_variables(production=False))
         logs.configure(settings)
         if server:
             with closing(db.connect(settings, "dev")) as conn:
@@ -76,7 +76,7 @@ def start() -> int:
       mailsync start
     """
     environment = find_environment()
-    settings, wrong = common.judged(environment, *preflight.variables(production=True))
+    settings, wrong = common.judged(environment, *preflight.required_variables(production=True))
     logs.configure(settings)
     if "HOST" not in wrong and "PORT" not in wrong:
         refuse_taken_port(settings)

@@ -39,7 +39,7 @@ def worker(once: bool) -> None:
       mailsync worker --once      # from cron
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
-    from mailsync.ops.metrics_server import listening
+    from mailsync.ops.metrics_server import serving_metrics
     from mailsync.worker.poll_loop import Worker
 
     def starting(conn: Connection) -> None:
@@ -52,7 +52,7 @@ def worker(once: bool) -> None:
         _print("worker", f"✗ Database: {redact(str(error))}")
 
     # --once ends before anybody scrapes it, and may run beside a worker that uses the port.
-    with listening(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
+    with serving_metrics(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
         if url:
             _print("worker", f"✓ Metrics -> {url}")
         Worker(settings).run(once=once, starting=starting, ready=ready, unreached=unreached)
@@ -95,7 +95,7 @@ def check(conn: Connection, settings: Settings, service: str) -> None:
 
     A DatabaseUnavailable is raised before anything is printed, because the caller reports it and waits.
     """
-    checks = list(preflight.for_service(conn, settings))
+    checks = list(preflight.service_checks(conn, settings))
     error = next((check.error for check in checks if check.error), None)
     if isinstance(error, DatabaseUnavailable):
         raise error

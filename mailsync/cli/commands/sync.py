@@ -16,7 +16,7 @@ from mailsync.cli.terminal import fit, many, printable
 from mailsync.config import Settings
 from mailsync.engine.catch_up import Progress, catch_up
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import StopSignal
 from mailsync.errors import PoisonousServer, Stopped
 from mailsync.redaction import redact
@@ -95,7 +95,7 @@ def run_sync(
     Raises the error of a turn that fails, and Stopped when `stop` is set.
     """
     begun = time.monotonic()
-    with closing(Sessions(settings)) as sessions:
+    with closing(SessionCache(settings)) as sessions:
         env = TurnEnvironment(
             conn, settings, db.started_by("cli"), sessions, stop=stop, on_progress=progress.update
         )

@@ -14,7 +14,7 @@ from mailsync.cli.progress import waiting
 from mailsync.cli.terminal import fit, many, printable
 from mailsync.engine import verify as engine_verify
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.verify import NO_SUCH_FOLDER, Difference, FolderReport, Report
 from mailsync.errors import Stopped
 from mailsync.store import db
@@ -40,7 +40,7 @@ def verify(email: str, as_json: bool) -> int:
     with (
         common.account(email, "IMAP_ENCRYPTION_KEY") as (conn, settings, account_id),
         common.stoppable() as stop,
-        closing(Sessions(settings)) as sessions,
+        closing(SessionCache(settings)) as sessions,
     ):
         env = TurnEnvironment(conn, settings, db.started_by("cli"), sessions, stop=stop)
         try:

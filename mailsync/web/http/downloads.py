@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ANY = "application/octet-stream"
 
-STALLED = 30.0
+DOWNLOAD_STALL_TIMEOUT = 30.0
 """Seconds that a client may read nothing of a file before it counts as gone."""
 
 _MAX_NAME_BYTES = 200
@@ -88,7 +88,7 @@ def _cut(text: str, limit: int) -> str:
     return text.encode()[:limit].decode(errors="ignore").rstrip(" .")
 
 
-def ending_of(content_type: str) -> str:
+def extension_of(content_type: str) -> str:
     """The extension for a file with this type and no name: ``.png``; ``.bin`` for types that are not safe."""
     return _SAFE.get(safe_type(content_type), ".bin")
 
@@ -134,12 +134,12 @@ def _within_time(pieces: Iterable[bytes], connection: object, request_id: str) -
     # without a limit, a client that reads nothing would occupy one of gunicorn's threads forever
     poll = select.poll()
     if isinstance(connection, socket.socket):
-        connection.settimeout(STALLED)
+        connection.settimeout(DOWNLOAD_STALL_TIMEOUT)
         poll.register(connection, select.POLLOUT)
     for piece in pieces:
-        if isinstance(connection, socket.socket) and not poll.poll(STALLED * 1000):
+        if isinstance(connection, socket.socket) and not poll.poll(DOWNLOAD_STALL_TIMEOUT * 1000):
             extra = {"action": "http", "request_id": request_id}
-            log.info("Closed a download: the client read nothing for %g s", STALLED, extra=extra)
+            log.info("Closed a download: the client read nothing for %g s", DOWNLOAD_STALL_TIMEOUT, extra=extra)
             connection.shutdown(socket.SHUT_RDWR)
             return
         yield piece

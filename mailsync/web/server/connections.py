@@ -30,14 +30,14 @@ from mailsync.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-HEAD = 10.0
+HEAD_TIMEOUT = 10.0
 """Seconds for a complete head, counted from the connection or from the answer before."""
 
-BODY = 30.0
+BODY_TIMEOUT = 30.0
 """Seconds for the complete body of a request."""
 
-STALLED = 20
-"""Seconds that a client may read nothing of an answer; ``downloads.STALLED`` applies to files."""
+ANSWER_STALL_TIMEOUT = 20
+"""Seconds that a client may read nothing of an answer; ``downloads.DOWNLOAD_STALL_TIMEOUT`` applies to files."""
 
 MAX_HEAD = 64 << 10
 """Most bytes of a request line with all its headers."""
@@ -51,10 +51,10 @@ _END_OF_HEAD = re.compile(rb"\n(?:\r\n|(?<!\r\n))")
 
 
 class HeadTimeout(ParseException):  # type: ignore[misc]
-    """The head of a request is still incomplete after ``HEAD`` seconds."""
+    """The head of a request is still incomplete after ``HEAD_TIMEOUT`` seconds."""
 
     def __str__(self) -> str:
-        return f"the head was incomplete after {HEAD:g} s"
+        return f"the head was incomplete after {HEAD_TIMEOUT:g} s"
 
 
 class _Source:
@@ -78,7 +78,7 @@ class _Source:
             self._sock.settimeout(remaining)
             return self._sock.recv(size)
         except TimeoutError:
-            raise RequestTimeout(f"The body was incomplete after {BODY:g} s.") from None
+            raise RequestTimeout(f"The body was incomplete after {BODY_TIMEOUT:g} s.") from None
         finally:
             self._sock.settimeout(None)
 
@@ -126,7 +126,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             # so that gunicorn's thread does not wait for data
             conn.data_ready = True
             # in the kernel, because gunicorn resets Python's own timeout
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STALLED, 0))
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ANSWER_STALL_TIMEOUT, 0))
         conn.parser.unreader.sock.deadline = None
         conn.sock.setblocking(False)
         self._heads[conn] = _Waiting()
@@ -164,8 +164,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._close(conn)
 
     def handle(self, conn: Any) -> Any:
-        """In a thread: answer a request, whose body has to arrive within ``BODY`` seconds."""
-        conn.parser.unreader.sock.deadline = time.monotonic() + BODY
+        """In a thread: answer a request, whose body has to arrive within ``BODY_TIMEOUT`` seconds."""
+        conn.parser.unreader.sock.deadline = time.monotonic() + BODY_TIMEOUT
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -219,7 +219,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """
         super().murder_pending()
         now = time.monotonic()
-        while conn := _oldest_before(self._heads, now - (HEAD if self.alive else _LINGER)):
+        while conn := _oldest_before(self._heads, now - (HEAD_TIMEOUT if self.alive else _LINGER)):
             if self._heads[conn].head:
                 self._refuse(conn, HeadTimeout())
             else:

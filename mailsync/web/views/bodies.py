@@ -135,7 +135,7 @@ def account_of(conn: Connection, message_id: int) -> int:
 
 
 def _name_of(message_id: int, attachment: Attachment) -> str:
-    otherwise = f"{message_id}-{attachment.part}{downloads.ending_of(attachment.content_type)}"
+    otherwise = f"{message_id}-{attachment.part}{downloads.extension_of(attachment.content_type)}"
     return downloads.safe_name(attachment.filename, otherwise)
 
 

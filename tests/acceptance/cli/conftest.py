@@ -35,7 +35,7 @@ def synced(database_url: str, scripted: ScriptedServer) -> Iterator[Synced]:
             for path in folders:
                 user.create(path)
             mirror = stack.enter_context(Mirror(database_url, scripted, user))
-            mirror.settle()
+            mirror.complete()
             return mirror
 
         yield sync

@@ -74,7 +74,7 @@ def test_a_paused_account_rests_until_it_is_resumed(
     mailsync("worker", "--once")
     refused = mailsync("sync", EMAIL)
     assert refused.returncode == 1
-    assert "is paused; `mailsync resume-account` lets it go on" in refused.stderr
+    assert "is paused; resume it with `mailsync resume-account`" in refused.stderr
     assert database.execute("select count(*) from folders").fetchone() == (0,)
     assert mailsync("resume-account", EMAIL, "--json").json()["paused_at"] is None
     assert mailsync("sync", EMAIL).returncode == 0

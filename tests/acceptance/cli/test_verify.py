@@ -144,7 +144,7 @@ def test_a_difference_is_found_named_and_nothing_else_is(
     user = mailbox(scripted)
     size = len(user.folder("Work").mails[5].raw)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert describe(compare(mirror)) == "✓ 10 messages in 2 folders compared with the server: all equal"
         if spoilt.sql:
             mirror.conn.execute(spoilt.sql.encode())
@@ -193,7 +193,7 @@ def test_every_message_is_compared_however_many_there_are(
     for number in range(30):
         user.folder("INBOX").add(message(number), uid=number * 3 + 1)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert compare(mirror).messages == 30
         mirror.conn.execute("delete from messages where uid in (1, 22, 88)")
         mirror.conn.execute(
@@ -214,7 +214,7 @@ def test_in_a_window_only_what_is_inside_has_to_be_there(database_url: str, scri
     with Mirror(database_url, scripted, user) as mirror:
         since = datetime(2024, 1, 1, tzinfo=UTC)
         mirror.conn.execute("update accounts set sync_since = %s", [since])
-        mirror.settle()
+        mirror.complete()
         assert sorted(mirror.rows()) == [2, 4, 6]
         assert (compare(mirror).different, compare(mirror).messages) == (0, 3)
         mirror.conn.execute("delete from messages where uid = 4")

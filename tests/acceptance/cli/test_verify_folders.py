@@ -24,7 +24,7 @@ def test_a_folder_on_the_server_that_has_no_row_is_a_difference(
 ) -> None:
     user = mailbox(scripted)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         user.create("New").add(message(1))
         report = compare(mirror)
     assert report.different
@@ -37,7 +37,7 @@ def test_a_folder_that_vanished_and_is_noted_as_missing_is_a_difference_while_it
 ) -> None:
     user = mailbox(scripted)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         user.delete("Work")
         mirror.conn.execute("update accounts set next_discovery_at = now()")
         mirror.hot()
@@ -53,7 +53,7 @@ def test_a_count_column_that_drifted_is_a_difference(
 ) -> None:
     user = mailbox(scripted)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute(f"update folders set {column} = {column} + 1 where path = 'Work'".encode())
         report = compare(mirror)
     assert differences(report) == {column: 1}
@@ -69,7 +69,7 @@ def test_a_live_row_outside_of_the_window_is_a_difference(
     for number in range(3):
         user.folder("INBOX").add(message(number), date="01-Jan-2020 10:00:00 +0000")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute("update accounts set sync_since = %s", [datetime(2024, 1, 1, tzinfo=UTC)])
         report = compare(mirror)
     assert (differences(report, "INBOX") or {}) != {}
@@ -80,7 +80,7 @@ def test_a_live_row_of_another_uidvalidity_is_a_difference(
 ) -> None:
     user = mailbox(scripted)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute(
             "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
             " select account_id, id, 5, 1, now() from folders where path = 'Work'"
@@ -94,7 +94,7 @@ def test_a_value_that_is_not_there_is_called_none_whichever_it_is(
 ) -> None:
     user = mailbox(scripted)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute("update messages set size_bytes = null where uid = 5")
         assert "on the server, none here" in describe(compare(mirror))
 
@@ -104,7 +104,7 @@ def test_a_folder_that_the_server_does_not_have_any_more_is_called_gone(
 ) -> None:
     user = mailbox(scripted)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         user.delete("Work")
         report = compare(mirror)
     assert differences(report) == {"extra": 5}

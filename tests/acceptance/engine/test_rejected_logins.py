@@ -114,7 +114,7 @@ def test_a_login_that_is_cut_off_however_often_rejects_no_password(
     assert scripted.journal.counts()["LOGIN"] == 9
 
     scripted.off("LOGIN")
-    mirror.settle()
+    mirror.complete()
     assert mirror.state == ("healthy", None)
 
 
@@ -131,7 +131,7 @@ def test_rejections_stay_counted_over_outages_and_throttling_and_a_success_forge
     assert mirror.state == ("degraded", "auth_failed")
     assert mirror.value("select consecutive_failures from accounts") == 2
 
-    mirror.settle()
+    mirror.complete()
     assert mirror.state == ("healthy", None)
     mirror.env.sessions.close()
     answers(WRONG, slow, WRONG, Request.reset)
@@ -154,7 +154,7 @@ def test_a_lock_out_that_names_a_time_is_waited_for(mirror: Mirror, scripted: Sc
 def test_a_hint_in_the_middle_of_a_turn_is_honoured_and_is_no_failure(
     mirror: Mirror, scripted: ScriptedServer
 ) -> None:
-    mirror.settle()
+    mirror.complete()
     scripted.on("LIST", b"BAD Request is throttled. Suggested Backoff Time: 5000 milliseconds", times=1)
     mirror.hot()
     assert mirror.state == ("degraded", "throttled")
@@ -167,7 +167,7 @@ def test_a_hint_in_the_middle_of_a_turn_is_honoured_and_is_no_failure(
 def test_the_backoff_is_reset_by_a_sync_and_not_by_a_connection(
     mirror: Mirror, scripted: ScriptedServer
 ) -> None:
-    mirror.settle()
+    mirror.complete()
     scripted.on("LIST", Request.close)
     for seconds in (30, 60, 120, 240):
         mirror.hot()
@@ -188,7 +188,7 @@ def test_a_damaged_mailbox_costs_itself_and_nothing_that_comes_after_it(
     (user,) = scripted.accounts.values()
     for path in ("A", "B", "C"):
         letters(user, 1, path)
-    mirror.settle()
+    mirror.complete()
     for path in ("A", "B", "C"):
         letters(user, 1, path)
     damaged = b"NO [SERVERBUG] Internal error occurred. Refer to server log for more information."

@@ -300,7 +300,7 @@ def test_forty_requests_to_stalled_servers_do_not_block_others(
         user = scripted.new_user()
         letters(user, 11)
         with Mirror(database_url, scripted, user) as mirror:
-            mirror.settle()
+            mirror.complete()
     ids = [row[0] for row in database.execute("select id from messages order by uid")]
     known = ids.pop()
     assert get(api, known).status == 200

@@ -9,7 +9,7 @@ import psycopg
 
 from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.errors import Busy
 from mailsync.store import db
 from tests.support import mail
@@ -53,7 +53,7 @@ def test_bodies_are_served_during_a_first_sync_which_continues(
     )
     took, during = [], 0
     with db.connect(settings, "api") as conn:
-        env = TurnEnvironment(conn, settings, "test", Sessions(settings))
+        env = TurnEnvironment(conn, settings, "test", SessionCache(settings))
         for _ in range(FETCHES):
             newest = "select id from messages where body_fetched_at is null order by uid limit 1"
             message_id = value(database, newest)

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from mailsync.cli.supervisor import GRACE
-from mailsync.web.resources import MAX_DOWNLOADS, MAX_ENGINES
+from mailsync.web.resources import MAX_DOWNLOADS, MAX_TURN_ENVIRONMENTS
 from tests.acceptance.cli.test_accounts import EMAIL
 from tests.acceptance.cli.test_services import is_gone
 from tests.acceptance.web.test_downloads import SlowClient
@@ -120,7 +120,7 @@ def test_the_graceful_timeout_fits_into_ten_seconds(mailsync: Mailsync) -> None:
     assert grace < GRACE
     assert timeout > 0
     # leaves threads for health checks
-    assert threads > MAX_ENGINES + MAX_DOWNLOADS
+    assert threads > MAX_TURN_ENVIRONMENTS + MAX_DOWNLOADS
     # the proxy should close idle connections first
     assert keepalive > 60
 

@@ -126,7 +126,7 @@ def test_a_slow_statement_between_turns_is_retried_and_does_not_end_the_worker(
         "create trigger slow before insert or update on workers for each row execute function slow()"
     )
     worker = start_worker(SYNC_INTERVAL="1s", STATEMENT_TIMEOUT="1s", LOG_FORMAT="json")
-    worker.wait_for(lambda: any("worker_beat" in record.get("error", "") for record in worker.records()))
+    worker.wait_for(lambda: any("worker_heartbeat" in record.get("error", "") for record in worker.records()))
     fast(database)
     worker.wait_for(lambda: is_healthy(database, account))
     worker.terminate()

@@ -15,7 +15,7 @@ import psycopg
 
 from mailsync.bodies.fetch import fetch_body
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.store import db
 from tests.support import mail
 from tests.support.dovecot import Dovecot
@@ -181,7 +181,7 @@ def read_body(url: str, message_id: str) -> None:
         imap_max_commands_per_minute=1_000_000,
     )
     with db.connect(settings, "api") as conn:
-        env = TurnEnvironment(conn, settings, "test", Sessions(settings))
+        env = TurnEnvironment(conn, settings, "test", SessionCache(settings))
         row = conn.execute(
             "select id from messages where message_id = %s and deleted_at is null", [message_id]
         ).fetchone()

@@ -52,7 +52,7 @@ def test_another_mailbox_replaces_the_old_one(
     value = old.folders[b"INBOX"].uidvalidity if same else old.folders[b"INBOX"].uidvalidity + 7
     inbox.uidvalidity = value
     with Mirror(database_url, scripted, old) as mirror:
-        mirror.settle()
+        mirror.complete()
         known = dict(mirror.conn.execute("select message_id, id from messages").fetchall())
         mirror.conn.execute(
             "insert into message_bodies (account_id, message_pk, body_text)"
@@ -81,7 +81,7 @@ def test_the_same_mailbox_under_another_name_keeps_its_rows(
     user = scripted.new_user()
     letters(user, 6)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = mirror.conn.execute("select id, uid, message_id from messages order by id").fetchall()
         change(mirror, imap_host="localhost", password=user.password)
         run_turns(mirror)
@@ -96,7 +96,7 @@ def test_a_resync_tombstones_messages_that_were_deleted_since(
     user = scripted.new_user()
     inbox = letters(user, 6)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         inbox.expunge(5, 6)
         manage.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=1.0)
         run_turns(mirror)
@@ -113,7 +113,7 @@ def test_a_change_that_fails_anywhere_changes_nothing(
     other.on("LIST", b"NO [SERVERBUG] out of order")
     moved = other.new_user(user.name, user.password)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         state = "select to_jsonb(a) - array['sync_started_by', 'heartbeat_at', 'last_sync_started_at',"
         state += " 'throttle_tokens', 'throttle_at'] || jsonb_build_object('sealed', ciphertext)"
         state += " from accounts a join account_credentials on account_id = id"

@@ -9,7 +9,7 @@ import pytest
 from mailsync.accounts import manage
 from mailsync.engine.retention import Retention
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.store import db, messages, waking
 from mailsync.uidset import UidSet
 from tests.support.mirrors import value
@@ -20,7 +20,7 @@ from tests.support.stored import message, new_account, new_folder, settings_for,
 def env(database_url: str) -> Iterator[TurnEnvironment]:
     settings = settings_for(database_url)
     with db.connect(settings, "worker") as conn:
-        yield TurnEnvironment(conn, settings, "test", Sessions(settings))
+        yield TurnEnvironment(conn, settings, "test", SessionCache(settings))
 
 
 def mailbox(env: TurnEnvironment, email: str) -> int:

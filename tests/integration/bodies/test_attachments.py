@@ -65,7 +65,7 @@ def mirror_of(
                 dovecot.append(login, "INBOX", raw)
             mirror = Mirror(database_url, dovecot, login, imap_max_literal_bytes=64 * 1024)
         mirrors.append(mirror)
-        mirror.settle()
+        mirror.complete()
         return mirror
 
     yield make
@@ -100,7 +100,7 @@ def scripted_mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mir
     user = scripted.new_user()
     letters(user, 0).add(with_attachment("base64", b"YWJj"))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         yield mirror
 
 
@@ -151,7 +151,7 @@ def test_without_a_structure_the_part_itself_tells_its_encoding(
     broken = b"BODYSTRUCTURE ((("
     scripted.on("UID FETCH", lambda request: request.default().replace(b"BODYSTRUCTURE (", broken))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         scripted.off("UID FETCH")
 
         def mime(request) -> bytes:  # type: ignore[no-untyped-def]
@@ -179,7 +179,7 @@ def test_64_megabytes_are_streamed_in_little_memory(dovecot: Dovecot, database_u
     dovecot.append(user, "INBOX", with_attachment("base64", ENCODED["base64"][0]))
     dovecot.append(user, "INBOX", with_attachment("base64", lines_of(data)))
     with Mirror(database_url, dovecot, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         ids = [str(row[0]) for row in mirror.conn.execute("select id from messages order by uid")]
         done = subprocess.run(
             [sys.executable, "-m", "tests.support.streaming", database_url, str(mirror.account_id), *ids],

@@ -125,7 +125,7 @@ def test_a_row_that_passes_to_another_message_leaves_its_body(box: Box) -> None:
     box.folder.mails[2] = replace(box.folder.mails[2], raw=other, date=b"02-Feb-2024 10:00:00 +0000")
     mirror = box.mirror
     manage.reset(mirror.conn, mirror.account_id, mirror.settings, resync=True, wait=PATIENCE)
-    mirror.settle()
+    mirror.complete()
     assert mirror.value("select message_id from messages where id = %s", passed) == "6@mail.test"
     assert mirror.value("select count(*) from message_bodies") == 1
     assert mirror.value("select count(body_fetched_at) from messages") == 1

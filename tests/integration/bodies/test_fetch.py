@@ -179,7 +179,7 @@ def test_dovecot_gives_the_same(dovecot: Dovecot, database_url: str) -> None:
     user = dovecot.new_user()
     dovecot.append(user, "INBOX", mail.message(1, body="Gr\u00fc\u00dfe\r\n".encode()))
     with Mirror(database_url, dovecot, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         first = mirror.value("select id from messages")
         assert fetch_body(mirror.env, mirror.account_id, first).text == "Gr\u00fc\u00dfe\n"
         dovecot.append(user, "INBOX", mail.message(2))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mailsync.bodies.fetch import fetch_body
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.errors import (
     AuthenticationFailed,
     Busy,
@@ -75,7 +75,7 @@ def test_a_server_that_is_down(box: Box) -> None:
 def test_a_server_that_is_silent_times_out(box: Box) -> None:
     box.mirror.configure(imap_read_timeout=1.0)
     box.mirror.env.sessions.close()
-    box.mirror.env.sessions = Sessions(box.mirror.settings)
+    box.mirror.env.sessions = SessionCache(box.mirror.settings)
     box.server.on("UID FETCH", lambda request: request.hang())
     box.fails(box.id_of(1), TimedOut)
 

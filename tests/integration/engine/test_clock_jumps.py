@@ -109,7 +109,7 @@ def test_a_budget_that_was_frozen_in_the_future_thaws_with_the_next_turn(
     user = scripted.new_user()
     letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.configure(imap_max_commands_per_minute=60)
         mirror.conn.execute(
             "update accounts set throttle_tokens = 0, throttle_at = now() + interval '3 hours'"
@@ -128,7 +128,7 @@ def test_after_a_jump_of_the_clock_one_turn_makes_the_mirror_and_its_health_true
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         _move_all_times(mirror.conn, timedelta(hours=hours))
         inbox.add(mail.message(3))
         lists = scripted.journal.counts()["LIST"]

@@ -35,7 +35,7 @@ def test_a_quiet_tick_of_a_hundred_folders_is_one_command_and_five_statements(
     for number in range(99):
         letters(user, 1, f"Folder {number:02}")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.hot()
         assert mirror.state == ("healthy", None)
         for _ in range(3):
@@ -54,7 +54,7 @@ def test_postgres_itself_counts_five_transactions_for_a_quiet_tick(
     letters(user, 3)
     count = "select xact_commit from pg_stat_database where datname = current_database()"
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         later = mirror.value("select now() + interval '1 hour'")
         mirror.conn.execute("select pg_stat_force_next_flush()")
         before = mirror.value(count)
@@ -75,7 +75,7 @@ def test_a_quiet_tick_without_list_status_asks_for_priority_folders_and_the_next
         letters(user, 1, path)
     with Mirror(database_url, server, user) as mirror:
         for _ in range(6):
-            mirror.settle()
+            mirror.complete()
         assert mirror.state == ("healthy", None)
         quiet = tick(mirror, server)
         print(quiet)
@@ -104,7 +104,7 @@ def test_one_new_message_costs_a_handful_of_commands_and_statements(
     inbox = letters(user, 50)
     letters(user, 50, "Work")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         for number in (50, 51):
             inbox.add(mail.message(number))
             cost = tick(mirror, server)

@@ -96,7 +96,7 @@ def ten_folders(mirror: Mirror, user: Account) -> list[str]:
     paths = ["INBOX", *(f"Folder {number}" for number in range(1, 10))]
     for path in paths:
         letters(user, 5, path)
-    mirror.settle()
+    mirror.complete()
     mirror.conn.execute(
         "update folders set next_reconcile_at = now() + interval '1 hour', last_reconcile_clean = true,"
         " next_flag_scan_at = now() + interval '10 seconds', last_reconciled_at = now()"

@@ -33,7 +33,7 @@ def test_discovery_costs_the_same_for_any_number_of_folders(
     for number in range(count):
         letters(user, 1, f"Folder {number:02}")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.hot()
         due(mirror)
         quiet = tick(mirror, server)
@@ -59,7 +59,7 @@ def test_renames_cost_the_same_number_of_statements_and_with_an_identity_no_comm
     for number in range(count):
         letters(user, 1, f"Folder {number:02}")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.hot()
         for number in range(count):
             user.rename(f"Folder {number:02}", f"Renamed {number:02}")

@@ -38,7 +38,7 @@ def test_a_mailbox_of_which_only_the_name_is_left_has_its_grace_and_can_come_bac
     user.create("Parent", rb"\Noselect")
     letters(user, 1, "Parent/Child")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         parent = mirror.folder("Parent")
         assert (parent.tracked, parent.excluded_reason, parent.missing_since) == (False, "noselect", None)
 
@@ -46,7 +46,7 @@ def test_a_mailbox_of_which_only_the_name_is_left_has_its_grace_and_can_come_bac
         user.folder("Parent").attributes = ()
         letters(user, 3, "Parent")
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         rows = ids(mirror, "Parent")
         assert (mirror.folder("Parent").id, sorted(rows)) == (parent.id, [1, 2, 3])
 
@@ -67,7 +67,7 @@ def test_a_mailbox_of_which_only_the_name_is_left_has_its_grace_and_can_come_bac
         server.off("STATUS")
         user.folder("Parent").attributes = ()
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert ids(mirror, "Parent") == rows
         assert mirror.folder("Parent").tracked_by_user is True
         assert mirror.state == ("healthy", None)
@@ -82,7 +82,7 @@ def test_a_parent_that_is_deleted_while_its_children_stay_is_not_called_equal(
     letters(user, 3, "Parent")
     letters(user, 1, "Parent/Child")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         user.folder("Parent").attributes = (rb"\Noselect",)
         server.on("STATUS", refusing(b"Parent"))
         server.on("LIST", without_status_of(b"Parent"))
@@ -109,7 +109,7 @@ def test_a_second_name_of_the_inbox_is_left_out_only_once_it_is_proven(
     letters(user, 3, "INBOX.INBOX")
     user.create("INBOX.Work")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert mirror.folder("INBOX.INBOX").excluded_reason == "inbox_alias"
         assert mirror.value("select count(*) from messages") == 3
         assert mirror.state == ("healthy", None)
@@ -125,7 +125,7 @@ def test_a_second_name_of_the_inbox_is_left_out_only_once_it_is_proven(
         # the alias was a folder of its own
         alias.expunge(1)
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert mirror.folder("INBOX.INBOX").excluded_reason is None
         assert sorted(ids(mirror, "INBOX.INBOX")) == [2, 3]
 
@@ -141,7 +141,7 @@ def test_rows_that_stand_twice_an_inbox_in_another_case_and_no_delimiter_are_no_
     letters(user, 1, "Work/A")
     server.on("LIST", twice_and_otherwise)
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         look(mirror)
         assert mirror.value("select array_agg(path order by path) from folders") == ["INBOX", "Work/A"]
         assert sorted(ids(mirror, "INBOX")) == [1, 2]
@@ -154,7 +154,7 @@ def test_a_server_that_lists_other_names_each_time_is_refused_before_its_folders
     user = scripted.new_user()
     letters(user, 1)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute(
             "insert into folders (account_id, wire_name, path, sync_priority, missing_since)"
             " select %s, convert_to('f' || n, 'UTF8'), 'f' || n, 100, now() from generate_series(1, 24990) n",
@@ -185,12 +185,12 @@ def test_of_too_many_folders_only_inbox_sent_and_chosen_ones_are_mirrored_and_no
         folders_of = (
             "select array_agg(path order by path) from folders where tracked and missing_since is null"
         )
-        mirror.settle()
+        mirror.complete()
         folders.choose(mirror.conn, mirror.account_id, "Chosen", tracked=True)
         folders.choose(mirror.conn, mirror.account_id, "Noisy", tracked=False)
         letters(user, 2, "C")
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert mirror.value(folders_of) == ["Chosen", "INBOX", "Sent"]
         assert mirror.folder("A").excluded_reason == "too_many_folders"
         assert mirror.folder("Noisy").excluded_reason is None
@@ -201,7 +201,7 @@ def test_of_too_many_folders_only_inbox_sent_and_chosen_ones_are_mirrored_and_no
         user.folder("A").add(mail.message(5))
         user.delete("C")
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert mirror.value(folders_of) == ["A", "B", "Chosen", "INBOX", "Sent"]
         assert sorted(ids(mirror, "A")) == [1, 2, 3]
         assert mirror.state == ("healthy", None)

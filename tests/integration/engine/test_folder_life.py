@@ -36,7 +36,7 @@ def test_a_folder_that_comes_back_within_its_grace_simply_goes_on(
     user = server.new_user()
     work = letters(user, 3, "Work")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         folder, rows = mirror.folder("Work"), ids(mirror, "Work")
         user.delete("Work")
         look(mirror)
@@ -49,7 +49,7 @@ def test_a_folder_that_comes_back_within_its_grace_simply_goes_on(
         user.folders[b"Work"] = work
         work.add(mail.message(3))
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         now = mirror.folder("Work")
         assert (now.id, now.missing_since, now.last_error) == (folder.id, None, None)
         assert ids(mirror, "Work").items() > rows.items()
@@ -67,7 +67,7 @@ def test_after_its_grace_a_folders_rows_are_tombstones_until_it_comes_back(
     user = server.new_user()
     work = letters(user, 3, "Work")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         rows = ids(mirror, "Work")
         user.delete("Work")
         look(mirror)
@@ -84,7 +84,7 @@ def test_after_its_grace_a_folders_rows_are_tombstones_until_it_comes_back(
         work.expunge(2)
         user.folders[b"Work"] = work
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert ids(mirror, "Work") == {1: rows[1], 3: rows[3]}
         assert mirror.folder("Work").status == "active"
         assert [type_ for type_, *_ in events(mirror)] == ["folder.missing", "folder.restored"]
@@ -97,7 +97,7 @@ def test_a_large_folder_goes_in_steps_and_the_next_turn_goes_on(
     user = scripted.new_user()
     letters(user, 1, "Work")
     with Mirror(database_url, scripted, user, folder_missing_grace=0) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute(
             "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
             " select account_id, folder_id, uidvalidity, n, now() from messages, generate_series(2, 5001) n"
@@ -121,7 +121,7 @@ def test_without_a_grace_a_list_that_shows_a_part_destroys_nothing(
     for path in "ABCDEFGHIJKL":
         letters(user, 1, path)
     with Mirror(database_url, scripted, user, folder_missing_grace=0) as mirror:
-        mirror.settle()
+        mirror.complete()
         user.delete("A")
         scripted.on("LIST", only(b"INBOX", b"L"))
         for _ in range(3):
@@ -132,7 +132,7 @@ def test_without_a_grace_a_list_that_shows_a_part_destroys_nothing(
 
         scripted.off("LIST")
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert mirror.value("select count(*) from folders where missing_since is not null") == 1
         assert mirror.state == ("healthy", None)
 
@@ -144,7 +144,7 @@ def test_an_empty_list_is_an_error_and_no_folder_is_missing(
     user = server.new_user()
     letters(user, 1, "Work")
     with Mirror(database_url, server, user, folder_missing_grace=0) as mirror:
-        mirror.settle()
+        mirror.complete()
         server.on("LIST", lambda request: request.tagged(b"OK nothing"))
         mirror.conn.execute("update accounts set next_discovery_at = now()")
         assert isinstance(mirror.hot(), ProtocolError)
@@ -159,7 +159,7 @@ def test_a_folder_that_turns_out_to_be_gone_is_looked_for_in_the_next_turn(
     user = server.new_user()
     letters(user, 2, "Work")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = mirror.folder("Work").id
         user.rename("Work", "Job")
         mirror.hot()
@@ -179,7 +179,7 @@ def test_folders_of_which_nothing_can_be_told_stop_neither_the_account_nor_each_
     letters(user, 2, "Gone")
     letters(user, 3, "Work")
     with Mirror(database_url, server, user, folder_missing_grace=0) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = mirror.folder("Work").id
         user.delete("Gone")
         user.rename("Work", "Job")
@@ -193,7 +193,7 @@ def test_folders_of_which_nothing_can_be_told_stop_neither_the_account_nor_each_
         server.off("STATUS")
         mirror.conn.execute("update folders set retry_at = now()")
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert ids(mirror, "Gone") == {}
         assert mirror.folder("Odd").status == "active"
         assert mirror.state == ("healthy", None)

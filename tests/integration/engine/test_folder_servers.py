@@ -37,7 +37,7 @@ def test_a_renamed_parent_keeps_its_rows_and_its_childrens(
     fill(dovecot, user, "Work/Sub", *range(30, 35))
     fill(dovecot, user, "Work/Sub/Empty")
     with Mirror(database_url, dovecot, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = {path: (mirror.folder(path).id, ids(mirror, path)) for path in ("Work", "Work/Sub")}
         empty = mirror.folder("Work/Sub/Empty").id
         dovecot.rename(user, "Work", "Job")
@@ -52,7 +52,7 @@ def test_a_renamed_parent_keeps_its_rows_and_its_childrens(
         ]
         dovecot.append(user, "Job/Sub", mail.message(50))
         dovecot.expunge(user, "Job", "1:3")
-        mirror.settle()
+        mirror.complete()
         assert len(ids(mirror, "Job")) == 27
         assert len(ids(mirror, "Job/Sub")) == 6
         assert mirror.state == ("healthy", None)
@@ -75,7 +75,7 @@ def test_a_folder_that_is_renamed_during_its_first_sync_goes_on(
         dovecot.rename(user, "Big", "Bigger")
         look(mirror)
         mirror.configure(backfill_turn_max=5.0)
-        mirror.settle()
+        mirror.complete()
         assert mirror.folder("Bigger").id == folder.id
         assert ids(mirror, "Bigger").items() > rows.items()
         assert len(ids(mirror, "Bigger")) == 90
@@ -90,11 +90,11 @@ def test_a_folder_that_is_renamed_and_gets_mail_is_mirrored_anew(
     user = dovecot.new_user()
     fill(dovecot, user, "Work", *range(5))
     with Mirror(database_url, dovecot, user, folder_missing_grace=0) as mirror:
-        mirror.settle()
+        mirror.complete()
         dovecot.rename(user, "Work", "Job")
         dovecot.append(user, "Job", mail.message(6))
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert sorted(ids(mirror, "Job")) == [1, 2, 3, 4, 5, 6]
         assert mirror.folder("Work").status == "missing"
         assert ids(mirror, "Work") == {}
@@ -109,7 +109,7 @@ def test_swapped_names_are_seen_and_rows_go_with_their_mailboxes(
     fill(dovecot, user, "A", *range(3))
     fill(dovecot, user, "B", *range(10, 25))
     with Mirror(database_url, dovecot, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = {path: (mirror.folder(path).id, ids(mirror, path)) for path in "AB"}
         if mirror.folder("A").uidvalidity == mirror.folder("B").uidvalidity:
             pytest.fail("Dovecot gives each mailbox a UIDVALIDITY of its own")
@@ -118,7 +118,7 @@ def test_swapped_names_are_seen_and_rows_go_with_their_mailboxes(
         mirror.hot()
         assert (mirror.folder("B").id, ids(mirror, "B")) == before["A"]
         assert (mirror.folder("A").id, ids(mirror, "A")) == before["B"]
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
 
 
@@ -130,14 +130,14 @@ def test_a_folder_that_is_deleted_and_made_anew_holds_what_the_new_one_holds(
     user = dovecot.new_user()
     fill(dovecot, user, "Work", *range(4))
     with Mirror(database_url, dovecot, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         folder = mirror.folder("Work")
         dovecot.delete(user, "Work")
         look(mirror)
         assert mirror.folder("Work").missing_since is not None
         fill(dovecot, user, "Work", *range(20, 22))
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         now = mirror.folder("Work")
         assert (now.id, now.missing_since, now.live_count) == (folder.id, None, 2)
         assert now.uidvalidity != folder.uidvalidity
@@ -154,14 +154,14 @@ def test_a_mailbox_id_is_enough_for_a_folder_that_is_empty_or_got_new_mail(
         for n in range(5):
             client.append('"Work"', "", "", mail.message(n))
     with Mirror(database_url, pymap, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         work, empty, rows = mirror.folder("Work").id, mirror.folder("Empty").id, ids(mirror, "Work")
         pymap.rename(user, "Work", "Job")
         pymap.rename(user, "Empty", "Still empty")
         with pymap.imap(user) as client:
             client.append('"Job"', "", "", mail.message(5))
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert (mirror.folder("Job").id, mirror.folder("Still empty").id) == (work, empty)
         assert ids(mirror, "Job").items() > rows.items()
         assert len(ids(mirror, "Job")) == 6

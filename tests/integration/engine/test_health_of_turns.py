@@ -24,7 +24,7 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
     letters(user, 2)
     letters(user, 1, "Work")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
         yield mirror
 
@@ -129,7 +129,7 @@ def test_a_round_over_many_folders_keeps_an_account_healthy(
     for number in range(others):
         user.create(f"Folder {number}")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         ticks = others // 5
         for _ in range(ticks):
             mirror.hot()
@@ -149,7 +149,7 @@ def test_more_priority_folders_than_a_tick_asks_for_are_compared_in_the_round(
     for path in ("INBOX", "Sent", "Work"):
         letters(user, 1, path)
     with Mirror(database_url, server, user, sync_priority_folders=1, sync_rr_folders=1) as mirror:
-        mirror.settle()
+        mirror.complete()
         for _ in range(4):
             mirror.hot()
         assert mirror.state == ("healthy", None)

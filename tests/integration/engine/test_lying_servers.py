@@ -59,7 +59,7 @@ def test_new_mail_comes_whatever_uidnext_says(
     scripted: ScriptedServer, user: Account, mirror: Mirror, value: bytes, commands: tuple[str, ...]
 ) -> None:
     say(scripted, b"UIDNEXT", value, *commands)
-    mirror.settle()
+    mirror.complete()
     letters(user, 2)
     mirror.hot()
     assert sorted(mirror.rows()) == list(range(1, 13))
@@ -75,7 +75,7 @@ def test_a_uidnext_that_went_back_by_examine_hides_no_mail_that_came_as_another_
 ) -> None:
     scripted.capabilities = b"IMAP4rev1 UNSELECT LIST-EXTENDED LIST-STATUS"
     say(scripted, b"UIDNEXT", b"1", "EXAMINE")
-    mirror.settle()
+    mirror.complete()
     letters(user, 1)
     user.folder("INBOX").expunge(4)
     mirror.hot()
@@ -103,7 +103,7 @@ def test_where_status_does_not_tell_highestmodseq_as_examine_does_flags_are_scan
     scripted: ScriptedServer, user: Account, mirror: Mirror, value: bytes | None
 ) -> None:
     say(scripted, b"HIGHESTMODSEQ", value, *STATUS)
-    mirror.settle()
+    mirror.complete()
     mirror.hot()
     assert commands_of_a_tick(scripted, mirror) == ["LIST"]
     user.folder("INBOX").set_flags(3, rb"\Flagged")
@@ -119,7 +119,7 @@ def test_a_deletion_in_a_window_is_seen_where_status_does_not_tell_highestmodseq
 ) -> None:
     say(scripted, b"HIGHESTMODSEQ", None, *STATUS)
     mirror.conn.execute("update accounts set sync_since = '2024-01-01T00:00:00Z'")
-    mirror.settle()
+    mirror.complete()
     user.folder("INBOX").expunge(4)
     mirror.hot()
     assert sorted(mirror.rows()) == [1, 2, 3, *range(5, 11)]
@@ -129,7 +129,7 @@ def test_where_status_has_another_uidvalidity_than_examine_all_goes_on(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     say(scripted, b"UIDVALIDITY", b"77", *STATUS)
-    mirror.settle()
+    mirror.complete()
     ids = mirror.value("select array_agg(id order by uid) from messages")
     user.folder("INBOX").set_flags(3, rb"\Flagged")
     mirror.hot()
@@ -165,7 +165,7 @@ def test_a_folder_that_ends_connections_does_not_keep_the_others_from_theirs(
     paths = [f"Folder {number}" for number in range(4)]
     for path in paths:
         letters(user, 2, path)
-    mirror.settle()
+    mirror.complete()
     scripted.on("EXAMINE", lambda r: r.close() if b"Folder 1" in r.text else r.default())
     for path in paths:
         user.folder(path).expunge(1)
@@ -178,7 +178,7 @@ def test_a_deletion_in_a_window_that_vanished_leaves_out_is_seen_at_the_next_tic
     user: Account, mirror: Mirror
 ) -> None:
     mirror.conn.execute("update accounts set sync_since = '2024-01-01T00:00:00Z'")
-    mirror.settle()
+    mirror.complete()
     inbox = user.folder("INBOX")
     inbox.expunge(4)
     inbox.vanished.clear()
@@ -191,7 +191,7 @@ def test_in_a_window_too_what_vanished_tells_of_messages_that_are_there_comes_ba
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     mirror.conn.execute("update accounts set sync_since = '2024-01-01T00:00:00Z'")
-    mirror.settle()
+    mirror.complete()
     before = mirror.value("select array_agg(id order by uid) from messages")
     scripted.inject("UID FETCH", b"* VANISHED (EARLIER) 4:6\r\n")
     user.folder("INBOX").set_flags(3, rb"\Flagged")

@@ -184,7 +184,7 @@ def test_one_that_proves_to_be_older_than_the_window_leaves_the_mirror_soon(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     mirror.conn.execute("update accounts set sync_since = '2000-01-01'")
-    mirror.settle()
+    mirror.complete()
     scripted.on("UID FETCH", at(5, leave_out))
     user.folder("INBOX").add(mail.message(5), date=b"01-Jan-1999 00:00:00 +0000")
     for _ in range(3):
@@ -224,7 +224,7 @@ def test_a_database_that_takes_no_rows_makes_no_placeholder_however_often(
     kind: str, user: Account, mirror: Mirror
 ) -> None:
     if kind == "new mail":
-        mirror.settle()
+        mirror.complete()
         letters(user, 36)
     else:
         letters(user, 36)
@@ -253,7 +253,7 @@ def test_a_database_that_takes_no_rows_makes_no_placeholder_however_often(
 def test_a_process_that_dies_of_a_message_asks_for_its_size_alone_in_the_end(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
-    mirror.settle()
+    mirror.complete()
     for _ in range(3):
         attempts.note_isolation(mirror.conn, mirror.folder(), 5)
     before = len(scripted.journal.commands("UID FETCH"))
@@ -271,7 +271,7 @@ def test_a_process_that_dies_of_a_message_asks_for_its_size_alone_in_the_end(
 def test_a_database_that_is_lost_while_a_message_is_asked_for_alone_is_no_death_of_it(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
-    mirror.settle()
+    mirror.complete()
     letters(user, 1)
     attempts.note_attempt(mirror.conn, mirror.folder(), UidSet([(5, 5)]))
 
@@ -295,7 +295,7 @@ def test_a_database_that_is_lost_while_a_message_is_asked_for_alone_is_no_death_
 def test_what_ends_a_request_for_one_message_and_is_not_its_fault_is_no_blame(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
-    mirror.settle()
+    mirror.complete()
     letters(user, 1)
     attempts.note_attempt(mirror.conn, mirror.folder(), UidSet([(5, 5)]))
 

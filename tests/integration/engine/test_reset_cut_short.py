@@ -31,7 +31,7 @@ def test_a_reset_that_outlasts_its_turn_goes_on_in_the_next(
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = list(ids(mirror.conn, mirror.folder()).values())
         crowd(mirror, 10_000)
         inbox.renumber(5)
@@ -43,7 +43,7 @@ def test_a_reset_that_outlasts_its_turn_goes_on_in_the_next(
         assert (mirror.value(live), mirror.folder().live_count) == (3, 3)
 
         mirror.configure(hot_turn_max=300, backfill_turn_max=300)
-        mirror.settle()
+        mirror.complete()
         assert list(ids(mirror.conn, mirror.folder()).values()) == before
         assert_true(mirror)
 
@@ -56,7 +56,7 @@ def test_a_backend_that_dies_anywhere_in_a_reset_costs_no_id(
     user = scripted.new_user()
     inbox = letters(user, 9)
     with Mirror(database_url, scripted, user, fetch_batch=2, uidvalidity_max_resets=100) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = list(ids(mirror.conn, mirror.folder()).values())
         for cut_at in range(1, 100):
             crowd(mirror, 5_001)
@@ -75,7 +75,7 @@ def test_a_backend_that_dies_anywhere_in_a_reset_costs_no_id(
             mirror.conn = mirror.env.conn = db.connect(mirror.settings, "test")
             # a crash loses the commands that were reserved
             mirror.conn.execute("update accounts set throttle_tokens = null")
-            mirror.settle()
+            mirror.complete()
             assert list(ids(mirror.conn, mirror.folder()).values()) == before
             assert mirror.value("select count(*) from messages where deleted_at is null") == 9
             assert_true(mirror)

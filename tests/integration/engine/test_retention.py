@@ -14,7 +14,7 @@ from mailsync.config import Settings
 from mailsync.engine import retention as engine_retention
 from mailsync.engine.retention import Retention
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.model import FolderState
 from mailsync.store import accounts, db, locks, messages, retention
 from mailsync.uidset import UidSet
@@ -42,7 +42,7 @@ def settings(database_url: str) -> Settings:
 @pytest.fixture
 def env(settings: Settings) -> Iterator[TurnEnvironment]:
     with db.connect(settings, "worker") as conn:
-        yield TurnEnvironment(conn, settings, "test", Sessions(settings))
+        yield TurnEnvironment(conn, settings, "test", SessionCache(settings))
 
 
 def due(conn: db.Connection) -> None:
@@ -174,7 +174,7 @@ def test_one_process_at_a_time_and_another_goes_on_when_it_dies(
     first = Retention()
     assert first.step(env)
     with db.connect(settings, "worker") as conn:
-        other = TurnEnvironment(conn, settings, "other", Sessions(settings))
+        other = TurnEnvironment(conn, settings, "other", SessionCache(settings))
         assert not Retention().step(other)
         env.conn.close()
         work = Retention()
@@ -258,7 +258,7 @@ def _plan(database: Database, name: str, **params: object) -> str:
 def test_counters_of_several_processes_add_up(env: TurnEnvironment, settings: Settings) -> None:
     def count(names: list[str]) -> None:
         with db.connect(settings, "worker") as conn:
-            own = TurnEnvironment(conn, settings, "x", Sessions(settings)).counters
+            own = TurnEnvironment(conn, settings, "x", SessionCache(settings)).counters
             for _ in range(50):
                 for name in names:
                     own.add("mailsync_messages_total", 2, op=name)

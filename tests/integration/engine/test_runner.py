@@ -24,7 +24,7 @@ def test_a_message_that_the_command_budget_did_not_reach_is_not_counted_as_tried
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         inbox.add(mail.message(3))
         mirror.configure(imap_max_commands_per_minute=10)
         for _ in range(4):
@@ -50,7 +50,7 @@ def test_a_folder_that_list_status_leaves_out_is_compared_nevertheless(
     work = letters(user, 2, "Work")
     scripted.on("LIST", _without_lines(b"* STATUS Work", b'* STATUS "Work'))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
         work.add(mail.message(2))
         mirror.hot()
@@ -68,7 +68,7 @@ def test_list_status_shows_what_becomes_of_folders_at_once(
     user.create("Parent", rb"\Noselect")
     letters(user, 1, "Parent/Child")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         letters(user, 2, "New")
         mirror.hot()
         mirror.fill()
@@ -100,7 +100,7 @@ def test_a_name_that_only_list_status_shows_is_looked_for_once(
 
     scripted.on("LIST", also)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         asked = scripted.journal.counts(user.name)
         mirror.hot()
         assert scripted.journal.counts(user.name) - asked == {"LIST": 1}
@@ -111,7 +111,7 @@ def test_an_account_whose_password_is_gone_says_so_until_there_is_one(
 ) -> None:
     user = scripted.new_user()
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.env.sessions.close()
         mirror.conn.execute("delete from account_credentials")
         mirror.hot()
@@ -121,7 +121,7 @@ def test_an_account_whose_password_is_gone_says_so_until_there_is_one(
         set_password(
             mirror.conn, mirror.account_id, user.password, mirror.settings, started_by="test", wait=5
         )
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
 
 
@@ -133,7 +133,7 @@ def test_overall_is_as_old_as_the_folder_that_waits_longest_for_its_round(
     for path in ("INBOX", "A", "B", "C"):
         letters(user, 1, path)
     with Mirror(database_url, server, user, sync_rr_folders=1) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert mirror.value("select overall_synced_at from accounts") is None
         assert mirror.state == ("initial_sync", None)
         for _ in range(2):
@@ -171,7 +171,7 @@ def test_a_long_import_elsewhere_does_not_make_the_inbox_seem_old(
     letters(user, 3)
     user.create("Big")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         letters(user, 5, "Big")
         mirror.configure(hot_turn_max=0)
         before = mirror.value("select now()")
@@ -186,7 +186,7 @@ def test_a_folder_that_ends_connections_does_not_make_the_inbox_seem_old(
     letters(user, 3)
     poisoned = letters(user, 1, "Poisoned")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         poisoned.add(mail.message(1))
         scripted.on("EXAMINE", Request.close)
         before = mirror.value("select now()")
@@ -218,7 +218,7 @@ def test_an_inbox_that_is_not_listed_is_mirrored_nevertheless(
     inbox = letters(user, 3)
     letters(user, 1, "Work")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         scripted.on(
             "LIST", _without_lines(b'* LIST () "/" INBOX', b'* LIST () "/" "INBOX"', b"* STATUS INBOX")
         )
@@ -236,7 +236,7 @@ def test_a_folder_whose_name_cannot_be_indexed_costs_only_itself(
     letters(user, 3)
     user.create(secrets.token_hex(5_000))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
         assert len(mirror.rows()) == 3
 
@@ -248,7 +248,7 @@ def test_a_folder_tracked_again_while_it_is_emptied_is_filled_anew(
     letters(user, 1)
     letters(user, 10, "Work")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         # 5,002 rows: more than one chunk
         mirror.conn.execute(
             "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date)"
@@ -264,7 +264,7 @@ def test_a_folder_tracked_again_while_it_is_emptied_is_filled_anew(
 
         folders.choose(mirror.conn, mirror.account_id, "Work", tracked=True)
         mirror.configure(hot_turn_max=300)
-        mirror.settle()
+        mirror.complete()
         assert sorted(mirror.rows("Work")) == list(range(1, 11))
         assert mirror.folder("Work").live_count == 10
         assert mirror.state == ("healthy", None)
@@ -276,7 +276,7 @@ def test_an_account_whose_folder_was_reset_too_often_goes_on_when_a_person_says_
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         for uidvalidity in (5, 6, 7):
             inbox.renumber(uidvalidity)
             mirror.hot()
@@ -284,7 +284,7 @@ def test_an_account_whose_folder_was_reset_too_often_goes_on_when_a_person_says_
         assert mirror.state == ("broken", "uidvalidity_reset_limit")
 
         accounts.reset(mirror.conn, mirror.account_id, resync=False)
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
         assert mirror.folder().uidvalidity == 7
 
@@ -306,7 +306,7 @@ def test_a_first_sync_that_fails_is_said_once_until_it_succeeds(
         assert mirror.value(events) == 1
 
         scripted.off("UID FETCH")
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
 
 
@@ -316,7 +316,7 @@ def test_nothing_is_asked_for_above_the_largest_uid(database_url: str, scripted:
     scripted.on("LIST", lambda request: request.default().replace(b" UIDNEXT 4294967296", b""))
     scripted.on("EXAMINE", _without_lines(b"* OK [UIDNEXT"))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
         assert sorted(mirror.rows()) == [1, 2, 2**32 - 1]
         assert not [c for c in scripted.journal.commands() if b"4294967296" in c.line]
@@ -365,7 +365,7 @@ def test_mail_that_arrives_while_the_server_searches_is_no_disagreement(
         return b"".join([*found[:-1], request.connection.news(), found[-1]])
 
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute("update folders set next_reconcile_at = now()")
         scripted.on("UID SEARCH", arrive, times=1)
         mirror.hot()
@@ -406,5 +406,5 @@ def test_a_row_that_cannot_be_read_costs_its_account_the_turn_and_no_more(
         mirror.conn.execute("update accounts set failing_since = 'infinity'")
         assert type(mirror.hot()) is RowsRefused
         mirror.conn.execute("update accounts set failing_since = null, throttle_tokens = null")
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)

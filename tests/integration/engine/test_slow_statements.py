@@ -28,7 +28,7 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
     user = scripted.new_user()
     letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute("set statement_timeout = '1s'")
         yield mirror
 

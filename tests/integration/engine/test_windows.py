@@ -65,7 +65,7 @@ def test_what_a_narrowed_window_lets_go_comes_back_with_its_ids_when_it_is_widen
     # as if mail had been moved in: old mail also has high UIDs
     aged(user, [9, 8, 1, 2, 7, 6, 3, 4, 5])
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         ids = dict(mirror.conn.execute("select uid, id from messages").fetchall())
         assert ages(mirror) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -96,7 +96,7 @@ def test_a_window_from_the_beginning_is_widened_in_folders_that_seemed_empty_too
     user.create("Empty")
     with Mirror(database_url, scripted, user) as mirror:
         mirror.conn.execute("update accounts set sync_since = %s", [NOW - timedelta(days=2)])
-        mirror.settle()
+        mirror.complete()
         assert (ages(mirror), ages(mirror, "Old")) == ([1], [])
         # old mail arrives, as by a move from elsewhere
         aged(user, [6], "Old")
@@ -138,7 +138,7 @@ def test_a_rolling_window_is_no_wider_for_a_clock_that_was_set_back_a_little(
     aged(user, [1])
     with Mirror(database_url, scripted, user) as mirror:
         move_window(mirror, 5)
-        mirror.settle()
+        mirror.complete()
         mirror.conn.execute("update accounts set mirrored_since = mirrored_since + interval '10 minutes'")
         mirror.hot()
         assert mirror.folder().status == "active"

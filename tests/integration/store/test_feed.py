@@ -13,7 +13,7 @@ import psycopg
 
 from mailsync.engine.retention import Retention
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.store import db
 from tests.support.run_directory import wait_until
 from tests.support.stored import settings_for
@@ -104,7 +104,7 @@ def test_every_event_of_many_writers_is_read_once_while_old_ones_are_deleted(
     threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     reader = Reader(database)
     with closing(db.connect(settings, "worker")) as conn:
-        env, retention = TurnEnvironment(conn, settings, "test", Sessions(settings)), Retention()
+        env, retention = TurnEnvironment(conn, settings, "test", SessionCache(settings)), Retention()
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):

@@ -11,7 +11,7 @@ import pytest
 from mailsync.engine import statistics as engine_statistics
 from mailsync.engine.retention import Retention
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.engine.session_cache import Sessions
+from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.statistics import Statistics
 from mailsync.model import FolderState
 from mailsync.store import db, folders, statistics
@@ -25,7 +25,7 @@ Database = psycopg.Connection[Any]
 def env(database_url: str) -> Iterator[TurnEnvironment]:
     settings = settings_for(database_url)
     with db.connect(settings, "worker") as conn:
-        yield TurnEnvironment(conn, settings, "test", Sessions(settings))
+        yield TurnEnvironment(conn, settings, "test", SessionCache(settings))
 
 
 def write(env: TurnEnvironment, rows: int, *, first: int = 1) -> None:

@@ -11,7 +11,7 @@ from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
 from mailsync.mail.mime_part import parameters_of, value_of
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
-from mailsync.web.http.downloads import disposition, ending_of, safe_name
+from mailsync.web.http.downloads import disposition, extension_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
 
@@ -37,7 +37,7 @@ def _decoded(encoding: str) -> object:
 
 
 def _download(name: str) -> None:
-    ending_of(name)
+    extension_of(name)
     disposition(safe_name(name, "attachment"))
 
 

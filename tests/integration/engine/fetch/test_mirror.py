@@ -28,7 +28,7 @@ def mirror(database_url: str, scripted: ScriptedServer) -> Iterator[Mirror]:
     user = scripted.new_user()
     letters(user, 1)
     with Mirror(database_url, scripted, user, fetch_batch=3) as mirror:
-        mirror.settle()
+        mirror.complete()
         letters(user, 12)
         yield mirror
 

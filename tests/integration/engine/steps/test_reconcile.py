@@ -67,7 +67,7 @@ def test_a_search_that_disagrees_with_exists_deletes_nothing_and_is_not_asked_ev
     scripted: ScriptedServer, user: Account, mirror: Mirror, shown: tuple[int, ...]
 ) -> None:
     letters(user, 10)
-    mirror.settle()
+    mirror.complete()
     before = ids(mirror)
     scripted.on("UID SEARCH", answering(*shown))
     due(mirror)
@@ -90,7 +90,7 @@ def test_a_search_without_an_answer_deletes_nothing(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     letters(user, 10)
-    mirror.settle()
+    mirror.complete()
     before = ids(mirror)
     scripted.on("UID SEARCH", lambda request: request.tagged(b"OK done"))
     due(mirror)
@@ -103,7 +103,7 @@ def test_a_server_that_forgets_its_mail_for_a_while_costs_no_row(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     inbox = letters(user, 150)
-    mirror.settle()
+    mirror.complete()
     before = ids(mirror)
     disabled_capabilities, inbox.mails = inbox.mails, {}
     inbox.modseq += 1
@@ -125,7 +125,7 @@ def test_a_server_that_forgets_its_mail_for_a_while_costs_no_row(
 
 def test_most_of_a_folder_goes_only_when_two_turns_saw_the_same(user: Account, mirror: Mirror) -> None:
     inbox = letters(user, 250)
-    mirror.settle()
+    mirror.complete()
     cursor = mirror.folder().highest_modseq
     inbox.expunge(*range(1, 151))
     mirror.hot()
@@ -150,7 +150,7 @@ def test_a_large_deletion_that_vanished_tells_twice_is_believed(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     inbox = letters(user, 250)
-    mirror.settle()
+    mirror.complete()
     inbox.expunge(*range(1, 151))
     scripted.on("UID SEARCH", b"NO [CANNOT] not now")
     mirror.hot()
@@ -164,7 +164,7 @@ def test_a_large_deletion_that_vanished_tells_twice_is_believed(
 
 def test_half_of_a_folder_or_a_hundred_rows_go_at_once(user: Account, mirror: Mirror) -> None:
     inbox, small = letters(user, 300), letters(user, 100, "Small")
-    mirror.settle()
+    mirror.complete()
     inbox.expunge(*range(1, 151))
     small.expunge(*range(1, 101))
     mirror.hot()
@@ -177,7 +177,7 @@ def test_vanished_uids_that_never_had_a_row_are_no_large_deletion(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     inbox = letters(user, 150)
-    mirror.settle()
+    mirror.complete()
     everything = re.compile(rb"VANISHED \(EARLIER\) [0-9:,]+")
 
     def more(request: Request) -> bytes:
@@ -198,7 +198,7 @@ def test_an_expunge_during_the_reconcile_is_seen(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     inbox = letters(user, 10)
-    mirror.settle()
+    mirror.complete()
 
     def expunge(request: Request) -> bytes:
         found = request.default().splitlines(keepends=True)
@@ -216,7 +216,7 @@ def test_a_message_that_arrives_during_the_reconcile_is_neither_lost_nor_deleted
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     inbox = letters(user, 10)
-    mirror.settle()
+    mirror.complete()
 
     def arrive(request: Request) -> bytes:
         inbox.add(mail.message(10))
@@ -241,7 +241,7 @@ def test_what_a_mirror_lost_or_made_up_is_repaired(
     user = server.new_user()
     letters(user, 20)
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = ids(mirror)
         mirror.conn.execute("delete from messages where uid in (3, 4)")
         mirror.conn.execute(
@@ -266,7 +266,7 @@ def test_more_than_two_batches_of_missing_messages_come_in_the_backfill_pass(
     user: Account, scripted: ScriptedServer, mirror: Mirror
 ) -> None:
     letters(user, 60)
-    mirror.settle()
+    mirror.complete()
     mirror.configure(fetch_batch=10)
     mirror.conn.execute("delete from messages where uid <= 30 or uid > 57")
     mirror.conn.execute("update folders set live_count = 27, live_unseen = 27")
@@ -302,7 +302,7 @@ def test_a_deletion_in_an_account_with_a_window_is_seen_at_the_next_tick(
         inbox.add(mail.message(day), date=f"{day:02}-Mar-2026 12:00:00 +0000")
     with Mirror(database_url, server, user) as mirror:
         mirror.conn.execute("update accounts set sync_since = '2026-03-11T12:00:00Z'")
-        mirror.settle()
+        mirror.complete()
         inside = set(ids(mirror))
         assert inside == set(range(11, 21))
         gone = sorted(inside)[3]
@@ -328,7 +328,7 @@ def test_a_search_since_that_leaves_mail_out_deletes_nothing(
 ) -> None:
     letters(user, 10)
     mirror.conn.execute("update accounts set sync_since = '2001-01-01T00:00:00Z'")
-    mirror.settle()
+    mirror.complete()
     before = ids(mirror)
     assert len(before) == 10
     scripted.on("UID SEARCH", answering(4, 5), times=1)
@@ -373,7 +373,7 @@ def test_unseen_is_explained_by_the_newest_messages_or_all_are_looked_at(
     user = plain.new_user()
     inbox = letters(user, 1040)
     with Mirror(database_url, plain, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         inbox.set_flags(1035, rb"\Seen")
         mirror.hot()
         seen = "select array_agg(uid order by uid) from messages where is_seen"
@@ -394,7 +394,7 @@ def test_in_a_window_flags_are_asked_for_only_of_what_is_inside(
         inbox.add(mail.message(day), date=f"{day:02}-Mar-2026 12:00:00 +0000")
     with Mirror(database_url, plain, user) as mirror:
         mirror.conn.execute("update accounts set sync_since = '2026-03-11T12:00:00Z'")
-        mirror.settle()
+        mirror.complete()
 
         def commands(name: str) -> list[bytes]:
             return [command.line for command in plain.journal.commands(name, user.name)]
@@ -416,7 +416,7 @@ def test_in_a_window_flags_are_asked_for_only_of_what_is_inside(
 
 def test_a_modseq_that_went_back_has_everything_compared(user: Account, mirror: Mirror) -> None:
     inbox = letters(user, 10)
-    mirror.settle()
+    mirror.complete()
     inbox.set_flags(3, rb"\Flagged")
     inbox.expunge(5)
     inbox.modseq = 1

@@ -34,7 +34,7 @@ def test_a_parent_takes_its_children_along(database_url: str, scripted_with: Ser
     for count, path in enumerate(("Work", "Work/A", "Work/A/B", "Other"), 3):
         letters(user, count, path)
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         paths = {"Work": "Job", "Work/A": "Job/A", "Work/A/B": "Job/A/B"}
         before = {new: (mirror.folder(old), ids(mirror, old)) for old, new in paths.items()}
         before_fetched = fetched(server)
@@ -49,7 +49,7 @@ def test_a_parent_takes_its_children_along(database_url: str, scripted_with: Ser
         assert mirror.value("select count(*) from messages where deleted_at is not null") == 0
 
         user.folder("Job/A").add(mail.message(9))
-        mirror.settle()
+        mirror.complete()
         assert sorted(ids(mirror, "Job/A")) == [1, 2, 3, 4, 5]
         assert mirror.state == ("healthy", None)
         assert fetched(server) == before_fetched + 1
@@ -65,7 +65,7 @@ def test_renames_are_proven_in_turns_without_time_too_and_nothing_is_emptied_mea
     for count, path in enumerate(names, 3):
         letters(user, count, path)
     with Mirror(database_url, server, user, folder_missing_grace=0) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = {new: (mirror.folder(old).id, ids(mirror, old)) for old, new in names.items()}
         for old, new in names.items():
             user.rename(old, new)
@@ -83,7 +83,7 @@ def test_names_are_swapped_and_handed_on(database_url: str, scripted_with: Serve
     for count, path in enumerate("ABC", 3):
         letters(user, count, path)
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = {path: (mirror.folder(path).id, ids(mirror, path)) for path in "ABC"}
         # LIST-STATUS shows the rename, although no LIST is due
         for old, new in (("A", "x"), ("B", "A"), ("x", "B")):
@@ -99,7 +99,7 @@ def test_names_are_swapped_and_handed_on(database_url: str, scripted_with: Serve
         assert (mirror.folder("C").id, ids(mirror, "C")) == before["B"]
         assert (mirror.folder("A").id, ids(mirror, "A")) == before["A"]
         assert mirror.value("select count(*) from messages where deleted_at is not null") == 0
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
 
 
@@ -112,10 +112,10 @@ def test_a_swap_that_nothing_shows_in_time_ends_with_the_right_mail_under_each_n
     letters(user, 3, "A")
     letters(user, 4, "B")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         for old, new in (("A", "x"), ("B", "A"), ("x", "B")):
             user.rename(old, new)
-        mirror.settle()
+        mirror.complete()
         assert sorted(ids(mirror, "A")) == [1, 2, 3, 4]
         assert sorted(ids(mirror, "B")) == [1, 2, 3]
         assert mirror.state == ("healthy", None)
@@ -129,7 +129,7 @@ def test_a_folder_whose_name_another_takes_is_missing_and_comes_back_by_its_iden
     letters(user, 3, "A")
     letters(user, 4, "B")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         a, b = mirror.folder("A"), mirror.folder("B")
         a_rows, b_rows = ids(mirror, "A"), ids(mirror, "B")
         deleted = user.folder("A")
@@ -149,7 +149,7 @@ def test_a_folder_whose_name_another_takes_is_missing_and_comes_back_by_its_iden
         assert isinstance(mirror.hot(), Turn)
         assert (mirror.folder("Restored").id, ids(mirror, "Restored")) == (a.id, a_rows)
         assert (mirror.folder("A").id, ids(mirror, "A")) == (b.id, b_rows)
-        mirror.settle()
+        mirror.complete()
         assert mirror.state == ("healthy", None)
 
 
@@ -163,16 +163,16 @@ def test_with_an_identity_an_empty_a_left_out_and_a_changed_folder_are_known_aga
     letters(user, 2, "Noisy")
     letters(user, 3, "Busy")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         folders.choose(mirror.conn, mirror.account_id, "Noisy", tracked=False)
-        mirror.settle()
+        mirror.complete()
         before = {path: mirror.folder(path).id for path in ("Empty", "Noisy", "Busy")}
         kept = ids(mirror, "Busy")
         for path in before:
             user.rename(path, f"{path}2")
         user.folder("Busy2").add(mail.message(7))
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert {path: mirror.folder(f"{path}2").id for path in before} == before
         assert mirror.folder("Noisy2").tracked_by_user is False
         assert ids(mirror, "Noisy2") == {}
@@ -190,13 +190,13 @@ def test_without_an_identity_what_is_empty_or_got_new_mail_is_another_folder(
     user.create("Empty")
     letters(user, 3, "Busy")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = {path: mirror.folder(path).id for path in ("Empty", "Busy")}
         for path in before:
             user.rename(path, f"{path}2")
         user.folder("Busy2").add(mail.message(7))
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         for path, folder_id in before.items():
             assert mirror.folder(f"{path}2").id != folder_id
             assert mirror.folder(path).missing_since is not None
@@ -212,7 +212,7 @@ def test_a_folder_with_the_same_numbers_and_other_messages_is_another_folder(
     user = server.new_user()
     old = letters(user, 30, "Old")
     with Mirror(database_url, server, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         user.delete("Old")
         new = user.create("New", uidvalidity=old.uidvalidity)
         for number in range(30):
@@ -220,7 +220,7 @@ def test_a_folder_with_the_same_numbers_and_other_messages_is_another_folder(
                 mail.message(number), date="02-Feb-2024 10:00:00 +0000" if number == 29 else old.mails[1].date
             )
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         assert mirror.folder("Old").missing_since is not None
         assert mirror.folder("New").missing_since is None
         assert mirror.folder("New").live_count == 30
@@ -245,7 +245,7 @@ def test_a_first_sync_goes_on_under_the_new_name(
         look(mirror)
         assert mirror.folder("Bigger").id == folder.id
         mirror.configure(backfill_turn_max=5.0)
-        mirror.settle()
+        mirror.complete()
         assert ids(mirror, "Bigger").items() > rows.items()
         assert len(mirror.rows("Bigger")) == 60
         assert mirror.state == ("healthy", None)
@@ -261,7 +261,7 @@ def test_more_renames_than_a_turn_can_afford_are_proven_over_several(
     for count, path in enumerate(paths, 1):
         letters(user, count, path)
     with Mirror(database_url, server, user, sync_rr_folders=20) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = {path: mirror.folder(path).id for path in paths}
         for path in paths:
             user.rename(path, path.replace("Work", "Job"))
@@ -287,7 +287,7 @@ def test_role_and_tracking_follow_from_the_new_name_and_the_users_choice_stays(
     letters(user, 3, "Work")
     letters(user, 4, "Kept")
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         folders.choose(mirror.conn, mirror.account_id, "Kept", tracked=True)
         work, kept = mirror.folder("Work"), mirror.folder("Kept")
         user.rename("Work", "Trash/Work")
@@ -302,7 +302,7 @@ def test_role_and_tracking_follow_from_the_new_name_and_the_users_choice_stays(
 
         user.rename("Trash/Work", "Sent")
         look(mirror)
-        mirror.settle()
+        mirror.complete()
         sent = mirror.folder("Sent")
         assert (sent.role, sent.sync_priority, sent.tracked) == ("sent", 5, True)
         assert len(mirror.rows("Sent")) == 3

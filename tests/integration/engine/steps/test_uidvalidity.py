@@ -53,13 +53,13 @@ def test_renumbered_messages_keep_their_ids_and_bodies(
     inbox = letters(user, 12)
     inbox.expunge(1, 5)
     with Mirror(database_url, scripted, user, fetch_batch=4) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = ids(mirror.conn, mirror.folder())
         fetch_body(mirror.conn, mirror.folder(), before[7])
         seen = last_event(mirror)
 
         inbox.renumber(uidvalidity)
-        mirror.settle()
+        mirror.complete()
 
         assert mirror.folder().uidvalidity == uidvalidity
         after = ids(mirror.conn, mirror.folder())
@@ -81,7 +81,7 @@ def test_mail_that_was_moved_away_and_back_is_the_same_mail(
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = ids(mirror.conn, mirror.folder())
         moved = inbox.mails[2]
         inbox.expunge(2)
@@ -100,7 +100,7 @@ def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
     user = scripted.new_user()
     inbox = letters(user, 4)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = ids(mirror.conn, mirror.folder())
         # a user recreates the folder and copies the mail back, the first half before the snapshot is taken
         kept = list(inbox.mails.values())
@@ -112,7 +112,7 @@ def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
         for one in kept[2:]:
             inbox.add(one.raw, date=one.date)
         inbox.add(mail.message(99))
-        mirror.settle()
+        mirror.complete()
         after = ids(mirror.conn, mirror.folder())
         assert [after[uid] for uid in (1, 2, 5, 6)] == [before[uid] for uid in (1, 2, 3, 4)]
         assert told(mirror, seen)[:3] == ["message.restored", "message.restored", "message.created"]
@@ -127,7 +127,7 @@ def test_a_folder_made_anew_under_its_name_keeps_what_comes_back(
     user = scripted.new_user()
     kept = list(letters(user, 6, "Work").mails.values())
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = ids(mirror.conn, mirror.folder("Work"))
         folder_id = mirror.folder("Work").id
 
@@ -140,7 +140,7 @@ def test_a_folder_made_anew_under_its_name_keeps_what_comes_back(
         for one in reversed(kept[1:]):
             again.add(one.raw, date=one.date)
         mirror.conn.execute("update accounts set next_discovery_at = now()")
-        mirror.settle()
+        mirror.complete()
 
         assert mirror.folder("Work").id == folder_id
         after = ids(mirror.conn, mirror.folder("Work"))
@@ -158,7 +158,7 @@ def test_a_status_that_tells_another_value_resets_nothing(
     user = scripted.new_user()
     letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before, seen = ids(mirror.conn, mirror.folder()), last_event(mirror)
         scripted.on("LIST", lambda request: request.default().replace(b"UIDVALIDITY 17", b"UIDVALIDITY 18"))
         mirror.hot()
@@ -174,7 +174,7 @@ def test_unknown_becomes_known_without_a_reset_and_known_does_not_become_unknown
     inbox = letters(user, 3)
     scripted.on("EXAMINE", without_uidvalidity(inbox))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before, seen = ids(mirror.conn, mirror.folder()), last_event(mirror)
         assert mirror.folder().uidvalidity == 0 and len(before) == 3
 
@@ -200,12 +200,12 @@ def test_rows_of_an_unknown_value_are_rekeyed_before_they_are_fetched_anew(
     inbox = letters(user, 3)
     scripted.on("EXAMINE", without_uidvalidity(inbox))
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = ids(mirror.conn, mirror.folder())
         accounts.reset(mirror.conn, mirror.account_id, resync=True)
         scripted.off("EXAMINE")
         seen = last_event(mirror)
-        mirror.settle()
+        mirror.complete()
         assert ids(mirror.conn, mirror.folder()) == before
         assert "message.deleted" not in told(mirror, seen)
         assert_true(mirror)
@@ -220,11 +220,11 @@ def test_a_reset_too_many_changes_nothing_until_a_person_or_the_day_pardons(
     user = scripted.new_user()
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
-        mirror.settle()
+        mirror.complete()
         before = list(ids(mirror.conn, mirror.folder()).values())
         for uidvalidity in (5, 6):
             inbox.renumber(uidvalidity)
-            mirror.settle()
+            mirror.complete()
         known, row, seen = ids(mirror.conn, mirror.folder()), whole_folder(mirror), last_event(mirror)
         assert list(known.values()) == before
 
@@ -235,7 +235,7 @@ def test_a_reset_too_many_changes_nothing_until_a_person_or_the_day_pardons(
         assert told(mirror, seen) == []
 
         accounts.reset(mirror.conn, mirror.account_id, resync=False)
-        mirror.settle()
+        mirror.complete()
         assert mirror.folder().uidvalidity == 7
         assert list(ids(mirror.conn, mirror.folder()).values()) == before
 
@@ -243,7 +243,7 @@ def test_a_reset_too_many_changes_nothing_until_a_person_or_the_day_pardons(
         aged = "update folders set uidvalidity_resets = array[now() - interval '24 hours', now()]"
         mirror.conn.execute(aged)
         inbox.renumber(8)
-        mirror.settle()
+        mirror.complete()
         assert list(ids(mirror.conn, mirror.folder()).values()) == before
         assert len(mirror.folder().uidvalidity_resets) == 2
         assert_true(mirror)

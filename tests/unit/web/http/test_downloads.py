@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 from werkzeug.http import parse_options_header
 
-from mailsync.web.http.downloads import ANY, disposition, ending_of, headers_for, safe_name, safe_type
+from mailsync.web.http.downloads import ANY, disposition, extension_of, headers_for, safe_name, safe_type
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_file_names_are_safe_on_every_system(given: str | None, safe: str) -> No
 
 
 def test_a_file_without_a_name_gets_the_extension_of_its_type() -> None:
-    assert [ending_of(media) for media in ("image/png", "message/rfc822", "text/html", "x")] == [
+    assert [extension_of(media) for media in ("image/png", "message/rfc822", "text/html", "x")] == [
         ".png", ".eml", ".bin", ".bin"
     ]  # fmt: skip
 
