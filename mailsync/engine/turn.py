@@ -11,7 +11,7 @@ from mailsync.config import Settings
 from mailsync.engine.turn_state import FolderSet, PollRound, Tally, TurnClock, TurnResult
 from mailsync.errors import FolderError, MailsyncError, Stopped, TurnOver
 from mailsync.imap import Session, TokenBucket
-from mailsync.model import Account, FolderState, MailboxStatus, RunResult
+from mailsync.model import Account, FolderState, RunResult
 from mailsync.store import folders, turns
 from mailsync.store.locks import AccountLock
 from mailsync.store.turns import LoadedTurn

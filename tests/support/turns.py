@@ -67,7 +67,7 @@ class Mirror:
         """A turn of the backfill pass."""
         return self.take(backfill_turn(self.settings))
 
-    def settle(self) -> None:
+    def complete(self) -> None:
         """Take the turns that make the mirror of a quiet mailbox complete and compared."""
         for turn in (self.hot, self.fill, self.hot, self.hot):
             ended = turn()

@@ -135,7 +135,7 @@ def preflight(production: bool, as_json: bool) -> int:
       mailsync preflight --production
     """
     environment = find_environment()
-    settings, wrong = judged(environment, *checks.variables(production=production))
+    settings, wrong = judged(environment, *checks.required_variables(production=production))
     results = []
     for check in checks.run(log_warnings_only(settings, environment), production=production, wrong=wrong):
         results.append(check)

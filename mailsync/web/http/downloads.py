@@ -139,7 +139,9 @@ def _within_time(pieces: Iterable[bytes], connection: object, request_id: str) -
     for piece in pieces:
         if isinstance(connection, socket.socket) and not poll.poll(DOWNLOAD_STALL_TIMEOUT * 1000):
             extra = {"action": "http", "request_id": request_id}
-            log.info("Closed a download: the client read nothing for %g s", DOWNLOAD_STALL_TIMEOUT, extra=extra)
+            log.info(
+                "Closed a download: the client read nothing for %g s", DOWNLOAD_STALL_TIMEOUT, extra=extra
+            )
             connection.shutdown(socket.SHUT_RDWR)
             return
         yield piece

@@ -37,7 +37,7 @@ BODY_TIMEOUT = 30.0
 """Seconds for the complete body of a request."""
 
 ANSWER_STALL_TIMEOUT = 20
-"""Seconds that a client may read nothing of an answer; ``downloads.DOWNLOAD_STALL_TIMEOUT`` applies to files."""
+"""Seconds that a client may read nothing of an answer; for files see ``downloads``."""
 
 MAX_HEAD = 64 << 10
 """Most bytes of a request line with all its headers."""
@@ -126,7 +126,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             # so that gunicorn's thread does not wait for data
             conn.data_ready = True
             # in the kernel, because gunicorn resets Python's own timeout
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ANSWER_STALL_TIMEOUT, 0))
+            conn.sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ANSWER_STALL_TIMEOUT, 0)
+            )
         conn.parser.unreader.sock.deadline = None
         conn.sock.setblocking(False)
         self._heads[conn] = _Waiting()

@@ -14,7 +14,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from mailsync.redaction import redact_beginning
 from mailsync.store.cancelling import Canceller
 from mailsync.web.http.problems import MEDIA, Problem
-from mailsync.web.server.connections import HEAD, PatientWorker
+from mailsync.web.server.connections import HEAD_TIMEOUT, PatientWorker
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _STATUS = {
     "HeadTimeout": (
         408,
         "request_timeout",
-        f"The request line and headers were incomplete after {HEAD:g} s.",
+        f"The request line and headers were incomplete after {HEAD_TIMEOUT:g} s.",
     ),
     "LimitRequestLine": (414, "uri_too_long", "The request line is too long."),
     "LimitRequestHeaders": (431, "headers_too_large", "There are too many headers, or they are too long."),
