@@ -299,5 +299,5 @@ def test_a_client_that_reads_nothing_for_half_a_minute_is_disconnected(
     wait_until(lambda: spools(api, spool_directory) == 0, "the file to be closed")
     assert len(slow.rest()) < len(raw)
     slow.go_away()
-    api.process.wait_for("Gave up a client")
+    api.process.wait_for("Closed a download")
     assert not [record for record in api.process.records() if record.get("level") == "ERROR"]
