@@ -44,7 +44,8 @@ MOST_LOST_TURNS = 3
 _STUCK_RETRY = timedelta(hours=1)
 _LOGIN_RETRIES = (timedelta(minutes=1), timedelta(minutes=5))
 _LONGEST_BACKOFF = timedelta(minutes=30)
-_LONGEST_HINT = timedelta(hours=1)
+_LONGEST_HINT = 3600.0
+"""Most seconds that we wait because a server asks for it."""
 
 
 def judge(account: Account, outcome: Outcome, now: datetime, settings: Settings, chance: float) -> Verdict:
@@ -204,7 +205,8 @@ def _unreadable(count: int, email: str) -> str:
 
 def _missing(facts: Facts) -> str:
     folder, grace = facts.missing[0], timedelta(seconds=facts.settings.folder_missing_grace)
-    ends = (folder.missing_since or facts.now).astimezone(UTC) + grace
+    # a time in the future was stored before the clock was set back
+    ends = min(folder.missing_since or facts.now, facts.now).astimezone(UTC) + grace
     return f"{folder.path} is no longer listed; its messages stay until {ends:%Y-%m-%dT%H:%MZ}"
 
 
@@ -219,13 +221,13 @@ def _after_failure(facts: Facts) -> datetime:
 
 def _after_rejection(facts: Facts) -> datetime:
     hint = facts.error.retry_after if facts.error else None
-    return facts.now + max(min(timedelta(seconds=hint or 0), _LONGEST_HINT), _LOGIN_RETRIES[facts.failures])
+    return facts.now + max(timedelta(seconds=min(hint or 0, _LONGEST_HINT)), _LOGIN_RETRIES[facts.failures])
 
 
 def _throttled_for(facts: Facts, error: Throttled) -> timedelta:
     """As long as the server asks for; else a minute, and then as long as the throttling has lasted."""
     if error.retry_after:
-        return min(timedelta(seconds=error.retry_after), _LONGEST_HINT)
+        return timedelta(seconds=min(error.retry_after, _LONGEST_HINT))
     since = facts.account.sync_state_since if facts.reason == "throttled" else None
     return _spread(max(timedelta(minutes=1), facts.now - since if since else timedelta()), facts.chance)
 

@@ -118,7 +118,7 @@ def gather(account: Account, outcome: Outcome, now: datetime, settings: Settings
         backoff_until=_utc(account.backoff_until),
         priority_at=priority_at,
         overall_at=overall_at,
-        healthy_until=_healthy_until(account, tracked, priority_at, overall_at, settings),
+        healthy_until=_healthy_until(account, tracked, priority_at, overall_at, settings, now),
         tracked=tracked,
         refused=[f for f in tracked if f.last_error],
         unfinished=unfinished,
@@ -159,6 +159,7 @@ def _healthy_until(
     priority_at: datetime | None,
     overall_at: datetime | None,
     settings: Settings,
+    now: datetime,
 ) -> datetime | None:
     """The first moment at which a healthy account would break one of its promises; None if one is broken."""
     if priority_at is None or overall_at is None:
@@ -171,7 +172,11 @@ def _healthy_until(
         if not folder.last_reconciled_at or (folder.is_priority and not folder.last_reconcile_clean):
             return None
         within = _RECONCILE_PRIORITY if folder.is_priority else _RECONCILE_OTHERS
-        ends.append(folder.last_reconciled_at.astimezone(UTC) + within)
+        at = folder.last_reconciled_at.astimezone(UTC)
+        if at - now > within:
+            # a clock that was far ahead wrote it, and it would hide for years that no reconcile happens
+            return None
+        ends.append(at + within)
     return min(ends)
 
 

@@ -156,9 +156,11 @@ CASES = [
          folders=(replace(INBOX, last_reconciled_at=None), LISTS)),
     Case("the inbox was not reconciled for a day", "degraded: unreconciled",
          folders=(replace(INBOX, last_reconciled_at=ago(hours=24, seconds=1)), LISTS)),
+    Case("the inbox was reconciled when the clock was far ahead", "degraded: unreconciled",
+         folders=(replace(INBOX, last_reconciled_at=ahead(days=400)), LISTS)),
     Case("the inbox was not equal after its last reconcile", "degraded: unreconciled",
          folders=(replace(INBOX, last_reconcile_clean=False), LISTS)),
-    Case("the inbox is filled anew", "degraded: folder_backfill", {"priority_synced_at": ago(hours=1)},
+    Case("the inbox is filled again", "degraded: folder_backfill", {"priority_synced_at": ago(hours=1)},
          folders=(replace(INBOX, status="pending"), LISTS), **NOTHING),
     Case("the inbox was compared in a future that the clock was set back from", "degraded: priority_lag",
          {"priority_synced_at": ahead(hours=3)}, error=TurnOver("time"), **NOTHING),
@@ -206,7 +208,7 @@ CASES = [
     Case("whatever a person's attempt comes to, what is broken stays so", "broken: uidvalidity_reset_limit",
          {"sync_state": "broken", "sync_state_reason": "uidvalidity_reset_limit", "sync_state_message": "of"},
          Throttled("slow"), **NOTHING),
-    Case("a turn that compares nothing mends nothing", "broken: auth_failed",
+    Case("a turn that compares nothing leaves a broken account broken", "broken: auth_failed",
          rejected(3) | {"sync_state": "broken", "sync_state_message": "wrong"}, **NOTHING),
     Case("turns that ended with their process", "degraded: poisonous_server",
          error=PoisonousServer("the last 3", turns=3), **NOTHING),
@@ -506,6 +508,30 @@ def test_after_a_jump_of_the_clock_one_good_turn_makes_everything_true_again(jum
         assert verdict.priority_synced_at == then
         if verdict.healthy_until:
             assert verdict.healthy_until <= then + timedelta(minutes=3)
+
+
+FAR = datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("error", [None, Throttled("slow", retry_after=1e18), Transient("refused")])
+@pytest.mark.parametrize("at", [FAR, datetime.min.replace(tzinfo=UTC)])
+def test_times_at_the_end_of_the_calendar_raise_nothing(at: datetime, error: MailsyncError | None) -> None:
+    before = {
+        "priority_synced_at": at,
+        "overall_synced_at": at,
+        "failing_since": at,
+        "last_sync_finished_at": at,
+    }
+    folders = (replace(INBOX, last_reconciled_at=at), replace(LISTS, missing_since=at, live_count=1))
+    for state in ("healthy", "degraded", "broken"):
+        verdict = judged(Case("", "", before | {"sync_state": state}, error, folders, **NOTHING))
+        assert verdict.state != "healthy"
+        assert verdict.backoff_until is None or verdict.backoff_until <= ahead(hours=1)
+
+
+def test_a_request_to_wait_for_ages_is_followed_for_an_hour() -> None:
+    for error in (Throttled("slow", retry_after=1e18), AuthenticationFailed("wrong", retry_after=1e18)):
+        assert judged(Case("", "", {}, error, **NOTHING)).backoff_until == ahead(hours=1)
 
 
 # -- when the account is due again -------------------------------------------------------------------------
