@@ -22,6 +22,9 @@ FRESH_FOR = 1.0
 WRITTEN_FOR = 10.0
 """Seconds between two test writes while they succeed."""
 
+QUIET_FOR = 10.0
+"""Seconds in which an outage that returns, or an error that repeats, is not logged again."""
+
 _PROBE = ("mailsync_readiness_writes_total", "{}", 1.0)
 
 # shown to clients without a token, in place of the error, which may name hosts and roles
@@ -41,6 +44,9 @@ _PUBLIC_REASONS = tuple(
 class Readiness:
     """The checks behind ``/health/ready``: database, schema, locks, writes. Logs each change once.
 
+    A database that comes and goes counts as one outage, until it has been there for :data:`QUIET_FOR`
+    seconds or has been away for as long.
+
     The lock self-test runs until it has passed once. A row is committed at most every :data:`WRITTEN_FOR`
     seconds, because only a commit reveals a full disk or a server that has become read-only. The other checks
     run at most every :data:`FRESH_FOR` seconds, because anybody may request them.
@@ -55,6 +61,8 @@ class Readiness:
         self._failures: dict[str, str] = {}
         self._checked_at: float | None = None
         self._logged: dict[str, str] | None = None
+        self._recovered_at: float | None = None
+        self._unexplained: dict[str, float] = {}
 
     def failures(self) -> dict[str, str]:
         """The failing checks by name, each with its reason for the log; empty if all pass."""
@@ -62,14 +70,26 @@ class Readiness:
             return self._run()
 
     def explains(self, error: MailsyncError) -> bool:
-        """Whether a failing check explains a request's database `error`, so that it is already in the log.
+        """Whether the log already has the cause of a request's database `error`.
 
-        The first error of an outage runs the checks, which log the outage.
+        The first error of an outage runs the checks, which log the outage. If all checks pass, the caller
+        logs the error; the same error explains itself for :data:`QUIET_FOR` seconds after that.
         """
         if isinstance(error, DatabaseSlow):
             return False
         with self._lock:
-            return bool(self._failures or self._run(reuse=False))
+            if self._failures:
+                self._log_change()
+                return True
+            return bool(self._run(reuse=False)) or self._is_repeated(str(error)[:300])
+
+    def _is_repeated(self, text: str) -> bool:
+        now = time.monotonic()
+        self._unexplained = {old: at for old, at in self._unexplained.items() if now - at < QUIET_FOR}
+        if text in self._unexplained:
+            return True
+        self._unexplained[text] = now
+        return False
 
     def database_answered(self) -> None:
         """Note that a request has read from the database. After an outage, run the checks and log its end."""
@@ -118,6 +138,10 @@ class Readiness:
         state = {name: reason if name == "schema" else "" for name, reason in self._failures.items()}
         if state == self._logged:
             return
+        now = time.monotonic()
+        if state and self._recovered_at is not None and now - self._recovered_at < QUIET_FOR:
+            return
+        self._recovered_at = now if self._logged and not state else None
         self._logged = state
         for name, reason in self._failures.items():
             log.error("Not ready: %s: %s", name, redact(reason), extra={"action": "health"})
