@@ -126,7 +126,12 @@ class _Server(ThreadingHTTPServer):
         """Answer in a thread of its own if there is a slot, or if one can be freed."""
         if self._slots.acquire(blocking=False) or (self._free_slot() and self._slots.acquire(timeout=1.0)):
             self.set_idle(request)
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:
+                # there is no thread for it, and so none that frees the slot
+                self._release(request)
+                raise
             return
         with suppress(OSError):
             request.send(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
@@ -148,8 +153,11 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.set_busy(request)
-            self._slots.release()
+            self._release(request)
+
+    def _release(self, connection: Any) -> None:
+        self.set_busy(connection)
+        self._slots.release()
 
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         """Log clients that disconnect or send nonsense at DEBUG."""
