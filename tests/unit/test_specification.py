@@ -11,6 +11,7 @@ from mailsync.cli import SECTIONS
 from mailsync.config import Settings
 from mailsync.config.fields import Rule
 from mailsync.core.folder_roles import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
+from mailsync.core.health import RULES
 from mailsync.engine import verify
 from mailsync.ops import metrics
 from mailsync.store.migrations import migrations
@@ -173,12 +174,20 @@ def test_every_value_that_a_column_may_hold_is_named() -> None:
             assert set(re.findall(r"'(\w+)'", values)) <= named(SECTION["3"]) | named(SECTION["12"])
 
 
-def test_every_state_and_reason_that_health_can_say_is_named() -> None:
-    code = (ROOT / "mailsync" / "core" / "health.py").read_text("utf-8")
-    said = set(re.findall(r'"(?:degraded|broken|initial_sync|healthy)", "([a-z_]+)"', code))
-    assert {"auth_failed", "folder_error", "overall_lag", "stuck"} <= said
-    shown = {"stale", "healthy", "degraded", "broken", "initial_sync", "paused"}
-    assert said | shown | {errors.KeyMismatch.code, errors.ResetLimit.code} <= named(SECTION["12"])
+def test_the_table_of_states_has_the_rules_of_health_in_their_order() -> None:
+    shown = re.findall(r"^``(\w+)`` +(``\w+``|as before|the error's code|–) ", SECTION["12"], re.MULTILINE)
+    by_view = {("degraded", "``lock_held``"), ("degraded", "``stale``")}
+    table = [row for row in shown if row not in by_view]
+    assert len(shown) == len(table) + len(by_view)
+    assert len(table) == len(RULES)
+    for (state, reason), rule in zip(table, RULES, strict=True):
+        assert state == rule.state, rule.when
+        if rule.reason is None:
+            assert reason == "–", rule.when
+        elif isinstance(rule.reason, str):
+            assert reason == f"``{rule.reason}``", rule.when
+        else:
+            assert reason in ("as before", "the error's code"), rule.when
 
 
 def test_every_error_is_classed_with_its_code_and_exit_code() -> None:
