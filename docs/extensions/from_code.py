@@ -6,11 +6,14 @@
     Method, path and summary of each operation, from the OpenAPI description.
 ``.. table-columns:: messages``
     The columns of a table with types and defaults, from ``sql/schema.json``.
+``.. schema-functions::``
+    The functions in the schema, from ``sql/schema.json``, with their comments in the migrations.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,11 +24,14 @@ from sphinx.util.docutils import SphinxDirective
 
 from mailsync.cli import cli
 from mailsync.config import Settings
+from mailsync.store.migrations import migrations
 from mailsync.web import create_app
 from mailsync.web.http import openapi
 
 _SCHEMA = Path(__file__).parents[2] / "sql" / "schema.json"
 _WIDTH = 96
+_LOCK_CLASS = "The first half of the keys of all account locks, from the schema's name."
+_FUNCTION_COMMENT = re.compile(r"^comment on function (\w+) is '((?:[^']|'')*)';", re.MULTILINE)
 
 
 class CommandHelp(SphinxDirective):
@@ -52,7 +58,7 @@ class ApiOperations(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table, in the order of the description."""
-        # it connects to the database with its first request, and gets none
+        # it would connect with its first request; none is made
         app = create_app(
             Settings(
                 database_url="postgresql://nobody@127.0.0.1:1/none_test",
@@ -89,6 +95,24 @@ class TableColumns(SphinxDirective):
         return [_table(("column", "type", "null", "default"), rows)]
 
 
+class SchemaFunctions(SphinxDirective):
+    """The functions in the schema."""
+
+    def run(self) -> list[nodes.Node]:
+        """The table, by name."""
+        text = "".join(migration.text for migration in migrations())
+        comments = {"account_lock_class": _LOCK_CLASS, **dict(_FUNCTION_COMMENT.findall(text))}
+        functions = json.loads(_SCHEMA.read_text("utf-8"))["function"]
+        rows = []
+        for signature, function in functions.items():
+            name = signature.partition("(")[0]
+            if name not in comments:
+                raise self.error(f"no migration has a comment on the function {name}")
+            meaning = comments[name].replace("''", "'")
+            rows.append((signature, function["returns"], meaning))
+        return [_table(("function", "returns", "meaning"), rows)]
+
+
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> nodes.table:
     """A table whose first column is literal."""
     group = nodes.tgroup(cols=len(heads))
@@ -120,4 +144,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("command-help", CommandHelp)
     app.add_directive("api-operations", ApiOperations)
     app.add_directive("table-columns", TableColumns)
+    app.add_directive("schema-functions", SchemaFunctions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
