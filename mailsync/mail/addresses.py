@@ -21,7 +21,7 @@ MAX_NAME_BYTES = 1_000
 """Bytes of UTF-8 that a display name keeps."""
 
 _CACHED_LIST = 100
-"""Characters of a list that is cached. Short lists repeat, long ones seldom do."""
+"""Characters of a list that is cached. Short lists repeat, long ones rarely do."""
 _SHORT = min(MAX_NAME_BYTES, MAX_INDEXED_BYTES) // 4
 """Characters whose UTF-8 cannot exceed a limit."""
 _ATOM = r'[^\s"(),:;<>@\[\]\\]+'

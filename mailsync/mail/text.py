@@ -18,7 +18,7 @@ from mailsync.mail.charsets import decode_bytes, decode_raw
 MAX_INDEXED_BYTES = 1_000
 """Bytes of UTF-8 that an indexed text may have; a row of a btree holds about 2,700."""
 CACHED_TEXT = 512
-"""Characters of a text that is cached; longer texts seldom come twice."""
+"""Characters of a text that is cached; longer texts rarely repeat."""
 
 _WORD = re.compile(r"=\?([^?\s]*)\?([bBqQ])\?(.*?)\?=", re.DOTALL)
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")

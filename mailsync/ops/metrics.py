@@ -61,7 +61,7 @@ class _Collector:
         self._conn = conn
 
     def describe(self) -> Iterator[Metric]:
-        """Describe nothing; otherwise registering the collector would collect once in vain."""
+        """Describe nothing: without this, registering the collector would read all metrics once."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:

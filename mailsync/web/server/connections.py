@@ -271,5 +271,5 @@ def _oldest_before(connections: dict[Any, _Waiting], moment: float) -> Any:
 
 
 def _is_fully_read(reader: Any) -> bool:
-    """Whether a body has been read to its end, be it of known length or chunked."""
+    """Whether a body, of known length or chunked, has been read to its end."""
     return not getattr(reader, "length", 0) and getattr(reader, "parser", None) is None
