@@ -34,6 +34,8 @@ _PORT = fields.whole(1, 65535)
 _COUNT = fields.whole(1, 1000)
 _DAYS = fields.whole(1, 36_500)
 _OUR_PREFIXES = ("IMAP_", "SYNC_")
+_LONGEST_NAME = 60
+"""The largest number of characters of an unknown variable's name that its warning repeats."""
 
 
 class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
@@ -189,6 +191,7 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     warnings = []
     for name in sorted(environ):
         if name.startswith(_OUR_PREFIXES) and name not in known and environ[name].strip():
+            name = name[:_LONGEST_NAME]
             likely = get_close_matches(name, known, n=1, cutoff=0.8)
             advice = f"did you mean {likely[0]}?" if likely else ".env.example lists all variables"
             warnings.append(f"{name}: unknown variable, ignored; {advice}")

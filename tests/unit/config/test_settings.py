@@ -403,6 +403,12 @@ def test_an_unknown_variable_with_our_prefix_gives_a_warning(variable: str, advi
     assert settings.model_copy(update={"log_level": "WARNING"}).warnings == settings.warnings
 
 
+def test_the_warning_of_an_unknown_variable_has_no_value_and_a_bounded_length() -> None:
+    (warning,) = Settings.from_env({"IMAP_" + "A" * 1000: "a-secret-value"}).warnings
+    assert "a-secret-value" not in warning
+    assert len(warning) < 130
+
+
 def test_known_empty_and_foreign_variables_give_no_warning() -> None:
     environ = {name.upper(): "" for name in Settings.model_fields} | {
         "PATH": "/bin",
