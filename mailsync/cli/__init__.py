@@ -22,6 +22,9 @@ from mailsync.ops import core_dumps
 
 INTERRUPTED = 130
 
+_LONGEST_NAME = 40
+"""The largest number of characters of an unknown command that its error repeats."""
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -90,7 +93,8 @@ class _Commands(click.Group):
 
             meant = closest(name, _COMMANDS)
             suggestion = f"; did you mean `mailsync {meant}`?" if meant else ""
-            ctx.fail(f"No such command {name!r}{suggestion}")
+            shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+            ctx.fail(f"No such command {shown!r}{suggestion}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -71,6 +71,7 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
         (["frobnicate"], "No such command 'frobnicate' (see 'mailsync --help')"),
         (["snyc"], "No such command 'snyc'; did you mean `mailsync sync`? (see"),
         (["add-acount"], "did you mean `mailsync add-account`?"),
+        (["x" * 1000], f"No such command '{'x' * 40}…'"),
         (["sync"], "Missing argument 'EMAIL'"),
         (["sync", "--no-such-option", "a@b.c"], "No such option"),
         (["sync", "not an address"], "expected an e-mail address such as name@example.com"),
