@@ -16,7 +16,7 @@ from mailsync.cli.commands.list_accounts import state
 from mailsync.cli.common import email_argument, emit, json_option, say
 from mailsync.cli.terminal import ago, due, fit, many, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
-from mailsync.core.advice import action_for
+from mailsync.core.advice import ACTIONS, action_for
 from mailsync.errors import NotFound
 from mailsync.model import FolderState
 from mailsync.redaction import redact
@@ -140,7 +140,8 @@ def _summary(
     lines = [first, *(f"  {line}" for line in rest)]
     if a.sync_state_message:
         lines += _line("problem" if is_wrong else "reason", printable(redact(a.sync_state_message)))
-    if action := _action(a):
+    # The advice for other reasons is to run this command.
+    if a.sync_state_reason in ACTIONS and (action := _action(a)):
         lines += _line("to do", action)
     if is_wrong and failed and failed["error_message"] not in (None, a.sync_state_message):
         lines += _line("error", _failure(failed, now))
