@@ -37,6 +37,7 @@ LONGEST_NAME = 200
 
 _PORTS = {"tls": 993, "starttls": 143, "plaintext": 143}
 _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
+_URL = re.compile(r"([A-Za-z]{1,20}://)([A-Za-z0-9_.-]{1,253})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -124,7 +125,7 @@ def endpoint_for(
 
 def _no_provider(email: str) -> str:
     local, _, domain = email.rpartition("@")
-    name_server = "name the IMAP server (--host, imap_host)"
+    name_server = "name its IMAP server: --host HOST (over HTTP: imap_host)"
     if known := likely_domain(domain):
         return f"no provider is known for {domain}; did you mean {local}@{known}? Otherwise {name_server}"
     return f"no provider is known for {domain}; {name_server}"
@@ -206,7 +207,14 @@ def check_password(password: str) -> None:
 
 
 def check_host(host: str) -> None:
-    """Raise InvalidInput for a host with a port; ``check_endpoint`` checks the rest of the host."""
+    """Raise InvalidInput for a URL or a host with a port; ``check_endpoint`` checks the rest of the host."""
+    if match := _URL.match(host):
+        raise InvalidInput(
+            f"host: expected the server's name without {match[1]}; give it as --host {match[2]}"
+            " (over HTTP: imap_host)",
+            field="imap_host",
+            step="connect",
+        )
     if match := _HOST_AND_PORT.fullmatch(host):
         name, port = match[1].strip("[]"), match[2]
         raise InvalidInput(

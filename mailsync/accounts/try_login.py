@@ -16,6 +16,7 @@ from mailsync.errors import (
     MailsyncError,
     OutOfTokens,
     PasswordRejected,
+    TimedOut,
 )
 from mailsync.imap import TokenBucket, open_session
 from mailsync.imap.network.resolve import resolve
@@ -57,6 +58,11 @@ def try_login(
     except AuthenticationFailed as error:
         note = f". {provider.name}: {provider.note}" if provider and provider.note else ""
         raise PasswordRejected(f"{error}{note}", step=error.step, retry_after=error.retry_after) from error
+    except TimedOut as error:
+        if not _may_expect_tls(error, endpoint):
+            raise
+        hint = f"if port {endpoint.port} starts with TLS, use --security tls"
+        raise TimedOut(f"{error}; {hint} (over HTTP: imap_security)", step=error.step) from error
     except CertificateRejected as error:
         if not _may_be_plaintext(error, endpoint):
             raise
@@ -82,3 +88,8 @@ def _may_be_plaintext(error: CertificateRejected, endpoint: Endpoint) -> bool:
     cause = error.__cause__
     is_certificate = isinstance(cause, ssl.SSLCertVerificationError)
     return endpoint.security == "tls" and isinstance(cause, ssl.SSLError) and not is_certificate
+
+
+def _may_expect_tls(error: TimedOut, endpoint: Endpoint) -> bool:
+    """Whether the greeting may be missing because the server waits for a TLS handshake."""
+    return error.step == "connect" and endpoint.security != "tls" and endpoint.port != 143

@@ -129,7 +129,10 @@ def test_a_port_that_is_not_for_imap(refused: Callable[..., str]) -> None:
 
 def test_an_unknown_provider(refused: Callable[..., str]) -> None:
     line = refused(code=2)
-    assert line == "mailsync: no provider is known for example.test; name the IMAP server (--host, imap_host)"
+    assert line == (
+        "mailsync: no provider is known for example.test;"
+        " name its IMAP server: --host HOST (over HTTP: imap_host)"
+    )
 
 
 def test_a_provider_that_takes_no_password(refused: Callable[..., str]) -> None:
@@ -152,8 +155,10 @@ def test_a_server_that_lists_nothing(scripted: ScriptedServer, refused: Callable
 
 
 def test_a_server_that_says_nothing(scripted_with: NewServer, refused: Callable[..., str]) -> None:
-    line = refused(*at(scripted_with(greeting=None)), IMAP_READ_TIMEOUT="1s")
+    server = scripted_with(greeting=None)
+    line = refused(*at(server), IMAP_READ_TIMEOUT="1s")
     assert line.startswith("mailsync: connect failed: ")
+    assert f"if port {server.port} starts with TLS, use --security tls" in line
 
 
 def test_a_server_that_says_goodbye(scripted_with: NewServer, refused: Callable[..., str]) -> None:

@@ -19,7 +19,7 @@ def test_a_misspelt_domain_is_answered_with_the_likely_one() -> None:
         endpoint_for("ann@gmial.com")
     assert str(caught.value) == (
         "no provider is known for gmial.com; did you mean ann@gmail.com?"
-        " Otherwise name the IMAP server (--host, imap_host)"
+        " Otherwise name its IMAP server: --host HOST (over HTTP: imap_host)"
     )
     assert caught.value.field == "imap_host"
 
@@ -34,6 +34,13 @@ def test_a_misspelt_domain_is_answered_with_the_likely_one() -> None:
 )
 def test_a_host_with_a_port_is_answered_with_what_to_type(host: str, name: str, port: int) -> None:
     with pytest.raises(InvalidInput, match=f"--host {name} --port {port} ") as caught:
+        endpoint_for("ann@example.com", host=host)
+    assert caught.value.field == "imap_host"
+
+
+@pytest.mark.parametrize("host", ["imaps://imap.example.com:993", "https://imap.example.com/mail"])
+def test_a_url_is_answered_with_what_to_type(host: str) -> None:
+    with pytest.raises(InvalidInput, match=r"--host imap\.example\.com ") as caught:
         endpoint_for("ann@example.com", host=host)
     assert caught.value.field == "imap_host"
 
