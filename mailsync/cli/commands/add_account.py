@@ -126,8 +126,9 @@ def _report(added: Added, as_json: bool) -> None:
 def set_password(email: str, password_stdin: bool, no_verify: bool, as_json: bool) -> None:
     """Store a new password for an account, after logging in with it.
 
-    The password comes from a prompt, --password-stdin or IMAP_PASSWORD. An account that was stopped by
-    rejected passwords continues. If another process keeps it busy, set-password ends with exit code 3.
+    The password comes from a prompt, --password-stdin or IMAP_PASSWORD. An account that stopped because
+    its password was rejected resumes. If another process keeps the account busy, set-password ends with exit
+    code 3.
 
     \b
     Example:

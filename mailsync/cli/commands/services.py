@@ -31,7 +31,8 @@ _SHOWN = ("database", "locks", "accounts")
 def worker(once: bool) -> None:
     """Keep all accounts up to date, until SIGTERM or SIGINT.
 
-    Any number of workers may share a database. They wait while it cannot be reached or written to.
+    Any number of workers may share a database. They wait while the database cannot be reached or refuses
+    writes.
 
     \b
     Example:

@@ -54,7 +54,7 @@ def status(watch: bool, interval: float | None, as_json: bool) -> None:
     """Show the states, lags, progress and last errors of all accounts, and the workers.
 
     --watch redraws the terminal. In a pipe it prints a block for each refresh, and with --json a document on
-    one line. It waits for a database that goes away meanwhile. Ctrl-C ends it with exit code 0.
+    one line. If the database goes away, --watch waits for it. Ctrl-C ends it with exit code 0.
 
     \b
     Example:

@@ -51,8 +51,8 @@ def sync(email: str, full: bool, as_json: bool) -> int:
     """Sync one account until it is complete: new mail first, then the first sync of each folder.
 
     You can interrupt it at any time; the next sync continues from there. Workers and the API may use the
-    account between batches. If another process keeps it busy for 10 s, sync ends with exit code 3. It ignores
-    the backoff after errors, and keeps to IMAP_MAX_COMMANDS_PER_MINUTE.
+    account between batches. If another process keeps it busy for 10 s, sync ends with exit code 3. sync does
+    not wait for the backoff after errors to end, but keeps to IMAP_MAX_COMMANDS_PER_MINUTE.
 
     \b
     Example:
