@@ -48,13 +48,14 @@ def verify(email: str, as_json: bool) -> int:
         except Stopped:
             note("mailsync: stopped; nothing was changed")
             return 128 + signal.SIGINT
-    is_equal = not report.different and not report.incomplete
+    is_complete = _is_begun(report) and not report.incomplete
+    is_equal = is_complete and not report.different
     if as_json:
         emit(
             {
                 "email": email,
                 "equal": is_equal,
-                "complete": not report.incomplete,
+                "complete": is_complete,
                 "messages": report.messages,
                 "differences": report.different,
                 "folders": list(report.folders.values()),
@@ -67,8 +68,15 @@ def verify(email: str, as_json: bool) -> int:
     return 0 if is_equal else 1
 
 
+def _is_begun(report: Report) -> bool:
+    """Whether the account has folders: its first sync lists them, and INBOX is always among them."""
+    return any(folder.folder_id is not None for folder in report.folders.values())
+
+
 def _advice(report: Report, email: str) -> list[str]:
     """The commands that help against the differences found."""
+    if not _is_begun(report):
+        return [f"to begin it here: `mailsync sync {email}`; then verify again"]
     kinds = {kind for folder in report.folders.values() for kind in folder.counts}
     gone = any(d.server == NO_SUCH_FOLDER for f in report.folders.values() for d in f.differences)
     advice = []
@@ -96,6 +104,8 @@ def _advice(report: Report, email: str) -> list[str]:
 
 def describe(report: Report) -> str:
     """The differences and their total, for people."""
+    if not _is_begun(report):
+        return "✗ The first sync has not begun: nothing to compare yet"
     lines = []
     for folder in report.folders.values():
         if folder.different:
@@ -125,7 +135,6 @@ _WORDS = {
     "placeholder": "without content",
     "uidvalidity": "UIDVALIDITY changed",
     "unreadable": "cannot be compared",
-    "unknown_folder": "not known here",
     "live_count": "with another count of rows",
     "live_unseen": "with another count of unread rows",
     "outside_window": "older than the window",
@@ -139,6 +148,8 @@ _KEPT = {"live_count": "rows", "live_unseen": "unread rows"}
 
 
 def _describe_folder(folder: FolderReport) -> list[str]:
+    if folder.folder_id is None:
+        return [f"{fit(folder.path, 60)}: on the server, but not in the mirror"]
     counts = ", ".join(f"{count:,} {_WORDS.get(kind, kind)}" for kind, count in folder.counts.items())
     lines = [f"{fit(folder.path, 60)}: {counts}"]
     shown = folder.differences[:_SHOWN]

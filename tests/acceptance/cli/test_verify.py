@@ -185,6 +185,19 @@ def test_during_a_first_sync_only_complete_folders_are_compared(
     }
 
 
+def test_before_the_first_sync_nothing_is_compared_and_no_folder_is_a_surprise(
+    mailsync: Mailsync, scripted: ScriptedServer
+) -> None:
+    user = mailbox(scripted, "ann@example.test")
+    add_account(mailsync, scripted, user)
+    verified = mailsync("verify", user.name)
+    assert verified.returncode == 1
+    assert verified.stdout == "✗ The first sync has not begun: nothing to compare yet\n"
+    assert verified.stderr == f"to begin it here: `mailsync sync {user.name}`; then verify again\n"
+    document = mailsync("verify", user.name, "--json").json()
+    assert (document["equal"], document["complete"]) == (False, False)
+
+
 def test_every_message_is_compared_however_many_there_are(
     database_url: str, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def test_a_folder_on_the_server_that_has_no_row_is_a_difference(
         report = compare(mirror)
     assert report.different
     assert differences(report, "New")
-    assert "New" in describe(report)
+    assert "New: on the server, but not in the mirror" in describe(report).splitlines()
 
 
 def test_a_folder_that_vanished_and_is_noted_as_missing_is_a_difference_while_it_has_live_rows(
