@@ -68,7 +68,8 @@ def test_an_address_is_added_once(mailsync: Mailsync, dovecot: Dovecot, user: Us
     again = mailsync(
         "add-account", EMAIL.upper(), "--host", dovecot.host, "--password-stdin", input="any-password\n"
     )
-    assert (again.returncode, again.stderr) == (1, f"mailsync: {EMAIL} already exists\n")
+    line = f"mailsync: {EMAIL} already exists; to change its password: `mailsync set-password {EMAIL}`\n"
+    assert (again.returncode, again.stderr) == (1, line)
 
 
 def test_no_more_accounts_than_allowed_however_many_try(
