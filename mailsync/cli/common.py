@@ -69,12 +69,12 @@ def required(environment: Mapping[str, str], *require: str) -> Settings:
 def judged(environment: Mapping[str, str], *require: str) -> tuple[Settings, dict[str, ConfigError]]:
     """The settings in `environment`, and the error of each variable that is missing or wrong, by its name.
 
-    A missing DATABASE_URL suggests `mailsync dev`, which brings a database.
+    The error of a missing DATABASE_URL suggests `mailsync dev`, which starts a Postgres.
     """
     settings, errors = Settings.judge(environment, require=require)
     if "DATABASE_URL" in errors and not environment.get("DATABASE_URL", "").strip():
         errors["DATABASE_URL"] = ConfigError(
-            f"{errors['DATABASE_URL']}; or start `mailsync dev` here, which makes one"
+            f"{errors['DATABASE_URL']}; or run `mailsync dev` here, which starts a Postgres"
         )
     return settings, errors
 

@@ -108,7 +108,7 @@ def test_without_settings_the_first_missing_one_is_named(mailsync: Mailsync) -> 
     done = mailsync("list-accounts", env={"DATABASE_URL": None})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("mailsync: DATABASE_URL: not set; give postgresql://")
-    assert done.stderr.endswith("; or start `mailsync dev` here, which makes one\n")
+    assert done.stderr.endswith("; or run `mailsync dev` here, which starts a Postgres\n")
     done = mailsync("sync", "a@b.example", env={"IMAP_ENCRYPTION_KEY": None})
     assert done.returncode == 2
     assert done.stderr.startswith("mailsync: IMAP_ENCRYPTION_KEY: not set")

@@ -76,7 +76,7 @@ def test_a_missing_database_url_is_named(mailsync: Mailsync) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "mailsync: DATABASE_URL: not set; give postgresql://user:password@host:5432/database;"
-        " or start `mailsync dev` here, which makes one\n"
+        " or run `mailsync dev` here, which starts a Postgres\n"
     )
 
 

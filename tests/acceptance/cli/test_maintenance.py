@@ -157,7 +157,7 @@ def test_preflight_leaves_out_what_needs_a_database_that_is_not_there(mailsync: 
     assert missing.returncode == 2
     first, second = missing.stdout.splitlines()
     assert first.startswith("✗ Environment: DATABASE_URL: not set; give postgresql://")
-    assert first.endswith("; or start `mailsync dev` here, which makes one")
+    assert first.endswith("; or run `mailsync dev` here, which starts a Postgres")
     assert second.startswith('✗ Environment: SYNC_RR_FOLDERS: "many" is not accepted')
     closed = mailsync("preflight", env={"DATABASE_URL": "postgresql://u@127.0.0.1:9/x"})
     assert closed.returncode == 1
