@@ -48,7 +48,7 @@ declare
 begin
     for signature in
         select oid from pg_catalog.pg_proc
-        where pronamespace = current_schema()::regnamespace
+        where pronamespace = (select oid from pg_catalog.pg_namespace where nspname = current_schema())
           and proname in ('days_ago', 'window_start', 'plausible_wait', 'wait_is_over', 'is_plausible_tick', 'is_given_up',
                           'is_stale', 'lacks_content', 'is_mailsync')
     loop
@@ -61,4 +61,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0010_share_rules', 'c559451c8df19cc4d08e43ba81ae32aee434ed9002893e9a378f6df607393b2b');
+    ('0010_share_rules', '9c5064f8ffd2f0a772ada2010201e36e65f7a016e4c97a04c7db2ca52a46b245');

@@ -4,7 +4,7 @@
 select c.relname, pg_catalog.pg_has_role(c.relowner, 'usage') or pg_catalog.pg_has_role(d.datdba, 'usage') as allowed
 from pg_class c
 join pg_database d on d.datname = current_database()
-where c.relnamespace = current_schema()::regnamespace::oid
+where c.relnamespace = (select oid from pg_namespace where nspname = current_schema())
   and c.relname = any (%(tables)s)
   and (c.reltuples < 0::real and pg_catalog.pg_relation_size(c.oid) > 0
        or pg_catalog.pg_stat_get_mod_since_analyze(c.oid)::float8

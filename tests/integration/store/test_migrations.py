@@ -19,6 +19,7 @@ import pytest
 from mailsync.errors import DatabaseUnavailable, SchemaError
 from mailsync.model import MessageState
 from mailsync.store import db, messages, migrations
+from mailsync.store.statements import run
 from tests import ROOT
 from tests.support.roles import new_role
 from tests.support.run_directory import PATIENCE, wait_until
@@ -158,14 +159,16 @@ def test_two_schemas_of_one_database_do_not_see_each_other(empty_database_url: s
         migrations.check(conn)
 
 
-def test_a_search_path_in_the_url_wins(empty_database_url: str) -> None:
+@pytest.mark.parametrize(("path", "schema"), [("test", "test"), ("%22Mirror-2%22", "Mirror-2")])
+def test_a_search_path_in_the_url_wins(empty_database_url: str, path: str, schema: str) -> None:
     mark = "&" if "?" in empty_database_url else "?"
-    url = f"{empty_database_url}{mark}options=-c%20search_path%3Dtest"
+    url = f"{empty_database_url}{mark}options=-c%20search_path%3D{path}"
     settings = settings_for(url, database_schema="mailsync")
     with db.connect(settings, "test") as conn:
         migrations.migrate(conn, settings)
-        assert in_schema("test", conn) == TABLES
+        assert in_schema(schema, conn) == TABLES
         assert in_schema("mailsync", conn) == set()
+        run(conn, "tables_to_analyse", tables=sorted(TABLES))
 
 
 def test_a_schema_migrations_table_of_another_program_is_none_of_ours(empty_database_url: str) -> None:
