@@ -52,6 +52,16 @@ def _names(cursor: psycopg.Cursor[Any]) -> tuple[str, ...]:
     return tuple([(result.fname(i) or b"").decode() for i in range(result.nfields)]) if result else ()
 
 
+def _is_tuple(annotation: Any) -> bool:
+    # a named tuple wraps its annotations, which are text, as forward references
+    return str(getattr(annotation, "__forward_arg__", annotation)).startswith("tuple[")
+
+
+def _picker(indexes: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    # with one index, itemgetter returns the value itself
+    return itemgetter(*indexes) if len(indexes) > 1 else itemgetter(slice(indexes[0], indexes[0] + 1))
+
+
 # cached, since looking up names for each row would double its cost
 @cache
 def _reader(record: Any, names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> Any:
@@ -60,8 +70,8 @@ def _reader(record: Any, names: tuple[str, ...], columns: tuple[tuple[str, str],
         annotations |= get_annotations(base)
     fields = list(annotations)
     column = {"endpoint": _ENDPOINT[0]} | dict(columns)
-    pick = itemgetter(*[names.index(column.get(field, field)) for field in fields])
-    arrays = [i for i, field in enumerate(fields) if str(annotations[field]).startswith("tuple[")]
+    pick = _picker([names.index(column.get(field, field)) for field in fields])
+    arrays = [i for i, field in enumerate(fields) if _is_tuple(annotations[field])]
     endpoint = fields.index("endpoint") if "endpoint" in fields else None
     if not arrays and endpoint is None:
         return lambda row: record(*pick(row))

@@ -28,12 +28,30 @@ class Pair(NamedTuple):
     right: int
 
 
+class Name(NamedTuple):
+    name: str
+
+
+class Names(NamedTuple):
+    names: tuple[str, ...]
+
+
 COLUMNS = "'u' as username, 'tls' as imap_security, 993 as imap_port, 'h' as imap_host"
 
 
 def test_a_record_takes_its_columns_in_any_order_with_arrays_as_tuples(database: psycopg.Connection) -> None:
     cursor = database.execute(f"select array['a', 'b'] as flags, 'x' as other, 7 as id, {COLUMNS}".encode())
     assert records.all_rows(Stored, cursor) == [Stored(7, ("a", "b"), Endpoint("h", 993, "tls", "u"))]
+
+
+@pytest.mark.parametrize(
+    ("record", "query"),
+    [(Name("abc"), "select 'abc' as name"), (Names(("a", "b")), "select array['a', 'b'] as names")],
+)
+def test_a_named_tuple_may_have_one_field(
+    database: psycopg.Connection, record: Name | Names, query: str
+) -> None:
+    assert records.all_rows(type(record), database.execute(query.encode())) == [record]
 
 
 def test_null_is_no_array(database: psycopg.Connection) -> None:
