@@ -126,10 +126,5 @@ def retry_now(conn: Connection, account_id: int) -> None:
     run(conn, "retry_now", account_id=account_id)
 
 
-def announce_content(conn: Connection, folder: FolderState, uid: int) -> None:
-    """If the row has content now, write ``message.updated`` and delete the planned retry."""
-    run(conn, "announce_content", **_key(folder), uid=uid)
-
-
 def _key(folder: FolderState) -> dict[str, int]:
     return {"account_id": folder.account_id, "folder_id": folder.id, "uidvalidity": folder.uidvalidity}

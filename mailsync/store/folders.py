@@ -138,11 +138,6 @@ def rearm(conn: Connection, account_id: int, folder_id: int | None = None) -> No
     run(conn, "rearm_folders", account_id=account_id, folder_id=folder_id)
 
 
-def advance_initial(conn: Connection, folder: FolderState, oldest: int, done: int) -> None:
-    """Note that all messages from UID `oldest` up have rows, `done` of them stored by this batch."""
-    run(conn, "advance_initial", **_key(folder), oldest=oldest, done=done)
-
-
 def note_remaining(conn: Connection, folder: FolderState, remaining: int) -> None:
     """Note how many messages the backfill still has to fetch."""
     run(conn, "note_remaining", **_key(folder), remaining=remaining)
@@ -151,11 +146,6 @@ def note_remaining(conn: Connection, folder: FolderState, remaining: int) -> Non
 def finish_initial(conn: Connection, folder: FolderState) -> None:
     """Mark the folder as complete; its first flag scan and reconcile become due."""
     run(conn, "finish_initial", **_key(folder))
-
-
-def advance_new(conn: Connection, folder: FolderState, last_uid: int) -> None:
-    """Note that new mail up to UID `last_uid` has rows."""
-    run(conn, "advance_new", **_key(folder), last_uid=last_uid)
 
 
 def save_compared(

@@ -211,11 +211,6 @@ def finish_run(conn: Connection, account_id: int, run_id: int, result: RunResult
     )
 
 
-def emit(conn: Connection, account_id: int, type_: str, folder_id: int | None, data: str) -> None:
-    """Insert an event; `data` is JSON text."""
-    run(conn, "emit_event", account_id=account_id, type=type_, folder_id=folder_id, data=data)
-
-
 def worker_heartbeat(conn: Connection, worker: str, version: str) -> None:
     """Write the worker's heartbeat."""
     run(conn, "worker_heartbeat", worker=worker, version=version)

@@ -18,6 +18,7 @@ from mailsync.store import accounts, attempts, db, folders, messages, turns, wak
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
+from mailsync.store.statements import run
 from tests.support.run_directory import PATIENCE
 from tests.support.stored import ATTACHMENT, message, new_account, new_folder, settings_for
 
@@ -184,7 +185,7 @@ def test_a_person_clears_a_backoff_but_not_that_of_a_rejected_password(
 def test_a_reset_starts_over_and_is_announced(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     folder = new_folder(conn, account)
-    folders.advance_new(conn, folder, 99)
+    run(conn, "advance_new", account_id=account, folder_id=folder.id, last_uid=99)
     turns.begin(conn, account, "dead:1:worker", burst=50.0, refill=2.5, floor=10.0)
     turns.end(conn, account, Verdict("broken", "auth_failed", "no", 3, 0, None, None), tokens=9)
     accounts.reset(conn, account, resync=False)

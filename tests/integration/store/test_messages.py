@@ -14,6 +14,7 @@ from mailsync.errors import DatabaseUnavailable, RowsRefused
 from mailsync.model import FolderState, MailboxStatus, Message, MessageState
 from mailsync.store import attempts, db, folders, messages
 from mailsync.store.db import Connection
+from mailsync.store.statements import run
 from mailsync.uidset import UidSet
 from tests.support.patience import pause
 from tests.support.stored import (
@@ -271,7 +272,7 @@ def test_the_counts_are_true_after_any_sequence(
 
 def test_rows_and_cursor_commit_together_or_not_at_all(conn: Connection, folder: FolderState) -> None:
     def move(oldest: int) -> None:
-        folders.advance_initial(conn, folder, oldest, 1)
+        run(conn, "advance_initial", account_id=folder.account_id, folder_id=folder.id, oldest=oldest, done=1)
 
     sent = messages.SentBatch(conn, folder, [message(5)], lambda: move(5), announce=False)
     assert sent.wait() == 1
@@ -290,7 +291,7 @@ def test_a_refusal_that_comes_while_the_cursor_is_sent_leaves_the_connection_in_
 ) -> None:
     def move() -> None:
         pause(seconds, "the refusal comes before the cursor is sent, or while it is")
-        folders.advance_initial(conn, folder, 5, 1)
+        run(conn, "advance_initial", account_id=folder.account_id, folder_id=folder.id, oldest=5, done=1)
         pause(seconds, "the same, after it")
 
     bad = message(5, attachments=(ATTACHMENT, ATTACHMENT))

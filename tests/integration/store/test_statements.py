@@ -77,10 +77,12 @@ def test_every_statement_is_used_and_every_use_is_a_statement() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 literals[node.value] += path.parent.name == "store"
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id != "run":
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            name = node.args[1]
-            if isinstance(name, ast.Constant):
+            if node.func.id == "Statement" and isinstance(node.args[0], ast.Constant):
+                # the engine names the statements that move a cursor
+                used.add(str(node.args[0].value))
+            if node.func.id == "run" and isinstance(name := node.args[1], ast.Constant):
                 assert path.parent.name == "store", f"{path}: only the store runs statements"
                 used.add(str(name.value))
     assert used <= set(NAMES), f"no such statements: {sorted(used - set(NAMES))}"
