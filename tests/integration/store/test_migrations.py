@@ -159,6 +159,16 @@ def test_two_schemas_of_one_database_do_not_see_each_other(empty_database_url: s
         migrations.check(conn)
 
 
+def test_a_function_with_the_name_of_one_of_ours_stops_no_migration(
+    empty_database_url: str,
+) -> None:
+    settings = settings_for(empty_database_url)
+    with db.connect(settings, "test") as conn:
+        conn.execute("create schema mailsync")
+        conn.execute("create function days_ago(text) returns text language sql return $1")
+        assert migrations.migrate(conn, settings) == [path.stem for path in MIGRATIONS]
+
+
 @pytest.mark.parametrize(("path", "schema"), [("test", "test"), ("%22Mirror-2%22", "Mirror-2")])
 def test_a_search_path_in_the_url_wins(empty_database_url: str, path: str, schema: str) -> None:
     mark = "&" if "?" in empty_database_url else "?"
