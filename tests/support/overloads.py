@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import PyFormat, Transformer
 
+from mailsync.store import catalogue
 from mailsync.store.statements import statements
 
 _NUMBERS = (
@@ -38,7 +39,10 @@ _PAIRS = sorted(
     # every type may occur with a text or an array
     | {*product(TYPES, _TEXTS), *product(_TEXTS, TYPES), *product(_ARRAYS, TYPES)}
 )
-_COMMON = ("name", "text", "smallint", "integer", "bigint", "double precision", "numeric", "jsonb", "text[]")
+_COMMON = (
+    "name", "text", "smallint", "integer", "bigint", "double precision", "numeric", "jsonb", "text[]",
+    "timestamptz", "oid",
+)  # fmt: skip
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "&&", "@>", "<@", "~~", "~", "!~", "?")
 _OTHERS = ("+", "-", "*", "/", "%", "^", "||", "->", "->>", "#>", "#>>", "|", "&")
 _OURS = 16_384
@@ -77,28 +81,32 @@ def add_operators(conn: psycopg.Connection[Any], schema: str) -> None:
 
 
 def add_functions(conn: psycopg.Connection[Any], schema: str) -> None:
-    """Create functions with the names and numbers of arguments that we call; each raises when called."""
+    """Create functions with the names and numbers of arguments that we call; each raises when called.
+
+    They include overloads of our own functions, but replace none.
+    """
     body = sql.SQL("""
         do $do$
         declare
-            f text; l text; r text;
+            f text; l text;
             made text := 'create function %s(%s) returns text language plpgsql as %L';
             raising text := 'begin raise exception ''an overload was called''; end';
         begin
             perform set_config('search_path', {schema}, true);
             foreach f in array {names}::text[] loop
-                foreach l in array {types}::text[] loop
-                    execute format(made, f, l, raising);
-                end loop;
-                foreach l in array {common}::text[] loop
-                    foreach r in array {common}::text[] loop
-                        execute format(made, f, l || ', ' || r, raising);
-                    end loop;
+                for l in
+                    select unnest({types}::text[])
+                    union all
+                    select a || ', ' || b from unnest({common}::text[]) a, unnest({common}::text[]) b
+                loop
+                    if to_regprocedure(format('%I.%I(%s)', {schema}, f, l)) is null then
+                        execute format(made, f, l, raising);
+                    end if;
                 end loop;
             end loop;
         end
         $do$""")
-    names = sorted(called_functions())
+    names = sorted(called_functions() | own_functions())
     conn.execute(body.format(schema=schema, names=names, types=list(TYPES), common=list(_COMMON)))
 
 
@@ -126,6 +134,11 @@ def called_functions() -> set[str]:
         for statement in statements().values()
         for name in re.findall(r"\bpg_catalog\.(\w+)\(", statement.as_string(None))
     }
+
+
+def own_functions() -> set[str]:
+    """The names of the functions that our migrations create."""
+    return {signature.partition("(")[0] for signature in catalogue.expected()["function"]}
 
 
 def explain_to(conn: psycopg.Connection[Any]) -> None:
@@ -166,7 +179,8 @@ def understood(
         if int(number) >= _OURS
     }
     used = conn.execute(
-        b"select format_type(oid, null) from pg_type where typtype <> 'c' and oid = any(%s::oid[])",
+        b"select pg_catalog.format_type(oid, null) from pg_type"
+        b" where typtype <> 'c' and oid = any(%s::oid[])",
         [list(set(_TYPE.findall(tree)))],
         prepare=False,
     )
