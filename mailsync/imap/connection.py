@@ -159,6 +159,7 @@ class Connection:
         self.bucket.acquire()
         self._tags_used += 1
         tag = self._tag_prefix + b"%d" % self._tags_used
+        verb = name.rpartition(" ")[2].upper()
         self.reader.allow(self._longest_answer)
         with self._closing_on_error():
             self.timeouts.begin(name)
@@ -166,19 +167,18 @@ class Connection:
             for arg in args:
                 if isinstance(arg, LiteralArgument):
                     self._send(b"%s {%d}\r\n" % (line, len(arg)))
-                    if not self._may_continue(tag):
+                    if not self._may_continue(tag, verb):
                         break
                     line = bytes(arg)
                 else:
                     line += b" " + arg
             else:
                 self._send(line + b"\r\n")
-        verb = name.rpartition(" ")[2].upper()
         self.commands[verb] += 1
         self._in_flight.append((tag, verb))
         return tag
 
-    def _may_continue(self, tag: bytes) -> bool:
+    def _may_continue(self, tag: bytes, verb: str) -> bool:
         """Wait for the ``+`` before a literal; False if the completion came instead."""
         while True:
             response = self.reader.read_response()
@@ -188,7 +188,7 @@ class Connection:
                 completion = parse_status_response(response[0][len(tag) + 1 :], self.mask)
                 self._early_completion = completion or StatusResponse("BAD", b"")
                 return False
-            self._raise_on_bye(response)
+            self._raise_on_bye(response, verb)
             self.on_untagged(response)
 
     def _send(self, data: bytes) -> None:
@@ -235,7 +235,7 @@ class Connection:
                         )
                     continue  # some servers send blank lines
                 if head[2:5].upper() == b"BYE":
-                    self._raise_on_bye(response)
+                    self._raise_on_bye(response, verb)
             except BaseException:
                 self.close()
                 raise
@@ -252,17 +252,14 @@ class Connection:
 
     def too_much(self, what: str) -> SentTooMuch:
         """Close the connection and return the error for a server that sends more than `what`."""
-        name = self._running()
+        name = self._in_flight[0][1] if self._in_flight else "connection"
         self.close()
         return SentTooMuch(f"{name}: the server sends more than {what}")
 
-    def _running(self) -> str:
-        return self._in_flight[0][1] if self._in_flight else "connection"
-
-    def _raise_on_bye(self, response: Response) -> None:
+    def _raise_on_bye(self, response: Response, verb: str) -> None:
         status = parse_status_response(response[0][2:], self.mask)
         if status is not None and status.status == "BYE":
-            raise error_for(status, self._running())
+            raise error_for(status, verb)
 
     def is_in_flight(self, tag: bytes) -> bool:
         """Whether the answer to the command with this tag has yet to be read."""
