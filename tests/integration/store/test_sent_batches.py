@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from mailsync.errors import RowsRefused
+from mailsync.errors import DatabaseSlow, DatabaseUnavailable, RowsRefused
 from mailsync.model import Attachment, FolderState
 from mailsync.store import attempts, db, messages
 from mailsync.store.db import Connection
@@ -59,3 +59,28 @@ def test_a_statement_after_a_refused_batch_works_and_the_batch_keeps_its_error(
     assert store(conn, folder, message(6)) == 1
     with pytest.raises(RowsRefused):
         batch.wait()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, DatabaseSlow])
+def test_an_error_while_the_cursor_is_sent_costs_that_batch_only(
+    conn: Connection, folder: FolderState, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        raise error("stop")
+
+    first = sent(conn, folder, 5)
+    with pytest.raises(error):
+        messages.SentBatch(conn, folder, [message(6)], fail, announce=False)
+    assert first.wait() == 1
+    assert sent(conn, folder, 7).wait() == 1
+    assert messages.live_uids(conn, folder, 1, 9) == UidSet.parse("5,7")
+
+
+def test_a_batch_on_a_connection_that_is_closed_is_lost_with_it(
+    conn: Connection, folder: FolderState
+) -> None:
+    batch = sent(conn, folder, 5)
+    conn.close()
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            batch.wait()
