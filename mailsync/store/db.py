@@ -17,7 +17,7 @@ from mailsync.store import cancelling, session_settings
 from mailsync.store.statements import finish_pipeline, translated
 from mailsync.store.waking import WakeableConnection
 
-Connection = psycopg.Connection[Any]
+Connection = WakeableConnection
 
 _KEEPALIVE: dict[str, Any] = {
     "connect_timeout": 10,

@@ -77,11 +77,11 @@ class SentBatch:
             if isinstance(error, psycopg.Error):
                 raise translated(error, _STORING) from None
             raise
-        conn.sent_batch = self  # type: ignore[attr-defined]
+        conn.sent_batch = self
 
     def collect(self) -> None:
         """Wait until the transaction has ended, and keep its result for :meth:`wait`."""
-        self._conn.sent_batch = None  # type: ignore[attr-defined]
+        self._conn.sent_batch = None
         try:
             self._pipeline.__exit__(None, None, None)
             self._new = _number(self._created)
@@ -91,7 +91,7 @@ class SentBatch:
 
     def wait(self) -> int:
         """Wait for the commit and return how many rows are new. Raises RowsRefused if nothing was stored."""
-        if getattr(self._conn, "sent_batch", None) is self:
+        if self._conn.sent_batch is self:
             self.collect()
         if self._error is not None:
             raise translated(self._error, _STORING) from self._error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
@@ -19,8 +19,18 @@ _MIN_INTERVAL = 1.0
 """Seconds between two wake-ups, so that a flood of notifications costs one wake-up a second."""
 
 
+class BatchInFlight(Protocol):
+    """A batch whose commit is in flight: :class:`mailsync.store.messages.SentBatch`."""
+
+    def collect(self) -> None:
+        """Wait until the transaction has ended."""
+
+
 class WakeableConnection(psycopg.Connection[Any]):
     """A connection that can listen. Notifications take no memory, even while a statement runs."""
+
+    sent_batch: BatchInFlight | None = None
+    """The batch that :func:`mailsync.store.statements.finish_pipeline` finishes before the next statement."""
 
     _listens = False
     _was_notified = False
@@ -77,19 +87,14 @@ class WakeableConnection(psycopg.Connection[Any]):
         self._was_notified = True
 
 
-def wait_for_wake(conn: psycopg.Connection[Any], seconds: float) -> bool:
+def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
     """Like :meth:`WakeableConnection.wait_for_wake`; driver errors are raised as mailsync's own."""
     try:
-        return _wakeable(conn).wait_for_wake(seconds)
+        return conn.wait_for_wake(seconds)
     except psycopg.Error as error:
         raise translated(error) from error
 
 
-def listen(conn: psycopg.Connection[Any]) -> None:
+def listen(conn: WakeableConnection) -> None:
     """Listen for ``NOTIFY mailsync_wake`` on this connection from now on."""
-    _wakeable(conn).listen()
-
-
-def _wakeable(conn: psycopg.Connection[Any]) -> WakeableConnection:
-    assert isinstance(conn, WakeableConnection)
-    return conn
+    conn.listen()
