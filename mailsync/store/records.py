@@ -22,7 +22,7 @@ def reader(record: type[T], cursor: psycopg.Cursor[Any], **columns: str) -> Call
 
     Arrays become tuples, and a field ``endpoint`` is composed of four columns. `columns` gives the column of
     a field that has another name. Columns without a field are ignored. Raises ValueError for a field without
-    a column.
+    a column, and if two columns have the same name.
     """
     key: Any = record
     read: Callable[[Sequence[Any]], T] = _reader(key, _names(cursor), tuple(columns.items()))
@@ -69,6 +69,8 @@ def _reader(record: Any, names: tuple[str, ...], columns: tuple[tuple[str, str],
     for base in reversed(record.__mro__):
         annotations |= get_annotations(base)
     fields = list(annotations)
+    if len(set(names)) < len(names):
+        raise ValueError(f"columns with the same name: {names}")
     column = {"endpoint": _ENDPOINT[0]} | dict(columns)
     pick = _picker([names.index(column.get(field, field)) for field in fields])
     arrays = [i for i, field in enumerate(fields) if _is_tuple(annotations[field])]

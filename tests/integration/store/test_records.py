@@ -70,3 +70,8 @@ def test_no_row_is_none(database: psycopg.Connection) -> None:
 def test_a_field_without_a_column_is_an_error(database: psycopg.Connection) -> None:
     with pytest.raises(ValueError, match="not in tuple"):
         records.all_rows(Pair, database.execute("select 1 as left"))
+
+
+def test_two_columns_of_one_name_are_an_error(database: psycopg.Connection) -> None:
+    with pytest.raises(ValueError, match="the same name"):
+        records.all_rows(Pair, database.execute("select 1 as left, 2 as right, 3 as left"))
