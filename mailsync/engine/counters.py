@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -113,17 +113,12 @@ class Counters:
         if not sums:
             return
         try:
-            metrics.add(conn, _flat(sums))
+            metrics.add(conn, [(*key, value) for key, value in sums.items()])
         except BaseException:
             with self._lock:
                 for key, value in sums.items():
                     self._sums[key] += value
             raise
-
-    def unstored(self) -> list[tuple[str, str, float]]:
-        """Return the sums that are not stored yet: name, labels as JSON text, value."""
-        with self._lock:
-            return _flat(self._sums)
 
     def _commands(self, session: Session) -> None:
         """Count the session's commands since the last call for it, those of its login included."""
@@ -134,7 +129,3 @@ class Counters:
         for name, times in new.items():
             command = name if name in COMMANDS else "other"
             self.add("mailsync_imap_commands_total", times, command=command)
-
-
-def _flat(sums: Mapping[tuple[str, str], float]) -> list[tuple[str, str, float]]:
-    return [(*key, value) for key, value in sums.items()]

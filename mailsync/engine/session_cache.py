@@ -42,7 +42,7 @@ class SessionCache:
         loaded: LoadedTurn,
         bucket: TokenBucket,
         on_wait: Callable[[], None],
-        on_begin: Callable[[str], None] = lambda doing: None,
+        on_begin: Callable[[str], None] = lambda command: None,
     ) -> Session:
         """Return the account's kept session if it is still good, else open one, as ``open_session`` does."""
         with self._lock:

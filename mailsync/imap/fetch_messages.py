@@ -25,15 +25,14 @@ class Batch:
     """The answer to FETCH for one set of UIDs, ``requested``.
 
     ``messages`` holds those that were answered, ``unparsable`` why an answer could not be used, by UID, and
-    ``unanswered`` the remaining UIDs. ``bytes_in`` and ``seconds`` measure reading and parsing, ``weight``
-    estimates the bytes of memory that the answers take.
+    ``unanswered`` the remaining UIDs. ``seconds`` is how long reading and parsing took, ``weight`` an
+    estimate of the bytes of memory that the answers take.
     """
 
     requested: UidSet
     messages: list[Message] = field(default_factory=list)
     unparsable: dict[int, str] = field(default_factory=dict)
     unanswered: UidSet = field(default_factory=UidSet)
-    bytes_in: int = 0
     weight: int = 0
     seconds: float = 0.0
 
@@ -100,7 +99,7 @@ class Fetcher:
     def receive(self) -> Batch:
         """Wait for the answer to the UIDs that were sent, and parse it."""
         requested = self._uids
-        started_at, bytes_before = time.monotonic(), self._connection.reader.bytes_in
+        started_at = time.monotonic()
         batch = Batch(requested)
         messages: dict[int, Message] = {}
         partial: dict[int, Fields] = {}
@@ -120,7 +119,6 @@ class Fetcher:
         batch.unparsable = {uid: why for uid, why in batch.unparsable.items() if uid not in messages}
         answered = UidSet.of([*messages, *batch.unparsable])
         batch.unanswered = requested.minus(answered)
-        batch.bytes_in = self._connection.reader.bytes_in - bytes_before
         batch.seconds = time.monotonic() - started_at
         return batch
 

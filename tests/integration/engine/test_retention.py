@@ -16,7 +16,7 @@ from mailsync.engine.retention import Retention
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
 from mailsync.model import FolderState
-from mailsync.store import accounts, db, locks, messages, retention
+from mailsync.store import accounts, db, locks, messages, metrics, retention
 from mailsync.uidset import UidSet
 from tests.support.patience import Stopwatch
 from tests.support.run_directory import PATIENCE
@@ -123,8 +123,9 @@ def test_rows_that_leave_the_window_expire_and_are_counted_and_told(env: TurnEnv
         pytest.approx(timedelta(days=4), abs=timedelta(minutes=1)),
         None,
     ]
-    counted = {labels: value for _, labels, value in env.counters.unstored()}
-    assert counted['{"op": "expired"}'] == 3
+    env.counters.store(conn)
+    counted = {counter.labels.get("op"): counter.value for counter in metrics.counters(conn)}
+    assert counted["expired"] == 3
 
 
 def test_large_changes_go_in_chunks_that_grow_to_5000_rows(

@@ -120,7 +120,7 @@ def test_messages_are_complete_and_come_in_batches(dovecot: Dovecot, user: User,
     assert [batch.requested for batch in batches] == requested
     assert [[message.uid for message in batch.messages] for batch in batches] == [[5, 6, 7], [1, 2, 3, 4]]
     assert [str(batch.unanswered) for batch in batches] == ["", "99"]
-    assert all(batch.bytes_in > 500 and batch.seconds > 0 and not batch.unparsable for batch in batches)
+    assert all(batch.weight > 500 and batch.seconds > 0 and not batch.unparsable for batch in batches)
     second = batches[1].messages[1]
     assert second.flags == ("Work", "\\Seen")
     assert second.internal_date == mail.sent_at(2)
