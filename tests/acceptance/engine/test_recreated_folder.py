@@ -21,7 +21,7 @@ def dated(n: int, flags: str = "") -> tuple[bytes, str, str]:
 
 
 @pytest.mark.parametrize("offered", [None, "IMAP4rev1"], ids=["all extensions", "none"])
-def test_ids_and_bodies_survive_a_folder_that_is_made_anew(
+def test_ids_and_bodies_survive_a_folder_that_is_recreated(
     offered: str | None,
     mailsync: Mailsync,
     dovecot_with: Callable[..., Dovecot],

@@ -20,7 +20,7 @@ WATCHED = 68.0  # seconds: some windows of a whole minute
 
 
 @pytest.mark.long
-def test_no_60_seconds_see_more_commands_than_the_limit_whoever_sends_them(
+def test_all_processes_together_stay_below_the_command_limit_in_any_60_seconds(
     mailsync: Mailsync,
     scripted: ScriptedServer,
     database: psycopg.Connection[Any],

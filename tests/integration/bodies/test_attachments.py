@@ -141,7 +141,7 @@ def test_an_attachment_of_what_is_gone_or_paused(scripted_mirror: Mirror, script
     assert mirror.value("select deleted_reason from messages") == "expunged"
 
 
-def test_without_a_structure_the_part_itself_tells_its_encoding(
+def test_without_a_structure_the_encoding_is_read_from_the_part(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()

@@ -58,7 +58,7 @@ def test_a_message_that_is_not_answered_though_it_exists_is_the_servers_failure(
     box.fails(message_id, ProtocolError)
 
 
-def test_a_folder_that_was_made_anew_is_not_asked_for_old_uids(box: Box) -> None:
+def test_a_folder_that_was_recreated_is_not_asked_for_old_uids(box: Box) -> None:
     message_id = box.id_of(1)
     box.folder.renumber(1_800_000_000)
     box.fails(message_id, UidValidityMoved)

@@ -181,7 +181,7 @@ def test_a_due_scan_looks_at_the_newest_thousand_and_a_differing_unseen_looks_on
     ],
     ids=["QRESYNC", "CONDSTORE", "ESEARCH", "none"],
 )
-def test_deletions_are_told_by_qresync_and_searched_for_once_without(
+def test_deletions_come_with_qresync_and_take_one_search_without_it(
     offered: bytes,
     commands: list[str],
     most_bytes: int,

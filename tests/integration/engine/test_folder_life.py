@@ -29,7 +29,7 @@ on_either_server = pytest.mark.parametrize("offered", [ALL, BARE], ids=["all", "
 
 
 @on_either_server
-def test_a_folder_that_comes_back_within_its_grace_simply_goes_on(
+def test_a_folder_that_reappears_within_its_grace_period_continues(
     database_url: str, scripted_with: Servers, offered: bytes
 ) -> None:
     server = scripted_with(capabilities=offered)
@@ -60,7 +60,7 @@ def test_a_folder_that_comes_back_within_its_grace_simply_goes_on(
 
 
 @on_either_server
-def test_after_its_grace_a_folders_rows_are_tombstones_until_it_comes_back(
+def test_after_its_grace_period_a_folders_rows_are_tombstones_until_it_reappears(
     database_url: str, scripted_with: Servers, offered: bytes
 ) -> None:
     server = scripted_with(capabilities=offered)
@@ -171,7 +171,7 @@ def test_a_folder_that_turns_out_to_be_gone_is_looked_for_in_the_next_turn(
         assert mirror.state == ("healthy", None)
 
 
-def test_folders_of_which_nothing_can_be_told_stop_neither_the_account_nor_each_other(
+def test_folders_without_a_status_stop_neither_the_account_nor_each_other(
     database_url: str, scripted_with: Servers
 ) -> None:
     server = scripted_with(capabilities=BARE)

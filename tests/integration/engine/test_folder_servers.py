@@ -83,7 +83,7 @@ def test_a_folder_that_is_renamed_during_its_first_sync_goes_on(
 
 
 @on_either
-def test_a_folder_that_is_renamed_and_gets_mail_is_mirrored_anew(
+def test_a_folder_that_is_renamed_and_gets_mail_is_mirrored_again(
     offered: str | None, database_url: str, dovecot_with: StartDovecot
 ) -> None:
     dovecot = server_with(dovecot_with, offered)
@@ -123,7 +123,7 @@ def test_swapped_names_are_seen_and_rows_go_with_their_mailboxes(
 
 
 @on_either
-def test_a_folder_that_is_deleted_and_made_anew_holds_what_the_new_one_holds(
+def test_a_folder_that_is_deleted_and_recreated_holds_only_its_new_messages(
     offered: str | None, database_url: str, dovecot_with: StartDovecot
 ) -> None:
     dovecot = server_with(dovecot_with, offered)

@@ -235,7 +235,7 @@ def test_what_a_turn_stores_is_noted_when_one_was_lost(database_url: str, script
 # -- who may ask ----------------------------------------------------------------------------------------
 
 
-def test_readers_are_told_when_it_is_tried_again_and_a_person_who_asks_may_try(
+def test_readers_learn_when_it_is_tried_again_and_a_person_may_try_at_once(
     mirror: Mirror, scripted: ScriptedServer
 ) -> None:
     message_id = mirror.value("select min(id) from messages")

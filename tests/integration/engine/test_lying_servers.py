@@ -187,7 +187,7 @@ def test_a_deletion_in_a_window_that_vanished_leaves_out_is_seen_at_the_next_tic
     assert mirror.state == ("healthy", None)
 
 
-def test_in_a_window_too_what_vanished_tells_of_messages_that_are_there_comes_back(
+def test_in_a_window_too_messages_that_vanished_names_wrongly_are_restored(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     mirror.conn.execute("update accounts set sync_since = '2024-01-01T00:00:00Z'")

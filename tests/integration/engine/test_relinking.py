@@ -68,7 +68,9 @@ def test_a_message_takes_its_old_row_back_with_body_and_history(
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_whatever_it_was_buried_for_it_comes_back(conn: Connection, folder: FolderState, reason: str) -> None:
+def test_a_tombstone_is_restored_whatever_its_reason(
+    conn: Connection, folder: FolderState, reason: str
+) -> None:
     store(conn, folder, letter(1, "a"), letter(2, "b"))
     before = ids(conn, folder)
     messages.tombstone(conn, folder, UidSet([(1, 1)]), reason)
@@ -93,7 +95,7 @@ def test_whatever_it_was_buried_for_it_comes_back(conn: Connection, folder: Fold
     ],
     ids=lambda changes: "-".join(map(str, changes)),
 )
-def test_what_differs_or_is_not_told_makes_another_message(
+def test_a_value_that_differs_or_is_unknown_makes_another_message(
     conn: Connection, folder: FolderState, changes: dict[str, Any]
 ) -> None:
     store(conn, folder, letter(1, "a"))
@@ -117,7 +119,9 @@ def test_messages_without_message_id_are_never_found_again(conn: Connection, fol
     assert store(conn, again, letter(1, "a", message_id=None)) == 1
 
 
-def test_a_date_that_is_never_told_is_that_of_the_header(conn: Connection, folder: FolderState) -> None:
+def test_without_an_internal_date_the_date_of_the_header_counts(
+    conn: Connection, folder: FolderState
+) -> None:
     undated = {"internal_date": None, "parse_errors": ("internal_date",)}
     store(conn, folder, letter(1, "a", sent_at=DATE, **undated), letter(2, "b", **undated))
     before = ids(conn, folder)
@@ -128,7 +132,7 @@ def test_a_date_that_is_never_told_is_that_of_the_header(conn: Connection, folde
     assert after[1] == before[1] and after[2] != before[2]
 
 
-def test_copies_are_not_told_apart(conn: Connection, folder: FolderState) -> None:
+def test_copies_of_a_message_are_interchangeable(conn: Connection, folder: FolderState) -> None:
     store(conn, folder, letter(1, "a"), letter(2, "a"), letter(3, "b"))
     before = ids(conn, folder)
     again = restarted(conn, folder, UIDVALIDITY + 1)
@@ -267,7 +271,7 @@ def test_a_batch_that_is_refused_leaves_every_row_in_its_place(conn: Connection,
 # -- unknown becomes known ----------------------------------------------------------------------------------
 
 
-def test_rows_of_an_unknown_uidvalidity_are_rekeyed_whatever_stands_in_their_way(
+def test_rows_of_an_unknown_uidvalidity_are_rekeyed_even_over_rows_with_the_new_key(
     conn: Connection, folder: FolderState
 ) -> None:
     unknown = new_folder(conn, folder.account_id, "Lists", uidvalidity=0)

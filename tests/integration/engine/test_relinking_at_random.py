@@ -56,7 +56,7 @@ class Mailbox(NamedTuple):
 
 @FIXED
 @given(steps=STEPS)
-def test_an_id_stands_for_one_message_for_ever(
+def test_an_id_always_names_the_same_message(
     conn: Connection, folder: FolderState, steps: list[tuple[str, Any]]
 ) -> None:
     conn.execute("delete from messages")

@@ -241,7 +241,7 @@ def test_a_folder_whose_name_cannot_be_indexed_costs_only_itself(
         assert len(mirror.rows()) == 3
 
 
-def test_a_folder_tracked_again_while_it_is_emptied_is_filled_anew(
+def test_a_folder_tracked_again_while_it_is_emptied_is_filled_again(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()
@@ -289,7 +289,7 @@ def test_an_account_whose_folder_was_reset_too_often_goes_on_when_a_person_says_
         assert mirror.folder().uidvalidity == 7
 
 
-def test_a_first_sync_that_fails_is_said_once_until_it_succeeds(
+def test_a_first_sync_that_fails_is_logged_once_until_it_succeeds(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()

@@ -145,7 +145,7 @@ def test_a_statement_that_is_cancelled_for_a_stop_is_no_failure_of_the_account(
     assert mirror.value("select error_code from sync_runs order by id desc limit 1") is None
 
 
-def test_a_queue_for_the_lock_is_stood_in_for_longer_than_a_statement_may_take(
+def test_a_process_may_queue_for_the_lock_longer_than_a_statement_may_take(
     mirror: Mirror, database_url: str
 ) -> None:
     other = db.connect(mirror.settings, "test")
@@ -160,7 +160,7 @@ def test_a_queue_for_the_lock_is_stood_in_for_longer_than_a_statement_may_take(
         assert other.execute("show lock_timeout").fetchone() == ("10s",)
 
 
-def test_retention_that_takes_too_long_comes_back_later_and_hinders_nobody(
+def test_retention_that_takes_too_long_is_tried_again_later_and_delays_no_turn(
     mirror: Mirror, database: Database
 ) -> None:
     mirror.conn.execute("update upkeep set next_at = now()")

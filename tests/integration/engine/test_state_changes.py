@@ -121,7 +121,7 @@ REJECTED = turn("broken", "auth_failed")
                      id="a new password for an account that is not rejected"),
     ],
 )  # fmt: skip
-def test_each_change_of_what_is_shown_is_told_once(
+def test_each_change_of_the_shown_state_emits_one_event(
     conn: Connection, settings: Settings, steps: tuple[Step, ...], states: list[str]
 ) -> None:
     """An account becomes ``stale`` by the passing of time alone: the next event has it as its old state."""

@@ -58,7 +58,7 @@ def look_at_all(mirror: Mirror) -> None:
         assert_counts_are_true(mirror.conn, mirror.folder(folder[0]))
 
 
-def test_what_a_narrowed_window_lets_go_comes_back_with_its_ids_when_it_is_widened(
+def test_messages_that_a_narrowed_window_expires_return_with_their_ids_when_it_is_widened(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()

@@ -29,7 +29,7 @@ def test_the_first_key_seals_and_every_key_opens() -> None:
     assert {crypto.unseal([NEW, OLD], 1, ENDPOINT, *sealed) for sealed in (before, after)} == {"secret"}
 
 
-def test_a_wrong_key_is_told_by_its_fingerprint_and_tells_no_secret() -> None:
+def test_a_wrong_key_is_named_by_its_fingerprint_without_secrets() -> None:
     sealed = crypto.seal([OLD], 1, ENDPOINT, "secret")
     with pytest.raises(KeyMismatch, match=crypto.key_id(OLD)) as caught:
         crypto.unseal([NEW, OTHER], 1, ENDPOINT, *sealed)

@@ -219,7 +219,7 @@ def test_who_waits_is_seen_and_served_first_come_first_served(
     assert served == ["a", "b", "c"]
 
 
-def test_who_waited_in_vain_is_told_busy(opened: Opener, settings: Settings, account: int) -> None:
+def test_a_process_that_waited_in_vain_gets_busy(opened: Opener, settings: Settings, account: int) -> None:
     holder, waiter = opened(), opened("api")
     with account_lock(holder, account, settings):
         began = Stopwatch()
@@ -321,7 +321,7 @@ def test_a_holder_that_is_no_mailsync_is_never_ended(
     assert database.execute("select 1").fetchone() == (1,)
 
 
-def test_who_holds_it_is_told_to_people(opened: Opener, settings: Settings, account: int) -> None:
+def test_busy_names_the_holder(opened: Opener, settings: Settings, account: int) -> None:
     holder, other = opened("worker"), opened("cli")
     assert accounts.lock_holder(other, account) is None
     with account_lock(holder, account, settings):

@@ -90,7 +90,7 @@ def test_migrate_makes_everything_once(empty_database_url: str) -> None:
         assert conn.execute("select current_setting('lock_timeout')").fetchone() == ("10s",)
 
 
-def test_before_the_first_migration_the_schema_is_said_to_lack_it(empty_database_url: str) -> None:
+def test_before_the_first_migration_check_names_the_missing_migrations(empty_database_url: str) -> None:
     wanted = f"{MIGRATIONS[0].stem}.*mailsync migrate"
     with (
         db.connect(settings_for(empty_database_url), "test") as conn,

@@ -32,7 +32,7 @@ def conn(settings: Settings) -> Iterator[Connection]:
     pool.close()
 
 
-def test_a_page_tells_whether_the_list_goes_on(conn: Connection, settings: Settings) -> None:
+def test_a_page_says_whether_more_rows_follow(conn: Connection, settings: Settings) -> None:
     folder = new_folder(conn, new_account(conn, settings))
     store(conn, folder, *[message(uid, internal_date=DATE + timedelta(hours=uid)) for uid in range(1, 5)])
 

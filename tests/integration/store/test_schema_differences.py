@@ -131,7 +131,7 @@ DAMAGES = (
 )
 
 
-def test_each_difference_is_named_and_what_is_said_to_do_ends_it(conn: Connection) -> None:
+def test_each_difference_is_named_and_its_remedy_ends_it(conn: Connection) -> None:
     conn.execute(
         "do $$ begin create role anon; exception when duplicate_object or unique_violation then end $$"
     )

@@ -98,7 +98,9 @@ MESSAGES = st.builds(
 @pytest.mark.long
 @FIXED
 @given(batch=st.lists(MESSAGES, min_size=1, max_size=20))
-def test_what_goes_in_comes_back(conn: Connection, folder: FolderState, batch: list[Message]) -> None:
+def test_values_are_read_as_they_were_written(
+    conn: Connection, folder: FolderState, batch: list[Message]
+) -> None:
     conn.execute("delete from messages")
     conn.execute("update folders set live_count = 0, live_unseen = 0")
     batch = [each._replace(uid=uid) for uid, each in enumerate(batch, 1)]

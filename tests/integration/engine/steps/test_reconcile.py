@@ -146,7 +146,7 @@ def test_most_of_a_folder_goes_only_when_two_turns_saw_the_same(user: Account, m
     assert events(mirror, "message.deleted") == 151
 
 
-def test_a_large_deletion_that_vanished_tells_twice_is_believed(
+def test_a_large_deletion_that_vanished_reports_twice_is_believed(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     inbox = letters(user, 250)

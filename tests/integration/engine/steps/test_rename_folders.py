@@ -121,7 +121,7 @@ def test_a_swap_that_nothing_shows_in_time_ends_with_the_right_mail_under_each_n
         assert mirror.state == ("healthy", None)
 
 
-def test_a_folder_whose_name_another_takes_is_missing_and_comes_back_by_its_identity(
+def test_a_folder_whose_name_another_takes_is_missing_and_is_recognised_by_its_mailboxid(
     database_url: str, scripted_with: Servers
 ) -> None:
     server = scripted_with(capabilities=ALL + b" OBJECTID")

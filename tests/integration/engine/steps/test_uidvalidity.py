@@ -94,7 +94,7 @@ def test_mail_that_was_moved_away_and_back_is_the_same_mail(
         assert_true(mirror)
 
 
-def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
+def test_mail_that_reappears_while_the_folder_is_filled_is_announced(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()
@@ -120,7 +120,7 @@ def test_mail_that_comes_back_while_the_folder_is_filled_is_announced(
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["seen missing", "between two looks"])
-def test_a_folder_made_anew_under_its_name_keeps_what_comes_back(
+def test_a_folder_that_is_recreated_keeps_the_rows_of_messages_that_it_still_has(
     database_url: str, scripted: ScriptedServer, noticed: bool
 ) -> None:
     """The folder has a new MAILBOXID and UIDVALIDITY; a client copied back all mail but one message."""
@@ -152,9 +152,7 @@ def test_a_folder_made_anew_under_its_name_keeps_what_comes_back(
 # -- what is believed ---------------------------------------------------------------------------------------
 
 
-def test_a_status_that_tells_another_value_resets_nothing(
-    database_url: str, scripted: ScriptedServer
-) -> None:
+def test_a_status_with_another_value_resets_nothing(database_url: str, scripted: ScriptedServer) -> None:
     user = scripted.new_user()
     letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
@@ -193,7 +191,7 @@ def test_unknown_becomes_known_without_a_reset_and_known_does_not_become_unknown
         assert_true(mirror)
 
 
-def test_rows_of_an_unknown_value_are_rekeyed_before_they_are_fetched_anew(
+def test_rows_of_an_unknown_value_are_rekeyed_before_they_are_fetched_again(
     database_url: str, scripted: ScriptedServer
 ) -> None:
     user = scripted.new_user()
