@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import Any
 from mailsync.accounts.try_login import Tested, refuse_private, try_login
 from mailsync.config import Settings
 from mailsync.core.providers import Provider, likely_domain, normalise_email, provider_at, provider_for
-from mailsync.errors import InvalidInput
+from mailsync.errors import Conflict, InvalidInput
 from mailsync.imap import TokenBucket, burst, check_endpoint
 from mailsync.imap.network.resolve import resolve
 from mailsync.model import Endpoint
@@ -188,7 +189,11 @@ def _check(conn: Connection, request: AccountRequest, settings: Settings) -> Che
     check_name(request.display_name)
     if not request.verify:
         refuse_private(endpoint, settings)
-    accounts.refuse_existing(conn, email)
+    try:
+        accounts.refuse_existing(conn, email)
+    except Conflict as error:
+        command = f"mailsync set-password {shlex.quote(email)}"
+        raise Conflict(f"{error}; to change its password: `{command}` (over HTTP: PATCH)") from error
     accounts.check_limit(conn, settings, adding=1)
     return CheckedRequest(email, endpoint, find_provider(email, endpoint.host))
 

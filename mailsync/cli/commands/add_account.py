@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from mailsync.cli.common import email_argument, emit, json_option, note, passwor
 from mailsync.cli.terminal import many
 from mailsync.config import find_environment
 from mailsync.core.providers import likely_domain, normalise_email
-from mailsync.errors import Conflict, InvalidInput
+from mailsync.errors import InvalidInput
 from mailsync.imap.network.resolve import SECURITIES
 from mailsync.redaction import keep_secret
 from mailsync.store import db
@@ -84,11 +83,7 @@ def add_account(
     )
     check_password_source(password_stdin)
     with common.database(settings) as conn:
-        try:
-            checked = add.check_request(conn, request, settings)
-        except Conflict as error:
-            command = f"mailsync set-password {shlex.quote(address)}"
-            raise Conflict(f"{error}; to change its password: `{command}`") from error
+        checked = add.check_request(conn, request, settings)
     # No connection is kept open while a person looks for the password.
     if checked.provider and checked.provider.note:
         note(f"{checked.provider.name}: {checked.provider.note}")

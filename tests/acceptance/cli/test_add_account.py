@@ -68,7 +68,8 @@ def test_an_address_is_added_once(mailsync: Mailsync, dovecot: Dovecot, user: Us
     again = mailsync(
         "add-account", EMAIL.upper(), "--host", dovecot.host, "--password-stdin", input="any-password\n"
     )
-    line = f"mailsync: {EMAIL} already exists; to change its password: `mailsync set-password {EMAIL}`\n"
+    command = f"`mailsync set-password {EMAIL}` (over HTTP: PATCH)"
+    line = f"mailsync: {EMAIL} already exists; to change its password: {command}\n"
     assert (again.returncode, again.stderr) == (1, line)
 
 
