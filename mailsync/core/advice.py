@@ -28,6 +28,7 @@ ACTIONS: Mapping[str, str] = {
         "Find the stack in the log of the process that died: it shows the code that read the response."
         " To stop syncing: `mailsync pause-account {email}`; to try now: `mailsync sync {email}`"
     ),
+    "forbidden_host": "To allow servers at private addresses, set IMAP_ALLOW_PRIVATE_HOSTS=true",
     "protocol": f"{_RETRIES}; `mailsync check-account {{email}}` shows the server's response",
     "error": f"{_RETRIES}; the worker's log has the traceback",
     "rows_refused": f"{_RETRIES}; the worker's log has the error",
