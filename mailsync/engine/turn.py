@@ -46,8 +46,8 @@ class StopSignal:
 class Turn:
     """The context that every step is given; made by :func:`mailsync.engine.runner.held_turn`.
 
-    ``conn`` holds the account's lock, and so is the one that writes. Beside such handles a turn has its
-    ``clock``, its ``folders``, its ``round`` over them, and the ``result`` that is saved at its end.
+    ``conn`` holds the account's lock, so all writes use it. A turn also has its ``clock``, its
+    ``folders``, its ``round`` over them, and the ``result`` that is saved at its end.
     ``batch_size`` is how many messages the next FETCH asks for.
     """
 

@@ -1,4 +1,4 @@
-"""What is said about the connection to Postgres: nothing if it is local, a warning if others can read it."""
+"""The connection to Postgres: no message if it is local, a warning if others can read it."""
 
 from __future__ import annotations
 
