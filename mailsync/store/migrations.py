@@ -177,7 +177,7 @@ def _refuse_hidden(conn: Connection) -> None:
     if has_hidden_rows:
         raise SchemaError(
             f"row level security hides the rows of schema {first} from role {role}; connect as the owner of"
-            " its tables, or as a role with bypassrls"
+            " its tables, or as a role with bypassrls that may use its tables, sequences and functions"
         )
 
 

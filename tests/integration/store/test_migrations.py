@@ -293,6 +293,29 @@ def test_a_session_that_holds_the_migration_lock_is_named(
     )
 
 
+def test_a_role_that_writes_to_the_mirror_may_use_the_shared_rules(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, settings = migrations.migrations(), settings_for(empty_database_url)
+    with (
+        psycopg.connect(empty_database_url, autocommit=True) as owner,
+        new_role(owner, empty_database_url, "writer") as writer,
+        new_role(owner, empty_database_url, "reader") as reader,
+        db.connect(settings, "test") as conn,
+    ):
+        monkeypatch.setattr(migrations, "migrations", lambda: known[:9])
+        migrations.migrate(conn, settings)
+        owner.execute(f"grant select, update on mailsync.accounts to {writer.name}".encode())
+        owner.execute(f"grant select on mailsync.accounts to {reader.name}".encode())
+        monkeypatch.setattr(migrations, "migrations", lambda: known)
+        migrations.migrate(conn, settings)
+        may = "select has_function_privilege(%s, 'mailsync.wait_is_over(timestamptz)', 'execute')"
+        assert [owner.execute(may, [role.name]).fetchone() for role in (writer, reader)] == [
+            (True,),
+            (False,),
+        ]
+
+
 def test_a_migration_does_not_wait_long_for_a_table_and_says_what_it_waited_for(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
