@@ -31,7 +31,7 @@ from mailsync.web.http import openapi
 _SCHEMA = Path(__file__).parents[2] / "sql" / "schema.json"
 _WIDTH = 96
 _LOCK_CLASS = "The first half of the keys of all account locks, from the schema's name."
-_FUNCTION_COMMENT = re.compile(r"^comment on function (\w+) is '((?:[^']|'')*)';", re.MULTILINE)
+_FUNCTION_COMMENT = re.compile(r"^comment on function (\w+)(?:\([^)]*\))? is '((?:[^']|'')*)';", re.MULTILINE)
 
 
 class CommandHelp(SphinxDirective):
