@@ -122,7 +122,7 @@ class ListedFolder:
 
 @dataclass(frozen=True, slots=True)
 class FolderTraits:
-    """What :mod:`mailsync.core.folder_roles` decides about a listed folder."""
+    """The decisions of :mod:`mailsync.core.folder_roles` about a listed folder."""
 
     role: str | None
     sync_priority: int

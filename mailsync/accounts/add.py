@@ -44,7 +44,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class AccountRequest:
-    """What a person enters to add an account; None where nothing was entered.
+    """The input that adds an account; None where a person entered nothing.
 
     ``password`` may be empty for :func:`check_request`. At most one of ``sync_since`` and
     ``sync_window_days`` may be given; a window of 0 days means all mail. With ``verify`` False the account is
@@ -66,7 +66,7 @@ class AccountRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """What follows from a request that passed :func:`check_request`: the address and where to log in."""
+    """A request that passed :func:`check_request`: its address, and where to log in."""
 
     email: str
     endpoint: Endpoint

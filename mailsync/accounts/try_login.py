@@ -25,7 +25,7 @@ from mailsync.model import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What a server showed: its capabilities after login, sorted, and how many folders it lists."""
+    """The result of a login: the server's capabilities, sorted, and how many folders it lists."""
 
     capabilities: tuple[str, ...]
     folders: int

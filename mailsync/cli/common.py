@@ -1,4 +1,4 @@
-"""What the commands share: settings, the database, an account by its address, stop signals, output."""
+"""Parts that the commands share: settings, the database, an account by its address, stop signals, output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The settings: every environment variable, its default and its range.
 
-Of mailsync it may import only ``errors``. Begin with :class:`Settings`, which lists all variables.
+It may import only ``errors``. Begin with :class:`Settings`, which lists all variables.
 """
 
 from mailsync.config.settings import DEV_DIRECTORY, SECRETS, Settings, find_environment, read_environment

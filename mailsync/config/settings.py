@@ -158,7 +158,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What :func:`unknown_variables` found in the environment that the settings were read from."""
+        """The result of :func:`unknown_variables` for the environment that the settings were read from."""
         return self._warnings
 
     @property

@@ -1,4 +1,4 @@
-"""What a person can do for an account, one sentence for each reason of a state (SPEC §12)."""
+"""Remedies for accounts: one sentence for each reason of a state (SPEC §12)."""
 
 from __future__ import annotations
 

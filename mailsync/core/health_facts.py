@@ -1,4 +1,4 @@
-"""What the rules of :mod:`mailsync.core.health` look at: an account, the outcome of its turn, and now."""
+"""The input of the rules of :mod:`mailsync.core.health`: an account, the outcome of its turn, and now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a turn does, in terms of the protocol and the store.
+"""The work of a turn, in terms of the protocol and the store.
 
 It may import mail, core, imap, store, config and the modules beside the folders. Begin with
 :mod:`mailsync.engine.cycle`, which reads from top to bottom like the flowchart in docs/architecture.rst.

@@ -1,4 +1,4 @@
-"""What turns add to the metrics (SPEC §16): collected in the process, and stored at intervals.
+"""The sums that turns add to the metrics (SPEC §16): collected in the process, and stored at intervals.
 
 A quiet turn stores nothing, since that would cost it a statement. A process that is killed loses what it
 counted since it last stored: at most 15 seconds of quiet turns.

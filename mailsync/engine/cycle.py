@@ -1,4 +1,4 @@
-"""What a turn does from top to bottom, as the flowchart in ``docs/explanation/architecture.rst`` shows it.
+"""The steps of a turn from top to bottom, as the flowchart in ``docs/explanation/architecture.rst`` shows it.
 
 The hot pass: discover → survey → for each folder: UIDVALIDITY, new mail, flags, reconcile → save.
 The backfill pass has no survey: initial-sync batches, newest first. :mod:`mailsync.engine.runner` holds the

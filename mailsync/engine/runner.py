@@ -48,7 +48,7 @@ _OPENING = 4
 
 @dataclass
 class TurnEnvironment:
-    """What turns get from the process: its connection, its kept sessions, its stop signal.
+    """The parts that turns get from the process: its connection, its kept sessions, its stop signal.
 
     ``chance`` gives numbers in 0 … 1 that spread backoffs and safety nets. ``on_progress`` is called at
     every batch, ``on_alive`` at least once a second, also while a turn waits for its server.

@@ -88,7 +88,7 @@ class Turn:
 
     @property
     def tally(self) -> Tally:
-        """What the turn has done so far."""
+        """The figures of the turn so far."""
         return self.result.tally
 
     @property

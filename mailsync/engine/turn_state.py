@@ -1,4 +1,4 @@
-"""What a turn keeps while it runs: its clock, its folders, its place in the round, and its result."""
+"""The state of a running turn: its clock, its folders, its place in the round, and its result."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class PollRound:
 
 @dataclass
 class Tally:
-    """What the turn has done, for ``sync_runs``."""
+    """The figures of the turn, for ``sync_runs``."""
 
     folders: int = 0
     messages_new: int = 0
@@ -136,7 +136,7 @@ class Tally:
 
 @dataclass
 class TurnResult:
-    """What is saved when the turn ends.
+    """The values to save when the turn ends.
 
     ``run_id`` is None for a quiet turn. ``priority_at`` and ``overall_at`` are the times since which the
     priority folders, and all folders, are compared. ``asked`` says whether the server may have been asked

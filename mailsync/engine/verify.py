@@ -51,7 +51,7 @@ class Difference:
 
 @dataclass
 class FolderReport:
-    """What was compared in one folder; only the first :data:`MOST_SHOWN` differences are kept."""
+    """The comparison of one folder; only the first :data:`MOST_SHOWN` differences are kept."""
 
     folder_id: int | None
     path: str

@@ -1,4 +1,4 @@
-"""What a server offers, less what it turns out not to understand."""
+"""The capabilities that a server offers, less those that it turns out not to understand."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Session:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the server offers, in upper case, less what it turned out not to understand."""
+        """The capabilities offered, in upper case, less those that turned out not to be understood."""
         return self._capabilities.usable
 
     @property

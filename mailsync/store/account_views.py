@@ -54,7 +54,7 @@ def load(conn: Connection, account_id: int) -> AccountRecord | None:
 
 @dataclass(frozen=True, slots=True)
 class AccountDetails:
-    """What ``check-account`` shows beside an AccountStatus.
+    """The details that ``check-account`` shows beside an AccountStatus.
 
     ``healthy_until`` is None unless the account is healthy now. ``marked_syncing`` is what the last turn
     wrote, and stays true after a crash. ``lock_waiters`` counts the sessions that queue for the lock,

@@ -32,7 +32,7 @@ def short_lock_timeout(conn: Connection) -> Iterator[None]:
 
 
 def due(conn: Connection) -> Due:
-    """What is due now."""
+    """The tasks that are due now."""
     due = records.first_row(Due, run(conn, "look_at_retention"))
     return due or Due(hourly=False, removals=False)
 

@@ -142,7 +142,7 @@ def begin(
 
 
 class _Begun(NamedTuple):
-    """What ``begin_turn`` returns beside the account and its folders, in each row."""
+    """The columns of ``begin_turn`` beside those of the account and its folders, in each row."""
 
     folder_id: int | None
     tokens: float

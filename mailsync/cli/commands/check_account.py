@@ -87,7 +87,7 @@ def _document(status: AccountStatus, more: AccountDetails) -> dict[str, object]:
 
 
 def _action(status: AccountStatus) -> str | None:
-    """What a person can do; None unless the account is broken or degraded."""
+    """The remedy that a person can apply; None unless the account is broken or degraded."""
     if status.sync_state not in ("broken", "degraded"):
         return None
     return action_for(status.sync_state_reason, status.email)
@@ -129,7 +129,7 @@ def _summary(
     failed: dict[str, Any] | None,
     settings: Settings,
 ) -> list[str]:
-    """What is wrong, since when, what to do; then what is next, what is mirrored, and folders in trouble."""
+    """The problem, since when, and its remedy; then the next turn, the mirrored mail, folders in trouble."""
     now, is_wrong = more.now, a.sync_state in ("broken", "degraded")
     mark = "✗" if is_wrong else "✓" if a.sync_state == "healthy" else "–"
     duration = span((now - a.sync_state_since).total_seconds())

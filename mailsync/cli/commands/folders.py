@@ -104,7 +104,7 @@ def _choose(email: str, path: str, tracked: bool, as_json: bool) -> None:
 
 
 def _effect(before: FolderState, tracked: bool, settings: Settings) -> str:
-    """What the choice changes, and when."""
+    """The consequences of the choice, and when they come."""
     name = fit(before.path, 60)
     if tracked:
         if before.tracked:

@@ -34,7 +34,7 @@ _HOME, _CLEAR, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[2J", "\x1b[K", "\x
 
 @dataclass(frozen=True)
 class Overview:
-    """What ``status`` shows. Three statements read it, however many accounts there are."""
+    """The content of ``status``. Three statements read it, however many accounts there are."""
 
     at: datetime
     accounts: list[AccountStatus]

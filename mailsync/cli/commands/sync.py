@@ -29,7 +29,7 @@ SYNC_WAIT = 10.0
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did, and the account's state after it."""
+    """The figures of a sync, and the account's state after it."""
 
     email: str
     messages: int

@@ -18,7 +18,7 @@ NEWEST = 1000
 
 
 class FlagsResult(NamedTuple):
-    """What a step did.
+    """The result of a step.
 
     ``cursor`` is the new HIGHESTMODSEQ cursor, None to keep the old one. ``scanned`` says whether a scan
     that was due is done, ``vanished`` how many rows went because the server named them as deleted.

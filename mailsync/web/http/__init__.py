@@ -1,4 +1,4 @@
-"""What all endpoints share: authentication, reading requests, cursors, problem documents, OpenAPI.
+"""Parts that all endpoints share: authentication, reading requests, cursors, problem documents, OpenAPI.
 
 Begin with :mod:`mailsync.web.http.endpoint`.
 """

@@ -37,7 +37,7 @@ class Nothing(Body):
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What an operation accepts and returns; see :func:`endpoint`."""
+    """The contract of an operation: what it accepts and returns; see :func:`endpoint`."""
 
     answer: type[Answer] | None
     media: str
