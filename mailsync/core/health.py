@@ -242,7 +242,7 @@ def _spread(wait: timedelta, chance: float) -> timedelta:
 
 
 def _next_turn(facts: Facts) -> datetime | None:
-    """The time at which a turn that mailsync ended early goes on; None keeps the next tick."""
+    """The time to continue a turn that mailsync ended early; None keeps the next tick."""
     if isinstance(facts.error, OutOfTokens):
         return facts.now + timedelta(seconds=facts.error.retry_after)
     return facts.now + timedelta(seconds=1) if facts.error else None

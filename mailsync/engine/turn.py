@@ -111,7 +111,7 @@ class Turn:
         return self.clock.now()
 
     def is_over(self) -> str | None:
-        """The reason to end the turn at this batch boundary; None if it may go on."""
+        """The reason to end the turn at this batch boundary; None if it may continue."""
         if self.env.stop:
             return "asked to stop"
         if self.clock.is_up:
