@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from mailsync.errors import DatabaseUnavailable, RowsRefused
 from mailsync.model import FolderState, MailboxStatus, Message, MessageState
-from mailsync.store import attempts, db, folders, messages
+from mailsync.store import attempts, folders, messages
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 from mailsync.uidset import UidSet
@@ -24,10 +23,8 @@ from tests.support.stored import (
     assert_counts_are_true,
     flag,
     message,
-    new_account,
     new_folder,
     row,
-    settings_for,
     store,
 )
 
@@ -35,17 +32,6 @@ FIXED = settings(
     max_examples=40, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-
-
-@pytest.fixture
-def conn(database_url: str) -> Iterator[Connection]:
-    with db.connect(settings_for(database_url), "test") as conn:
-        yield conn
-
-
-@pytest.fixture
-def folder(conn: Connection, database_url: str) -> FolderState:
-    return new_folder(conn, new_account(conn, settings_for(database_url)))
 
 
 def events(conn: Connection) -> list[tuple[str, int | None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from mailsync.errors import RowsRefused
 from mailsync.model import FolderState, Message
-from mailsync.store import db, folders, messages
+from mailsync.store import folders, messages
 from mailsync.store.db import Connection
 from tests.support.stored import (
     ATTACHMENT,
@@ -22,10 +21,7 @@ from tests.support.stored import (
     assert_counts_are_true,
     flag,
     message,
-    new_account,
-    new_folder,
     row,
-    settings_for,
     store,
 )
 
@@ -33,17 +29,6 @@ FIXED = settings(
     max_examples=40, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-
-
-@pytest.fixture
-def conn(database_url: str) -> Iterator[Connection]:
-    with db.connect(settings_for(database_url), "test") as conn:
-        yield conn
-
-
-@pytest.fixture
-def folder(conn: Connection, database_url: str) -> FolderState:
-    return new_folder(conn, new_account(conn, settings_for(database_url)))
 
 
 NASTY = [
