@@ -6,14 +6,12 @@ measured and skipped, so that memory does not grow with the message.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailsync.mail import transfer_encoding
-from mailsync.mail.charsets import decode_raw
 from mailsync.mail.mime_part import Part, value_of
-from mailsync.mail.text import decode_charset
+from mailsync.mail.part_header import After, PartHeader
+from mailsync.mail.shown_texts import join_texts
 from mailsync.model import Attachment
 
 MOST_TEXT = 8 * 1024 * 1024
@@ -22,14 +20,7 @@ DEEPEST = 100
 MOST_PARTS = 1000
 
 _LONGEST_LINE = 64 * 1024
-_LONGEST_FIELD = 16 * 1024
 _LONGEST_BOUNDARY = 1000
-
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
-_KEPT = frozenset({b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id"})
-_META = re.compile(
-    rb"<meta\b[^>]{0,500}?\bcharset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
-)
 
 
 class Source(Protocol):
@@ -84,8 +75,7 @@ class _Reader:
         self._closers: dict[bytes, int] = {}
         self._part: Part | None = Part("", "text/plain")
         self._in_header = True
-        self._field = b""
-        self._lines = 0
+        self._fields = PartHeader()
         self._count = 0
         self._room = MOST_TEXT
         self._texts: list[Part] = []
@@ -110,7 +100,7 @@ class _Reader:
         self._pop(0)
         if truncated:
             self._warnings.add("truncated")
-        text, html = self._joined()
+        text, html = join_texts(self._texts, self._warnings)
         if text is None and html is None:
             self._warnings.add("no_text")
         return Parsed(text, html, tuple(self._attachments), tuple(sorted(self._warnings)))
@@ -118,37 +108,20 @@ class _Reader:
     # -- headers -----------------------------------------------------------------------------------
 
     def _header(self, line: bytes, is_new_line: bool) -> None:
-        part = self._part
-        assert part is not None
-        if not is_new_line or (line[:1] in b" \t" and self._lines and line.strip()):
-            if self._field:
-                value = part.fields[self._field]
-                part.fields[self._field] = value + line[: max(0, _LONGEST_FIELD - len(value))]
+        after = self._fields.feed(line, is_new_line)
+        if after is After.FIELD:
             return
-        if not line.strip():
-            self._end_header()
-            return
-        match = _FIELD.match(line)
-        self._lines += 1
-        if match is None:
-            if self._lines == 1 and line.startswith(b"From "):
-                return
-            # the empty line is missing: the content begins here
+        if after is After.CONTENT:
             self._warnings.add("header")
-            self._end_header()
-            if self._part is not None:
-                self._content(self._part, line)
-            return
-        name = match[1].lower()
-        # the first one counts if a field is repeated
-        self._field = name if name in _KEPT and name not in part.fields else b""
-        if self._field:
-            part.fields[name] = match[2][:_LONGEST_FIELD]
+        self._end_header()
+        if after is After.CONTENT and self._part is not None:
+            self._content(self._part, line)
 
     def _end_header(self) -> None:
         part = self._part
         assert part is not None
         self._in_header = False
+        part.fields = self._fields.values
         part.read_header()
         if part.type.startswith("multipart/"):
             boundary = value_of(part.parameter(b"boundary") or b"").rstrip()
@@ -204,7 +177,7 @@ class _Reader:
         if level is None:
             return False
         if self._in_header:
-            if self._lines:
+            if self._fields.lines:
                 self._warnings.add("header")
             self._end_header()
         self._end_part(at_boundary=True)
@@ -239,7 +212,7 @@ class _Reader:
             # alternatives of one type share a slot, so that only the last one is shown
             multipart if kind == "multipart/alternative" else object(),
         )
-        self._in_header, self._field, self._lines = True, b"", 0
+        self._in_header, self._fields = True, PartHeader()
 
     def _pop(self, level: int) -> None:
         for multipart in self._open[level:]:
@@ -254,39 +227,3 @@ class _Reader:
         # if two multiparts have the same boundary, the inner one counts
         self._delimiters = {b"--" + multipart.boundary: i for i, multipart in enumerate(self._open)}
         self._closers = {b"--" + multipart.boundary + b"--": i for i, multipart in enumerate(self._open)}
-
-    # -- text --------------------------------------------------------------------------------------
-
-    def _joined(self) -> tuple[str | None, str | None]:
-        """Return text and HTML; without text of the message's own, that of attachments and other types."""
-        own = [part for part in self._texts if not part.named]
-        plain = [part for part in own if part.type == "text/plain"]
-        html = [part for part in own if part.type == "text/html"]
-        if not plain and not html:
-            html = [part for part in self._texts if part.type == "text/html"]
-            plain = [] if html else [part for part in self._texts if part.type == "text/plain"] or own
-        return self._decoded(plain), self._decoded(html)
-
-    def _decoded(self, parts: list[Part]) -> str | None:
-        if not parts:
-            return None
-        texts: dict[int, str] = {}
-        for part in parts:
-            text = self._text(part)
-            # an empty alternative does not replace an earlier one
-            if text.strip() or id(part.slot) not in texts:
-                texts[id(part.slot)] = text
-        return "\n".join(text for text in texts.values() if text.strip())
-
-    def _text(self, part: Part) -> str:
-        data, part.data = bytes(part.data or b""), None
-        if not transfer_encoding.is_known(part.encoding):
-            self._warnings.add("transfer_encoding")
-        data = transfer_encoding.decode(data, part.encoding)
-        charset = decode_raw(value_of(part.parameter(b"charset") or b""))
-        if not charset.strip() and part.type == "text/html" and (meta := _META.search(data[:4096])):
-            charset = meta[1].decode("ascii")
-        text, fits = decode_charset(data, charset.strip()[:64])
-        if not fits:
-            self._warnings.add("charset")
-        return text.removeprefix("\ufeff").replace("\r\n", "\n")
