@@ -7,6 +7,7 @@ import io
 from mailsync.mail import mime, transfer_encoding
 from mailsync.mail.addresses import parse_addresses
 from mailsync.mail.charsets import decode_raw
+from mailsync.mail.content_fields import encoding_of, without_comments
 from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
 from mailsync.mail.mime_part import parameters_of, value_of
@@ -316,6 +317,16 @@ MESSAGES: list[Reads] = [
         (b"", b"("),
     ),
     reads("encoding's name", as_text(transfer_encoding.is_known), (b"", b"a"), (b"", b" ")),
+    reads(
+        "encoding of a part",
+        lambda raw: encoding_of(raw.decode("latin-1")),
+        (b"", b"a"),
+        (b"", b" "),
+        (b"", b"("),
+        (b"", b"content-a:"),
+        (b"content-", b"a-"),
+    ),
+    reads("comments", as_text(without_comments), (b"", b"("), (b"", b")"), (b"", b"()"), (b"(", b"a")),
     reads(
         "encoding in a header",
         transfer_encoding.named_in,
