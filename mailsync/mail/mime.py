@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailsync.mail.mime_part import Part, value_of
+from mailsync.mail.mime_part import Part
 from mailsync.mail.part_header import After, PartHeader
-from mailsync.mail.shown_texts import join_texts
+from mailsync.mail.shown_texts import divide, join_texts
 from mailsync.model import Attachment
 
 MOST_TEXT = 8 * 1024 * 1024
@@ -78,8 +78,8 @@ class _Reader:
         self._fields = PartHeader()
         self._count = 0
         self._room = MOST_TEXT
-        self._texts: list[Part] = []
-        self._attachments: list[Attachment] = []
+        self._leaves: list[Part] = []
+        self._has_text = False
         self._warnings: set[str] = set()
 
     def feed(self, line: bytes, is_new_line: bool) -> None:
@@ -100,10 +100,11 @@ class _Reader:
         self._pop(0)
         if truncated:
             self._warnings.add("truncated")
-        text, html = join_texts(self._texts, self._warnings)
+        shown, attachments = divide(self._leaves)
+        text, html = join_texts(shown, self._warnings)
         if text is None and html is None:
             self._warnings.add("no_text")
-        return Parsed(text, html, tuple(self._attachments), tuple(sorted(self._warnings)))
+        return Parsed(text, html, tuple(attachments), tuple(sorted(self._warnings)))
 
     # -- headers -----------------------------------------------------------------------------------
 
@@ -124,7 +125,7 @@ class _Reader:
         part.fields = self._fields.values
         part.read_header()
         if part.type.startswith("multipart/"):
-            boundary = value_of(part.parameter(b"boundary") or b"").rstrip()
+            boundary = part.boundary
             if len(self._open) >= DEEPEST:
                 self._warnings.add("too_deep")
             elif boundary and len(boundary) <= _LONGEST_BOUNDARY:
@@ -138,8 +139,20 @@ class _Reader:
                 part.type = "text/plain"
         if not part.number:
             part.number = "1"
-        if part.is_text:
+        kind = part.kind
+        if kind == "own" and not self._has_text:
+            self._has_text = True
+            self._drop_texts()
+        if kind == "own" or (not self._has_text and kind not in ("file", "neither")):
             part.data = bytearray()
+
+    def _drop_texts(self) -> None:
+        """Make room for the message's own text: what would be shown without one is not needed."""
+        for part in self._leaves:
+            if part.data is not None:
+                self._room += len(part.data)
+                self._warnings.discard("text_cut")
+                part.data = None
 
     # -- content -----------------------------------------------------------------------------------
 
@@ -161,10 +174,7 @@ class _Reader:
             if part.data is not None and part.data.endswith(b"\n"):
                 del part.data[-2 if part.data.endswith(b"\r\n") else -1 :]
             part.size = max(0, part.size - 2)
-        if part.data is not None:
-            self._texts.append(part)
-        if (attachment := part.attachment()) is not None:
-            self._attachments.append(attachment)
+        self._leaves.append(part)
 
     # -- boundaries --------------------------------------------------------------------------------
 
@@ -205,12 +215,14 @@ class _Reader:
             return
         prefix = f"{multipart.part.number}." if multipart.part.number else ""
         kind = multipart.part.type
+        is_alternative = kind == "multipart/alternative"
         self._part = Part(
             f"{prefix}{multipart.children}",
             "message/rfc822" if kind == "multipart/digest" else "text/plain",
             kind,
+            is_alternative or (multipart.children == 1 and multipart.part.is_alternative),
             # alternatives of one type share a slot, so that only the last one is shown
-            multipart if kind == "multipart/alternative" else object(),
+            multipart if is_alternative else object(),
         )
         self._in_header, self._fields = True, PartHeader()
 
@@ -219,7 +231,7 @@ class _Reader:
             before = multipart.before
             if before is not None and before.data and before.data.strip():
                 self._warnings.add("missing_boundary")
-                self._texts.append(before)
+                self._leaves.append(before)
         del self._open[level:]
         self._index_boundaries()
 

@@ -2,91 +2,90 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mailsync.mail.attachments import build_attachment
+from mailsync.mail.attachments import Kind, build_attachment, kind_of, type_or_default
 from mailsync.mail.charsets import decode_raw
+from mailsync.mail.content_fields import disposition_of, encoding_of, read_field, readable_type
+from mailsync.mail.file_names import name_parameters
+from mailsync.mail.odd_fields import Pairs
+from mailsync.mail.parameters import parameter
 from mailsync.mail.text import clean_text
 from mailsync.model import Attachment
 
-_PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)', re.DOTALL)
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
-_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_AROUND_CHARSET = "\"'=;,. \t"
 
 
 @dataclass(slots=True)
 class Part:
-    """One part with the values of its header; ``data`` is its content, still encoded, if it is text.
+    """One part with the values of its header; ``data`` is its content, still encoded, if it may be shown.
 
     `number` is IMAP's number of the part, `default` its type if the header names none, `parent` the type of
-    the multipart around it. Only one of several texts of one type with the same `slot` is shown.
+    the multipart around it. `is_alternative` means that it is an alternative, or the first part of a
+    multipart that is one. Only one of several texts of one type with the same `slot` is shown.
     """
 
     number: str
     default: str
     parent: str = ""
+    is_alternative: bool = False
     slot: object = None
     fields: dict[bytes, bytes] = field(default_factory=dict)
     type: str = ""
-    parameters: list[tuple[bytes, bytes]] = field(default_factory=list)
+    parameters: Pairs = field(default_factory=list)
     disposition: str = ""
-    named: list[tuple[bytes, bytes]] = field(default_factory=list)
+    named: Pairs = field(default_factory=list)
     data: bytearray | None = None
     size: int = 0
 
     def read_header(self) -> None:
         """Parse the raw values in ``fields``."""
-        value = self.fields.get(b"content-type", b"")
-        name = decode_raw(value.partition(b";")[0]).strip().lower()
-        self.type = name if _TYPE.fullmatch(name) else ("text/plain" if name else self.default)
-        self.parameters = list(parameters_of(value))
-        disposition = self.fields.get(b"content-disposition", b"")
-        self.disposition = decode_raw(disposition.partition(b";")[0]).strip().lower()
-        pairs = [*parameters_of(disposition), *self.parameters]
-        self.named = [pair for pair in pairs if pair[0].startswith((b"name", b"filename"))]
+        disposition: Pairs = []
+        if (value := self.fields.get(b"content-disposition")) is not None:
+            word, disposition = read_field(value)
+            self.disposition = disposition_of(word)
+        if (value := self.fields.get(b"content-type")) is None:
+            self.type = self.default
+        else:
+            word, self.parameters = read_field(value)
+            self.type = readable_type(word)
+            if not self.type and self.boundary:
+                self.type = "multipart/mixed"
+        if disposition or self.parameters:
+            self.named = name_parameters([*disposition, *self.parameters])
+        self.type = type_or_default(self.type, self.disposition, bool(self.named))
 
-    def parameter(self, name: bytes) -> bytes | None:
-        """Return the value of a parameter of Content-Type."""
-        return next((value for key, value in self.parameters if key == name), None)
+    @property
+    def charset(self) -> str:
+        """The charset that Content-Type names; "" if it names none."""
+        return (parameter(self.parameters, "charset") or "").strip(_AROUND_CHARSET)
+
+    @property
+    def boundary(self) -> bytes:
+        """The boundary that Content-Type names; nothing if it names none."""
+        boundary = next((value for name, value in self.parameters if name == "boundary"), "")
+        if not boundary:
+            boundary = parameter(self.parameters, "boundary") or ""
+        return boundary.encode("utf-8", "surrogateescape").rstrip()
 
     @property
     def encoding(self) -> str:
-        """The value of Content-Transfer-Encoding."""
-        return decode_raw(self.fields.get(b"content-transfer-encoding", b""))
+        """The word of Content-Transfer-Encoding."""
+        return encoding_of(self.fields.get(b"content-transfer-encoding", b""))
 
     @property
-    def is_text(self) -> bool:
-        """Whether this may be the message's own text."""
-        return self.type.startswith("text/") and self.disposition != "attachment"
+    def kind(self) -> Kind:
+        """Whether this part, which is no multipart, may be text or a file of the message."""
+        return kind_of(self.type, self.disposition, bool(self.named), self.is_alternative)
 
-    def attachment(self) -> Attachment | None:
-        """Return the part as an attachment; None for text, multiparts, signatures and reports."""
-        maintype, _, subtype = self.type.partition("/")
-        if maintype == "multipart":
-            return None
+    def attachment(self) -> Attachment:
+        """Return the part, which is a file, as an attachment."""
         return build_attachment(
             self.number,
-            maintype,
-            subtype,
+            self.type,
             self.disposition,
             self.named,
             clean_text(decode_raw(self.fields.get(b"content-id", b""))),
             self.size,
             is_related=self.parent == "multipart/related",
         )
-
-
-def parameters_of(value: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the parameters of a field's value, their names in lower case."""
-    for name, raw in _PARAMETER.findall(value):
-        yield name.lower(), value_of(raw)
-
-
-def value_of(raw: bytes) -> bytes:
-    """Return a parameter's value without quotes and escapes, unfolded."""
-    raw = raw.replace(b"\r", b"").replace(b"\n", b"").strip()
-    if raw.startswith(b'"'):
-        raw = _ESCAPED.sub(rb"\1", raw[1:-1] if raw.endswith(b'"') and len(raw) > 1 else raw[1:])
-    return raw

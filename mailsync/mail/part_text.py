@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from mailsync.mail import transfer_encoding
-from mailsync.mail.charsets import decode_raw
-from mailsync.mail.mime_part import Part, value_of
+from mailsync.mail.mime_part import Part
 from mailsync.mail.text import decode_charset
 
 _META = re.compile(
@@ -20,10 +19,10 @@ def decode_part(part: Part, warnings: set[str]) -> str:
     if not transfer_encoding.is_known(part.encoding):
         warnings.add("transfer_encoding")
     data = transfer_encoding.decode(data, part.encoding)
-    charset = decode_raw(value_of(part.parameter(b"charset") or b""))
-    if not charset.strip() and part.type == "text/html" and (meta := _META.search(data[:4096])):
+    charset = part.charset
+    if not charset and part.type == "text/html" and (meta := _META.search(data[:4096])):
         charset = meta[1].decode("ascii")
-    text, fits = decode_charset(data, charset.strip()[:64])
+    text, fits = decode_charset(data, charset[:64])
     if not fits:
         warnings.add("charset")
     return text.removeprefix("\ufeff").replace("\r\n", "\n")

@@ -1,21 +1,26 @@
-"""Which parts of a message are its text and its HTML."""
+"""Which parts of a message are its text, its HTML, and its attachments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mailsync.mail.attachments import decide
 from mailsync.mail.mime_part import Part
 from mailsync.mail.part_text import decode_part
+from mailsync.model import Attachment
 
 
-def join_texts(parts: Sequence[Part], warnings: set[str]) -> tuple[str | None, str | None]:
-    """Return text and HTML; without text of the message's own, that of attachments and other types."""
-    own = [part for part in parts if not part.named]
-    plain = [part for part in own if part.type == "text/plain"]
-    html = [part for part in own if part.type == "text/html"]
-    if not plain and not html:
-        html = [part for part in parts if part.type == "text/html"]
-        plain = [] if html else [part for part in parts if part.type == "text/plain"] or own
+def divide(leaves: Sequence[Part]) -> tuple[list[Part], list[Attachment]]:
+    """Return the parts to show and the attachments of a message, whose leaves are given in order."""
+    roles = decide(tuple(part.kind for part in leaves))
+    shown = [part for part, role in zip(leaves, roles, strict=True) if role.is_shown]
+    return shown, [part.attachment() for part, role in zip(leaves, roles, strict=True) if role.is_file]
+
+
+def join_texts(shown: Sequence[Part], warnings: set[str]) -> tuple[str | None, str | None]:
+    """Return text and HTML of the parts to show; None where there is no such part."""
+    html = [part for part in shown if part.type == "text/html"]
+    plain = [part for part in shown if part.type != "text/html"]
     return _joined(plain, warnings), _joined(html, warnings)
 
 

@@ -1,4 +1,4 @@
-"""Encoded words and parameters of message headers become clean text (RFC 2047, RFC 2231); pure.
+"""Encoded words of message headers become clean text (RFC 2047); pure.
 
 No input makes a function here raise, and none returns a NUL or a lone surrogate, which Postgres would refuse.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, a2b_qp
-from collections.abc import Iterable
 from hashlib import sha256
-from urllib.parse import unquote_to_bytes
 
 from mailsync.bounded_cache import BoundedCache
 from mailsync.mail.charsets import decode_bytes, decode_raw
@@ -139,59 +137,3 @@ def clamp(text: str) -> str:
         return text
     digest = sha256(data).hexdigest()[:32]
     return cut(text, MAX_INDEXED_BYTES - len(digest) - 1) + "~" + digest
-
-
-def decode_filename(parameters: Iterable[tuple[str | bytes, str | bytes]]) -> str | None:
-    """Return the file name among a part's parameters, or None.
-
-    `parameters` are those of Content-Disposition and then of Content-Type, their names in any case.
-    ``filename`` is preferred to ``name``. Continuations, charsets and languages of RFC 2231 are decoded, and
-    RFC 2047 words too, which many programs send although the RFC forbids it.
-
-    >>> decode_filename([("filename*0*", "utf-8''%c3%9cber"), ("filename*1", "sicht.pdf")])
-    'Übersicht.pdf'
-    """
-    values: dict[str, str] = {}
-    for name, value in parameters:
-        values.setdefault(_as_text(name).lower().strip(), _as_text(value))
-    for base in ("filename", "name"):
-        text = _parameter(values, base)
-        if text and (text := cut(one_line(clean_text(text)), MAX_INDEXED_BYTES)):
-            return text
-    return None
-
-
-def _as_text(value: str | bytes) -> str:
-    if isinstance(value, bytes):
-        return decode_raw(value)
-    if "\udc80" <= max(value, default="") <= "\udcff":
-        return decode_raw(value.encode("utf-8", "surrogateescape"))
-    return value
-
-
-def _parameter(values: dict[str, str], base: str) -> str | None:
-    """Return the parameter `base`, whole or joined from ``base*0``, ``base*1*`` … (RFC 2231 §3)."""
-    pieces: list[tuple[str, bool]] = []
-    if f"{base}*" in values:
-        pieces.append((values[f"{base}*"], True))
-    else:
-        for number in range(1_000):
-            if f"{base}*{number}*" in values:
-                pieces.append((values[f"{base}*{number}*"], True))
-            elif f"{base}*{number}" in values:
-                pieces.append((values[f"{base}*{number}"], False))
-            else:
-                break
-    if not pieces:
-        return decode_words(values[base]) if base in values else None
-    if not any(is_encoded for _, is_encoded in pieces):
-        return decode_words("".join(text for text, _ in pieces))
-    charset = ""
-    if pieces[0][1] and pieces[0][0].count("'") >= 2:
-        charset, _, rest = pieces[0][0].split("'", 2)
-        pieces[0] = (rest, True)
-    data = b"".join(
-        unquote_to_bytes(text) if is_encoded else text.encode("utf-8", "replace")
-        for text, is_encoded in pieces
-    )
-    return decode_bytes(data, charset)[0] if charset else decode_raw(data)

@@ -45,7 +45,6 @@ BOUNDED = {
     "providers._LABEL": "a label of 63 characters",
     "charsets._NOT_NAME": "64 characters of a charset",
     "content_fields._NOT_WORD": "200 characters of an encoding",
-    "content_fields._REPEATED_NAME": "200 characters of an encoding",
 }
 TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",

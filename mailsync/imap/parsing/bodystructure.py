@@ -7,13 +7,17 @@ skeleton, a structure without its strings and numbers, and filled for each messa
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.imap.parsing.bodystructure_template import BadStructure, Leaf, Template, parse_skeleton
-from mailsync.mail.attachments import build_attachment
-from mailsync.mail.charsets import decode_raw
+from mailsync.imap.parsing.bodystructure_template import MISSING, BadStructure, Leaf, Template, parse_skeleton
+from mailsync.mail.attachments import Kind, build_attachment, decide, kind_of, type_or_default
+from mailsync.mail.content_fields import disposition_of, subtype_of_multipart, type_of_words
+from mailsync.mail.file_names import name_parameters
+from mailsync.mail.odd_fields import Pairs
+from mailsync.mail.parameters import with_text
 from mailsync.mail.text import clean_text
 from mailsync.model import Attachment
 
@@ -25,7 +29,9 @@ _DIGITS = re.compile(r"[0-9]+")
 _UNSAFE = re.compile(r"[\\\x00-\x1f\ud800-\udfff]")
 _TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)("|\\?\Z)|([()])|([^\s()"]+)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_NAMES = ("name", "filename")
+_LONG = 200
+"""Characters of words that are not cached."""
+_MULTIPARTS = frozenset({"alternative", "mixed", "related", "report", "signed"})
 
 _templates: BoundedCache[str, Template | None] = BoundedCache(8 * 1024 * 1024)
 
@@ -46,7 +52,7 @@ def parse_structure(pieces: list[bytes]) -> Structure:
     if sum(map(len, pieces)) > LONGEST:
         raise BadStructure("the structure is too long")
     if len(pieces) == 1:
-        text = decode_raw(pieces[0])
+        text = pieces[0].decode("utf-8", "surrogateescape")
         if not _UNSAFE.search(text):
             split = text.split('"')
             if len(split) % 2 == 0:
@@ -84,10 +90,11 @@ def _tokens(pieces: list[bytes]) -> tuple[str, list[str], list[str]]:
     strings: list[str] = []
     numbers: list[str] = []
     for i, piece in enumerate(pieces):
-        text = clean_text(decode_raw(piece))
+        # servers pass on raw names, each in a charset of its own
+        text = piece.decode("utf-8", "surrogateescape")
         if i % 2:
             skeleton.append('""')
-            strings.append(text)
+            strings.append(clean_text(with_text(text)))
             continue
         for string, end, bracket, atom in _TOKEN.findall(text):
             if bracket:
@@ -96,7 +103,7 @@ def _tokens(pieces: list[bytes]) -> tuple[str, list[str], list[str]]:
                 if end != '"':
                     raise BadStructure("a string does not end")
                 skeleton.append('""')
-                strings.append(_ESCAPE.sub(r"\1", string))
+                strings.append(clean_text(with_text(_ESCAPE.sub(r"\1", string))))
             elif _DIGITS.fullmatch(atom):
                 skeleton.append("0")
                 numbers.append(atom)
@@ -104,7 +111,7 @@ def _tokens(pieces: list[bytes]) -> tuple[str, list[str], list[str]]:
                 skeleton.append("NIL")
             else:
                 skeleton.append('""')
-                strings.append(atom)
+                strings.append(clean_text(with_text(atom)))
     return " ".join(skeleton), strings, numbers
 
 
@@ -112,9 +119,18 @@ def _fill(template: Template, strings: list[str], numbers: list[str], *, escape:
     if len(strings) != template.strings:
         raise BadStructure("strings and skeleton do not agree")
     values = strings + [n if n[0] != "0" and len(n) < 19 else _number(n) for n in numbers]
+    values += MISSING
     for i in template.lower:
         values[i] = values[i].lower()
-    attachments = [part for leaf in template.leaves if (part := _attachment(leaf, values))]
+    for i in template.multiparts:
+        if values[i] not in _MULTIPARTS:
+            values[i] = subtype_of_multipart(values[i])
+    leaves = [_facts_of(leaf, values) for leaf in template.leaves]
+    roles = decide(tuple([facts.kind for facts, _ in leaves]))
+    attachments = [
+        _attachment(leaf, *leaves[i], values) for i, leaf in enumerate(template.leaves) if roles[i].is_file
+    ]
+    values += [facts.type for facts, _ in leaves]
     if escape:
         values = [encode_basestring(value)[1:-1] for value in values]
     return Structure(template.json % template.pick(values), tuple(attachments), template.truncated)
@@ -125,15 +141,50 @@ def _number(digits: str) -> str:
     return digits.lstrip("0")[:18] or "0"
 
 
-def _attachment(leaf: Leaf, values: list[str]) -> Attachment | None:
-    pairs = leaf.disposition_parameters + leaf.parameters
+class _Facts(NamedTuple):
+    """What the words of a leaf say; ``more`` are the names among parameters that are part of its type."""
+
+    type: str
+    disposition: str
+    kind: Kind
+    more: Pairs
+
+
+def _facts_of(leaf: Leaf, values: list[str]) -> tuple[_Facts, Pairs]:
+    """Return the facts and the name parameters of a leaf."""
+    _, main, sub, parameters, _, _, disposition, parents, is_inside = leaf
+    words = values[main], values[sub], values[disposition]
+    names = [(values[name], values[value]) for name, value in parameters if "name" in values[name]]
+    if names:
+        names = name_parameters(names)
+    is_alternative = "alternative" in [values[parent] for parent in parents]
+    read = _read if len(words[0]) + len(words[1]) + len(words[2]) < _LONG else _read.__wrapped__
+    facts = read(*words, bool(names), is_alternative, is_inside)
+    return facts, names + facts.more
+
+
+@lru_cache(maxsize=1024)
+def _read(
+    maintype: str, subtype: str, disposition: str, is_named: bool, is_alternative: bool, is_inside: bool
+) -> _Facts:
+    content_type, parameters = type_of_words(maintype, subtype)
+    more = name_parameters(parameters)
+    is_named = is_named or bool(more)
+    disposition = disposition_of(disposition)
+    content_type = type_or_default(content_type, disposition, is_named)
+    kind: Kind = "neither"
+    if not is_inside:
+        kind = kind_of(content_type, disposition, is_named, is_alternative)
+    return _Facts(content_type, disposition, kind, more)
+
+
+def _attachment(leaf: Leaf, facts: _Facts, names: Pairs, values: list[str]) -> Attachment:
     return build_attachment(
         leaf.part,
-        "application" if leaf.maintype is None else values[leaf.maintype],
-        "octet-stream" if leaf.subtype is None else values[leaf.subtype],
-        "" if leaf.disposition is None else values[leaf.disposition],
-        [(values[name], values[value]) for name, value in pairs if values[name].startswith(_NAMES)],
-        "" if leaf.content_id is None else values[leaf.content_id],
+        facts.type,
+        facts.disposition,
+        names,
+        values[leaf.content_id],
         None if leaf.size is None else int(values[leaf.size]),
-        is_related=leaf.parent is not None and values[leaf.parent] == "related",
+        is_related=bool(leaf.parents) and values[leaf.parents[0]] == "related",
     )

@@ -25,55 +25,69 @@ class BadStructure(ValueError):
     """The text is not a BODYSTRUCTURE."""
 
 
+MISSING = ("", "application", "octet-stream")
+"""The values for what a structure leaves out: any word, the type, and the subtype of a leaf."""
+
+
 class Leaf(NamedTuple):
-    """A leaf of the structure; its fields are indexes into the values of a message, None for missing ones."""
+    """A leaf of the structure; its fields are indexes into the values of a message.
+
+    ``parameters`` are those of the disposition and then those of the type. ``parents`` are the subtypes of
+    the multipart around the leaf and, as long as each is the first part of the next, of those around that.
+    ``is_inside`` means that the leaf is inside of an attached message.
+    """
 
     part: str
-    maintype: int | None
-    subtype: int | None
+    maintype: int
+    subtype: int
     parameters: tuple[tuple[int, int], ...]
-    content_id: int | None
+    content_id: int
     size: int | None
-    disposition: int | None
-    disposition_parameters: tuple[tuple[int, int], ...]
-    parent: int | None
+    disposition: int
+    parents: tuple[int, ...]
+    is_inside: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """A template for ``json`` with a ``%s`` for each slot.
 
-    The values of a message are its strings and then its numbers, each in the order of the text. ``pick``
-    selects from them the values of the slots, in order. ``strings`` is the number of strings, ``lower`` the
-    indexes of those whose case does not matter.
+    The values of a message are its strings, its numbers, MISSING, and the types of its leaves, such as
+    ``text/html``, each in the order of the text. ``pick`` selects from them the values of the slots, in
+    order. ``strings`` is the number of strings, ``lower`` the indexes of those whose case does not matter,
+    ``multiparts`` those of the subtypes of multiparts.
     """
 
     strings: int
     json: str
     pick: Callable[[list[str]], tuple[str, ...]]
     lower: tuple[int, ...]
+    multiparts: tuple[int, ...]
     leaves: tuple[Leaf, ...]
     truncated: bool
 
     @property
     def size(self) -> int:
         """An estimate of its memory in bytes."""
-        return 500 + 2 * len(self.json) + 500 * len(self.leaves) + 50 * len(self.lower)
+        parents = sum(len(leaf.parents) for leaf in self.leaves)
+        return 500 + 2 * len(self.json) + 500 * len(self.leaves) + 100 * len(self.lower) + 8 * parents
 
 
 def parse_skeleton(skeleton: str) -> Template:
     r"""Return the template for a skeleton, in which ``""`` stands for a string and ``0`` for a number.
 
     >>> parse_skeleton('("" "" NIL NIL NIL "" 0 0)').json
-    '{"part":"1","type":"%s/%s","encoding":"%s","size":%s,"lines":%s}'
+    '{"part":"1","type":"%s","encoding":"%s","size":%s,"lines":%s}'
 
     Raises BadStructure if the parentheses do not match or atoms other than NIL occur.
     """
     strings = skeleton.count('""')
-    return _Writer(strings).write(_nested(skeleton, strings))
+    root, count = _nested(skeleton, strings)
+    return _Writer(strings, count).write(root)
 
 
-def _nested(skeleton: str, strings: int) -> list[Node]:
+def _nested(skeleton: str, strings: int) -> tuple[list[Node], int]:
+    """Return the lists of a skeleton, with indexes for strings and numbers, and how many these are."""
     root: list[Node] = []
     stack = [root]
     string, number = 0, strings
@@ -98,27 +112,29 @@ def _nested(skeleton: str, strings: int) -> list[Node]:
             raise BadStructure("an unexpected atom")
     if len(stack) != 1 or len(root) != 1 or not isinstance(root[0], list):
         raise BadStructure("the parentheses do not match")
-    return root[0]
+    return root[0], number
 
 
 class _Task(NamedTuple):
-    """A node to be written; ``attached`` means that it is inside of an attached message."""
+    """A node to be written; ``parents`` and ``is_inside`` are those of :class:`Leaf`."""
 
     node: list[Node]
     part: str
     depth: int
-    parent: int | None
-    attached: bool
+    parents: tuple[int, ...]
+    is_inside: bool
 
 
 class _Writer:
     """Walks a nested structure and writes the template; ``work`` is a stack of nodes and closing texts."""
 
-    def __init__(self, strings: int) -> None:
+    def __init__(self, strings: int, count: int) -> None:
         self.strings = strings
+        self.missing = count
         self.out: list[str] = []
         self.slots: list[int] = []
         self.lower: set[int] = set()
+        self.multiparts: list[int] = []
         self.leaves: list[Leaf] = []
         self.truncated = False
         self.seen = 0
@@ -126,7 +142,7 @@ class _Writer:
 
     def write(self, root: list[Node]) -> Template:
         # a single body is part 1; a multipart has no number of its own (RFC 9051 §6.4.5)
-        self.work.append(_Task(root, "" if _is_multipart(root) else "1", 0, None, False))
+        self.work.append(_Task(root, "" if _is_multipart(root) else "1", 0, (), False))
         while self.work:
             item = self.work.pop()
             if isinstance(item, str):
@@ -142,7 +158,15 @@ class _Writer:
         slots = tuple(self.slots)
         pick = itemgetter(*slots) if len(slots) > 1 else lambda values: tuple(values[i] for i in slots)
         lower = tuple(sorted(i for i in self.lower if i < self.strings))
-        return Template(self.strings, "".join(self.out), pick, lower, tuple(self.leaves), self.truncated)
+        return Template(
+            self.strings,
+            "".join(self.out),
+            pick,
+            lower,
+            tuple(self.multiparts),
+            tuple(self.leaves),
+            self.truncated,
+        )
 
     def _multipart(self, task: _Task) -> None:
         node, part = task.node, task.part
@@ -158,15 +182,24 @@ class _Writer:
             self.out.append(f'"part":"{part}",')
         self.out.append('"type":"multipart/')
         self._slot(subtype, "mixed", lower=True)
+        if subtype is not None and subtype < self.strings:
+            self.multiparts.append(subtype)
         self.out.append('"')
         self._parameters("params", self._pairs(rest, 1))
         self._disposition(rest, 2)
         self.out.append(',"parts":[')
         self.work.append("]}")
         prefix = f"{part}." if part else ""
+        own = (self.missing if subtype is None else subtype,)
         for number in range(len(children), 0, -1):
             self.work.append(
-                _Task(children[number - 1], f"{prefix}{number}", task.depth + 1, subtype, task.attached)
+                _Task(
+                    children[number - 1],
+                    f"{prefix}{number}",
+                    task.depth + 1,
+                    own + task.parents if number == 1 else own,
+                    task.is_inside,
+                )
             )
             if number > 1:
                 self.work.append(",")
@@ -176,11 +209,9 @@ class _Writer:
         self.seen += 1
         maintype, subtype = self._value(node, 0), self._value(node, 1)
         parameters = self._pairs(node, 2)
-        self.out.append(f'{{"part":"{part}","type":"')
-        self._slot(maintype, "application", lower=True)
-        self.out.append("/")
-        self._slot(subtype, "octet-stream", lower=True)
-        self.out.append('"')
+        self.out.append(f'{{"part":"{part}","type":"%s"')
+        self.slots.append(self.missing + len(MISSING) + len(self.leaves))
+        self.lower.update(slot for slot in (maintype, subtype) if slot is not None)
         self._parameters("params", parameters)
         content_id = self._text("id", node, 3)
         self._text("description", node, 4)
@@ -194,27 +225,27 @@ class _Writer:
             self._number("lines", node, position)
             position += 1
         disposition, disposition_parameters = self._disposition(node, position + 1)
-        if not task.attached:
-            self.leaves.append(
-                Leaf(
-                    part,
-                    maintype,
-                    subtype,
-                    tuple(parameters),
-                    content_id,
-                    size,
-                    disposition,
-                    tuple(disposition_parameters),
-                    task.parent,
-                )
+        missing = self.missing
+        self.leaves.append(
+            Leaf(
+                part,
+                missing + 1 if maintype is None else maintype,
+                (missing + 2 if maintype is None else missing) if subtype is None else subtype,
+                (*disposition_parameters, *parameters),
+                missing if content_id is None else content_id,
+                size,
+                missing if disposition is None else disposition,
+                task.parents,
+                task.is_inside,
             )
+        )
         if inner is None:
             self.out.append("}")
             return
         self.out.append(',"parts":[')
         self.work.append("]}")
         below = part if _is_multipart(inner) else f"{part}.1"
-        self.work.append(_Task(inner, below, task.depth + 1, None, True))
+        self.work.append(_Task(inner, below, task.depth + 1, (), True))
 
     def _disposition(self, node: list[Node], position: int) -> tuple[int | None, list[tuple[int, int]]]:
         body = node[position] if len(node) > position else None

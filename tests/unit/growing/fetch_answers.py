@@ -34,7 +34,15 @@ FETCH_ANSWERS: list[Reads] = [
         (b"", b'"a" '),
         (b'"', b"\\a"),
     ),
-    reads("labels", parse_labels, (b"", b"a "), (b"", b'\\"'), (b'"', b"&A"), (b"", b'"&AA-" ')),
+    reads(
+        "labels",
+        parse_labels,
+        (b"", b"a "),
+        (b"", b'\\"'),
+        (b'"', b"&A"),
+        (b"", b'"&AA-" '),
+        (b'"', b"\\a", b'"'),
+    ),
     reads("is FETCH", as_line(is_fetch), (b"* ", b"1"), (b"* 1 FETCH", b" ")),
     reads(
         "FETCH",

@@ -6,12 +6,22 @@ import io
 
 from mailsync.mail import mime, transfer_encoding
 from mailsync.mail.addresses import parse_addresses
+from mailsync.mail.attachments import kind_of
 from mailsync.mail.charsets import decode_raw
-from mailsync.mail.content_fields import encoding_of, without_comments
+from mailsync.mail.content_fields import (
+    disposition_of,
+    encoding_of,
+    read_field,
+    readable_type,
+    subtype_of_multipart,
+    type_of_words,
+)
 from mailsync.mail.dates import parse_date, parse_internal_date
+from mailsync.mail.file_names import decode_filename
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
-from mailsync.mail.mime_part import parameters_of, value_of
-from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
+from mailsync.mail.odd_fields import without_comments
+from mailsync.mail.parameters import decode_octets, parameter, with_text
+from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
 from mailsync.web.http.downloads import disposition, extension_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
@@ -221,6 +231,14 @@ MESSAGES: list[Reads] = [
         (b"", b"%C3"),
         (b"", b"a"),
         (b"", b" "),
+        (b"", b"\\"),
+        (b"c:", b"\\"),
+        (b"=?u?q?a?=", b'"'),
+        (b"", b'?="'),
+        (b"", b"??"),
+        (b"", b"=?a?q?"),
+        (b"u'", b"'"),
+        (b"'", b"a", b"'"),
     ),
     reads(
         "many parameters",
@@ -243,8 +261,38 @@ MESSAGES: list[Reads] = [
     ),
     reads(
         "parameters",
-        lambda raw: list(parameters_of(raw)),
+        read_field,
         (b"", b";"),
+        (b"a/b", b";a=b"),
+        (b'a;name="', b"\\\\", b'"'),
+        (b'a;b="', b"\\\\", b'"'),
+        (b"", b"("),
+        (b"", b"()"),
+        (b"a;", b"(a"),
+        (b"", b"=?u?q?a"),
+        (b";a=", b"=?u?q?"),
+        (b";a=", b"=?u?q?a?="),
+        (b'"', b"a"),
+        (b"'", b'\\"'),
+        (b"", b"content-type:"),
+        (b"", b"content-"),
+        (b'a="', b'" '),
+        (b'a="', b'"b'),
+        (b'a="', b"; name="),
+        (b"", b'name="; '),
+        (b"", b'name="x; '),
+        (b"", b' charset="'),
+        (b"", b"name=a "),
+        (b"name=a", b" name"),
+        (b"name=", b" "),
+        (b"name=", b","),
+        (b"name=a.b ", b"("),
+        (b"name=", b"a."),
+        (b"charset=", b"a "),
+        (b"boundary=", b"a ("),
+        (b"a/b ", b"\t"),
+        (b"a", b"/a"),
+        (b"", b"\r\n "),
         (b";", b" "),
         (b"", b";a"),
         (b"", b";a="),
@@ -258,7 +306,33 @@ MESSAGES: list[Reads] = [
         (b"", b"; "),
         (b"", b'\\"'),
     ),
-    reads("parameter", value_of, (b'"', b"\\"), (b"", b" "), (b"", b"\n"), (b'"', b"a")),
+    reads(
+        "parameter",
+        as_text(lambda text: parameter([("a*0*", text), ("a*1", text), ("a*" + text, text)], "a")),
+        (b"", b"'"),
+        (b"", b"%"),
+        (b"", b"%41"),
+        (b"", b"a'"),
+        (b"", b"0"),
+        (b"", b"\xff"),
+    ),
+    reads(
+        "raw parameter",
+        lambda raw: with_text(raw.decode("utf-8", "surrogateescape")),
+        (b"", b"a"),
+        (b"", b"\xff"),
+    ),
+    reads("octets", lambda raw: decode_octets(raw, "utf-8"), (b"", b"a"), (b"", b"\xff")),
+    *(
+        reads(name, as_text(read), (b"", b"a"), (b"", b"/"), (b"", b"a/"), (b"", b" "), (b"multipart", b"a"))
+        for name, read in (
+            ("type", readable_type),
+            ("type of words", lambda text: type_of_words(text, text)),
+            ("multipart", subtype_of_multipart),
+            ("disposition", disposition_of),
+            ("kind of a part", lambda text: kind_of(text, text, False, False)),
+        )
+    ),
     reads(
         "message",
         _message,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from mailsync.mail.charsets import charset_codecs
 from mailsync.mail.dates import parse_internal_date
+from mailsync.mail.file_names import decode_filename
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
-from mailsync.mail.text import clean_text, decode_filename, decode_words
+from mailsync.mail.text import clean_text, decode_words
 from mailsync.model import Headers
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=300, database=None)

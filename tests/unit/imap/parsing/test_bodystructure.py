@@ -71,6 +71,16 @@ def test_an_attached_message_is_one_attachment_whose_parts_are_numbered_below_it
         (b'("application" "pgp-signature" ("name" "signature.asc") NIL NIL "7bit" 10)', None),
         (b'("message" "delivery-status" NIL NIL NIL "7bit" 10)', None),
         (b'("text" "calendar" ("name" "invite.ics") NIL NIL "7bit" 10 2)', ("invite.ics", False)),
+        (b'("text" "calendar" ("method" "REQUEST") NIL NIL "7bit" 10 2)', (None, False)),
+        (b'("text" "x-amp-html" NIL NIL NIL "7bit" 10 2)', (None, False)),
+        (b'("text" "rfc822-headers" NIL NIL NIL "7bit" 10 2)', None),
+        (b'("" "" NIL NIL NIL "7bit" 10)', None),
+        (b'("" "" ("name" "a.bin") NIL NIL "7bit" 10)', ("a.bin", False)),
+        (b'("application" "pdf name=a.pdf" NIL NIL NIL "7bit" 10)', ("a.pdf", False)),
+        (b'("application" "x" (" name " "a.pdf") NIL NIL "7bit" 10)', ("a.pdf", False)),
+        (b'("application" "x" ("name" "\\"a.pdf\\"") NIL NIL "7bit" 10)', ("a.pdf", False)),
+        (b'("application" "x" ("name*00" "a" "name*01" ".pdf") NIL NIL "7bit" 10)', ("a.pdf", False)),
+        (b'("text" "plain" NIL NIL NIL "7bit" 10 2 NIL ("\\"attachment\\"" NIL))', (None, False)),
         (b'("text" "plain" NIL NIL NIL "7bit" 10 2 NIL "attachment")', (None, False)),
         (b'("application" "octet-stream" NIL NIL NIL "base64" 10)', (None, False)),
         (b'("application" "x" ("name" "=?utf-8?q?=C3=BC=2Epdf?=") NIL NIL "base64" 1)', ("ü.pdf", False)),
@@ -116,6 +126,17 @@ def test_literals_escapes_and_atoms_are_strings() -> None:
         (b"(" + PLAIN + b")", "type", "multipart/mixed"),
         (b"(" + PLAIN + b" NIL NIL)", "type", "multipart/mixed"),
         (b"()", "type", "application/octet-stream"),
+        (b'("text" "html charset=utf-8" NIL NIL NIL "7bit" 5)', "type", "text/html"),
+        (b'("\\"text/html\\"" "" NIL NIL NIL "7bit" 5)', "type", "text/html"),
+        (b'("\'text" "html\'" NIL NIL NIL "7bit" 5)', "type", "text/html"),
+        (b'("text" "" NIL NIL NIL "7bit" 5)', "type", "text/plain"),
+        (b'("text" NIL NIL NIL NIL "7bit" 5)', "type", "text/plain"),
+        (b'("html" "" NIL NIL NIL "7bit" 5)', "type", "text/html"),
+        (b'("" "" NIL NIL NIL "7bit" 5)', "type", "text/plain"),
+        (b'("" "" ("name" "a.bin") NIL NIL "7bit" 5)', "type", "application/octet-stream"),
+        (b'("image" "*" NIL NIL NIL "7bit" 5)', "type", "application/octet-stream"),
+        (b"(" + PLAIN + b' "*")', "type", "multipart/mixed"),
+        (b"(" + PLAIN + b' "Alternative boundary=b")', "type", "multipart/alternative"),
     ],
 )  # fmt: skip
 def test_malformed_values_are_tolerated(text: bytes, key: str, value: object) -> None:
@@ -182,3 +203,15 @@ def test_structures_with_the_same_skeleton_keep_their_own_values() -> None:
         text = b'("application" "pdf" ("name" "%s") NIL NIL "base64" %d)' % (name, number)
         [part] = parse_structure([text]).attachments
         assert (part.filename, part.size_bytes) == (name.decode(), number)
+
+
+def test_raw_names_in_different_charsets_are_decoded_one_by_one() -> None:
+    [first, second] = parse_structure(
+        [
+            b"("
+            + attachment("für.pdf".encode(), b"NIL")
+            + attachment("für.pdf".encode("latin-1"), b"NIL")
+            + b")"
+        ]
+    ).attachments
+    assert (first.filename, second.filename) == ("für.pdf", "für.pdf")
