@@ -33,12 +33,11 @@ _NAME = re.compile(r"[^\s=:;,()\"<>]*+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _AFTER_QUOTED = re.compile(rf"\s*+(?:[;,(]|\Z|{_NEXT})", re.IGNORECASE)
 _LOOSE_END = re.compile(rf'"(?=\s*+(?:[;,]|\Z|{_NEXT}))|;(?=\s*+{_NEXT})', re.IGNORECASE)
-_BARE = re.compile(rf"(?:{_WORD}|[^;\s,]|[\s,]++(?!{_NEXT}))*+", re.IGNORECASE)
+_BARE = re.compile(rf"(?:{_WORD}|\([^()]{{0,200}}\)|[^;\s,]|[\s,]++(?!{_NEXT}))*+", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED_MARK = re.compile(r'\\(["\\])')
 _NAME_AND_COMMENT = re.compile(r"([^\s()]+\.[^\s().]{1,8})\s++\([^()]*+\)")
-_END_OF_VALUE = re.compile(r"\s*+[(]|[\s,]")
-_COMMENT_BEHIND = re.compile(r"\s[(]")
+_END_OF_VALUE = re.compile(r"[\s,(]")
 
 
 def read_odd_field(value: str) -> tuple[str, Pairs]:
@@ -112,9 +111,9 @@ class _Reader:
             comment = _NAME_AND_COMMENT.fullmatch(value)
             return comment[1] if comment else value
         if name.startswith("boundary"):
-            end = _COMMENT_BEHIND.search(value)
-        else:
-            end = _END_OF_VALUE.search(value)
+            # a parenthesis may be meant, unless it begins a comment at the end
+            return value.partition("(")[0].rstrip() if value.endswith(")") else value
+        end = _END_OF_VALUE.search(value)
         return value[: end.start()] if end else value
 
     def _quoted(self, is_file_name: bool) -> str:
