@@ -17,7 +17,8 @@ kind           parts                                               shown        
                alternative, the header of a returned message;      shown
                not attached
 ``file``       everything else                                     never                         always
-``neither``    signatures; reports without a name                  never                         never
+``neither``    signatures; reports without a name; multiparts      never                         never
+               that are left out
 =============  ==================================================  ============================  ============
 """
 
@@ -57,7 +58,7 @@ def type_or_default(content_type: str, disposition: str, is_named: bool) -> str:
 
 @lru_cache(maxsize=1024)
 def kind_of(content_type: str, disposition: str, is_named: bool, is_alternative: bool) -> Kind:
-    """Return the kind of a part, which is no multipart.
+    """Return the kind of a part.
 
     `is_alternative` means that the part is an alternative, or the first part of a multipart that is one.
     """
@@ -67,7 +68,7 @@ def kind_of(content_type: str, disposition: str, is_named: bool, is_alternative:
         if is_attached:
             return "attached"
         return "named" if is_named and not is_alternative else "own"
-    if subtype in _SIGNATURES or (subtype in _REPORTS and not is_named):
+    if maintype == "multipart" or subtype in _SIGNATURES or (subtype in _REPORTS and not is_named):
         return "neither"
     if maintype != "text" or is_attached:
         return "file"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailsync.mail.mime_part import Part
+from mailsync.mail.mime_part import Part, spellings_of
 from mailsync.mail.part_header import After, PartHeader
 from mailsync.mail.shown_texts import divide, join_texts
 from mailsync.model import Attachment
@@ -237,5 +237,10 @@ class _Reader:
 
     def _index_boundaries(self) -> None:
         # if two multiparts have the same boundary, the inner one counts
-        self._delimiters = {b"--" + multipart.boundary: i for i, multipart in enumerate(self._open)}
-        self._closers = {b"--" + multipart.boundary + b"--": i for i, multipart in enumerate(self._open)}
+        lines = {
+            b"--" + boundary: i
+            for i, multipart in enumerate(self._open)
+            for boundary in spellings_of(multipart.boundary)
+        }
+        self._delimiters = lines
+        self._closers = {line + b"--": i for line, i in lines.items()}

@@ -89,3 +89,10 @@ class Part:
             self.size,
             is_related=self.parent == "multipart/related",
         )
+
+
+def spellings_of(boundary: bytes) -> tuple[bytes, ...]:
+    """Return a boundary as it is, and without single quotes, which some programs take for quotes."""
+    if len(boundary) > 2 and boundary[:1] == boundary[-1:] == b"'":
+        return boundary, boundary[1:-1]
+    return (boundary,)

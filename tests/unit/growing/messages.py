@@ -19,6 +19,7 @@ from mailsync.mail.content_fields import (
 from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.file_names import decode_filename
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.mime_part import spellings_of
 from mailsync.mail.odd_fields import without_comments
 from mailsync.mail.parameters import decode_octets, parameter, with_text
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
@@ -322,6 +323,7 @@ MESSAGES: list[Reads] = [
         (b"", b"a"),
         (b"", b"\xff"),
     ),
+    reads("boundary", spellings_of, (b"'", b"a", b"'"), (b"", b"'")),
     reads("octets", lambda raw: decode_octets(raw, "utf-8"), (b"", b"a"), (b"", b"\xff")),
     *(
         reads(name, as_text(read), (b"", b"a"), (b"", b"/"), (b"", b"a/"), (b"", b" "), (b"multipart", b"a"))

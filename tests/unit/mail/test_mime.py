@@ -163,6 +163,27 @@ def test_five_hundred_nested_parts() -> None:
     assert "no_text" in parsed.warnings
 
 
+@pytest.mark.parametrize("boundary", ["b", "'b'"])
+def test_single_quotes_around_a_boundary_may_belong_to_it(boundary: str) -> None:
+    message = multipart(PLAIN + b"\r\nx", PDF, boundary=boundary).replace(b"\"'b'\"", b"'b'")
+    parsed = read(message.replace(b'"b"', b"'b'"))
+    assert (parsed.text, len(parsed.attachments), parsed.warnings) == ("x", 1, ())
+
+
+def test_a_multipart_that_is_left_out_is_no_attachment() -> None:
+    message = multipart(PLAIN + b"\r\nx")
+    for depth in range(150):
+        message = multipart(PLAIN + b"\r\ny", message, boundary=f"b{depth}")
+    assert read(message).attachments == ()
+
+
+def test_text_of_last_resort_makes_room_for_the_messages_own_text() -> None:
+    log = b"Content-Disposition: attachment; filename=log.txt\r\n\r\n" + b"line\n" * (mime.MOST_TEXT // 4)
+    parsed = read(multipart(log, PLAIN + b"\r\nown"))
+    assert (parsed.text, parsed.warnings) == ("own", ())
+    assert [part.filename for part in parsed.attachments] == ["log.txt"]
+
+
 def test_a_hundred_thousand_parts() -> None:
     parsed = read(multipart(*[b"\r\nx"] * 100_000))
     assert parsed.warnings == ("too_many_parts",)
