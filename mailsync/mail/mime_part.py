@@ -35,11 +35,13 @@ class Part:
     parameters: Pairs = field(default_factory=list)
     disposition: str = ""
     named: Pairs = field(default_factory=list)
+    encoding: str = ""
+    content_id: str = ""
     data: bytearray | None = None
     size: int = 0
 
     def read_header(self) -> None:
-        """Parse the raw values in ``fields``."""
+        """Parse the raw values in ``fields``, which are then given up."""
         disposition: Pairs = []
         if (value := self.fields.get(b"content-disposition")) is not None:
             word, disposition = read_field(value)
@@ -54,6 +56,10 @@ class Part:
         if disposition or self.parameters:
             self.named = name_parameters([*disposition, *self.parameters])
         self.type = type_or_default(self.type, self.disposition, bool(self.named))
+        self.encoding = encoding_of(self.fields.get(b"content-transfer-encoding", b""))
+        if (value := self.fields.get(b"content-id")) is not None:
+            self.content_id = clean_text(decode_raw(value))
+        self.fields = {}
 
     @property
     def charset(self) -> str:
@@ -69,11 +75,6 @@ class Part:
         return boundary.encode("utf-8", "surrogateescape").rstrip()
 
     @property
-    def encoding(self) -> str:
-        """The word of Content-Transfer-Encoding."""
-        return encoding_of(self.fields.get(b"content-transfer-encoding", b""))
-
-    @property
     def kind(self) -> Kind:
         """Whether this part, which is no multipart, may be text or a file of the message."""
         return kind_of(self.type, self.disposition, bool(self.named), self.is_alternative)
@@ -85,7 +86,7 @@ class Part:
             self.type,
             self.disposition,
             self.named,
-            clean_text(decode_raw(self.fields.get(b"content-id", b""))),
+            self.content_id,
             self.size,
             is_related=self.parent == "multipart/related",
         )
