@@ -100,11 +100,12 @@ class _Reader:
         self._pop(0)
         if truncated:
             self._warnings.add("truncated")
-        shown, attachments = divide(self._leaves)
+        shown, files = divide(self._leaves)
         text, html = join_texts(shown, self._warnings)
         if text is None and html is None:
             self._warnings.add("no_text")
-        return Parsed(text, html, tuple(attachments), tuple(sorted(self._warnings)))
+        attachments = tuple(part.attachment() for part in files)
+        return Parsed(text, html, attachments, tuple(sorted(self._warnings)))
 
     # -- headers -----------------------------------------------------------------------------------
 

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from mailsync.mail.attachments import decide
 from mailsync.mail.mime_part import Part
 from mailsync.mail.part_text import decode_part
-from mailsync.model import Attachment
 
 
-def divide(leaves: Sequence[Part]) -> tuple[list[Part], list[Attachment]]:
-    """Return the parts to show and the attachments of a message, whose leaves are given in order."""
+def divide(leaves: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """Return the parts to show and those that are files; `leaves` are those of a message, in order."""
     roles = decide(tuple(part.kind for part in leaves))
     shown = [part for part, role in zip(leaves, roles, strict=True) if role.is_shown]
-    return shown, [part.attachment() for part, role in zip(leaves, roles, strict=True) if role.is_file]
+    return shown, [part for part, role in zip(leaves, roles, strict=True) if role.is_file]
 
 
 def join_texts(shown: Sequence[Part], warnings: set[str]) -> tuple[str | None, str | None]:
