@@ -73,9 +73,9 @@ def _candidates(pairs: Pairs) -> Iterator[tuple[str, bool]]:
     """Yield each form of the name, the best first, and whether its charset fits."""
     for base in _BASES:
         values = collect(pairs, base)
-        if len(values) > ("" in values) and (found := extended(values)):
-            text, fits = _decode_words(found.text)
-            yield text, fits and found.fits
+        if len(values) > ("" in values) and (decoded := extended(values)):
+            text, fits = _decode_words(decoded.text)
+            yield text, fits and decoded.fits
         if "" in values:
             yield _decode_plain(values[""])
 
@@ -111,7 +111,7 @@ def _decode_percent(text: str) -> tuple[str, bool]:
 
 def _clean(text: str) -> str:
     text = one_line(clean_text(text))
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2:
         text = text[1:-1].strip()
     if "\\" in text and (path := _WINDOWS_PATH.match(text)):
         text = text[path.end() :]

@@ -128,8 +128,8 @@ class _Reader:
             self._position = end.end() if end else len(text)
             value = text[begin + 1 : end.start() if end else len(text)].rstrip()
             if end is None and not is_file_name:
-                value, found, _ = value.partition(";")
-                self._position = begin + 1 + len(value) if found else len(text)
+                value, separator, _ = value.partition(";")
+                self._position = begin + 1 + len(value) if separator else len(text)
         # Windows' paths have backslashes that escape nothing
         return (_ESCAPED_MARK if is_file_name else _ESCAPED).sub(r"\1", value)
 

@@ -15,10 +15,9 @@ _CHARSET = re.compile(r"([A-Za-z0-9_.:-]{1,40})'(?:[A-Za-z0-9-]{0,40}')?")
 
 
 class Parameter(NamedTuple):
-    """The value of a parameter; ``is_encoded`` if RFC 2231 decoded it, ``fits`` if its charset did fit."""
+    """The value of a parameter; ``fits`` if its charset is known and has its octets."""
 
     text: str
-    is_encoded: bool
     fits: bool
 
 
@@ -39,8 +38,8 @@ def parameter(pairs: Sequence[tuple[str, str]], base: str) -> str | None:
     else:
         return with_text(value) or None
     values = collect(pairs, base)
-    found = extended(values) if len(values) > ("" in values) else None
-    return found.text if found else values.get("")
+    decoded = extended(values) if len(values) > ("" in values) else None
+    return decoded.text if decoded else values.get("")
 
 
 def collect(pairs: Iterable[tuple[str, str]], base: str) -> dict[str, str]:
@@ -64,7 +63,7 @@ def collect(pairs: Iterable[tuple[str, str]], base: str) -> dict[str, str]:
 
 
 def extended(values: dict[str, str]) -> Parameter | None:
-    """Join and decode the pieces that :func:`collect` found; None if there are none.
+    """Join and decode the pieces that :func:`collect` returned; None if there are none.
 
     A gap between the numbers ends the value. Some programs begin with 1.
     """
@@ -84,7 +83,7 @@ def extended(values: dict[str, str]) -> Parameter | None:
 
 def _decoded(pieces: list[tuple[str, bool]]) -> Parameter:
     if not any(is_encoded for _, is_encoded in pieces):
-        return Parameter("".join(text for text, _ in pieces), False, True)
+        return Parameter("".join(text for text, _ in pieces), True)
     charset = ""
     out: list[str] = []
     pending = b""
@@ -108,7 +107,7 @@ def _decoded(pieces: list[tuple[str, bool]]) -> Parameter:
         decoded, piece_fits = decode_octets(pending, charset)
         out.append(decoded)
         fits = fits and piece_fits
-    return Parameter("".join(out), True, fits)
+    return Parameter("".join(out), fits)
 
 
 def _names_charset(match: re.Match[str]) -> bool:
@@ -116,11 +115,13 @@ def _names_charset(match: re.Match[str]) -> bool:
 
 
 def decode_octets(data: bytes, charset: str) -> tuple[str, bool]:
-    """Decode the octets of a value; those that their charset lacks are read as :func:`decode_raw` does."""
+    """Decode the octets of a value, and return whether they fit; called UTF-8, they may be Windows-1252."""
     if not charset:
         return decode_raw(data), True
     text, fits = decode_bytes(data, charset)
-    return (text, True) if fits else (decode_raw(data), False)
+    if "\ufffd" in text and codec_for(charset) == "utf_8":
+        text = decode_raw(data)
+    return text, fits
 
 
 def with_text(value: str) -> str:

@@ -192,14 +192,9 @@ class _Writer:
         prefix = f"{part}." if part else ""
         own = (self.missing if subtype is None else subtype,)
         for number in range(len(children), 0, -1):
+            parents = own + task.parents if number == 1 else own
             self.work.append(
-                _Task(
-                    children[number - 1],
-                    f"{prefix}{number}",
-                    task.depth + 1,
-                    own + task.parents if number == 1 else own,
-                    task.is_inside,
-                )
+                _Task(children[number - 1], f"{prefix}{number}", task.depth + 1, parents, task.is_inside)
             )
             if number > 1:
                 self.work.append(",")
