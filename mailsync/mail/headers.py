@@ -8,7 +8,7 @@ Names in ``errors``:
 ``charset``
     an encoded word in an unknown charset, or with bytes that its charset does not have
 ``date``
-    a Date that cannot be read, is before 1900 or after 2200, or has a zone beyond ±15:59
+    a Date that cannot be read, is before 1900 or after 2200, or has an unknown zone or one beyond ±15:59
 ``from``, ``to``, ``cc``, ``bcc``, ``reply_to``
     an entry without an address, which is skipped (the name of From is kept)
 ``message_id``

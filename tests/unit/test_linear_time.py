@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from mailsync.mail import date_reader
 from tests.unit.growing import discovery
 from tests.unit.growing.clients import CLIENTS
 from tests.unit.growing.entries import MARKS, Reads
@@ -45,6 +46,11 @@ BOUNDED = {
     "providers._LABEL": "a label of 63 characters",
     "charsets._NOT_NAME": "64 characters of a charset",
     "content_fields._NOT_WORD": "200 characters of an encoding",
+    **{
+        f"date_reader.{name}": "200 characters of a date"
+        for name in vars(date_reader)
+        if isinstance(getattr(date_reader, name), re.Pattern)
+    },
 }
 TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",

@@ -23,6 +23,9 @@ from mailsync.mail.mime_part import spellings_of
 from mailsync.mail.odd_fields import without_comments
 from mailsync.mail.parameters import decode_octets, parameter, with_text
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
+from mailsync.mail.mime_part import parameters_of, value_of
+from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
+from mailsync.mail.time_zones import read_zone
 from mailsync.web.http.downloads import disposition, extension_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
@@ -158,6 +161,22 @@ MESSAGES: list[Reads] = [
         (b"", b"-"),
         (b"", b":"),
         (b"", b","),
+        (b"1 Mar 2024 ", b"08 : "),
+        (b"1 Mar 2024 08.15 ", b"8.15 "),
+        (b"1 Mar 2024 08:15 ", b"(a"),
+        (b"1 Mar 2024 08:15 ", b"gmt "),
+        (b"2024", b"0305t"),
+        (b"", b"mar "),
+        (b"=?u?q?", b"1_", b"?="),
+    ),
+    reads(
+        "zone",
+        as_text(read_zone),
+        (b"", b"a"),
+        (b"", b"a "),
+        (b"gmt", b" "),
+        (b"+", b"0"),
+        (b"+8", b" ", b"1"),
     ),
     reads(
         "internal date",
@@ -168,6 +187,7 @@ MESSAGES: list[Reads] = [
         (b"1-Jan-2000", b" "),
         (b"1-Jan-2000 00:00", b" "),
         (b" ", b'"'),
+        (b"1-Jan-2000 00:00:00 +0000", b" ", b"x"),
     ),
     reads(
         "encoded words",
