@@ -25,9 +25,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from mailsync.mail.addresses import AddressList, parse_addresses
+from mailsync.mail.addresses import parse_addresses
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.dates import parse_date
+from mailsync.mail.mailboxes import AddressList
 from mailsync.mail.text import MAX_INDEXED_BYTES, clamp, cut, decode_words, decode_words_checked, one_line
 from mailsync.model import Headers
 
@@ -101,7 +102,7 @@ def parse_headers(block: bytes) -> Headers:
         _date(get("date"), errors),
         _subject(get("subject"), errors),
         sender.emails[0] if sender.emails else None,
-        sender.names[0] if sender.emails else sender.lone_name,
+        _from_name(sender),
         _list(get("reply-to"), "reply_to", errors).emails,
         to.emails,
         to.names,
@@ -142,7 +143,7 @@ def _split(block: bytes) -> dict[str, str]:
         elif name in _JOINED:
             repeated.setdefault(name, [first]).append(value)
     for name, values in repeated.items():
-        fields[name] = ", ".join(values)
+        fields[name] = "; ".join(values)  # a comma might join the last name of one field to the next field
     return fields
 
 
@@ -161,6 +162,12 @@ def _list(value: str | None, column: str, errors: list[str]) -> AddressList:
         if "charset" in addresses.problems:
             errors.append("charset")
     return addresses
+
+
+def _from_name(sender: AddressList) -> str | None:
+    """Return the first author's name; a name without an address belongs to the only address."""
+    name = sender.names[0] if sender.names else None
+    return name if name or len(sender.emails) > 1 else sender.lone_name
 
 
 def _subject(value: str | None, errors: list[str]) -> str | None:
