@@ -198,7 +198,8 @@ class Attachment(NamedTuple):
 class Headers(NamedTuple):
     """The header fields of a message that are mirrored, in the order of their columns.
 
-    Addresses are in lower case. ``x_names`` has a name or None for each of ``x_emails``. ``errors`` names the
+    Addresses are in lower case. ``x_names`` has a name or None for each of ``x_emails``, except that
+    ``from_name`` belongs to ``from_email``, the first of ``from_emails``. ``errors`` names the
     fields that could not be parsed or were cut.
     """
 
@@ -210,6 +211,7 @@ class Headers(NamedTuple):
     subject: str | None
     from_email: str | None
     from_name: str | None
+    from_emails: tuple[str, ...]
     reply_to_emails: tuple[str, ...]
     to_emails: tuple[str, ...]
     to_names: tuple[str | None, ...]

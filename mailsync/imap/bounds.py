@@ -44,7 +44,7 @@ def weight(message: Message, answered: int) -> int:
     """Estimate the bytes of memory that a message takes; `answered` is the size of its answer in bytes."""
     h = message.headers
     pieces = len(h.to_emails) + len(h.cc_emails) + len(h.bcc_emails) + len(h.reply_to_emails)
-    pieces += len(h.reference_ids) + len(message.flags or ()) + len(message.labels or ())
+    pieces += len(h.from_emails) + len(h.reference_ids) + len(message.flags or ()) + len(message.labels or ())
     # a str takes 50 bytes and its characters; an attachment takes several of them and its JSON
     texts = 2 * min(answered, _LONGEST_PARSED) + len(message.mime_structure or "")
     return 2048 + texts + 150 * pieces + 600 * len(message.attachments)

@@ -103,6 +103,7 @@ def parse_headers(block: bytes) -> Headers:
         _subject(get("subject"), errors),
         sender.emails[0] if sender.emails else None,
         _from_name(sender),
+        sender.emails,
         _list(get("reply-to"), "reply_to", errors).emails,
         to.emails,
         to.names,

@@ -50,6 +50,7 @@ def _message_line(m: Message) -> str:
         h.subject,
         h.from_email,
         h.from_name,
+        _array(h.from_emails),
         _array(h.reply_to_emails),
         _array(h.to_emails),
         _array(h.to_names),

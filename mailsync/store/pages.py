@@ -46,8 +46,9 @@ class Page(Generic[T]):
 class MessageFilter:
     """Which messages are listed; None means any.
 
-    `since` (inclusive) and `until` (exclusive) limit ``internal_date``. `sender` and `recipient` (To, Cc or
-    Bcc) are complete addresses in lower case; `subject` is a part of the subject, whatever its case.
+    `since` (inclusive) and `until` (exclusive) limit ``internal_date``. `sender` (any author) and `recipient`
+    (To, Cc or Bcc) are complete addresses in lower case; `subject` is a part of the subject, whatever its
+    case.
     """
 
     folder_id: int | None = None
@@ -85,6 +86,7 @@ class MessageSummary:
     subject: str | None
     from_email: str | None
     from_name: str | None
+    from_emails: tuple[str, ...]
     reply_to_emails: tuple[str, ...]
     to_emails: tuple[str, ...]
     to_names: tuple[str | None, ...]
@@ -106,6 +108,11 @@ class MessageSummary:
     deleted_reason: str | None
     created_at: datetime
     updated_at: datetime
+
+    def __post_init__(self) -> None:
+        # a row from before the column that retention has not filled yet
+        if self.from_email and not self.from_emails:
+            object.__setattr__(self, "from_emails", (self.from_email,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,10 @@ def accounts_to_remove(conn: Connection) -> list[int]:
 
 
 def accounts_to_tidy(conn: Connection, tombstone_days: int) -> list[int]:
-    """The ids of accounts that have tombstones older than `tombstone_days`, or mail outside their window."""
+    """The ids of accounts with work of retention.
+
+    They have tombstones older than `tombstone_days`, mail outside their window, or rows without authors.
+    """
     return [row[0] for row in run(conn, "accounts_to_tidy", days=tombstone_days)]
 
 
@@ -79,6 +82,15 @@ def expire(conn: Connection, account_id: int, limit: int) -> int:
     Moves ``mirrored_since`` in the same statement. The caller holds the account's lock.
     """
     row = run(conn, "expire_rows", account_id=account_id, limit=limit).fetchone()
+    return int(row[0]) if row else 0
+
+
+def fill_authors(conn: Connection, account_id: int, limit: int) -> int:
+    """Fill ``from_emails`` of rows that are older than this column; returns how many rows were looked at.
+
+    At most `limit` rows, the newest first. The caller holds the account's lock.
+    """
+    row = run(conn, "fill_authors", account_id=account_id, limit=limit).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -1,7 +1,7 @@
 -- part: header_columns
 -- The fields of a Headers record without its errors, in the record's order.
-message_id, in_reply_to, references_header, reference_ids, sent_at, subject, from_email, from_name, reply_to_emails,
-to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id, is_automated
+message_id, in_reply_to, references_header, reference_ids, sent_at, subject, from_email, from_name, from_emails,
+reply_to_emails, to_emails, to_names, cc_emails, cc_names, bcc_emails, list_id, is_automated
 
 -- name: create_incoming
 -- COPY writes a batch into this table. Types are those of messages, and the order is that of copy_format.

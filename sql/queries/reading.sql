@@ -24,12 +24,12 @@ internal_date, size_bytes, flags, is_seen, is_flagged, is_answered, is_draft, mo
 parse_errors, deleted_at, deleted_reason, created_at, updated_at
 
 -- part: message_filter
--- The account, the position and the filters of list_messages; a filter that is null matches everything.
+-- The account, the position and the filters of list_messages, except the sender; a filter that is null matches
+-- everything.
 account_id = (select %(account_id)s::bigint)
        and (internal_date, id) < (%(before)s::timestamptz, %(before_id)s::bigint)
        and (%(since)s::timestamptz is null or internal_date >= %(since)s)
        and (%(folder_id)s::bigint is null or folder_id between %(folder_id)s and %(folder_id)s)
-       and (%(sender)s::text is null or from_email = %(sender)s)
        and (%(recipient)s::text is null
             or %(recipient)s = any (to_emails) or %(recipient)s = any (cc_emails) or %(recipient)s = any (bcc_emails))
        and (%(subject)s::text is null or subject ilike %(subject)s)
@@ -38,19 +38,28 @@ account_id = (select %(account_id)s::bigint)
        and (%(has_attachments)s::boolean is null or has_attachments = %(has_attachments)s)
 
 -- name: list_messages
--- Newest first, after a position. Live rows and tombstones have separate indexes, so one page of each is read in order,
--- and the two are merged.
+-- Newest first, after a position. Live rows, tombstones and messages with several authors have separate indexes, so one
+-- page of each is read in order, and these are merged. Of several authors, the first two parts find the first.
 select {{m.message_columns}}, f.path as folder
 from (
     (select {{message_columns}} from messages
-     where deleted_at is null and {{message_filter}}
+     where deleted_at is null and (%(sender)s::text is null or from_email = %(sender)s) and {{message_filter}}
      -- only the folder's index has this order; a sender narrows the list down further than a folder
      order by case when %(folder_id)s::bigint is null or %(sender)s::text is not null then 0::bigint else folder_id end,
               internal_date desc, id desc
      limit %(count)s)
     union all
     (select {{message_columns}} from messages
-     where deleted_at is not null and %(include_deleted)s::boolean and {{message_filter}}
+     where deleted_at is not null and %(include_deleted)s::boolean
+       and (%(sender)s::text is null or from_email = %(sender)s) and {{message_filter}}
+     order by internal_date desc, id desc
+     limit %(count)s)
+    union all
+    (select {{message_columns}} from messages
+     where %(sender)s::text is not null and from_emails[2] is not null and from_email <> %(sender)s
+       and %(sender)s = any (from_emails) and {{message_filter}}
+       -- not "deleted_at is null", or the planner might use an index of live rows
+       and (deleted_at is not null) <= %(include_deleted)s::boolean
      order by internal_date desc, id desc
      limit %(count)s)
 ) m

@@ -27,7 +27,8 @@ update upkeep set next_at = least(next_at, now()) where name = 'retention'
 select id from accounts where deleting_at is not null order by id
 
 -- name: accounts_to_tidy
--- Accounts with old tombstones, or with mail outside their window. The oldest row of each is the first of an index.
+-- Accounts with old tombstones, with mail outside their window, or with messages that lack from_emails. The oldest row of
+-- each is the first of an index.
 select a.id
 from accounts a
 cross join lateral (
@@ -35,7 +36,8 @@ cross join lateral (
                 then window_start(a.sync_since, a.sync_window_days) end as begins
 ) w
 where a.deleting_at is null
-  and (a.mirrored_since < w.begins
+  and (a.authors_missing_through is not null
+       or a.mirrored_since < w.begins
        or a.mirrored_since is null and w.begins is not null
        or w.begins is not null
           and (select internal_date from messages where account_id = a.id and deleted_at is null
@@ -82,6 +84,27 @@ with reach as (
     where f.account_id = %(account_id)s and f.id = d.folder_id
 )
 select count(*) from gone
+
+-- name: fill_authors
+-- One chunk of messages, the newest first, that may be older than from_emails.
+with chunk as materialized (
+    select m.id, m.from_email is not null and m.from_emails operator(pg_catalog.=) '{}' as is_unfilled
+    from messages m
+    where m.account_id between %(account_id)s and %(account_id)s
+      and m.id <= (select authors_missing_through from accounts where id = %(account_id)s)
+    -- only the primary key has this order
+    order by m.account_id desc, m.id desc
+    limit %(limit)s
+), noted as (
+    update accounts
+    set authors_missing_through = (
+        select case when count(*) = %(limit)s then pg_catalog.min(id) - 1 end from chunk)
+    where id = %(account_id)s
+), filled as (
+    update messages set from_emails = array[from_email]
+    where id = any (array(select id from chunk where is_unfilled))
+)
+select count(*) from chunk
 
 -- name: purge_tombstones
 -- One chunk. Attachments and bodies are deleted with their messages.

@@ -79,6 +79,11 @@ _STATEMENTS = (
     ) p
     join folders f on f.account_id = p.owner and f.path = p.path
     """,
+    # very few messages have several authors
+    """
+    update messages set from_emails = array[from_email, 'second' || uid / 20000 % 2 || '@example.com']
+    where uid % 20000 = 3
+    """,
     """
     insert into sync_runs (account_id, trigger, worker, status, started_at, finished_at)
     select 1 + n % 4, 'schedule', 'h:1:worker', 'success', moment, moment

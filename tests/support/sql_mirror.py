@@ -44,16 +44,18 @@ def add_messages(database: Database, account_id: int, folder_id: int, count: int
     ids = []
     for uid in range(first, first + count):
         addresses = [[chance.choice(SENDERS)] if chance.random() < 0.4 else [] for _ in range(3)]
+        authors = chance.sample(SENDERS, chance.choice((0, 1, 1, 1, 2)))
         flags = [flag for flag in ("\\Flagged", "\\Seen") if chance.random() < 0.5]
         deleted = chance.random() < 0.25
         row = database.execute(
             "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, subject,"
-            " from_email, to_emails, cc_emails, bcc_emails, flags, has_attachments, deleted_at,"
+            " from_email, from_emails, to_emails, cc_emails, bcc_emails, flags, has_attachments, deleted_at,"
             " deleted_reason)"
             " values (%s, %s, 1, %s, timestamptz '2026-01-01 UTC' + %s * interval '1 hour', %s, %s, %s, %s,"
-            " %s, %s, %s, case when %s then now() end, case when %s then 'expunged' end) returning id",
+            " %s, %s, %s, %s, case when %s then now() end, case when %s then 'expunged' end) returning id",
             [account_id, folder_id, uid, chance.randrange(100), chance.choice(SUBJECTS),
-             chance.choice((*SENDERS, None)), *addresses, flags, chance.random() < 0.5, deleted, deleted],
+             authors[0] if authors else None, authors, *addresses, flags, chance.random() < 0.5,
+             deleted, deleted],
         )  # fmt: skip
         ids.append((row.fetchone() or (0,))[0])
     return ids

@@ -46,12 +46,12 @@ def _incoming(first: int, last: int, *, names: str = "'new.' || n", attachments:
                   "content_id": null, "is_inline": false}]'"""
     return f"""
         insert into incoming (uid, modseq, flags, internal_date, size_bytes, has_attachments, mime_structure,
-                              attachments, message_id, reference_ids, subject, from_email, reply_to_emails,
-                              to_emails, to_names, cc_emails, cc_names, bcc_emails, is_automated,
-                              parse_errors)
+                              attachments, message_id, reference_ids, subject, from_email, from_emails,
+                              reply_to_emails, to_emails, to_names, cc_emails, cc_names, bcc_emails,
+                              is_automated, parse_errors)
         select n, n, '{{}}', timestamptz '2025-01-01' + n * interval '7 min', 1000 + n, true, '{{}}',
                {parts if attachments else "null"}::jsonb, {names}, '{{}}', 'Message no. ' || n,
-               's@example.com',
+               's@example.com', '{{s@example.com}}',
                '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', false, '{{}}'
         from generate_series({first}, {last}) n
     """
@@ -80,6 +80,8 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         from messages where account_id = {account} and parse_errors <> '{{}}' and deleted_at is null
         on conflict (account_id, folder_id, uidvalidity, uid) do update set retry_at = excluded.retry_at
     """
+    coauthors = "update messages set from_emails = array[from_email, 'also@example.com'] where uid % 50 = 7"
+    filled = f"update accounts set authors_missing_through = null where id = {account}"
     removed = f"update accounts set deleting_at = now() where id = {account}"
     emptied = f"""
         delete from folders where account_id = {lived.emptied};
@@ -267,6 +269,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
             # before there are statistics these may be read from all tombstones of the account
             Sample(5_000, "", list_filters | {"folder_id": folder["Deleted"], "include_deleted": True}),
             Sample(51, "", list_filters | {"sender": "s5@example.com"}),
+            Sample(51, coauthors, list_filters | {"sender": "also@example.com"}),
         ],
         "read_message": [_of(3)],
         "list_runs_before": [_of(51)],
@@ -299,6 +302,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "expire_rows": [_of(5_000, limit=5_000), _of(10, limit=10),
                         _of(limit=5_000,
                             before=f"update accounts set sync_window_days = null where id = {account}")],
+        "fill_authors": [_of(5_000, limit=5_000), _of(10, limit=10), _of(before=filled, limit=5_000)],
         "purge_tombstones": [_of(5_000, limit=5_000), _of(10, limit=10), _of(days=300, limit=5_000)],
         "purge_runs": [_of(5_000, days=2, limit=5_000), _of(all_accounts, days=3000, limit=5_000)],
         "purge_events": [_of(5_000, days=2, limit=5_000), _of(days=3000, limit=5_000)],

@@ -24,7 +24,9 @@ KEY = "00112233445566778899aabbccddeeff" * 2
 UIDVALIDITY = 1_700_000_000
 DATE = datetime(2025, 5, 17, 8, 30, tzinfo=UTC)
 ATTACHMENT = Attachment("2", "a.pdf", "application/pdf", 1000, None, False)
-NO_HEADERS = Headers(None, None, None, (), None, None, None, None, (), (), (), (), (), (), None, False, ())
+NO_HEADERS = Headers(
+    None, None, None, (), None, None, None, None, (), (), (), (), (), (), (), None, False, ()
+)
 
 
 def settings_for(url: str, **changes: Any) -> Settings:

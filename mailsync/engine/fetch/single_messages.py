@@ -32,7 +32,9 @@ _CONNECTIONS = 2
 _MOST_CRASHES = 3
 _LADDER = (Detail.FULL, Detail.NO_STRUCTURE, Detail.BASIC)
 
-NO_HEADERS = Headers(None, None, None, (), None, None, None, None, (), (), (), (), (), (), None, False, ())
+NO_HEADERS = Headers(
+    None, None, None, (), None, None, None, None, (), (), (), (), (), (), (), None, False, ()
+)
 
 
 def refetch(turn: Turn, folder: FolderState, uids: UidSet) -> tuple[list[Message], UidSet]:

@@ -27,7 +27,7 @@ class MessageQuery(Paged):
     )
     since: When | None = Field(default=None, description="Received at this time or later.")
     until: When | None = Field(default=None, description="Received before this time.")
-    from_: Address | None = Field(default=None, alias="from", description="The sender's whole address.")
+    from_: Address | None = Field(default=None, alias="from", description="The whole address of an author.")
     to: Address | None = Field(default=None, description="A whole address in To, Cc or Bcc.")
     subject: Annotated[Text, Field(min_length=1, max_length=1000)] | None = Field(
         default=None, description="Part of the subject; case is ignored."
@@ -66,6 +66,7 @@ class MessageItem(Answer):
     subject: str | None
     from_email: str | None
     from_name: str | None
+    from_emails: list[str] = Field(description="All authors; the first is `from_email`.")
     reply_to_emails: list[str]
     to_emails: list[str]
     to_names: list[str | None]

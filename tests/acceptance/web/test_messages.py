@@ -75,8 +75,8 @@ FILTERS: dict[str, tuple[dict[str, object], Callable[[Row, dict[str, int]], bool
     "since": ({"since": SINCE}, lambda row, ids: row["internal_date"] >= FROM),
     "until": ({"until": UNTIL}, lambda row, ids: row["internal_date"] < TO),
     "day": ({"since": "2026-01-03"}, lambda row, ids: row["internal_date"] >= DAY),
-    "from": ({"from_": "Ann@Example.COM"}, lambda row, ids: row["from_email"] == "ann@example.com"),
-    "quote": ({"from_": "o'hara@example.com"}, lambda row, ids: row["from_email"] == "o'hara@example.com"),
+    "from": ({"from_": "Ann@Example.COM"}, lambda row, ids: "ann@example.com" in row["from_emails"]),
+    "quote": ({"from_": "o'hara@example.com"}, lambda row, ids: "o'hara@example.com" in row["from_emails"]),
     "to": (
         {"to": "BOB@example.com"},
         lambda row, ids: "bob@example.com" in row["to_emails"] + row["cc_emails"] + row["bcc_emails"],

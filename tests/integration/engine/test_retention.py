@@ -128,6 +128,23 @@ def test_rows_that_leave_the_window_expire_and_are_counted_and_told(env: TurnEnv
     assert counted["expired"] == 3
 
 
+def test_old_rows_get_their_known_author_once(env: TurnEnvironment) -> None:
+    conn = env.conn
+    folder, other = mailbox(env), mailbox(env, email="b@example.com")
+    conn.execute("update messages set from_email = uid || '@x', from_emails = '{}', parse_errors = '{}'")
+    conn.execute("update messages set from_emails = '{2@x,b@x}' where uid = 2")
+    conn.execute("update messages set from_email = null where uid = 3")
+    due(conn)
+    to_the_end(env)
+    for account_id in (folder.account_id, other.account_id):
+        authors = values(
+            conn, "select from_emails from messages where account_id = %s order by uid", account_id
+        )
+        assert authors == [["1@x"], ["2@x", "b@x"], [], ["4@x"], ["5@x"], ["6@x"]]
+    assert values(conn, "select authors_missing_through from accounts") == [None, None]
+    assert retention.accounts_to_tidy(conn, 30) == []
+
+
 def test_large_changes_go_in_chunks_that_grow_to_5000_rows(
     env: TurnEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,14 @@ def test_a_page_of_a_list_is_read_by_its_index_whatever_is_asked_for(explaining:
 
 def of_messages(conn: Connection, explaining: Explaining) -> Iterator[str]:
     folders = [None, *(pages.find_folder(conn, 1, path) for path in ("INBOX", "Archive", "Rare"))]
-    senders = [None, "robot@example.com", "s0@example.com", "s3000@example.com", "nobody@example.com"]
+    senders = [
+        None,
+        "robot@example.com",
+        "s0@example.com",
+        "s3000@example.com",
+        "nobody@example.com",
+        "second1@example.com",
+    ]
     since, until = datetime(2018, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
     deep = [
         None,

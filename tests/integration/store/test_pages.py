@@ -52,6 +52,33 @@ def test_a_page_says_whether_more_rows_follow(conn: Connection, settings: Settin
     assert uids(1, Position(ends, 0), since=DATE + timedelta(hours=1)) == ([2], True)
 
 
+def test_each_author_finds_a_message_once(conn: Connection, settings: Settings) -> None:
+    folder = new_folder(conn, new_account(conn, settings))
+    authors = [("a@x", "b@x"), ("b@x",), ("b@x", "a@x", "c@x"), ("a@x",), ("b@x", "b@x")]
+    store(
+        conn,
+        folder,
+        *[
+            message(uid, internal_date=DATE + timedelta(hours=uid), from_email=emails[0], from_emails=emails)
+            for uid, emails in enumerate(authors)
+        ],
+    )
+    # a row that an older release wrote
+    conn.execute("update messages set from_emails = '{}' where uid = 3")
+    conn.execute("update messages set deleted_at = now(), deleted_reason = 'expunged' where uid = 2")
+
+    def found(sender: str, *, include_deleted: bool = False) -> list[tuple[int, tuple[str, ...]]]:
+        wanted = MessageFilter(sender=sender, include_deleted=include_deleted)
+        rows = pages.messages(conn, folder.account_id, wanted, limit=9).rows
+        return [(row.uid, row.from_emails) for row in rows]
+
+    assert found("a@x") == [(3, authors[3]), (0, authors[0])]
+    assert found("b@x") == [(4, authors[4]), (1, authors[1]), (0, authors[0])]
+    assert found("c@x") == []
+    assert found("c@x", include_deleted=True) == [(2, authors[2])]
+    assert [uid for uid, _ in found("a@x", include_deleted=True)] == [3, 2, 0]
+
+
 def test_a_message_has_what_was_stored_of_it(conn: Connection, settings: Settings) -> None:
     folder = new_folder(conn, new_account(conn, settings), "Work")
     store(

@@ -135,6 +135,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "accounts_to_remove": (40, 0),
     "accounts_to_tidy": (40, 2),
     "expire_rows": (100, 47),
+    "fill_authors": (100, 40),
     "purge_tombstones": (100, 15),
     "purge_runs": (100, 6),
     "purge_events": (100, 4),

@@ -66,8 +66,8 @@ HEADERS = st.builds(
     NO_HEADERS._replace,
     message_id=st.none() | TEXT, in_reply_to=st.none() | TEXT, references_header=st.none() | TEXT,
     reference_ids=TEXTS, sent_at=st.none() | DATES, subject=st.none() | TEXT, from_email=st.none() | TEXT,
-    from_name=st.none() | TEXT, reply_to_emails=TEXTS, to_emails=TEXTS, to_names=NAMES, cc_emails=TEXTS,
-    cc_names=NAMES, bcc_emails=TEXTS, list_id=st.none() | TEXT, is_automated=st.booleans(),
+    from_name=st.none() | TEXT, from_emails=TEXTS, reply_to_emails=TEXTS, to_emails=TEXTS, to_names=NAMES,
+    cc_emails=TEXTS, cc_names=NAMES, bcc_emails=TEXTS, list_id=st.none() | TEXT, is_automated=st.booleans(),
 )  # fmt: skip
 MESSAGES = st.builds(
     message(1)._replace,

@@ -31,6 +31,7 @@ def test_an_ordinary_block_fills_every_column() -> None:
         "Saying hello",
         "jo@example.com",
         "Jo Doe",
+        ("jo@example.com",),
         ("desk@example.com",),
         ("ann@example.org", "bob@example.org"),
         ("Smith, Ann", None),
@@ -186,6 +187,22 @@ def test_address_lists_are_parsed_leniently(
 ) -> None:
     headers = parse_headers(b"To: " + value + b"\n")
     assert (headers.to_emails, headers.to_names, headers.errors) == (emails, names, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "emails", "name"),
+    [
+        (b"Jo <Jo@x.example>, ann@x.example", ("jo@x.example", "ann@x.example"), "Jo"),
+        (b"team: ann@x.example, Jo <jo@x.example>;", ("ann@x.example", "jo@x.example"), None),
+        (b"Roth, Ida <ida@x.example>", ("ida@x.example",), "Roth, Ida"),
+        (b"Mail System <>", (), "Mail System"),
+        (b"", (), None),
+    ],
+)
+def test_all_authors_are_kept_in_their_order(value: bytes, emails: tuple[str, ...], name: str | None) -> None:
+    headers = parse_headers(b"From: " + value + b"\n")
+    assert (headers.from_emails, headers.from_name) == (emails, name)
+    assert headers.from_email == (emails[0] if emails else None)
 
 
 def test_a_sender_without_an_address_keeps_the_name_and_is_named() -> None:

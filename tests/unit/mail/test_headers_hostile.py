@@ -80,6 +80,7 @@ def _check(headers: Headers) -> None:
         *headers.to_names,
     ]
     texts += [
+        *headers.from_emails,
         *headers.cc_emails,
         *headers.cc_names,
         *headers.bcc_emails,
@@ -98,7 +99,9 @@ def _check(headers: Headers) -> None:
     ):
         assert text is None or 0 < len(text.encode()) <= 1_000
     assert headers.subject is None or len(headers.subject.encode()) <= 4_096
+    assert headers.from_email == (headers.from_emails[0] if headers.from_emails else None)
     for emails in (
+        headers.from_emails,
         headers.to_emails,
         headers.cc_emails,
         headers.bcc_emails,

@@ -16,10 +16,10 @@ def fields(block: str) -> list[str]:
     return block[:-1].split("\t")
 
 
-def test_a_message_is_one_line_of_28_fields() -> None:
+def test_a_message_is_one_line_of_29_fields() -> None:
     block = message_block([message(1, "\\Seen"), message(2)])
     assert block.count("\n") == 2
-    assert {len(fields(line + "\n")) for line in block.splitlines()} == {28}
+    assert {len(fields(line + "\n")) for line in block.splitlines()} == {29}
 
 
 def test_what_is_missing_is_null_and_never_an_empty_text() -> None:
@@ -36,7 +36,7 @@ def test_a_text_that_looks_like_null_stays_a_text() -> None:
 
 def test_separators_inside_a_text_do_not_separate() -> None:
     block = message_block([message(1, subject="a\tb\nc\rd\\e")])
-    assert len(fields(block)) == 28
+    assert len(fields(block)) == 29
     assert fields(block)[16] == "a\\tb\\nc\\rd\\\\e"
 
 
@@ -51,7 +51,7 @@ def test_one_field_that_needs_escaping_escapes_the_whole_row_and_no_null() -> No
 def test_elements_of_arrays_are_quoted_whatever_they_hold() -> None:
     names = ("NULL", None, "", "a,b", "{}", 'say "hi"', "back\\slash")
     line = fields(message_block([message(1, to_names=names, to_emails=("a@b",) * len(names))]))
-    assert line[21] == '{"NULL",NULL,"","a,b","{}","say \\\\"hi\\\\"","back\\\\\\\\slash"}'
+    assert line[22] == '{"NULL",NULL,"","a,b","{}","say \\\\"hi\\\\"","back\\\\\\\\slash"}'
 
 
 def test_flags_that_the_server_left_out_are_null_and_named() -> None:
