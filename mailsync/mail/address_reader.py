@@ -48,8 +48,9 @@ class AddressReader:
     """Reads a list into `mailboxes`, one mailbox at a time.
 
     ``pieces`` wait for the name that they may belong to. Of the current mailbox, ``phrase`` holds all text as
-    shown, ``words`` the raw pieces between spaces, ``before_colon`` the text before the last colon, ``angle``
-    the address in brackets, and ``named`` how much of ``phrase`` came before that.
+    shown, ``words`` the raw pieces between spaces, ``before_colon`` the text before the last colon, and
+    ``angle`` the address in brackets; ``named`` and ``words_before`` are the lengths of ``phrase`` and
+    ``words`` at that address.
     """
 
     def __init__(self, mailboxes: Mailboxes, *, is_nested: bool = False) -> None:
@@ -66,12 +67,14 @@ class AddressReader:
         self.words: list[list[str]] = []
         self.comment = ""
         self.angle: str | None = None
-        self.named = 0
+        self.named = self.words_before = 0
         self.at_boundary = True
         self.quoted = False
 
     def read(self, text: str) -> None:
         """Add all mailboxes in `text`."""
+        if "&lt;" in text:  # a program escaped the list for HTML
+            text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
         self.position, end = 0, len(text)
         if ":" in text:
             self.last_group_end = max((match.start() for match in _GROUP_END.finditer(text)), default=-1)
@@ -113,11 +116,12 @@ class AddressReader:
         elif kind == "angle":
             if self.angle is not None:  # a comma is missing: the text in between is the next one's name
                 after = self.phrase[self.named :]
-                del self.phrase[self.named :]
+                del self.phrase[self.named :], self.words[self.words_before :]
                 self._flush()
                 self.phrase = after
             self.angle = token
-            self.named = len(self.phrase)
+            self.named, self.words_before = len(self.phrase), len(self.words)
+            self.at_boundary = True
         elif kind == "escaped":
             self._word(token[1], token)
         elif kind != "special":
@@ -160,6 +164,8 @@ class AddressReader:
         """Drop the name of a group, which a semicolon ends; other text may be the beginning of a name."""
         if self.angle is not None or any("@" in word for word in self.words):
             self._word(":", ":")
+        elif len(self.words) == 1 and "".join(self.words[0]).lower() == "mailto":
+            self._begin()
         elif self.position < self.last_group_end:
             self._flush_pieces()
             self._begin()
@@ -172,6 +178,15 @@ class AddressReader:
 
     def _flush(self) -> None:
         """Add the current mailbox and begin the next."""
+        if self.angle is not None and any("@" in word for word in self.words[self.words_before :]):
+            # a comma is missing: Ann <ann@x.example> bob@x.example
+            after, words = self.phrase[self.named :], self.words[self.words_before :]
+            del self.phrase[self.named :], self.words[self.words_before :]
+            self._flush_one()
+            self.phrase, self.words = after, words
+        self._flush_one()
+
+    def _flush_one(self) -> None:
         words = ["".join(word) for word in self.words]
         emails = [word for word in words if "@" in word]
         phrase = "".join(self.phrase).strip()
@@ -225,9 +240,12 @@ class AddressReader:
             AddressReader(self.mailboxes, is_nested=True).read(text)
 
     def _flush_pieces(self) -> None:
-        """Add the waiting pieces as mailboxes of their own."""
-        for piece in self.pieces:
-            piece.add_to(self.mailboxes)
+        """Add the waiting pieces as mailboxes of their own, or as one name without an address."""
+        if len(self.pieces) > 1 and all(piece.begins_name for piece in self.pieces):
+            self.mailboxes.add(", ".join(piece.text for piece in self.pieces), "")
+        else:
+            for piece in self.pieces:
+                piece.add_to(self.mailboxes)
         self.pieces.clear()
 
 

@@ -119,7 +119,7 @@ def _time_of_day(match: re.Match[str]) -> _Three | None:
 
 def _zone(after: str, with_comments: str) -> int | None:
     """Return the zone's seconds; None if there is one that cannot be read."""
-    zone = after.partition(";")[0].strip(" \t.,'[]")
+    zone = after.partition(";")[0].strip(" \t.,'[]").partition("[")[0]  # +01:00[Europe/Berlin]
     if zone:
         return read_zone(zone)
     comment = with_comments.strip()

@@ -54,13 +54,13 @@ CONNECTIVES = frozenset(
 
 
 def folded(text: str) -> str:
-    """Return `text` in lower case, without accents and with plain blanks and digits (Unicode's NFKD).
+    """Return `text` in lower case, without accents and marks, with plain blanks and digits (Unicode's NFKD).
 
     >>> folded("5. M\u00e4r\u00a02024")
     '5. mar 2024'
     """
     if not text.isascii():
-        text = "".join([char for char in normalize("NFKD", text) if category(char) != "Mn"])
+        text = "".join([char for char in normalize("NFKD", text) if category(char) not in ("Mn", "Cf")])
     return text.lower()
 
 

@@ -55,7 +55,7 @@ class Mailboxes:
         shown = self._decoded(name)
         address = self._address(email)
         if not address:
-            self._add_lone(shown)
+            self._add_lone(shown or self._decoded(email))
         elif self.is_full:
             self.problems.add("truncated")
         else:
@@ -76,7 +76,7 @@ class Mailboxes:
             self._add_lone(text)
 
     def _add_lone(self, shown: str) -> None:
-        if shown:
+        if shown and not shown.endswith(":;"):  # <undisclosed-recipients:;>
             self.lone_name = self.lone_name or self._cut(shown)
             self.problems.add("unreadable")
 
@@ -97,8 +97,6 @@ class Mailboxes:
         if "=?" in text:
             text = decode_words_checked(text)[0]
         text = text.strip().lower()
-        if text.endswith(":;"):  # <undisclosed-recipients:;>
-            return ""
         if text[:1] == "/":  # X.400 and Exchange: the names in it may have blanks
             text = " ".join(text.split())
         elif '"' not in text:
@@ -110,8 +108,11 @@ class Mailboxes:
             text = text.partition(":")[2]  # RFC 5322 §4.4: <@relay.example:user@example>
         if text.startswith("mailto:"):
             text = text[7:].partition("?")[0]
+        text = text.removeprefix("smtp:")
         if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"":
             text = text[1:-1]
+        if text[:1] == "@" or text[-1:] == "@" or text[-2:] == ":;":
+            return ""
         address = clamp(text)
         if address != text:
             self.problems.add("truncated")

@@ -50,7 +50,9 @@ _PHRASES = {
     "pacific daylight time": -7 * 3600,
     "japan standard time": 9 * 3600,
 }
-_OFFSET = re.compile(r"([a-z]*+)\s*+([+-]{0,2}+)\s*+(?:([0-9]{1,2}):([0-9]{2})|([0-9]{1,4}))(?![0-9:.])")
+_OFFSET = re.compile(
+    r"([a-z]*+)\s*+([+-]{0,2}+)\s*+(?:([0-9]{1,2}):([0-9]{2})(?::00)?|([0-9]{1,4}))(?![0-9:.])"
+)
 _PHRASE = re.compile(r"([a-z]++)(?:\s++[a-z]++)*+")
 _NO_NUMBER = re.compile(r"(?!\S|\s*[0-9+-])")
 

@@ -166,6 +166,8 @@ MESSAGES: list[Reads] = [
         (b"", b"=?u?q?=40?=, "),
         (b"</", b"a ", b">"),
         (b"", b"(a@b) "),
+        (b"", b"&lt;"),
+        (b"", b"&lt;a@b&gt; c@d "),
     ),
     reads(
         "date",
