@@ -300,6 +300,33 @@ def test_well_made_dates_agree_with_the_standard_library(moment: datetime, zone:
     assert parse_date(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("an offset may follow a name", "Tue, 5 Mar 2024 16:15:00 GMT+0800"),
+        ("an offset may have a colon", "Tue, 5 Mar 2024 16:15:00 +08:00"),
+        ("an offset may be hours alone", "Tue, 5 Mar 2024 16:15:00 +8"),
+        ("more names have one meaning", "Tue, 5 Mar 2024 09:15:00 CET"),
+        ("an unknown zone is not UTC", "Tue, 5 Mar 2024 08:15:00 IST"),
+        ("minutes of an offset end at 59", "Tue, 5 Mar 2024 08:15:00 +0090"),
+        ("a zone in a comment counts", "Tue, 5 Mar 2024 02:15:00 (CST)"),
+        ("the afternoon is later", "March 5, 2024 8:15:00 PM"),
+        ("24:00 is the next day", "Tue, 5 Mar 2024 24:00:00 +0000"),
+        ("a leap second is the second before", "Tue, 5 Mar 2024 23:59:60 +0000"),
+        ("years from 50 on are of the 20th century", "Tue, 5 Mar 55 08:15:00 +0000"),
+        ("three digits count from 1900", "Tue, 5 Mar 124 08:15:00 +0000"),
+        ("months have names in other languages", "mar. 5 d\u00e9c. 2024 08:15:00 +0000"),
+        ("ISO 8601 is read", "2024-03-05T08:15:00Z"),
+    ],
+)
+def test_the_standard_library_differs_by_a_rule(rule: str, text: str) -> None:
+    try:
+        theirs = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        theirs = None
+    assert parse_date(text) != (theirs and theirs.replace(tzinfo=theirs.tzinfo or UTC)), rule
+
+
 @FUZZ
 @given(st.lists(st.sampled_from(_PIECES) | st.text(max_size=3), max_size=12).map(" ".join))
 def test_any_text_is_a_date_or_none(text: str) -> None:
