@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from encodings.aliases import aliases as _ALIASES
 from functools import lru_cache
 
 _NOT_NAME = re.compile("[^a-z0-9]+")
+# a comment hides what it holds, as in browsers
+_META = re.compile(rb"<!--.*?(?:-->|\Z)|<meta[\s/]([^>]{0,1000})", re.IGNORECASE | re.DOTALL)
+_META_CHARSET = re.compile(rb"\bcharset\s{0,9}=\s{0,9}[\"']?\s{0,9}([^\s\"'/>;]{1,64})", re.IGNORECASE)
+_XML_ENCODING = re.compile(
+    rb"\s{0,99}<\?xml\s[^>]{0,200}?\bencoding\s{0,9}=\s{0,9}[\"']([^\s\"'>]{1,64})", re.IGNORECASE
+)
+_SEARCHED_BYTES = 16 * 1024
 
 # Many messages name a subset of the charset that they use; the superset decodes both (WHATWG Encoding §4.2).
 _SUPERSETS = {
@@ -93,3 +101,27 @@ def decode_bytes(data: bytes, charset: str) -> tuple[str, bool]:
         if codec == "ascii":
             return decode_raw(data), True
         return data.decode(codec, "replace"), False
+
+
+def charset_in_html(data: bytes) -> str:
+    """Return the charset that HTML names for itself, or an empty text.
+
+    The name is that of ``<meta charset=…>``, of ``<meta http-equiv=… content="text/html; charset=…">`` or of
+    ``<?xml … encoding=…?>``, in the first 16 KiB. A known name is preferred to an unknown one. UTF-16
+    in bytes that are readable as ASCII means UTF-8 (HTML Standard §13.2.3.2).
+    """
+    unknown = ""
+    for name in _charsets_in_html(data[:_SEARCHED_BYTES]):
+        codec = codec_for(name)
+        if codec is not None:
+            return "utf-8" if codec.startswith(("utf_16", "utf_32")) else name
+        unknown = unknown or name
+    return unknown
+
+
+def _charsets_in_html(data: bytes) -> Iterator[str]:
+    for tag in _META.finditer(data):
+        if tag[1] and (charset := _META_CHARSET.search(tag[1])):
+            yield charset[1].decode("latin-1")
+    if declared := _XML_ENCODING.match(data):
+        yield declared[1].decode("latin-1")

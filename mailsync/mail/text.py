@@ -11,7 +11,7 @@ from binascii import a2b_base64, a2b_qp
 from hashlib import sha256
 
 from mailsync.bounded_cache import BoundedCache
-from mailsync.mail.charsets import decode_bytes, decode_raw
+from mailsync.mail.charsets import charset_in_html, decode_bytes, decode_raw
 
 MAX_INDEXED_BYTES = 1_000
 """Bytes of UTF-8 that an indexed text may have; a row of a btree holds about 2,700."""
@@ -103,12 +103,18 @@ def _payload(encoding: str, payload: str) -> bytes:
         return a2b_base64(data + b"=" * (-len(data) % 4))
 
 
-def decode_charset(data: bytes, charset: str | None) -> tuple[str, bool]:
+def decode_charset(data: bytes, charset: str | None, *, is_html: bool = False) -> tuple[str, bool]:
     """Decode the text of a part, and return whether its charset was known and fitted.
 
-    Text without a charset is read as :func:`decode_raw` does.
+    Text without a charset is read as :func:`decode_raw` does. With `is_html`, the charset that the HTML names
+    for itself is used if `charset` is missing or does not fit.
     """
-    text, fits = decode_bytes(data, charset.strip().lower()) if charset else (decode_raw(data), True)
+    charset = charset.strip().lower() if charset else ""
+    inner = "" if charset or not is_html else charset_in_html(data)
+    text, fits = decode_bytes(data, charset or inner) if charset or inner else (decode_raw(data), True)
+    if not fits and charset and is_html and (inner := charset_in_html(data)):
+        inner_text, inner_fits = decode_bytes(data, inner)
+        text = inner_text if inner_fits else text
     return clean_text(text), fits
 
 

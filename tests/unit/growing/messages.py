@@ -16,6 +16,7 @@ from mailsync.mail.content_fields import (
     subtype_of_multipart,
     type_of_words,
 )
+from mailsync.mail.charsets import charset_in_html, decode_raw
 from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.file_names import decode_filename
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
@@ -244,6 +245,19 @@ MESSAGES: list[Reads] = [
     reads("cut", as_text(lambda text: (cut(text, 1000), clamp(text))), (b"", b"a"), (b"", b"\xff")),
     reads(
         "raw text", decode_raw, (b"", b"a"), (b"", b"\xff"), (b"", b"\xc3\xbc"), (b"a", b"\xc3\xbc", b"\xff")
+    ),
+    reads(
+        "charset in HTML",
+        charset_in_html,
+        (b"", b"<meta "),
+        (b"", b"<meta charset="),
+        (b"<meta ", b"charset "),
+        (b"<meta ", b"charset=a "),
+        (b"", b"<!--"),
+        (b"", b"<!---->"),
+        (b"<?xml ", b"encoding"),
+        (b"<?xml ", b"encoding='"),
+        (b"", b" "),
     ),
     *(
         reads(
