@@ -1,13 +1,65 @@
-"""Charsets as mail names them, and Python's codecs for them; pure."""
+"""Bytes in the charsets of mail become text; pure.
+
+:func:`decode_bytes` trusts the charset that a message names as far as the bytes allow. Byte order marks,
+escapes of ISO-2022 and valid UTF-8 say more about the bytes than a name does.
+"""
 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterator
-from encodings.aliases import aliases as _ALIASES
-from functools import lru_cache
 
-_NOT_NAME = re.compile("[^a-z0-9]+")
+from mailsync.mail.charset_names import codec_for
+from mailsync.mail.iso2022 import decode_iso2022, is_iso2022
+from mailsync.mail.vendor_characters import VENDOR, VENDOR_OR_REPLACE
+
+_MARKS = (
+    # UTF-32 first: its mark in little endian begins with that of UTF-16
+    (BOM_UTF32_LE, "utf_32_le"),
+    (BOM_UTF32_BE, "utf_32_be"),
+    (BOM_UTF16_LE, "utf_16_le"),
+    (BOM_UTF16_BE, "utf_16_be"),
+    (BOM_UTF8, "utf_8"),
+)
+_FIRST_OF_MARKS = frozenset({b"\xef", b"\xff", b"\xfe", b"\0"})
+
+_MULTIBYTE = frozenset(
+    {"big5hkscs", "cp932", "cp949", "cp950", "euc_jis_2004", "euc_jisx0213", "euc_jp", "gb18030", "johab"}
+    | {"shift_jis_2004", "shift_jisx0213"}
+)
+_WIDE = {"utf_16": 2, "utf_16_be": 2, "utf_16_le": 2, "utf_32": 4, "utf_32_be": 4, "utf_32_le": 4}
+# neither a byte for each character nor ASCII in the lower half
+_OTHER = frozenset(
+    {"cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140", "hz", "utf_7", "utf_8_sig"}
+)
+# in these, bytes from 0x80 to 0xBF are letters, so short words may look like UTF-8
+_DENSE = frozenset({"cp437", "cp737", "cp850", "cp852", "cp855", "cp866", "cp874", "cp1125", "mac_cyrillic"})
+_FEW = 4
+
+# The bytes from 0x80 to 0x9F are control characters in ISO 8859, which no mail has. A program that writes
+# them uses the code page of Windows for the same script, although it says ISO 8859.
+_PAGES_OF_WINDOWS = {
+    "iso8859_2": "cp1250",
+    "iso8859_4": "cp1257",
+    "iso8859_6": "cp1256",
+    "iso8859_7": "cp1253",
+    "iso8859_8": "cp1255",
+    "iso8859_13": "cp1257",
+}
+_C1 = re.compile(rb"[\x80-\x9f]")
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_RARE_IN_PLAIN_SETS = re.compile(rb"[\x80-\xa0]")
+
+_AS_CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
+_C1_AS_CP1252 = {byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0xA0)}
+# bytes of broken UTF-8, as surrogateescape shows them: a character outside of the BMP as two surrogates
+# (CESU-8, from Java and Oracle), and a character that is cut at the end of the text
+_CESU8 = re.compile("\udced([\udca0-\udcaf])([\udc80-\udcbf])\udced([\udcb0-\udcbf])([\udc80-\udcbf])")
+_CUT_CHARACTER = re.compile(
+    "(?:[\udcc2-\udcdf]|[\udce0-\udcef][\udc80-\udcbf]?|[\udcf0-\udcf4][\udc80-\udcbf]{0,2})\\Z"
+)
+
 # a comment hides what it holds, as in browsers
 _META = re.compile(rb"<!--.*?(?:-->|\Z)|<meta[\s/]([^>]{0,1000})", re.IGNORECASE | re.DOTALL)
 _META_CHARSET = re.compile(rb"\bcharset\s{0,9}=\s{0,9}[\"']?\s{0,9}([^\s\"'/>;]{1,64})", re.IGNORECASE)
@@ -16,91 +68,177 @@ _XML_ENCODING = re.compile(
 )
 _SEARCHED_BYTES = 16 * 1024
 
-# Many messages name a subset of the charset that they use; the superset decodes both (WHATWG Encoding §4.2).
-_SUPERSETS = {
-    "big5": "big5hkscs",
-    "euc_kr": "cp949",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "iso8859_9": "cp1254",
-    "iso8859_11": "cp874",
-    "latin_1": "cp1252",
-    "shift_jis": "cp932",
-    "tis_620": "cp874",
-}
-_MORE_NAMES = {
-    "cp_850": "cp850",
-    "gb18030_2000": "gb18030",
-    "iso_8859_8_e": "iso8859_8",
-    "iso_8859_8_i": "iso8859_8",
-    "koi8_u": "koi8_u",
-    "ks_c_5601": "cp949",
-    "ks_c_5601_1987": "cp949",
-    "ksc5601": "cp949",
-    "unicode_1_1_utf_7": "utf_7",
-    "utf8mb4": "utf_8",
-    "utf_8_sig": "utf_8_sig",
-    "windows_31j": "cp932",
-    "windows_874": "cp874",
-    "windows_949": "cp949",
-    "x_gbk": "gb18030",
-    "x_mac_roman": "mac_roman",
-    "x_sjis": "cp932",
-}
-# Python's codecs that are no charsets: from bytes to bytes, or the platform's own
-_NO_CHARSET = {
-    "base64_codec",
-    "bz2_codec",
-    "hex_codec",
-    "mbcs",
-    "quopri_codec",
-    "rot_13",
-    "tactis",
-    "uu_codec",
-    "zlib_codec",
-}
-_CODECS = {alias: codec for alias, codec in _ALIASES.items() if codec not in _NO_CHARSET}
-_CODECS |= {codec: codec for codec in _CODECS.values()}
-_CODECS = {name: _SUPERSETS.get(codec, codec) for name, codec in (_CODECS | _MORE_NAMES).items()}
-
-
-@lru_cache(maxsize=256)
-def codec_for(charset: str) -> str | None:
-    """Return Python's codec for the name of a charset, or None if the name is unknown.
-
-    A table serves instead of ``codecs.lookup``, which imports a module by the name that the sender chose.
-    """
-    name = charset.partition("*")[0]  # RFC 2231 §5: charset*language
-    return _CODECS.get(_NOT_NAME.sub("_", name.lower()).strip("_"))
-
-
-def charset_codecs() -> dict[str, str]:
-    """Return all known charset names, normalised, with Python's codecs for them."""
-    return dict(_CODECS)
-
 
 def decode_raw(data: bytes) -> str:
-    """Decode bytes without a charset: UTF-8, else Windows-1252 with U+FFFD for its five unused bytes."""
+    """Decode bytes without a charset: by their byte order mark, as ISO-2022 by its escapes, or as UTF-8.
+
+    Bytes that are not UTF-8 are read as Windows-1252, with U+FFFD for its five unused bytes.
+    """
     try:
-        return data.decode()
+        text = data.decode()
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        marked = _by_mark(data)
+        if marked is not None:
+            return marked[0]
+        return decode_iso2022(data)[0] if is_iso2022(data) else _mixed(data)
+    return decode_iso2022(data)[0] if "\x1b" in text and is_iso2022(data) else text
 
 
 def decode_bytes(data: bytes, charset: str) -> tuple[str, bool]:
-    """Decode `data`, and return whether the charset is known and fits; U+FFFD replaces what does not fit.
+    """Decode `data`, and return whether the charset is known and fits; U+FFFD replaces what cannot be read.
 
     Bytes in an unknown charset, and 8-bit bytes that are labelled US-ASCII, go through :func:`decode_raw`.
     """
     codec = codec_for(charset[:64])
+    if codec == "utf_8" or codec == "ascii":
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            return decode_raw(data), codec == "ascii" and _by_mark(data) is None
+        if "\x1b" in text and is_iso2022(data):
+            return decode_iso2022(data)[0], False
+        return text, True
     if codec is None:
         return decode_raw(data), False
+    if data[:1] in _FIRST_OF_MARKS and (marked := _by_mark(data)):
+        return marked[0], codec.startswith(marked[1][:6])
+    if codec in _MULTIBYTE:
+        return _decode_multibyte(data, codec)
+    if codec.startswith("iso2022"):
+        return decode_iso2022(data, codec)
+    if codec in _WIDE:
+        return _decode_wide(data, codec)
+    return _decode_other(data, codec) if codec in _OTHER else _decode_single_byte(data, codec)
+
+
+def _by_mark(data: bytes) -> tuple[str, str] | None:
+    """Return the text and its codec if `data` begins with a byte order mark and is valid in that encoding."""
+    for mark, codec in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data[len(mark) :].decode(codec), codec
+            except UnicodeDecodeError:
+                continue
+    return None
+
+
+def _utf8(data: bytes) -> str | None:
+    """Return the text if `data` is valid UTF-8 with at least one character beyond ASCII."""
+    if data.isascii():
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _mixed(data: bytes) -> str:
+    """Decode what is UTF-8 as UTF-8, and all other bytes as Windows-1252."""
+    if data.decode("utf_8", "ignore").isascii():
+        return data.decode("cp1252", "replace")
+    text = data.decode("utf_8", "surrogateescape")
+    text = _CUT_CHARACTER.sub("\ufffd", _CESU8.sub(_from_cesu8, text))
+    return text.translate(_AS_CP1252)
+
+
+def _from_cesu8(match: re.Match[str]) -> str:
+    high, low = ((ord(match[i]) & 0x0F) << 6 | ord(match[i + 1]) & 0x3F for i in (1, 3))
+    return chr(0x10000 + (high << 10) + (low & 0x3FF))
+
+
+def _decode_single_byte(data: bytes, codec: str) -> tuple[str, bool]:
+    if not data.isascii():
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            if _is_rather_utf8(text, codec):
+                return text, False
+    elif b"\x1b" in data and is_iso2022(data):
+        return decode_iso2022(data)[0], False
+    if codec.startswith("iso8859") and _C1.search(data):
+        if codec in _PAGES_OF_WINDOWS:
+            return data.decode(_PAGES_OF_WINDOWS[codec], "replace"), False
+        return data.decode(codec, "replace").translate(_C1_AS_CP1252), False
+    try:
+        return data.decode(codec), True
+    except UnicodeDecodeError:
+        return data.decode(codec, "replace"), False
+
+
+def _is_rather_utf8(text: str, codec: str) -> bool:
+    """Whether a text that is valid UTF-8 is no accident of the letters of a single-byte charset."""
+    if codec not in _DENSE:
+        return True
+    if sum(not character.isascii() for character in text[:1000]) >= _FEW:
+        return True
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _decode_multibyte(data: bytes, codec: str) -> tuple[str, bool]:
+    utf8 = _utf8(data)
+    try:
+        text = data.decode(codec, VENDOR)
+    except UnicodeDecodeError:
+        if utf8 is not None:
+            return utf8, False
+        text = data.decode(codec, VENDOR_OR_REPLACE)
+        if text.replace("\ufffd", "").isascii():
+            return decode_raw(data), False
+        return text, False
+    if utf8 is not None and _RARE_IN_PLAIN_SETS.search(data):
+        return utf8, False
+    if "\x1b" in text and is_iso2022(data):
+        return decode_iso2022(data)[0], False
+    return text, True
+
+
+def _decode_wide(data: bytes, codec: str) -> tuple[str, bool]:
+    """Decode UTF-16 or UTF-32; the byte order that the text's zeros show beats a missing or wrong name."""
+    if b"\0" not in data and (text := _text_of_bytes(data)) is not None:
+        return text, False
+    width = _WIDE[codec]
+    first, last = data[0::width], data[width - 1 :: width]
+    zeros = first.count(0), last.count(0)
+    if zeros[0] != zeros[1]:
+        is_big = zeros[0] > zeros[1]
+    elif codec in ("utf_16", "utf_32"):
+        # the characters of one script share their upper byte
+        is_big = len(set(first)) < len(set(last))
+    else:
+        is_big = codec.endswith("_be")
+    fitting = f"utf_{8 * width}_{'be' if is_big else 'le'}"
+    try:
+        return data.decode(fitting), codec in (fitting, fitting[:6])
+    except UnicodeDecodeError:
+        return data.decode(fitting, "replace"), False
+
+
+def _text_of_bytes(data: bytes) -> str | None:
+    """Return bytes that are called UTF-16 but can only be ASCII or UTF-8."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    # the upper bytes of Cyrillic, Greek, Hebrew or Arabic are control characters here
+    return None if _CONTROL.search(data) else text
+
+
+def _decode_other(data: bytes, codec: str) -> tuple[str, bool]:
     try:
         return data.decode(codec), True
     except UnicodeError:
-        if codec == "ascii":
-            return decode_raw(data), True
-        return data.decode(codec, "replace"), False
+        pass
+    if codec == "hz" and not data.isascii():
+        return _decode_multibyte(data, "gb18030")[0], False
+    if data.isascii() and b"~{" not in data:
+        return data.decode("ascii"), False
+    return (data.decode(codec, "replace") if data.isascii() else decode_raw(data)), False
 
 
 def charset_in_html(data: bytes) -> str:

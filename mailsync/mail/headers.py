@@ -118,11 +118,7 @@ def parse_headers(block: bytes) -> Headers:
 
 def _split(block: bytes) -> dict[str, str]:
     """Return unfolded values by lower-case name: the first one, or all joined for address lists."""
-    try:
-        text = block.decode()
-    except UnicodeDecodeError:
-        text = "\n".join([decode_raw(line) for line in block.split(b"\n")])
-    text = text.replace("\r\n", "\n")
+    text = _decode(block).replace("\r\n", "\n")
     if "\r" in text:
         text = text.replace("\r", " " if "\n" in text else "\n")
     if "\0" in text:
@@ -146,6 +142,18 @@ def _split(block: bytes) -> dict[str, str]:
     for name, values in repeated.items():
         fields[name] = "; ".join(values)  # a comma might join the last name of one field to the next field
     return fields
+
+
+def _decode(block: bytes) -> str:
+    """Decode a block as UTF-8, or line by line, because one odd line says nothing about the others."""
+    try:
+        text = block.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        if "\x1b" not in text:
+            return text
+    return "\n".join([decode_raw(line) for line in block.split(b"\n")])
 
 
 _NO_ADDRESSES = AddressList()

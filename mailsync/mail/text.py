@@ -11,7 +11,9 @@ from binascii import a2b_base64, a2b_qp
 from hashlib import sha256
 
 from mailsync.bounded_cache import BoundedCache
+from mailsync.mail.charset_names import codec_for
 from mailsync.mail.charsets import charset_in_html, decode_bytes, decode_raw
+from mailsync.mail.iso2022 import continues
 
 MAX_INDEXED_BYTES = 1_000
 """Bytes of UTF-8 that an indexed text may have; a row of a btree holds about 2,700."""
@@ -19,6 +21,11 @@ CACHED_TEXT = 512
 """Characters of a text that is cached; longer texts rarely repeat."""
 
 _WORD = re.compile(r"=\?([^?\s]*)\?([bBqQ])\?(.*?)\?=", re.DOTALL)
+_BEGINNING = re.compile(r"=\?\s?([^?\s]{1,64})\s?\?\s?([bBqQ])\s?\?")
+# a question mark before an encoded character, which the program did not encode
+_PLAIN_QUESTION = re.compile(r"(?<=[^?=])\?=(?=[0-9A-Fa-f]{2}[^?]{0,99}\?=)")
+# an address behind a word is none of its payload; a character that is cut is dropped
+_CUT_WORD = re.compile(r"([^?<>@]*?)(?:=[0-9A-Fa-f]?)?\??")
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 _BREAKS = re.compile("[\t\r\n\v\f]+")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
@@ -54,7 +61,7 @@ def decode_words_checked(text: str) -> tuple[str, bool]:
     return decoded
 
 
-def _decode(text: str) -> tuple[str, bool]:
+def _decode(text: str, *, is_repaired: bool = False) -> tuple[str, bool]:
     # no word ends after the last "?=": searching there would take quadratic time
     end = text.rfind("?=") + 2
     out: list[str] = []
@@ -66,11 +73,13 @@ def _decode(text: str) -> tuple[str, bool]:
         between = text[position : match.start()]
         position = match.end()
         charset, encoding, payload = match.groups()
+        if ("=?" in payload or "?=" in between) and not is_repaired:
+            return _decode(_repaired(text), is_repaired=True)
         charset = charset.lower()
         data = _payload(encoding, payload)
         if pending_charset:
             is_blank = not between or between.isspace()
-            if is_blank and charset == pending_charset:
+            if is_blank and _is_one_text(charset, data, pending_charset, pending[-1]):
                 # some programs split a character between words, although the RFC forbids it
                 pending.append(data)
                 continue
@@ -82,12 +91,46 @@ def _decode(text: str) -> tuple[str, bool]:
         elif between:
             out.append(between)
         pending, pending_charset = [data], charset or "?"
+    rest = text[position:]
+    if ("=?" in rest or "?=" in rest) and not is_repaired:
+        return _decode(_repaired(text), is_repaired=True)
     if pending_charset:
         piece, piece_fits = decode_bytes(b"".join(pending), pending_charset)
         out.append(piece)
         fits = fits and piece_fits
-    out.append(text[position:])
+    out.append(rest)
     return clean_text("".join(out)), fits
+
+
+def _is_one_text(charset: str, data: bytes, earlier_charset: str, earlier: bytes) -> bool:
+    """Whether two words that only blanks separate are decoded together."""
+    if charset != earlier_charset and codec_for(charset) != codec_for(earlier_charset):
+        return False
+    return "2022" not in charset or continues(data, earlier)
+
+
+def _repaired(text: str) -> str:
+    """Close encoded words that have no end, encode question marks in them, drop blanks around charsets."""
+    out: list[str] = []
+    position = 0
+    encoding = ""
+    for beginning in _BEGINNING.finditer(text):
+        before = _with_end(text[position : beginning.start()], encoding)
+        position = beginning.end()
+        is_known = codec_for(beginning[1]) is not None
+        encoding = beginning[2] if is_known else ""
+        out += [before, f"=?{beginning[1]}?{encoding}?" if is_known else beginning[0]]
+    rest = text[position:]
+    if encoding and "?=" not in rest and (cut := _CUT_WORD.fullmatch(rest)):
+        rest = f"{cut[1]}?="
+    return "".join(out) + (_with_end(rest, encoding) if "?=" in rest else rest)
+
+
+def _with_end(payload: str, encoding: str) -> str:
+    """Return the text behind the beginning of a word, which reaches to the next word if it has no end."""
+    if encoding in ("q", "Q"):
+        payload = _PLAIN_QUESTION.sub("=3F=", payload)
+    return payload if not encoding or "?=" in payload else f"{payload.rstrip()}?="
 
 
 def _payload(encoding: str, payload: str) -> bytes:

@@ -51,6 +51,8 @@ BOUNDED = {
         for name in vars(date_reader)
         if isinstance(getattr(date_reader, name), re.Pattern)
     },
+    "charset_names._NOT_NAME": "64 characters of a charset",
+    "charset_names._WORD": "64 characters of a charset",
 }
 TRUSTED_FUNCTIONS = {
     "crypto.key_id": "the settings",

@@ -24,6 +24,7 @@ from mailsync.mail.mime_part import spellings_of
 from mailsync.mail.odd_fields import without_comments
 from mailsync.mail.parameters import decode_octets, parameter, with_text
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
+from mailsync.mail.iso2022 import continues, is_iso2022
 from mailsync.mail.mime_part import parameters_of, value_of
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
 from mailsync.mail.time_zones import read_zone
@@ -58,6 +59,10 @@ def _download(name: str) -> None:
 
 
 _TEXT = b"Content-Type: text/plain"
+_CHARSETS = (
+    *("utf-8", "us-ascii", "iso-8859-1", "iso-8859-2", "cp874", "utf-7", "utf-16", "utf-16le", "utf-32"),
+    *("iso-2022-jp", "iso-2022-kr", "iso-2022-cn", "euc-jp", "shift_jis", "big5", "hz", "gb18030"),
+)
 _MIXED = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n"
 
 MESSAGES: list[Reads] = [
@@ -221,6 +226,15 @@ MESSAGES: list[Reads] = [
         (b"", b"=?a?q??="),
         (b"", b"?="),
         (b"", b"? ="),
+        (b"", b"?=20"),
+        (b"=?u?q?", b"a?=20"),
+        (b"", b"=?utf-8?q?"),
+        (b"", b"=?utf-8?q?a "),
+        (b"=?utf-8?q?", b"a="),
+        (b"=?utf-8?q?", b"a "),
+        (b"", b"=? utf-8 "),
+        (b"=?", b" "),
+        (b"", b"=?iso-2022-jp?q?=1B$B?= "),
         (b"", b"=?utf-8?b?w7w=?= "),
         (b"", b"=?utf-8?q?=C3?= "),
         (b"", b"=?u?q?a?= "),
@@ -245,6 +259,14 @@ MESSAGES: list[Reads] = [
     reads("cut", as_text(lambda text: (cut(text, 1000), clamp(text))), (b"", b"a"), (b"", b"\xff")),
     reads(
         "raw text", decode_raw, (b"", b"a"), (b"", b"\xff"), (b"", b"\xc3\xbc"), (b"a", b"\xc3\xbc", b"\xff")
+    ),
+    reads("is ISO 2022", is_iso2022, (b"", b"\x1b"), (b"", b"\x1b$"), (b"", b"\x1b$B"), (b"", b"a")),
+    reads(
+        "word that goes on",
+        lambda raw: continues(raw, raw),
+        (b"", b"\x1b"),
+        (b"", b"\x1b$B"),
+        (b"", b"a"),
     ),
     reads(
         "charset in HTML",
@@ -271,12 +293,33 @@ MESSAGES: list[Reads] = [
             (b"", b"-"),
             (b"a-", b"a9"),
             (b"", b"\x1b"),
+            (b"", b"\x1b$B"),
+            (b"", b"\x1b$B-!"),
+            (b"", b"\x1b$Ba\n"),
+            (b"\x1b$B", b"a"),
+            (b"\x1b$B", b"-!"),
+            (b"\x1b$(D", b"0!"),
+            (b"\x1b$)Z\x0e", b"0!"),
+            (b"\x1b(I", b"1"),
+            (b"\x1b(I", b"\xff"),
+            (b"\x1b$)C", b"\x0ea\x0f"),
+            (b"\x1b$B", b"\n"),
+            (b"", b"\xad\xa1"),
+            (b"", b"\xad\xa1a"),
+            (b"", b"\xad\xff"),
+            (b"", b"\x8f\xff\xff"),
+            (b"\xc3\xbc", b"\xed\xa0\xbd\xed\xba\x80"),
+            (b"\xc3\xbc", b"\xe2"),
+            (b"\xc3\xbc", b"\xf0\x9f"),
+            (b"", b"\x80"),
+            (b"", b"\xc3\xbc"),
+            (b"\xff\xfe", b"a\0"),
             (b"", b"~{"),
             (b"", b"\xd8\0"),
             (b"", b"xn--a."),
             (b"-", b"9"),
         )
-        for charset in ("utf-8", "utf-7", "utf-16", "iso-2022-jp", "hz", "gb18030", "punycode", "idna")
+        for charset in (*_CHARSETS, "punycode", "idna")
     ),
     reads(
         "file name",

@@ -127,7 +127,7 @@ def test_subjects_are_decoded(value: bytes, subject: str) -> None:
         (b"=?hex?q?61?= =?rot13?q?uryyb?=", "61uryyb"),
         (b"=?idna?q?xn--caf-dma?=", "xn--caf-dma"),
         (b"=?unicode_escape?q?=5Cq?=", "\\q"),
-        (b"=?utf-8?q?caf=E9?=", "caf\ufffd"),
+        (b"=?utf-8?q?caf=E9?=", "café"),
         (b"=??q?empty?=", "empty"),
     ],
 )
@@ -329,3 +329,39 @@ def test_a_block_of_many_megabytes_is_cut_and_named() -> None:
     headers = parse_headers(b"Subject: x\n" + b"X-Pad: y\n" * 200_000)
     assert headers.subject == "x"
     assert headers.errors == ("headers_truncated",)
+
+
+@pytest.mark.parametrize(
+    ("value", "subject"),
+    [
+        ("=?utf-8*en?Q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
+        ('=?"utf-8"?Q?Gr=C3=BC=C3=9Fe?=', "Grüße"),
+        ("=?utf-8 ?Q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
+        ("=?utf-8?Q?Gr=C3=BC=C3=9Fe an alle?=", "Grüße an alle"),
+        # one character in two words, in two encodings, under two names of a charset
+        ("=?UTF-8?Q?Gr=C3?= =?utf8?B?vMOfZQ==?=", "Grüße"),
+        # no end
+        ("Re: =?utf-8?Q?Gr=C3=BC=C3=9Fe", "Re: Grüße"),
+        ("=?utf-8?Q?Gr=C3=BC=C3=9Fe=", "Grüße"),
+        ("=?utf-8?Q?Gr=C3=BC=C3=9Fe=2", "Grüße"),
+        ("=?utf-8?Q?Gr=C3=BC=C3=9Fe?", "Grüße"),
+        ("=?utf-8?B?R3LDvMOf", "Grüß"),
+        ("=?utf-8?Q?Gr=C3=BC =?utf-8?Q?=C3=9Fe?= an alle", "Grüße an alle"),
+        ("=?x-martian?Q?Gr=C3=BC", "=?x-martian?Q?Gr=C3=BC"),
+        # question marks that are not encoded
+        ("=?utf-8?Q?Kommst_du?=20=C3=BCbermorgen?=", "Kommst du? übermorgen"),
+        ("=?utf-8?Q?a=C3=BC?= b?=20", "aü b?=20"),
+        ("see http://a.example/?=20&b=?=", "see http://a.example/?=20&b=?="),
+        # text without blanks around words
+        ("a=?utf-8?Q?=C3=BC?=b(=?utf-8?Q?=C3=BC?=)", "aüb(ü)"),
+        # ISO-2022-JP: each word begins in ASCII, but a text that was cut anywhere goes on
+        ("=?iso-2022-jp?B?GyRCMnE1RA==?= =?iso-2022-jp?Q?abcd?=", "会議abcd"),
+        ("=?iso-2022-jp?B?GyRCMnE=?= =?iso-2022-jp?B?NUQbKEI=?=", "会議"),
+        ("=?iso-2022-jp?B?GyRCQmgtITJzJE4kNDBGRmIbKEI=?=", "第①回のご案内"),
+        ("\x1b$BBh-!2s$N$40FFb\x1b(B", "第①回のご案内"),
+        ("Fwd: \x1b$B2q5D\x1b(B / \x1b(I123\x1b(B", "Fwd: 会議 / ｱｲｳ"),
+    ],
+)
+def test_encoded_words_as_programs_write_them(value: str, subject: str) -> None:
+    headers = parse_headers(f"Subject: {value}\n".encode())
+    assert (headers.subject, headers.errors) == (subject, ())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailsync.mail.charsets import charset_codecs
+from mailsync.mail.charset_names import charset_codecs
 from mailsync.mail.dates import parse_internal_date
 from mailsync.mail.file_names import decode_filename
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
