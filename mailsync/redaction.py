@@ -21,12 +21,22 @@ _AFTER_SCHEME = re.compile(r"://(?<=[a-z0-9+.-]://)(?!user:password@host\b)([^\s
 # An unterminated string counts too, because the text may have been cut there.
 _STRING = r"""\\?"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)"""
 _ATOM = r"""[^\s"]++"""
-# "LOGIN failed for …" is prose of servers and people, not a command.
+# The tag in front shows that a line is a client's command. Without a tag, LOGIN and AUTHENTICATE are mostly
+# words of a server ("LOGIN disabled, use AUTHENTICATE PLAIN"): there only what looks like no word is masked.
+_TAG = r"(?<![\w.-])(?!IMAP\d)[A-Za-z]{1,8}\d{1,9}(?:\.\d{1,9})? "
 _LOGIN = re.compile(
-    r"\bLOGIN (?!(?:failed|failure|denied|rejected|is|was|not)\b)"
+    rf"({_TAG}LOGIN )(?!(?:command|denied|disabled|failed|failure|is|method|not|rejected|was)\b)"
     rf"(?:{_STRING}(?: (?:{_STRING}|{_ATOM}))?|{_ATOM} (?:{_STRING}|{_ATOM}))"
 )
-_AUTHENTICATE = re.compile(rf"\b(AUTHENTICATE \S++) (?:{_STRING}|{_ATOM})")
+_AUTHENTICATE = re.compile(rf"({_TAG}AUTHENTICATE [\w-]++ )(?!failed\b|is\b|not\b)(?:{_STRING}|{_ATOM})")
+_NO_WORD = r"""\\?"?(?=[^\s"]{0,64}\d)(?=[^\s"]{0,64}[A-Za-z])[^\s"]{16,}+"?"""
+_BARE_LOGIN = re.compile(rf"""\b(LOGIN )(?:\\?"[^"\\]{{0,99}}\\?"|{_ATOM}) {_NO_WORD}""")
+_BARE_AUTHENTICATE = re.compile(
+    rf"\b(AUTHENTICATE [\w-]++ )(?:{_NO_WORD}|(?=[A-Za-z0-9+/]*+[0-9+/=])[A-Za-z0-9+/]{{8,}}+={{0,2}}+(?!\S))"
+)
+_COMMANDS = (_LOGIN, _AUTHENTICATE, _BARE_LOGIN, _BARE_AUTHENTICATE)
+# characters of a credential that :meth:`Mask.beginning` must see to know that it is one
+_SEEN = 64
 
 
 class _Secrets:
@@ -177,16 +187,16 @@ def redact_beginning(text: str, limit: int) -> tuple[str, bool]:
     return _all_secrets.beginning(text, limit)
 
 
-def masking(value: str) -> Mask:
-    """Return a mask for ``value`` in all of its forms and for credentials, but for no other secret."""
+def masking(*values: str) -> Mask:
+    """Return a mask for ``values`` in all of their forms and for credentials, but for no other secret."""
     secrets = _Secrets()
-    if value:
+    for value in filter(None, values):
         secrets.add(value)
     return Mask(secrets)
 
 
 def mask_credentials(text: str) -> str:
-    """``text`` with ``***`` for the credentials in ``scheme://user:password@``, LOGIN and AUTHENTICATE.
+    """``text`` with ``***`` for the credentials in ``scheme://user:password@`` and commands that log in.
 
     They are found by their position, whether or not they are secrets of this process.
     """
@@ -213,7 +223,7 @@ class Mask:
         at the cut is masked or left out as a whole.
         """
         # masking a very short secret inside a longer one makes the text longer
-        room = 2 * self._secrets.longest
+        room = 2 * self._secrets.longest + _SEEN
         if len(text) <= limit + 2 * room:
             masked = self(text)
             return masked[:limit], len(masked) <= limit
@@ -224,9 +234,10 @@ class Mask:
         text = self._secrets.mask(text)
         if "://" in text:
             text = _AFTER_SCHEME.sub(without_userinfo, text)
-        if "LOGIN " in text:
-            text = _LOGIN.sub(f"LOGIN {MASK}", text)
-        return _AUTHENTICATE.sub(rf"\1 {MASK}", text) if "AUTHENTICATE " in text else text
+        if "LOGIN " in text or "AUTHENTICATE " in text:
+            for command in _COMMANDS:
+                text = command.sub(rf"\1{MASK}", text)
+        return text
 
 
 def _without_userinfo(match: re.Match[str]) -> str:

@@ -143,6 +143,17 @@ def test_thousands_of_secrets_are_masked_and_leave_no_entries() -> None:
         ('A1 LOGIN "bob" "p w\\"1"', "A1 LOGIN ***"),
         ('b\'A1 LOGIN "bob" "pw"\'', "b'A1 LOGIN ***'"),
         ("A1 AUTHENTICATE PLAIN AGJvYgBwdw==", "A1 AUTHENTICATE PLAIN ***"),
+        ('sent b\'M04217.2 LOGIN "anna" "pw"\'', "sent b'M04217.2 LOGIN ***'"),
+        ("C: a001 LOGIN SMITH SESAME", "C: a001 LOGIN ***"),
+        ('  41:02.33 > b\'NBBJ1 LOGIN "anna" "pw"\'', "  41:02.33 > b'NBBJ1 LOGIN ***'"),
+        ("sent A0001 LOGIN anna@example.org s3same, then waited", "sent A0001 LOGIN *** then waited"),
+        ("b'A1 LOGIN anna \"pass word\"'", "b'A1 LOGIN ***'"),
+        ('A1 LOGIN "anna" "cut he', "A1 LOGIN ***"),
+        ("NO unknown user in A1 LOGIN anna secret", "NO unknown user in A1 LOGIN ***"),
+        ("A2 AUTHENTICATE LOGIN cGFzc3dvcmQ=", "A2 AUTHENTICATE LOGIN ***"),
+        ("b'A2 AUTHENTICATE XOAUTH2 dXNlcj1hAWF1dGg9'", "b'A2 AUTHENTICATE XOAUTH2 ***"),
+        ("AUTHENTICATE PLAIN AGJvYgBwdw==", "AUTHENTICATE PLAIN ***"),
+        ("LOGIN anna 4f3cc0ffee4f3cc0ffee1", "LOGIN ***"),
         ("NO [AUTHENTICATIONFAILED] LOGIN failed for bob", "NO [AUTHENTICATIONFAILED] LOGIN failed for bob"),
         ("http://localhost:3000/health", "http://localhost:3000/health"),
         ("give postgresql://user:password@host/db", "give postgresql://user:password@host/db"),
@@ -150,6 +161,56 @@ def test_thousands_of_secrets_are_masked_and_leave_no_entries() -> None:
 )
 def test_credentials_are_also_masked_by_their_position(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "LOGIN disabled, use AUTHENTICATE PLAIN",
+        "LOGIN command disabled, use AUTHENTICATE PLAIN over TLS",
+        "LOGIN method not allowed here",
+        "LOGIN is disabled on this port",
+        "LOGIN disabled until STARTTLS",
+        "LOGIN not permitted in the clear; use STARTTLS first",
+        "LOGIN attempt 3 of 5",
+        "LOGIN failed 3 times from 192.0.2.1",
+        "LOGIN failure. Server error - please try again later.",
+        "LOGIN Login error or password error",
+        "LOGIN Invalid credentials",
+        "LOGIN requires TLSv1.2 or later",
+        "LOGIN user unknown or wrong password",
+        "LOGIN only after STARTTLS",
+        "LOGIN GetAuthInfo failed (lookup error)",
+        "LOGIN Username / password incorrect",
+        "LOGIN aborted: too many bad commands",
+        "LOGIN temporarily blocked for 10 minutes",
+        "LOGIN with an app password, see https://support.example/kb/185833",
+        "IMAP4 LOGIN disabled",
+        "user42 LOGIN failed",
+        "A0002 NO LOGIN failed for anna",
+        "A0002 NO [AUTHENTICATIONFAILED] LOGIN Invalid credentials (Failure)",
+        "A0002 BAD Command Argument Error. 11, LOGIN needs literal+ support",
+        "a2 NO [PRIVACYREQUIRED] LOGIN disallowed over plaintext",
+        "AUTHENTICATE PLAIN failed",
+        "AUTHENTICATE PLAIN is not offered, only GSSAPI",
+        "AUTHENTICATE failed.",
+        "AUTHENTICATE LOGIN over TLS",
+        "AUTHENTICATE PLAIN requires TLSv1.2",
+        "NO AUTHENTICATE Unsupported authentication mechanism",
+        "A0003 NO AUTHENTICATE PLAIN not allowed for this account",
+        "please use AUTHENTICATE XOAUTH2 instead of LOGIN",
+        "[ALERT] Application-specific password required: https://support.example/accounts/answer/185833",
+    ],
+)
+def test_the_words_of_servers_stay(words: str) -> None:
+    assert redact(words) == words
+    assert redact(f"the server said: A7 NO {words}") == f"the server said: A7 NO {words}"
+
+
+def test_a_password_in_the_words_of_a_server_is_masked_all_the_same() -> None:
+    with kept_secret("Sesame-open"):
+        assert redact("LOGIN disabled for anna Sesame-open") == "LOGIN disabled for anna ***"
+        assert redact("LOGIN anna Sesame-open, use TLS") == "LOGIN anna ***, use TLS"
 
 
 SECRET = 'pa55-Wört "q\\uote 0123456789'

@@ -148,6 +148,17 @@ CLIENTS: list[Reads] = [
         (b'AUTHENTICATE a "', b'AUTHENTICATE a \\"', b'"'),
         (b"", b"AUTHENTICATE a b "),
         (b"", b'LOGIN a "b'),
+        (b"", b"A1 LOGIN "),
+        (b"", b"A1 LOGIN a b "),
+        (b"", b'A1 LOGIN "'),
+        (b"A1 LOGIN a", b"a"),
+        (b"", b"A"),
+        (b"", b"A1"),
+        (b" LOGIN A", b"1"),
+        (b"LOGIN a 1", b"a"),
+        (b"AUTHENTICATE a ", b"a1"),
+        (b"", b"A1 AUTHENTICATE a "),
+        (b"AUTHENTICATE ", b"a-"),
     ),
     reads(
         "secrets", as_text(_masked), (b"", b"a"), (b"", b"a "), (b"", b"x "), (b"", b"aaaaaaab"), (b"", b"x")
