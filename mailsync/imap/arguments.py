@@ -13,6 +13,10 @@ class LiteralArgument(bytes):
     """An argument that is sent as a literal, after the server's ``+``."""
 
 
+class ContinuationArgument(bytes):
+    """A line that is sent after the server's ``+``, as AUTHENTICATE wants it (RFC 9051 §6.2.2)."""
+
+
 def astring(value: bytes) -> bytes:
     """Return `value` quoted, or as a literal if a quoted string may not hold it."""
     if not _QUOTABLE.fullmatch(value):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
-from mailsync.imap.arguments import LiteralArgument
+from mailsync.imap.arguments import ContinuationArgument, LiteralArgument
 from mailsync.imap.network.connect import wrap_tls
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import LONGEST_ANSWER, Reader
@@ -170,6 +170,11 @@ class Connection:
                     if not self._may_continue(tag, verb):
                         break
                     line = bytes(arg)
+                elif isinstance(arg, ContinuationArgument):
+                    self._send(line + b"\r\n")
+                    if not self._may_continue(tag, verb):
+                        break
+                    line = bytes(arg)
                 else:
                     line += b" " + arg
             else:
@@ -179,7 +184,7 @@ class Connection:
         return tag
 
     def _may_continue(self, tag: bytes, verb: str) -> bool:
-        """Wait for the ``+`` before a literal; False if the completion came instead."""
+        """Wait for the ``+`` before a literal or a line; False if the completion came instead."""
         while True:
             response = self.reader.read_response()
             if response[0].startswith(b"+"):

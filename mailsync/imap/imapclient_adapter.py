@@ -1,8 +1,8 @@
 """IMAPClient over our own connection, for the commands that open a session.
 
-STARTTLS, LOGIN, CAPABILITY, ID and ENABLE are sent here. LIST, STATUS, EXAMINE, SEARCH and FETCH use
-:class:`Connection` directly: IMAPClient has no LIST-STATUS, ESEARCH or QRESYNC, loses the whole answer to one
-malformed row, and takes ten times as long per message.
+STARTTLS, LOGIN, AUTHENTICATE, CAPABILITY, ID and ENABLE are sent here. LIST, STATUS, EXAMINE, SEARCH and
+FETCH use :class:`Connection` directly: IMAPClient has no LIST-STATUS, ESEARCH or QRESYNC, loses the whole
+answer to one malformed row, and takes ten times as long per message.
 
 IMAPClient sends through an ``imaplib.IMAP4``. :class:`ImaplibShim` replaces that, because imaplib collects a
 whole answer before anybody can look at it and trusts every length that the server names.
@@ -11,6 +11,7 @@ whole answer before anybody can look at it and trusts every length that the serv
 from __future__ import annotations
 
 import contextlib
+from base64 import b64encode
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,9 @@ from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
 from mailsync.errors import CertificateRejected, ProtocolError
-from mailsync.imap.arguments import astring
+from mailsync.imap.arguments import ContinuationArgument, astring
 from mailsync.imap.connection import Connection, Response
-from mailsync.imap.status_responses import StatusResponse, error_for
+from mailsync.imap.status_responses import StatusResponse
 
 if TYPE_CHECKING:
     from mailsync.model import Endpoint
@@ -60,16 +61,6 @@ class ImaplibShim:
 
     def _untagged_response(self, status: str, data: list[bytes], name: str) -> tuple[str, list[bytes | None]]:
         return status, [self.pop(name.encode())]
-
-    def login(self, user: str, password: str) -> tuple[str, list[bytes]]:
-        """Send LOGIN with both arguments quoted or as literals; imaplib quotes only the password.
-
-        Raises AuthenticationFailed, or the error that the server's refusal stands for.
-        """
-        completion = self.run("LOGIN", astring(user.encode()), astring(password.encode()))
-        if completion.status != "OK":
-            raise error_for(completion, "LOGIN", step="login")
-        return "OK", [completion.text]
 
 
 class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
@@ -119,10 +110,25 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         self.connection.start_tls()
         self._capabilities = ()
 
-    def login(self, username: str, password: str) -> None:
-        """Log in; raises AuthenticationFailed, or the error that the server's refusal stands for."""
-        super().login(username, password)
-        self._remember_capabilities()
+    def try_login(self, username: bytes, password: bytes) -> StatusResponse:
+        """Send LOGIN with both arguments quoted or as literals (RFC 9051 §6.2.3); return the completion."""
+        return self._sign_in("LOGIN", astring(username), astring(password))
+
+    def try_authenticate(self, mechanism: str, *responses: bytes) -> StatusResponse:
+        """Send AUTHENTICATE (RFC 9051 §6.2.2) and a response to each challenge; return the completion.
+
+        A single response goes with the command where the server allows it (SASL-IR, RFC 4959).
+        """
+        encoded = [b64encode(response) for response in responses]
+        if len(encoded) == 1 and "SASL-IR" in self.offered():
+            return self._sign_in("AUTHENTICATE", mechanism.encode(), *encoded)
+        return self._sign_in("AUTHENTICATE", mechanism.encode(), *map(ContinuationArgument, encoded))
+
+    def _sign_in(self, name: str, *args: bytes) -> StatusResponse:
+        completion = self._imap.run(name, *args)
+        if completion.status == "OK":
+            self._remember_capabilities()
+        return completion
 
     def send_id(self, fields: dict[str, str]) -> None:
         """Send ID (RFC 2971); the answer is ignored, a refusal too."""

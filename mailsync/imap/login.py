@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import weakref
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from mailsync import __version__
-from mailsync.errors import AuthenticationFailed, MailsyncError, ProtocolError
+from mailsync.errors import MailsyncError, ProtocolError
 from mailsync.imap.connection import Connection
 from mailsync.imap.imapclient_adapter import Client
 from mailsync.imap.network.connect import connect, wrap_tls
 from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.session import Session
+from mailsync.imap.sign_in import plain_response, sign_in
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.redaction import kept_secret, masking
 
@@ -44,7 +46,8 @@ def open_session(
     check_endpoint(endpoint, settings)
     refuse_control("password", password)
     with ExitStack() as secret:
-        secret.enter_context(kept_secret(password))
+        for value in _secrets(endpoint, password):
+            secret.enter_context(kept_secret(value))
         session = _open(endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities)
         # the server's words may be shown after close() too, so mask until nobody holds the session
         weakref.finalize(session, secret.pop_all().close).atexit = False
@@ -68,13 +71,20 @@ def _open(
     # A server that drips bytes never hits the read timeout: allow one silence and one handshake.
     seconds = settings.imap_connect_timeout + settings.imap_read_timeout
     with _step("connect"), timeouts.deadline(seconds):
-        connection = Connection(sock, endpoint, settings, bucket, timeouts, masking(password))
+        connection = Connection(
+            sock, endpoint, settings, bucket, timeouts, masking(*_secrets(endpoint, password))
+        )
     try:
         with timeouts.deadline(seconds):
             return _log_in(connection, endpoint, password, disabled_capabilities)
     except BaseException:
         connection.close()
         raise
+
+
+def _secrets(endpoint: Endpoint, password: str) -> tuple[str, str]:
+    """The password, and the argument of AUTHENTICATE that holds it."""
+    return password, b64encode(plain_response(endpoint.username, password)).decode()
 
 
 def _log_in(
@@ -90,11 +100,7 @@ def _log_in(
             client.starttls()
     with _step("login"):
         if not is_preauthenticated:
-            if endpoint.security == "plaintext" and "LOGINDISABLED" in client.offered():
-                raise AuthenticationFailed(
-                    f"{endpoint.host} refuses passwords over plaintext; use tls or starttls"
-                )
-            client.login(endpoint.username, password)
+            sign_in(client, endpoint, password)
         capabilities = client.offered() - disabled_capabilities
         if "ID" in capabilities:
             client.send_id({"name": "mailsync", "version": __version__})

@@ -6,7 +6,7 @@ Each function takes the request and returns the untagged responses; the caller a
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -35,15 +35,21 @@ def noop(request: Request) -> bytes:
 
 def login(request: Request) -> bytes:
     """LOGIN."""
+    if request.connection.offers(b"LOGINDISABLED"):
+        raise Refused("NO [PRIVACYREQUIRED] LOGIN is disabled")
     user, password = _words(request.arguments, 2)
     return _enter(request, user.decode(), password.decode())
 
 
 def authenticate(request: Request) -> bytes:
-    """AUTHENTICATE PLAIN with an initial response (RFC 4959)."""
-    _, response = _words(request.arguments, 2)
-    _, user, password = b64decode(response).decode().split("\0")
-    return _enter(request, user, password)
+    """AUTHENTICATE PLAIN, with or without an initial response (RFC 4959), and AUTHENTICATE LOGIN."""
+    mechanism = _words(request.arguments[:1])[0].upper()
+    if mechanism == b"LOGIN":
+        user, password = (b64decode(request.ask(b64encode(name))) for name in (b"User Name", b"Password"))
+        return _enter(request, user.decode(), password.decode())
+    response = _words(request.arguments, 2)[1] if len(request.arguments) > 1 else request.ask()
+    _, user, password = b64decode(response).split(b"\0")
+    return _enter(request, user.decode(), password.decode())
 
 
 def _enter(request: Request, user: str, password: str) -> bytes:

@@ -72,6 +72,11 @@ class Request:
         """Send bytes at once, whole lines or not."""
         self.connection.send(data)
 
+    def ask(self, prompt: bytes = b"") -> bytes:
+        """Send a continuation request, and return the client's next line without its end."""
+        self.send(b"+ %s\r\n" % prompt)
+        return self.connection.read_line()
+
     def delay(self, seconds: float) -> None:
         """Wait; raises Disconnected when the client goes away."""
         self.connection.wait(seconds)
@@ -220,6 +225,10 @@ class Connection:
         while b"\r\n" not in self._buffer:
             self._receive()
         return self._exactly(self._buffer.index(b"\r\n") + 2)
+
+    def read_line(self) -> bytes:
+        """Return the client's next line without its end."""
+        return self._line().removesuffix(b"\r\n")
 
     def _command(self) -> tuple[bytes, str, bytes]:
         text = self._line()

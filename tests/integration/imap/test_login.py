@@ -24,6 +24,7 @@ from mailsync.imap import TokenBucket
 from mailsync.redaction import redact
 from tests.support import mail, run_directory
 from tests.support.certificates import Authority
+from tests.support.dovecot import Dovecot
 from tests.support.imap_sessions import connect
 from tests.support.patience import Stopwatch
 from tests.support.pymap_server import Pymap
@@ -198,6 +199,165 @@ def test_a_plaintext_server_that_disables_login_gets_no_password(scripted: Scrip
     with pytest.raises(AuthenticationFailed, match="plaintext"):
         connect(scripted, scripted.new_user())
     assert scripted.journal.commands("LOGIN") == []
+
+
+# -- AUTHENTICATE ---------------------------------------------------------------------------------------
+
+
+def _names(server: ScriptedServer) -> list[str]:
+    return [command.name for command in server.journal.commands()]
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+@pytest.mark.parametrize(
+    "greeting", [b"* OK ready", b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=PLAIN] ready"]
+)
+@pytest.mark.parametrize("has_initial_response", [True, False])
+def test_a_server_that_disables_login_is_entered_by_authenticate_plain(
+    scripted_with: Start, authority: Authority, security: str, greeting: bytes, has_initial_response: bool
+) -> None:
+    offered = CAPABILITIES + b" LOGINDISABLED AUTH=PLAIN AUTH=LOGIN"
+    server = scripted_with(
+        security=security,
+        certificate=authority.good(),
+        greeting=greeting,
+        capabilities=offered + b" SASL-IR" * has_initial_response,
+    )
+    user = server.new_user(password='pass "wörd" \\ 密')
+    with connect(server, user, security=security, imap_ca_file=authority.ca_file) as session:
+        assert session.list_folders()
+        assert session.commands["AUTHENTICATE"] == 1
+    assert "LOGIN" not in _names(server)
+    assert user.password not in repr([command.line for command in server.journal.commands()])
+
+
+@pytest.mark.parametrize("mechanisms", ["plain", "login", "plain login"])
+def test_dovecot_accepts_authenticate(
+    dovecot_with: Callable[..., Dovecot], authority: Authority, mechanisms: str
+) -> None:
+    server = dovecot_with(
+        certificate=authority.good(),
+        capabilities="IMAP4rev1 SASL-IR ID LITERAL+ LOGINDISABLED",
+        settings=f"auth_mechanisms = {mechanisms}\n",
+    )
+    user = server.new_user()
+    ca_file = authority.ca_file
+    for port, security in ((server.tls_port, "tls"), (server.port, "starttls")):
+        with connect(server, user, port=port, security=security, imap_ca_file=ca_file) as session:
+            assert (session.commands["AUTHENTICATE"], session.commands["LOGIN"]) == (1, 0)
+            assert session.list_folders()
+        with pytest.raises(AuthenticationFailed, match="AUTHENTICATE: the server said NO"):
+            connect(server, user, port=port, security=security, password="another", imap_ca_file=ca_file)
+
+
+def test_authenticate_login_is_used_where_nothing_else_is_offered(
+    scripted_with: Start, authority: Authority
+) -> None:
+    server = scripted_with(
+        security="tls",
+        certificate=authority.good(),
+        capabilities=CAPABILITIES + b" LOGINDISABLED AUTH=CRAM-MD5 AUTH=LOGIN SASL-IR",
+    )
+    user = server.new_user(password="pass-wörd")
+    with connect(server, user, security="tls", imap_ca_file=authority.ca_file) as session:
+        assert session.list_folders()
+    assert "LOGIN" not in _names(server)
+
+
+@pytest.mark.parametrize(
+    ("offered", "words"),
+    [
+        (b"AUTH=GSSAPI", "offers AUTH=GSSAPI only"),
+        (b"AUTH=XOAUTH2 AUTH=OAUTHBEARER", "offers AUTH=OAUTHBEARER AUTH=XOAUTH2 only"),
+        (b"", "offers no other way to sign in"),
+    ],
+)
+def test_a_server_that_accepts_no_password_is_told_apart(
+    scripted_with: Start, authority: Authority, offered: bytes, words: str
+) -> None:
+    server = scripted_with(
+        security="tls",
+        certificate=authority.good(),
+        capabilities=CAPABILITIES + b" LOGINDISABLED " + offered,
+    )
+    with pytest.raises(AuthenticationFailed, match=words) as caught:
+        connect(server, server.new_user(), security="tls", imap_ca_file=authority.ca_file)
+    assert caught.value.step == "login"
+    assert _names(server) == ["CAPABILITY"]
+
+
+@pytest.mark.parametrize("answer", [b"BAD no literals, please", b"NO 8-bit characters are not supported"])
+def test_login_refused_for_its_form_is_tried_again_as_authenticate(
+    scripted: ScriptedServer, answer: bytes
+) -> None:
+    scripted.capabilities = CAPABILITIES + b" AUTH=PLAIN SASL-IR"
+    scripted.on("LOGIN", answer)
+    with connect(scripted, scripted.new_user(password="pass-wörd")) as session:
+        assert session.commands["LOGIN"] == session.commands["AUTHENTICATE"] == 1
+        assert session.list_folders()
+
+
+@pytest.mark.parametrize(
+    ("password", "answer", "kind"),
+    [
+        ("pass-wörd", b"NO [AUTHENTICATIONFAILED] wrong", AuthenticationFailed),
+        ("pass-word", b"NO wrong", AuthenticationFailed),
+        ("pass-wörd", b"BAD User is authenticated but not connected.", Transient),
+    ],
+)
+def test_login_refused_for_another_reason_is_not_tried_again(
+    scripted: ScriptedServer, password: str, answer: bytes, kind: type[MailsyncError]
+) -> None:
+    scripted.capabilities = CAPABILITIES + b" AUTH=PLAIN SASL-IR"
+    scripted.on("LOGIN", answer)
+    with pytest.raises(kind):
+        connect(scripted, scripted.new_user(password=password))
+    assert _names(scripted) == ["CAPABILITY", "LOGIN"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"NO [AUTHENTICATIONFAILED] no", AuthenticationFailed),
+        (b"NO wrong", AuthenticationFailed),
+        (b"NO [UNAVAILABLE] later", Transient),
+        (b"NO [LIMIT] too many", Throttled),
+        (b"BAD what?", ProtocolError),
+    ],
+)
+@pytest.mark.parametrize("extension", [b"", b" SASL-IR"])
+def test_a_refused_authenticate_raises_the_right_error(
+    scripted_with: Start,
+    authority: Authority,
+    answer: bytes,
+    kind: type[MailsyncError],
+    extension: bytes,
+) -> None:
+    server = scripted_with(
+        security="tls",
+        certificate=authority.good(),
+        capabilities=CAPABILITIES + b" LOGINDISABLED AUTH=PLAIN" + extension,
+    )
+    server.on("AUTHENTICATE", answer)
+    user = server.new_user()
+    with pytest.raises(kind) as caught:
+        connect(server, user, security="tls", imap_ca_file=authority.ca_file)
+    assert type(caught.value) is kind
+    assert caught.value.step == "login"
+
+
+def test_the_argument_of_authenticate_is_masked_in_the_words_of_the_server(
+    scripted_with: Start, authority: Authority
+) -> None:
+    server = scripted_with(
+        security="tls",
+        certificate=authority.good(),
+        capabilities=CAPABILITIES + b" LOGINDISABLED AUTH=PLAIN SASL-IR",
+    )
+    server.on("AUTHENTICATE", lambda request: request.tagged(b"NO you said " + request.text.split()[1]))
+    user = server.new_user("anna@example.test", "pass-word")
+    with pytest.raises(AuthenticationFailed, match=r"you said \*\*\*$"):
+        connect(server, user, security="tls", imap_ca_file=authority.ca_file)
 
 
 def test_forbidden_hosts_and_ports_are_refused(scripted: ScriptedServer) -> None:
