@@ -20,7 +20,7 @@ from mailsync.config import Settings
 from mailsync.core.providers import Provider, likely_domain, normalise_email, provider_at, provider_for
 from mailsync.errors import Conflict, InvalidInput
 from mailsync.imap import TokenBucket, burst, check_endpoint
-from mailsync.imap.network.resolve import resolve
+from mailsync.imap.network.resolve import bare_host, resolve
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret
 from mailsync.store import accounts
@@ -103,11 +103,12 @@ def endpoint_for(
 ) -> Endpoint:
     """Return where and as whom to log in, with defaults from the provider of the address.
 
-    Raises InvalidInput if `host` holds a port, if neither a host nor a provider is known, and for a provider
-    that accepts no passwords.
+    A `host` in brackets (``[::1]``) is the address inside. Raises InvalidInput if `host` holds a port, if
+    neither a host nor a provider is known, and for a provider that accepts no passwords.
     """
     if host is not None:
         check_host(host)
+        host = bare_host(host)
     provider = find_provider(email, host)
     if host is None and provider is None:
         raise InvalidInput(_no_provider(email), field="imap_host")

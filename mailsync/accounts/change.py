@@ -26,6 +26,7 @@ from mailsync.accounts.try_login import Tested, refuse_private, try_login
 from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import TokenBucket, burst, check_endpoint
+from mailsync.imap.network.resolve import bare_host
 from mailsync.imap.token_bucket import refill
 from mailsync.model import Endpoint
 from mailsync.redaction import kept_secret
@@ -176,7 +177,7 @@ def _check(changes: Changes) -> None:
 def _changed(before: AccountSettings, changes: Changes) -> AccountSettings:
     connection = changes.connection
     endpoint = Endpoint(
-        host=connection.get("imap_host", before.endpoint.host),
+        host=bare_host(connection["imap_host"]) if "imap_host" in connection else before.endpoint.host,
         port=connection.get("imap_port", before.endpoint.port),
         security=connection.get("imap_security", before.endpoint.security),
         username=connection.get("username", before.endpoint.username),
@@ -247,4 +248,4 @@ def _save(
 
 
 def _mailbox(endpoint: Endpoint) -> tuple[str, str]:
-    return endpoint.host.lower().rstrip("."), endpoint.username
+    return bare_host(endpoint.host).lower().rstrip("."), endpoint.username

@@ -19,7 +19,7 @@ from mailsync.errors import (
     TimedOut,
 )
 from mailsync.imap import TokenBucket, open_session
-from mailsync.imap.network.resolve import resolve
+from mailsync.imap.network.resolve import bare_host, resolve
 from mailsync.model import Endpoint
 
 
@@ -77,7 +77,7 @@ def refuse_private(endpoint: Endpoint, settings: Settings) -> None:
     """
     try:
         # 2130706433 and 0x7f.1 are addresses too
-        socket.getaddrinfo(endpoint.host, endpoint.port, flags=socket.AI_NUMERICHOST)
+        socket.getaddrinfo(bare_host(endpoint.host), endpoint.port, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return
     resolve(endpoint, settings, lambda: None)

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ConfigError, Transient
+from mailsync.imap.network.resolve import bare_host
 from mailsync.imap.network.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def wrap_tls(
     """
     context = tls_context(settings)
     try:
-        wrapped = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
+        wrapped = context.wrap_socket(
+            sock, server_hostname=bare_host(endpoint.host), do_handshake_on_connect=False
+        )
     except (ValueError, OSError) as error:
         sock.close()
         raise CertificateRejected(

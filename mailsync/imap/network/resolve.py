@@ -28,6 +28,7 @@ _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = IPv6Network("::/96")
 # networks on which releases of Python disagree: protocol assignments, site-local, documentation
 _NEVER = (IPv4Network("192.0.0.0/24"), IPv6Network("fec0::/10"), IPv6Network("3fff::/20"))
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
@@ -39,7 +40,8 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
     """
     refuse_control("host", endpoint.host, field="imap_host")
     refuse_control("user name", endpoint.username, field="username")
-    if not _HOST.fullmatch(endpoint.host):
+    host = bare_host(endpoint.host)
+    if not _HOST.fullmatch(host) or "[" in host or "]" in host:
         raise InvalidInput("host: expected a host name or an address", field="imap_host", step="connect")
     if not endpoint.username:
         raise InvalidInput("user name: must not be empty", field="username", step="connect")
@@ -67,6 +69,21 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
         )
 
 
+def bare_host(host: str) -> str:
+    """Return the address in ``[::1]``, as URLs and mail programs write it (RFC 3986 §3.2.2); others stay.
+
+    >>> bare_host("[2001:db8::1]"), bare_host("imap.example.com")
+    ('2001:db8::1', 'imap.example.com')
+    """
+    if host[:1] != "[" or host[-1:] != "]":
+        return host
+    try:
+        ipaddress.ip_address(host[1:-1])
+    except ValueError:
+        return host
+    return host[1:-1]
+
+
 def refuse_control(name: str, value: str, *, field: str | None = None) -> None:
     """Raise InvalidInput if `value` holds CR, LF, NUL or a lone surrogate.
 
@@ -82,11 +99,12 @@ def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None])
     Raises Transient if the name cannot be resolved within IMAP_CONNECT_TIMEOUT and ForbiddenHost if any
     address is not allowed; both with ``step`` ``dns``.
     """
-    addresses = _look_up(endpoint.host, endpoint.port, settings.imap_connect_timeout, on_wait)
+    host = bare_host(endpoint.host)
+    addresses = _look_up(host, endpoint.port, settings.imap_connect_timeout, on_wait)
     if not settings.imap_allow_private_hosts:
         for address in addresses:
             if not is_public(address):
-                is_literal = address == endpoint.host
+                is_literal = address == host
                 subject = address if is_literal else f"{endpoint.host} resolves to {address}, which"
                 raise ForbiddenHost(
                     f"host: {subject} is not a public address; set IMAP_ALLOW_PRIVATE_HOSTS=true to allow it",
@@ -152,6 +170,12 @@ def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) 
         if isinstance(answer, UnicodeError):
             raise InvalidInput(f"host: {host} is not a host name", field="imap_host", step="dns")
         if isinstance(answer, Exception):
-            reason = getattr(answer, "strerror", None) or "no answer"
-            raise Transient(f"host: {host} cannot be resolved: {reason}", step="dns")
+            raise _unresolved(host, answer)
         return answer
+
+
+def _unresolved(host: str, error: Exception) -> Transient:
+    reason = getattr(error, "strerror", None) or "no answer"
+    # DNS may also say so for a moment: the error stays temporary
+    advice = "; check the spelling" if getattr(error, "errno", None) in _NO_SUCH_NAME else ""
+    return Transient(f"host: {host} cannot be resolved: {reason}{advice}", step="dns")

@@ -134,7 +134,7 @@ def test_preauth_skips_the_login_but_is_refused_before_starttls(
 def test_tls_with_a_trusted_certificate(scripted_with: Start, authority: Authority, security: str) -> None:
     server = scripted_with(security=security, certificate=authority.good())
     user = server.new_user()
-    for host in ("localhost", "127.0.0.1"):
+    for host in ("localhost", "127.0.0.1", "[127.0.0.1]"):
         with connect(server, user, host=host, security=security, imap_ca_file=authority.ca_file) as session:
             assert session.list_folders()
             assert session.is_alive()

@@ -48,3 +48,7 @@ def test_a_url_is_answered_with_what_to_type(host: str) -> None:
 @pytest.mark.parametrize("host", ["imap.example.com", "127.0.0.1", "::1", "2001:db8::993", "localhost"])
 def test_a_host_without_a_port_is_accepted(host: str) -> None:
     check_host(host)
+
+
+def test_an_address_in_brackets_is_stored_without_them() -> None:
+    assert endpoint_for("ann@example.com", host="[2001:db8::1]").host == "2001:db8::1"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from mailsync.config import Settings
 from mailsync.errors import ForbiddenHost, InvalidInput
 from mailsync.imap import check_endpoint
-from mailsync.imap.network.resolve import is_public
+from mailsync.imap.network.resolve import _unresolved, bare_host, is_public, resolve
 from mailsync.model import Endpoint
 
 GOOD = Endpoint("imap.example.com", 993, "tls", "me@example.com")
@@ -75,6 +77,11 @@ def test_private_addresses_are_refused_in_every_form(address: str) -> None:
         ({"host": "a\r\nb"}, InvalidInput),
         ({"host": "http://a"}, InvalidInput),
         ({"host": "x" * 254}, InvalidInput),
+        ({"host": "[::1"}, InvalidInput),
+        ({"host": "::1]"}, InvalidInput),
+        ({"host": "[]"}, InvalidInput),
+        ({"host": "[imap.example.com]"}, InvalidInput),
+        ({"host": "[::1]:993"}, InvalidInput),
         ({"username": ""}, InvalidInput),
         ({"username": "a\r\nb"}, InvalidInput),
         ({"username": "a\0b"}, InvalidInput),
@@ -99,3 +106,42 @@ def test_good_endpoints_are_accepted() -> None:
     check_endpoint(Endpoint("imap.example.com", 143, "starttls", "me"), Settings())
     private = Settings(imap_allow_private_hosts=True, imap_allow_plaintext=True)
     check_endpoint(Endpoint("127.0.0.1", 10143, "plaintext", "me"), private)
+    check_endpoint(Endpoint("[2001:4860:4860::8888]", 993, "tls", "me"), Settings())
+
+
+@pytest.mark.parametrize(
+    ("host", "bare"),
+    [
+        ("[::1]", "::1"),
+        ("[2001:DB8::1]", "2001:DB8::1"),
+        ("[192.0.2.1]", "192.0.2.1"),
+        ("::1", "::1"),
+        ("imap.example.com", "imap.example.com"),
+        ("[imap.example.com]", "[imap.example.com]"),
+        ("[::1]:993", "[::1]:993"),
+        ("[", "["),
+        ("", ""),
+    ],
+)
+def test_an_address_in_brackets_is_the_address(host: str, bare: str) -> None:
+    assert bare_host(host) == bare
+
+
+def test_an_address_in_brackets_is_judged_as_an_address() -> None:
+    def at(host: str) -> Endpoint:
+        return Endpoint(host, 993, "tls", "me")
+
+    assert resolve(at("[2001:4860:4860::8888]"), Settings(), lambda: None) == ["2001:4860:4860::8888"]
+    assert resolve(at("[::1]"), Settings(imap_allow_private_hosts=True), lambda: None) == ["::1"]
+    for host in ("[::1]", "[fe80::1%lo]", "[127.0.0.1]"):
+        with pytest.raises(ForbiddenHost, match="is not a public address"):
+            resolve(at(host), Settings(), lambda: None)
+
+
+def test_only_a_name_that_does_not_exist_may_be_misspelt() -> None:
+    missing = _unresolved("imap.exmaple.com", socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+    assert str(missing) == (
+        "host: imap.exmaple.com cannot be resolved: Name or service not known; check the spelling"
+    )
+    later = _unresolved("imap.example.com", socket.gaierror(socket.EAI_AGAIN, "Temporary failure"))
+    assert str(later) == "host: imap.example.com cannot be resolved: Temporary failure"
