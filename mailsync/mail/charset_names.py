@@ -97,10 +97,10 @@ _NO_CHARSET = {
     "zlib_codec",
 }
 _CODECS = {alias: codec for alias, codec in _ALIASES.items() if codec not in _NO_CHARSET}
-_CODECS |= {codec: codec for codec in _CODECS.values()}
-_CODECS |= {codec: codec for codec in ("cp720", "cp737", "cp856", "cp1006")}
+_CODECS |= {codec: codec for codec in (*_CODECS.values(), "cp720", "cp737", "cp856", "cp1006")}
 _CODECS |= {name: codec for codec, names in _MORE_NAMES.items() for name in names.split()}
 _CODECS = {name: _SUPERSETS.get(codec, codec) for name, codec in _CODECS.items()}
+_CODECS |= {codec: codec for codec in _CODECS.values()}
 _CODECS |= dict.fromkeys(("iso_2022_cn", "iso_2022_cn_ext", "x_iso_2022_cn"), ISO_2022_CN)
 # "windows1251" and "iso88591" differ from known names only in their separators
 _SQUEEZED = {name.replace("_", ""): codec for name, codec in _CODECS.items()}

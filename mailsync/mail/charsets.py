@@ -7,35 +7,41 @@ escapes of ISO-2022 and valid UTF-8 say more about the bytes than a name does.
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mailsync.mail.charset_names import codec_for
 from mailsync.mail.iso2022 import decode_iso2022, is_iso2022
+from mailsync.mail.utf16 import FIRST_OF_MARKS, WIDE, decode_by_mark, decode_wide
 from mailsync.mail.vendor_characters import VENDOR, VENDOR_OR_REPLACE
-
-_MARKS = (
-    # UTF-32 first: its mark in little endian begins with that of UTF-16
-    (BOM_UTF32_LE, "utf_32_le"),
-    (BOM_UTF32_BE, "utf_32_be"),
-    (BOM_UTF16_LE, "utf_16_le"),
-    (BOM_UTF16_BE, "utf_16_be"),
-    (BOM_UTF8, "utf_8"),
-)
-_FIRST_OF_MARKS = frozenset({b"\xef", b"\xff", b"\xfe", b"\0"})
 
 _MULTIBYTE = frozenset(
     {"big5hkscs", "cp932", "cp949", "cp950", "euc_jis_2004", "euc_jisx0213", "euc_jp", "gb18030", "johab"}
     | {"shift_jis_2004", "shift_jisx0213"}
 )
-_WIDE = {"utf_16": 2, "utf_16_be": 2, "utf_16_le": 2, "utf_32": 4, "utf_32_be": 4, "utf_32_le": 4}
 # neither a byte for each character nor ASCII in the lower half
 _OTHER = frozenset(
     {"cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140", "hz", "utf_7", "utf_8_sig"}
 )
-# in these, bytes from 0x80 to 0xBF are letters, so short words may look like UTF-8
-_DENSE = frozenset({"cp437", "cp737", "cp850", "cp852", "cp855", "cp866", "cp874", "cp1125", "mac_cyrillic"})
-_FEW = 4
+# in these, bytes from 0x80 to 0xBF are letters, so that short words may look like UTF-8
+_DENSE = frozenset(
+    {
+        "cp437",
+        "cp737",
+        "cp775",
+        "cp850",
+        "cp852",
+        "cp855",
+        "cp857",
+        "cp858",
+        "cp860",
+        "cp861",
+        "cp862",
+        "cp863",
+    }
+    | {"cp865", "cp866", "cp869", "cp874", "cp1125", "mac_cyrillic"}
+)
+# continuation bytes of UTF-8, beyond the first byte of each character, that are no accident
+_ENOUGH, _ENOUGH_IF_DENSE = 4, 8
 
 # The bytes from 0x80 to 0x9F are control characters in ISO 8859, which no mail has. A program that writes
 # them uses the code page of Windows for the same script, although it says ISO 8859.
@@ -48,7 +54,6 @@ _PAGES_OF_WINDOWS = {
     "iso8859_13": "cp1257",
 }
 _C1 = re.compile(rb"[\x80-\x9f]")
-_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _RARE_IN_PLAIN_SETS = re.compile(rb"[\x80-\xa0]")
 
 _AS_CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
@@ -77,7 +82,7 @@ def decode_raw(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        marked = _by_mark(data)
+        marked = decode_by_mark(data)
         if marked is not None:
             return marked[0]
         return decode_iso2022(data)[0] if is_iso2022(data) else _mixed(data)
@@ -94,32 +99,21 @@ def decode_bytes(data: bytes, charset: str) -> tuple[str, bool]:
         try:
             text = data.decode(codec)
         except UnicodeDecodeError:
-            return decode_raw(data), codec == "ascii" and _by_mark(data) is None
+            return decode_raw(data), codec == "ascii" and decode_by_mark(data) is None
         if "\x1b" in text and is_iso2022(data):
             return decode_iso2022(data)[0], False
         return text, True
     if codec is None:
         return decode_raw(data), False
-    if data[:1] in _FIRST_OF_MARKS and (marked := _by_mark(data)):
+    if data[:1] in FIRST_OF_MARKS and (marked := decode_by_mark(data)):
         return marked[0], codec.startswith(marked[1][:6])
     if codec in _MULTIBYTE:
         return _decode_multibyte(data, codec)
     if codec.startswith("iso2022"):
         return decode_iso2022(data, codec)
-    if codec in _WIDE:
-        return _decode_wide(data, codec)
+    if codec in WIDE:
+        return decode_wide(data, codec)
     return _decode_other(data, codec) if codec in _OTHER else _decode_single_byte(data, codec)
-
-
-def _by_mark(data: bytes) -> tuple[str, str] | None:
-    """Return the text and its codec if `data` begins with a byte order mark and is valid in that encoding."""
-    for mark, codec in _MARKS:
-        if data.startswith(mark):
-            try:
-                return data[len(mark) :].decode(codec), codec
-            except UnicodeDecodeError:
-                continue
-    return None
 
 
 def _utf8(data: bytes) -> str | None:
@@ -153,7 +147,7 @@ def _decode_single_byte(data: bytes, codec: str) -> tuple[str, bool]:
         except UnicodeDecodeError:
             pass
         else:
-            if _is_rather_utf8(text, codec):
+            if _is_rather_utf8(text, data, codec):
                 return text, False
     elif b"\x1b" in data and is_iso2022(data):
         return decode_iso2022(data)[0], False
@@ -167,14 +161,33 @@ def _decode_single_byte(data: bytes, codec: str) -> tuple[str, bool]:
         return data.decode(codec, "replace"), False
 
 
-def _is_rather_utf8(text: str, codec: str) -> bool:
-    """Whether a text that is valid UTF-8 is no accident of the letters of a single-byte charset."""
-    if codec not in _DENSE:
+def _is_rather_utf8(text: str, data: bytes, codec: str) -> bool:
+    """Whether `data`, which is `text` in UTF-8, is no accident of the letters of a single-byte charset.
+
+    "SPÓŁKA" in Windows-1250 is valid UTF-8, too. So few characters count only if the charset has them too,
+    or if they are symbols.
+    """
+    beyond = [character for character in text[:1000] if character > "\x7f"]
+    if _continuation_bytes(beyond) >= (_ENOUGH_IF_DENSE if codec in _DENSE else _ENOUGH):
         return True
-    if sum(not character.isascii() for character in text[:1000]) >= _FEW:
-        return True
+    named = data[:4000].decode(codec, "replace")
+    has_symbols = any(character > "\x7f" and not character.isalpha() for character in named)
+    return all(
+        "\u2000" <= character <= "\u27bf"
+        or character >= "\U00010000"
+        or (has_symbols and "\xa0" <= character <= "\u017f")
+        or _has(codec, character)
+        for character in beyond
+    )
+
+
+def _continuation_bytes(characters: Iterable[str]) -> int:
+    return sum(len(character.encode()) - 1 for character in characters)
+
+
+def _has(codec: str, character: str) -> bool:
     try:
-        text.encode(codec)
+        character.encode(codec)
     except UnicodeEncodeError:
         return False
     return True
@@ -191,42 +204,11 @@ def _decode_multibyte(data: bytes, codec: str) -> tuple[str, bool]:
         if text.replace("\ufffd", "").isascii():
             return decode_raw(data), False
         return text, False
-    if utf8 is not None and _RARE_IN_PLAIN_SETS.search(data):
+    if utf8 is not None and _RARE_IN_PLAIN_SETS.search(data) and _continuation_bytes(utf8[:1000]) > 1:
         return utf8, False
     if "\x1b" in text and is_iso2022(data):
         return decode_iso2022(data)[0], False
     return text, True
-
-
-def _decode_wide(data: bytes, codec: str) -> tuple[str, bool]:
-    """Decode UTF-16 or UTF-32; the byte order that the text's zeros show beats a missing or wrong name."""
-    if b"\0" not in data and (text := _text_of_bytes(data)) is not None:
-        return text, False
-    width = _WIDE[codec]
-    first, last = data[0::width], data[width - 1 :: width]
-    zeros = first.count(0), last.count(0)
-    if zeros[0] != zeros[1]:
-        is_big = zeros[0] > zeros[1]
-    elif codec in ("utf_16", "utf_32"):
-        # the characters of one script share their upper byte
-        is_big = len(set(first)) < len(set(last))
-    else:
-        is_big = codec.endswith("_be")
-    fitting = f"utf_{8 * width}_{'be' if is_big else 'le'}"
-    try:
-        return data.decode(fitting), codec in (fitting, fitting[:6])
-    except UnicodeDecodeError:
-        return data.decode(fitting, "replace"), False
-
-
-def _text_of_bytes(data: bytes) -> str | None:
-    """Return bytes that are called UTF-16 but can only be ASCII or UTF-8."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return None
-    # the upper bytes of Cyrillic, Greek, Hebrew or Arabic are control characters here
-    return None if _CONTROL.search(data) else text
 
 
 def _decode_other(data: bytes, codec: str) -> tuple[str, bool]:

@@ -28,6 +28,7 @@ from mailsync.mail.iso2022 import continues, is_iso2022
 from mailsync.mail.mime_part import parameters_of, value_of
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
 from mailsync.mail.time_zones import read_zone
+from mailsync.mail.utf16 import decode_by_mark, decode_wide
 from mailsync.web.http.downloads import disposition, extension_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
@@ -261,6 +262,15 @@ MESSAGES: list[Reads] = [
         "raw text", decode_raw, (b"", b"a"), (b"", b"\xff"), (b"", b"\xc3\xbc"), (b"a", b"\xc3\xbc", b"\xff")
     ),
     reads("is ISO 2022", is_iso2022, (b"", b"\x1b"), (b"", b"\x1b$"), (b"", b"\x1b$B"), (b"", b"a")),
+    reads("byte order mark", decode_by_mark, (b"\xff\xfe", b"a\0"), (b"\xef\xbb\xbf", b"\xff"), (b"", b"a")),
+    reads(
+        "UTF-16",
+        lambda raw: decode_wide(raw, "utf_16"),
+        (b"", b"a"),
+        (b"", b"a\0"),
+        (b"", b"\xd8\0"),
+        (b"", b"\1\2"),
+    ),
     reads(
         "word that goes on",
         lambda raw: continues(raw, raw),
