@@ -41,7 +41,7 @@ _DENSE = frozenset(
     | {"cp865", "cp866", "cp869", "cp874", "cp1125", "mac_cyrillic"}
 )
 # continuation bytes of UTF-8, beyond the first byte of each character, that are no accident
-_ENOUGH, _ENOUGH_IF_DENSE = 4, 8
+_ENOUGH, _ENOUGH_IF_DENSE, _ENOUGH_IF_RARE = 4, 8, 2
 
 # The bytes from 0x80 to 0x9F are control characters in ISO 8859, which no mail has. A program that writes
 # them uses the code page of Windows for the same script, although it says ISO 8859.
@@ -54,6 +54,8 @@ _PAGES_OF_WINDOWS = {
     "iso8859_13": "cp1257",
 }
 _C1 = re.compile(rb"[\x80-\x9f]")
+# sets of two bytes from 0xA1 on; their larger versions have rare characters below
+_PLAIN = frozenset({"big5hkscs", "cp949", "cp950", "euc_jp", "gb18030"})
 _RARE_IN_PLAIN_SETS = re.compile(rb"[\x80-\xa0]")
 
 _AS_CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
@@ -204,7 +206,8 @@ def _decode_multibyte(data: bytes, codec: str) -> tuple[str, bool]:
         if text.replace("\ufffd", "").isascii():
             return decode_raw(data), False
         return text, False
-    if utf8 is not None and _RARE_IN_PLAIN_SETS.search(data) and _continuation_bytes(utf8[:1000]) > 1:
+    enough = _ENOUGH_IF_RARE if codec in _PLAIN else _ENOUGH
+    if utf8 is not None and _RARE_IN_PLAIN_SETS.search(data) and _continuation_bytes(utf8[:1000]) >= enough:
         return utf8, False
     if "\x1b" in text and is_iso2022(data):
         return decode_iso2022(data)[0], False
