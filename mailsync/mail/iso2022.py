@@ -17,7 +17,7 @@ _TELLTALE = re.compile(rb"\x1b(?:\$[@AB][!-~]{2}|\$\([@-DO-Q][!-~]{2}|\$\)[ACEG]
 _SWITCHES = rb"\x1b(?:\$[@AB]|\$\([@-DO-Q]|\$\)[A-M]|\([ABHIJR]|&@)|[\x0e\x0f]"
 _SWITCH_IN_LINE = re.compile(_SWITCHES)
 _SWITCH = re.compile(_SWITCHES + rb"|\n")
-_OPEN_LINE = re.compile(rb"\x1b\$[@B][^\x1b\n]*\n")
+_OPEN_LINE = re.compile(rb"\x1b\$[@B][!-~]*+[\r\n]")
 _PAIR = re.compile(rb"[\xa1-\xfe]{2}")
 _NO_KANA = re.compile(rb"[\x80-\xa0\xe0-\xff]")
 # only these bytes belong to a set; blanks and line breaks stay as they are
@@ -68,7 +68,7 @@ def _misleads_python(data: bytes) -> bool:
     """Whether Python's codecs misread `data` without an error: as pairs behind an open line, or as ASCII."""
     if _SHIFT_OUT in data and b"\x1b$)" not in data:
         return True
-    return data.count(b"\x1b$") > data.count(b"\x1b(") and _OPEN_LINE.search(data) is not None
+    return _OPEN_LINE.search(data) is not None
 
 
 def continues(data: bytes, earlier: bytes) -> bool:
