@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_to_bytes
 
-from mailsync.mail.charsets import codec_for
+from mailsync.mail.charset_names import codec_for
 from mailsync.mail.odd_fields import Pairs
 from mailsync.mail.parameters import collect, decode_octets, extended
 from mailsync.mail.text import MAX_INDEXED_BYTES, clean_text, cut, decode_words_checked, one_line

@@ -14,7 +14,7 @@ Names in ``errors``:
 ``message_id``
     a Message-ID field without an id
 ``headers_truncated``
-    the block was longer than 1 MiB; the rest was ignored
+    a field was longer than 1 MiB; the rest of it was ignored
 ``subject_truncated``, ``to_truncated``, ``message_id_truncated``, …
     more than the column holds: 4 KiB of a subject, 1,000 addresses of a list, 1,000 bytes of an address or
     an id (which then ends in a digest), 64 KiB or 1,000 ids of References
@@ -28,6 +28,7 @@ from datetime import datetime
 from mailsync.mail.addresses import parse_addresses
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.dates import parse_date
+from mailsync.mail.header_fields import FieldReader
 from mailsync.mail.mailboxes import AddressList
 from mailsync.mail.text import MAX_INDEXED_BYTES, clamp, cut, decode_words, decode_words_checked, one_line
 from mailsync.model import Headers
@@ -52,8 +53,8 @@ HEADER_FIELDS: tuple[str, ...] = (
 )
 """The fields that are fetched."""
 
-MAX_BLOCK_BYTES = 1024 * 1024
-"""Bytes of a block that are read."""
+MAX_FIELD_BYTES = 1024 * 1024
+"""Bytes of a field that are read, or of all fields of a name that are joined."""
 MAX_SUBJECT_BYTES = 4 * 1024
 MAX_REFERENCES_BYTES = 64 * 1024
 MAX_REFERENCES = 1_000
@@ -64,6 +65,7 @@ _ID = re.compile(r"<([^<>]+)>")
 _WHOLE_ID = re.compile(r"<([^<>\s]+)>")
 _SHORT = MAX_INDEXED_BYTES // 4
 """Characters whose UTF-8 cannot exceed MAX_INDEXED_BYTES."""
+_BLANKS = " \t"
 _JOINED = frozenset({"to", "cc", "bcc", "reply-to"})
 _MARKS = frozenset(
     {
@@ -81,13 +83,13 @@ _BULK = frozenset({"bulk", "list", "junk", "auto_reply"})
 def parse_headers(block: bytes) -> Headers:
     """Parse a header block: the answer to ``BODY[HEADER.FIELDS (...)]``, or the beginning of a message.
 
-    Field order, folding, line ends and a missing last CRLF do not matter. Never raises.
+    Field order, folding, line ends and a missing last CRLF do not matter, and a line that is no field costs
+    only itself. Never raises.
     """
     errors: list[str] = []
-    if len(block) > MAX_BLOCK_BYTES:
-        block = block[:MAX_BLOCK_BYTES]
-        errors.append("headers_truncated")
     fields = _split(block)
+    if fields is None:
+        fields = _split_unusual(block, errors)
     get = fields.get
     sender = _list(get("from"), "from", errors)
     to = _list(get("to"), "to", errors)
@@ -116,14 +118,17 @@ def parse_headers(block: bytes) -> Headers:
     )
 
 
-def _split(block: bytes) -> dict[str, str]:
-    """Return unfolded values by lower-case name: the first one, or all joined for address lists."""
-    text = _decode(block).replace("\r\n", "\n")
-    if "\r" in text:
-        text = text.replace("\r", " " if "\n" in text else "\n")
-    if "\0" in text:
-        text = text.replace("\0", "\ufffd")
+def _split(block: bytes) -> dict[str, str] | None:
+    """Return unfolded values by lower-case name: the first one, or all joined for address lists.
+
+    Returns None for a block that is unusual. :mod:`mailsync.mail.header_fields` has the rules for all blocks.
+    """
+    if len(block) > MAX_FIELD_BYTES:
+        return None
+    text = _decode(block)
     text = text.lstrip("\n").partition("\n\n")[0]
+    if "\r" in text or text.startswith("\ufeff"):
+        return None
     # unfolding removes the line break and keeps the white space (RFC 5322 §2.2.3)
     text = text.replace("\n ", " ").replace("\n\t", " ")
     fields: dict[str, str] = {}
@@ -132,7 +137,9 @@ def _split(block: bytes) -> dict[str, str]:
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        name = name.rstrip().lower()
+        if name[-1:] in _BLANKS:
+            return None
+        name = name.lower()
         value = value.strip()
         first = fields.get(name)
         if not first:
@@ -144,16 +151,37 @@ def _split(block: bytes) -> dict[str, str]:
     return fields
 
 
+class _RowFields(FieldReader):
+    wanted = frozenset(name.lower().encode() for name in HEADER_FIELDS)
+    joined = frozenset(name.encode() for name in _JOINED)
+    longest = MAX_FIELD_BYTES
+
+
+def _split_unusual(block: bytes, errors: list[str]) -> dict[str, str]:
+    """Return what :func:`_split` does, for any block."""
+    reader = _RowFields()
+    reader.read_block(block)
+    if reader.cut:
+        errors.append("headers_truncated")
+    return {
+        name.decode(): _decode(value).replace("\r", " ").replace("\n ", " ").replace("\n\t", " ").strip()
+        for name, value in reader.values().items()
+    }
+
+
 def _decode(block: bytes) -> str:
-    """Decode a block as UTF-8, or line by line, because one odd line says nothing about the others."""
+    """Decode a block as UTF-8, or line by line, because one odd line says nothing about the others.
+
+    Line ends become LF, NUL becomes U+FFFD.
+    """
     try:
         text = block.decode()
     except UnicodeDecodeError:
-        pass
-    else:
-        if "\x1b" not in text:
-            return text
-    return "\n".join([decode_raw(line) for line in block.split(b"\n")])
+        text = "\x1b"
+    if "\x1b" in text:
+        text = "\n".join([decode_raw(line) for line in block.split(b"\n")])
+    text = text.replace("\r\n", "\n")
+    return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
 _NO_ADDRESSES = AddressList()

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from mailsync.mail.header_fields import END, FIELD
+from mailsync.mail.line_ends import first_line, lines_of
 from mailsync.mail.mime_part import Part, spellings_of
-from mailsync.mail.part_header import After, PartHeader
+from mailsync.mail.part_header import MessageHeader, PartHeader
 from mailsync.mail.shown_texts import divide, join_texts
 from mailsync.model import Attachment
 
@@ -50,10 +52,12 @@ class Parsed(NamedTuple):
 def parse(source: Source, *, truncated: bool = False) -> Parsed:
     """Parse a message (RFC 5322, MIME); `truncated` says that it was cut. Malformed input never raises."""
     reader = _Reader()
+    line, readline = first_line(source.readline, _LONGEST_LINE)
     is_new_line = True
-    while line := source.readline(_LONGEST_LINE):
+    while line:
         reader.feed(line, is_new_line)
         is_new_line = line.endswith(b"\n")
+        line = readline(_LONGEST_LINE)
     return reader.finish(truncated)
 
 
@@ -75,7 +79,8 @@ class _Reader:
         self._closers: dict[bytes, int] = {}
         self._part: Part | None = Part("", "text/plain")
         self._in_header = True
-        self._fields = PartHeader()
+        self._fields: PartHeader = MessageHeader()
+        self._own_boundary: bytes | None = None
         self._count = 0
         self._room = MOST_TEXT
         self._leaves: list[Part] = []
@@ -93,7 +98,7 @@ class _Reader:
 
     def finish(self, truncated: bool) -> Parsed:
         if self._in_header:
-            self._end_header()
+            self._leave_header(at_empty_line=False)
         self._end_part()
         if not truncated and any(not multipart.closed for multipart in self._open):
             self._warnings.add("unterminated")
@@ -110,20 +115,44 @@ class _Reader:
     # -- headers -----------------------------------------------------------------------------------
 
     def _header(self, line: bytes, is_new_line: bool) -> None:
-        after = self._fields.feed(line, is_new_line)
-        if after is After.FIELD:
+        kind = self._fields.feed(line, is_new_line)
+        if kind is FIELD:
             return
-        if after is After.CONTENT:
+        if kind is END:
+            self._leave_header(at_empty_line=True)
+        elif line.startswith(b"--") and self._is_own_boundary(line):
+            # the lines in front of it are a header, because it names this boundary
+            self._leave_header(at_empty_line=True)
+            self.feed(line, is_new_line)
+
+    def _is_own_boundary(self, line: bytes) -> bool:
+        """Whether the line is a boundary of the multipart whose header is being read."""
+        if self._own_boundary is None:
+            value = self._fields.value(b"content-type")
+            if not value:
+                return False
+            part = Part("", "text/plain", fields={b"content-type": value})
+            part.read_header()
+            # later lines cannot change the field, because this line does not continue it
+            self._own_boundary = part.boundary if part.type.startswith("multipart/") else b""
+        name = self._own_boundary
+        return bool(name) and line.rstrip(b" \t\r\n") in (b"--" + name, b"--" + name + b"--")
+
+    def _leave_header(self, *, at_empty_line: bool) -> None:
+        """End the header, and read as content what was taken for a part of it."""
+        content = b""
+        if self._fields.has_other_lines:
             self._warnings.add("header")
+            content = self._fields.finish(at_empty_line=at_empty_line)
         self._end_header()
-        if after is After.CONTENT and self._part is not None:
-            self._content(self._part, line)
+        for line in lines_of(content) if content else ():
+            self.feed(line, True)
 
     def _end_header(self) -> None:
         part = self._part
         assert part is not None
         self._in_header = False
-        part.fields = self._fields.values
+        part.fields = self._fields.values()
         part.read_header()
         if part.type.startswith("multipart/"):
             boundary = part.boundary
@@ -188,9 +217,9 @@ class _Reader:
         if level is None:
             return False
         if self._in_header:
-            if self._fields.lines:
+            if not self._fields.is_empty:
                 self._warnings.add("header")
-            self._end_header()
+            self._leave_header(at_empty_line=False)
         self._end_part(at_boundary=True)
         if level + 1 < len(self._open):
             if any(not multipart.closed for multipart in self._open[level + 1 :]):
@@ -225,7 +254,7 @@ class _Reader:
             # alternatives of one type share a slot, so that only the last one is shown
             multipart if is_alternative else object(),
         )
-        self._in_header, self._fields = True, PartHeader()
+        self._in_header, self._fields, self._own_boundary = True, PartHeader(), None
 
     def _pop(self, level: int) -> None:
         for multipart in self._open[level:]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from mailsync.mail.charsets import codec_for, decode_bytes, decode_raw
+from mailsync.mail.charset_names import codec_for
+from mailsync.mail.charsets import decode_bytes, decode_raw
 
 _MOST_PIECES = 1_000
 _ZEROS = re.compile(r"\*0+(?=[0-9])")

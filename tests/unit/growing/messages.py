@@ -7,7 +7,7 @@ import io
 from mailsync.mail import mime, transfer_encoding
 from mailsync.mail.addresses import parse_addresses
 from mailsync.mail.attachments import kind_of
-from mailsync.mail.charsets import decode_raw
+from mailsync.mail.charsets import charset_in_html, decode_raw
 from mailsync.mail.content_fields import (
     disposition_of,
     encoding_of,
@@ -16,17 +16,16 @@ from mailsync.mail.content_fields import (
     subtype_of_multipart,
     type_of_words,
 )
-from mailsync.mail.charsets import charset_in_html, decode_raw
 from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.file_names import decode_filename
+from mailsync.mail.header_fields import FieldReader
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.iso2022 import continues, is_iso2022
+from mailsync.mail.line_ends import lines_of, with_line_feeds
 from mailsync.mail.mime_part import spellings_of
 from mailsync.mail.odd_fields import without_comments
 from mailsync.mail.parameters import decode_octets, parameter, with_text
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
-from mailsync.mail.iso2022 import continues, is_iso2022
-from mailsync.mail.mime_part import parameters_of, value_of
-from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
 from mailsync.mail.time_zones import read_zone
 from mailsync.mail.utf16 import decode_by_mark, decode_wide
 from mailsync.web.http.downloads import disposition, extension_of, safe_name
@@ -37,6 +36,21 @@ def _fields(raw: bytes) -> None:
     value = raw.replace(b"\n", b" ")
     for name in HEADER_FIELDS:
         parse_headers(name.encode() + b": " + value + b"\r\n")
+
+
+class _Header(FieldReader):
+    wanted, joined, longest = frozenset({b"to", b"subject"}), frozenset({b"to"}), 1000
+
+
+def _read_fields(raw: bytes) -> None:
+    header = _Header()
+    header.read_block(raw)
+    header.values()
+
+
+def _lines(raw: bytes) -> None:
+    for _ in lines_of(with_line_feeds(raw)):
+        pass
 
 
 def _message(raw: bytes) -> None:
@@ -89,6 +103,40 @@ MESSAGES: list[Reads] = [
         (b"Subject: ", b"=?utf-8?q?a?= "),
         (b"Subject: ", b"=?x?q?a?= b "),
         (b"Date: ", b" "),
+    ),
+    reads(
+        "fields of a header",
+        _read_fields,
+        (b"", b"a"),
+        (b"", b"\n"),
+        (b"", b"\r"),
+        (b"", b"\r", b"\n"),
+        (b"", b"\r", b"x\n"),
+        (b"", b"a:\n"),
+        (b"", b"a\r"),
+        (b"", b"no field\n"),
+        (b"", b"no field\n \n"),
+        (b"", b"--\n"),
+        (b"", b" \n"),
+        (b"a", b" ", b": b"),
+        (b"To: a\n", b" \n"),
+        (b"To: a\n", b"\r \n"),
+        (b"To: a\n", b" b\n"),
+        (b"", b"To: a\n"),
+        (b"", b"To: \n"),
+        (b"To: a", b"   ", b"\nTo: b"),
+        (b"Subject: ", "ü".encode()),
+        (b"Subject: ", b"\x80"),
+    ),
+    reads(
+        "lines",
+        _lines,
+        (b"", b"\n"),
+        (b"", b"a"),
+        (b"", b"a\n"),
+        (b"", b"\r"),
+        (b"a\r", b"\r\n"),
+        (b"\r", b"a"),
     ),
     reads(
         "fields",
@@ -461,6 +509,17 @@ MESSAGES: list[Reads] = [
         (b"Content-Type: text/html\r\n\r\n<meta ", b"charset "),
         (b"Content-Transfer-Encoding: base64\r\n\r\n", b"A="),
         (b"", b"From a\r\n"),
+        (b"", b"a\r"),
+        (b"", b"\r"),
+        (b"", b"no field\r\n"),
+        (b"X-a: b\r\n", b"no field\r\n"),
+        (b"no field\r\n", b"X-a: b\r\n"),
+        (b"no field\r\n", b"X-a: b\r\n", b"\r\n"),
+        (_MIXED[:-2], b"--b\r\n"),
+        (b"Content-Type: text/plain;\r\n", b"a=b;\r\n"),
+        (b"Content-Type: text/plain;\r\n", b"a"),
+        (b"Content-Type: text/plain;\r\n", b"a=:b;\r\nContent-Type: b;\r\n"),
+        (b"Content-Type: text/plain; a=" + b"b" * 16_000 + b"\r\n", b"--b\r\n"),
         (b"Content-Type: ", b"a/"),
         (b"Content-Transfer-Encoding: quoted-printable\r\n\r\n", b" ", b"x"),
         (_TEXT, b"\r\n a=b;"),
