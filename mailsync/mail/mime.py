@@ -7,46 +7,29 @@ measured and skipped, so that memory does not grow with the message.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
+from mailsync.mail import transfer_encoding
+from mailsync.mail.files_in_text import take_files
 from mailsync.mail.header_fields import END, FIELD
 from mailsync.mail.line_ends import first_line, lines_of
 from mailsync.mail.mime_part import Part, spellings_of
+from mailsync.mail.parsed import Parsed, Section, Source
 from mailsync.mail.part_header import MessageHeader, PartHeader
 from mailsync.mail.shown_texts import divide, join_texts
 from mailsync.model import Attachment
 
+PARSER_VERSION = 2
+"""The version of what :func:`parse` makes of a message. Raise it with each change after which text, HTML or
+attachments of stored messages would differ: bodies of earlier versions are then fetched again (SPEC §14)."""
 MOST_TEXT = 8 * 1024 * 1024
 """Bytes of encoded text that are kept of one message."""
 DEEPEST = 100
 MOST_PARTS = 1000
 
+__all__ = ["PARSER_VERSION", "Parsed", "Section", "Source", "locate", "parse"]
+
 _LONGEST_LINE = 64 * 1024
 _LONGEST_BOUNDARY = 1000
-
-
-class Source(Protocol):
-    """A binary file, positioned at the beginning of the message."""
-
-    def readline(self, limit: int, /) -> bytes:
-        """Return the next line, or its first `limit` bytes; nothing at the end."""
-
-
-class Parsed(NamedTuple):
-    """The contents of a message. Lines end with ``\\n``; no text holds NUL or a lone surrogate.
-
-    ``text`` and ``html`` are None if there is no such part. ``size_bytes`` of an attachment counts encoded
-    bytes, as BODYSTRUCTURE does. ``warnings`` is sorted and may hold: ``truncated`` (only a part of the
-    message was given), ``text_cut`` (more text than is kept), ``no_text`` (no part to show), ``charset``
-    (unknown, or the bytes do not fit), ``transfer_encoding`` (unknown), ``header`` (a part's header has no
-    proper end), ``missing_boundary`` (a multipart names no boundary, or that boundary does not occur),
-    ``unterminated`` (a multipart does not end), ``too_deep``, ``too_many_parts``.
-    """
-
-    text: str | None
-    html: str | None
-    attachments: tuple[Attachment, ...]
-    warnings: tuple[str, ...]
 
 
 def parse(source: Source, *, truncated: bool = False) -> Parsed:
@@ -61,6 +44,22 @@ def parse(source: Source, *, truncated: bool = False) -> Parsed:
     return reader.finish(truncated)
 
 
+def locate(source: Source, number: str) -> Section | None:
+    """Find the content of the part with this number, as :func:`parse` counts parts; None without such a part.
+
+    The last one counts if several have the number. Malformed input never raises.
+    """
+    reader = _Reader(number)
+    is_new_line = True
+    while line := source.readline(_LONGEST_LINE):
+        reader.feed(line, is_new_line)
+        reader.offset += len(line)
+        is_new_line = line.endswith(b"\n")
+        reader.line_break = 2 if line.endswith(b"\r\n") else int(is_new_line)
+    reader.finish(truncated=False)
+    return reader.section
+
+
 @dataclass(slots=True)
 class _Multipart:
     """An open multipart; `before` is the text before its first boundary."""
@@ -73,7 +72,12 @@ class _Multipart:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, wanted: str = "") -> None:
+        self.section: Section | None = None
+        self.offset = 0
+        self.line_break = 0
+        self._wanted = wanted
+        self._files_in_text: dict[str, list[Attachment]] = {}
         self._open: list[_Multipart] = []
         self._delimiters: dict[bytes, int] = {}
         self._closers: dict[bytes, int] = {}
@@ -105,12 +109,24 @@ class _Reader:
         self._pop(0)
         if truncated:
             self._warnings.add("truncated")
-        shown, files = divide(self._leaves)
+        shown, attached = divide(self._leaves)
         text, html = join_texts(shown, self._warnings)
         if text is None and html is None:
             self._warnings.add("no_text")
-        attachments = tuple(part.attachment() for part in files)
-        return Parsed(text, html, attachments, tuple(sorted(self._warnings)))
+        files = {id(part) for part in attached}
+        for part in attached:
+            if not transfer_encoding.is_known(part.encoding):
+                self._warnings.add("transfer_encoding")
+        attachments = [
+            attachment
+            for part in self._leaves
+            for attachment in (
+                *self._files_in_text.get(part.number, ()),
+                *((part.attachment(),) if id(part) in files else ()),
+            )
+        ]
+        inside = frozenset(file.part for held in self._files_in_text.values() for file in held)
+        return Parsed(text, html, tuple(attachments), tuple(sorted(self._warnings)), inside)
 
     # -- headers -----------------------------------------------------------------------------------
 
@@ -187,24 +203,51 @@ class _Reader:
     # -- content -----------------------------------------------------------------------------------
 
     def _content(self, part: Part, line: bytes) -> None:
-        part.size += len(line)
-        if part.data is not None:
-            if self._room < len(line):
+        length = len(line)
+        part.size += length
+        data = part.data
+        if data is not None:
+            if self._room < length:
                 self._warnings.add("text_cut")
                 line = line[: self._room]
-            part.data += line
-            self._room -= len(line)
+                length = len(line)
+            data += line
+            self._room -= length
 
     def _end_part(self, *, at_boundary: bool = False) -> None:
         part, self._part = self._part, None
         if part is None or (self._open and part is self._open[-1].before):
             return
+        line_break = self.line_break if at_boundary else 0
+        if part.data is not None and b"begin" in part.data and self._may_hold_files(part):
+            self._take_files(part, part.data)
+        if part.number == self._wanted and self.section is None:
+            start = self.offset - part.size
+            self.section = Section(start, max(start, self.offset - line_break), part.encoding)
         if at_boundary:
             # the line break before a boundary belongs to it
             if part.data is not None and part.data.endswith(b"\n"):
                 del part.data[-2 if part.data.endswith(b"\r\n") else -1 :]
             part.size = max(0, part.size - 2)
         self._leaves.append(part)
+
+    # -- files between the lines of a text ---------------------------------------------------------
+
+    def _may_hold_files(self, part: Part) -> bool:
+        is_plain = part.type == "text/plain" and transfer_encoding.is_as_it_is(part.encoding)
+        return is_plain and part.number != "" and part.kind == "own"
+
+    def _take_files(self, part: Part, text: bytearray) -> None:
+        """Turn the files between the lines of a text into attachments."""
+        size = len(text)
+        files = take_files(text, part.number, is_cut=part.size > size, most=MOST_PARTS - self._count)
+        self._room += size - len(text)
+        self._count += len(files)
+        content = self.offset - part.size
+        for start, end, attachment in files:
+            self._files_in_text.setdefault(part.number, []).append(attachment)
+            if attachment.part == self._wanted and self.section is None:
+                self.section = Section(content + start, content + end, "uuencode")
 
     # -- boundaries --------------------------------------------------------------------------------
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import re
-
 from mailsync.mail import transfer_encoding
+from mailsync.mail.encoded_lines import Piece
 from mailsync.mail.mime_part import Part
 from mailsync.mail.text import decode_charset
-
-_META = re.compile(
-    rb"<meta\b[^>]{0,500}?\bcharset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
-)
 
 
 def decode_part(part: Part, warnings: set[str]) -> str:
     """Decode the content of `part`, which is given up; what does not fit is named in `warnings`."""
     data, part.data = bytes(part.data or b""), None
-    if not transfer_encoding.is_known(part.encoding):
+    pieces, fits = transfer_encoding.decode_shown(data, part.encoding)
+    if not fits:
         warnings.add("transfer_encoding")
-    data = transfer_encoding.decode(data, part.encoding)
-    charset = part.charset
-    if not charset and part.type == "text/html" and (meta := _META.search(data[:4096])):
-        charset = meta[1].decode("ascii")
-    text, fits = decode_charset(data, charset[:64])
+    texts = [_decode(piece, part, warnings) for piece in pieces]
+    return "".join(texts).replace("\r\n", "\n")
+
+
+def _decode(piece: Piece, part: Part, warnings: set[str]) -> str:
+    # a footer that a program added to an encoded text need not be in the charset of that text
+    is_footer = not piece.was_encoded and piece.data.isascii()
+    charset = "" if is_footer else part.charset[:64]
+    text, fits = decode_charset(piece.data, charset, is_html=part.type == "text/html")
     if not fits:
         warnings.add("charset")
-    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+    return text.removeprefix("\ufeff")

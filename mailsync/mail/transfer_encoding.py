@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, a2b_qp
+from binascii import a2b_qp
 from collections.abc import Callable
 from typing import Protocol
 
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
-_NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
-_PADDED = re.compile(rb"([^=]*)(=*)")
+from mailsync.mail.base64_lines import Base64Reader, decode_regular
+from mailsync.mail.content_fields import encoding_of
+from mailsync.mail.encoded_lines import FileDecoder, LineReader, Piece, decode_text
+from mailsync.mail.uuencode import UuencodeReader
+
 # a run of blanks matches only from its beginning, so that the time is linear
 _BLANKS_AT_END = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n)")
-_END_OF_WORD = re.compile(r"[\s;(]")
 _LONGEST_LINE = 64 * 1024
-_AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})
+# names of charsets and of nothing at all are written here by programs that do not encode
+_AS_IT_IS = frozenset(
+    {"", "7bit", "8bit", "binary", "none", "plain", "text", "unencoded", "ascii", "us-ascii", "utf-8", "utf8"}
+)
+_UUENCODE = frozenset({"uuencode", "x-uuencode", "uue", "x-uue", "uu", "x-uu"})
 
 
 class Decoder(Protocol):
-    """Decodes one part: `feed` the pieces in order, then `finish`; both return decoded bytes."""
+    """Decodes one part: `feed` the pieces in order, then `finish`; both return decoded bytes.
+
+    ``fits`` is false once the content turned out not to be what the encoding's name says.
+    """
+
+    @property
+    def fits(self) -> bool:
+        """Whether everything so far was encoded as the name says."""
 
     def feed(self, data: bytes) -> bytes:
         """Decode the next piece, of any length; an incomplete end waits for the next call."""
@@ -28,6 +40,9 @@ class Decoder(Protocol):
 
 
 class _Identity:
+    def __init__(self, *, fits: bool) -> None:
+        self.fits = fits
+
     def feed(self, data: bytes) -> bytes:
         return data
 
@@ -35,41 +50,10 @@ class _Identity:
         return b""
 
 
-class _Base64:
-    """Skips bytes outside of the alphabet, and continues after padding, for texts joined from several."""
-
-    def __init__(self) -> None:
-        self._pending = b""
-
-    def feed(self, data: bytes) -> bytes:
-        data = self._pending + data.translate(None, _NOT_BASE64)
-        if b"=" not in data:
-            whole = len(data) - len(data) % 4
-            self._pending = data[whole:]
-            return a2b_base64(data[:whole])
-        out = []
-        self._pending = b""
-        for match in _PADDED.finditer(data):
-            if match.end() == len(data) and not match[2]:
-                self._pending = match[1]
-                break
-            out.append(_padded(match[1]))
-        rest = self.feed(b"") if len(self._pending) >= 4 else b""
-        return b"".join(out) + rest
-
-    def finish(self) -> bytes:
-        pending, self._pending = self._pending, b""
-        return _padded(pending)
-
-
-def _padded(data: bytes) -> bytes:
-    """Decode base64 that lacks its padding; a last character that completes no byte is ignored."""
-    data = data[: len(data) - (len(data) % 4 == 1)]
-    return a2b_base64(data + b"=" * (-len(data) % 4))
-
-
 class _QuotedPrintable:
     """Decodes whole lines, because blanks before a line's end are no content and an escape may be split."""
+
+    fits = True
 
     def __init__(self) -> None:
         self._pending = b""
@@ -94,26 +78,36 @@ def _quoted_printable(data: bytes) -> bytes:
     return a2b_qp(_BLANKS_AT_END.sub(b"", data))
 
 
-_DECODERS: dict[str, Callable[[], Decoder]] = {"base64": _Base64, "quoted-printable": _QuotedPrintable}
+_READERS: dict[str, Callable[[], LineReader]] = {
+    "base64": Base64Reader,
+    **dict.fromkeys(_UUENCODE, UuencodeReader),
+}
 
-_FIELD = re.compile(rb"^content-transfer-encoding[ \t]*:[ \t\r\n]*([!-:<-~]+)", re.IGNORECASE | re.MULTILINE)
+_KNOWN = _AS_IT_IS | _UUENCODE | {"base64", "quoted-printable"}
+
+_FIELD = re.compile(rb"^content-transfer-encoding[ \t]*:((?:[^\n]|\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
 
 
 def named_in(header: bytes) -> str:
-    """Return the encoding that a part's header names; "" if it names none."""
+    """Return the encoding that a part's header names, as :func:`encoding_of` does; "" if it names none."""
     field = _FIELD.search(header)
-    return field[1].decode("ascii") if field else ""
-
-
-def is_known(encoding: str) -> bool:
-    """Whether this encoding, named in any case, can be decoded; an empty name means 7bit."""
-    name = _name(encoding)
-    return name in _AS_IT_IS or name in _DECODERS
+    return encoding_of(field[1]) if field else ""
 
 
 def _name(encoding: str) -> str:
-    # a comment or a stray parameter may follow the word
-    return _END_OF_WORD.split(encoding.strip().lower(), maxsplit=1)[0]
+    name = encoding.strip().lower()
+    return name if name in _KNOWN else encoding_of(encoding)
+
+
+def is_known(encoding: str) -> bool:
+    """Whether this encoding, however it is written, can be decoded; an empty name means 7bit."""
+    return _name(encoding) in _KNOWN
+
+
+def is_as_it_is(encoding: str) -> bool:
+    """Whether content of this encoding is not encoded, or in a way that is not known."""
+    name = _name(encoding)
+    return name not in _READERS and name != "quoted-printable"
 
 
 def decoder(encoding: str) -> Decoder:
@@ -123,7 +117,27 @@ def decoder(encoding: str) -> Decoder:
     >>> base64.feed(b"aGVsb") + base64.feed(b"G8=") + base64.finish()
     b'hello'
     """
-    return _DECODERS.get(_name(encoding), _Identity)()
+    name = _name(encoding)
+    if reader := _READERS.get(name):
+        return FileDecoder(reader())
+    return _QuotedPrintable() if name == "quoted-printable" else _Identity(fits=name in _AS_IT_IS)
+
+
+def decode_shown(data: bytes, encoding: str) -> tuple[list[Piece], bool]:
+    """Decode the content of a text that people read, and say whether all was encoded as the name says.
+
+    Lines that are not encoded, although the name says so, are pieces of their own.
+    """
+    name = _name(encoding)
+    if name in _AS_IT_IS:
+        return [Piece(data, was_encoded=True)], True
+    if name == "base64":
+        if (regular := decode_regular(data)) is not None:
+            return [Piece(regular, was_encoded=True)], True
+        return decode_text(data, Base64Reader(is_shown=True))
+    if reader := _READERS.get(name):
+        return decode_text(data, reader())
+    return [Piece(decode(data, name), was_encoded=True)], name in _KNOWN
 
 
 def decode(data: bytes, encoding: str) -> bytes:

@@ -44,6 +44,10 @@ TRUSTED = {
 BOUNDED = {
     "add._CONTROL": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
+    "uuencode._BEGIN": "a line of 1,000 bytes",
+    "uuencode._NOT_ALPHABET": "a line of 63 bytes",
+    "base64_lines._TOKEN": "1,000 bytes of a line",
+    "base64_lines._WORD": "1,000 bytes of a line",
     "charsets._NOT_NAME": "64 characters of a charset",
     "content_fields._NOT_WORD": "200 characters of an encoding",
     **{

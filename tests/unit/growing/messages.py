@@ -28,6 +28,17 @@ from mailsync.mail.parameters import decode_octets, parameter, with_text
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
 from mailsync.mail.time_zones import read_zone
 from mailsync.mail.utf16 import decode_by_mark, decode_wide
+from mailsync.mail.base64_lines import Base64Reader, decode_base64, decode_regular, looks_encoded
+from mailsync.mail.charsets import decode_raw
+from mailsync.mail.content_fields import encoding_of, without_comments
+from mailsync.mail.dates import parse_date, parse_internal_date
+from mailsync.mail.encoded_lines import decode_text, has_no_controls, is_text
+from mailsync.mail.files_in_text import files_in
+from mailsync.mail.headers import HEADER_FIELDS, parse_headers
+from mailsync.mail.line_blocks import lines_of
+from mailsync.mail.mime_part import parameters_of, value_of
+from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
+from mailsync.mail.uuencode import begin_file
 from mailsync.web.http.downloads import disposition, extension_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
 
@@ -55,6 +66,12 @@ def _lines(raw: bytes) -> None:
 
 def _message(raw: bytes) -> None:
     mime.parse(io.BytesIO(raw))
+    mime.locate(io.BytesIO(raw), "1")
+
+
+def _shown(raw: bytes) -> None:
+    transfer_encoding.decode_shown(raw, "base64")
+    transfer_encoding.decode_shown(raw, "x-uuencode")
 
 
 def _decoded(encoding: str) -> object:
@@ -496,6 +513,9 @@ MESSAGES: list[Reads] = [
         "message",
         _message,
         (b"", b"\r\n"),
+        (b"\r\nbegin 644 x\r\n", b"#0V%T\r\n"),
+        (b"\r\n", b"begin 644 x\r\n"),
+        (b"\r\n", b"begin 644 x\r\n#0V%T\r\nend\r\n"),
         (_TEXT, b";a"),
         (_TEXT + b"; a=", b'"\\'),
         (_MIXED, b"--a \r\n"),
@@ -539,6 +559,70 @@ MESSAGES: list[Reads] = [
         (b"", b"\n"),
         (b"", b"!"),
         (b"A", b"=A"),
+    ),
+    reads(
+        "base64 with other lines",
+        _decoded("base64"),
+        (b"", b"Dear all,\r\n"),
+        (b"QUJD" * 19 + b"\r\n", b"> QUJD\r\n"),
+        (b"QUJD" * 19 + b"\r\n", b"QUJD" * 19 + b"\r\n"),
+        (b"", b"-_A\r\n"),
+        (b"", b"a b"),
+        (b"", b"A!"),
+        (b"", b"\r"),
+        (b"Q", b"QUJD\r\n"),
+    ),
+    reads(
+        "uuencode",
+        _decoded("x-uuencode"),
+        (b"begin 644 x\n", b"#0V%T\n"),
+        (b"begin 644 x\n", b"M"),
+        (b"begin 644 x\n#0V%T\n", b"M" + b"A" * 59 + b"\xff\n"),
+        (b"begin 644", b" "),
+        (b"", b"begin 644 x\n"),
+        (b"begin-base64 644 x\n", b"QUJD\n"),
+        (b"begin-base64 644 x\n", b"="),
+        (b"", b"\n"),
+        (b"", b"M"),
+    ),
+    reads(
+        "base64 and text",
+        _shown,
+        (b"", b"A"),
+        (b"", b"A="),
+        (b"", b"a\n\n"),
+        (b"SGVsbG8=\n", b"Rosa\n"),
+        (b"", b"SGVsbG8=\nRosa\n"),
+        (b"", b"Aa0-"),
+        (b"Dear all,\n", b"\n"),
+        (b"", b"a b "),
+        (b"a ", b"a"),
+    ),
+    reads(
+        "characters of base64",
+        lambda raw: (decode_base64(raw), decode_regular(raw), looks_encoded(raw)),
+        (b"", b"A"),
+        (b"", b"A="),
+        (b"", b"="),
+    ),
+    reads("decoded text", lambda raw: (is_text(raw), has_no_controls(raw)), (b"", b"a"), (b"", b"\xff")),
+    reads("text as base64", lambda raw: decode_text(raw, Base64Reader()), (b"", b"a"), (b"", b"a\n")),
+    reads(
+        "files in a text",
+        files_in,
+        (b"", b"begin "),
+        (b"", b"begin 644 a\n"),
+        (b"begin 644 a\n", b"#0V%T\n"),
+        (b"", b"begin 644 a\n#0V%T\n"),
+    ),
+    reads("lines", lambda raw: list(lines_of(raw)), (b"", b"a"), (b"", b"a\n"), (b"", b"\r")),
+    reads(
+        "beginning of a file",
+        begin_file,
+        (b"begin 644", b" "),
+        (b"begin 644 a", b" "),
+        (b"begin ", b"0"),
+        (b"begin 644 ", b"a"),
     ),
     reads(
         "quoted-printable",

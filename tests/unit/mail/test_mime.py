@@ -109,7 +109,9 @@ BROKEN: dict[str, tuple[bytes, str | None, str | None, tuple[str, ...]]] = {
     "an unknown transfer encoding": (
         b"Content-Transfer-Encoding: x-uue\r\n\r\nabc", "abc", None, ("transfer_encoding",)
     ),
-    "base64 that is none": (b"Content-Transfer-Encoding: base64\r\n\r\n%%%", "", None, ()),
+    "base64 that is none": (
+        b"Content-Transfer-Encoding: base64\r\n\r\n100 %!", "100 %!", None, ("transfer_encoding",)
+    ),
     "a content type that is none": (b"Content-Type: text\r\n\r\nabc", "abc", None, ()),
     "a NUL": (b"\r\na\0b", "a\ufffdb", None, ()),
     "a NUL in a boundary": (
