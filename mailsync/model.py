@@ -194,6 +194,11 @@ class Attachment(NamedTuple):
     content_id: str | None
     is_inline: bool
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the HTML of the message shows the part, so that people do not call it an attachment."""
+        return self.is_inline and self.content_id is not None
+
 
 class Headers(NamedTuple):
     """The header fields of a message that are mirrored, in the order of their columns.

@@ -47,7 +47,8 @@ class Download:
 
     `sink` receives the bytes in order, with the transfer `encoding` decoded; None reads the encoding from
     the part's own header. At most `most` bytes are fetched, and ``is_cut`` says whether there were more.
-    `size` is the section's size according to the server. ``offset`` counts the bytes fetched, ``decoded``
+    `size` is the section's size according to the server. ``fits`` says whether the content was encoded as
+    `encoding` says. ``offset`` counts the bytes fetched, ``decoded``
     those that the sink received. ``mailbox`` is the host and the username that they came from.
     """
 
@@ -74,6 +75,11 @@ class Download:
         self._encoding = encoding
         self._decoder: transfer_encoding.Decoder | None = None
         self._was_short = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether the content was encoded as the transfer encoding says."""
+        return self._decoder is None or self._decoder.fits
 
     def run_turn(self, turn: Turn, seconds: float) -> None:
         """Fetch in one turn for up to `seconds`; ``error`` keeps an error that leaves the session usable."""
@@ -196,13 +202,13 @@ class Download:
         return ""
 
 
-def run(env: TurnEnvironment, download: Download) -> None:
+def run(env: TurnEnvironment, download: Download, *, lock_wait: float | None = None) -> None:
     """Fetch all of the section within ``INCREMENTAL_TIMEOUT``; the account's state stays as it is.
 
-    Raises Busy if the lock is not free within ``BODY_LOCK_WAIT``, or if the account may send no commands
-    now. Raises Paused, NotFound, Gone (the row is then a tombstone), UidValidityMoved, TimedOut and Stopped,
-    and the errors of turns: Transient, Throttled, PoisonousServer, AuthenticationFailed, ProtocolError,
-    FolderError, KeyMismatch, LockLost.
+    Raises Busy if the lock is not free within `lock_wait` seconds, by default ``BODY_LOCK_WAIT``, or if the
+    account may send no commands now. Raises Paused, NotFound, Gone (the row is then a tombstone),
+    UidValidityMoved, TimedOut and Stopped, and the errors of turns: Transient, Throttled, PoisonousServer,
+    AuthenticationFailed, ProtocolError, FolderError, KeyMismatch, LockLost.
     """
     settings = env.settings
     account_id = download.location.account_id
@@ -219,7 +225,7 @@ def run(env: TurnEnvironment, download: Download) -> None:
             trigger="api",
             max_seconds=left,
             reserved_share=0.0,
-            lock_timeout=settings.body_lock_wait,
+            lock_timeout=settings.body_lock_wait if lock_wait is None else lock_wait,
             updates_health=False,
             reschedules=False,
             min_commands=_LEAST_COMMANDS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,7 +19,8 @@ class Body:
 
     ``text`` and ``html`` are None if the message has no such part. ``raw_bytes`` is how much of the message
     was read, ``truncated`` whether ``BODY_MAX_BYTES`` cut it off. ``warnings`` come from
-    :class:`mailsync.mail.mime.Parsed`. ``deleted_at`` and ``deleted_reason`` are set for a tombstone.
+    :class:`mailsync.mail.mime.Parsed`; ``parser_version`` is the version of the parser. ``deleted_at`` and
+    ``deleted_reason`` are set for a tombstone.
     """
 
     account_id: int
@@ -30,9 +31,23 @@ class Body:
     truncated: bool
     warnings: tuple[str, ...]
     fetched_at: datetime
+    parser_version: int
     deleted_at: datetime | None
     deleted_reason: str | None
     attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """An attachment, and how to fetch its content.
+
+    ``encoding`` is the transfer encoding that BODYSTRUCTURE names; None if BODYSTRUCTURE could not be read.
+    ``from_content`` says that BODYSTRUCTURE does not have the attachment under this number.
+    """
+
+    attachment: Attachment
+    encoding: str | None
+    from_content: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +89,18 @@ def save(
     text: str | None,
     html: str | None,
     attachments: Sequence[Attachment],
+    files_in_text: Collection[str],
     raw_bytes: int,
     truncated: bool,
     warnings: Sequence[str],
+    parser_version: int,
 ) -> bool:
     """Store a body and mark the message's row, in one statement; False if the row is gone.
 
-    Raises RowsRefused if Postgres rejects a value.
+    Unless the body is `truncated`, `attachments` replace those of BODYSTRUCTURE. `files_in_text` are the
+    parts that no BODYSTRUCTURE has. Raises RowsRefused if Postgres rejects a value.
     """
+    by_part = {attachment.part: attachment for attachment in reversed(attachments)}
     row = run(
         conn,
         "store_body",
@@ -89,10 +108,14 @@ def save(
         message_id=message_id,
         text=text,
         html=html,
-        attachments=json.dumps([attachment._asdict() for attachment in attachments]),
+        attachments=json.dumps(
+            [{**part._asdict(), "in_text": part.part in files_in_text} for part in by_part.values()]
+        ),
+        has_attachments=any(not part.is_embedded for part in by_part.values()),
         raw_bytes=raw_bytes,
         truncated=truncated,
         warnings=list(warnings),
+        parser_version=parser_version,
     ).fetchone()
     return row is not None
 
@@ -115,13 +138,11 @@ def locate(conn: Connection, account_id: int, message_id: int) -> MessageLocatio
     )
 
 
-def load_attachment(
-    conn: Connection, account_id: int, message_id: int, part: str
-) -> tuple[Attachment, str | None] | None:
-    """The attachment and its transfer encoding, which is None if BODYSTRUCTURE could not be read."""
+def load_attachment(conn: Connection, account_id: int, message_id: int, part: str) -> StoredAttachment | None:
+    """The attachment with this part number; None if the message has none."""
     cursor = run(conn, "load_attachment", account_id=account_id, message_id=message_id, part=part)
     row = cursor.fetchone()
-    return (records.reader(Attachment, cursor)(row), row[-1]) if row else None
+    return StoredAttachment(records.reader(Attachment, cursor)(row), row[-2], row[-1]) if row else None
 
 
 def account_of(conn: Connection, message_id: int) -> int | None:

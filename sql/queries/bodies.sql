@@ -9,7 +9,7 @@
 -- name: load_body
 -- A stored body, even of a tombstone, with the message's attachments.
 select b.account_id, b.message_pk as message_id, b.body_text as text, b.body_html as html, b.raw_bytes,
-       b.truncated, b.warnings, b.fetched_at, m.deleted_at, m.deleted_reason,
+       b.truncated, b.warnings, b.fetched_at, b.parser_version, m.deleted_at, m.deleted_reason,
        {{attachments_of_m}}
 from message_bodies b
 cross join lateral (
@@ -38,13 +38,15 @@ join accounts a on a.id = m.account_id
 where m.account_id = %(account_id)s and a.deleting_at is null
 
 -- name: load_attachment
--- One attachment and the transfer encoding of its part; null if BODYSTRUCTURE could not be read.
+-- One attachment, the transfer encoding of its part (null if BODYSTRUCTURE could not be read), and whether BODYSTRUCTURE
+-- does not have the part.
 select t.part, t.filename, t.content_type, t.size_bytes, t.content_id, t.is_inline,
        case when m.mime_structure is not null then
            coalesce(pg_catalog.jsonb_path_query_first(
                m.mime_structure, '$.** ? (@.part == $part && exists(@.encoding)).encoding',
                pg_catalog.jsonb_build_object('part', t.part)) #>> '{}'::text[], '')
-       end as encoding
+       end as encoding,
+       t.from_content
 from attachments t
 cross join lateral (
     select account_id, mime_structure from messages where id = t.message_pk limit 1
@@ -52,30 +54,53 @@ cross join lateral (
 where m.account_id = t.account_id and t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
 
 -- name: store_body
--- Stores a body. Attachments found in the content are stored only if BODYSTRUCTURE could not be read.
+-- Stores a body. If the message was read whole, the attachments in its content replace those of BODYSTRUCTURE; an
+-- attachment that BODYSTRUCTURE does not describe alike is marked. Otherwise they are stored only if BODYSTRUCTURE could
+-- not be read.
 with marked as (
     update messages
     set body_fetched_at = now(), updated_at = now(),
-        has_attachments = has_attachments
-            or (mime_structure is null and pg_catalog.jsonb_array_length(%(attachments)s::jsonb) > 0)
+        has_attachments = case when not %(truncated)s or mime_structure is null then %(has_attachments)s
+                               else has_attachments end
     -- account_id + 0 prevents the use of indexes that begin with account_id
     where id = %(message_id)s and account_id + 0 = %(account_id)s
-    returning account_id, id, mime_structure
+    returning account_id, id, mime_structure is null as has_no_structure
+), removed as (
+    delete from attachments
+    where not %(truncated)s and ctid = any (array(
+        select a.ctid
+        from marked h
+        cross join lateral (
+            select ctid, part from attachments where account_id = h.account_id and message_pk = h.id offset 0
+        ) a
+        where not %(attachments)s::jsonb @> pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('part', a.part))))
 ), listed as (
-    insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
-    select h.account_id, h.id, p.part, p.filename, p.content_type, p.size_bytes, p.content_id, p.is_inline
+    insert into attachments as a (
+        account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline, from_content)
+    select h.account_id, h.id, p.part, p.filename, p.content_type, p.size_bytes, p.content_id, p.is_inline,
+           p.in_text or not h.has_no_structure
     from marked h
     cross join lateral pg_catalog.jsonb_to_recordset(%(attachments)s::jsonb) as p(
-        part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
-    where h.mime_structure is null
-    on conflict (account_id, message_pk, part) do nothing
+        part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean,
+        in_text boolean)
+    where not %(truncated)s or h.has_no_structure
+    on conflict (account_id, message_pk, part) do update
+    set filename = excluded.filename, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
+        content_id = excluded.content_id, is_inline = excluded.is_inline,
+        -- a part of the same type and size is the same part
+        from_content = a.from_content or a.content_type <> excluded.content_type
+                       or a.size_bytes is distinct from excluded.size_bytes
+    where (a.filename, a.content_type, a.content_id, a.is_inline)
+          is distinct from (excluded.filename, excluded.content_type, excluded.content_id, excluded.is_inline)
 )
-insert into message_bodies as b (account_id, message_pk, body_text, body_html, raw_bytes, truncated, warnings)
-select account_id, id, %(text)s, %(html)s, %(raw_bytes)s, %(truncated)s, %(warnings)s
+insert into message_bodies as b (
+    account_id, message_pk, body_text, body_html, raw_bytes, truncated, warnings, parser_version)
+select account_id, id, %(text)s, %(html)s, %(raw_bytes)s, %(truncated)s, %(warnings)s, %(parser_version)s
 from marked
 on conflict (account_id, message_pk) do update
 set body_text = excluded.body_text, body_html = excluded.body_html, raw_bytes = excluded.raw_bytes,
-    truncated = excluded.truncated, warnings = excluded.warnings, fetched_at = now()
+    truncated = excluded.truncated, warnings = excluded.warnings, parser_version = excluded.parser_version,
+    fetched_at = now()
 returning b.fetched_at
 
 -- name: hold_mailbox

@@ -53,13 +53,22 @@ with existing as (
         internal_date = excluded.internal_date, size_bytes = excluded.size_bytes,
         provider_message_id = excluded.provider_message_id, provider_thread_id = excluded.provider_thread_id,
         labels = excluded.labels,
-        -- keep the known structure if it could not be read this time
-        has_attachments = case when excluded.mime_structure is null then m.has_attachments else excluded.has_attachments end,
+        -- keep the known structure if it could not be read this time, and what the content showed if it was read whole
+        has_attachments = case when excluded.mime_structure is null
+                                 or (m.body_fetched_at is not null
+                                     and m.uid not in (select uid from existing where passes)
+                                     and exists (select from message_bodies
+                                                 where account_id = m.account_id and message_pk = m.id
+                                                   and not truncated))
+                               then m.has_attachments else excluded.has_attachments end,
         mime_structure = coalesce(excluded.mime_structure, m.mime_structure),
         ({{header_columns}}) = ({{excluded.header_columns}}),
         parse_errors = excluded.parse_errors, deleted_at = null, deleted_reason = null, updated_at = now(),
         body_fetched_at = case when m.uid not in (select uid from existing where passes) then m.body_fetched_at end
-    returning m.id, m.uid, m.is_seen, m.xmax = 0 as created
+    returning m.id, m.uid, m.is_seen, m.xmax = 0 as created,
+              m.body_fetched_at is not null
+              and exists (select from message_bodies
+                          where account_id = m.account_id and message_pk = m.id and not truncated) as was_read
 ), disowned as (
     delete from message_bodies
     where (select exists (select from existing where passes)) and ctid = any (array(
@@ -79,7 +88,7 @@ with existing as (
         cross join lateral (
             select ctid, part from attachments where account_id = %(account_id)s and message_pk = s.id offset 0
         ) a
-        where not s.created and i.mime_structure is not null
+        where not s.created and not s.was_read and i.mime_structure is not null
           and not coalesce(i.attachments, '[]') @> pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('part', a.part))))
 ), attached as (
     insert into attachments (account_id, message_pk, part, filename, content_type, size_bytes, content_id, is_inline)
@@ -88,10 +97,10 @@ with existing as (
     join stored s on s.uid = i.uid
     cross join lateral pg_catalog.jsonb_to_recordset(i.attachments) as a(
         part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean)
-    where i.attachments is not null
+    where i.attachments is not null and not s.was_read
     on conflict (account_id, message_pk, part) do update
     set filename = excluded.filename, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
-        content_id = excluded.content_id, is_inline = excluded.is_inline
+        content_id = excluded.content_id, is_inline = excluded.is_inline, from_content = false
 ), announced as (
     insert into sync_events (account_id, type, folder_id, message_pk, data)
     select %(account_id)s, case when s.created then 'message.created' else 'message.restored' end,

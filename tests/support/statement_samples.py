@@ -141,8 +141,11 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "account_of_message": [_of(1)],
         "locate_message": [_of(1)],
         "load_attachment": [_of(1)],
-        "store_body": [_of(2, attachments="[]", text="text", html=None, raw_bytes=4, truncated=False,
-                           warnings=[])],
+        "store_body": [
+            _of(2, attachments="[]", has_attachments=False, text="text", html=None, raw_bytes=4,
+                truncated=truncated, warnings=[], parser_version=2)
+            for truncated in (False, True)
+        ],
         "hold_mailbox": [_of(1)],
         "forget_bodies": [_of(1_000)],
         "try_body_lock": [_of()],

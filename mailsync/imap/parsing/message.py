@@ -112,7 +112,7 @@ def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
         provider_message_id=_identity(fields, b"X-GM-MSGID", b"EMAILID"),
         provider_thread_id=_identity(fields, b"X-GM-THRID", b"THREADID"),
         labels=None if labels is None else parse_labels(_inside(labels)),
-        has_attachments=any(not (part.is_inline and part.content_id) for part in attachments),
+        has_attachments=any(not part.is_embedded for part in attachments),
         mime_structure=mime_structure,
         attachments=attachments,
         headers=headers,

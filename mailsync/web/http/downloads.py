@@ -120,7 +120,10 @@ def headers_for(name: str, size: int | None = None) -> dict[str, str]:
 def stream(spooled: Spooled, resources: ExitStack, content_type: str, name: str) -> Response:
     """Send a file in pieces; closes `resources` at the end, or when the client disconnects."""
     pieces = _within_time(spooled, request.environ.get("gunicorn.socket"), g.request_id)
-    response = Response(pieces, headers=headers_for(name, spooled.size), content_type=content_type)
+    headers = headers_for(name, spooled.size)
+    if spooled.warnings:
+        headers["X-Content-Warning"] = ", ".join(spooled.warnings)
+    response = Response(pieces, headers=headers, content_type=content_type)
     response.call_on_close(resources.close)
     return response
 

@@ -47,6 +47,7 @@ class Contract:
     body_required: bool
     problems: tuple[int, ...]
     is_open: bool
+    headers: tuple[str, ...] = ()
 
 
 def endpoint(
@@ -59,15 +60,16 @@ def endpoint(
     body_required: bool = True,
     problems: tuple[int, ...] = (),
     is_open: bool = False,
+    headers: tuple[str, ...] = (),
 ) -> Callable[[View], View]:
     """Turn a view into an operation that responds with `status` and the model `answer` as JSON.
 
     The view receives the variables of the path, and ``query`` and ``body`` if these models are given. It
     returns the answer, a pair of answer and headers, or a Response that is sent unchanged; `media` then
     documents its type. `problems` are the statuses of errors specific to this operation. `is_open` means that
-    no token is required.
+    no token is required. `headers` are the response headers that only this operation has.
     """
-    contract = Contract(answer, media, status, query, body, body_required, problems, is_open)
+    contract = Contract(answer, media, status, query, body, body_required, problems, is_open, headers)
 
     def decorate(view: View) -> View:
         @wraps(view)

@@ -43,6 +43,12 @@ HEADERS = {
     "WWW-Authenticate": _header("The authentication scheme to use.", pattern="^Bearer "),
     "Accept": _header("The media type to send instead.", const="application/json"),
     "Retry-After": _header("Seconds after which to try again.", type="integer", minimum=1),
+    "X-Content-Warning": _header(
+        "Why the content may not be what was sent, as in `warnings` of a body: `transfer_encoding` if the"
+        " content is not encoded as it says. Absent without a reason, and from answers to HEAD.",
+        required=False,
+        pattern="^[a-z_]+(, [a-z_]+)*$",
+    ),
     "Link": _header(
         'The next page, relative (RFC 8288): `<…>; rel="next"`; absent on the last page.',
         required=False,
@@ -78,7 +84,7 @@ def responses(contract: Contract, schema: dict[str, Any] | None, problems: set[i
     is_list = contract.answer is not None and issubclass(contract.answer, Page | Feed)
     answer = {
         "description": HTTP_STATUS_CODES[contract.status],
-        "headers": _header_refs(*(["Link"] if is_list else [])),
+        "headers": _header_refs(*(["Link"] if is_list else []), *contract.headers),
         "content": {contract.media: _content(contract.media, schema)},
     }
     statuses = {*contract.problems, *problems, *(() if contract.is_open else _EVERYWHERE)}

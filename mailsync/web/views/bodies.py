@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from flask import Blueprint, Response, request
 from pydantic import Field
 
 from mailsync.bodies import fetch
 from mailsync.engine.runner import TurnEnvironment
-from mailsync.errors import NotFound
+from mailsync.errors import Busy, DatabaseUnavailable, NotFound
 from mailsync.model import Attachment
 from mailsync.store import bodies
 from mailsync.store.db import Connection
@@ -65,7 +65,8 @@ def read_body(message_id: int) -> MessageBody | Response:
     """Read a message's text and HTML.
 
     The first request fetches them from the mail server, and may get 503 with Retry-After. After that they are
-    stored, and stay available when the message is deleted.
+    stored, and stay available when the message is deleted. A body that an earlier release stored is fetched
+    again, or returned as it is if that fails.
     """
     with resources().reading() as conn:
         account_id = account_of(conn, message_id)
@@ -74,6 +75,9 @@ def read_body(message_id: int) -> MessageBody | Response:
         return Response(iter(()), content_type="application/json")
     if stored is None:
         with resources().turn_environment() as env:
+            stored = fetch.fetch_body(env, account_id, message_id)
+    elif request.method != "HEAD" and not fetch.is_current(stored):
+        with suppress(Busy, DatabaseUnavailable), resources().turn_environment() as env:
             stored = fetch.fetch_body(env, account_id, message_id)
     return _answer(stored)
 
@@ -93,13 +97,13 @@ def read_raw(message_id: int) -> Response:
 
 
 @routes.get("/attachments/<part>")
-@endpoint(media="*/*", problems=FAILURES)
+@endpoint(media="*/*", problems=FAILURES, headers=("X-Content-Warning",))
 def read_attachment(message_id: int, part: str) -> Response:
     """Download an attachment, with its transfer encoding removed, up to 1 GiB.
 
     `part` is that of one of the message's attachments. The Content-Type is that of the part if no browser
     executes it, else application/octet-stream. Each GET fetches it from the mail server; HEAD does not, and
-    so has no Content-Length.
+    so has neither Content-Length nor X-Content-Warning.
     """
     with resources().reading() as conn:
         account_id = account_of(conn, message_id)
@@ -108,7 +112,7 @@ def read_attachment(message_id: int, part: str) -> Response:
     if stored is None:
         # repeat no other words of a client: masking them would reveal that they are a secret
         raise NotFound(f"message {message_id} has no {f'attachment {part:.40}' if is_part else _NO_PART}")
-    attachment, _ = stored
+    attachment = stored.attachment
     return _download(
         lambda env: fetch.fetch_attachment(env, account_id, message_id, part),
         downloads.safe_type(attachment.content_type),
