@@ -193,7 +193,7 @@ class Download:
         for section in (f"{self.section}.MIME", "HEADER"):
             try:
                 header = session.fetch_part(self.location.uid, section, 0, 64 * 1024)
-            except ProtocolError:
+            except (FolderError, ProtocolError):
                 if session.closed:
                     raise
                 continue

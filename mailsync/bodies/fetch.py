@@ -48,6 +48,8 @@ _READ = 16 * 1024
 _MOST = 1024 * 1024 * 1024
 # bytes of encoded content that are decoded at once
 _DECODED_AT_ONCE = 64 * 1024
+# warnings of a parser that has not seen each part
+_LEFT_OUT = frozenset({"truncated", "too_deep", "too_many_parts"})
 _NEVER_BACK = frozenset({"expunged", "uidvalidity_reset", "folder_missing"})
 
 
@@ -153,6 +155,7 @@ def _fetch_and_store(env: TurnEnvironment, account_id: int, message_id: int, wai
                 files_in_text=parsed.files_in_text,
                 raw_bytes=download.offset,
                 truncated=download.is_cut,
+                is_complete=_LEFT_OUT.isdisjoint(parsed.warnings),
                 warnings=parsed.warnings,
                 parser_version=PARSER_VERSION,
             )
@@ -180,8 +183,11 @@ def fetch_attachment(env: TurnEnvironment, account_id: int, message_id: int, par
         if (spooled := _take_out(env, location, attachment)) is None:
             raise NotFound(f"message {message_id} no longer has an attachment in part {part}")
         return spooled
+    # some servers say 7bit for each encoding that they cannot read
+    is_readable = stored.encoding is not None and not transfer_encoding.is_as_it_is(stored.encoding)
+    encoding = stored.encoding if is_readable else None
     try:
-        spooled = _spool(env, location, part, attachment.size_bytes, stored.encoding, attachment)
+        spooled = _spool(env, location, part, attachment.size_bytes, encoding, attachment)
     except (FolderError, ProtocolError):
         if (taken := _take_out(env, location, attachment)) is None:
             raise

@@ -27,6 +27,8 @@ _WORD = re.compile(rb"[A-Z]?[a-z]{0,23}|[A-Z]{1,11}|[0-9]{1,11}")
 
 _SURE = 24
 """Characters of a line that can hardly be anything but base64."""
+_FEWEST_DAMAGED = 6
+"""Characters that words rarely have if they happen to decode to a text."""
 _LOOKED_AT = 1000
 """Bytes of a line that are searched for words."""
 _LONGEST_WORDS = 40
@@ -170,15 +172,25 @@ class Base64Reader:
             return body[:-1]
         characters = body.translate(None, _NOT_ALPHABET)
         strays = len(body) - len(characters)
+        if _is_prose(body):
+            return None
         if self._is_inside:
             is_damaged = strays * 8 <= len(body) <= 2 * self._width
         else:
-            is_damaged = strays * 16 <= len(body) and len(body) >= _LONGEST_WORDS and not self._has_base64
-        if not is_damaged or _is_prose(body):
+            is_damaged = not self._has_base64 and strays * 16 <= len(body) and len(body) >= _LONGEST_WORDS
+        if is_damaged:
+            self.fits = False
+            # a byte that replaced another one must not move those behind
+            return body.translate(_STRAYS_AS_A) if len(body) % 4 == 0 else characters
+        if self._has_base64 or not self._is_damaged_text(characters, strays):
             return None
         self.fits = False
-        # a byte that replaced another one must not move those behind
-        return body.translate(_STRAYS_AS_A) if len(body) % 4 == 0 else characters
+        return characters
+
+    def _is_damaged_text(self, characters: bytes, strays: int) -> bool:
+        """Whether the only line of a text becomes readable without a few other bytes."""
+        is_enough = len(characters) > max(_FEWEST_DAMAGED, 4 * strays - 1)
+        return is_enough and not self.has_text and is_text(decode_base64(characters))
 
     # -- decoding ------------------------------------------------------------------------------------
 

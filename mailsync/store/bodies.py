@@ -92,13 +92,14 @@ def save(
     files_in_text: Collection[str],
     raw_bytes: int,
     truncated: bool,
+    is_complete: bool,
     warnings: Sequence[str],
     parser_version: int,
 ) -> bool:
     """Store a body and mark the message's row, in one statement; False if the row is gone.
 
-    Unless the body is `truncated`, `attachments` replace those of BODYSTRUCTURE. `files_in_text` are the
-    parts that no BODYSTRUCTURE has. Raises RowsRefused if Postgres rejects a value.
+    If `attachments` are all that the message has (`is_complete`), they replace those of BODYSTRUCTURE.
+    `files_in_text` are the parts that no BODYSTRUCTURE has. Raises RowsRefused if Postgres rejects a value.
     """
     by_part = {attachment.part: attachment for attachment in reversed(attachments)}
     row = run(
@@ -114,6 +115,7 @@ def save(
         has_attachments=any(not part.is_embedded for part in by_part.values()),
         raw_bytes=raw_bytes,
         truncated=truncated,
+        is_complete=is_complete,
         warnings=list(warnings),
         parser_version=parser_version,
     ).fetchone()

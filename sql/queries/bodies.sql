@@ -54,20 +54,20 @@ cross join lateral (
 where m.account_id = t.account_id and t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
 
 -- name: store_body
--- Stores a body. If the message was read whole, the attachments in its content replace those of BODYSTRUCTURE; an
+-- Stores a body. If they are complete, the attachments in the content replace those of BODYSTRUCTURE; an
 -- attachment that BODYSTRUCTURE does not describe alike is marked. Otherwise they are stored only if BODYSTRUCTURE could
 -- not be read.
 with marked as (
     update messages
     set body_fetched_at = now(), updated_at = now(),
-        has_attachments = case when not %(truncated)s or mime_structure is null then %(has_attachments)s
+        has_attachments = case when %(is_complete)s or mime_structure is null then %(has_attachments)s
                                else has_attachments end
     -- account_id + 0 prevents the use of indexes that begin with account_id
     where id = %(message_id)s and account_id + 0 = %(account_id)s
     returning account_id, id, mime_structure is null as has_no_structure
 ), removed as (
     delete from attachments
-    where not %(truncated)s and ctid = any (array(
+    where %(is_complete)s and ctid = any (array(
         select a.ctid
         from marked h
         cross join lateral (
@@ -83,7 +83,7 @@ with marked as (
     cross join lateral pg_catalog.jsonb_to_recordset(%(attachments)s::jsonb) as p(
         part text, filename text, content_type text, size_bytes bigint, content_id text, is_inline boolean,
         in_text boolean)
-    where not %(truncated)s or h.has_no_structure
+    where %(is_complete)s or h.has_no_structure
     on conflict (account_id, message_pk, part) do update
     set filename = excluded.filename, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
         content_id = excluded.content_id, is_inline = excluded.is_inline,

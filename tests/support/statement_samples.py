@@ -143,8 +143,8 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "load_attachment": [_of(1)],
         "store_body": [
             _of(2, attachments="[]", has_attachments=False, text="text", html=None, raw_bytes=4,
-                truncated=truncated, warnings=[], parser_version=2)
-            for truncated in (False, True)
+                truncated=not is_complete, is_complete=is_complete, warnings=[], parser_version=2)
+            for is_complete in (True, False)
         ],
         "hold_mailbox": [_of(1)],
         "forget_bodies": [_of(1_000)],

@@ -66,6 +66,25 @@ def test_transfer_encodings_are_decoded_and_raw_messages_are_unchanged(
             assert answer.headers["Accept-Ranges"] == "none"
 
 
+def test_content_that_is_not_encoded_as_it_says_comes_as_it_is_with_a_warning(
+    letterbox: Letterbox, serve: Serve
+) -> None:
+    api = serve()
+    for encoding, content, plain, warning in (
+        ("base64", b"name;sum\r\nAnn;1", b"name;sum\r\nAnn;1", "transfer_encoding"),
+        ("x-rot13", b"abc", b"abc", "transfer_encoding"),
+        ('"Base64";', b"YWJj", b"abc", None),
+        ("x-uuencode", b"begin 644 a\r\n#0V%T\r\n`\r\nend", b"Cat", None),
+    ):
+        message_id = letterbox.add(with_attachment(encoding, content))
+        answer = get(api, message_id, "attachments/2")
+        assert (answer.status, answer.body) == (200, plain), encoding
+        assert answer.headers["X-Content-Warning"] == warning
+        assert get(api, message_id, "raw").headers["X-Content-Warning"] is None
+        head = get(api, message_id, "attachments/2", method="HEAD")
+        assert (head.status, head.headers["X-Content-Warning"]) == (200, None)
+
+
 def test_types_that_a_browser_executes_are_sent_as_octet_stream(letterbox: Letterbox, serve: Serve) -> None:
     api = serve()
     for kind, sent in {

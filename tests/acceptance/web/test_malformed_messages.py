@@ -35,7 +35,14 @@ BROKEN: dict[str, tuple[bytes, str | None, str | None, list[str]]] = {
     "a wrong charset": (typed("text/plain; charset=utf-8", b"caf\xe9\r\n"), "caf\ufffd\n", None, ["charset"]),
     "an unknown charset": (typed("text/plain; charset=x-klingon", b"Qa\r\n"), "Qa\n", None, ["charset"]),
     "an unknown encoding": (typed("text/plain", b"abc\r\n", "rot13"), "abc\n", None, ["transfer_encoding"]),
-    "broken base64": (typed("text/plain", b"aGVs!bG8", "base64"), "hello", None, []),
+    "broken base64": (typed("text/plain", b"aGVs!bG8", "base64"), "hello", None, ["transfer_encoding"]),
+    "a footer behind base64": (
+        typed("text/plain", b"aGVsbG8=\r\n\r\n-- \r\nThe list\r\n", "base64"),
+        "hello\n\n-- \nThe list\n", None, ["transfer_encoding"],
+    ),
+    "words that are called base64": (
+        typed("text/plain", b"Never encoded.\r\n", "base64"), "Never encoded.\n", None, ["transfer_encoding"]
+    ),
     "no boundary": (typed("multipart/mixed", b"text\r\n"), "text\n", None, ["missing_boundary"]),
     "no end": (
         typed("multipart/mixed; boundary=b", b"--b\r\n\r\ntext\r\n"), "text\n", None, ["unterminated"]
