@@ -12,7 +12,7 @@ import re
 from binascii import a2b_base64
 
 from mailsync.mail.encoded_lines import Piece, has_no_controls, is_text
-from mailsync.mail.line_blocks import lines_of
+from mailsync.mail.line_blocks import lines_in_block
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_ALPHABET = bytes(set(range(256)) - set(_ALPHABET))
@@ -59,13 +59,13 @@ class Base64Reader:
     def read_block(self, block: bytes) -> None:
         """Read whole lines, as :meth:`read_line` would one by one."""
         start = self._read_regular(block) if self.is_sure else self._read_until_sure(block)
-        for line in lines_of(block[start:]):
+        for line in lines_in_block(block[start:]):
             self.read_line(line)
 
     def _read_until_sure(self, block: bytes) -> int:
         """Read lines until one is surely base64, and then those that are like it; returns their length."""
         length = 0
-        for line in lines_of(block):
+        for line in lines_in_block(block):
             self.read_line(line)
             length += len(line)
             if self.is_sure:
@@ -160,7 +160,8 @@ class Base64Reader:
         # a ruler may be as long as the lines of base64
         is_like_others = self._is_inside and len(body) == self._width and len(set(body)) > 1
         is_ruler = len(body.translate(None, b"-_")) * 2 < len(body)
-        if not is_like_others and (is_ruler or (_is_prose(body) and not body.endswith(b"="))):
+        is_believed = body.endswith(b"=") or (self._is_inside and not self._is_shown)
+        if not is_like_others and (is_ruler or (_is_prose(body) and not is_believed)):
             return None
         characters = body.translate(_FROM_URL)
         return characters if is_like_others or self._can_be_base64(characters) else None

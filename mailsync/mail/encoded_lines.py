@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from mailsync.mail.line_blocks import LineBlocks, lines_of
+from mailsync.mail.line_blocks import LineBlocks, lines_in_block
 
 _MOST_UNDECIDED = 64 * 1024
 """Bytes of a file without a line that is surely encoded, after which the decision is made."""
@@ -82,7 +82,7 @@ class FileDecoder:
             self._reader.read_block(block)
             return self._take()
         length = 0
-        for line in lines_of(block):
+        for line in lines_in_block(block):
             length += len(line)
             self._undecided += line
             self._reader.read_line(line)

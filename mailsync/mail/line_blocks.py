@@ -38,7 +38,7 @@ class LineBlocks:
         return [rest] if rest else []
 
 
-def lines_of(block: bytes) -> Iterator[bytes]:
+def lines_in_block(block: bytes) -> Iterator[bytes]:
     """Yield the lines of a block with their ends; longer ones than :data:`LONGEST_LINE` in pieces."""
     start = 0
     while start < len(block):

@@ -12,7 +12,7 @@ from binascii import a2b_uu
 
 from mailsync.mail.base64_lines import decode_base64
 from mailsync.mail.encoded_lines import Piece
-from mailsync.mail.line_blocks import lines_of
+from mailsync.mail.line_blocks import lines_in_block
 from mailsync.mail.text import decode_filename
 
 LONGEST_NAME = 1000
@@ -132,7 +132,7 @@ class UuencodeReader:
 
     def read_block(self, block: bytes) -> None:
         """Read whole lines, as :meth:`read_line` would one by one."""
-        for line in lines_of(block):
+        for line in lines_in_block(block):
             self.read_line(line)
 
     def read_line(self, line: bytes) -> None:

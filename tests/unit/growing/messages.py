@@ -35,7 +35,7 @@ from mailsync.mail.dates import parse_date, parse_internal_date
 from mailsync.mail.encoded_lines import decode_text, has_no_controls, is_text
 from mailsync.mail.files_in_text import files_in
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
-from mailsync.mail.line_blocks import lines_of
+from mailsync.mail.line_blocks import lines_in_block
 from mailsync.mail.mime_part import parameters_of, value_of
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
 from mailsync.mail.uuencode import begin_file
@@ -615,7 +615,7 @@ MESSAGES: list[Reads] = [
         (b"begin 644 a\n", b"#0V%T\n"),
         (b"", b"begin 644 a\n#0V%T\n"),
     ),
-    reads("lines", lambda raw: list(lines_of(raw)), (b"", b"a"), (b"", b"a\n"), (b"", b"\r")),
+    reads("lines", lambda raw: list(lines_in_block(raw)), (b"", b"a"), (b"", b"a\n"), (b"", b"\r")),
     reads(
         "beginning of a file",
         begin_file,
