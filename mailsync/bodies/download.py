@@ -45,11 +45,11 @@ _NAP = 0.1
 class Download:
     """A section of a message, and how much of it has arrived; :func:`run` fetches it.
 
-    `sink` receives the bytes in order, with the transfer `encoding` decoded; None reads the encoding from
-    the part's own header. At most `most` bytes are fetched, and ``is_cut`` says whether there were more.
-    `size` is the section's size according to the server. ``fits`` says whether the content was encoded as
-    `encoding` says. ``offset`` counts the bytes fetched, ``decoded``
-    those that the sink received. ``mailbox`` is the host and the username that they came from.
+    `sink` receives the bytes in order, with the transfer `encoding` decoded; None reads the encoding from the
+    part's own header, and uses `otherwise` if that names none. At most `most` bytes are fetched, and
+    ``is_cut`` says whether there were more. `size` is the section's size according to the server. ``fits``
+    says whether the content was encoded as its encoding says. ``offset`` counts the bytes fetched,
+    ``decoded`` those that the sink received. ``mailbox`` is the host and the username that they came from.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Download:
         most: int,
         size: int | None,
         encoding: str | None = "",
+        otherwise: str = "",
     ) -> None:
         self.location = location
         self.section = section
@@ -73,6 +74,7 @@ class Download:
         self._most = most
         self._size = size
         self._encoding = encoding
+        self._otherwise = otherwise
         self._decoder: transfer_encoding.Decoder | None = None
         self._was_short = False
 
@@ -103,7 +105,7 @@ class Download:
         self._check_uidvalidity(session.examine(folder.wire_name).uidvalidity)
         if self._decoder is None:
             if self._encoding is None:
-                self._encoding = self._read_encoding(session)
+                self._encoding = self._read_encoding(session) or self._otherwise
             self._decoder = transfer_encoding.decoder(self._encoding)
         # a longer range would not be read as a literal
         most = min(RANGE, turn.settings.imap_max_literal_bytes)
@@ -190,14 +192,16 @@ class Download:
         raise Gone(f"message {self.location.message_id} is no longer on the server")
 
     def _read_encoding(self, session: Session) -> str:
-        for section in (f"{self.section}.MIME", "HEADER"):
+        # the header of a message that is no multipart is that of its only part
+        sections = (f"{self.section}.MIME", *(["HEADER"] if self.section == "1" else []))
+        for section in sections:
             try:
                 header = session.fetch_part(self.location.uid, section, 0, 64 * 1024)
             except (FolderError, ProtocolError):
                 if session.closed:
                     raise
                 continue
-            if (encoding := transfer_encoding.named_in(header)) or self.section != "1":
+            if encoding := transfer_encoding.named_in(header):
                 return encoding
         return ""
 

@@ -184,10 +184,11 @@ def fetch_attachment(env: TurnEnvironment, account_id: int, message_id: int, par
             raise NotFound(f"message {message_id} no longer has an attachment in part {part}")
         return spooled
     # some servers say 7bit for each encoding that they cannot read
-    is_readable = stored.encoding is not None and not transfer_encoding.is_as_it_is(stored.encoding)
-    encoding = stored.encoding if is_readable else None
+    encoding = None if transfer_encoding.is_as_it_is(stored.encoding or "") else stored.encoding
     try:
-        spooled = _spool(env, location, part, attachment.size_bytes, encoding, attachment)
+        spooled = _spool(
+            env, location, part, attachment.size_bytes, encoding, attachment, otherwise=stored.encoding or ""
+        )
     except (FolderError, ProtocolError):
         if (taken := _take_out(env, location, attachment)) is None:
             raise
@@ -214,10 +215,20 @@ def _spool(
     size: int | None,
     encoding: str | None,
     attachment: Attachment | None,
+    *,
+    otherwise: str = "",
 ) -> Spooled:
     spooled = Spooled(attachment)
     try:
-        download = Download(location, section, spooled.write, most=_MOST, size=size, encoding=encoding)
+        download = Download(
+            location,
+            section,
+            spooled.write,
+            most=_MOST,
+            size=size,
+            encoding=encoding,
+            otherwise=otherwise,
+        )
         run(env, download)
         if download.is_cut:
             raise ProtocolError(f"FETCH: the server sends more than {_MOST} bytes")

@@ -11,9 +11,10 @@ import re
 from binascii import a2b_uu
 
 from mailsync.mail.base64_lines import decode_base64
+from mailsync.mail.charsets import decode_raw
 from mailsync.mail.encoded_lines import Piece
 from mailsync.mail.line_blocks import lines_in_block
-from mailsync.mail.text import decode_filename
+from mailsync.mail.text import MAX_INDEXED_BYTES, cut, decode_words, one_line
 
 LONGEST_NAME = 1000
 """Bytes of a line that begins a file."""
@@ -61,7 +62,7 @@ class EncodedFile:
     @property
     def name(self) -> str | None:
         """The file's name, decoded."""
-        return decode_filename([("filename", self.raw_name)])
+        return cut(one_line(decode_words(decode_raw(self.raw_name))), MAX_INDEXED_BYTES) or None
 
     @property
     def content_type(self) -> str:

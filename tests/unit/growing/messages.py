@@ -615,7 +615,7 @@ MESSAGES: list[Reads] = [
         (b"begin 644 a\n", b"#0V%T\n"),
         (b"", b"begin 644 a\n#0V%T\n"),
     ),
-    reads("lines", lambda raw: list(lines_in_block(raw)), (b"", b"a"), (b"", b"a\n"), (b"", b"\r")),
+    reads("lines in a block", lambda raw: list(lines_in_block(raw)), (b"", b"a\n"), (b"", b"\r")),
     reads(
         "beginning of a file",
         begin_file,
