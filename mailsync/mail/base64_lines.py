@@ -11,6 +11,7 @@ import binascii
 import re
 from binascii import a2b_base64
 
+from mailsync.mail.base64_decoding import decode_base64, decode_groups, decode_padded
 from mailsync.mail.encoded_lines import Piece, has_no_controls, is_text
 from mailsync.mail.line_blocks import lines_in_block
 
@@ -21,7 +22,6 @@ _URL_ALPHABET = _ALPHABET + b"-_"
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _BLANKS = b" \t"
 
-_PADDED = re.compile(rb"([^=]*)(=*)")
 _TOKEN = re.compile(rb"[A-Za-z0-9]+")
 _WORD = re.compile(rb"[A-Z]?[a-z]{0,23}|[A-Z]{1,11}|[0-9]{1,11}")
 
@@ -208,7 +208,7 @@ class Base64Reader:
         if self._pending:
             self._align(len(characters))
         data = self._pending + characters
-        decoded, self._pending = _decode_groups(data)
+        decoded, self._pending = decode_groups(data)
         self.pieces.append(Piece(decoded, was_encoded=True))
         if self._whole_lines is not None:
             if not self._pending:
@@ -232,7 +232,7 @@ class Base64Reader:
         self._width = 0
 
     def _flush(self) -> None:
-        self.pieces.append(Piece(_padded(self._pending), was_encoded=True))
+        self.pieces.append(Piece(decode_padded(self._pending), was_encoded=True))
         self._pending = b""
 
     def _read_regular(self, block: bytes) -> int:
@@ -257,44 +257,6 @@ class Base64Reader:
         if self._whole_lines is not None:
             self._whole_lines += count
         return len(lines)
-
-
-def _decode_groups(data: bytes) -> tuple[bytes, bytes]:
-    """Decode base64 with padding anywhere; returns also the last characters that complete no byte."""
-    end = data.rfind(b"=") + 1
-    whole = len(data) - (len(data) - end) % 4
-    groups = [_padded(match[1]) for match in _PADDED.finditer(data, 0, end)] if end else []
-    return b"".join([*groups, a2b_base64(data[end:whole])]), data[whole:]
-
-
-def decode_regular(data: bytes) -> bytes | None:
-    """Decode base64 as most programs write it: lines of one length and a shorter one; None for any other."""
-    stride = data.find(b"\n") + 1 or len(data)
-    width = len(data[:stride].rstrip(b"\r\n"))
-    last = data[len(data) // stride * stride :].rstrip(b"\r\n") if stride else b""
-    characters = data.translate(None, b"\r\n")
-    if (
-        width < _LONGEST_WORDS
-        or len(characters) != len(data) // stride * width + len(last)
-        or (stride > width and data[stride - 1 :: stride].strip(b"\n"))
-    ):
-        return None
-    try:
-        return a2b_base64(characters, strict_mode=True)
-    except binascii.Error:
-        return None
-
-
-def decode_base64(data: bytes) -> bytes:
-    """Decode a line that holds only characters of the alphabet, with padding anywhere or without."""
-    decoded, rest = _decode_groups(data)
-    return decoded + _padded(rest)
-
-
-def _padded(data: bytes) -> bytes:
-    """Decode base64 that lacks its padding; a last character that completes no byte is ignored."""
-    data = data[: len(data) - (len(data) % 4 == 1)]
-    return a2b_base64(data + b"=" * (-len(data) % 4))
 
 
 def looks_encoded(body: bytes) -> bool:

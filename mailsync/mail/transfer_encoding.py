@@ -7,7 +7,8 @@ from binascii import a2b_qp
 from collections.abc import Callable
 from typing import Protocol
 
-from mailsync.mail.base64_lines import Base64Reader, decode_regular
+from mailsync.mail.base64_decoding import decode_regular
+from mailsync.mail.base64_lines import Base64Reader
 from mailsync.mail.content_fields import encoding_of
 from mailsync.mail.encoded_lines import FileDecoder, LineReader, Piece, decode_text
 from mailsync.mail.uuencode import UuencodeReader

@@ -10,7 +10,7 @@ import binascii
 import re
 from binascii import a2b_uu
 
-from mailsync.mail.base64_lines import decode_base64
+from mailsync.mail.base64_decoding import decode_base64
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.encoded_lines import Piece
 from mailsync.mail.line_blocks import lines_in_block

@@ -29,6 +29,8 @@ from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_wo
 from mailsync.mail.time_zones import read_zone
 from mailsync.mail.utf16 import decode_by_mark, decode_wide
 from mailsync.mail.base64_lines import Base64Reader, decode_base64, decode_regular, looks_encoded
+from mailsync.mail.base64_decoding import decode_base64, decode_regular
+from mailsync.mail.base64_lines import Base64Reader, looks_encoded
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.content_fields import encoding_of, without_comments
 from mailsync.mail.dates import parse_date, parse_internal_date
@@ -600,7 +602,11 @@ MESSAGES: list[Reads] = [
     ),
     reads(
         "characters of base64",
-        lambda raw: (decode_base64(raw), decode_regular(raw), looks_encoded(raw)),
+        lambda raw: (
+            decode_base64(raw),
+            decode_regular(raw),
+            looks_encoded(raw),
+        ),
         (b"", b"A"),
         (b"", b"A="),
         (b"", b"="),
