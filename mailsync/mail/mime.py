@@ -6,6 +6,7 @@ measured and skipped, so that memory does not grow with the message.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailsync.mail import transfer_encoding
@@ -50,12 +51,13 @@ def locate(source: Source, number: str) -> Section | None:
     The last one counts if several have the number. Malformed input never raises.
     """
     reader = _Reader(number)
+    line, readline = first_line(source.readline, _LONGEST_LINE)
     is_new_line = True
-    while line := source.readline(_LONGEST_LINE):
+    while line:
         reader.feed(line, is_new_line)
-        reader.offset += len(line)
+        reader.pass_line(line)
         is_new_line = line.endswith(b"\n")
-        reader.line_break = 2 if line.endswith(b"\r\n") else int(is_new_line)
+        line = readline(_LONGEST_LINE)
     reader.finish(truncated=False)
     return reader.section
 
@@ -77,7 +79,9 @@ class _Reader:
         self.offset = 0
         self.line_break = 0
         self._wanted = wanted
-        self._files_in_text: dict[str, list[Attachment]] = {}
+        self._files_in_text: list[str] = []
+        self._starts: dict[int, int] = {}
+        self._attachments: list[Attachment] = []
         self._open: list[_Multipart] = []
         self._delimiters: dict[bytes, int] = {}
         self._closers: dict[bytes, int] = {}
@@ -100,6 +104,11 @@ class _Reader:
         elif self._part is not None:
             self._content(self._part, line)
 
+    def pass_line(self, line: bytes) -> None:
+        """Keep the offset of the next line, behind one that was read."""
+        self.offset += len(line)
+        self.line_break = 2 if line.endswith(b"\r\n") else int(line.endswith(b"\n"))
+
     def finish(self, truncated: bool) -> Parsed:
         if self._in_header:
             self._leave_header(at_empty_line=False)
@@ -109,24 +118,18 @@ class _Reader:
         self._pop(0)
         if truncated:
             self._warnings.add("truncated")
-        shown, attached = divide(self._leaves)
+        shown, files = divide(self._leaves)
+        self._list_files(files)
+        for part in shown:
+            if part.data is not None and b"begin" in part.data and self._may_hold_files(part, files):
+                self._take_files(part, part.data)
         text, html = join_texts(shown, self._warnings)
         if text is None and html is None:
             self._warnings.add("no_text")
-        files = {id(part) for part in attached}
-        for part in attached:
-            if not transfer_encoding.is_known(part.encoding):
-                self._warnings.add("transfer_encoding")
-        attachments = [
-            attachment
-            for part in self._leaves
-            for attachment in (
-                *self._files_in_text.get(part.number, ()),
-                *((part.attachment(),) if id(part) in files else ()),
-            )
-        ]
-        inside = frozenset(file.part for held in self._files_in_text.values() for file in held)
-        return Parsed(text, html, tuple(attachments), tuple(sorted(self._warnings)), inside)
+        attachments = tuple(
+            sorted(self._attachments, key=_place) if self._files_in_text else self._attachments
+        )
+        return Parsed(text, html, attachments, tuple(sorted(self._warnings)), frozenset(self._files_in_text))
 
     # -- headers -----------------------------------------------------------------------------------
 
@@ -161,8 +164,10 @@ class _Reader:
             self._warnings.add("header")
             content = self._fields.finish(at_empty_line=at_empty_line)
         self._end_header()
+        self.offset -= len(content)
         for line in lines_of(content) if content else ():
             self.feed(line, True)
+            self.pass_line(line)
 
     def _end_header(self) -> None:
         part = self._part
@@ -219,8 +224,8 @@ class _Reader:
         if part is None or (self._open and part is self._open[-1].before):
             return
         line_break = self.line_break if at_boundary else 0
-        if part.data is not None and b"begin" in part.data and self._may_hold_files(part):
-            self._take_files(part, part.data)
+        if self._wanted:
+            self._starts[id(part)] = self.offset - part.size
         if part.number == self._wanted and self.section is None:
             start = self.offset - part.size
             self.section = Section(start, max(start, self.offset - line_break), part.encoding)
@@ -231,22 +236,28 @@ class _Reader:
             part.size = max(0, part.size - 2)
         self._leaves.append(part)
 
-    # -- files between the lines of a text ---------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
 
-    def _may_hold_files(self, part: Part) -> bool:
+    def _list_files(self, files: Sequence[Part]) -> None:
+        for part in files:
+            self._attachments.append(part.attachment())
+            if not transfer_encoding.is_known(part.encoding):
+                self._warnings.add("transfer_encoding")
+
+    def _may_hold_files(self, part: Part, files: Sequence[Part]) -> bool:
         is_plain = part.type == "text/plain" and transfer_encoding.is_as_it_is(part.encoding)
-        return is_plain and part.number != "" and part.kind == "own"
+        return is_plain and part.number != "" and not any(part is file for file in files)
 
     def _take_files(self, part: Part, text: bytearray) -> None:
         """Turn the files between the lines of a text into attachments."""
-        size = len(text)
-        files = take_files(text, part.number, is_cut=part.size > size, most=MOST_PARTS - self._count)
-        self._room += size - len(text)
+        is_cut = part.size > len(text)
+        files = take_files(text, part.number, is_cut=is_cut, most=MOST_PARTS - self._count)
         self._count += len(files)
-        content = self.offset - part.size
         for start, end, attachment in files:
-            self._files_in_text.setdefault(part.number, []).append(attachment)
+            self._attachments.append(attachment)
+            self._files_in_text.append(attachment.part)
             if attachment.part == self._wanted and self.section is None:
+                content = self._starts[id(part)]
                 self.section = Section(content + start, content + end, "uuencode")
 
     # -- boundaries --------------------------------------------------------------------------------
@@ -317,3 +328,7 @@ class _Reader:
         }
         self._delimiters = lines
         self._closers = {line + b"--": i for line, i in lines.items()}
+
+
+def _place(attachment: Attachment) -> list[int]:
+    return [int(number) for number in attachment.part.split(".")]

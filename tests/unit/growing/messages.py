@@ -7,6 +7,8 @@ import io
 from mailsync.mail import mime, transfer_encoding
 from mailsync.mail.addresses import parse_addresses
 from mailsync.mail.attachments import kind_of
+from mailsync.mail.base64_decoding import decode_base64, decode_regular
+from mailsync.mail.base64_lines import Base64Reader, looks_encoded
 from mailsync.mail.charsets import charset_in_html, decode_raw
 from mailsync.mail.content_fields import (
     disposition_of,
@@ -17,10 +19,13 @@ from mailsync.mail.content_fields import (
     type_of_words,
 )
 from mailsync.mail.dates import parse_date, parse_internal_date
+from mailsync.mail.encoded_lines import decode_text, has_no_controls, is_text
 from mailsync.mail.file_names import decode_filename
+from mailsync.mail.files_in_text import files_in
 from mailsync.mail.header_fields import FieldReader
 from mailsync.mail.headers import HEADER_FIELDS, parse_headers
 from mailsync.mail.iso2022 import continues, is_iso2022
+from mailsync.mail.line_blocks import lines_in_block
 from mailsync.mail.line_ends import lines_of, with_line_feeds
 from mailsync.mail.mime_part import spellings_of
 from mailsync.mail.odd_fields import without_comments
@@ -28,18 +33,6 @@ from mailsync.mail.parameters import decode_octets, parameter, with_text
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
 from mailsync.mail.time_zones import read_zone
 from mailsync.mail.utf16 import decode_by_mark, decode_wide
-from mailsync.mail.base64_lines import Base64Reader, decode_base64, decode_regular, looks_encoded
-from mailsync.mail.base64_decoding import decode_base64, decode_regular
-from mailsync.mail.base64_lines import Base64Reader, looks_encoded
-from mailsync.mail.charsets import decode_raw
-from mailsync.mail.content_fields import encoding_of, without_comments
-from mailsync.mail.dates import parse_date, parse_internal_date
-from mailsync.mail.encoded_lines import decode_text, has_no_controls, is_text
-from mailsync.mail.files_in_text import files_in
-from mailsync.mail.headers import HEADER_FIELDS, parse_headers
-from mailsync.mail.line_blocks import lines_in_block
-from mailsync.mail.mime_part import parameters_of, value_of
-from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_filename, decode_words, one_line
 from mailsync.mail.uuencode import begin_file
 from mailsync.web.http.downloads import disposition, extension_of, safe_name
 from tests.unit.growing.entries import Reads, as_text, as_utf8, reads
