@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from mailsync import redaction
-from mailsync.redaction import keep_secret, kept_secret, redact, redact_beginning
+from mailsync.redaction import keep_secret, kept_secret, mask_credentials, redact, redact_beginning
 
 SECRETS = [
     "p\"a\\ss'wörd §1",
@@ -203,8 +203,9 @@ def test_credentials_are_also_masked_by_their_position(text: str, expected: str)
     ],
 )
 def test_the_words_of_servers_stay(words: str) -> None:
-    assert redact(words) == words
-    assert redact(f"the server said: A7 NO {words}") == f"the server said: A7 NO {words}"
+    # without the secrets that other tests keep
+    assert mask_credentials(words) == words
+    assert mask_credentials(f"the server said: A7 NO {words}") == f"the server said: A7 NO {words}"
 
 
 def test_a_password_in_the_words_of_a_server_is_masked_all_the_same() -> None:

@@ -10,26 +10,27 @@ import pytest
 from mailsync.config import Settings
 from mailsync.errors import AuthenticationFailed, MailsyncError, Transient
 from mailsync.imap.connection import Connection
-from mailsync.imap.imapclient_adapter import ImaplibShim
+from mailsync.imap.imapclient_adapter import Client
 from mailsync.imap.network.timeouts import Timeouts
+from mailsync.imap.sign_in import sign_in
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.model import Endpoint
 from mailsync.redaction import masking
 
 PASSWORD = "pässwörd"
-ENDPOINT = Endpoint("h", 143, "plaintext", "u")
+ENDPOINT = Endpoint("h", 143, "plaintext", "üser")
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[socket.socket, ImaplibShim]]:
+def server() -> Iterator[tuple[socket.socket, Client]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        theirs.sendall(b"* OK hello\r\n")
+        theirs.sendall(b"* OK [CAPABILITY IMAP4rev1] hello\r\n")
         timeouts = Timeouts(lambda: None, 5.0, lambda command: None)
         bucket = TokenBucket(10.0, 10, 0.0)
         connection = Connection(ours, ENDPOINT, Settings(), bucket, timeouts, masking(PASSWORD))
-        yield theirs, ImaplibShim(connection)
+        yield theirs, Client(connection, ENDPOINT)
 
 
 @pytest.mark.parametrize("continued", [0, 1, 2])
@@ -41,7 +42,7 @@ def server() -> Iterator[tuple[socket.socket, ImaplibShim]]:
     ],
 )
 def test_an_answer_at_any_literal_of_a_login_names_the_command_and_hides_the_password(
-    server: tuple[socket.socket, ImaplibShim],
+    server: tuple[socket.socket, Client],
     continued: int,
     answer: str,
     kind: type[MailsyncError],
@@ -51,7 +52,7 @@ def test_an_answer_at_any_literal_of_a_login_names_the_command_and_hides_the_pas
     tag = (client.connection._tag_prefix + b"1").decode()
     sock.sendall(b"+ go on\r\n" * continued + f"{answer.format(PASSWORD, tag)}\r\n".encode())
     with pytest.raises(kind, match=r"^LOGIN: the server said (BYE|NO) [^ä]+$"):
-        client.login("üser", PASSWORD)
+        sign_in(client, ENDPOINT, PASSWORD)
     assert client.connection.closed is closed
     sent = sock.recv(1000)
     literals = [b" LOGIN {5}\r\n", "üser {10}\r\n".encode(), f"{PASSWORD}\r\n".encode()]
