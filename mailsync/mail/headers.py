@@ -123,7 +123,7 @@ def _split(block: bytes) -> dict[str, str] | None:
 
     Returns None for a block that is unusual. :mod:`mailsync.mail.header_fields` has the rules for all blocks.
     """
-    if len(block) > MAX_FIELD_BYTES:
+    if len(block) > MAX_FIELD_BYTES or b"\n" not in block:
         return None
     text = _decode(block)
     text = text.lstrip("\n").partition("\n\n")[0]
