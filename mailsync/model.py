@@ -93,6 +93,9 @@ class FolderState:
     retry_at: datetime | None
     polled_at: datetime | None = None
     initial_remaining: int | None = None
+    limitation: str | None = None
+    limitation_message: str | None = None
+    view_limit: int | None = None
 
     @property
     def is_priority(self) -> bool:
@@ -135,6 +138,7 @@ class MailboxStatus:
 
     None for items that the server did not send. ``uidvalidity`` may also be 0 for unknown. ``modseq`` is
     HIGHESTMODSEQ, and 0 for NOMODSEQ (RFC 7162 §3.1.2.2). ``unseen`` is sent only by STATUS.
+    ``uids_not_sticky`` is EXAMINE's UIDNOTSTICKY (RFC 4315 §2): the UIDs are valid in this session only.
     """
 
     messages: int | None = None
@@ -143,6 +147,22 @@ class MailboxStatus:
     unseen: int | None = None
     modseq: int | None = None
     mailbox_id: str | None = None
+    uids_not_sticky: bool = False
+
+
+class Namespace(NamedTuple):
+    """The beginning of the wire names in a namespace, and the delimiter below it; None for NIL."""
+
+    prefix: bytes
+    delimiter: bytes | None
+
+
+class Namespaces(NamedTuple):
+    """The answer to NAMESPACE (RFC 2342): the user's own, those of other users, and shared ones."""
+
+    personal: tuple[Namespace, ...] = ()
+    other_users: tuple[Namespace, ...] = ()
+    shared: tuple[Namespace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

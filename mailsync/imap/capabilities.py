@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mailsync.errors import ProtocolError
 from mailsync.imap.connection import Connection
+from mailsync.imap.message_limit import announced_limit
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -22,6 +23,8 @@ class Capabilities:
 
     def __init__(self, connection: Connection, offered: frozenset[str]) -> None:
         self.usable = offered
+        self.message_limit = announced_limit(offered)
+        """How many messages one command processes at most (RFC 9738); None if the server has not said."""
         self._connection = connection
 
     def __contains__(self, capability: str) -> bool:
@@ -30,6 +33,11 @@ class Capabilities:
     def disable(self, *capabilities: str) -> None:
         """Treat `capabilities` as not offered from now on."""
         self.usable -= frozenset(capabilities)
+
+    def note_limit(self, messages: int | None) -> None:
+        """Note that the server processed so many messages and no more; None for an unknown number."""
+        if messages is not None:
+            self.message_limit = messages
 
     def without_broken_extension(self, send: Callable[[], T], *capabilities: str) -> T:
         """Call `send`; after each BAD, disable the next of `capabilities` and call it again.

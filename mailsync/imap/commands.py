@@ -1,4 +1,4 @@
-"""Single commands and their answers: LIST, STATUS, SEARCH, FETCH of one part, UNSELECT.
+"""Single commands and their answers: LIST, NAMESPACE, STATUS, SEARCH, FETCH of one part, UNSELECT.
 
 Each function sends one command over a :class:`Connection`, picks its answer from the untagged responses, and
 leaves the other responses to ``on_untagged``. A completion other than OK is raised as the error of
@@ -14,12 +14,14 @@ from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
 from mailsync.imap.bounds import LONGEST_LIST, MOST_FOLDERS
 from mailsync.imap.connection import Connection, Response
+from mailsync.imap.message_limit import Cut, SearchAnswer, parse_cut
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.list_response import is_list, parse_list, parse_list_name, parse_status
 from mailsync.imap.parsing.message import build_state
+from mailsync.imap.parsing.namespace_response import parse_namespaces
 from mailsync.imap.parsing.search_response import is_search, parse_search
-from mailsync.imap.status_responses import error_for, quoted
-from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
+from mailsync.imap.status_responses import error_for, parse_status_response, quoted
+from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState, Namespaces
 from mailsync.uidset import Range, TooManyRanges, UidSet
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,26 @@ def list_folders(connection: Connection, options: bytes) -> list[ListedFolder]:
     return list(folders.values())
 
 
+def list_namespaces(connection: Connection) -> Namespaces | None:
+    """Send ``NAMESPACE`` (RFC 2342): ``* NAMESPACE (("" "/")) (("~" "/")) (("#shared/" "/"))``.
+
+    Returns None for a refusal and for an answer that is missing or malformed, which are logged: folders are
+    listed without it.
+    """
+    answer: Namespaces | None = None
+
+    def claim(response: Response) -> bool:
+        nonlocal answer
+        namespaces = None if connection.reader.oversized else parse_namespaces(response)
+        answer = answer or namespaces
+        return namespaces is not None
+
+    completion = connection.run("NAMESPACE", claim=claim, check=False)
+    if answer is None:
+        log.debug("NAMESPACE: no usable answer: %s", completion.words, extra={"action": "list"})
+    return answer
+
+
 def list_status(connection: Connection, items: bytes) -> Listing:
     """Send ``LIST "" "*" RETURN (STATUS (…))`` (RFC 5819); a STATUS row follows each LIST row.
 
@@ -132,18 +154,19 @@ def folder_status(connection: Connection, wire_name: bytes, items: bytes) -> Mai
 
 def search(
     connection: Connection, criteria: bytes, is_extended: bool, within: Range, most: int
-) -> UidSet | None:
+) -> SearchAnswer | None:
     """Send ``UID SEARCH RETURN (ALL) …`` (RFC 4731) or plain UID SEARCH; None if the answer is missing.
 
     The answer may come in several lines. UIDs outside of `within`, the range that was asked for, are ignored.
-    Raises ProtocolError for a line that is malformed or too long, and SentTooMuch for more than `most`
-    ranges.
+    A refusal because of too many messages (``NO [MESSAGELIMIT 1000]``) is an answer that was cut. Raises
+    ProtocolError for a line that is malformed or too long, and SentTooMuch for more than `most` ranges.
     """
     sets: list[UidSet] = []
     left = most
+    cut: Cut | None = None
 
     def claim(response: Response) -> bool:
-        nonlocal left
+        nonlocal left, cut
         if connection.reader.oversized and is_search(response):
             raise ProtocolError(f"SEARCH: the answer holds {connection.reader.oversized}")
         try:
@@ -156,12 +179,21 @@ def search(
             left -= len(uids.ranges)
             if uids or not sets:
                 sets.append(uids)
-        return uids is not None
+            return True
+        cut = parse_cut(parse_status_response(response[0][2:])) or cut
+        return False
 
-    connection.run("UID SEARCH", *([b"RETURN", b"(ALL)"] if is_extended else []), criteria, claim=claim)
+    options = [b"RETURN", b"(ALL)"] if is_extended else []
+    completion = connection.run("UID SEARCH", *options, criteria, claim=claim, check=False)
+    cut = parse_cut(completion) or cut
+    if completion.status != "OK" and (completion.status == "BAD" or cut is None):
+        raise error_for(completion, "SEARCH")
     if not sets:
-        return None
-    return sets[0] if len(sets) == 1 else UidSet(uid_range for uids in sets for uid_range in uids.ranges)
+        return SearchAnswer(UidSet(), cut) if cut else None
+    uids = sets[0]
+    if len(sets) > 1:
+        uids = UidSet(uid_range for part in sets for uid_range in part.ranges)
+    return SearchAnswer(uids, cut)
 
 
 def fetch_part(

@@ -10,9 +10,10 @@ from mailsync.errors import ProtocolError, Throttled, Transient
 from mailsync.imap.bounds import BIGGEST, BYTES_OF_A_STATE, LARGEST_SCAN, LONGEST_SET, MOST_RANGES
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection, Response
+from mailsync.imap.message_limit import parse_cut
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.message import build_state, quick_state, uid_of
-from mailsync.imap.status_responses import error_for
+from mailsync.imap.status_responses import StatusResponse, error_for
 from mailsync.model import MessageState
 from mailsync.uidset import Range, UidSet
 
@@ -60,13 +61,16 @@ def scan(
     """Send ``UID FETCH 1:9 (UID FLAGS) (CHANGEDSINCE 3)`` and yield the states, in lists of at most 5,000.
 
     UIDs that VANISHED (EARLIER) names are added to `changes`. `expected` is how many messages there can be.
+    A server that stopped at its limit (RFC 9738) is asked for the lower UIDs too.
     If the server answers BAD, the extensions of `modifier` are disabled. Raises the error of a completion
     other than OK, except for a NO after data, and SentTooMuch.
     """
     try:
         for part in uids.to_commands(LONGEST_SET):
-            connection.start("UID FETCH", part.encode("ascii"), items, *modifier)
-            yield from _read_states(connection, uids, expected, changes)
+            while part:
+                connection.start("UID FETCH", part.encode("ascii"), items, *modifier)
+                yield from _read_states(connection, uids, expected, changes)
+                part = _not_processed(connection.completion, part)
     except ProtocolError:
         if connection.completion.status == "BAD":
             for text in modifier:
@@ -74,6 +78,15 @@ def scan(
         raise
     finally:
         connection.drain()
+
+
+def _not_processed(completion: StatusResponse, part: str) -> str:
+    """Return the sequence set below the UID at which the server stopped; empty if it did not stop."""
+    cut = parse_cut(completion)
+    if cut is None or cut.lowest is None:
+        return ""
+    asked = UidSet.parse(part)
+    return str(asked.between(1, cut.lowest - 1)) if cut.lowest <= asked.highest else ""
 
 
 def _read_states(

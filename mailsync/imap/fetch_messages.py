@@ -8,9 +8,10 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mailsync.errors import MailsyncError, Throttled, Transient
-from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, LONGEST_SET, largest_batch, weight
+from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, largest_batch, weight
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
+from mailsync.imap.message_limit import sequence_sets
 from mailsync.imap.parsing.fetch_response import Fields, is_fetch, parse_fetch
 from mailsync.imap.parsing.message import Detail, build_message, build_state, extras, is_answer, items, uid_of
 from mailsync.imap.status_responses import error_for
@@ -82,7 +83,7 @@ class Fetcher:
     def send(self, uids: UidSet) -> None:
         """Send the command for `uids`, or the first one if a command cannot name all of them."""
         self._uids = uids
-        self._sequence_sets = list(uids.to_commands(LONGEST_SET))
+        self._sequence_sets = list(sequence_sets(uids, self._capabilities.message_limit))
         if self._sequence_sets:
             self._send(self._sequence_sets[0])
 

@@ -6,10 +6,12 @@ import re
 
 from mailsync.imap.fetch_flags import parse_vanished
 from mailsync.imap.parsing.list_response import parse_number, parse_object_id
-from mailsync.imap.status_responses import parse_status_response
+from mailsync.imap.status_responses import StatusResponse, parse_status_response
 from mailsync.model import MailboxStatus
 
-_CODES = frozenset({"UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ", "NOMODSEQ", "MAILBOXID"})
+NOT_STICKY = "UIDNOTSTICKY"
+
+_CODES = frozenset({"UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ", "NOMODSEQ", "MAILBOXID", NOT_STICKY})
 _LONGEST_ARGUMENT = 500
 _COUNT = re.compile(rb"\* (\d{1,18}) (EXISTS|EXPUNGE)\b", re.IGNORECASE)
 
@@ -44,12 +46,21 @@ class SelectedMailbox:
                 self.exists = max(0, self.exists - len(uids))
             return
         status = parse_status_response(text[2:])
-        if status is None or status.status != "OK":
+        if status is None:
             return
-        if status.code == "CLOSED":
+        if status.status == "OK" and status.code == "CLOSED":
             self.reset()
-        elif status.code in _CODES:
-            self._codes[status.code] = status.argument[:_LONGEST_ARGUMENT]
+        else:
+            self.handle_code(status)
+
+    def handle_code(self, status: StatusResponse) -> None:
+        """Update the state from the response code of an untagged response or of EXAMINE's completion.
+
+        Servers send ``NO [UIDNOTSTICKY]`` (RFC 4315 §2) as well as OK; all other codes count with OK only.
+        """
+        code = status.code
+        if (status.status == "OK" and code in _CODES) or (status.status == "NO" and code == NOT_STICKY):
+            self._codes[code] = status.argument[:_LONGEST_ARGUMENT]
 
     def status(self) -> MailboxStatus:
         """Return what the server has reported since :meth:`reset`."""
@@ -60,4 +71,5 @@ class SelectedMailbox:
             uidvalidity=parse_number(self._codes.get("UIDVALIDITY")),
             modseq=0 if modseq is None and "NOMODSEQ" in self._codes else modseq,
             mailbox_id=parse_object_id(self._codes.get("MAILBOXID")),
+            uids_not_sticky=NOT_STICKY in self._codes,
         )

@@ -11,17 +11,19 @@ from datetime import date
 
 from mailsync.errors import ProtocolError
 from mailsync.imap import commands
-from mailsync.imap.arguments import astring, search_date
-from mailsync.imap.bounds import BIGGEST, LONGEST_SET, MOST_RANGES, most_messages
+from mailsync.imap.arguments import astring
+from mailsync.imap.bounds import most_messages
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
 from mailsync.imap.fetch_flags import FlagChanges, scan
 from mailsync.imap.fetch_messages import Batch, Fetcher
+from mailsync.imap.message_limit import View
 from mailsync.imap.parsing.message import Detail
+from mailsync.imap.searches import Searches
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.token_bucket import TokenBucket
-from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState
-from mailsync.uidset import Range, UidSet
+from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState, Namespaces
+from mailsync.uidset import UidSet
 
 _SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 
@@ -39,6 +41,7 @@ class Session:
         self._capabilities = Capabilities(connection, capabilities)
         self._enabled = enabled
         self._mailbox = SelectedMailbox()
+        self._searches = Searches(connection, self._capabilities, self._mailbox)
         self.opened_at = time.monotonic()
         self.selected: bytes | None = None
         self.last_examined: bytes | None = None
@@ -141,6 +144,11 @@ class Session:
 
         return self._capabilities.without_broken_extension(send, "SPECIAL-USE")
 
+    def namespaces(self) -> Namespaces | None:
+        """Return the namespaces (RFC 2342); None if they are not offered, or the answer is of no use."""
+        offered = {"NAMESPACE", "IMAP4REV2"} & self.capabilities
+        return commands.list_namespaces(self._connection) if offered else None
+
     def list_status(self) -> Listing:
         """Return the names and the status of all folders by one command (RFC 5819); UNSELECTs first.
 
@@ -187,7 +195,9 @@ class Session:
         def send() -> None:
             is_condstore = "CONDSTORE" in self._capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
             self._mailbox.reset()
-            self._connection.run("EXAMINE", astring(wire_name), *([b"(CONDSTORE)"] if is_condstore else []))
+            options = [b"(CONDSTORE)"] if is_condstore else []
+            completion = self._connection.run("EXAMINE", astring(wire_name), *options)
+            self._mailbox.handle_code(completion)
 
         self.selected = None
         self.last_examined = wire_name
@@ -205,39 +215,22 @@ class Session:
 
     # -- messages ----------------------------------------------------------------------------------
 
+    def search_all(self, since: date | None = None) -> View:
+        """Return the messages that the server shows in the selected folder, `since` a day if one is given.
+
+        A server that processes only some messages a command (RFC 9738), or cuts its answers, is asked for the
+        rest by ranges of UIDs. Raises ProtocolError if the answer is missing although the folder holds
+        messages, or if it names far more messages than the folder holds.
+        """
+        return self._searches.all(since)
+
     def search(self, *, uids: UidSet | None = None, since: date | None = None) -> UidSet:
         """Return the UIDs in the selected folder, limited to `uids` and to messages `since` a day if given.
 
         ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
-        Raises ProtocolError if the answer is missing although the folder holds messages, or if it names far
-        more messages than the folder holds.
+        Raises as :meth:`search_all` does.
         """
-        window = b"SINCE " + search_date(since) if since else b""
-        if uids is None:
-            return self._checked_count(self._search(window or b"ALL"))
-        existing = UidSet()
-        for part in uids.to_commands(LONGEST_SET):
-            criteria = (b"UID %s " % part.encode("ascii") + window).strip()
-            existing = existing.union(self._search(criteria, (uids.lowest, uids.highest)))
-        return self._checked_count(existing.both(uids) if len(uids.ranges) > 1 else existing)
-
-    def _checked_count(self, uids: UidSet) -> UidSet:
-        if len(uids) > most_messages(self.exists):
-            raise ProtocolError(
-                f"SEARCH: the answer names {len(uids)} messages; the folder has {self.exists}"
-            )
-        return uids
-
-    def _search(self, criteria: bytes, within: Range = (1, BIGGEST)) -> UidSet:
-        def send() -> UidSet | None:
-            is_extended = "ESEARCH" in self._capabilities
-            most = min(MOST_RANGES, most_messages(self.exists))  # a set has no more ranges than UIDs
-            return commands.search(self._connection, criteria, is_extended, within, most)
-
-        uids = self._capabilities.without_broken_extension(send, "ESEARCH")
-        if uids is None and self.exists:
-            raise ProtocolError("SEARCH: the answer is missing")
-        return uids or UidSet()
+        return self.search_all(since).uids if uids is None else self._searches.among(uids, since)
 
     def fetch_messages(
         self, batches: Iterable[UidSet], detail: Detail = Detail.FULL, prefetch: bool = True

@@ -212,6 +212,23 @@ def note_error(conn: Connection, folder: FolderState, error: str, retry_at: date
     run(conn, "note_folder_error", **_key(folder), error=error, retry_at=retry_at)
 
 
+def note_limitation(
+    conn: Connection, folder: FolderState, limitation: str | None, message: str | None, view_limit: int | None
+) -> None:
+    """Store what keeps the folder from being mirrored as a whole, in words too; None if nothing does.
+
+    `view_limit` is the number of newest messages to which the server limits its view; None for no such limit.
+    """
+    run(
+        conn,
+        "note_limitation",
+        **_key(folder),
+        limitation=limitation,
+        message=message,
+        view_limit=view_limit,
+    )
+
+
 def forget_retries(conn: Connection, account_id: int) -> None:
     """Make failed folders due for the next turn."""
     run(conn, "forget_retries", account_id=account_id)

@@ -24,8 +24,8 @@ where f.account_id = %(account_id)s and f.id = r.id
 
 -- name: upsert_folders
 -- Stores what LIST showed; writes only rows that differ. A person's choice takes precedence over all rules, but INBOX
--- is always tracked, and a folder that cannot hold messages never is. A mailbox that is only a name counts as not
--- listed.
+-- is always tracked, and a folder that cannot hold messages never is. A folder of another namespace stays as it is. A
+-- mailbox that is only a name counts as not listed.
 with listed as (
     select pg_catalog.decode(l.wire_name, 'hex') as wire_name, l.path, l.delimiter, l.role, l.sync_priority, l.excluded_reason,
            l.mailbox_id
@@ -46,6 +46,7 @@ with listed as (
         mailbox_id = coalesce(excluded.mailbox_id, f.mailbox_id),
         tracked = case when excluded.role = 'inbox' then true
                        when excluded.excluded_reason in ('noselect', 'nonexistent') then false
+                       when excluded.excluded_reason = 'other_namespace' then coalesce(f.tracked_by_user, f.tracked)
                        else coalesce(f.tracked_by_user, excluded.tracked) end,
         missing_since = case when excluded.excluded_reason in ('noselect', 'nonexistent')
                                   and (f.missing_since is not null or f.live_count > 0 or f.last_uid > 0)
@@ -62,6 +63,7 @@ with listed as (
            coalesce(excluded.mailbox_id, f.mailbox_id),
            case when excluded.role = 'inbox' then true
                 when excluded.excluded_reason in ('noselect', 'nonexistent') then false
+                when excluded.excluded_reason = 'other_namespace' then coalesce(f.tracked_by_user, f.tracked)
                 else coalesce(f.tracked_by_user, excluded.tracked) end,
            coalesce(excluded.excluded_reason, '') in ('noselect', 'nonexistent')
                and (f.missing_since is not null or f.live_count > 0 or f.last_uid > 0))
@@ -118,7 +120,8 @@ account_id, wire_name, path, delimiter, mailbox_id, role, tracked, tracked_by_us
 status, uidvalidity, last_uid, uidnext, server_messages, server_unseen, server_modseq, highest_modseq, live_count,
 live_unseen, initial_target_uid, initial_oldest_uid, initial_done_at, last_synced_at, next_flag_scan_at,
 next_reconcile_at, last_reconciled_at, last_reconcile_clean, suspect_deletion, suspect_deletion_at,
-uidvalidity_resets, missing_since, last_error, retry_at, polled_at, initial_remaining
+uidvalidity_resets, missing_since, last_error, retry_at, polled_at, initial_remaining,
+limitation, limitation_message, view_limit
 
 -- name: select_folders
 select id as folder_id, {{folder_columns}}
@@ -235,6 +238,11 @@ from (
 where f.account_id = %(account_id)s and f.id = %(folder_id)s
   and (f.live_count, f.live_unseen) is distinct from (c.live, c.unseen)
 
+-- name: note_limitation
+update folders
+set limitation = %(limitation)s, limitation_message = %(message)s, view_limit = %(view_limit)s, updated_at = now()
+where account_id = %(account_id)s and id = %(folder_id)s
+
 -- name: note_folder_error
 update folders
 set last_error = %(error)s, retry_at = %(retry_at)s, updated_at = now()
@@ -248,7 +256,7 @@ update folders set retry_at = now() where account_id = %(account_id)s and retry_
 -- Nothing is mirrored yet, and nothing was compared.
 last_uid = 0, highest_modseq = 0, uidnext = null, server_messages = null, server_unseen = null, server_modseq = null,
     initial_target_uid = null, initial_oldest_uid = null, initial_remaining = null, initial_done_at = null,
-    suspect_deletion = null, suspect_deletion_at = null
+    suspect_deletion = null, suspect_deletion_at = null, limitation = null, limitation_message = null, view_limit = null
 
 -- name: restart_folder
 -- The new UIDVALIDITY and the cleared cursors are committed before the old rows are tombstoned.

@@ -191,6 +191,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
             _of(len(folder),
                 before=f"update folders set retry_at = now() + interval '1 h' where account_id = {account}")
         ],
+        "note_limitation": [_of(1, limitation="partial_view", message="INBOX: 1 of 2", view_limit=None)],
         "restart_folder": [_of(21, uidvalidity=5)],
         "clear_folder_cursors": [_of(21, status=None)],
         # inspection

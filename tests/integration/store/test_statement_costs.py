@@ -80,6 +80,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "recount_folder": (100, 7),
     "note_folder_error": (120, 0),
     "forget_retries": (120, 25),
+    "note_limitation": (120, 0),
     "restart_folder": (120, 5),
     "clear_folder_cursors": (120, 5),
     "check_account": (120, 0),

@@ -1,0 +1,148 @@
+"""Servers that process only so many messages a command (RFC 9738), whether they say so or not.
+
+Such a server processes the messages with the highest UIDs and says in ``[MESSAGELIMIT 1000 23221]`` how many
+it processed and where it stopped. Others cut an answer without a word. Either way the rest is asked for by
+ranges of UIDs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from mailsync.imap.bounds import LONGEST_SET
+from mailsync.imap.status_responses import StatusResponse
+from mailsync.uidset import LARGEST_UID, UidSet
+
+_LONGEST_NUMBER = 18
+_MOST_COMMANDS = 64
+_LARGE_FOLDER = 1_000_000
+"""Messages of a folder whose number is unknown, for the bound on the number of commands."""
+
+
+class Cut(NamedTuple):
+    """An answer that the server cut: to ``limit`` messages, down to UID ``lowest``; each None if unknown."""
+
+    limit: int | None = None
+    lowest: int | None = None
+
+
+class SearchAnswer(NamedTuple):
+    """The UIDs of one SEARCH; ``cut`` is None for an answer that claims to be whole."""
+
+    uids: UidSet
+    cut: Cut | None = None
+
+
+class View(NamedTuple):
+    """The messages that a server shows in a folder.
+
+    ``is_finished`` is False if the budget of commands ended before all ranges were asked for.
+    """
+
+    uids: UidSet
+    is_finished: bool = True
+
+
+def announced_limit(capabilities: frozenset[str]) -> int | None:
+    """Return the number of ``MESSAGELIMIT=1000`` among capabilities in upper case; None if there is none."""
+    for capability in capabilities:
+        name, _, number = capability.partition("=")
+        if name == "MESSAGELIMIT":
+            return _number(number.encode("utf-8", "replace"))
+    return None
+
+
+def parse_cut(response: StatusResponse | None) -> Cut | None:
+    """Return what ``OK [MESSAGELIMIT 1000 23221] …`` or ``OK [LIMIT] …`` says; None for other responses.
+
+    ``NO [LIMIT]`` is no cut answer but a refusal (RFC 5530).
+    """
+    if response is None or response.status not in ("OK", "NO"):
+        return None
+    code = response.code
+    if code == "LIMIT" and response.status == "OK":
+        return Cut()
+    if code != "MESSAGELIMIT":
+        return None
+    words = response.argument.split(maxsplit=2)
+    return Cut(*(_number(word) for word in words[:2]))
+
+
+def _number(word: bytes) -> int | None:
+    return int(word) or None if word.isdigit() and len(word) <= _LONGEST_NUMBER else None
+
+
+def sequence_sets(uids: UidSet, most: int | None) -> Iterator[str]:
+    """Split `uids` into sequence sets that a command line can hold, each of at most `most` UIDs.
+
+    The highest UIDs come first if `most` divides them; None means no limit.
+    """
+    while most is not None and len(uids) > most:
+        yield from (part := uids.newest(most)).to_commands(LONGEST_SET)
+        uids = uids.minus(part)
+    yield from uids.to_commands(LONGEST_SET)
+
+
+def complete(
+    ask: Callable[[UidSet], SearchAnswer],
+    asked: UidSet,
+    first: SearchAnswer,
+    *,
+    exists: int | None,
+    limit: int | None,
+    may_ask: Callable[[], bool],
+) -> View:
+    """Return the view of a folder whose `first` answer, to a search among `asked`, was cut or may have been.
+
+    `ask` searches among the UIDs that it is given. `exists` is how many messages the folder holds, and None
+    if the search has other criteria than the UID. `limit` is the announced limit. What an answer leaves open
+    is asked for until nothing is open. While the UIDs are still fewer than `exists`, all other UIDs are asked
+    for, as long as each round finds some. The number of commands is bounded by twice the number of answers
+    of the first one's size, and by `may_ask`.
+    """
+    found = first.uids
+    still_open = _left_open(first, asked, limit)
+    left = _MOST_COMMANDS + 2 * ((exists or _LARGE_FOLDER) // max(1, len(found)))
+    known = -1
+    while exists is None or len(found) < exists:
+        while still_open and len(found) != exists:
+            if left <= 0 or not may_ask():
+                return View(found, is_finished=False)
+            left -= 1
+            part, rest = _first_command(still_open.pop())
+            answer = ask(part)
+            found = found.union(answer.uids)
+            still_open += [*([rest] if rest else []), *_left_open(answer, part, limit)]
+        if exists is None or len(found) == known:
+            break
+        known = len(found)
+        still_open = [UidSet([(1, LARGEST_UID)]).minus(found)]
+    return View(found)
+
+
+def _first_command(uids: UidSet) -> tuple[UidSet, UidSet]:
+    """Divide `uids` into those that one command can name and the rest."""
+    part = UidSet.parse(next(uids.to_commands(LONGEST_SET)))
+    return part, uids.minus(part)
+
+
+def _left_open(answer: SearchAnswer, asked: UidSet, limit: int | None) -> list[UidSet]:
+    """Return the sets to ask for next: those of `asked` about which `answer` says nothing."""
+    uids, cut = answer
+    if cut is None:
+        if limit is None or len(uids) < limit:
+            return []
+        rest = asked.between(1, uids.lowest - 1)
+    elif cut.lowest is not None and cut.lowest <= asked.highest:
+        rest = asked.between(1, cut.lowest - 1)
+    elif uids:
+        rest = asked.minus(uids)
+    elif asked.highest > asked.lowest:
+        # a refusal of so many messages: each half may hold few enough
+        middle = (asked.lowest + asked.highest) // 2
+        halves = (asked.between(1, middle), asked.between(middle + 1, asked.highest))
+        return [half for half in halves if half]
+    else:
+        rest = UidSet()
+    return [rest] if rest else []
