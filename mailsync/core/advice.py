@@ -48,6 +48,14 @@ ACTIONS: Mapping[str, str] = {
     "priority_lag": "Check in `mailsync status` whether the workers keep up; if not, start another one",
     "overall_lag": "Check in `mailsync status` whether the workers keep up; if not, start another one",
     "too_many_folders": "Raise FOLDER_MAX_COUNT, or exclude folders with `mailsync untrack-folder`",
+    "partial_view": (
+        "Move older messages into other folders, or ask the mail server's operator to show whole folders over"
+        " IMAP; messages that the server does not show cannot be mirrored"
+    ),
+    "uids_not_sticky": (
+        "Ask the mail server's operator for persistent UIDs (RFC 4315); to fetch such folders again now:"
+        " `mailsync sync {email} --full`"
+    ),
     "folder_backfill": _CATCHES_UP,
     "unreconciled": _CATCHES_UP,
     "folder_missing": (

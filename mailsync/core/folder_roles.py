@@ -34,6 +34,8 @@ HOLDS_NONE = frozenset({"noselect", "nonexistent"})
 """Exclusions of names that hold only other folders, no messages; such names cannot be tracked."""
 
 TOO_MANY = "too_many_folders"
+OTHER_NAMESPACE = "other_namespace"
+"""Folders of other users and shared ones: they are listed, and mirrored if a person chooses them."""
 INBOX_ALIAS = "inbox_alias"
 _CONTAINERS = frozenset({"inbox", "[gmail]", "[google mail]"})
 
@@ -103,8 +105,12 @@ def traits(listed: ListedFolder) -> FolderTraits:
     return _with_role(_role_by_attribute(listed) or (named[0] if named else None))
 
 
-def assign_roles(listed: Sequence[ListedFolder]) -> dict[bytes, FolderTraits]:
+def assign_roles(
+    listed: Sequence[ListedFolder], foreign: Collection[bytes] = ()
+) -> dict[bytes, FolderTraits]:
     """Decide role, priority and exclusion of all folders of a listing; returns them by wire name.
+
+    Folders whose names are in `foreign`, those of other users and shared ones, get no role and are excluded.
 
     If an attribute gives a role to a folder, no other folder gets that role by its name; if only names give
     it, the most common name wins. Every folder with a name for junk or trash is excluded, since mail programs
@@ -115,10 +121,16 @@ def assign_roles(listed: Sequence[ListedFolder]) -> dict[bytes, FolderTraits]:
     for row in listed:
         first = rows.get(row.wire_name)
         rows[row.wire_name] = replace(row, attributes=row.attributes | first.attributes) if first else row
-    decided = {wire_name: traits(row) for wire_name, row in rows.items()}
-    _drop_weaker_names(rows, decided)
-    _leave_out_children(rows, decided)
-    return decided
+    own = {wire_name: row for wire_name, row in rows.items() if wire_name not in foreign}
+    decided = {wire_name: traits(row) for wire_name, row in own.items()}
+    _drop_weaker_names(own, decided)
+    _leave_out_children(own, decided)
+    return decided | {name: _foreign_traits(row) for name, row in rows.items() if name in foreign}
+
+
+def _foreign_traits(listed: ListedFolder) -> FolderTraits:
+    reason = traits(listed).excluded_reason
+    return FolderTraits(None, _EXCLUDED, reason if reason in HOLDS_NONE else OTHER_NAMESPACE)
 
 
 def inbox_alias(listed: Iterable[ListedFolder]) -> bytes | None:
@@ -163,8 +175,8 @@ def beyond_limit(decided: Mapping[bytes, FolderTraits], chosen: Collection[bytes
 
 
 def count_selectable(reasons: Iterable[str | None]) -> int:
-    """The number of folders that can hold messages; `reasons` are their exclusions, one per folder."""
-    return sum(reason not in HOLDS_NONE for reason in reasons)
+    """How many of the account's own folders can hold messages; `reasons` are all folders' exclusions."""
+    return sum(reason not in HOLDS_NONE and reason != OTHER_NAMESPACE for reason in reasons)
 
 
 def count_note(folders: Sequence[FolderState], warn: int, most: int) -> str | None:

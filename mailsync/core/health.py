@@ -7,11 +7,12 @@ account is read, by the view ``account_status``: ``paused``, and ``degraded`` wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from mailsync.config import Settings
+from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY
 from mailsync.core.health_facts import Facts, Outcome, gather, overall_allowance, priority_lag
 from mailsync.errors import (
     AuthenticationFailed,
@@ -21,7 +22,7 @@ from mailsync.errors import (
     ResetLimit,
     Throttled,
 )
-from mailsync.model import Account, Verdict
+from mailsync.model import Account, FolderState, Verdict
 
 __all__ = [
     "MOST_LOST_TURNS",
@@ -156,6 +157,12 @@ RULES: tuple[Rule, ...] = (
          lambda f: bool(f.left_out),
          lambda f: f"{len(f.left_out)} folders are not mirrored: FOLDER_MAX_COUNT is"
                    f" {f.settings.folder_max_count}"),
+    Rule("degraded", PARTIAL_VIEW, "the server shows only a part of a tracked folder",
+         lambda f: bool(f.partial),
+         lambda f: _limited(f.partial)),
+    Rule("degraded", UIDS_NOT_STICKY, "the UIDs of a tracked folder are new in each session",
+         lambda f: bool(f.not_sticky),
+         lambda f: _limited(f.not_sticky)),
     Rule("degraded", "folder_backfill", "a tracked folder is not complete",
          lambda f: bool(f.unfinished),
          lambda f: f"{len(f.unfinished)} of {len(f.tracked)} folders are not complete"),
@@ -201,6 +208,11 @@ def _unreadable(count: int, email: str) -> str:
         f"{messages} no content: `mailsync verify {email}` lists them. They are fetched again automatically,"
         f" at growing intervals; `mailsync sync {email} --full` fetches them now"
     )
+
+
+def _limited(folders: Sequence[FolderState]) -> str:
+    more = f" (and {len(folders) - 1} more such folders)" if len(folders) > 1 else ""
+    return f"{folders[0].limitation_message or folders[0].path}{more}"
 
 
 def _missing(facts: Facts) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mailsync.config import Settings
+from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY
 from mailsync.errors import AuthenticationFailed, MailsyncError, Stopped, TurnOver
 from mailsync.model import Account, FolderState
 
@@ -43,7 +44,8 @@ class Facts:
     Times are UTC. ``priority_at`` and ``overall_at`` are when inbox and sent mail, and all folders, were last
     compared, by this turn or before; None also for a time in the future, stored before the clock was set
     back. ``compared`` tells whether this turn compared inbox and sent mail. ``failures`` is their number
-    before this turn. ``missing`` are folders that the server no longer lists and that still have live rows.
+    before this turn. ``missing`` are folders that the server no longer lists and that still have live rows;
+    ``partial`` are those of which it shows a part, ``not_sticky`` those whose UIDs are new in each session.
     """
 
     account: Account
@@ -63,6 +65,8 @@ class Facts:
     unfinished: Sequence[FolderState]
     left_out: Sequence[FolderState]
     missing: Sequence[FolderState]
+    partial: Sequence[FolderState]
+    not_sticky: Sequence[FolderState]
     without_content: int
 
     @property
@@ -124,6 +128,8 @@ def gather(account: Account, outcome: Outcome, now: datetime, settings: Settings
         unfinished=unfinished,
         left_out=[f for f in outcome.folders if not f.tracked and f.excluded_reason == "too_many_folders"],
         missing=[f for f in outcome.folders if f.missing_since and f.live_count],
+        partial=[f for f in tracked if f.limitation == PARTIAL_VIEW],
+        not_sticky=[f for f in tracked if f.limitation == UIDS_NOT_STICKY],
         without_content=outcome.without_content,
     )
 

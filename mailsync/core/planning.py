@@ -9,10 +9,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from mailsync.config import Settings
+from mailsync.core.contradictions import UIDS_NOT_STICKY, modseq_went_back
 from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
 
 NOTHING = FolderPlan()
 NO_NETS = SafetyNets()
+
+SMALL_FOLDER = 1000
+"""Messages of a folder with UIDNOTSTICKY that is fetched again whenever their number changes."""
 
 _LONGEST_REST = 3660.0
 
@@ -36,6 +40,10 @@ def plan_folder(
     """
     if not folder.tracked or folder.missing_since or folder.status in ("pending", "missing"):
         return NOTHING
+    if folder.limitation == UIDS_NOT_STICKY and folder.is_complete:
+        return _plan_not_sticky(folder, status, settled=not (full or folder.id in nets.reconciles))
+    # a view that slides is a window of the server
+    windowed = windowed or folder.view_limit is not None
     reasons = []
     # EXAMINE may still show the stored UIDVALIDITY, so the rest is planned as usual
     if other := status.uidvalidity and folder.uidvalidity and status.uidvalidity != folder.uidvalidity:
@@ -49,9 +57,22 @@ def plan_folder(
     # in a folder that is not complete the backfill failed, and the backfill pass retries it
     if folder.last_error and folder.is_complete and folder.retry_at and may_retry(folder, now):
         reasons.append("retry")
-    if reconcile := full or folder.id in nets.reconciles or _went_back(folder, status):
+    if reconcile := full or folder.id in nets.reconciles or modseq_went_back(folder, status):
         reasons.append("reconcile")
     return FolderPlan(new_mail=bool(news or other), flags=flags, reconcile=reconcile, reasons=tuple(reasons))
+
+
+def _plan_not_sticky(folder: FolderState, status: MailboxStatus, *, settled: bool) -> FolderPlan:
+    """Plan a visit to a complete folder whose UIDs are new in each session: only MESSAGES means anything.
+
+    To bring such a folder up to date, all of it is fetched again: a small one when MESSAGES changes, others
+    only when a reconcile is due.
+    """
+    is_small = folder.live_count <= SMALL_FOLDER
+    changed = status.messages is not None and status.messages != folder.server_messages
+    if settled and not (is_small and changed):
+        return NOTHING
+    return FolderPlan(reconcile=True, reasons=("messages",) if changed else ("reconcile",))
 
 
 def safety_nets(
@@ -113,20 +134,6 @@ def folders_to_poll(
     return priority + chosen, 0 if wrapped else chosen[-1].id
 
 
-def arrivals_explain(folder: FolderState, status: MailboxStatus, vanished: int = 0) -> bool:
-    """Whether new mail alone explains the difference between the last comparison and `status`.
-
-    It does if MESSAGES grew by as much as UIDNEXT. If `vanished` rows were deleted, MESSAGES must have grown
-    by at least that much less, since others may have been deleted too. For folders in a window or a first
-    sync, whose rows cannot be counted against the server's messages.
-    """
-    before = (folder.server_messages, folder.uidnext)
-    if None in before or status.messages is None or status.uidnext is None:
-        return before == (status.messages, status.uidnext)
-    deleted = status.uidnext - (folder.uidnext or 0) - status.messages + (folder.server_messages or 0)
-    return deleted >= vanished if vanished else deleted == 0
-
-
 def expected_unseen(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> int | None:
     """The number of live rows that should be unread now, by UNSEEN; `folder` is the row before the visit.
 
@@ -184,7 +191,7 @@ def _flags(
         return "all"
     modseq = status.modseq if condstore and status.modseq else 0
     if modseq and modseq != folder.server_modseq:
-        return "all" if _went_back(folder, status) else "changes"
+        return "all" if modseq_went_back(folder, status) else "changes"
     # a HIGHESTMODSEQ that STATUS reports below our cursor shows no change
     shows_changes = modseq and modseq >= folder.highest_modseq
     if not shows_changes and folder.id in nets.scans:
@@ -206,13 +213,6 @@ def _unseen_differs(folder: FolderState, status: MailboxStatus, *, windowed: boo
     if windowed and folder.server_unseen is None:
         return False
     return windowed or status.unseen != folder.live_unseen
-
-
-def _went_back(folder: FolderState, status: MailboxStatus) -> bool:
-    # Only when it changed: some servers always report a lower HIGHESTMODSEQ in STATUS than in EXAMINE.
-    return bool(status.modseq and status.modseq < folder.highest_modseq) and (
-        status.modseq != folder.server_modseq
-    )
 
 
 def _numbers_differ(folder: FolderState, status: MailboxStatus, *, windowed: bool) -> bool:

@@ -7,11 +7,11 @@ lock around both, connects, and judges the account's health.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from mailsync.config import Settings
 from mailsync.core import renames
+from mailsync.core.contradictions import needs_reconcile, status_to_save
 from mailsync.core.planning import (
     expected_unseen,
     is_due,
@@ -26,6 +26,7 @@ from mailsync.engine.steps import (
     discovery,
     flags,
     new_mail,
+    not_sticky,
     placeholders,
     reconcile,
     tombstone_folders,
@@ -137,6 +138,10 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     checked = uidvalidity.check_uidvalidity(turn, folder, seen)
     if checked is None:
         return
+    if seen.uids_not_sticky and checked.is_complete:
+        folder = not_sticky.note_if_not_sticky(turn, checked, seen)
+        not_sticky.compare(turn, folder, status_to_save(seen, status))
+        return
     before = folder = checked
     flags_result = flags.UNCHANGED
     if plan.new_mail:
@@ -148,10 +153,14 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     folder = turn.folders.reload(folder)
     to_save = status_to_save(seen, status)
     vanished = flags_result.vanished
-    if plan.reconcile or reconcile.needs_reconcile(turn, before, folder, to_save, vanished=vanished):
+    windowed = window.start(turn) is not None
+    in_doubt = plan.reconcile or flags_result.doubtful
+    if in_doubt or needs_reconcile(
+        before, folder, to_save, exists=turn.session.exists, windowed=windowed, vanished=vanished
+    ):
         folder = reconcile.reconcile(turn, folder, due=plan.reconcile)
     if plan.flags == "unseen":
-        unseen = expected_unseen(before, status, windowed=window.start(turn) is not None)
+        unseen = expected_unseen(before, status, windowed=windowed or folder.view_limit is not None)
         flags_result = flags.find_unseen_difference(turn, folder, unseen)
     folders.save_compared(
         turn.conn,
@@ -160,19 +169,6 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
         # the cursor waits until a large deletion is confirmed
         highest_modseq=None if folder.suspect_deletion else flags_result.cursor,
         next_flag_scan_at=next_flag_scan(folder, turn.now(), turn.settings) if flags_result.scanned else None,
-    )
-
-
-def status_to_save(examined: MailboxStatus, status: MailboxStatus) -> MailboxStatus:
-    """Return the status to save as compared: STATUS's numbers, or EXAMINE's where STATUS gave none.
-
-    The plan was made from STATUS, so the next turn has to see what changed between the two. A HIGHESTMODSEQ
-    that STATUS does not give cannot be compared: the flags are then scanned by the clock.
-    """
-    return replace(
-        status,
-        messages=examined.messages if status.messages is None else status.messages,
-        uidnext=examined.uidnext if status.uidnext is None else status.uidnext,
     )
 
 

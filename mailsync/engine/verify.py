@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY, not_sticky_message
 from mailsync.core.folder_roles import HOLDS_NONE, assign_roles, is_inbox
+from mailsync.core.namespaces import foreign_names
 from mailsync.engine.catch_up import take_turns
 from mailsync.engine.runner import TurnEnvironment, TurnKind
-from mailsync.engine.steps import window
+from mailsync.engine.steps import server_view, window
+from mailsync.engine.steps.server_view import ServerView
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.model import FolderState, MessageState
@@ -36,8 +39,10 @@ class Difference:
     A message's `kind` is ``missing`` (no row), ``extra`` (a live row without a message), ``flags``,
     ``size_bytes``, ``internal_date`` or ``placeholder`` (a row without content). A folder's `kind` is
     ``uidvalidity``, ``unreadable`` (it could not be compared), ``unknown_folder`` (the server has it, and it
-    would be tracked), ``live_count`` or ``live_unseen`` (the stored counts are not those of the rows),
-    ``outside_window`` or ``stray`` (live rows that are too old, or of another UIDVALIDITY).
+    would be tracked), ``partial_view`` (the server shows a part), ``uids_not_sticky`` (its UIDs are new in
+    each session, so that it could not be compared), ``live_count`` or ``live_unseen`` (the stored counts are
+    not those of the rows), ``outside_window`` or ``stray`` (live rows that are too old, or of another
+    UIDVALIDITY).
 
     ``uid`` is None for a difference of the whole folder. ``server`` and ``mirror`` are the two values as
     text.
@@ -155,7 +160,7 @@ def _compare(turn: Turn, report: Report) -> None:
 def _compare_listing(turn: Turn, report: Report) -> None:
     """Find folders that only the server has, and rows of folders that it no longer has."""
     listed = turn.session.list_folders()
-    traits = assign_roles(listed)
+    traits = assign_roles(listed, foreign_names(listed, turn.session.namespaces()))
     mailboxes = {name for name, t in traits.items() if t.excluded_reason not in HOLDS_NONE}
     known = {f.wire_name for f in turn.folders if not f.missing_since}
     for mailbox in listed:
@@ -193,21 +198,37 @@ def _compare_counts(turn: Turn, folder: FolderState, known: FolderReport) -> Non
 def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: FolderReport) -> None:
     with turn.session.deadline(turn.settings.reconcile_timeout):
         seen = turn.session.examine(folder.wire_name)
+        if seen.uids_not_sticky:
+            known.add(Difference(UIDS_NOT_STICKY, server=not_sticky_message(folder.path)))
+            return
         if seen.uidvalidity and folder.uidvalidity and seen.uidvalidity != folder.uidvalidity:
             known.add(Difference("uidvalidity", server=str(seen.uidvalidity), mirror=str(folder.uidvalidity)))
             return
         begin = report.next_uid.get(folder.id, 1)
-        server = turn.session.search(since=window.search_since(turn)) if turn.session.exists else UidSet()
-        server = server.between(begin, LARGEST_UID)
+        view = server_view.read(turn) if turn.session.exists else ServerView(UidSet(), agreed=True)
+        if (limit := server_view.limit(turn, folder, view)) and begin == 1:
+            known.add(Difference(PARTIAL_VIEW, server=limit))
+        shown_from = _shown_from(view, is_limited=limit is not None)
+        server = view.uids.between(begin, LARGEST_UID)
     for uids, lowest, highest in _stretches(server, begin):
         if lowest > begin:
             turn.checkpoint()
         with turn.session.deadline(turn.settings.flag_scan_timeout):
             states = _states(turn, uids)
-        _compare_stretch(turn, folder, known, states, lowest, highest)
+        _compare_stretch(turn, folder, known, states, lowest, highest, shown_from)
         report.next_uid[folder.id] = highest + 1
         turn.keep_alive()
         turn.env.on_progress(turn)
+
+
+def _shown_from(view: ServerView, *, is_limited: bool) -> int:
+    """Return the UID from which on a row without a message is a difference.
+
+    Below it the server may hold messages that it does not show.
+    """
+    if not is_limited:
+        return 1
+    return view.uids.lowest if view.agreed else LARGEST_UID + 1
 
 
 def _stretches(server: UidSet, begin: int) -> Iterator[tuple[UidSet, int, int]]:
@@ -240,12 +261,14 @@ def _compare_stretch(
     server: dict[int, MessageState],
     lowest: int,
     highest: int,
+    shown_from: int,
 ) -> None:
     begins = window.start(turn)
     for row, errors in messages.select_states(turn.conn, folder, lowest, highest):
         state = server.pop(row.uid, None)
         if state is None:
-            if begins is None or (row.internal_date and row.internal_date >= begins):
+            is_inside = begins is None or (row.internal_date and row.internal_date >= begins)
+            if is_inside and row.uid >= shown_from:
                 known.add(Difference("extra", row.uid))
             continue
         known.messages += 1

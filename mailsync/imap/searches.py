@@ -15,8 +15,8 @@ from mailsync.imap.message_limit import SearchAnswer, View, complete
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.uidset import LARGEST_UID, Range, UidSet
 
-_RESERVE = 3
-"""Commands that searches by ranges leave to the rest of the turn."""
+_RESERVE = 0.5
+"""The share of the commands left that searches by ranges leave to the rest of the turn."""
 
 
 class Searches:
@@ -44,18 +44,22 @@ class Searches:
         if answer.cut is None and len(answer.uids) >= self._mailbox.exists:
             return View(self._checked(answer.uids))
         view = self._completed(answer, self._everything(), since, exists=self._mailbox.exists)
-        hidden = self._mailbox.exists - len(view.uids)
-        return View(self._checked(view.uids.union(self._fetch_hidden(view.uids)))) if hidden > 0 else view
+        if view.is_finished and len(view.uids) < self._mailbox.exists:
+            hidden = UidSet([(1, LARGEST_UID)]).minus(view.uids)
+            view = View(view.uids.union(self.answered(hidden)))
+        return View(self._checked(view.uids), view.is_finished)
 
-    def among(self, uids: UidSet, since: date | None) -> UidSet:
+    def among(self, uids: UidSet, since: date | None) -> View:
         """Return those of `uids` that exist, and that are of the day `since` or later if it is given."""
-        existing = UidSet()
+        existing, is_finished = UidSet(), True
         within = (uids.lowest, uids.highest)
         for part in uids.to_commands(LONGEST_SET):
             answer = self._search(_criteria(part, since), within)
             asked = UidSet.parse(part)
-            existing = existing.union(self._completed(answer, asked, since, exists=None).uids)
-        return self._checked(existing.both(uids) if len(uids.ranges) > 1 else existing)
+            view = self._completed(answer, asked, since, exists=None)
+            existing, is_finished = existing.union(view.uids), is_finished and view.is_finished
+        existing = existing.both(uids) if len(uids.ranges) > 1 else existing
+        return View(self._checked(existing), is_finished)
 
     def _completed(self, answer: SearchAnswer, asked: UidSet, since: date | None, exists: int | None) -> View:
         def ask(uids: UidSet) -> SearchAnswer:
@@ -66,34 +70,33 @@ class Searches:
         if exists is None and answer.cut is None and (limit is None or len(answer.uids) < limit):
             return View(answer.uids)
         bucket = self._connection.bucket
+        reserve = bucket.floor + _RESERVE * (bucket.tokens - bucket.floor)
         return complete(
             ask,
             asked,
             answer,
             exists=exists,
             limit=limit,
-            may_ask=lambda: bucket.tokens - bucket.floor > _RESERVE,
+            may_ask=lambda: bucket.tokens > reserve + 1,
         )
 
     def _everything(self) -> UidSet:
         uidnext = self._mailbox.status().uidnext or 0
         return UidSet([(1, uidnext - 1 if 1 < uidnext <= LARGEST_UID else LARGEST_UID)])
 
-    def _fetch_hidden(self, shown: UidSet) -> UidSet:
-        """Ask FETCH for the UIDs that SEARCH does not name; return those that it answers."""
-        hidden = UidSet([(1, LARGEST_UID)]).minus(shown)
-        if len(str(hidden)) > LONGEST_SET:
-            hidden = UidSet([(1, LARGEST_UID)])
+    def answered(self, uids: UidSet) -> UidSet:
+        """Return those of `uids` that ``UID FETCH 1:9 (UID)`` answers."""
+        asked = uids if len(str(uids)) <= LONGEST_SET else UidSet([(uids.lowest, uids.highest)])
         expected = most_messages(self._mailbox.exists)
         found = UidSet()
         try:
-            for states in scan(self._connection, self._capabilities, hidden, b"(UID)", (), expected, None):
+            for states in scan(self._connection, self._capabilities, asked, b"(UID)", (), expected, None):
                 found = found.union(UidSet.of(state.uid for state in states))
         except ProtocolError:
             # SEARCH may be right, and the server refuse a range in which there is no message
             if self._connection.closed:
                 raise
-        return found
+        return found if asked is uids else found.both(uids)
 
     def _search(self, criteria: bytes, within: Range = (1, BIGGEST)) -> SearchAnswer:
         def send() -> SearchAnswer | None:

@@ -62,6 +62,12 @@ class Session:
         return "LIST-STATUS" in self._capabilities
 
     @property
+    def announced_limit(self) -> int | None:
+        """How many messages one command processes (RFC 9738); 0 for an unknown limit, None for no limit."""
+        limit = self._capabilities.message_limit
+        return 0 if limit is None and "UIDONLY" in self._capabilities else limit
+
+    @property
     def has_vanished(self) -> bool:
         """Whether CHANGEDSINCE can report deletions too: QRESYNC (RFC 7162 §3.2) is enabled."""
         return "QRESYNC" in self._enabled and "QRESYNC" in self._capabilities
@@ -228,9 +234,20 @@ class Session:
         """Return the UIDs in the selected folder, limited to `uids` and to messages `since` a day if given.
 
         ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
-        Raises as :meth:`search_all` does.
+        Raises as :meth:`search_all` does, and OutOfTokens if the commands do not suffice to ask for all.
         """
-        return self.search_all(since).uids if uids is None else self._searches.among(uids, since)
+        view = self.search_all(since) if uids is None else self.search_among(uids, since)
+        if not view.is_finished:
+            raise self._connection.bucket.out_of_tokens()
+        return view.uids
+
+    def search_among(self, uids: UidSet, since: date | None = None) -> View:
+        """Return those of `uids` that exist, as :meth:`search_all` does."""
+        return self._searches.among(uids, since)
+
+    def answered(self, uids: UidSet) -> UidSet:
+        """Return those of `uids` that FETCH answers; those of no message are not answered."""
+        return self._searches.answered(uids)
 
     def fetch_messages(
         self, batches: Iterable[UidSet], detail: Detail = Detail.FULL, prefetch: bool = True

@@ -155,7 +155,8 @@ def _summary(
         lines += _line("", f"{many(more.unreadable_messages, 'message')} without content")
     label = "folders"
     for folder in listed:
-        if folder.last_error or folder.missing_since or folder.suspect_deletion_at:
+        is_limited = folder.tracked and folder.limitation
+        if folder.last_error or folder.missing_since or folder.suspect_deletion_at or is_limited:
             for remark in remarks(folder, now, settings):
                 lines += _line(label, f"{fit(folder.path, 40)}: {remark}")
                 label = ""

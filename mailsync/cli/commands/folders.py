@@ -11,7 +11,7 @@ from mailsync.cli import common
 from mailsync.cli.common import email_argument, emit, json_option, say
 from mailsync.cli.terminal import LRM, closest, due, fit, many, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
-from mailsync.core.folder_roles import TOO_MANY, count_note, percent
+from mailsync.core.folder_roles import OTHER_NAMESPACE, TOO_MANY, count_note, percent
 from mailsync.core.providers import normalise_email
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.model import FolderState
@@ -26,6 +26,7 @@ _WHY = {
     " to mirror it, use `mailsync track-folder`",
     "noselect": "it holds no messages, only other folders",
     "nonexistent": "it does not exist; only folders below it do",
+    "other_namespace": "it belongs to another user or is shared; to mirror it, use `mailsync track-folder`",
     "inbox_alias": "it is INBOX under a second name: UIDVALIDITY, UIDNEXT and MESSAGES are the same",
     "too_many_folders": "the account has more folders than FOLDER_MAX_COUNT; raise it, or choose folders with"
     " `mailsync track-folder`",
@@ -183,7 +184,7 @@ def state(folder: FolderState) -> str:
         return "not synced yet"
     if folder.status == "initial":
         return f"first sync {progress(folder)}"
-    return "complete"
+    return "in part" if folder.limitation else "complete"
 
 
 def remarks(folder: FolderState, now: datetime, settings: Settings) -> list[str]:
@@ -195,6 +196,11 @@ def remarks(folder: FolderState, now: datetime, settings: Settings) -> list[str]
         if folder.status == "missing" or not folder.live_count:
             effect = "it has no live rows, and gets them back if it comes back"
         sentences.append(f"not listed by the server since {moment(folder.missing_since)}; {effect}")
+    if folder.tracked and folder.tracked_by_user is None and folder.excluded_reason == OTHER_NAMESPACE:
+        sentences.append(
+            "it belongs to another user or is shared, and stays mirrored because it was before;"
+            " to leave it out, use `mailsync untrack-folder`"
+        )
     if folder.tracked_by_user and folder.excluded_reason:
         why = printable(folder.excluded_reason)
         sentences.append(f"mirrored by your choice; the rules would leave it out ({why})")
@@ -209,6 +215,8 @@ def remarks(folder: FolderState, now: datetime, settings: Settings) -> list[str]
             f"more than half of its messages seemed deleted at {moment(folder.suspect_deletion_at)};"
             " its rows stay until a second comparison shows the same"
         )
+    if folder.tracked and folder.limitation_message:
+        sentences.append(printable(folder.limitation_message.removeprefix(f"{folder.path}: ")))
     if folder.last_error:
         again = f" (tried again {due(folder.retry_at, now)})" if folder.retry_at else ""
         sentences.append(f"error: {printable(redact(folder.last_error))}{again}")
@@ -250,6 +258,8 @@ def document(folder: FolderState) -> dict[str, object]:
         "last_reconciled_at": folder.last_reconciled_at,
         "last_reconcile_clean": folder.last_reconcile_clean,
         "missing_since": folder.missing_since,
+        "limitation": folder.limitation,
+        "limitation_message": folder.limitation_message,
         "last_error": folder.last_error,
         "retry_at": folder.retry_at,
     }

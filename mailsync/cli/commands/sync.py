@@ -41,6 +41,7 @@ class Synced:
     sync_state: str
     sync_state_reason: str | None
     folder_errors: dict[str, str]
+    limitations: dict[str, str]
 
 
 @click.command()
@@ -78,7 +79,9 @@ def sync(email: str, full: bool, as_json: bool) -> int:
         say(summary(synced))
     for path, error in synced.folder_errors.items():
         note(f"mailsync: {printable(path)}: {printable(redact(error))}")
-    return 1 if synced.folder_errors else 0
+    for limitation in synced.limitations.values():
+        note(f"mailsync: {printable(limitation)}")
+    return 1 if synced.folder_errors or synced.limitations else 0
 
 
 def run_sync(
@@ -118,6 +121,7 @@ def _synced(conn: Connection, account_id: int, totals: Progress, seconds: float)
         sync_state=status.sync_state,
         sync_state_reason=status.sync_state_reason,
         folder_errors={folder.path: folder.last_error for folder in tracked if folder.last_error},
+        limitations={f.path: f.limitation_message for f in tracked if f.limitation_message},
     )
 
 
@@ -129,6 +133,6 @@ def summary(synced: Synced) -> str:
         f"{synced.messages_deleted:,} deleted" if synced.messages_deleted else "",
     ]
     changes = ", ".join(part for part in parts if part) or "nothing changed"
-    mark = "✗" if synced.folder_errors else "✓"
+    mark = "✗" if synced.folder_errors or synced.limitations else "✓"
     mirror = f"{many(synced.messages, 'message')} in {many(synced.folders, 'folder')}"
     return f"{mark} {fit(synced.email, 60)}: {mirror} ({changes}) in {synced.seconds:.1f} s"

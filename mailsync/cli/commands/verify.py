@@ -12,6 +12,8 @@ from mailsync.cli.commands.sync import SYNC_WAIT
 from mailsync.cli.common import email_argument, emit, json_option, note, say
 from mailsync.cli.progress import waiting
 from mailsync.cli.terminal import fit, many, printable
+from mailsync.core.advice import action_for
+from mailsync.core.contradictions import LIMITATIONS
 from mailsync.engine import verify as engine_verify
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
@@ -80,7 +82,7 @@ def _advice(report: Report, email: str) -> list[str]:
     kinds = {kind for folder in report.folders.values() for kind in folder.counts}
     gone = any(d.server == NO_SUCH_FOLDER for f in report.folders.values() for d in f.differences)
     advice = []
-    others = kinds - {"outside_window", "placeholder"}
+    others = kinds - {"outside_window", "placeholder", *LIMITATIONS}
     if report.incomplete:
         advice.append(f"to complete the first sync: `mailsync sync {email}`; then verify again")
     elif others and not (gone and others <= {"extra"}):
@@ -97,6 +99,7 @@ def _advice(report: Report, email: str) -> list[str]:
             "messages without content are fetched again from time to time;"
             f" to try now: `mailsync sync {email} --full`"
         )
+    advice += [action_for(kind, email) for kind in LIMITATIONS if kind in kinds]
     if "outside_window" in kinds:
         advice.append("a running worker removes rows that are older than the window within the hour")
     return advice
@@ -135,6 +138,8 @@ _WORDS = {
     "placeholder": "without content",
     "uidvalidity": "UIDVALIDITY changed",
     "unreadable": "cannot be compared",
+    "partial_view": "shown in part by the server",
+    "uids_not_sticky": "cannot be compared",
     "live_count": "with another count of rows",
     "live_unseen": "with another count of unread rows",
     "outside_window": "older than the window",

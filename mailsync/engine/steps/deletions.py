@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
+from mailsync.core.contradictions import LARGE_DELETION, is_large_deletion
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState
 from mailsync.store import messages
 from mailsync.uidset import UidSet
-
-_LARGE = 100
 
 
 def tombstone_gone(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
@@ -28,13 +27,13 @@ def tombstone_gone(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
 
 def among_live(turn: Turn, folder: FolderState, vanished: UidSet) -> UidSet:
     """Return those of `vanished` that may have a live row: servers also name UIDs that never had one."""
-    if len(vanished) <= _LARGE:
+    if len(vanished) <= LARGE_DELETION:
         return vanished
     return vanished.both(messages.live_uids(turn.conn, folder, vanished.lowest, vanished.highest))
 
 
 def _suspect(turn: Turn, folder: FolderState, gone: UidSet) -> str | None:
-    if len(gone) <= _LARGE or len(gone) * 2 <= folder.live_count:
+    if not is_large_deletion(len(gone), folder.live_count):
         return None
     digest = hashlib.sha256(str(gone).encode()).hexdigest()[:32]
     seen_before = (

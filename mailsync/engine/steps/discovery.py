@@ -19,6 +19,7 @@ from mailsync.core.folder_roles import (
     is_same_mailbox,
     leave_out,
 )
+from mailsync.core.namespaces import foreign_names
 from mailsync.core.renames import Rename
 from mailsync.engine.steps import rename_folders
 from mailsync.engine.turn import Turn
@@ -43,12 +44,13 @@ def discover(turn: Turn, statuses: Mapping[bytes, MailboxStatus] | None = None) 
     which it matters. Renamed folders keep their ids and rows. If the turn cannot prove all renames, the new
     names wait, and discovery is due again in the next turn.
 
-    An empty LIST cannot make folders missing: the session raises ProtocolError. Raises ProtocolError, too,
-    for more new names than can be stored beside the known ones.
+    Folders of other users and shared ones are stored, but not tracked by themselves (RFC 2342). An empty LIST
+    cannot make folders missing: the session raises ProtocolError. Raises ProtocolError, too, for more new
+    names than can be stored beside the known ones.
     """
     listed = _one_inbox(turn.session.list_folders())
     _check_count(turn, listed)
-    traits = assign_roles(listed)
+    traits = assign_roles(listed, foreign_names(listed, turn.session.namespaces()))
     known: Known = dict(statuses or {})
     traits = _without_alias(turn, listed, traits, known)
     present = {name for name, t in traits.items() if t.excluded_reason not in HOLDS_NONE}

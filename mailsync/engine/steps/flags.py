@@ -22,11 +22,13 @@ class FlagsResult(NamedTuple):
 
     ``cursor`` is the new HIGHESTMODSEQ cursor, None to keep the old one. ``scanned`` says whether a scan
     that was due is done, ``vanished`` how many rows went because the server named them as deleted.
+    ``doubtful`` asks for a reconcile.
     """
 
     cursor: int | None
     scanned: bool
     vanished: int = 0
+    doubtful: bool = False
 
 
 UNCHANGED = FlagsResult(None, scanned=False)
@@ -49,6 +51,9 @@ def apply_changed_since(turn: Turn, folder: FolderState, seen: MailboxStatus) ->
         )
         _apply(turn, folder, changes.states)
     gone = deletions.among_live(turn, folder, changes.vanished)
+    if folder.view_limit is not None:
+        # what slides out of the server's window may be named here: a reconcile decides
+        return FlagsResult(seen.modseq, scanned=False, doubtful=bool(gone))
     before = turn.tally.messages_deleted
     if gone and (suspect := deletions.tombstone_gone(turn, folder, gone)):
         folders.suspect_deletion(turn.conn, folder, suspect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mailsync.core.contradictions import promised_uids
 from mailsync.engine.fetch.commit import Statement
 from mailsync.engine.fetch.mirror import mirror
 from mailsync.engine.steps import window
@@ -48,13 +49,11 @@ class _LastUid(NamedTuple):
 def _candidates(turn: Turn, folder: FolderState, seen: MailboxStatus) -> tuple[UidSet, bool]:
     """Return the UIDs to ask for, and whether they are known to exist.
 
-    If UIDNEXT promises no more than one batch, the range below it is fetched without a search, which saves a
-    command. UIDNEXT proves nothing, so for more than a batch, or if it went back, a search says what exists.
+    Those that UIDNEXT promises are fetched without a search, which saves a command.
     """
     first = folder.last_uid + 1
-    if first > LARGEST_UID:
-        return UidSet(), True
-    if seen.uidnext is not None and 0 <= seen.uidnext - first <= turn.settings.fetch_batch:
-        return UidSet([(first, seen.uidnext - 1)] if seen.uidnext > first else []), False
+    promised = promised_uids(folder.last_uid, seen.uidnext, turn.settings.fetch_batch)
+    if promised is not None:
+        return promised, False
     existing = turn.session.search(uids=UidSet([(first, LARGEST_UID)]), since=window.search_since(turn))
     return existing.between(first, LARGEST_UID), True

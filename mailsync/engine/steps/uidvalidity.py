@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from mailsync.core.contradictions import UIDS_NOT_STICKY, UidValidity, judge_uidvalidity
 from mailsync.engine.turn import Turn
 from mailsync.errors import ResetLimit
 from mailsync.model import FolderState, MailboxStatus
@@ -26,14 +27,15 @@ def check_uidvalidity(turn: Turn, folder: FolderState, seen: MailboxStatus) -> F
     ResetLimit, and changes nothing, for more than ``UIDVALIDITY_MAX_RESETS`` resets in 24 hours. Raises
     TurnOver if the turn ends before all old rows are tombstoned; the next backfill continues with them.
     """
-    current = seen.uidvalidity or 0
-    if current in (folder.uidvalidity, 0):
+    verdict, current = judge_uidvalidity(folder, seen), seen.uidvalidity or 0
+    if verdict in (UidValidity.SAME, UidValidity.MEANINGLESS):
         return folder
-    if not folder.uidvalidity:
+    if verdict is UidValidity.ADOPT:
         folders.adopt_uidvalidity(turn.conn, folder, current)
         return turn.folders.replace(folder, uidvalidity=current)
     recent = [r for r in folder.uidvalidity_resets if r > turn.now() - timedelta(hours=24)]
-    if len(recent) >= turn.settings.uidvalidity_max_resets:
+    # those of a folder whose UIDs were new in each session say nothing
+    if folder.limitation != UIDS_NOT_STICKY and len(recent) >= turn.settings.uidvalidity_max_resets:
         raise ResetLimit(f"folder {folder.path}: UIDVALIDITY changed {len(recent) + 1} times in 24 hours")
     with transaction(turn.conn):
         folders.restart(turn.conn, folder, current)

@@ -50,6 +50,10 @@ class Folder(Answer):
     last_reconciled_at: Timestamp | None
     last_reconcile_clean: bool | None
     missing_since: Timestamp | None = Field(description="Since when the server no longer lists it.")
+    limitation: str | None = Field(
+        description="partial_view or uids_not_sticky: what keeps the folder from being mirrored as a whole."
+    )
+    limitation_message: str | None
     last_error: Annotated[str, AfterValidator(mask_credentials)] | None
     retry_at: Timestamp | None
 

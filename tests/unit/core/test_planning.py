@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mailsync.config import Settings
+from mailsync.core.contradictions import arrivals_explain
 from mailsync.core.planning import (
-    arrivals_explain,
     expected_unseen,
     folders_to_poll,
     is_due,
