@@ -48,7 +48,6 @@ class Turn:
 
     ``conn`` holds the account's lock, so all writes use it. A turn also has its ``clock``, its
     ``folders``, its ``round`` over them, and the ``result`` that is saved at its end.
-    ``batch_size`` is how many messages the next FETCH asks for.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class Turn:
         self.folders = FolderSet(lock.conn, loaded.account.id, loaded.folders)
         self.round = PollRound()
         self.result = TurnResult()
-        self.batch_size = env.settings.fetch_batch
+        self._batch_size = env.settings.fetch_batch
         self._session: Session | None = None
         self._commands_before = 0
         self._bytes_before = 0
@@ -101,6 +100,16 @@ class Turn:
     def is_connected(self) -> bool:
         """Whether there is a session, open or closed."""
         return self._session is not None
+
+    @property
+    def batch_size(self) -> int:
+        """How many messages the next FETCH asks for; no more than the server processes (RFC 9738)."""
+        limit = self._session.announced_limit if self._session else None
+        return min(self._batch_size, limit) if limit else self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, messages: int) -> None:
+        self._batch_size = messages
 
     def has(self, capability: str) -> bool:
         """Whether the server offers `capability` (upper case) after login."""

@@ -34,16 +34,6 @@ class SearchAnswer(NamedTuple):
     cut: Cut | None = None
 
 
-class View(NamedTuple):
-    """The messages that a server shows in a folder.
-
-    ``is_finished`` is False if the budget of commands ended before all ranges were asked for.
-    """
-
-    uids: UidSet
-    is_finished: bool = True
-
-
 def announced_limit(capabilities: frozenset[str]) -> int | None:
     """Return the number of ``MESSAGELIMIT=1000`` among capabilities in upper case; None if there is none."""
     for capability in capabilities:
@@ -84,41 +74,57 @@ def sequence_sets(uids: UidSet, most: int | None) -> Iterator[str]:
     yield from uids.to_commands(LONGEST_SET)
 
 
-def complete(
-    ask: Callable[[UidSet], SearchAnswer],
-    asked: UidSet,
-    first: SearchAnswer,
-    *,
-    exists: int | None,
-    limit: int | None,
-    may_ask: Callable[[], bool],
-) -> View:
-    """Return the view of a folder whose `first` answer, to a search among `asked`, was cut or may have been.
+class RangeSearch:
+    """A search that goes on by ranges of UIDs, because the `first` answer was cut or may have been.
 
-    `ask` searches among the UIDs that it is given. `exists` is how many messages the folder holds, and None
-    if the search has other criteria than the UID. `limit` is the announced limit. What an answer leaves open
-    is asked for until nothing is open. While the UIDs are still fewer than `exists`, all other UIDs are asked
-    for, as long as each round finds some. The number of commands is bounded by twice the number of answers
-    of the first one's size, and by `may_ask`.
+    `asked` are the UIDs among which the first search was. ``found`` are the UIDs so far. A search that has to
+    wait for commands can be continued later.
     """
-    found = first.uids
-    still_open = _left_open(first, asked, limit)
-    left = _MOST_COMMANDS + 2 * ((exists or _LARGE_FOLDER) // max(1, len(found)))
-    known = -1
-    while exists is None or len(found) < exists:
-        while still_open and len(found) != exists:
-            if left <= 0 or not may_ask():
-                return View(found, is_finished=False)
-            left -= 1
-            part, rest = _first_command(still_open.pop())
-            answer = ask(part)
-            found = found.union(answer.uids)
-            still_open += [*([rest] if rest else []), *_left_open(answer, part, limit)]
-        if exists is None or len(found) == known:
-            break
-        known = len(found)
-        still_open = [UidSet([(1, LARGEST_UID)]).minus(found)]
-    return View(found)
+
+    def __init__(self, asked: UidSet, first: SearchAnswer, limit: int | None) -> None:
+        self.found = first.uids
+        self._open = _left_open(first, asked, limit)
+        self._known = -1
+        self._answer_size = max(1, len(first.uids))
+        self._commands = 0
+
+    def ask_above(self) -> None:
+        """Ask for messages that arrived meanwhile, too."""
+        if self.found.highest < LARGEST_UID:
+            self._open.append(UidSet([(self.found.highest + 1, LARGEST_UID)]))
+
+    def run(
+        self,
+        ask: Callable[[UidSet], SearchAnswer],
+        *,
+        exists: int | None,
+        limit: int | None,
+        may_ask: Callable[[], bool],
+    ) -> bool:
+        """Search until nothing is open; returns False if `may_ask` forbade another command before that.
+
+        `ask` searches among the UIDs that it is given. `exists` is how many messages the folder holds, and
+        None if the search has other criteria than the UID. `limit` is how many messages the server processes.
+        While the UIDs are fewer than `exists`, all other UIDs are asked for, as long as each round finds
+        some. The number of commands is bounded by about twice the number of answers of the first one's size.
+        """
+        most = _MOST_COMMANDS + 2 * ((exists or _LARGE_FOLDER) // self._answer_size)
+        while exists is None or len(self.found) < exists:
+            while self._open and len(self.found) != exists:
+                if self._commands >= most:
+                    return True
+                if not may_ask():
+                    return False
+                self._commands += 1
+                part, rest = _first_command(self._open.pop())
+                answer = ask(part)
+                self.found = self.found.union(answer.uids)
+                self._open += [*([rest] if rest else []), *_left_open(answer, part, limit)]
+            if exists is None or len(self.found) == self._known:
+                break
+            self._known = len(self.found)
+            self._open = [UidSet([(1, LARGEST_UID)]).minus(self.found)]
+        return True
 
 
 def _first_command(uids: UidSet) -> tuple[UidSet, UidSet]:

@@ -11,12 +11,11 @@ from mailsync.imap.bounds import BIGGEST, LONGEST_SET, MOST_RANGES, most_message
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
 from mailsync.imap.fetch_flags import scan
-from mailsync.imap.message_limit import SearchAnswer, View, complete
+from mailsync.imap.message_limit import RangeSearch, SearchAnswer
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.uidset import LARGEST_UID, Range, UidSet
 
-_RESERVE = 0.5
-"""The share of the commands left that searches by ranges leave to the rest of the turn."""
+_Key = tuple[bytes | None, str, date | None]
 
 
 class Searches:
@@ -26,59 +25,72 @@ class Searches:
         self._connection = connection
         self._capabilities = capabilities
         self._mailbox = mailbox
+        self._unfinished: dict[_Key, RangeSearch] = {}
 
-    def all(self, since: date | None) -> View:
+    def all(self, folder: bytes | None, since: date | None) -> UidSet:
         """Return all messages that the server shows; with `since` only those of that day and later.
 
         Without `since` they should be as many as EXISTS says. If SEARCH finds fewer, it is sent once more,
         since messages may have come or gone meanwhile, and then for the UIDs that it did not name. At last
         FETCH is asked for these UIDs. Raises ProtocolError if the answer is missing although the folder holds
-        messages, or if it names far more messages than the folder holds.
+        messages, or if it names far more messages than the folder holds. Raises OutOfTokens if the commands
+        do not suffice; the next search of `folder` in this session then continues.
         """
-        answer = self._search(_criteria(None, since))
-        if since is not None:
-            return self._completed(answer, self._everything(), since, exists=None)
-        is_usual = self._capabilities.message_limit is None and answer.cut is None
-        if is_usual and len(answer.uids) < self._mailbox.exists:
+        key = (folder, "ALL", since)
+        search = self._unfinished.pop(key, None)
+        if search is not None:
+            search.ask_above()
+        else:
             answer = self._search(_criteria(None, since))
-        if answer.cut is None and len(answer.uids) >= self._mailbox.exists:
-            return View(self._checked(answer.uids))
-        view = self._completed(answer, self._everything(), since, exists=self._mailbox.exists)
-        if view.is_finished and len(view.uids) < self._mailbox.exists:
-            hidden = UidSet([(1, LARGEST_UID)]).minus(view.uids)
-            view = View(view.uids.union(self.answered(hidden)))
-        return View(self._checked(view.uids), view.is_finished)
+            is_usual = self._capabilities.message_limit is None and answer.cut is None
+            if since is None and is_usual and len(answer.uids) < self._mailbox.exists:
+                answer = self._search(_criteria(None, since))
+            if answer.cut is None and (since or len(answer.uids) >= self._mailbox.exists):
+                limit = self._capabilities.message_limit
+                if since is None or limit is None or len(answer.uids) < limit:
+                    return self._checked(answer.uids)
+            search = RangeSearch(self._everything(), answer, self._capabilities.message_limit)
+        uids = self._completed(key, search, exists=None if since else self._mailbox.exists)
+        if since is None and len(uids) < self._mailbox.exists:
+            uids = uids.union(self.answered(UidSet([(1, LARGEST_UID)]).minus(uids)))
+        return self._checked(uids)
 
-    def among(self, uids: UidSet, since: date | None) -> View:
-        """Return those of `uids` that exist, and that are of the day `since` or later if it is given."""
-        existing, is_finished = UidSet(), True
+    def among(self, folder: bytes | None, uids: UidSet, since: date | None) -> UidSet:
+        """Return those of `uids` that exist, and that are of the day `since` or later if it is given.
+
+        Raises as :meth:`all` does.
+        """
+        existing = UidSet()
         within = (uids.lowest, uids.highest)
+        limit = self._capabilities.message_limit
         for part in uids.to_commands(LONGEST_SET):
-            answer = self._search(_criteria(part, since), within)
-            asked = UidSet.parse(part)
-            view = self._completed(answer, asked, since, exists=None)
-            existing, is_finished = existing.union(view.uids), is_finished and view.is_finished
-        existing = existing.both(uids) if len(uids.ranges) > 1 else existing
-        return View(self._checked(existing), is_finished)
+            key = (folder, part, since)
+            search = self._unfinished.pop(key, None)
+            if search is None:
+                answer = self._search(_criteria(part, since), within)
+                if answer.cut is None and (limit is None or len(answer.uids) < limit):
+                    existing = existing.union(answer.uids)
+                    continue
+                search = RangeSearch(UidSet.parse(part), answer, limit)
+            existing = existing.union(self._completed(key, search, exists=None))
+        return self._checked(existing.both(uids) if len(uids.ranges) > 1 else existing)
 
-    def _completed(self, answer: SearchAnswer, asked: UidSet, since: date | None, exists: int | None) -> View:
+    def _completed(self, key: _Key, search: RangeSearch, exists: int | None) -> UidSet:
         def ask(uids: UidSet) -> SearchAnswer:
             (part,) = uids.to_commands(LONGEST_SET)
-            return self._search(_criteria(part, since), (uids.lowest, uids.highest))
+            return self._search(_criteria(part, key[2]), (uids.lowest, uids.highest))
 
-        limit = self._capabilities.message_limit
-        if exists is None and answer.cut is None and (limit is None or len(answer.uids) < limit):
-            return View(answer.uids)
         bucket = self._connection.bucket
-        reserve = bucket.floor + _RESERVE * (bucket.tokens - bucket.floor)
-        return complete(
+        if not search.run(
             ask,
-            asked,
-            answer,
             exists=exists,
-            limit=limit,
-            may_ask=lambda: bucket.tokens > reserve + 1,
-        )
+            limit=self._capabilities.message_limit,
+            may_ask=lambda: bucket.tokens >= bucket.floor + 1,
+        ):
+            # one is enough: turns work on one folder after the other
+            self._unfinished = {key: search}
+            raise bucket.out_of_tokens()
+        return search.found
 
     def _everything(self) -> UidSet:
         uidnext = self._mailbox.status().uidnext or 0

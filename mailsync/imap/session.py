@@ -17,7 +17,6 @@ from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
 from mailsync.imap.fetch_flags import FlagChanges, scan
 from mailsync.imap.fetch_messages import Batch, Fetcher
-from mailsync.imap.message_limit import View
 from mailsync.imap.parsing.message import Detail
 from mailsync.imap.searches import Searches
 from mailsync.imap.selected import SelectedMailbox
@@ -221,29 +220,18 @@ class Session:
 
     # -- messages ----------------------------------------------------------------------------------
 
-    def search_all(self, since: date | None = None) -> View:
-        """Return the messages that the server shows in the selected folder, `since` a day if one is given.
-
-        A server that processes only some messages a command (RFC 9738), or cuts its answers, is asked for the
-        rest by ranges of UIDs. Raises ProtocolError if the answer is missing although the folder holds
-        messages, or if it names far more messages than the folder holds.
-        """
-        return self._searches.all(since)
-
     def search(self, *, uids: UidSet | None = None, since: date | None = None) -> UidSet:
         """Return the UIDs in the selected folder, limited to `uids` and to messages `since` a day if given.
 
-        ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``.
-        Raises as :meth:`search_all` does, and OutOfTokens if the commands do not suffice to ask for all.
+        ``UID SEARCH RETURN (ALL) …`` (RFC 4731) where offered: ``* ESEARCH (TAG "a1") UID ALL 1:99``. A
+        server that processes only some messages a command (RFC 9738), or cuts its answers, is asked for the
+        rest by ranges of UIDs. Raises ProtocolError if the answer is missing although the folder holds
+        messages, or if it names far more messages than the folder holds. Raises OutOfTokens if the commands
+        do not suffice; the same search then continues where it stopped.
         """
-        view = self.search_all(since) if uids is None else self.search_among(uids, since)
-        if not view.is_finished:
-            raise self._connection.bucket.out_of_tokens()
-        return view.uids
-
-    def search_among(self, uids: UidSet, since: date | None = None) -> View:
-        """Return those of `uids` that exist, as :meth:`search_all` does."""
-        return self._searches.among(uids, since)
+        if uids is None:
+            return self._searches.all(self.selected, since)
+        return self._searches.among(self.selected, uids, since)
 
     def answered(self, uids: UidSet) -> UidSet:
         """Return those of `uids` that FETCH answers; those of no message are not answered."""

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from mailsync.engine.fetch.commit import Statement
 from mailsync.engine.fetch.mirror import mirror
 from mailsync.engine.steps import not_sticky, server_view, uidvalidity, window
-from mailsync.engine.steps.server_view import ServerView
 from mailsync.engine.turn import Turn
-from mailsync.errors import TurnOver
 from mailsync.imap import Batch
 from mailsync.model import FolderState, MailboxStatus, Message
 from mailsync.store import attempts, folders, messages
@@ -32,11 +30,8 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
         folder = uidvalidity.check_uidvalidity(turn, folder, seen) or turn.folders.reload(folder)
         missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
     folder = not_sticky.note_if_not_sticky(turn, turn.folders.reload(folder), seen)
-    if mirror(turn, folder, missing.uids, newest_first=True, announce=False, cursor=_Watermark()):
-        return
-    if not missing.is_finished:
-        raise TurnOver("there were not enough commands to search for all messages")
-    _finish(turn, folder)
+    if not mirror(turn, folder, missing, newest_first=True, announce=False, cursor=_Watermark()):
+        _finish(turn, folder)
 
 
 class _Watermark:
@@ -51,26 +46,25 @@ class _Watermark:
         ]
 
 
-def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> ServerView:
+def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
     """Take the snapshot: the UIDs that exist now. The highest of them is the target."""
     uidvalidity.tombstone_old_uidvalidity(turn, folder, folder.uidvalidity)
-    snapshot = server_view.read(turn) if turn.session.exists else ServerView(UidSet(), agreed=True)
+    snapshot = server_view.read(turn).uids if turn.session.exists else UidSet()
     status = not_sticky.status_to_begin(folder, seen)
     with transaction(turn.conn):
-        folders.begin_initial(turn.conn, folder, status, snapshot.uids.highest, len(snapshot.uids))
+        folders.begin_initial(turn.conn, folder, status, snapshot.highest, len(snapshot))
     return snapshot
 
 
-def _resume(turn: Turn, folder: FolderState) -> ServerView:
+def _resume(turn: Turn, folder: FolderState) -> UidSet:
     """Return the UIDs below the watermark that have no live row yet."""
     oldest = folder.initial_oldest_uid or 1
     if oldest <= 1:
-        return ServerView(UidSet(), agreed=True)
-    below = UidSet([(1, oldest - 1)])
-    on_server, is_finished = turn.session.search_among(below, window.search_since(turn))
+        return UidSet()
+    on_server = turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
     missing = on_server.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
     folders.note_remaining(turn.conn, folder, len(missing))
-    return ServerView(missing, agreed=is_finished, is_finished=is_finished)
+    return missing
 
 
 def _finish(turn: Turn, folder: FolderState) -> None:

@@ -20,13 +20,12 @@ class ServerView(NamedTuple):
     """The UIDs that the server shows.
 
     ``agreed`` says whether rows of other UIDs may count as gone. ``is_partial`` says that the server holds
-    more messages than it shows. ``is_finished`` is False if the commands did not suffice to ask for all.
+    more messages than it shows.
     """
 
     uids: UidSet
     agreed: bool
     is_partial: bool = False
-    is_finished: bool = True
 
 
 def read(turn: Turn) -> ServerView:
@@ -39,9 +38,9 @@ def read(turn: Turn) -> ServerView:
     for _ in range(2):
         # Free the first answer, which may be large, before the second one is read.
         uids = UidSet()
-        uids, is_finished = turn.session.search_all(since)
+        uids = turn.session.search(since=since)
         if since is not None:
-            return ServerView(uids, agreed=is_finished, is_finished=is_finished)
+            return ServerView(uids, agreed=True)
         verdict = judge_view(len(uids), turn.session.exists)
         if verdict is not ViewVerdict.TOO_MANY:
             break
@@ -55,8 +54,7 @@ def read(turn: Turn) -> ServerView:
             turn.session.exists,
             extra={"action": "search", "account_id": turn.account.id},
         )
-    agreed = verdict is ViewVerdict.AGREES and is_finished
-    return ServerView(uids, agreed, verdict is ViewVerdict.TOO_FEW, is_finished)
+    return ServerView(uids, verdict is ViewVerdict.AGREES, verdict is ViewVerdict.TOO_FEW)
 
 
 def _without_phantoms(turn: Turn, uids: UidSet) -> UidSet:

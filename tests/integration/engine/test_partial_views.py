@@ -182,10 +182,10 @@ def test_a_first_sync_with_too_few_commands_to_search_for_all_is_completed_by_la
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
     letters(user, 75)
-    cut_searches(scripted, 4, "OK [MESSAGELIMIT {most} {lowest}] done")
+    cut_searches(scripted, 10, "OK [MESSAGELIMIT {most} {lowest}] done")
     mirror.configure(imap_max_commands_per_minute=60)
     mirror.hot()
-    for _ in range(12):
+    for _ in range(40):
         mirror.conn.execute("update accounts set throttle_tokens = 60")
         mirror.fill()
         if mirror.folder().is_complete:

@@ -51,7 +51,7 @@ def test_a_missing_search_line_does_not_mean_no_messages(
 
 
 def test_search_lines_may_be_split_and_mixed_with_others(scripted: ScriptedServer, user: Account) -> None:
-    lines = b"* SEARCH 5 1\r\n* 5 EXISTS\r\n* SEARCH 2,3\r\n* SEARCH\r\n"
+    lines = b"* SEARCH 5 1\r\n* 4 EXISTS\r\n* SEARCH 2,3\r\n* SEARCH\r\n"
     with connect(scripted, user, disabled_capabilities=frozenset({"ESEARCH"})) as session:
         session.examine(b"INBOX")
         scripted.on("UID SEARCH", lambda request: lines + request.tagged(b"OK done"))

@@ -11,6 +11,7 @@ from mailsync.errors import Transient
 from mailsync.imap import connection
 from mailsync.imap.arguments import astring
 from mailsync.imap.fetch_flags import parse_vanished
+from mailsync.imap.message_limit import parse_cut
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.list_response import (
     LONGEST_NAME,
@@ -22,6 +23,7 @@ from mailsync.imap.parsing.list_response import (
     parse_status,
 )
 from mailsync.imap.parsing.mailbox_name import decode_name
+from mailsync.imap.parsing.namespace_response import parse_namespaces
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
 from mailsync.imap.selected import SelectedMailbox
@@ -231,6 +233,26 @@ MAIL_SERVERS: list[Reads] = [
         (_STATUS + b"(", b"a-", b")"),
         (b"* STATUS \0", b"a", b"\0 (MESSAGES 1)"),
         (_STATUS + b"(", b"MESSAGES 1 ", b")"),
+    ),
+    reads(
+        "namespaces",
+        as_response(parse_namespaces),
+        (b"* NAMESPACE ", b"("),
+        (b"* NAMESPACE ", b"()"),
+        (b"* NAMESPACE (", b'("" "/")'),
+        (b'* NAMESPACE (("', b"\\a"),
+        (b'* NAMESPACE (("', b'"'),
+        (b"* NAMESPACE ", b" "),
+        (b"* NAMESPACE ", b"a"),
+        (b"* NAMESPACE \0", b"(", b"\0a"),
+        (b"* NAMESPACE ((", b'"a" ', b")) NIL NIL"),
+    ),
+    reads(
+        "limit of a command",
+        lambda text: parse_cut(StatusResponse("OK", text)),
+        (b"[MESSAGELIMIT ", b"1", b"]"),
+        (b"[MESSAGELIMIT ", b"1 ", b"]"),
+        (b"[MESSAGELIMIT ", b" "),
     ),
     reads("number", parse_number, (b"", b"1")),
     reads("object id", parse_object_id, (b"", b"("), (b"", b"a"), (b"", b"\xff")),

@@ -61,26 +61,46 @@ def answering(*uids: int) -> Callable[[Request], bytes]:
 
 
 @pytest.mark.parametrize(
-    "shown", [(), (1, 2, 3), range(1, 10), range(1, 12)], ids=["none", "few", "but one", "more"]
+    ("shown", "answered", "state"),
+    [
+        ((), (), ("degraded", "partial_view")),
+        ((1, 2, 3), (1, 2, 3), ("degraded", "partial_view")),
+        (range(1, 10), range(1, 10), ("degraded", "partial_view")),
+        (range(1, 13), range(1, 12), ("degraded", "unreconciled")),
+    ],
+    ids=["none", "few", "but one", "more"],
 )
 def test_a_search_that_disagrees_with_exists_deletes_nothing_and_is_not_asked_every_tick(
-    scripted: ScriptedServer, user: Account, mirror: Mirror, shown: tuple[int, ...]
+    scripted: ScriptedServer,
+    user: Account,
+    mirror: Mirror,
+    shown: tuple[int, ...],
+    answered: tuple[int, ...],
+    state: tuple[str, str],
 ) -> None:
+    def fetch(request: Request) -> bytes:
+        if b"(UID)" not in request.text:
+            return request.default()
+        lines = (b"* %d FETCH (UID %d)\r\n" % (uid, uid) for uid in answered)
+        return b"".join(lines) + request.tagged(b"OK done")
+
     letters(user, 10)
     mirror.complete()
     before = ids(mirror)
     scripted.on("UID SEARCH", answering(*shown))
+    scripted.on("UID FETCH", fetch)
     due(mirror)
     mirror.hot()
     assert ids(mirror) == before
     assert mirror.folder().last_reconcile_clean is False
-    assert mirror.state == ("degraded", "unreconciled")
+    assert mirror.state == state
     asked = scripted.journal.counts(user.name)["UID SEARCH"]
     for _ in range(3):
         mirror.hot()
     assert scripted.journal.counts(user.name)["UID SEARCH"] == asked
 
     scripted.off("UID SEARCH")
+    scripted.off("UID FETCH")
     due(mirror)
     mirror.hot()
     assert mirror.state == ("healthy", None)
