@@ -75,6 +75,19 @@ class Searches:
             existing = existing.union(self._completed(key, search, exists=None))
         return self._checked(existing.both(uids) if len(uids.ranges) > 1 else existing)
 
+    def newest(self, folder: bytes | None, highest: int, since: date | None) -> tuple[UidSet, int]:
+        """Return the existing UIDs from some UID up to `highest`, and that UID.
+
+        It is 1 unless the server says that it stopped above. Raises as :meth:`all` does.
+        """
+        asked = UidSet([(1, highest)])
+        if self._capabilities.message_limit is not None:
+            answer = self._search(_criteria(str(asked), since), (1, highest))
+            lowest = answer.cut.lowest if answer.cut else None
+            if answer.uids and lowest is not None and 1 < lowest <= answer.uids.lowest:
+                return answer.uids, lowest
+        return self.among(folder, asked, since), 1
+
     def _completed(self, key: _Key, search: RangeSearch, exists: int | None) -> UidSet:
         def ask(uids: UidSet) -> SearchAnswer:
             (part,) = uids.to_commands(LONGEST_SET)

@@ -233,6 +233,13 @@ class Session:
             return self._searches.all(self.selected, since)
         return self._searches.among(self.selected, uids, since)
 
+    def search_newest(self, highest: int, since: date | None = None) -> tuple[UidSet, int]:
+        """Return the newest UIDs up to `highest`, as :meth:`search` does, and down to which UID they are all.
+
+        One command suffices if the server says where it stopped (RFC 9738).
+        """
+        return self._searches.newest(self.selected, highest, since)
+
     def answered(self, uids: UidSet) -> UidSet:
         """Return those of `uids` that FETCH answers; those of no message are not answered."""
         return self._searches.answered(uids)

@@ -14,7 +14,7 @@ from mailsync.imap import Batch
 from mailsync.model import FolderState, MailboxStatus, Message
 from mailsync.store import attempts, folders, messages
 from mailsync.store.db import transaction
-from mailsync.uidset import UidSet
+from mailsync.uidset import LARGEST_UID, UidSet
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,17 @@ def fill_folder(turn: Turn, folder: FolderState) -> None:
     with turn.session.deadline(turn.settings.backfill_batch_timeout):
         seen = turn.session.examine(folder.wire_name)
         folder = uidvalidity.check_uidvalidity(turn, folder, seen) or turn.folders.reload(folder)
-        missing = _begin(turn, folder, seen) if folder.status == "pending" else _resume(turn, folder)
+        is_new = folder.status == "pending"
+        missing, next_highest = (_begin(turn, folder, seen), 0) if is_new else _resume(turn, folder)
     folder = not_sticky.note_if_not_sticky(turn, turn.folders.reload(folder), seen)
-    if not mirror(turn, folder, missing, newest_first=True, announce=False, cursor=_Watermark()):
-        _finish(turn, folder)
+    while not mirror(turn, folder, missing, newest_first=True, announce=False, cursor=_Watermark()):
+        if not next_highest:
+            _finish(turn, folder)
+            return
+        turn.checkpoint()
+        with turn.session.deadline(turn.settings.backfill_batch_timeout):
+            folder = turn.folders.reload(folder)
+            missing, next_highest = _resume(turn, folder, next_highest)
 
 
 class _Watermark:
@@ -56,15 +63,20 @@ def _begin(turn: Turn, folder: FolderState, seen: MailboxStatus) -> UidSet:
     return snapshot
 
 
-def _resume(turn: Turn, folder: FolderState) -> UidSet:
-    """Return the UIDs below the watermark that have no live row yet."""
-    oldest = folder.initial_oldest_uid or 1
-    if oldest <= 1:
-        return UidSet()
-    on_server = turn.session.search(uids=UidSet([(1, oldest - 1)]), since=window.search_since(turn))
-    missing = on_server.minus(messages.live_uids(turn.conn, folder, 1, oldest - 1))
-    folders.note_remaining(turn.conn, folder, len(missing))
-    return missing
+def _resume(turn: Turn, folder: FolderState, highest: int = LARGEST_UID) -> tuple[UidSet, int]:
+    """Return the UIDs below the watermark, at most `highest`, that have no live row yet.
+
+    A server that stops at its limit (RFC 9738) names the newest of them. The second value is the highest UID
+    that is still to be searched for, 0 if there is none.
+    """
+    highest = min(highest, (folder.initial_oldest_uid or 1) - 1)
+    if highest < 1:
+        return UidSet(), 0
+    on_server, lowest = turn.session.search_newest(highest, window.search_since(turn))
+    missing = on_server.minus(messages.live_uids(turn.conn, folder, lowest, highest))
+    if lowest == 1:
+        folders.note_remaining(turn.conn, folder, len(missing))
+    return missing, lowest - 1
 
 
 def _finish(turn: Turn, folder: FolderState) -> None:

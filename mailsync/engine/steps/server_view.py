@@ -48,7 +48,8 @@ def read(turn: Turn) -> ServerView:
         uids = _without_phantoms(turn, uids)
         verdict = judge_view(len(uids), turn.session.exists)
     if verdict is not ViewVerdict.AGREES:
-        log.warning(
+        log.log(
+            _level(turn),
             "SEARCH finds %d messages, EXISTS says %d; no row is deleted because of this answer",
             len(uids),
             turn.session.exists,
@@ -105,8 +106,14 @@ def note(
         folders.note_limitation(turn.conn, folder, limitation, message, size)
         turn.folders.reload(folder)
         if message and folder.limitation != limitation:
-            log.warning(
+            log.log(
+                _level(turn),
                 "A folder is not mirrored as a whole: %s",
                 message,
                 extra={"action": "limitation", "account_id": turn.account.id, "folder_id": folder.id},
             )
+
+
+def _level(turn: Turn) -> int:
+    # a person who started a command reads the limitation in its output
+    return logging.WARNING if turn.kind.trigger == "schedule" else logging.INFO
