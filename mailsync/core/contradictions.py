@@ -92,9 +92,9 @@ def window_size(
     the oldest messages sees them expunged. `gone` are the live rows that the server does not show, and
     `lowest` is the lowest UID that it shows. A folder is restricted if EXISTS equals the announced limit or a
     known one; if as many messages left at the low end as arrived, since EXISTS is what it was; or if it was
-    restricted before and EXISTS is still about as large.
+    restricted before and EXISTS is still about as large. If the first UID is shown, nothing lies below.
     """
-    if announced is None or not exists:
+    if announced is None or lowest <= 1:
         return None
     if exists == announced or exists in _KNOWN_WINDOWS:
         return exists

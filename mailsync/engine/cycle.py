@@ -138,9 +138,8 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
     checked = uidvalidity.check_uidvalidity(turn, folder, seen)
     if checked is None:
         return
-    if seen.uids_not_sticky and checked.is_complete:
-        folder = not_sticky.note_if_not_sticky(turn, checked, seen)
-        not_sticky.compare(turn, folder, status_to_save(seen, status))
+    if seen.uids_not_sticky:
+        not_sticky.visit(turn, checked, seen, status_to_save(seen, status))
         return
     before = folder = checked
     flags_result = flags.UNCHANGED

@@ -85,7 +85,9 @@ class RangeSearch:
         self.found = first.uids
         self._open = _left_open(first, asked, limit)
         self._known = -1
-        self._answer_size = max(1, len(first.uids))
+        # a server that refuses too many messages is asked for halves, down to its limit
+        self._commands_each = 2 if first.uids else 34
+        self._answer_size = len(first.uids) or (first.cut and first.cut.limit) or limit or 1
         self._commands = 0
 
     def ask_above(self) -> None:
@@ -106,9 +108,10 @@ class RangeSearch:
         `ask` searches among the UIDs that it is given. `exists` is how many messages the folder holds, and
         None if the search has other criteria than the UID. `limit` is how many messages the server processes.
         While the UIDs are fewer than `exists`, all other UIDs are asked for, as long as each round finds
-        some. The number of commands is bounded by about twice the number of answers of the first one's size.
+        some. The number of commands is bounded by about twice the number of answers of the first one's size,
+        and by more only if the server refuses to search among too many messages.
         """
-        most = _MOST_COMMANDS + 2 * ((exists or _LARGE_FOLDER) // self._answer_size)
+        most = _MOST_COMMANDS + self._commands_each * ((exists or _LARGE_FOLDER) // self._answer_size)
         while exists is None or len(self.found) < exists:
             while self._open and len(self.found) != exists:
                 if self._commands >= most:

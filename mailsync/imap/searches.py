@@ -15,7 +15,8 @@ from mailsync.imap.message_limit import RangeSearch, SearchAnswer
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.uidset import LARGEST_UID, Range, UidSet
 
-_Key = tuple[bytes | None, str, date | None]
+_Key = tuple[bytes | None, int | None, str, date | None]
+"""The folder, its UIDVALIDITY, and the criteria of a search."""
 
 
 class Searches:
@@ -36,7 +37,7 @@ class Searches:
         messages, or if it names far more messages than the folder holds. Raises OutOfTokens if the commands
         do not suffice; the next search of `folder` in this session then continues.
         """
-        key = (folder, "ALL", since)
+        key = self._key(folder, "ALL", since)
         search = self._unfinished.pop(key, None)
         if search is not None:
             search.ask_above()
@@ -64,7 +65,7 @@ class Searches:
         within = (uids.lowest, uids.highest)
         limit = self._capabilities.message_limit
         for part in uids.to_commands(LONGEST_SET):
-            key = (folder, part, since)
+            key = self._key(folder, part, since)
             search = self._unfinished.pop(key, None)
             if search is None:
                 answer = self._search(_criteria(part, since), within)
@@ -91,7 +92,7 @@ class Searches:
     def _completed(self, key: _Key, search: RangeSearch, exists: int | None) -> UidSet:
         def ask(uids: UidSet) -> SearchAnswer:
             (part,) = uids.to_commands(LONGEST_SET)
-            return self._search(_criteria(part, key[2]), (uids.lowest, uids.highest))
+            return self._search(_criteria(part, key[-1]), (uids.lowest, uids.highest))
 
         bucket = self._connection.bucket
         if not search.run(
@@ -104,6 +105,9 @@ class Searches:
             self._unfinished = {key: search}
             raise bucket.out_of_tokens()
         return search.found
+
+    def _key(self, folder: bytes | None, criteria: str, since: date | None) -> _Key:
+        return folder, self._mailbox.status().uidvalidity, criteria, since
 
     def _everything(self) -> UidSet:
         uidnext = self._mailbox.status().uidnext or 0

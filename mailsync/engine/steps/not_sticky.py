@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from mailsync.core.contradictions import UIDS_NOT_STICKY, not_sticky_message
 from mailsync.core.planning import next_reconcile
 from mailsync.engine.steps import server_view, uidvalidity, window
 from mailsync.engine.turn import Turn
-from mailsync.model import FolderState, MailboxStatus
+from mailsync.model import FolderState, MailboxStatus, MessageState
 from mailsync.store import folders, messages
 from mailsync.store.db import transaction
 from mailsync.uidset import LARGEST_UID
@@ -43,22 +44,19 @@ def status_to_begin(folder: FolderState, seen: MailboxStatus) -> MailboxStatus:
     return replace(seen, uidvalidity=folder.uidvalidity)
 
 
-def compare(turn: Turn, folder: FolderState, to_save: MailboxStatus) -> None:
+def visit(turn: Turn, folder: FolderState, seen: MailboxStatus, to_save: MailboxStatus) -> None:
     """Compare a complete folder with the server; if they differ, the backfill pass fetches it again.
 
-    The new rows get a UIDVALIDITY that no old row has, since their UIDs may be those of other messages.
+    The new rows get a UIDVALIDITY that no old row has, since their UIDs may be those of other messages. A
+    folder that is not complete is left to the backfill pass.
     """
+    folder = note_if_not_sticky(turn, folder, seen)
+    if not folder.is_complete:
+        return
     with turn.session.deadline(turn.settings.reconcile_timeout):
         is_equal = _on_server(turn) == _in_mirror(turn, folder)
     if not is_equal:
-        with transaction(turn.conn):
-            folders.restart(turn.conn, folder, folder.uidvalidity + 1)
-        log.info(
-            "A folder without persistent UIDs has changed; it is fetched again",
-            extra={"action": "uidvalidity", "account_id": folder.account_id, "folder_id": folder.id},
-        )
-        folder = turn.folders.reload(folder)
-        uidvalidity.tombstone_old_uidvalidity(turn, folder, folder.uidvalidity)
+        _restart(turn, folder)
         return
     next_at = next_reconcile(turn.now(), turn.settings, turn.env.chance())
     folders.save_reconciled(turn.conn, folder, next_at=next_at, clean=True, suspect=None, missing=0, gone=0)
@@ -66,16 +64,33 @@ def compare(turn: Turn, folder: FolderState, to_save: MailboxStatus) -> None:
     turn.folders.reload(folder)
 
 
+def _restart(turn: Turn, folder: FolderState) -> None:
+    with transaction(turn.conn):
+        folders.restart(turn.conn, folder, folder.uidvalidity + 1)
+    log.info(
+        "A folder without persistent UIDs has changed; it is fetched again",
+        extra={"action": "uidvalidity", "account_id": folder.account_id, "folder_id": folder.id},
+    )
+    folder = turn.folders.reload(folder)
+    uidvalidity.tombstone_old_uidvalidity(turn, folder, folder.uidvalidity)
+
+
 def _on_server(turn: Turn) -> Counter[_Identity]:
     view = server_view.read(turn)
     found: Counter[_Identity] = Counter()
-    if view.uids:
-        for states in turn.session.fetch_states(view.uids):
-            found.update((state.internal_date, state.size_bytes) for state in window.inside(turn, states))
-            turn.keep_alive()
+    for states in turn.session.fetch_states(view.uids) if view.uids else ():
+        found.update(_identities(turn, states))
+        turn.keep_alive()
     return found
 
 
 def _in_mirror(turn: Turn, folder: FolderState) -> Counter[_Identity]:
     rows = messages.select_states(turn.conn, folder, 1, LARGEST_UID)
-    return Counter((row.internal_date, row.size_bytes) for row in window.inside(turn, [r for r, _ in rows]))
+    return Counter(_identities(turn, (row for row, _ in rows)))
+
+
+def _identities(turn: Turn, states: Iterable[MessageState]) -> Iterator[_Identity]:
+    begins = window.start(turn)
+    for state in states:
+        if begins is None or state.internal_date is None or state.internal_date >= begins:
+            yield state.internal_date, state.size_bytes

@@ -14,7 +14,7 @@ _HEAD = re.compile(rb"\* NAMESPACE +", re.IGNORECASE)
 _TOKEN = re.compile(rb' *+(?:([()])|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^\s()"]++))', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _OPEN, _CLOSE = "(", ")"
-_MOST_TOKENS = 40 * MOST_NAMESPACES
+_MOST_TOKENS = 100_000
 
 # a parenthesis, a string, or None for NIL
 _Token = str | bytes | None

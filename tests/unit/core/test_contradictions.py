@@ -72,7 +72,6 @@ def test_search_agrees_with_exists_or_names_too_few_or_too_many() -> None:
         (WINDOW, 9, 1000, NO_ROWS, None),
         (WINDOW, 5000, 1000, NO_ROWS, None),
         (WINDOW, 10, None, NO_ROWS, None),
-        (WINDOW, 0, 1000, MIXED, None),
     ],
     ids=[
         "nothing announced: the oldest are deleted",
@@ -93,13 +92,17 @@ def test_search_agrees_with_exists_or_names_too_few_or_too_many() -> None:
         "was one, now all is shown",
         "was taken for one, and grows",
         "was one, no longer announced",
-        "was one, now empty",
     ],
 )
 def test_a_view_that_slides_is_known_by_limits_that_the_server_announces(
     folder: FolderState, exists: int, announced: int | None, gone: UidSet, size: int | None
 ) -> None:
     assert contradictions.window_size(folder, exists, announced, gone, lowest=6) == size
+
+
+def test_a_view_that_begins_with_the_first_uid_is_of_the_whole_folder() -> None:
+    assert contradictions.window_size(SIZED, 10, 10, NO_ROWS, lowest=1) is None
+    assert contradictions.window_size(WINDOW, 0, 10, MIXED, lowest=0) is None
 
 
 def test_only_rows_below_the_view_are_out_of_view() -> None:
