@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mailsync.errors import ProtocolError
 from mailsync.imap.connection import Connection
-from mailsync.imap.message_limit import announced_limit
+from mailsync.imap.message_limit import Cut, announced_limit
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -34,10 +34,10 @@ class Capabilities:
         """Treat `capabilities` as not offered from now on."""
         self.usable -= frozenset(capabilities)
 
-    def note_limit(self, messages: int | None) -> None:
-        """Note that the server processed so many messages and no more; None for an unknown number."""
-        if messages is not None:
-            self.message_limit = messages
+    def note_limit(self, cut: Cut | None) -> None:
+        """Note the number of messages after which the server stopped, if it said so."""
+        if cut is not None and cut.limit is not None:
+            self.message_limit = cut.limit
 
     def without_broken_extension(self, send: Callable[[], T], *capabilities: str) -> T:
         """Call `send`; after each BAD, disable the next of `capabilities` and call it again.

@@ -11,7 +11,7 @@ from mailsync.errors import MailsyncError, Throttled, Transient
 from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, largest_batch, weight
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
-from mailsync.imap.message_limit import sequence_sets
+from mailsync.imap.message_limit import parse_cut, sequence_sets
 from mailsync.imap.parsing.fetch_response import Fields, is_fetch, parse_fetch
 from mailsync.imap.parsing.message import Detail, build_message, build_state, extras, is_answer, items, uid_of
 from mailsync.imap.status_responses import error_for
@@ -108,6 +108,7 @@ class Fetcher:
             if i or not self._connection.is_in_flight(self._tag):
                 self._send(sequence_set)
             self._read(requested, messages, partial, batch)
+            self._capabilities.note_limit(parse_cut(self._connection.completion))
             while self._connection.completion.status != "OK":
                 if not self._retry_or_keep(has_data=bool(messages) or bool(batch.unparsable)):
                     break

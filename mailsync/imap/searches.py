@@ -138,7 +138,7 @@ class Searches:
         if answer is None and self._mailbox.exists:
             raise ProtocolError("SEARCH: the answer is missing")
         if answer is not None and answer.cut is not None:
-            self._capabilities.note_limit(answer.cut.limit)
+            self._capabilities.note_limit(answer.cut)
         return answer or SearchAnswer(UidSet())
 
     def _checked(self, uids: UidSet) -> UidSet:

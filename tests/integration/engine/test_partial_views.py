@@ -114,6 +114,29 @@ def test_a_fetch_names_no_more_messages_than_the_server_processes(
     assert len(sets) == 7
 
 
+@pytest.mark.parametrize(
+    "code", ["OK [MESSAGELIMIT 10 {}] done", "NO [MESSAGELIMIT 10] too many messages"], ids=["cut", "refused"]
+)
+def test_a_limit_that_only_a_fetch_reveals_is_kept_from_then_on(
+    scripted: ScriptedServer, mirror: Mirror, code: str
+) -> None:
+    def fetch(request: Request) -> bytes:
+        answers = re.split(rb"(?m)(?=^\* \d+ FETCH )", request.default().rpartition(request.tag)[0])[1:]
+        if len(answers) <= 10:
+            return request.default()
+        shown = answers[-10:] if code.startswith("OK") else []
+        uid = re.search(rb"UID (\d+)", shown[0]) if shown else None
+        completion = code.format(uid[1].decode() if uid else "").encode()
+        return b"".join(shown) + request.tagged(completion)
+
+    scripted.on("UID FETCH", fetch)
+    for turn in (mirror.hot, mirror.fill, mirror.hot, mirror.fill, mirror.hot, mirror.hot):
+        turn()
+        mirror.conn.execute("update folders set retry_at = null")
+    assert mirror.rows() == dict.fromkeys(ALL, ())
+    assert mirror.state == ("healthy", None)
+
+
 def test_flags_below_the_limit_of_a_command_are_mirrored(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:

@@ -65,6 +65,7 @@ CASES = [
     Case("163", "LOGIN", "NO LOGIN Login error or password error", A),
     Case("hMailServer", "LOGIN", "NO Invalid user name or password. Please use full email address as user"
          " name.", A),
+    Case("a command with too many messages", "FETCH", "NO [MESSAGELIMIT 1000] Too many messages", P),
     Case("Proton Bridge", "LOGIN", "NO incorrect login credentials", A),
     Case("Proton Bridge", "LOGIN", "NO no such user", A),
     Case("Zimbra", "LOGIN", "NO LOGIN failed", A),
