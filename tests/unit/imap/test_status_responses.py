@@ -65,7 +65,6 @@ CASES = [
     Case("163", "LOGIN", "NO LOGIN Login error or password error", A),
     Case("hMailServer", "LOGIN", "NO Invalid user name or password. Please use full email address as user"
          " name.", A),
-    Case("a command with too many messages", "FETCH", "NO [MESSAGELIMIT 1000] Too many messages", P),
     Case("Proton Bridge", "LOGIN", "NO incorrect login credentials", A),
     Case("Proton Bridge", "LOGIN", "NO no such user", A),
     Case("Zimbra", "LOGIN", "NO LOGIN failed", A),
@@ -177,6 +176,7 @@ CASES = [
     Case("Dovecot", "FETCH", "BAD Error in IMAP command UID FETCH: Too long argument", P),
     Case("anyone", "LIST", "NO [AUTHENTICATIONFAILED] session expired", S),
     Case("anyone", "FETCH", "BAD Too many invalid commands", P),
+    Case("a command with too many messages", "FETCH", "NO [MESSAGELIMIT 1000] Too many messages", P),
 ]  # fmt: skip
 
 
