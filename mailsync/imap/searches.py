@@ -92,7 +92,9 @@ class Searches:
     def _completed(self, key: _Key, search: RangeSearch, exists: int | None) -> UidSet:
         def ask(uids: UidSet) -> SearchAnswer:
             (part,) = uids.to_commands(LONGEST_SET)
-            return self._search(_criteria(part, key[-1]), (uids.lowest, uids.highest))
+            # some servers do not answer at all if they find nothing; EXISTS tells if they found too little
+            is_optional = exists is not None
+            return self._search(_criteria(part, key[-1]), (uids.lowest, uids.highest), is_optional)
 
         bucket = self._connection.bucket
         if not search.run(
@@ -127,7 +129,9 @@ class Searches:
                 raise
         return found if asked is uids else found.both(uids)
 
-    def _search(self, criteria: bytes, within: Range = (1, BIGGEST)) -> SearchAnswer:
+    def _search(
+        self, criteria: bytes, within: Range = (1, BIGGEST), is_optional: bool = False
+    ) -> SearchAnswer:
         def send() -> SearchAnswer | None:
             is_extended = "ESEARCH" in self._capabilities
             # a set has no more ranges than UIDs
@@ -135,7 +139,7 @@ class Searches:
             return commands.search(self._connection, criteria, is_extended, within, most)
 
         answer = self._capabilities.without_broken_extension(send, "ESEARCH")
-        if answer is None and self._mailbox.exists:
+        if answer is None and self._mailbox.exists and not is_optional:
             raise ProtocolError("SEARCH: the answer is missing")
         if answer is not None and answer.cut is not None:
             self._capabilities.note_limit(answer.cut)

@@ -159,8 +159,20 @@ def test_flags_below_the_limit_of_a_command_are_mirrored(
     assert mirror.value("select array_agg(uid) from messages where is_flagged") == [2]
 
 
-def test_what_search_hides_and_fetch_gives_is_mirrored(scripted: ScriptedServer, mirror: Mirror) -> None:
+@pytest.mark.parametrize("answers_nothing", [False, True], ids=["answers", "silent if nothing is found"])
+def test_what_search_hides_and_fetch_gives_is_mirrored(
+    scripted: ScriptedServer, mirror: Mirror, answers_nothing: bool
+) -> None:
     hide_from_searches(scripted, *range(1, 16))
+    if answers_nothing:
+        search = scripted.handler("UID SEARCH")
+
+        def silent(request: Request) -> bytes:
+            answer = search(request)
+            assert answer is not None
+            return answer if b" ALL " in answer.split(b"\r\n")[0] else request.tagged(b"OK done")
+
+        scripted.on("UID SEARCH", silent)
     mirror.complete()
     assert sorted(mirror.rows()) == ALL
     assert mirror.state == ("healthy", None)
