@@ -84,8 +84,11 @@ def limit(turn: Turn, folder: FolderState, view: ServerView) -> str | None:
 
 def _window_size(turn: Turn, folder: FolderState, view: ServerView, gone: UidSet) -> int | None:
     exists = turn.session.exists
-    # with a window, only a view that lies inside it tells where the server's own begins
-    if not view.agreed or len(view.uids) != exists:
+    if not view.agreed:
+        # one doubtful answer proves neither that a view slides nor that it does not
+        return folder.view_limit
+    if len(view.uids) != exists:
+        # with a window, only a view that lies inside it tells where the server's own begins
         return None
     return contradictions.window_size(folder, exists, turn.session.announced_limit, gone, view.uids.lowest)
 

@@ -277,6 +277,28 @@ def test_what_slides_out_of_the_view_is_kept_and_said(
     assert_counts_are_true(mirror.conn, mirror.folder())
 
 
+def test_a_doubtful_answer_does_not_end_a_view_that_slides(
+    scripted: ScriptedServer, user: Account, mirror: Mirror
+) -> None:
+    scripted.capabilities = CAPABILITIES + b" MESSAGELIMIT=1000 UIDONLY"
+    window = Window(scripted, user, 10)
+    mirror.complete()
+    window.arrive(2)
+    mirror.hot()
+    hide_from_searches(scripted, 27)
+    hide_from_fetches(scripted, 27)
+    mirror.conn.execute("update folders set next_reconcile_at = now()")
+    mirror.hot()
+    scripted.off("UID SEARCH")
+    scripted.off("UID FETCH")
+    window.arrive(1)
+    letters(user, 1)
+    mirror.hot()
+    mirror.hot()
+    assert sorted(mirror.rows()) == list(range(16, 30))
+    assert tombstones(mirror) == 0
+
+
 def test_what_a_person_deletes_inside_of_the_view_is_expunged(
     scripted: ScriptedServer, user: Account, mirror: Mirror
 ) -> None:
