@@ -75,7 +75,7 @@ def sequence_sets(uids: UidSet, most: int | None) -> Iterator[str]:
 
 
 class RangeSearch:
-    """A search that goes on by ranges of UIDs, because the `first` answer was cut or may have been.
+    """A search that continues by ranges of UIDs, because the `first` answer was cut or may have been.
 
     `asked` are the UIDs among which the first search was. ``found`` are the UIDs so far. A search that has to
     wait for commands can be continued later.

@@ -1,4 +1,4 @@
--- Folders that a server shows only in part, or numbers anew in each session, say so.
+-- Folders that a server shows only in part, or with new UIDs in each session, say so.
 
 alter table folders add column limitation text,
     add column limitation_message text,
@@ -8,4 +8,4 @@ comment on column folders.limitation_message is 'The limitation in words, with t
 comment on column folders.view_limit is 'The server shows only so many messages, the newest ones; rows of older ones are kept. Null is all messages.';
 
 insert into schema_migrations (name, checksum) values
-    ('0013_say_what_is_limited', 'e358aa905ff54163ecaf39459e3017821842465ddbd7e7984d2ea71a38da5065');
+    ('0013_say_what_is_limited', 'b81450ad35d2b2090c391aa9cbb60ec99bd31f3f360b269c3e7a69aa23529c3c');
