@@ -18,9 +18,12 @@ LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of the answer to one command, not counting its messages; more is an attack or a fault."""
 MOST_LITERALS = 5000
 """Literals of one response that are kept. An empty literal takes seven bytes to send and a hundred here."""
+MOST_BLANK_LINES = 8
+"""Empty lines in a row that are skipped inside a FETCH response."""
 
 _LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
+_FETCH = re.compile(rb"\* \d{1,18} FETCH\b", re.IGNORECASE)
 _DATA = re.compile(rb"\* (?:\d{1,18} FETCH|E?SEARCH|VANISHED)\b", re.IGNORECASE)
 _ROW = re.compile(rb"\* (?:X?LIST|LSUB|STATUS|CAPABILITY|ENABLED|FLAGS|NAMESPACE)\b", re.IGNORECASE)
 
@@ -99,6 +102,26 @@ class Reader:
                 if len(parts) < 3:
                     parts += line[: marker.start()], b""
             line = self._line()
+            if line in (b"\r\n", b"\n") and _FETCH.match(parts[0]):
+                line = self._after_blank_lines(line)
+
+    def _after_blank_lines(self, blank: bytes) -> bytes:
+        """Return the line that continues a FETCH response after empty lines, or `blank` if there is none.
+
+        Servers that count the end of a line differently send an empty line between a literal and the closing
+        parenthesis. Only a blank or a parenthesis can follow a literal (RFC 9051 §9), so no other line is
+        taken for the rest of the response.
+        """
+        for _ in range(MOST_BLANK_LINES):
+            # not read before it is known to belong here, so that a line of the next response keeps its limits
+            if self._position == len(self._buffer):
+                self._buffer, self._position = self._receive(), 0
+            if self._buffer[self._position] not in b") \r\n":
+                break
+            line = self._line()
+            if line not in (b"\r\n", b"\n"):
+                return line
+        return blank
 
     def _line(self) -> bytes:
         end = self._buffer.find(b"\n", self._position)

@@ -88,6 +88,44 @@ def test_responses_do_not_depend_on_how_the_bytes_arrive(
     assert reader.bytes_in == len(STREAM)
 
 
+@pytest.mark.parametrize("size", [1, 5, 100_000], ids=["byte by byte", "in pieces", "at once"])
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"\r\n)\r\n", [b")"]),
+        (b"\n)\r\n", [b")"]),
+        (b"\r\n\r\n\r\n FLAGS ())\r\n", [b" FLAGS ())"]),
+        (b"\r\n X {3}\r\nabc\r\n)\r\n", [b" X ", b"abc", b")"]),
+        (b"\r\n", [b""]),
+        (b"\r\n" * 20, [b"", *[[b""]] * 11]),
+    ],
+    ids=["one", "of one byte", "several", "after two literals", "no parenthesis", "very many"],
+)
+def test_empty_lines_after_a_literal_of_fetch_belong_to_no_response(
+    pair: tuple[socket.socket, Reader], size: int, sent: bytes, expected: list[bytes | list[bytes]]
+) -> None:
+    theirs, reader = pair
+    stream = b"* 1 FETCH (BODY[] {3}\r\nabc" + sent + b"* 2 FETCH (UID 2)\r\na1 OK done\r\n"
+    feed(theirs, [stream[i : i + size] for i in range(0, len(stream), size)])
+    assert reader.read_response() == [
+        b"* 1 FETCH (BODY[] ",
+        b"abc",
+        *[part for part in expected if isinstance(part, bytes)],
+    ]
+    for lines in expected:
+        if isinstance(lines, list):
+            assert reader.read_response() == lines
+    assert reader.read_response() == [b"* 2 FETCH (UID 2)"]
+    assert reader.read_response() == [b"a1 OK done"]
+
+
+def test_an_empty_line_after_a_name_ends_no_list_late(pair: tuple[socket.socket, Reader]) -> None:
+    theirs, reader = pair
+    feed(theirs, [b"* LIST () NIL {4}\r\nname\r\n", b") is no response\r\n"])
+    assert reader.read_response() == [b"* LIST () NIL ", b"name", b""]
+    assert reader.read_response() == [b") is no response"]
+
+
 @pytest.mark.parametrize("kind", ["literal", "line", "literals", "lines"])
 def test_oversized_responses_are_skipped_in_bounded_memory(
     pair: tuple[socket.socket, Reader], kind: str

@@ -101,6 +101,8 @@ MAIL_SERVERS: list[Reads] = [
         (b"+ ", b"a"),
         (b"* 1 FETCH (", b"a {1}\r\nx"),
         (b"* 1 FETCH (", b"a {0}\r\n"),
+        (b"* 1 FETCH (", b"a {0}\r\n\r\n "),
+        (b"", b"* 1 FETCH (a {0}\r\n\r\n"),
         (b"* 1 FETCH (", b"{"),
         (b"* SEARCH ", b"1 "),
         (b"* LIST ", b"( "),
