@@ -255,6 +255,10 @@ class TurnOver(MailsyncError):
     code = "turn_over"
 
 
+class MessagesDeferred(TurnOver):
+    """Messages of one folder are left to the next turn, which follows at once; other folders continue."""
+
+
 class OutOfTokens(TurnOver):
     """The account's command budget is used up; after ``retry_after`` seconds it suffices for a turn."""
 

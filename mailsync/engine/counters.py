@@ -88,7 +88,7 @@ class Counters:
         """Count a turn: its duration, commands and rows, the error that ended it, its folders' errors."""
         if turn.is_connected:
             self.observe("mailsync_sync_duration_seconds", turn.clock.elapsed)
-            self._commands(turn.session)
+            self.commands(turn.session)
         tally = turn.tally
         for op, count in (
             ("new", tally.messages_new),
@@ -103,6 +103,16 @@ class Counters:
             self.add("mailsync_throttle_yields_total")
         elif isinstance(error, _OF_SERVERS):
             self.add("mailsync_imap_errors_total", code=error.code)
+
+    def commands(self, session: Session) -> None:
+        """Count the session's commands since the last call for it, those of its login included."""
+        sent = Counter(session.commands)
+        with self._lock:
+            new = sent - self._counted.get(session, Counter())
+            self._counted[session] = sent
+        for name, times in new.items():
+            command = name if name in COMMANDS else "other"
+            self.add("mailsync_imap_commands_total", times, command=command)
 
     def store(self, conn: Connection) -> None:
         """Add the sums to ``metric_counters``, in one statement; none if there are no sums.
@@ -120,13 +130,3 @@ class Counters:
                 for key, value in sums.items():
                     self._sums[key] += value
             raise
-
-    def _commands(self, session: Session) -> None:
-        """Count the session's commands since the last call for it, those of its login included."""
-        sent = Counter(session.commands)
-        with self._lock:
-            new = sent - self._counted.get(session, Counter())
-            self._counted[session] = sent
-        for name, times in new.items():
-            command = name if name in COMMANDS else "other"
-            self.add("mailsync_imap_commands_total", times, command=command)

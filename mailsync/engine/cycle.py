@@ -7,7 +7,10 @@ lock around both, connects, and judges the account's health.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 from mailsync.config import Settings
 from mailsync.core import renames
@@ -35,7 +38,7 @@ from mailsync.engine.steps import (
 )
 from mailsync.engine.steps.survey import choose, compared_since, list_status, shows_other_folders, survey
 from mailsync.engine.turn import Turn
-from mailsync.errors import FolderError, ProtocolError, TurnOver
+from mailsync.errors import FolderError, MessagesDeferred, ProtocolError, TurnOver
 from mailsync.imap.token_bucket import burst
 from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
 from mailsync.store import folders
@@ -60,6 +63,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
         # priority folders beyond this number are part of the round
         priority = priority[: turn.settings.sync_priority_folders]
     compared: set[int] = set()
+    deferred: list[_Deferred] = []
     for folder, status in survey(turn, chosen, listing):
         turn.round.surveyed[folder.id] = status
         plan = plan_folder(
@@ -71,7 +75,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
             nets=nets,
             full=full and (done is None or folder.id not in done),
         )
-        if not plan or _visit(turn, folder, status, plan):
+        if not plan or _visit(turn, folder, status, plan, deferred):
             # a folder whose first sync has not begun has nothing to compare
             compared |= {folder.id} if folder.status != "pending" else set()
             if done is not None:
@@ -88,6 +92,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
         folders.note_polled(turn.conn, turn.account.id, compared, began)
     # these come last: they may take long, and no fresh mail depends on them
     tombstone_folders.tombstone_untracked(turn)
+    _return_to(turn, deferred)
     placeholders.ask_again(turn, now=full)
 
 
@@ -114,12 +119,54 @@ def _note_sizes(turn: Turn) -> None:
         folders.note_sizes(turn.conn, turn.account.id, sizes)
 
 
-def _visit(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> bool:
-    """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success."""
+class _Deferred(NamedTuple):
+    """A folder with messages that the server did not give, and the work that has to be done again."""
+
+    folder: FolderState
+    work: Callable[[FolderState], None]
+
+
+def _return_to(turn: Turn, deferred: Sequence[_Deferred]) -> None:
+    """Continue with the `deferred` folders: the last connection may break now, since all others are done.
+
+    Raises TurnOver if messages are left even then.
+    """
+    turn.result.others_done = True
+    is_left = False
+    for folder, work in deferred:
+        turn.checkpoint()
+        try:
+            work(turn.folders.reload(folder))
+        except MessagesDeferred:
+            is_left = True
+        except (FolderError, ProtocolError) as error:
+            if turn.session.closed:
+                raise
+            turn.record_folder_error(folder, error)
+        else:
+            turn.tally.folders += 1
+    if is_left:
+        raise TurnOver("messages that the server did not give are asked for on another connection")
+
+
+def _visit(
+    turn: Turn,
+    folder: FolderState,
+    status: MailboxStatus,
+    plan: FolderPlan,
+    deferred: list[_Deferred],
+) -> bool:
+    """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success.
+
+    A folder with messages that the server did not give is added to `deferred`.
+    """
     turn.ensure_run()
     turn.round.mark(folder)
     try:
         sync_folder(turn, folder, status, plan)
+    except MessagesDeferred:
+        deferred.append(_Deferred(folder, lambda folder: sync_folder(turn, folder, status, plan)))
+        return False
     except TurnOver:
         turn.round.rewind(folder)
         raise
@@ -176,12 +223,17 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
 
 def fill(turn: Turn) -> None:
     """Continue the initial sync of one folder after the other, the inbox first, until the turn is over."""
+    deferred: list[_Deferred] = []
     for folder in turn.folders.tracked():
         if folder.is_complete or not may_retry(folder, turn.now()):
             continue
         turn.ensure_run()
         try:
             backfill.fill_folder(turn, folder)
+        except MessagesDeferred:
+            deferred.append(_Deferred(folder, partial(backfill.fill_folder, turn)))
+            turn.checkpoint()
+            continue
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
                 raise
@@ -189,6 +241,7 @@ def fill(turn: Turn) -> None:
             continue
         turn.tally.folders += 1
         turn.checkpoint()
+    _return_to(turn, deferred)
 
 
 # -- kinds of turns -----------------------------------------------------------------------------------

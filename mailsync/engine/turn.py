@@ -154,9 +154,18 @@ class Turn:
 
     def use_session(self, session: Session) -> None:
         """Use `session` from now on; its commands and bytes in earlier turns are not counted."""
+        sent, received = self._traffic()
         self._session = session
-        self._commands_before = session.commands.total()
-        self._bytes_before = session.bytes_in
+        # negative if this turn used another session before
+        self._commands_before = session.commands.total() - sent
+        self._bytes_before = session.bytes_in - received
+
+    def _traffic(self) -> tuple[int, int]:
+        """Return the commands sent and the bytes received in this turn."""
+        session = self._session
+        if session is None:
+            return 0, 0
+        return session.commands.total() - self._commands_before, session.bytes_in - self._bytes_before
 
     def record_step(self, command: str) -> None:
         """Record the command that is sent now, for the process that finds this turn without an end.
@@ -212,15 +221,15 @@ class Turn:
             status = "failed" if not self.tally.folders else "partial"
         elif error is not None or self.tally.folder_errors:
             status = "partial"
-        session = self._session
+        sent, received = self._traffic()
         return RunResult(
             status=status,
             folders=self.tally.folders,
             messages_new=self.tally.messages_new,
             flags_changed=self.tally.flags_changed,
             messages_deleted=self.tally.messages_deleted,
-            imap_commands=session.commands.total() - self._commands_before if session else 0,
-            bytes_in=session.bytes_in - self._bytes_before if session else 0,
+            imap_commands=sent,
+            bytes_in=received,
             error_code=error.code if error is not None and failed else None,
             error_message=str(error) if error is not None and failed else None,
         )

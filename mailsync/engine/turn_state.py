@@ -140,7 +140,10 @@ class TurnResult:
 
     ``run_id`` is None for a quiet turn. ``priority_at`` and ``overall_at`` are the times since which the
     priority folders, and all folders, are compared. ``asked`` says whether the server may have been asked
-    anything, ``needs_new_session`` whether the next turn must not reuse this turn's session.
+    anything, ``needs_new_session`` whether the next turn must not reuse this turn's session. ``reconnects``
+    is how often the turn has opened another session, ``has_broken`` whether a message may have been the
+    reason. ``others_done`` says that all folders had their share of the turn, and only those are left in
+    which messages were deferred.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -150,3 +153,6 @@ class TurnResult:
     next_discovery_at: datetime | None = None
     asked: bool = False
     needs_new_session: bool = False
+    reconnects: int = 0
+    has_broken: bool = False
+    others_done: bool = False

@@ -35,7 +35,8 @@ _TRANSIENT = frozenset({"UNAVAILABLE", "INUSE", "IN-USE", "SERVERBUG"})
 _REJECTED = frozenset(
     {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "WEBALERT"}
 )
-_LOGIN_AGAIN = frozenset({"AUTHENTICATIONFAILED", "EXPIRED"})
+LOGGED_OUT = frozenset({"AUTHENTICATIONFAILED", "EXPIRED"})
+"""Codes that end the use of a session; no mailbox and no message causes them."""
 _FOLDER = frozenset({"NONEXISTENT", "NOPERM", "TRYCREATE", "CANNOT"})
 _FOLDER_BUSY = frozenset({"INUSE", "IN-USE", "SERVERBUG"})
 _OPENING = frozenset({"EXAMINE", "STATUS"})
@@ -164,7 +165,7 @@ def error_for(response: StatusResponse, command: str, *, step: str | None = None
         return ProtocolError(message, step=step)
     if code in _THROTTLED or seconds is not None:
         return Throttled(message, retry_after=seconds, step=step)
-    if code in _TRANSIENT or code in _LOGIN_AGAIN:
+    if code in _TRANSIENT or code in LOGGED_OUT:
         return Transient(message, step=step)
     if _SLOW_DOWN.search(text):
         return Throttled(message, step=step)

@@ -125,6 +125,12 @@ def live_uids(
     return UidSet.parse(row[0] or "") if row else UidSet()
 
 
+def neighbour_date(conn: Connection, folder: FolderState, uid: int) -> datetime | None:
+    """The ``internal_date`` of the nearest message above `uid`, else below; None if none has content."""
+    row = run(conn, "neighbour_date", **_key(folder), uid=uid).fetchone()
+    return row[0] if row else None
+
+
 class RowCounts(NamedTuple):
     """How many live rows a folder has: all, unread, outside its window, and with another UIDVALIDITY."""
 

@@ -128,6 +128,35 @@ with whole as materialized (
 insert into sync_events (account_id, type, folder_id, message_pk, data)
 select %(account_id)s, 'message.updated', %(folder_id)s, id, pg_catalog.jsonb_build_object('uid', %(uid)s::bigint) from whole
 
+-- name: neighbour_date
+-- The date of the nearest message above, else below: servers number messages as they arrive. A live row or a tombstone,
+-- but not a placeholder, whose own date may be an estimate. Up to 20 rows on either side are looked at.
+select coalesce(
+    (select internal_date
+     from (
+         select internal_date, parse_errors, uid
+         from messages
+         where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+           and uid > %(uid)s
+         order by uid
+         limit 20
+     ) above
+     where not lacks_content(parse_errors)
+     order by uid
+     limit 1),
+    (select internal_date
+     from (
+         select internal_date, parse_errors, uid
+         from messages
+         where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+           and uid < %(uid)s
+         order by uid desc
+         limit 20
+     ) below
+     where not lacks_content(parse_errors)
+     order by uid desc
+     limit 1))
+
 -- name: note_isolation
 -- Written before a message is fetched alone; returns the counts, including this try.
 insert into fetch_attempts as a (account_id, folder_id, uidvalidity, uid, through_uid, tries)

@@ -1,9 +1,10 @@
 """Which UIDs to ask for next; pure, without I/O (SPEC §9.5).
 
 Every batch is noted in ``fetch_attempts`` before it is fetched. An attempt that is open when a turn begins
-names UIDs that were being fetched when an earlier turn ended, for whatever reason. With each failed attempt
-their batches become half as large, until a message is alone. That message is isolated: only a message that is
-fetched while nothing else is in flight can be blamed (:mod:`mailsync.engine.fetch.single_messages`).
+names UIDs that were being fetched when an earlier turn ended, for whatever reason. Their batches hold no
+other UIDs, and become half as large with each failed attempt, until a message is alone. That message is
+isolated: only a message that is fetched while nothing else is in flight can be blamed
+(:mod:`mailsync.engine.fetch.single_messages`).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ class BatchPlan:
     def __init__(self, uids: UidSet, open_attempts: Sequence[OpenAttempt], *, newest_first: bool) -> None:
         self.remaining = uids
         self.has_begun = False
-        self._not_requested = uids
+        self._uids = self._not_requested = uids
         self._attempts = list(open_attempts)
         self._to_isolate = UidSet.of(a.first for a in open_attempts if a.first == a.last and a.first in uids)
-        self._newest_first = newest_first
+        self.newest_first = newest_first
 
     def next(self, size: int) -> Request | None:
         """Return the next request, of at most `size` UIDs; None when all UIDs were requested."""
@@ -43,8 +44,7 @@ class BatchPlan:
         self.has_begun = True
         together = self.before(self._to_isolate, self._not_requested)
         if together:
-            uids = self._first(together, size)
-            uids = self._first(uids, self._reduced_size(uids, size))
+            uids = self._apart(self._first(together, size), size)
         else:
             uids = self._first(self._not_requested, 1)
         self._not_requested = self._not_requested.minus(uids)
@@ -62,13 +62,24 @@ class BatchPlan:
         """Return those of `uids` that are requested before the first of `stops`."""
         if not (stops := stops.both(uids)):
             return uids
-        if self._newest_first:
+        if self.newest_first:
             return uids.between(stops.highest + 1, uids.highest)
         return uids.between(uids.lowest, stops.lowest - 1)
 
     def _first(self, uids: UidSet, size: int) -> UidSet:
-        return uids.newest(size) if self._newest_first else uids.oldest(size)
+        return uids.newest(size) if self.newest_first else uids.oldest(size)
 
-    def _reduced_size(self, uids: UidSet, size: int) -> int:
-        suspects = [a for a in self._attempts if a.first <= uids.highest and a.last >= uids.lowest]
-        return max(1, min(len(uids), size) >> sum(a.attempts for a in suspects))
+    def _apart(self, uids: UidSet, size: int) -> UidSet:
+        """Return those first of `uids` that belong to the same open attempts, fewer for each attempt."""
+        edge = uids.highest if self.newest_first else uids.lowest
+        attempts = 0
+        for a in self._attempts:
+            if a.first <= edge <= a.last:
+                attempts += a.attempts
+                size = min(size, len(self._uids.between(a.first, a.last)))
+                uids = uids.between(a.first, a.last)
+            elif self.newest_first and a.last < edge:
+                uids = uids.between(a.last + 1, edge)
+            elif not self.newest_first and a.first > edge:
+                uids = uids.between(edge, a.first - 1)
+        return self._first(uids, max(1, size >> attempts))

@@ -71,7 +71,11 @@ class BatchWriter:
                 raise
 
     def write(self, batch: Batch, messages: Sequence[Message], cursor: Cursor | None) -> None:
-        """Send the messages inside the window, and the cursor; leaves their commit in flight."""
+        """Send the messages inside the window, and the cursor; leaves their commit in flight.
+
+        The attempts at what `batch` requested are forgotten; a batch that requested nothing is part of one
+        that is not complete yet.
+        """
         self.finish_commit()
         self._turn.tally.fetched += len(messages)
         statements = cursor.after(batch, messages) if cursor else ()
@@ -100,7 +104,8 @@ class BatchWriter:
 
     def _move_cursor(self, batch: Batch, stored: Sequence[Message], cursor: Sequence[Statement]) -> None:
         turn, folder = self._turn, self._folder
-        attempts.forget_attempts(turn.conn, folder, batch.requested.lowest, batch.requested.highest)
+        if batch.requested:
+            attempts.forget_attempts(turn.conn, folder, batch.requested.lowest, batch.requested.highest)
         if unread := [m.uid for m in stored if not WITHOUT_CONTENT.isdisjoint(m.parse_errors)]:
             turn.tally.without_content += len(unread)
             attempts.plan_retries(turn.conn, folder, unread)

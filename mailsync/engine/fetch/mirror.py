@@ -1,7 +1,7 @@
 """From UIDs to rows: the one loop of new mail, backfill and reconcile (SPEC §9.4, §10.4).
 
 Postgres writes a batch while the next one is read and parsed. One bad message costs no other: a batch that
-came back incomplete is completed by :mod:`mailsync.engine.fetch.single_messages` before it is written.
+came back incomplete is completed by :mod:`mailsync.engine.fetch.completion` before it is written.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from contextlib import closing
 
 from mailsync.engine.fetch.batches import BatchPlan, Request
 from mailsync.engine.fetch.commit import BatchWriter, Cursor
+from mailsync.engine.fetch.completion import Completion
 from mailsync.engine.fetch.pipeline import FetchPipeline
-from mailsync.engine.fetch.single_messages import isolate, recording_failure, refetch
+from mailsync.engine.fetch.single_messages import recording_failure
 from mailsync.engine.steps import window
 from mailsync.engine.turn import Turn
-from mailsync.errors import TurnOver
 from mailsync.imap import Batch
 from mailsync.imap.bounds import largest_batch
 from mailsync.model import FolderState
@@ -37,9 +37,9 @@ def mirror(
     """Fetch `uids` of the EXAMINEd folder in batches, and commit each with its `cursor`.
 
     Returns the UIDs that the turn did not reach; it fetches at least one batch. A UID that the server does
-    not answer is gone only if a search agrees. `announce` emits one event a message. Raises TurnOver when a
-    message has to be asked for again on another connection. Whatever is raised, the batches that were
-    complete before are stored.
+    not answer is gone only if a search agrees. `announce` emits one event a message. No cursor passes a
+    message that is left to a later turn, which :meth:`Completion.end` raises; the messages behind it are
+    stored all the same. Whatever is raised, the batches that were complete before are stored.
     """
     open_attempts = attempts.open_attempts(turn.conn, folder)
     plan = BatchPlan(uids, open_attempts, newest_first=newest_first)
@@ -48,27 +48,40 @@ def mirror(
         BatchWriter(turn, folder, announce=announce) as writer,
         recording_failure(turn, folder),
     ):
+        completion = Completion(turn, folder, plan, writer)
         fetch.send(_next_request(turn, plan))
         while request := fetch.in_flight:
+            may_pass = not completion.left
             batch = received = fetch.receive()
             # a cursor must not pass over a batch that was not stored
             writer.finish_commit()
-            if _unread(batch):
+            if batch.unanswered or batch.unparsable:
                 # nothing is in flight now, so the server can be asked about single messages
-                batch = _complete(turn, folder, plan, request, batch)
-            if not batch.unanswered:
+                batch = completion.complete(request, batch)
+            completion.note_answer(batch)
+            if not completion.is_over:
                 # the next command goes out before this batch is written
                 fetch.send(_next_request(turn, plan))
             _tune_batch_size(turn, received)
-            if batch.requested:
-                writer.write(batch, window.inside(turn, batch.messages), cursor)
-                plan.done(batch.requested)
+            _write(turn, plan, writer, batch, cursor if may_pass else None)
             turn.env.on_progress(turn)
-            if batch.unanswered:
-                raise TurnOver("a message that the server refused is asked for again on another connection")
+        writer.finish_commit()
+        completion.end()
         if open_attempts and not plan.remaining:
             attempts.forget_batches(turn.conn, folder, uids)
     return plan.remaining
+
+
+def _write(turn: Turn, plan: BatchPlan, writer: BatchWriter, batch: Batch, cursor: Cursor | None) -> None:
+    """Write `batch`; its cursor stops before the first message that is left."""
+    plan.done(batch.requested.minus(batch.unanswered))
+    passed = plan.before(batch.unanswered, batch.requested) if cursor else batch.requested
+    if not batch.unanswered or (cursor and passed):
+        messages = [message for message in batch.messages if message.uid in passed]
+        writer.write(Batch(passed, messages), window.inside(turn, messages), cursor)
+    if batch.unanswered:
+        # the attempts at what is left have to stay
+        writer.write(Batch(UidSet()), window.inside(turn, batch.messages), None)
 
 
 def _next_request(turn: Turn, plan: BatchPlan) -> Request | None:
@@ -76,33 +89,6 @@ def _next_request(turn: Turn, plan: BatchPlan) -> Request | None:
     # make progress.
     is_over = turn.is_over() if plan.has_begun else turn.env.stop
     return None if is_over else plan.next(turn.batch_size)
-
-
-def _unread(batch: Batch) -> UidSet:
-    return UidSet.of(batch.unparsable).union(batch.unanswered)
-
-
-def _complete(turn: Turn, folder: FolderState, plan: BatchPlan, request: Request, batch: Batch) -> Batch:
-    """Ask again for what `batch` lacks.
-
-    Messages that have to be asked for on another connection are ``unanswered`` in the batch that is returned,
-    which ends before the first of them.
-    """
-    with turn.session.deadline(turn.settings.backfill_batch_timeout):
-        if request.isolate:
-            messages, refused = isolate(turn, folder, batch.requested)
-        else:
-            messages, refused = refetch(turn, folder, _unread(batch))
-    if refused and not request.isolate:
-        # the batch as a whole ended no turn
-        attempts.forget_batches(turn.conn, folder, batch.requested)
-    elif request.isolate and any("unfetchable" in message.parse_errors for message in messages):
-        # the cause of the failed batches is known now: no other message in them is suspected
-        attempts.forget_batches(turn.conn, folder, batch.requested)
-        plan.forget_attempts(batch.requested)
-    asked = plan.before(refused, batch.requested)
-    messages = [message for message in (*batch.messages, *messages) if message.uid in asked]
-    return Batch(asked, messages, unanswered=refused)
 
 
 def _tune_batch_size(turn: Turn, batch: Batch) -> None:

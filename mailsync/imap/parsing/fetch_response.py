@@ -24,6 +24,8 @@ _ITEM = re.compile(
     rb" *+([A-Za-z0-9.\-]++)(\[[^\]]*+\](?:<\d+>)?)? "  # the name, and the section of BODY[…]
     rb'(?:\(([^()"{}]*+)\)|"([^"\\]*+)"|([^ ()"{}]++)(?=[ )]|\Z))?'  # the common values
 )
+_AFTER_LITERAL = (b")", b" ", b"")
+"""The beginnings of the text after a header (RFC 9051 §9); any other shows that its length was wrong."""
 _QUOTED = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 # an unterminated string matches to the end, so that the search is linear even then
@@ -87,6 +89,8 @@ def parse_fetch(parts: list[bytes], careful: bool = False) -> Fields:
                 fields.setdefault(name, parts[part + 1])
             part += 2
             text, position = parts[part], 0
+            if name == b"BODY[]" and text[:1] not in _AFTER_LITERAL:
+                fields[UNREADABLE] = b" ".join((*_bytes(fields.get(UNREADABLE)).split(), name))
         else:
             # try the fast search only once, since it searches all the rest
             fast = not careful and name == b"BODYSTRUCTURE" and name not in fields

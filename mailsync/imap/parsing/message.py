@@ -23,23 +23,57 @@ _STATE = re.compile(
 )
 
 
+_LONG_FIELDS = frozenset({"To", "Cc", "Bcc", "References"})
+_FEW_FIELDS = 64 * 1024
+"""Bytes of the few fields: the smallest IMAP_MAX_LITERAL_BYTES."""
+
+
 class Detail(enum.Enum):
-    """How much of a message to fetch; less if the server fails to give more."""
+    """How much of a message to fetch; less if the server fails to give more.
+
+    ``WHOLE_HEADER`` is for servers that cannot select fields, ``FEW_FIELDS`` for headers that are too long:
+    it leaves out the fields that name many people or messages. The last three ask for one item each.
+    """
 
     FULL = "full"
     NO_STRUCTURE = "no_structure"
+    WHOLE_HEADER = "whole_header"
+    FEW_FIELDS = "few_fields"
     BASIC = "basic"
+    DATE = "date"
+    SIZE = "size"
+    FLAGS = "flags"
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether header fields are asked for."""
+        return self in _HEADERS
+
+
+_HEADERS = {
+    Detail.FULL: f"HEADER.FIELDS ({' '.join(HEADER_FIELDS).upper()})",
+    Detail.NO_STRUCTURE: f"HEADER.FIELDS ({' '.join(HEADER_FIELDS).upper()})",
+    Detail.WHOLE_HEADER: "HEADER",
+    Detail.FEW_FIELDS: "HEADER.FIELDS"
+    f" ({' '.join(name for name in HEADER_FIELDS if name not in _LONG_FIELDS).upper()})",
+}
+_STATES = {
+    Detail.DATE: ("INTERNALDATE",),
+    Detail.SIZE: ("RFC822.SIZE",),
+    Detail.FLAGS: ("FLAGS",),
+}
 
 
 def items(detail: Detail, capabilities: frozenset[str]) -> bytes:
     """Return the parenthesised list of items to fetch (SPEC §9.4)."""
-    names = ["UID FLAGS INTERNALDATE RFC822.SIZE"]
-    if detail is not Detail.BASIC:
+    names = ["UID", *_STATES.get(detail, ("FLAGS", "INTERNALDATE", "RFC822.SIZE"))]
+    if detail.has_headers:
         names += extras(capabilities)
     if detail is Detail.FULL:
         names.append("BODYSTRUCTURE")
-    if detail is not Detail.BASIC:
-        names.append(f"BODY.PEEK[HEADER.FIELDS ({' '.join(HEADER_FIELDS).upper()})]")
+    if detail.has_headers:
+        limit = f"<0.{_FEW_FIELDS}>" if detail is Detail.FEW_FIELDS else ""
+        names.append(f"BODY.PEEK[{_HEADERS[detail]}]{limit}")
     return f"({' '.join(names)})".encode("ascii")
 
 
@@ -63,9 +97,16 @@ def uid_of(fields: Fields) -> int:
 
 def is_answer(fields: Fields, detail: Detail) -> bool:
     """Whether the fields answer our FETCH, rather than report flags that changed meanwhile."""
-    if detail is Detail.BASIC:
-        return b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields
-    return b"BODY[]" in fields
+    if b"BODY[]" in fields or detail.has_headers:
+        return b"BODY[]" in fields
+    if detail is Detail.FLAGS:
+        return b"FLAGS" in fields
+    return b"RFC822.SIZE" in fields or b"INTERNALDATE" in fields
+
+
+def is_miscounted(fields: Fields) -> bool:
+    """Whether the header's literal has another length than the server said, so that no field is certain."""
+    return b"BODY[]" in _words(fields.get(UNREADABLE)).split()
 
 
 def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
@@ -78,6 +119,9 @@ def build_message(uid: int, fields: Fields, detail: Detail) -> Message:
     block = fields.get(b"BODY[]")
     if not isinstance(block, bytes):
         block = b""
+        errors.append("headers")
+    elif detail is Detail.FEW_FIELDS:
+        # the fields that were left out may exist
         errors.append("headers")
     headers = parse_headers(block)
 

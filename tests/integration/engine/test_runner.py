@@ -294,7 +294,7 @@ def test_a_first_sync_that_fails_is_logged_once_until_it_succeeds(
 ) -> None:
     user = scripted.new_user()
     letters(user, 3)
-    scripted.on("UID FETCH", b"NO [CANNOT] not now")
+    scripted.on("UID FETCH", b"NO [UNAVAILABLE] not now")
     with Mirror(database_url, scripted, user) as mirror:
         mirror.hot()
         for _ in range(3):

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
+from mailsync.errors import FolderError, MailsyncError, ProtocolError, Throttled, Transient
 from mailsync.imap import Session
 from mailsync.uidset import UidSet
-from tests.support.imap_sessions import connect, fetch, in_step, pieces, uids, user_with_five
+from tests.support.imap_sessions import FIVE, connect, fetch, in_step, pieces, uids, user_with_five
 from tests.support.mailboxes import Account
 from tests.support.scripted import CAPABILITIES, ScriptedServer
 from tests.support.session import Request
@@ -235,6 +235,94 @@ def test_no_after_data_keeps_the_data_and_no_without_data_is_an_error(
         fetch(session)
     assert caught.value.retry_after == 20
     assert in_step(session)
+
+
+def whole_and_then(request: Request, *, last: bytes = b"", uid: int = 3) -> bytes:
+    """Send whole responses up to the message before `uid`, then `last`, and close."""
+    lines, _ = pieces(request.default())
+    request.send(b"".join(lines[: uid - 1]) + last)
+    return request.close()
+
+
+@pytest.mark.parametrize(
+    ("last", "answered"),
+    [
+        (b"", [1, 2]),
+        (b"* 3 FETCH (UID 3 FLAGS () BODY[] {90}\r\nSubject", [1, 2]),
+        (b"* 3 FETCH (UID 3 FLAGS () BODY[] {4}\r\nSubject: x\r\n\r\n)\r\n", [1, 2]),
+        (b"not IMAP\r\n", [1]),
+    ],
+    ids=["between two", "in a literal", "after a miscounted literal", "out of step"],
+)
+def test_what_was_answered_completely_before_the_connection_broke_is_kept(
+    scripted: ScriptedServer, session: Session, last: bytes, answered: list[int]
+) -> None:
+    scripted.on("UID FETCH", lambda request: whole_and_then(request, last=last), times=1)
+    batch = session.fetcher().fetch(FIVE)
+    assert uids(batch.messages) == answered
+    assert [message.headers.subject for message in batch.messages] == [f"Message {n}" for n in answered]
+    assert batch.unanswered == FIVE.minus(UidSet.of(answered))
+    assert isinstance(batch.failure, ProtocolError if b"IMAP" in last or b"{4}" in last else Transient)
+    assert session.closed
+
+
+@pytest.mark.parametrize(
+    "text", [b"NO cannot", b"BAD what", b"NO [SERVERBUG] oh", b"NO Server Unavailable. 15"]
+)
+def test_a_refusal_is_the_failure_of_its_batch_and_costs_no_extension(
+    scripted: ScriptedServer, session: Session, text: bytes
+) -> None:
+    scripted.on("UID FETCH", text)
+    batch = session.fetcher().fetch(FIVE)
+    assert (batch.messages, batch.unanswered) == ([], FIVE)
+    assert batch.failure is not None and "FETCH: the server said" in str(batch.failure)
+    assert "CONDSTORE" in session.capabilities
+    scripted.off("UID FETCH")
+    assert in_step(session)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b"NO [LIMIT] slow down", Throttled),
+        (b"NO [EXPIRED] log in again", Transient),
+        (b"NO [NONEXISTENT] no such mailbox", FolderError),
+    ],
+)
+def test_a_refusal_that_no_message_can_cause_is_raised(
+    scripted: ScriptedServer, session: Session, text: bytes, error: type[MailsyncError]
+) -> None:
+    scripted.on("UID FETCH", text, times=1)
+    with pytest.raises(error):
+        session.fetcher().fetch(FIVE)
+    assert in_step(session)
+
+
+def test_a_bad_answer_disables_no_extension_that_the_server_has_understood(
+    scripted: ScriptedServer, session: Session
+) -> None:
+    assert len(session.fetcher().fetch(FIVE).messages) == 5
+    scripted.on("UID FETCH", b"BAD what")
+    before = len(scripted.journal.commands("UID FETCH"))
+    assert session.fetcher().fetch(FIVE).failure is not None
+    assert len(scripted.journal.commands("UID FETCH")) == before + 1
+
+
+@pytest.mark.parametrize("offset", [-20, 20], ids=["too short", "too long"])
+def test_a_header_that_was_miscounted_is_not_taken_for_a_header(
+    scripted: ScriptedServer, session: Session, offset: int
+) -> None:
+    def miscount(request: Request) -> bytes:
+        lines, end = pieces(request.default())
+        lines[2] = re.sub(rb"\{(\d+)\}", lambda size: b"{%d}" % (int(size[1]) + offset), lines[2])
+        return b"".join(lines) + end
+
+    scripted.on("UID FETCH", miscount, times=1)
+    batch = session.fetcher().fetch(FIVE)
+    assert 3 not in uids(batch.messages)
+    for message in batch.messages:
+        assert message.headers.subject == f"Message {message.uid}"
+        assert message.parse_errors == ()
 
 
 @pytest.mark.parametrize("how", ["bye", "close", "reset"])

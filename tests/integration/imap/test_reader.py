@@ -117,6 +117,8 @@ def test_empty_lines_after_a_literal_of_fetch_belong_to_no_response(
             assert reader.read_response() == lines
     assert reader.read_response() == [b"* 2 FETCH (UID 2)"]
     assert reader.read_response() == [b"a1 OK done"]
+    with pytest.raises(Transient):
+        reader.read_response()
 
 
 def test_an_empty_line_after_a_name_ends_no_list_late(pair: tuple[socket.socket, Reader]) -> None:
@@ -124,6 +126,8 @@ def test_an_empty_line_after_a_name_ends_no_list_late(pair: tuple[socket.socket,
     feed(theirs, [b"* LIST () NIL {4}\r\nname\r\n", b") is no response\r\n"])
     assert reader.read_response() == [b"* LIST () NIL ", b"name", b""]
     assert reader.read_response() == [b") is no response"]
+    with pytest.raises(Transient):
+        reader.read_response()
 
 
 @pytest.mark.parametrize("kind", ["literal", "line", "literals", "lines"])

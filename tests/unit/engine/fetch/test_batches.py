@@ -43,6 +43,13 @@ def test_each_failed_attempt_halves_the_batches_that_it_touches() -> None:
     assert requests(plan, 8) == ["1:2", "3:4", "5:6", "7:8", "9:16", "17:20"]
 
 
+def test_a_batch_that_failed_is_asked_for_apart_from_its_neighbours() -> None:
+    attempts = [OpenAttempt(9, 12, 1)]
+    uids = UidSet.parse("1:30")
+    assert requests(BatchPlan(uids, attempts, newest_first=False), 20) == ["1:8", "9:10", "11:12", "13:30"]
+    assert requests(BatchPlan(uids, attempts, newest_first=True), 20) == ["13:30", "11:12", "9:10", "1:8"]
+
+
 def test_a_message_that_failed_alone_is_isolated_between_its_neighbours() -> None:
     plan = BatchPlan(UidSet.parse("1:10"), [OpenAttempt(5, 5, 1)], newest_first=True)
     assert requests(plan, 20) == ["6:10", "5!", "1:4"]

@@ -72,6 +72,28 @@ def test_missing_flags_are_none_without_an_error() -> None:
     assert message.parse_errors == ()
 
 
+@pytest.mark.parametrize(
+    ("detail", "item"),
+    [
+        (Detail.WHOLE_HEADER, b" BODY.PEEK[HEADER])"),
+        (Detail.FEW_FIELDS, b" BODY.PEEK[HEADER.FIELDS (FROM "),
+        (Detail.DATE, b"(UID INTERNALDATE)"),
+        (Detail.SIZE, b"(UID RFC822.SIZE)"),
+        (Detail.FLAGS, b"(UID FLAGS)"),
+    ],
+)
+def test_what_is_asked_for_where_a_server_fails_to_give_more(detail: Detail, item: bytes) -> None:
+    asked = items(detail, frozenset())
+    assert item in asked and b"BODYSTRUCTURE" not in asked
+    assert b" TO " not in asked and b"REFERENCES" not in asked
+
+
+def test_few_fields_are_never_taken_for_all_of_them() -> None:
+    message = build_message(7, fields(**{"BODYSTRUCTURE": None}), Detail.FEW_FIELDS)
+    assert "headers" in message.parse_errors
+    assert message.headers.subject
+
+
 def test_less_detail_names_the_missing_fields() -> None:
     basic = parse_fetch(
         [b'* 1 FETCH (UID 7 FLAGS () INTERNALDATE "17-Jul-1996 02:44:25 -0700" RFC822.SIZE 4)']
