@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mailsync.errors import ProtocolError, Throttled, Transient
-from mailsync.imap.bounds import BIGGEST, BYTES_OF_A_STATE, LARGEST_SCAN, LONGEST_SET, MOST_RANGES
+from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
+from mailsync.imap.bounds import (
+    BIGGEST,
+    BYTES_OF_A_STATE,
+    LARGEST_SCAN,
+    LONGEST_SET,
+    MOST_RANGES,
+)
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.message_limit import parse_cut
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.message import build_state, quick_state, uid_of
-from mailsync.imap.status_responses import StatusResponse, error_for
+from mailsync.imap.status_responses import LOGGED_OUT, StatusResponse, error_for
 from mailsync.model import MessageState
 from mailsync.uidset import Range, UidSet
 
 MOST_AT_ONCE = 5000
+MOST_REFUSALS = 64
+"""Refused sets in one scan. One message in 100,000 causes 17."""
 MOST_UNASKED = 100_000
 """Ranges in a VANISHED that comes unasked, for messages that others delete from the selected folder."""
 
@@ -62,15 +71,25 @@ def scan(
 
     UIDs that VANISHED (EARLIER) names are added to `changes`. `expected` is how many messages there can be.
     A server that stopped at its limit (RFC 9738) is asked for the lower UIDs too.
-    If the server answers BAD, the extensions of `modifier` are disabled. Raises the error of a completion
-    other than OK, except for a NO after data, and SentTooMuch.
+    A set that the server refuses is asked for in halves, so that one bad message hides no other; a refused
+    message is left out. If the server answers BAD, the extensions of `modifier` are disabled. Raises the
+    error of a completion other than OK, except for a NO after data, if :data:`MOST_REFUSALS` sets or all
+    messages are refused, and SentTooMuch.
     """
+    parts = deque(uids.to_commands(LONGEST_SET))
+    refusals = _Refusals(connection, may_be_extension=bool(modifier))
     try:
-        for part in uids.to_commands(LONGEST_SET):
-            while part:
-                connection.start("UID FETCH", part.encode("ascii"), items, *modifier)
+        while parts:
+            part = parts.popleft()
+            connection.start("UID FETCH", part.encode("ascii"), items, *modifier)
+            try:
                 yield from _read_states(connection, uids, expected, changes)
-                part = _not_processed(connection.completion, part)
+                refusals.has_answer = True
+                if rest := _not_processed(connection.completion, part):
+                    parts.appendleft(rest)
+            except (ProtocolError, Transient) as error:
+                parts.extendleft(refusals.halves(part, error))
+        refusals.end()
     except ProtocolError:
         if connection.completion.status == "BAD":
             for text in modifier:
@@ -87,6 +106,39 @@ def _not_processed(completion: StatusResponse, part: str) -> str:
         return ""
     asked = UidSet.parse(part)
     return str(asked.between(1, cut.lowest - 1)) if cut.lowest <= asked.highest else ""
+
+
+class _Refusals:
+    """The sets that the server refused in one scan."""
+
+    def __init__(self, connection: Connection, *, may_be_extension: bool) -> None:
+        self.has_answer = False
+        self._connection = connection
+        self._may_be_extension = may_be_extension
+        self._last: MailsyncError | None = None
+        self._count = 0
+
+    def halves(self, part: str, error: MailsyncError) -> list[str]:
+        """Return the halves of a refused set, upper half first, or nothing for one message; or raise `error`.
+
+        A broken connection is raised, and what no message can cause. So is BAD to a command with a modifier,
+        which the server may not understand.
+        """
+        completion = self._connection.completion
+        is_refusal = not self._connection.closed and completion.status in ("NO", "BAD")
+        is_extension = completion.status == "BAD" and self._may_be_extension
+        self._count += 1
+        if not is_refusal or is_extension or completion.code in LOGGED_OUT or self._count > MOST_REFUSALS:
+            raise error
+        self._last = error
+        uids = UidSet.parse(part)
+        lower = uids.oldest(len(uids) // 2)
+        return [str(uids.minus(lower)), str(lower)] if lower else []
+
+    def end(self) -> None:
+        """Raise the last refusal if the server gave nothing at all."""
+        if self._last is not None and not self.has_answer:
+            raise self._last
 
 
 def _read_states(

@@ -32,7 +32,7 @@ def fail_at(
     when: Callable[[Request], bool] = lambda request: True,
     folder: bytes | None = None,
 ) -> None:
-    """Answer honestly up to a message of `uids`, which gets the `fault`, and go on behind it.
+    """Answer honestly up to a message of `uids`, which gets the `fault`, and continue behind it.
 
     Only requests count for which `when` is true, and only those in `folder` if one is given.
     """

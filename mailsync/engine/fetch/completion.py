@@ -6,9 +6,9 @@ One bad message costs itself. What was answered completely is stored at once. Th
 2. The suspected messages, each alone (:mod:`mailsync.engine.fetch.single_messages`).
 3. Those that failed alone, once more on another connection. The second failure makes a placeholder.
 
-A turn reconnects at most three times. The last connection is for the other folders: no suspect is asked for
-on it, and a folder whose last break is unexplained is left. Whatever is left is noted in ``fetch_attempts``,
-so that the next turn begins with it, and blames nobody.
+A turn reconnects at most three times. The last connection is for the other folders: this one is left until
+they are done, and no suspect is asked for. Whatever is left is noted in ``fetch_attempts``, so that the next
+turn begins with it, and blames nobody.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Completion:
             return self._turn.session.fetcher().fetch(uids)
 
     def _reconnect(self, why: str) -> bool:
-        """Go on with another connection, if the turn may; else with none, if the last one is closed."""
+        """Continue on another connection; False if the turn may open none, or must not ask for more on it."""
         self._store()
         result = self._turn.result
         if self._turn.session.closed:

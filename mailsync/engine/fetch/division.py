@@ -1,4 +1,4 @@
-"""How to go on after a request that failed at one of its messages; pure (SPEC §9.5)."""
+"""How to continue after a request that failed at one of its messages; pure (SPEC §9.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a turn whose folder still has messages that the server did not give (SPEC §9.5, §10.2)."""
+"""The end of a turn whose folder still has messages that the server did not give (SPEC §9.5, §10.2)."""
 
 from __future__ import annotations
 

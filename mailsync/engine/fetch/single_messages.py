@@ -39,7 +39,7 @@ NO_HEADERS = Headers(
 
 
 class Answer(NamedTuple):
-    """What the server gives of one message.
+    """The part of one message that the server gives.
 
     ``message`` has its content; None if the server gives none. ``basics`` has flags, date and size, as far as
     the server gives them. ``failure`` is why there is no content, or not all of it; None if the server simply

@@ -69,7 +69,8 @@ def items(detail: Detail, capabilities: frozenset[str]) -> bytes:
     names = ["UID", *_STATES.get(detail, ("FLAGS", "INTERNALDATE", "RFC822.SIZE"))]
     if detail.has_headers:
         names += extras(capabilities)
-    if detail is Detail.FULL:
+    if detail in (Detail.FULL, Detail.FEW_FIELDS):
+        # a header that is too long says nothing against the structure
         names.append("BODYSTRUCTURE")
     if detail.has_headers:
         limit = f"<0.{_FEW_FIELDS}>" if detail is Detail.FEW_FIELDS else ""

@@ -307,6 +307,19 @@ def test_a_hang_at_one_message_keeps_the_answers_before_it(
         assert set(mirror.rows()) == set(range(1, FEW + 1))
 
 
+def test_a_header_above_the_limit_keeps_what_stands_behind_its_giant_fields(
+    database_url: str, scripted: ScriptedServer, user: Account
+) -> None:
+    people = b",\r\n ".join(b"n%d@x.test" % n for n in range(20_000))
+    user.folder("INBOX").add(b"To: %s\r\nReferences: <a@x>\r\n%s" % (people, mail.message(1)))
+    with Mirror(database_url, scripted, user, imap_max_literal_bytes=65_536) as mirror:
+        mirror.complete()
+        assert mirror.rows() == {1: ("headers",)}
+        row = mirror.conn.execute("select subject, message_id, sent_at from messages where to_emails = '{}'")
+        assert row.fetchone() == ("Message 1", "1@mail.test", mail.sent_at(1))
+        assert mirror.state == ("healthy", None)
+
+
 def test_throttling_during_a_completion_ends_the_turn_and_loses_nothing(
     database_url: str, scripted: ScriptedServer, user: Account
 ) -> None:
