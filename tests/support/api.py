@@ -68,20 +68,25 @@ def start_api(mailsync: Mailsync) -> StartApi:
     """Start gunicorn as the Procfile does, with variables added or, if None, removed."""
 
     def start(*, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
-        port = run_directory.free_port()
-        wanted = mailsync.environment | {"PORT": str(port), "LOG_FORMAT": "json"} | changes
-        environment = {name: value for name, value in wanted.items() if value is not None}
-        options = ["-c", "python:mailsync.web.gunicorn_conf"] if config else ["--bind", f"127.0.0.1:{port}"]
-        command = [sys.executable, "-m", "gunicorn", *options, "wsgi:app"]
-        process = Running(command, environment, ROOT)
-        mailsync.running.append(process)
-        if wait:
-            workers = int(environment.get("WEB_CONCURRENCY") or 1)
-            # each worker has loaded the application and run its readiness checks
-            process.wait_for(lambda: len(re.findall("Ready to serve|Not ready: ", process.output)) >= workers)
-        return Api(port, process)
+        return started_api(mailsync, wait=wait, config=config, **changes)
 
     return start
+
+
+def started_api(mailsync: Mailsync, *, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
+    """Start gunicorn; what the fixture :func:`start_api` does, for a fixture of a wider scope."""
+    port = run_directory.free_port()
+    wanted = mailsync.environment | {"PORT": str(port), "LOG_FORMAT": "json"} | changes
+    environment = {name: value for name, value in wanted.items() if value is not None}
+    options = ["-c", "python:mailsync.web.gunicorn_conf"] if config else ["--bind", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "gunicorn", *options, "wsgi:app"]
+    process = Running(command, environment, ROOT)
+    mailsync.running.append(process)
+    if wait:
+        workers = int(environment.get("WEB_CONCURRENCY") or 1)
+        # each worker has loaded the application and run its readiness checks
+        process.wait_for(lambda: len(re.findall("Ready to serve|Not ready: ", process.output)) >= workers)
+    return Api(port, process)
 
 
 @pytest.fixture
