@@ -43,7 +43,8 @@ def test_a_case_reads_as_a_person_reads_it(case_mailbox: CaseMailbox, case: Case
     else:
         row = case_mailbox.message(case)
     wrong |= {key: row[key] for key in _OF_THE_ROW if key in expect and row[key] != expect[key]}  # type: ignore[literal-required]
-    assert not wrong, f"{case.why}: expected { ({key: expect.get(key) for key in wrong}) }"
+    right = {key: expect.get(key) for key in wrong}
+    assert not wrong, f"{case.why}: {wrong} in place of {right}"
 
 
 def _wrong_body(expect: Expected, body: dict[str, Any]) -> dict[str, Any]:
