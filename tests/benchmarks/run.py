@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from tests.benchmarks import first_sync, headers, lived_in, scans, ticks
+from tests.benchmarks import bodies, first_sync, headers, lived_in, scans, ticks
 from tests.benchmarks.bench import servers
 from tests.benchmarks.large import Sizes
 
-PARTS = ("first-sync", "ticks", "lived-in", "headers")
+PARTS = ("first-sync", "ticks", "lived-in", "headers", "bodies")
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def main() -> None:
             lived_in.run(bench, lived)
     if "headers" in parts:
         headers.run()
+    if "bodies" in parts:
+        bodies.run(20 if given.smoke else 1000)
 
 
 if __name__ == "__main__":
