@@ -1,6 +1,6 @@
 """Compare the parsing of two checkouts: ``python -m tests.benchmarks.parsing BEFORE AFTER``.
 
-Each round reads the same header blocks and messages in each checkout, with that checkout's own Python and code,
+Each round reads the same headers and messages in each checkout, with that checkout's own Python and code,
 in alternating order. The table shows the best CPU time of the rounds, because other work on the machine only
 adds time, and their ratio: above 1.00, AFTER is slower. The checkouts need a virtual environment in ``.venv``
 each.

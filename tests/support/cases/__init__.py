@@ -1,6 +1,6 @@
 """Messages from the field with the values that a person reads in them.
 
-``messages.json`` and ``messages/*.eml`` are messages as they were reported. The modules hold more cases of
+``reported.json`` and ``reported/*.eml`` are messages as they were reported. The modules hold more cases of
 the same kinds, one module a kind. Each stands for a kind of fault: repair the kind, not the case.
 """
 
@@ -25,7 +25,7 @@ _HERE = Path(__file__).parent
 
 
 def _reported() -> list[Case]:
-    entries = json.loads((_HERE / "messages.json").read_text("utf-8"))
+    entries = json.loads((_HERE / "reported.json").read_text("utf-8"))
     return [_case(**entry) for entry in entries]
 
 
@@ -38,7 +38,7 @@ def _case(file: str, what: str, right: str, expect: dict[str, Any]) -> Case:
         right_values["file"] = {
             name: b64decode(content["base64"]) for name, content in expect["file"].items()
         }
-    raw = (_HERE / "messages" / file).read_bytes()
+    raw = (_HERE / "reported" / file).read_bytes()
     return Case(file.removesuffix(".eml").replace("_", "-"), raw, f"{what}: {right}", right_values)
 
 
