@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from tests.support.cases.building import PDF, Case, Text, letter, multipart, pdf, plain, table, with_file
 from tests.support.cases.case import Expected
 
 _OCTETS = "Content-Type: application/octet-stream\nContent-Disposition: "
 _LONG = "Protokoll der Sitzung des Ausschusses für Öffentlichkeit, Teil 7.pdf"
-
-
-def _split(text: str, size: int) -> list[str]:
-    return [text[i : i + size] for i in range(0, len(text), size)]
-
-
-def _percent(text: str) -> str:
-    return "".join(
-        c if c.isascii() and c.isalnum() else "".join(f"%{b:02X}" for b in c.encode()) for c in text
-    )
-
 
 # the value of Content-Disposition, and the name
 _DISPOSITIONS: dict[str, tuple[Text, str]] = {
@@ -58,9 +49,10 @@ _DISPOSITIONS: dict[str, tuple[Text, str]] = {
     "rfc-2231-plain-continuations": (
         'attachment; filename*0="plan for ";\n filename*1="week 7.pdf"', "plan for week 7.pdf"
     ),
-    "rfc-2231-12-continuations": (
-        "attachment" + "".join(
-            f";\n filename*{n}*={piece}" for n, piece in enumerate(_split("utf-8''" + _percent(_LONG), 9))
+    "rfc-2231-many-continuations": (
+        "attachment; filename*0*=utf-8''" + "".join(
+            f";\n filename*{n}*={quote(_LONG[start : start + 5])}"
+            for n, start in enumerate(range(0, len(_LONG), 5), start=1)
         ),
         _LONG,
     ),
