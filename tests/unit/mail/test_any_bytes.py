@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from mailsync.mail import mime
 from mailsync.mail.headers import parse_headers
 from mailsync.mail.mime import Parsed
 from tests.support import mail_bytes
+from tests.unit.growing.measuring import Worst, growth
 
 # what the API accepts as the number of a part
 _PART = re.compile(r"[1-9]\d{0,4}(\.[1-9]\d{0,4})*")
@@ -80,3 +82,41 @@ def test_rows_and_bodies_see_the_same_fields(before: list[bytes], behind: list[b
     in_body = _parsed(block).html is not None
     assert in_row == in_body
     assert in_row, "a line that is no field costs itself"
+
+
+# -- time ---------------------------------------------------------------------------------------------
+
+_PLAIN = b"Content-Type: text/plain\r\n\r\n"
+_BASE64 = b"Content-Transfer-Encoding: base64\r\n\r\n"
+_OWN = b"Content-Type: multipart/mixed; boundary=b\r\n"
+_ALTERNATIVE = b"Content-Type: multipart/alternative; boundary=b\r\n\r\n"
+_JAPANESE = b"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n"
+
+WORST = {
+    "uuencoded files": Worst(_PLAIN, b"begin 644 a\r\n#86)C\r\n`\r\nend\r\n"),
+    "beginnings of uuencoded files": Worst(_PLAIN, b"begin 644 a\r\n"),
+    "a uuencoded file without an end": Worst(_PLAIN + b"begin 644 a\r\n", b"#86)C\r\n"),
+    "beginnings with some data": Worst(_PLAIN, b"begin 644 a\r\n#86)C\r\n"),
+    "lines that are no base64": Worst(_BASE64, b"never encoded!\r\n"),
+    "base64 and other lines by turns": Worst(_BASE64, b"R3LD\r\n-- \r\n"),
+    "base64 blocks": Worst(_BASE64, b"R3I=\r\n"),
+    "a header without an end": Worst(b"", b"no field\r\n"),
+    "blank continuation lines": Worst(b"Content-Type: text/plain\r\n", b" \r\n"),
+    "own boundary in the header": Worst(_OWN, b"--b\r\n"),
+    "boundaries of multiparts without empty lines": Worst(b"", _OWN + b"--b\r\n"),
+    "parts that are only text": Worst(_OWN + b"\r\n", b"--b\r\nx\r\n"),
+    "named alternatives": Worst(_ALTERNATIVE, b"--b\r\nContent-Type: text/html; name=a\r\n\r\nx\r\n"),
+    "calendars": Worst(_ALTERNATIVE, b"--b\r\nContent-Type: text/calendar\r\n\r\nx\r\n"),
+    "continuations of a boundary": Worst(b"Content-Type: multipart/mixed", b"; boundary*0=a"),
+    "comments": Worst(b"Content-Type: text/plain", b" (a"),
+    "escapes": Worst(_JAPANESE, b"\x1b$B\x1b(B"),
+    "vendor rows": Worst(_JAPANESE + b"\x1b$B", b"-!"),
+    "bytes that fit no charset": Worst(b"Content-Type: text/plain; charset=utf-8\r\n\r\n", b"\xc3\xbc\xff"),
+    "boundaries inside of a text": Worst(_OWN + b"\r\n--b\r\n\r\n", b"--c\r\n--bb\r\n"),
+}
+
+
+@pytest.mark.parametrize("worst", WORST.values(), ids=WORST)
+def test_odd_messages_take_linear_time(worst: Worst) -> None:
+    measured = growth(_parsed, worst)
+    assert measured.is_linear, measured
