@@ -28,8 +28,8 @@ HEADERS = table(
         ),
         "blank-continuation-inside-a-subject": (
             letter(Subject="Survey\n \n waits"),
-            "the field continues behind it",
-            {"subject": "Survey waits", "sent_at": _SENT, "text": "The body"},
+            "only line breaks go (RFC 5322 §2.2.3)",
+            {"subject": "Survey  waits", "sent_at": _SENT, "text": "The body"},
         ),
         "unindented-wrap": (
             letter(_BOTH, Subject="Survey waits for all\nwho have not answered"),
