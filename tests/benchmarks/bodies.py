@@ -24,6 +24,23 @@ _HEAD = (
 ).replace("{date}", "Tue, 05 Mar 2024 09:15:00 +0100")
 _ATTACHMENT_BYTES = 1024 * 1024
 
+_TEXT = '("text" "{0}" ("charset" "utf-8") NIL NIL "quoted-printable" {n} 3 NIL NIL NIL NIL)'
+_PLAIN, _PAGE = (_TEXT.replace("{0}", subtype) for subtype in ("plain", "html"))
+_FILE = (
+    '("application" "pdf" ("name" "plan {n}.pdf") NIL NIL "base64" {n} NIL'
+    ' ("attachment" ("filename" "plan {n}.pdf")) NIL NIL)'
+)
+_IMAGE = '("image" "png" ("name" "logo.png") "<{n}@a>" NIL "base64" {n} NIL ("inline" NIL) NIL NIL)'
+_BOTH = f'({_PLAIN}{_PAGE} "alternative" ("boundary" "b{{n}}") NIL NIL NIL)'
+_STRUCTURES = (
+    _PLAIN,
+    _PAGE,
+    _BOTH,
+    f'({_PLAIN}{_FILE} "mixed" ("boundary" "m{{n}}") NIL NIL NIL)',
+    f'({_BOTH}{_FILE} "mixed" ("boundary" "m{{n}}") NIL NIL NIL)',
+    f'({_PLAIN}({_PAGE}{_IMAGE} "related" ("boundary" "r{{n}}") NIL NIL NIL) "alternative" NIL NIL NIL NIL)',
+)
+
 
 def corpus(count: int, seed: int = 1) -> dict[str, list[bytes]]:
     """Return `count` messages of each kind, and a twentieth as many with an attachment of 1 MB."""
@@ -39,6 +56,12 @@ def corpus(count: int, seed: int = 1) -> dict[str, list[bytes]]:
         "alternative": messages(_alternative),
         "attachment of 1 MB": messages(_with_attachment, max(1, count // 20)),
     }
+
+
+def structures(count: int, seed: int = 1) -> list[bytes]:
+    """Return BODYSTRUCTUREs of ordinary messages, whose names and numbers seldom repeat."""
+    rng = random.Random(seed)
+    return [rng.choice(_STRUCTURES).replace("{n}", str(rng.randrange(10**6))).encode() for _ in range(count)]
 
 
 def run(count: int = 1000) -> None:

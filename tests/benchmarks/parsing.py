@@ -31,7 +31,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="of which the best is shown (10)")
     given = parser.parse_args()
     checkouts = (given.before.resolve(), given.after.resolve())
-    corpus = {"headers": varied_blocks(4 * given.messages, seed=2), **bodies.corpus(given.messages)}
+    corpus = {
+        "headers": varied_blocks(4 * given.messages, seed=2),
+        "structures": bodies.structures(10 * given.messages),
+        **bodies.corpus(given.messages),
+    }
     figures: list[dict[str, list[float]]] = [defaultdict(list), defaultdict(list)]
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "corpus.json"
