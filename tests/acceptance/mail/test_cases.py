@@ -25,8 +25,30 @@ _OF_THE_ROW = (
     "sent_at",
 )
 
-# the server reads these headers in another way than people do, and its BODYSTRUCTURE shows other attachments
-MISREAD: dict[str, str] = {}
+_CUT = "Dovecot ends the name at the first blank"
+_NO_PARAMETERS = "Dovecot finds no parameters"
+_NO_TYPE = "Dovecot finds no type"
+_IN_TEXT = "only the text shows the file"
+
+# the attachments of the row differ until the body is read, because BODYSTRUCTURE lacks what the message has
+MISREAD = {
+    "file-name-without-quotes-folded": _CUT,
+    "file-name-blanks-without-quotes": _CUT,
+    "file-name-blanks-without-quotes-and-size": _CUT,
+    "file-name-parentheses-without-quotes": _CUT,
+    "file-name-words-folded-without-quotes": _CUT,
+    "file-name-raw-utf-8-without-quotes": _CUT,
+    "file-name-missing-end-quote": _NO_PARAMETERS,
+    "file-name-no-semicolon": _NO_PARAMETERS,
+    "file-name-comma": _NO_PARAMETERS,
+    "file-header-only-name-without-a-semicolon": _NO_TYPE,
+    "file-header-type-in-quotes": _NO_TYPE,
+    "file-name-with-a-path-of-windows": "Dovecot removes the backslashes",
+    "uuencoded-file-in-text": _IN_TEXT,
+    "uuencoded-file-between-texts": _IN_TEXT,
+    "two-uuencoded-files-in-a-text": _IN_TEXT,
+    "uuencoded-file-in-a-part": _IN_TEXT,
+}
 
 _COMPARED = ("part", "filename", "content_type", "content_id", "is_inline")
 

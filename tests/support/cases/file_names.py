@@ -132,8 +132,8 @@ FILE_NAMES = [
             ),
             "file-name-with-a-path-of-windows": (
                 with_file(_OCTETS + r'attachment; filename="C:\Docs\plan.pdf"'),
-                "the letters of the name are kept",
-                {"text": "The body"},
+                "a name without its folders",
+                {"text": "The body", "files": [("plan.pdf", None)]},
             ),
             "two-files-of-one-name": (
                 letter(
