@@ -70,7 +70,7 @@ _MISFITS: list[tuple[str, str | None, bytes, str]] = [
     ("unknown-8bit", "unknown-8bit", "Grüße".encode(), "Grüße"),
     ("x-unknown", "x-unknown", "naïve".encode("cp1252"), "naïve"),
     ("utf-8-mark", "utf-8", "\ufeffGrüße".encode(), "Grüße"),
-    ("utf-16-mark-without-a-label", None, "Grüße".encode("utf-16"), "Grüße"),
+    ("utf-16-mark-without-a-label", None, "Grüße vom Berg".encode("utf-16"), "Grüße vom Berg"),
     ("ascii-called-utf-16", "utf-16", b"plain words", "plain words"),
     ("iso-2022-jp-called-ascii", "us-ascii", "会議は十時".encode("iso2022_jp"), "会議は十時"),
     ("iso-2022-jp-called-utf-8", "utf-8", "会議は十時".encode("iso2022_jp"), "会議は十時"),
