@@ -16,9 +16,9 @@ _FIELDS: dict[str, Text | None] = {
     "Message-ID": "<case@sender.example>",
     "MIME-Version": "1.0",
 }
-PDF = b"%PDF-1.4 \xff\x00 end"
+PDF = b"%PDF-1.4 \xff\x00\n1 0 obj\n%%EOF"
 """The content of the file in :func:`with_file`."""
-PDF_LINES = "JVBERi0xLjQg/wAgZW5k"
+PDF_LINES = "JVBERi0xLjQg/wAKMSAwIG9iagolJUVPRg=="
 """The same in base64."""
 
 
