@@ -166,9 +166,11 @@ class _Generator:
         encoding = self._rng.choice(encodings)
         if encoding == "base64":
             encoded = base64.encodebytes(data).replace(b"\n", b"\r\n")
-            if self._odd("base64 without padding", 0.05):
+            # a short line might as well be words
+            is_long = len(encoded) > 40
+            if is_long and self._odd("base64 without padding", 0.05):
                 encoded = encoded.rstrip(b"=\r\n")
-            if not is_text and self._odd("footer behind a file", 0.05):
+            if is_long and not is_text and self._odd("footer behind a file", 0.05):
                 encoded += b"\r\n\r\n-- \r\nScanned, no virus found!\r\n"
         elif encoding == "quoted-printable":
             encoded = quopri.encodestring(data.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
@@ -213,7 +215,7 @@ class _Generator:
         trailing = b" \t" if self._odd("blanks behind a boundary", 0.1) else b""
         body = b"".join(mark + trailing + b"\r\n" + part + b"\r\n" for part in parts)
         if self._odd("no last boundary", 0.05):
-            return head + before + body
+            return head + before + body.removesuffix(b"\r\n")
         if self._odd("boundary in RFC 2231", 0.03):
             value = f"us-ascii''{quote(boundary)}"
             head = f"Content-Type: multipart/{subtype};\r\n boundary*={value}\r\n\r\n".encode()
