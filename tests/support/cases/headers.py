@@ -166,6 +166,11 @@ HEADERS = table(
             "two lists are one list",
             {"to_emails": ["tim@example.org", "ann@example.org"]},
         ),
+        "repeated-to-in-an-odd-header": (
+            letter(To="Roth, Ida\nTo: Tim Baum <tim@example.org>\nX-Odd : yes"),
+            "a name without an address does not join the next field",
+            {"to_emails": ["tim@example.org"], "to_names": ["Tim Baum"]},
+        ),
         "colon-line-behind-the-header": (
             letter("\nNote: this is the body\n\nand more\n"),
             "the header ends at the empty line, and nowhere else",
