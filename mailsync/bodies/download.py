@@ -77,6 +77,7 @@ class Download:
         self._otherwise = otherwise
         self._decoder: transfer_encoding.Decoder | None = None
         self._was_short = False
+        self._needs_proof = False
 
     @property
     def fits(self) -> bool:
@@ -165,9 +166,18 @@ class Download:
 
     def _fetch_range(self, session: Session, count: int) -> bytes:
         location = self.location
-        if self.offset or location.internal_date is None or location.size_bytes is None:
+        known = location.internal_date is not None and location.size_bytes is not None
+        if self.offset or not (known or self._needs_proof):
             return session.fetch_part(location.uid, self.section, self.offset, count)
         data, state = session.fetch_beginning(location.uid, self.section, count)
+        if self._needs_proof and (state.internal_date, state.size_bytes) != (
+            location.internal_date,
+            location.size_bytes,
+        ):
+            raise UidValidityMoved(
+                f"message {location.message_id}: the server gives messages new UIDs in each session"
+                " (UIDNOTSTICKY), and its UID names another one now; ask again after the next sync"
+            )
         # One difference alone proves nothing: some servers change their mind about a date or a size.
         if state.internal_date not in (None, location.internal_date) and state.size_bytes not in (
             None,

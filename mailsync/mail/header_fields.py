@@ -129,7 +129,7 @@ class FieldReader:
             while value[-1] in b" \t\r\n":
                 del value[-1]
             self._value = value
-            rest = b", " + rest.lstrip()
+            rest = b"; " + rest.lstrip()
         else:
             self._value = None
             return

@@ -154,8 +154,9 @@ class _Reader:
             part.read_header()
             # later lines cannot change the field, because this line does not continue it
             self._own_boundary = part.boundary if part.type.startswith("multipart/") else b""
-        name = self._own_boundary
-        return bool(name) and line.rstrip(b" \t\r\n") in (b"--" + name, b"--" + name + b"--")
+        names = spellings_of(self._own_boundary) if self._own_boundary else ()
+        delimiter = line.rstrip(b" \t\r\n")
+        return any(delimiter in (b"--" + name, b"--" + name + b"--") for name in names)
 
     def _leave_header(self, *, at_empty_line: bool) -> None:
         """End the header, and read as content what was taken for a part of it."""

@@ -72,6 +72,9 @@ def _ask(turn: Turn, folder: FolderState, retry: Retry) -> None:
             seen = turn.session.examine(folder.wire_name)
             if seen.uidvalidity and seen.uidvalidity != folder.uidvalidity:
                 raise FolderError("its UIDVALIDITY has changed")
+            if seen.uids_not_sticky:
+                # the UID may name another message in this session
+                raise FolderError("its UIDs are new in each session")
         message = single_messages.ask(turn, retry.uid)
     if message is None or not WITHOUT_CONTENT.isdisjoint(message.parse_errors):
         _log_failure(folder, retry.uid, "no readable answer")
