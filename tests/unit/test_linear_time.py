@@ -48,7 +48,6 @@ BOUNDED = {
     "uuencode._NOT_ALPHABET": "a line of 63 bytes",
     "base64_lines._TOKEN": "1,000 bytes of a line",
     "base64_lines._WORD": "1,000 bytes of a line",
-    "charsets._NOT_NAME": "64 characters of a charset",
     "content_fields._NOT_WORD": "200 characters of an encoding",
     **{
         f"date_reader.{name}": "200 characters of a date"

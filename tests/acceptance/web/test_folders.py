@@ -101,13 +101,13 @@ def test_impossible_choices_are_refused(client: Client, database: Database, mail
     other = client.done(201, "POST", "/v1/accounts", unverified("bob@example.test"))["id"]
     database.execute(
         "insert into folders (account_id, wire_name, path, role, tracked, excluded_reason, last_error) values"
-        " (%(id)s, 'INBOX', 'INBOX', 'inbox', true, null, 'LOGIN ann a-password-of-hers failed'),"
+        " (%(id)s, 'INBOX', 'INBOX', 'inbox', true, null, 'LOGIN ann a-password-of-hers-1999 failed'),"
         " (%(id)s, 'Parent', 'Parent', null, false, 'noselect', null)",
         {"id": account},
     )
     path = f"/v1/accounts/{account}/folders"
     inbox, parent = client.done(200, "GET", path)["data"]
-    assert "a-password-of-hers" not in inbox["last_error"]
+    assert "a-password-of-hers-1999" not in inbox["last_error"]
     for folder, tracked, command in ((inbox, False, "untrack-folder"), (parent, True, "track-folder")):
         document = client.refused(
             409, "not_possible", "PATCH", f"{path}/{folder['id']}", {"tracked": tracked}

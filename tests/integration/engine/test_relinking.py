@@ -61,7 +61,9 @@ def test_a_message_takes_its_old_row_back_with_body_and_history(
     kept = "select created_at from messages where uid = 7 and is_seen and body_fetched_at is not null"
     assert conn.execute(kept).fetchone() == created
     assert bodies(conn) == [before[2]]
-    assert conn.execute("select message_pk, part from attachments").fetchall() == [(before[2], "3")]
+    # a body that was read whole knows the attachments better than BODYSTRUCTURE
+    kept = conn.execute("select message_pk, part from attachments order by part").fetchall()
+    assert kept == [(before[2], "2"), (before[2], "3")]
     expected = [("message.restored", after[7]), ("message.created", after[8])]
     assert told(conn) == (expected if announce else [])
     assert_counts_are_true(conn, folder)

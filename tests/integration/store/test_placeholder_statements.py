@@ -10,10 +10,10 @@ import pytest
 from psycopg import sql
 
 from mailsync.errors import DatabaseUnavailable, MailsyncError, RowsRefused
-from mailsync.store import attempts, db, migrations
+from mailsync.store import attempts, db, folders, migrations
 from mailsync.store.statements import statements, translated
 from tests.support.scripted import ScriptedServer
-from tests.support.stored import new_folder, settings_for
+from tests.support.stored import settings_for
 from tests.support.turns import Mirror
 
 
@@ -137,19 +137,24 @@ def test_an_upgrade_blames_nothing_for_what_was_counted_before_and_plans_what_ha
             " values ('a@example.com', 'imap.example.com', 993, 'tls', 'a') returning id"
         ).fetchone()
         assert row
-        folder = new_folder(conn, row[0])
+        (folder_id,) = conn.execute(
+            "insert into folders (account_id, wire_name, path, uidvalidity) values (%s, 'INBOX', 'INBOX', 7)"
+            " returning id",
+            [row[0]],
+        ).fetchone() or (0,)
         for uid, errors in ((1, ["unfetchable"]), (2, ["unstorable", "flags"]), (3, ["date"])):
             conn.execute(
                 "insert into messages (account_id, folder_id, uidvalidity, uid, internal_date, parse_errors)"
                 " values (%s, %s, %s, %s, now(), %s)",
-                [folder.account_id, folder.id, folder.uidvalidity, uid, errors],
+                [row[0], folder_id, 7, uid, errors],
             )
         conn.execute(
             "insert into fetch_attempts (account_id, folder_id, uidvalidity, uid, through_uid, attempts)"
             " values (%(a)s, %(f)s, %(v)s, 1, 1, 3), (%(a)s, %(f)s, %(v)s, 9, 9, 7)",
-            {"a": folder.account_id, "f": folder.id, "v": folder.uidvalidity},
+            {"a": row[0], "f": folder_id, "v": 7},
         )
         migrations.migrate(conn, settings)
+        folder = next(iter(folders.load(conn, row[0])))
         due = attempts.due_retries(conn, folder.account_id, 9)
         assert sorted((retry.uid, retry.is_needed) for retry in due) == [(1, True), (2, True)]
         assert attempts.open_attempts(conn, folder) == [(9, 9, 1)]

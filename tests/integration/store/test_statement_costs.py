@@ -52,7 +52,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "load_attachment": (40, 0),
     "store_body": (160, 0),
     "hold_mailbox": (40, 0),
-    "forget_bodies": (100, 30),
+    "forget_bodies": (100, 33),
     "try_body_lock": (20, 0),
     "queue_for_body": (20, 0),
     "unlock_body": (20, 0),

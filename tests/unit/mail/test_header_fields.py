@@ -191,5 +191,5 @@ def test_any_bytes_are_read_as_a_header(block: bytes) -> None:
 def test_repeated_fields() -> None:
     header = _Header()
     header.read_block(b"To: \nTo: a,\n b \nCc: c\nTo: d\nSubject: \nSubject: one\n two\nSubject: three\n")
-    assert header.values() == {b"to": b"a,\n b, d\n", b"subject": b"one\n two\n"}
+    assert header.values() == {b"to": b"a,\n b; d\n", b"subject": b"one\n two\n"}
     assert not header.cut
