@@ -130,7 +130,9 @@ class Completion:
 
     def _next(self) -> UidSet:
         """Return what to ask for now; empty at the end of the batch, or of what this turn may ask for."""
-        if self._turn.is_over() or self._requests >= MOST_REQUESTS:
+        # A message to isolate is asked for even in a turn that began late, or it might never be.
+        may_be_late = self._request.isolate and not self._requests and not self._turn.env.stop
+        if (self._turn.is_over() and not may_be_late) or self._requests >= MOST_REQUESTS:
             return UidSet()
         while self._parts or self._suspects:
             uids = self._parts.popleft() if self._parts else UidSet.of([self._suspects.popleft()])

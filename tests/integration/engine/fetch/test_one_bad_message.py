@@ -9,6 +9,8 @@ import pytest
 
 from mailsync.engine.turn import Turn
 from mailsync.errors import TurnOver
+from mailsync.store import attempts
+from mailsync.uidset import UidSet
 from tests.support import faulty_messages as faults
 from tests.support import mail
 from tests.support.faulty_messages import asks_for, fail_at, for_content, for_structure, kill, refuse
@@ -375,3 +377,15 @@ def test_a_server_that_does_not_come_back_fails_the_turn_with_what_it_gave_store
         assert mirror.value("select backoff_until > now() from accounts")
         assert set(mirror.rows()) == set(range(1, 20))
         assert mirror.value("select coalesce(sum(failures), 0) from fetch_attempts") == 0
+
+
+def test_a_turn_without_time_asks_for_the_message_that_ended_an_earlier_one(
+    database_url: str, scripted: ScriptedServer, user: Account
+) -> None:
+    add(user, 1)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.hot()
+        attempts.note_attempt(mirror.conn, mirror.folder(), UidSet.of([1]))
+        mirror.configure(backfill_turn_max=0)
+        mirror.fill()
+        assert mirror.rows() == {1: ()}
