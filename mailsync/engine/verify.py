@@ -206,9 +206,10 @@ def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: Fold
             return
         begin = report.next_uid.get(folder.id, 1)
         view = server_view.read(turn) if turn.session.exists else ServerView(UidSet(), agreed=True)
-        if (limit := server_view.limit(turn, folder, view)) and begin == 1:
-            known.add(Difference(PARTIAL_VIEW, server=limit))
-        shown_from = _shown_from(view, is_limited=limit is not None)
+        message = server_view.limitation_message(turn, folder, view)
+        if message and begin == 1:
+            known.add(Difference(PARTIAL_VIEW, server=message))
+        shown_from = _shown_from(view, is_limited=message is not None)
         server = view.uids.between(begin, LARGEST_UID)
     for uids, lowest, highest in _stretches(server, begin):
         if lowest > begin:

@@ -1,7 +1,7 @@
-"""Which parts of a message are its text and which are files, from BODYSTRUCTURE and MIME alike; pure.
+"""The roles of the parts of a message, text or file, from BODYSTRUCTURE and MIME alike; pure.
 
-:func:`kind_of` looks at one part, and :func:`decide` at all of a message. Types are in lower case, and "plain
-text" includes HTML. A part with ``Content-Disposition: attachment`` is called attached.
+:func:`kind_of` looks at one part, and :func:`decide_roles` at all parts of a message. Types are in lower
+case, and "plain text" includes HTML. A part with ``Content-Disposition: attachment`` is called attached.
 
 =============  ==================================================  ============================  ============
 kind           parts                                               shown                         a file
@@ -35,7 +35,8 @@ from mailsync.model import Attachment
 Kind = Literal["own", "named", "attached", "other", "spare", "file", "neither"]
 
 _PLAIN = frozenset({"text/plain", "text/html"})
-_TWINS = frozenset({"text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext"})
+_OTHER_FORMS = frozenset({"text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext"})
+"""Types in which some programs repeat a text for other readers."""
 _SIGNATURES = frozenset({"pgp-signature", "pkcs7-signature", "x-pkcs7-signature"})
 _REPORTS = frozenset(
     {"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status"}
@@ -43,7 +44,7 @@ _REPORTS = frozenset(
 
 
 class Role(NamedTuple):
-    """What a part is: the message's text, a file, both, or neither."""
+    """The role of a part: the message's text, a file, both, or neither."""
 
     is_shown: bool
     is_file: bool
@@ -72,7 +73,7 @@ def kind_of(content_type: str, disposition: str, is_named: bool, is_alternative:
         return "neither"
     if maintype != "text" or is_attached:
         return "file"
-    if content_type in _TWINS and is_alternative:
+    if content_type in _OTHER_FORMS and is_alternative:
         return "spare"
     if is_named:
         return "file"
@@ -80,7 +81,7 @@ def kind_of(content_type: str, disposition: str, is_named: bool, is_alternative:
 
 
 @lru_cache(maxsize=256)
-def decide(kinds: tuple[Kind, ...]) -> tuple[Role, ...]:
+def decide_roles(kinds: tuple[Kind, ...]) -> tuple[Role, ...]:
     """Return the role of each part of a message."""
     texts = [kind for kind in kinds if kind in ("own", "named", "attached")]
     shown: Kind | None = None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailsync.mail.attachments import decide
+from mailsync.mail.attachments import decide_roles
 from mailsync.mail.mime_part import Part
 from mailsync.mail.part_text import decode_part
 
 
 def divide(leaves: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     """Return the parts to show and those that are files; `leaves` are those of a message, in order."""
-    roles = decide(tuple(part.kind for part in leaves))
+    roles = decide_roles(tuple(part.kind for part in leaves))
     shown = [part for part, role in zip(leaves, roles, strict=True) if role.is_shown]
     return shown, [part for part, role in zip(leaves, roles, strict=True) if role.is_file]
 

@@ -30,7 +30,7 @@ def note_if_not_sticky(turn: Turn, folder: FolderState, seen: MailboxStatus) -> 
     """Note UIDNOTSTICKY of an EXAMINE in the folder's row; returns the row."""
     if not seen.uids_not_sticky:
         return folder
-    server_view.note(turn, folder, UIDS_NOT_STICKY, not_sticky_message(folder.path))
+    server_view.note_limitation(turn, folder, UIDS_NOT_STICKY, not_sticky_message(folder.path))
     return turn.folders.reload(folder)
 
 

@@ -65,19 +65,19 @@ def _without_phantoms(turn: Turn, uids: UidSet) -> UidSet:
 
 
 def note_limits(turn: Turn, folder: FolderState, view: ServerView, gone: UidSet) -> UidSet:
-    """Note in the row of the folder what the server does not show; returns which of `gone` slid out of view.
+    """Store whether the server shows only a part of the folder; return which rows slid out of its view.
 
-    `gone` are live rows that the server does not show.
+    `gone` are the live rows that the server does not show; those returned are among them.
     """
     size = _window_size(turn, folder, view, gone)
     kept = contradictions.out_of_view(size, gone, view.uids.lowest)
     message = _message(turn, folder, view, size, len(kept))
-    note(turn, folder, PARTIAL_VIEW if message else None, message, size)
+    note_limitation(turn, folder, PARTIAL_VIEW if message else None, message, size)
     return kept
 
 
-def limit(turn: Turn, folder: FolderState, view: ServerView) -> str | None:
-    """Return what the server does not show of the open folder, in words; None if it shows all."""
+def limitation_message(turn: Turn, folder: FolderState, view: ServerView) -> str | None:
+    """Return in words that the server shows only a part of the open folder; None if it shows all."""
     size = _window_size(turn, folder, view, UidSet())
     return _message(turn, folder, view, size, max(0, folder.live_count - turn.session.exists))
 
@@ -85,10 +85,10 @@ def limit(turn: Turn, folder: FolderState, view: ServerView) -> str | None:
 def _window_size(turn: Turn, folder: FolderState, view: ServerView, gone: UidSet) -> int | None:
     exists = turn.session.exists
     if not view.agreed:
-        # one doubtful answer proves neither that a view slides nor that it does not
+        # an answer in doubt proves neither that the view slides nor that it stands still
         return folder.view_limit
     if len(view.uids) != exists:
-        # with a window, only a view that lies inside it tells where the server's own begins
+        # the account's window cut this list, so its lowest UID does not show where the server's view begins
         return None
     return contradictions.window_size(folder, exists, turn.session.announced_limit, gone, view.uids.lowest)
 
@@ -101,7 +101,7 @@ def _message(turn: Turn, folder: FolderState, view: ServerView, size: int | None
     return None
 
 
-def note(
+def note_limitation(
     turn: Turn, folder: FolderState, limitation: str | None, message: str | None, size: int | None = None
 ) -> None:
     """Store a folder's limitation, unless it is stored already."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mailsync.bounded_cache import BoundedCache
 from mailsync.imap.parsing.bodystructure_template import MISSING, BadStructure, Leaf, Template, parse_skeleton
-from mailsync.mail.attachments import Kind, build_attachment, decide, kind_of, type_or_default
+from mailsync.mail.attachments import Kind, build_attachment, decide_roles, kind_of, type_or_default
 from mailsync.mail.content_fields import disposition_of, subtype_of_multipart, type_of_words
 from mailsync.mail.file_names import name_parameters
 from mailsync.mail.odd_fields import Pairs
@@ -126,7 +126,7 @@ def _fill(template: Template, strings: list[str], numbers: list[str], *, escape:
         if values[i] not in _MULTIPARTS:
             values[i] = subtype_of_multipart(values[i])
     leaves = [_facts_of(leaf, values) for leaf in template.leaves]
-    roles = decide(tuple([facts.kind for facts, _ in leaves]))
+    roles = decide_roles(tuple([facts.kind for facts, _ in leaves]))
     attachments = [
         _attachment(leaf, *leaves[i], values) for i, leaf in enumerate(template.leaves) if roles[i].is_file
     ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailsync.imap.parsing.bodystructure import parse_structure
 from mailsync.mail import mime
-from mailsync.mail.attachments import Kind, decide, kind_of
+from mailsync.mail.attachments import Kind, decide_roles, kind_of
 from mailsync.model import Attachment
 from tests.support.message_trees import Attached, Leaf, Multipart, Tree, message_of, structure_of
 
@@ -164,7 +164,7 @@ def test_row_and_body_agree_on_the_attachments(tree: Tree) -> None:
 
 @given(st.lists(st.sampled_from(["own", "named", "attached", "other", "spare", "file", "neither"])))
 def test_every_text_is_shown_or_a_file_unless_the_table_says_otherwise(kinds: list[Kind]) -> None:
-    roles = dict(zip(kinds, decide(tuple(kinds)), strict=True))
+    roles = dict(zip(kinds, decide_roles(tuple(kinds)), strict=True))
     for kind, role in roles.items():
         if kind in ("own", "named", "attached", "other", "file"):
             assert role.is_shown or role.is_file
