@@ -202,7 +202,7 @@ class Download:
         raise Gone(f"message {self.location.message_id} is no longer on the server")
 
     def _read_encoding(self, session: Session) -> str:
-        # the header of a message that is no multipart is that of its only part
+        # the only part of a message that is no multipart has the message's header
         sections = (f"{self.section}.MIME", *(["HEADER"] if self.section == "1" else []))
         for section in sections:
             try:

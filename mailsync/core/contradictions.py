@@ -3,9 +3,9 @@
 =========================  =================================================  ==============================
 contradiction              decision, and its reason                           decided by
 =========================  =================================================  ==============================
-SEARCH below EXISTS        asked again, by ranges, then by FETCH. If fewer    :func:`judge_view`
-                           stay, the view is partial and deletes nothing:
-                           what is not shown may exist.
+SEARCH below EXISTS        Asked again, by ranges, then by FETCH. If they     :func:`judge_view`
+                           stay fewer, the view is partial and deletes
+                           nothing: what is not shown may exist.
 SEARCH above EXISTS        FETCH decides: UIDs that it does not answer, and   :func:`judge_view`,
                            for which EXISTS has no room, are no messages.     :func:`phantoms`
 all agree on the newest n  A window that slides, where the server announces   :func:`window_size`,
@@ -13,8 +13,8 @@ of a folder                limits: older rows are only out of view, and       :f
                            stay.
 VANISHED in such a window  It may name what slid out: a reconcile decides.    :func:`out_of_view`
 EXISTS, live rows          The rows are wrong: reconcile.                     :func:`needs_reconcile`
-STATUS, EXAMINE            STATUS is saved: the plan was made from it, and    :func:`status_to_save`
-                           the next turn has to see what changed after it.
+STATUS, EXAMINE            STATUS is saved: it decided what this turn does,   :func:`status_to_save`
+                           and the next turn has to see later changes.
 UIDNEXT                    A hint: believed for less than a batch, otherwise  :func:`promised_uids`
                            a SEARCH decides. Any difference causes a visit.
 HIGHESTMODSEQ went back    Believed when it changes: all flags are scanned.   :func:`modseq_went_back`
@@ -55,7 +55,7 @@ _KNOWN_WINDOWS = (10_000,)
 
 
 class ViewVerdict(Enum):
-    """How the UIDs of SEARCH go with EXISTS."""
+    """Whether SEARCH finds as many messages as EXISTS says."""
 
     AGREES = "agrees"
     TOO_FEW = "too few"
@@ -90,9 +90,10 @@ def window_size(
     `announced` is how many messages the server processes in one command (RFC 9738), 0 if it announces limits
     without the number, and None if it announces none: then EXISTS is believed, so that a person who deletes
     the oldest messages sees them expunged. `gone` are the live rows that the server does not show, and
-    `lowest` is the lowest UID that it shows. A folder is restricted if EXISTS equals the announced limit or a
-    known one; if as many messages left at the low end as arrived, since EXISTS is what it was; or if it was
-    restricted before and EXISTS is still about as large. If the first UID is shown, nothing lies below.
+    `lowest` is the lowest UID that it shows. A folder is restricted in three cases: EXISTS equals the
+    announced limit or a known one; as many messages left at the low end as arrived, so that EXISTS is what it
+    was; or the folder was restricted before and EXISTS is still about as large. If the server shows UID 1,
+    it hides nothing below.
     """
     if announced is None or lowest <= 1:
         return None
@@ -114,12 +115,12 @@ def out_of_view(size: int | None, gone: UidSet, lowest: int) -> UidSet:
 
 
 def partial_view_message(path: str, shown: int, exists: int) -> str:
-    """Return what is said about a folder of which the server shows a part."""
+    """Return the words for a folder of which the server shows a part."""
     return f"{path}: the server shows {shown:,} of {exists:,} messages"
 
 
 def window_message(path: str, size: int, kept: int) -> str:
-    """Return what is said about a folder of which the server shows the newest `size` messages.
+    """Return the words for a folder of which the server shows only the newest `size` messages.
 
     `kept` is how many older rows are kept.
     """
@@ -128,7 +129,7 @@ def window_message(path: str, size: int, kept: int) -> str:
 
 
 def not_sticky_message(path: str) -> str:
-    """Return what is said about a folder with UIDNOTSTICKY."""
+    """Return the words for a folder with UIDNOTSTICKY."""
     return (
         f"{path}: the server numbers its messages differently in each session (UIDNOTSTICKY), so changes are"
         " mirrored only by fetching the folder again"
@@ -215,7 +216,7 @@ def modseq_went_back(folder: FolderState, status: MailboxStatus) -> bool:
 
 
 class UidValidity(Enum):
-    """The consequence of a UIDVALIDITY."""
+    """The meaning of a UIDVALIDITY for the rows of its folder."""
 
     SAME = "same"
     ADOPT = "adopt"

@@ -175,7 +175,7 @@ def beyond_limit(decided: Mapping[bytes, FolderTraits], chosen: Collection[bytes
 
 
 def count_selectable(reasons: Iterable[str | None]) -> int:
-    """How many of the account's own folders can hold messages; `reasons` are all folders' exclusions."""
+    """Count the account's own folders that can hold messages; `reasons` are the exclusions of all folders."""
     return sum(reason not in HOLDS_NONE and reason != OTHER_NAMESPACE for reason in reasons)
 
 

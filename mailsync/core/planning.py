@@ -42,7 +42,7 @@ def plan_folder(
         return NOTHING
     if folder.limitation == UIDS_NOT_STICKY and folder.is_complete:
         return _plan_not_sticky(folder, status, settled=not (full or folder.id in nets.reconciles))
-    # a view that slides is a window of the server
+    # a server that shows only the newest messages has a window of its own
     windowed = windowed or folder.view_limit is not None
     reasons = []
     # EXAMINE may still show the stored UIDVALIDITY, so the rest is planned as usual
@@ -63,10 +63,10 @@ def plan_folder(
 
 
 def _plan_not_sticky(folder: FolderState, status: MailboxStatus, *, settled: bool) -> FolderPlan:
-    """Plan a visit to a complete folder whose UIDs are new in each session: only MESSAGES means anything.
+    """Plan a visit to a complete folder whose UIDs are new in each session, so that only MESSAGES is of use.
 
-    To bring such a folder up to date, all of it is fetched again: a small one when MESSAGES changes, others
-    only when a reconcile is due.
+    An update fetches all of the folder again: a small one when MESSAGES changes, others only when a reconcile
+    is due. `settled` says that none is due.
     """
     is_small = folder.live_count <= SMALL_FOLDER
     changed = status.messages is not None and status.messages != folder.server_messages

@@ -86,7 +86,7 @@ def catch_up(
     # A reconcile may leave missing messages to another backfill, and a large deletion to another turn.
     for _ in range(_MOST_ROUNDS):
         if _is_unfinished(turn):
-            # each round gets further in a folder whose messages break connections
+            # a folder whose messages break connections gets further with each round, without waiting a tick
             folders.forget_retries(env.conn, account_id)
             _fill(env, account_id, fill_turn, hot_turns, on_pause)
         elif not any(folder.suspect_deletion for folder in turn.folders.tracked()):

@@ -120,32 +120,32 @@ def _note_sizes(turn: Turn) -> None:
 
 
 class _Deferred(NamedTuple):
-    """A folder with messages that the server did not give, and the work that has to be done again."""
+    """A folder with messages that the server did not give, and the function that continues with it."""
 
     folder: FolderState
-    work: Callable[[FolderState], None]
+    resume: Callable[[FolderState], None]
 
 
 def _return_to(turn: Turn, deferred: Sequence[_Deferred]) -> None:
-    """Continue with the `deferred` folders: the last connection may break now, since all others are done.
+    """Continue with the `deferred` folders; all others are done, so the last connection may break now.
 
     Raises TurnOver if messages are left even then.
     """
     turn.result.others_done = True
-    is_left = False
-    for folder, work in deferred:
+    any_left = False
+    for folder, resume in deferred:
         turn.checkpoint()
         try:
-            work(turn.folders.reload(folder))
+            resume(turn.folders.reload(folder))
         except MessagesDeferred:
-            is_left = True
+            any_left = True
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
                 raise
             turn.record_folder_error(folder, error)
         else:
             turn.tally.folders += 1
-    if is_left:
+    if any_left:
         raise TurnOver("messages that the server did not give are asked for on another connection")
 
 

@@ -156,7 +156,7 @@ class Turn:
         """Use `session` from now on; its commands and bytes in earlier turns are not counted."""
         sent, received = self._traffic()
         self._session = session
-        # negative if this turn used another session before
+        # negative after a reconnect, so that the totals include the turn's earlier sessions
         self._commands_before = session.commands.total() - sent
         self._bytes_before = session.bytes_in - received
 

@@ -142,8 +142,8 @@ class TurnResult:
     priority folders, and all folders, are compared. ``asked`` says whether the server may have been asked
     anything, ``needs_new_session`` whether the next turn must not reuse this turn's session. ``reconnects``
     is how often the turn has opened another session, ``has_broken`` whether a message may have been the
-    reason. ``others_done`` says that all folders had their share of the turn, and only those are left in
-    which messages were deferred.
+    reason. ``others_done`` says that every folder had its share of the turn, and only those in which messages
+    were deferred are left.
     """
 
     tally: Tally = field(default_factory=Tally)

@@ -223,9 +223,9 @@ def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: Fold
 
 
 def _shown_from(view: ServerView, *, is_limited: bool) -> int:
-    """Return the UID from which on a row without a message is a difference.
+    """Return the lowest UID at which a row without a message is a difference.
 
-    Below it the server may hold messages that it does not show.
+    Below that UID the server may hold messages that it does not show.
     """
     if not is_limited:
         return 1

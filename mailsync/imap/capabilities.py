@@ -24,7 +24,7 @@ class Capabilities:
     def __init__(self, connection: Connection, offered: frozenset[str]) -> None:
         self.usable = offered
         self.understood = frozenset[str]()
-        """Those whose items of FETCH the server has answered; it cannot mean them by a BAD."""
+        """Those whose items of FETCH the server has answered, so that a later BAD has another reason."""
         self.message_limit = announced_limit(offered)
         """How many messages one command processes at most (RFC 9738); None if the server has not said."""
         self._connection = connection

@@ -26,7 +26,7 @@ from mailsync.uidset import Range, UidSet
 
 MOST_AT_ONCE = 5000
 MOST_REFUSALS = 64
-"""Refused sets in one scan. One message in 100,000 causes 17."""
+"""Refused sets in one scan. One bad message among 100,000 causes 17."""
 MOST_UNASKED = 100_000
 """Ranges in a VANISHED that comes unasked, for messages that others delete from the selected folder."""
 
@@ -70,9 +70,9 @@ def scan(
     """Send ``UID FETCH 1:9 (UID FLAGS) (CHANGEDSINCE 3)`` and yield the states, in lists of at most 5,000.
 
     UIDs that VANISHED (EARLIER) names are added to `changes`. `expected` is how many messages there can be.
-    A server that stopped at its limit (RFC 9738) is asked for the lower UIDs too.
-    A set that the server refuses is asked for in halves, so that one bad message hides no other; a refused
-    message is left out. If the server answers BAD, the extensions of `modifier` are disabled. Raises the
+    A server that stopped at its limit (RFC 9738) is asked for the lower UIDs, too. A set that the server
+    refuses is requested in halves, so that one bad message hides no other; a message that is refused alone is
+    left out. If the server answers BAD, the extensions of `modifier` are disabled. Raises the
     error of a completion other than OK, except for a NO after data, if :data:`MOST_REFUSALS` sets or all
     messages are refused, and SentTooMuch.
     """

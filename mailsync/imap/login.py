@@ -83,7 +83,7 @@ def _open(
 
 
 def _secrets(endpoint: Endpoint, password: str) -> tuple[str, str]:
-    """The password, and the argument of AUTHENTICATE that holds it."""
+    """Return the password, and the argument of AUTHENTICATE PLAIN that holds the password."""
     return password, b64encode(plain_response(endpoint.username, password)).decode()
 
 

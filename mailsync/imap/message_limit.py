@@ -77,13 +77,14 @@ def sequence_sets(uids: UidSet, most: int | None) -> Iterator[str]:
 class RangeSearch:
     """A search that continues by ranges of UIDs, because the `first` answer was cut or may have been.
 
-    `asked` are the UIDs among which the first search was. ``found`` are the UIDs so far. A search that has to
-    wait for commands can be continued later.
+    `asked` are the UIDs among which the first search looked, ``found`` those found so far. A search that has
+    to wait for commands can be continued later.
     """
 
     def __init__(self, asked: UidSet, first: SearchAnswer, limit: int | None) -> None:
         self.found = first.uids
         self._open = _left_open(first, asked, limit)
+        # how many UIDs were known when all others were asked for
         self._known = -1
         # a server that refuses too many messages is asked for halves, down to its limit
         self._commands_each = 2 if first.uids else 34

@@ -113,7 +113,7 @@ class Reader:
         taken for the rest of the response.
         """
         for _ in range(MOST_BLANK_LINES):
-            # not read before it is known to belong here, so that a line of the next response keeps its limits
+            # look at one byte first: a line of the next response must be read there, within its own limits
             if self._position == len(self._buffer):
                 self._buffer, self._position = self._receive(), 0
             if self._buffer[self._position] not in b") \r\n":

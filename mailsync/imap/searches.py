@@ -1,4 +1,4 @@
-"""The UIDs that exist in the selected folder: SEARCH, whatever part of its answer the server leaves out."""
+"""The UIDs that exist in the selected folder: SEARCH, and what completes an answer that the server cut."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Searches:
     def _completed(self, key: _Key, search: RangeSearch, exists: int | None) -> UidSet:
         def ask(uids: UidSet) -> SearchAnswer:
             (part,) = uids.to_commands(LONGEST_SET)
-            # some servers do not answer at all if they find nothing; EXISTS tells if they found too little
+            # some servers do not answer at all if they find nothing; EXISTS shows whether they found too few
             is_optional = exists is not None
             return self._search(_criteria(part, key[-1]), (uids.lowest, uids.highest), is_optional)
 
@@ -103,7 +103,7 @@ class Searches:
             limit=self._capabilities.message_limit,
             may_ask=lambda: bucket.tokens >= bucket.floor + 1,
         ):
-            # one is enough: turns work on one folder after the other
+            # one search is enough, because turns work on one folder after the other
             self._unfinished = {key: search}
             raise bucket.out_of_tokens()
         return search.found
@@ -124,7 +124,7 @@ class Searches:
             for states in scan(self._connection, self._capabilities, asked, b"(UID)", (), expected, None):
                 found = found.union(UidSet.of(state.uid for state in states))
         except ProtocolError:
-            # SEARCH may be right, and the server refuse a range in which there is no message
+            # SEARCH may be right: some servers refuse a range in which there is no message
             if self._connection.closed:
                 raise
         return found if asked is uids else found.both(uids)

@@ -234,14 +234,14 @@ class Session:
         return self._searches.among(self.selected, uids, since)
 
     def search_newest(self, highest: int, since: date | None = None) -> tuple[UidSet, int]:
-        """Return the newest UIDs up to `highest`, as :meth:`search` does, and down to which UID they are all.
+        """Return the newest UIDs up to `highest`, and the UID from which on they are complete.
 
-        One command suffices if the server says where it stopped (RFC 9738).
+        That UID is 1 unless the server says that it stopped above (RFC 9738). Raises as :meth:`search`.
         """
         return self._searches.newest(self.selected, highest, since)
 
     def answered(self, uids: UidSet) -> UidSet:
-        """Return those of `uids` that FETCH answers; those of no message are not answered."""
+        """Return those of `uids` that FETCH answers, as a second opinion on SEARCH."""
         return self._searches.answered(uids)
 
     def fetch_messages(

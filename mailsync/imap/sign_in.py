@@ -1,4 +1,4 @@
-"""How mailsync proves who it is: LOGIN, or AUTHENTICATE where LOGIN is disabled (SPEC §9.2)."""
+"""Sign in with a password: LOGIN, or AUTHENTICATE where LOGIN is disabled (SPEC §9.2)."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _readable_type(word: str) -> str:
 
 
 def disposition_of(word: str) -> str:
-    """Return ``attachment`` or ``inline`` for the word of a Content-Disposition, and "" for another word."""
+    """Return ``attachment`` or ``inline`` for the word of a Content-Disposition; "" for any other word."""
     if word in _DISPOSITIONS:
         return word
     word = word[:_MOST_OF_TYPE].lstrip("\"' \t")

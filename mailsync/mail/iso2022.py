@@ -72,7 +72,7 @@ def _misleads_python(data: bytes) -> bool:
 
 
 def continues(data: bytes, earlier: bytes) -> bool:
-    """Whether the encoded word `data` goes on in the set in which the word `earlier` ended.
+    """Whether the encoded word `data` continues in the set in which the word `earlier` ended.
 
     Each word begins in ASCII (RFC 2047 §3), but some programs cut a text anywhere. The first escape of such
     a word leads back to ASCII.

@@ -41,7 +41,7 @@ class Part:
     size: int = 0
 
     def read_header(self) -> None:
-        """Parse the raw values in ``fields``, which are then given up."""
+        """Parse the raw values in ``fields``, and free them."""
         disposition: Pairs = []
         if (value := self.fields.get(b"content-disposition")) is not None:
             word, disposition = read_field(value)
@@ -93,7 +93,7 @@ class Part:
 
 
 def spellings_of(boundary: bytes) -> tuple[bytes, ...]:
-    """Return a boundary as it is, and without single quotes, which some programs take for quotes."""
+    """Return a boundary as it is, and without single quotes, which some programs mean as quotes."""
     if len(boundary) > 2 and boundary[:1] == boundary[-1:] == b"'":
         return boundary, boundary[1:-1]
     return (boundary,)

@@ -155,7 +155,7 @@ class _Reader:
                     self._position = piece.end()
                     break
             else:
-                # a comment without its end is none
+                # a parenthesis without its end begins no comment
                 self._has_comments = False
             self._match(_BLANKS)
 

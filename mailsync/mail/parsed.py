@@ -1,4 +1,4 @@
-"""What the parser reads and returns: a message's source, its contents, and the place of a part."""
+"""The parser's input and output: a message's source, its contents, and the place of a part."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Parsed(NamedTuple):
     ``files_in_text`` names such parts. ``warnings`` is sorted and may hold: ``truncated`` (only a part of the
     message was given), ``text_cut`` (more text than is kept), ``no_text`` (no part to show), ``charset``
     (unknown, or the bytes do not fit), ``transfer_encoding`` (unknown, or the bytes do not fit), ``header``
-    (a part's header has no proper end), ``missing_boundary`` (a multipart names no boundary, or that boundary
-    does not occur), ``unterminated`` (a multipart does not end), ``too_deep``, ``too_many_parts``.
+    (a header has lines that are no fields, or no empty line behind it), ``missing_boundary`` (a multipart
+    names no boundary, or that boundary does not occur), ``unterminated`` (a multipart does not end),
+    ``too_deep``, ``too_many_parts``.
     """
 
     text: str | None

@@ -53,7 +53,7 @@ class PartHeader(FieldReader):
         return self._doubt is not None
 
     def feed(self, line: bytes, is_new_line: bool = True) -> Line:
-        """Read one line; `is_new_line` is False for the rest of a long one. END: the header has ended."""
+        """Read one line; `is_new_line` is False for the rest of a long one. Returns END after the header."""
         kind = FieldReader.feed(self, line, is_new_line)  # super() takes longer
         if self._doubt is not None:
             return self._keep(self._doubt, kind, line)
@@ -76,7 +76,7 @@ class PartHeader(FieldReader):
         return bytes(doubt.content) if first.strip() else rest
 
     def values(self) -> dict[bytes, bytes]:
-        """Return the raw values by name; of content that was taken for a header, none."""
+        """Return the raw values by name, without those in lines that turned out to be content."""
         if self._doubt is not None and self._doubt.is_content:
             return self._doubt.values
         return super().values()

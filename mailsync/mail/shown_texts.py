@@ -1,4 +1,4 @@
-"""Which parts of a message are its text, its HTML, and its attachments."""
+"""The text, the HTML and the files among the parts of a message."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class EncodedFile:
 
 
 def begin_file(line: bytes) -> EncodedFile | None:
-    """Return the file that `line` begins; None if the line is none of that kind.
+    """Return the file that `line` begins; None if the line begins no file.
 
     >>> begin_file(b"begin 644 list.csv").name, begin_file(b"begin at the beginning")
     ('list.csv', None)

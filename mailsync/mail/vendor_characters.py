@@ -50,7 +50,7 @@ def _decoded(error: UnicodeDecodeError) -> tuple[str, int] | None:
     characters: list[str] = []
     i = start
     while len(characters) < _MOST_PAIRS:
-        # a run of such characters costs one call of the handler
+        # a run of such characters is decoded at once: each call of the handler costs time
         character, used = lookup(data[i : i + size])
         if not used:
             break

@@ -42,7 +42,7 @@ class StoredAttachment:
     """An attachment, and how to fetch its content.
 
     ``encoding`` is the transfer encoding that BODYSTRUCTURE names; None if BODYSTRUCTURE could not be read.
-    ``from_content`` says that BODYSTRUCTURE does not have the attachment under this number.
+    ``from_content`` says that only the content shows the attachment, and BODYSTRUCTURE no such part.
     """
 
     attachment: Attachment

@@ -69,7 +69,7 @@ def accounts_to_remove(conn: Connection) -> list[int]:
 
 
 def accounts_to_tidy(conn: Connection, tombstone_days: int) -> list[int]:
-    """The ids of accounts with work of retention.
+    """The ids of accounts for which retention has work.
 
     They have tombstones older than `tombstone_days`, mail outside their window, or rows without authors.
     """

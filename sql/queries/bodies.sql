@@ -38,8 +38,8 @@ join accounts a on a.id = m.account_id
 where m.account_id = %(account_id)s and a.deleting_at is null
 
 -- name: load_attachment
--- One attachment, the transfer encoding of its part (null if BODYSTRUCTURE could not be read), and whether BODYSTRUCTURE
--- does not have the part.
+-- One attachment, the transfer encoding of its part (null if BODYSTRUCTURE could not be read), and whether only the
+-- content shows it.
 select t.part, t.filename, t.content_type, t.size_bytes, t.content_id, t.is_inline,
        case when m.mime_structure is not null then
            coalesce(pg_catalog.jsonb_path_query_first(
@@ -54,9 +54,8 @@ cross join lateral (
 where m.account_id = t.account_id and t.account_id = %(account_id)s and t.message_pk = %(message_id)s and t.part = %(part)s
 
 -- name: store_body
--- Stores a body. If they are complete, the attachments in the content replace those of BODYSTRUCTURE; an
--- attachment that BODYSTRUCTURE does not describe alike is marked. Otherwise they are stored only if BODYSTRUCTURE could
--- not be read.
+-- Stores a body. If the attachments in the content are complete, they replace those of BODYSTRUCTURE, and those for which
+-- BODYSTRUCTURE has another part, or none, are marked. Otherwise they are stored only if BODYSTRUCTURE could not be read.
 with marked as (
     update messages
     set body_fetched_at = now(), updated_at = now(),

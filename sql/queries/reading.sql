@@ -39,7 +39,8 @@ account_id = (select %(account_id)s::bigint)
 
 -- name: list_messages
 -- Newest first, after a position. Live rows, tombstones and messages with several authors have separate indexes, so one
--- page of each is read in order, and these are merged. Of several authors, the first two parts find the first.
+-- page of each is read in order, and these are merged. The first two parts find a sender as first author, the third part
+-- as another one.
 select {{m.message_columns}}, f.path as folder
 from (
     (select {{message_columns}} from messages

@@ -70,7 +70,10 @@ class BatchPlan:
         return uids.newest(size) if self.newest_first else uids.oldest(size)
 
     def _apart(self, uids: UidSet, size: int) -> UidSet:
-        """Return those first of `uids` that belong to the same open attempts, fewer for each attempt."""
+        """Return the first of `uids`, up to where an open attempt begins or ends.
+
+        `size` is the most; it is halved for each failed attempt.
+        """
         edge = uids.highest if self.newest_first else uids.lowest
         attempts = 0
         for a in self._attempts:

@@ -73,8 +73,8 @@ class BatchWriter:
     def write(self, batch: Batch, messages: Sequence[Message], cursor: Cursor | None) -> None:
         """Send the messages inside the window, and the cursor; leaves their commit in flight.
 
-        The attempts at what `batch` requested are forgotten; a batch that requested nothing is part of one
-        that is not complete yet.
+        The attempts at the UIDs that `batch` requested are forgotten. A batch that requested none is a part
+        of one that is not complete yet, whose attempts have to stay.
         """
         self.finish_commit()
         self._turn.tally.fetched += len(messages)

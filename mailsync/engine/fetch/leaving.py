@@ -19,11 +19,11 @@ def leave(
 ) -> None:
     """Raise the error that leaves the messages `left` to a later turn; returns if nothing is left.
 
-    With the connection open the turn continues with other folders. MessagesDeferred has the next turn follow
-    at once, ProtocolError costs the folder a tick. To follow at once takes new rows, or such turns might
-    never end: `gained` is their number, one is enough, or as many as are left unless `is_explained`, that is,
-    unless it is known which messages broke connections. Once the last connection is closed, TurnOver ends the
-    turn, or `failure` does if the turn brought nothing.
+    While the connection is open, the turn continues with other folders. After MessagesDeferred the next turn
+    follows at once; ProtocolError makes the folder wait for the next tick. A turn that follows at once has to
+    be worth it, or such turns might never end: `gained`, the number of new rows, must be at least 1. Unless
+    `is_explained`, which says that the messages that broke connections are known, it must be as many as are
+    left. Once the last connection is closed, TurnOver ends the turn, or `failure` if the turn gained nothing.
     """
     count = "a message" if len(left) == 1 else f"{len(left):,} messages"
     words = f"{count} cannot be fetched for now: {failure or 'the server leaves them out'}"

@@ -73,7 +73,7 @@ def mirror(
 
 
 def _write(turn: Turn, plan: BatchPlan, writer: BatchWriter, batch: Batch, cursor: Cursor | None) -> None:
-    """Write `batch`; its cursor stops before the first message that is left."""
+    """Write `batch`; the cursor stops before the first message that is left to a later turn."""
     plan.done(batch.requested.minus(batch.unanswered))
     passed = plan.before(batch.unanswered, batch.requested) if cursor else batch.requested
     if not batch.unanswered or (cursor and passed):

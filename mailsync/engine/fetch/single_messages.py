@@ -1,4 +1,4 @@
-"""One message with nothing else in flight: asked for with less and less detail, and blamed for failures.
+"""Requests for one message while nothing else is in flight, so that failures can be blamed on the message.
 
 A message that fails for the first time is asked for in full, then without its structure, then without the
 choice of header fields, then for flags, date and size (:func:`_with_less`). The next time each request may
@@ -79,8 +79,8 @@ def isolate(turn: Turn, folder: FolderState, uid: int, *, is_proven: bool) -> Is
 
     The try is counted before it begins, a failure of the server after it. The connection may be closed
     afterwards. `is_proven` says that the server gives other messages of the folder. Otherwise no message is
-    blamed for an error that the server calls temporary. Raises what no message can cause, and then counts
-    neither.
+    blamed for an error that the server calls temporary. Raises errors that no message can cause, after which
+    neither try nor failure is counted.
     """
     # checked before the attempt is counted: a message that is not asked for must not count one
     turn.session.check_budget()
@@ -152,7 +152,7 @@ def _with_less(turn: Turn, uid: int) -> Answer:
         failure = batch.failure
         if turn.session.closed:
             return Answer(failure=failure)
-    # too long to be read, or too hard for the server to select fields of
+    # the header is too long to be read, or the server fails to select its fields
     batch = _fetch(turn, uid, Detail.FEW_FIELDS if batch.unparsable else Detail.WHOLE_HEADER)
     if batch.messages:
         return Answer(batch.messages[0])

@@ -22,7 +22,7 @@ class FlagsResult(NamedTuple):
 
     ``cursor`` is the new HIGHESTMODSEQ cursor, None to keep the old one. ``scanned`` says whether a scan
     that was due is done, ``vanished`` how many rows went because the server named them as deleted.
-    ``doubtful`` asks for a reconcile.
+    ``doubtful`` says that only a reconcile can tell which rows are gone.
     """
 
     cursor: int | None
@@ -52,7 +52,7 @@ def apply_changed_since(turn: Turn, folder: FolderState, seen: MailboxStatus) ->
         _apply(turn, folder, changes.states)
     gone = deletions.among_live(turn, folder, changes.vanished)
     if folder.view_limit is not None:
-        # what slides out of the server's window may be named here: a reconcile decides
+        # messages that only slid out of the server's view may be among these
         return FlagsResult(seen.modseq, scanned=False, doubtful=bool(gone))
     before = turn.tally.messages_deleted
     if gone and (suspect := deletions.tombstone_gone(turn, folder, gone)):

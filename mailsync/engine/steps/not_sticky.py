@@ -37,7 +37,7 @@ def note_if_not_sticky(turn: Turn, folder: FolderState, seen: MailboxStatus) -> 
 def status_to_begin(folder: FolderState, seen: MailboxStatus) -> MailboxStatus:
     """Return the status with which a first sync begins.
 
-    Without persistent UIDs the folder keeps its own UIDVALIDITY, which a new fetch has raised.
+    Without persistent UIDs the folder keeps mailsync's own UIDVALIDITY, which :func:`visit` raises.
     """
     if not seen.uids_not_sticky or not folder.uidvalidity:
         return seen
@@ -47,8 +47,8 @@ def status_to_begin(folder: FolderState, seen: MailboxStatus) -> MailboxStatus:
 def visit(turn: Turn, folder: FolderState, seen: MailboxStatus, to_save: MailboxStatus) -> None:
     """Compare a complete folder with the server; if they differ, the backfill pass fetches it again.
 
-    The new rows get a UIDVALIDITY that no old row has, since their UIDs may be those of other messages. A
-    folder that is not complete is left to the backfill pass.
+    The new rows get a UIDVALIDITY that no old row has, since their UIDs may have named other messages before.
+    A folder that is not complete is left to the backfill pass.
     """
     folder = note_if_not_sticky(turn, folder, seen)
     if not folder.is_complete:

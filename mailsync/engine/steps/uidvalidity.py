@@ -34,7 +34,7 @@ def check_uidvalidity(turn: Turn, folder: FolderState, seen: MailboxStatus) -> F
         folders.adopt_uidvalidity(turn.conn, folder, current)
         return turn.folders.replace(folder, uidvalidity=current)
     recent = [r for r in folder.uidvalidity_resets if r > turn.now() - timedelta(hours=24)]
-    # those of a folder whose UIDs were new in each session say nothing
+    # resets from the time when the UIDs were new in each session say nothing about this server
     if folder.limitation != UIDS_NOT_STICKY and len(recent) >= turn.settings.uidvalidity_max_resets:
         raise ResetLimit(f"folder {folder.path}: UIDVALIDITY changed {len(recent) + 1} times in 24 hours")
     with transaction(turn.conn):

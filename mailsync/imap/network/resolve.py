@@ -70,7 +70,7 @@ def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
 
 
 def bare_host(host: str) -> str:
-    """Return the address in ``[::1]``, as URLs and mail programs write it (RFC 3986 §3.2.2); others stay.
+    """Return the address in ``[::1]``, as URLs and mail programs write it (RFC 3986 §3.2.2), or else `host`.
 
     >>> bare_host("[2001:db8::1]"), bare_host("imap.example.com")
     ('2001:db8::1', 'imap.example.com')
@@ -176,6 +176,6 @@ def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) 
 
 def _unresolved(host: str, error: Exception) -> Transient:
     reason = getattr(error, "strerror", None) or "no answer"
-    # DNS may also say so for a moment: the error stays temporary
+    # DNS may say so only for a moment, so the error stays temporary
     advice = "; check the spelling" if getattr(error, "errno", None) in _NO_SUCH_NAME else ""
     return Transient(f"host: {host} cannot be resolved: {reason}{advice}", step="dns")

@@ -142,7 +142,7 @@ def _number(digits: str) -> str:
 
 
 class _Facts(NamedTuple):
-    """What the words of a leaf say; ``more`` are the names among parameters that are part of its type."""
+    """The meaning of a leaf's words; ``more`` are file names that the server left inside of the type."""
 
     type: str
     disposition: str

@@ -26,7 +26,7 @@ class BadStructure(ValueError):
 
 
 MISSING = ("", "application", "octet-stream")
-"""The values for what a structure leaves out: any word, the type, and the subtype of a leaf."""
+"""The values in place of what a structure leaves out: any word, and the type and the subtype of a leaf."""
 
 
 class Leaf(NamedTuple):

@@ -25,14 +25,14 @@ _STATE = re.compile(
 
 _LONG_FIELDS = frozenset({"To", "Cc", "Bcc", "References"})
 _FEW_FIELDS = 64 * 1024
-"""Bytes of the few fields: the smallest IMAP_MAX_LITERAL_BYTES."""
+"""Bytes of the few fields that are fetched: the smallest value that IMAP_MAX_LITERAL_BYTES may have."""
 
 
 class Detail(enum.Enum):
     """How much of a message to fetch; less if the server fails to give more.
 
     ``WHOLE_HEADER`` is for servers that cannot select fields, ``FEW_FIELDS`` for headers that are too long:
-    it leaves out the fields that name many people or messages. The last three ask for one item each.
+    it leaves out the fields that may name many people or messages. The last three are one item each.
     """
 
     FULL = "full"
@@ -70,7 +70,7 @@ def items(detail: Detail, capabilities: frozenset[str]) -> bytes:
     if detail.has_headers:
         names += extras(capabilities)
     if detail in (Detail.FULL, Detail.FEW_FIELDS):
-        # a header that is too long says nothing against the structure
+        # a header that is too long does not make the structure unreadable
         names.append("BODYSTRUCTURE")
     if detail.has_headers:
         limit = f"<0.{_FEW_FIELDS}>" if detail is Detail.FEW_FIELDS else ""

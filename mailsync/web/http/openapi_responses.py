@@ -45,7 +45,7 @@ HEADERS = {
     "Retry-After": _header("Seconds after which to try again.", type="integer", minimum=1),
     "X-Content-Warning": _header(
         "Why the content may not be what was sent, as in `warnings` of a body: `transfer_encoding` if the"
-        " content is not encoded as it says. Absent without a reason, and from answers to HEAD.",
+        " content is not in the encoding that its header names. Absent if there is no reason, and for HEAD.",
         required=False,
         pattern="^[a-z_]+(, [a-z_]+)*$",
     ),
