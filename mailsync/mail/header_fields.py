@@ -9,7 +9,7 @@
 - A parameter without a blank in front (``boundary=x``) continues a Content-Type or Content-Disposition that
   ends with a semicolon.
 - A line that begins with ``--`` is no field, because it may be a boundary.
-- The first field of a name counts, unless it is empty. Lists of addresses are joined.
+- The first field of a name counts, unless it is empty. Repeated lists of addresses are joined by semicolons.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FieldReader:
     longest: ClassVar[int]
     """The most bytes of a value that are kept."""
     joined: ClassVar[frozenset[bytes]] = frozenset()
-    """The fields that are joined by commas if they are repeated."""
+    """The fields whose repetitions are joined, by semicolons: a comma may be part of a name at the end."""
     known_names: ClassVar[frozenset[bytes]] = frozenset()
     """Other fields that programs use, so that they show that this is a header and no text."""
     known_prefixes: ClassVar[tuple[bytes, ...]] = ()
