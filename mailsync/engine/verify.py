@@ -7,7 +7,6 @@ written, and only differences are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY, not_sticky_message
@@ -18,6 +17,7 @@ from mailsync.engine.runner import TurnEnvironment, TurnKind
 from mailsync.engine.steps import server_view, window
 from mailsync.engine.steps.server_view import ServerView
 from mailsync.engine.turn import Turn
+from mailsync.engine.verify_report import Difference, FolderReport, Report
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.model import FolderState, MessageState
 from mailsync.store import folders, messages
@@ -25,84 +25,10 @@ from mailsync.store.attempts import WITHOUT_CONTENT
 from mailsync.uidset import LARGEST_UID, UidSet
 
 STRETCH = 5000
-MOST_SHOWN = 100
 NO_SUCH_FOLDER = "no such folder"
 
 _EXPIRY = timedelta(hours=2)
 """A rolling window expires rows hourly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference between the server and the mirror.
-
-    A message's `kind` is ``missing`` (no row), ``extra`` (a live row without a message), ``flags``,
-    ``size_bytes``, ``internal_date`` or ``placeholder`` (a row without content). A folder's `kind` is
-    ``uidvalidity``, ``unreadable`` (it could not be compared), ``unknown_folder`` (the server has it, and it
-    would be tracked), ``partial_view`` (the server shows a part), ``uids_not_sticky`` (its UIDs are new in
-    each session, so that it could not be compared), ``live_count`` or ``live_unseen`` (the stored counts are
-    not those of the rows), ``outside_window`` or ``stray`` (live rows that are too old, or of another
-    UIDVALIDITY).
-
-    ``uid`` is None for a difference of the whole folder. ``server`` and ``mirror`` are the two values as
-    text.
-    """
-
-    kind: str
-    uid: int | None = None
-    server: str | None = None
-    mirror: str | None = None
-
-
-@dataclass
-class FolderReport:
-    """The comparison of one folder; only the first :data:`MOST_SHOWN` differences are kept."""
-
-    folder_id: int | None
-    path: str
-    complete: bool
-    messages: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
-
-    @property
-    def different(self) -> int:
-        """The number of differences."""
-        return sum(self.counts.values())
-
-    def add(self, difference: Difference, times: int = 1) -> None:
-        """Count a difference `times` times, and keep it if there is room."""
-        self.counts[difference.kind] = self.counts.get(difference.kind, 0) + times
-        if len(self.differences) < MOST_SHOWN:
-            self.differences.append(difference)
-
-
-@dataclass
-class Report:
-    """The folders compared so far, by id; those that only the server has, by wire name.
-
-    ``next_uid`` says where to continue with a folder whose turn ended before the comparison did.
-    """
-
-    folders: dict[int | bytes, FolderReport] = field(default_factory=dict)
-    listed: bool = False
-    done: set[int] = field(default_factory=set)
-    next_uid: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def incomplete(self) -> list[FolderReport]:
-        """The tracked folders that were not compared, because their first sync is not complete."""
-        return [f for f in self.folders.values() if not f.complete and not f.counts]
-
-    @property
-    def different(self) -> int:
-        """The number of differences in all folders."""
-        return sum(folder.different for folder in self.folders.values())
-
-    @property
-    def messages(self) -> int:
-        """The number of the server's messages that were compared."""
-        return sum(folder.messages for folder in self.folders.values())
 
 
 def verify(

@@ -6,6 +6,7 @@ import re
 from datetime import date
 
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1000}")
+_SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
 
@@ -27,3 +28,10 @@ def astring(value: bytes) -> bytes:
 def search_date(when: date) -> bytes:
     """Return a date for SEARCH, in English regardless of the locale: ``1-Feb-2024``."""
     return b"%d-%s-%04d" % (when.day, _MONTHS[when.month - 1], when.year)
+
+
+def checked_section(section: str) -> str:
+    """Return a section for BODY.PEEK as it is; raises ValueError for one that is none (RFC 9051 §6.4.5)."""
+    if not _SECTION.fullmatch(section):
+        raise ValueError("section: expected a part number, HEADER, TEXT or nothing")
+    return section

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -11,7 +10,7 @@ from datetime import date
 
 from mailsync.errors import ProtocolError
 from mailsync.imap import commands
-from mailsync.imap.arguments import astring
+from mailsync.imap.arguments import astring, checked_section
 from mailsync.imap.bounds import most_messages
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
@@ -23,8 +22,6 @@ from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState, Namespaces
 from mailsync.uidset import UidSet
-
-_SECTION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)*(?:\.(?:MIME|HEADER|TEXT))?|HEADER|TEXT|)")
 
 
 class Session:
@@ -292,14 +289,8 @@ class Session:
 
         Fewer than `count` bytes mean the end of the section. Raises ProtocolError if the answer is missing.
         """
-        return commands.fetch_part(self._connection, uid, _checked(section), offset, count)[0]
+        return commands.fetch_part(self._connection, uid, checked_section(section), offset, count)[0]
 
     def fetch_beginning(self, uid: int, section: str, count: int) -> tuple[bytes, MessageState]:
         """As :meth:`fetch_part` from 0, with the message's date and size where the server gives them."""
-        return commands.fetch_part(self._connection, uid, _checked(section), 0, count, with_state=True)
-
-
-def _checked(section: str) -> str:
-    if not _SECTION.fullmatch(section):
-        raise ValueError("section: expected a part number, HEADER, TEXT or nothing")
-    return section
+        return commands.fetch_part(self._connection, uid, checked_section(section), 0, count, with_state=True)

@@ -26,6 +26,7 @@ import re
 from datetime import datetime
 
 from mailsync.mail.addresses import parse_addresses
+from mailsync.mail.automated import is_automated
 from mailsync.mail.charsets import decode_raw
 from mailsync.mail.dates import parse_date
 from mailsync.mail.header_fields import FieldReader
@@ -67,17 +68,6 @@ _SHORT = MAX_INDEXED_BYTES // 4
 """Characters whose UTF-8 cannot exceed MAX_INDEXED_BYTES."""
 _BLANKS = " \t"
 _JOINED = frozenset({"to", "cc", "bcc", "reply-to"})
-_MARKS = frozenset(
-    {
-        "list-id",
-        "list-unsubscribe",
-        "auto-submitted",
-        "precedence",
-        "x-auto-response-suppress",
-        "return-path",
-    }
-)
-_BULK = frozenset({"bulk", "list", "junk", "auto_reply"})
 
 
 def parse_headers(block: bytes) -> Headers:
@@ -113,7 +103,7 @@ def parse_headers(block: bytes) -> Headers:
         cc.names,
         _list(get("bcc"), "bcc", errors).emails,
         _list_id(get("list-id"), errors),
-        _is_automated(fields),
+        is_automated(fields),
         tuple(dict.fromkeys(errors)) if errors else (),
     )
 
@@ -284,28 +274,3 @@ def _list_id(value: str | None, errors: list[str]) -> str | None:
     match = _ID.search(value)
     text = "".join(match[1].split()) if match else decode_words(value).strip("<> \t")
     return _clamped(text.lower(), "list_id", errors) or None
-
-
-def _is_automated(fields: dict[str, str]) -> bool:
-    """Whether the header shows that a program sent this message, rather than a person.
-
-    It does if the message came over a list or with a way to unsubscribe (List-Id, List-Unsubscribe), is
-    marked as automatic (RFC 3834's Auto-Submitted other than "no"; Precedence bulk, list, junk or auto_reply;
-    X-Auto-Response-Suppress other than "None"), or must not be answered (Return-Path ``<>``, as of bounces).
-    """
-    if _MARKS.isdisjoint(fields):
-        return False
-    if "list-id" in fields or "list-unsubscribe" in fields:
-        return True
-    if _token(fields, "auto-submitted") not in ("", "no"):
-        return True
-    if _token(fields, "precedence") in _BULK:
-        return True
-    if _token(fields, "x-auto-response-suppress") not in ("", "none"):
-        return True
-    return "".join(fields.get("return-path", "")[:100].split()) == "<>"
-
-
-def _token(fields: dict[str, str], name: str) -> str:
-    value = fields.get(name)
-    return value[:100].partition(";")[0].partition("(")[0].strip().lower() if value else ""

@@ -37,13 +37,13 @@ TRUSTED = {
     "statements": "our own statements",
     "readiness": "the words of Postgres",
     "schema_comparison": "the catalogue of Postgres",
-    "session": "sections that our own modules ask for",
     "fields": "the settings",
 }
 # patterns that get only short texts
 BOUNDED = {
     "add._CONTROL": "a name of 200 characters",
     "providers._LABEL": "a label of 63 characters",
+    "arguments._SECTION": "a section that our own modules ask for",
     "uuencode._BEGIN": "a line of 1,000 bytes",
     "uuencode._NOT_ALPHABET": "a line of 63 bytes",
     "base64_lines._TOKEN": "1,000 bytes of a line",

@@ -12,7 +12,7 @@ from mailsync.config import Settings
 from mailsync.config.fields import Rule
 from mailsync.core.folder_roles import HOLDS_NONE, INBOX_ALIAS, TOO_MANY
 from mailsync.core.health import RULES
-from mailsync.engine import verify
+from mailsync.engine import verify_report
 from mailsync.ops import metrics
 from mailsync.store.migrations import migrations
 from mailsync.store.statements import statements
@@ -203,7 +203,7 @@ def test_every_reason_for_leaving_a_folder_out_is_named() -> None:
 
 
 def test_every_kind_of_difference_that_verify_finds_is_named() -> None:
-    kinds = set(re.findall(r"``(\w+)``", (verify.Difference.__doc__ or "").partition("``uid``")[0]))
+    kinds = set(re.findall(r"``(\w+)``", (verify_report.Difference.__doc__ or "").partition("``uid``")[0]))
     assert len(kinds) >= 12
     assert kinds <= named(SECTION["20"])
 

@@ -17,7 +17,8 @@ from mailsync.core.contradictions import LIMITATIONS
 from mailsync.engine import verify as engine_verify
 from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
-from mailsync.engine.verify import NO_SUCH_FOLDER, Difference, FolderReport, Report
+from mailsync.engine.verify import NO_SUCH_FOLDER
+from mailsync.engine.verify_report import Difference, FolderReport, Report
 from mailsync.errors import Stopped
 from mailsync.store import db
 

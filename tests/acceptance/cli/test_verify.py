@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from mailsync.cli.commands.verify import describe
-from mailsync.engine.verify import Difference, FolderReport, Report, verify
+from mailsync.engine.verify import verify
+from mailsync.engine.verify_report import Difference, FolderReport, Report
 from tests.support.mail import message
 from tests.support.mailboxes import Account
 from tests.support.mirrors import add_account

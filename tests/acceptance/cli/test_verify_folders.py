@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mailsync.cli.commands.verify import describe
-from mailsync.engine.verify import Report
+from mailsync.engine.verify_report import Report
 from tests.acceptance.cli.test_verify import compare, mailbox
 from tests.support.mail import message
 from tests.support.scripted import ScriptedServer
