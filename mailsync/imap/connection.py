@@ -165,13 +165,9 @@ class Connection:
             self.timeouts.begin(name)
             line = b"%s %s" % (tag, name.encode("ascii"))
             for arg in args:
-                if isinstance(arg, LiteralArgument):
-                    self._send(b"%s {%d}\r\n" % (line, len(arg)))
-                    if not self._may_continue(tag, verb):
-                        break
-                    line = bytes(arg)
-                elif isinstance(arg, ContinuationArgument):
-                    self._send(line + b"\r\n")
+                if isinstance(arg, LiteralArgument | ContinuationArgument):
+                    length = b" {%d}" % len(arg) if isinstance(arg, LiteralArgument) else b""
+                    self._send(b"%s%s\r\n" % (line, length))
                     if not self._may_continue(tag, verb):
                         break
                     line = bytes(arg)
