@@ -178,32 +178,6 @@ class Listing:
         return self.names, frozenset(self.statuses)
 
 
-@dataclass(frozen=True, slots=True)
-class FolderPlan:
-    """The work of one visit to a folder, decided by :func:`mailsync.core.planning.plan_folder`.
-
-    ``flags`` is ``changes`` (CHANGEDSINCE), ``newest`` (a scan of the newest messages), ``unseen`` (the same,
-    and a scan of all if UNSEEN still differs), ``all``, or None. Without ``reasons`` the folder is not
-    visited.
-    """
-
-    new_mail: bool = False
-    flags: str | None = None
-    reconcile: bool = False
-    reasons: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.reasons)
-
-
-@dataclass(frozen=True, slots=True)
-class SafetyNets:
-    """The ids of the folders whose due flag scan or due reconcile a turn may do."""
-
-    scans: frozenset[int] = frozenset()
-    reconciles: frozenset[int] = frozenset()
-
-
 class Attachment(NamedTuple):
     """A part of a message that people would call an attachment; ``part`` is its number in BODYSTRUCTURE."""
 

@@ -6,11 +6,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mailsync.config import Settings
 from mailsync.core.contradictions import UIDS_NOT_STICKY, modseq_went_back
-from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
+from mailsync.model import FolderState, MailboxStatus
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlan:
+    """The work of one visit to a folder, decided by :func:`plan_folder`.
+
+    ``flags`` is ``changes`` (CHANGEDSINCE), ``newest`` (a scan of the newest messages), ``unseen`` (the same,
+    and a scan of all if UNSEEN still differs), ``all``, or None. Without ``reasons`` the folder is not
+    visited.
+    """
+
+    new_mail: bool = False
+    flags: str | None = None
+    reconcile: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyNets:
+    """The ids of the folders whose due flag scan or due reconcile a turn may do."""
+
+    scans: frozenset[int] = frozenset()
+    reconciles: frozenset[int] = frozenset()
+
 
 NOTHING = FolderPlan()
 NO_NETS = SafetyNets()

@@ -16,6 +16,7 @@ from mailsync.config import Settings
 from mailsync.core import renames
 from mailsync.core.contradictions import needs_reconcile, status_to_save
 from mailsync.core.planning import (
+    FolderPlan,
     expected_unseen,
     is_due,
     may_retry,
@@ -40,7 +41,7 @@ from mailsync.engine.steps.survey import choose, compared_since, list_status, sh
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, MessagesDeferred, ProtocolError, TurnOver
 from mailsync.imap.token_bucket import burst
-from mailsync.model import FolderPlan, FolderState, Listing, MailboxStatus
+from mailsync.model import FolderState, Listing, MailboxStatus
 from mailsync.store import folders
 
 # -- the hot pass -------------------------------------------------------------------------------------

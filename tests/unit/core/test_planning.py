@@ -17,6 +17,8 @@ import pytest
 from mailsync.config import Settings
 from mailsync.core.contradictions import arrivals_explain
 from mailsync.core.planning import (
+    FolderPlan,
+    SafetyNets,
     expected_unseen,
     folders_to_poll,
     is_due,
@@ -25,7 +27,7 @@ from mailsync.core.planning import (
     plan_folder,
     safety_nets,
 )
-from mailsync.model import FolderPlan, FolderState, MailboxStatus, SafetyNets
+from mailsync.model import FolderState, MailboxStatus
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PAST, FUTURE = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
