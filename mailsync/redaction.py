@@ -21,7 +21,7 @@ _AFTER_SCHEME = re.compile(r"://(?<=[a-z0-9+.-]://)(?!user:password@host\b)([^\s
 # An unterminated string counts too, because the text may have been cut there.
 _STRING = r"""\\?"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)"""
 _ATOM = r"""[^\s"]++"""
-# The tag in front shows that a line is a client's command. Without a tag, LOGIN and AUTHENTICATE are mostly
+# The tag before a command shows that a client sent the line. Without a tag, LOGIN and AUTHENTICATE are mostly
 # words of a server ("LOGIN disabled, use AUTHENTICATE PLAIN"): there only what looks like no word is masked.
 _TAG = r"(?<![\w.-])(?!IMAP\d)[A-Za-z]{1,8}\d{1,9}(?:\.\d{1,9})? "
 _LOGIN = re.compile(

@@ -7,7 +7,7 @@ SEARCH below EXISTS        Asked again, by ranges, then by FETCH. If they     :f
                            stay fewer, the view is partial and deletes
                            nothing: what is not shown may exist.
 SEARCH above EXISTS        FETCH decides: UIDs that it does not answer, and   :func:`judge_view`,
-                           for which EXISTS has no room, are no messages.     :func:`phantoms`
+                           for which EXISTS has no room, are not messages.    :func:`phantoms`
 all agree on the newest n  A window that slides, where the server announces   :func:`window_size`,
 of a folder                limits: older rows are only out of view, and       :func:`out_of_view`
                            stay.
@@ -70,7 +70,7 @@ def judge_view(found: int, exists: int) -> ViewVerdict:
 
 
 def phantoms(unanswered: UidSet, others: int, exists: int | None) -> UidSet:
-    """Return those of `unanswered` that are no messages: UIDs that SEARCH shows and FETCH does not answer.
+    """Return those of `unanswered` that are not messages: UIDs that SEARCH shows and FETCH does not answer.
 
     `others` is how many other messages the folder is known to hold, and `exists` is its EXISTS, None if
     unknown. If the others leave no room, all of `unanswered` are phantoms. If there is room for one of them,

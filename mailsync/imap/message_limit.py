@@ -46,7 +46,7 @@ def announced_limit(capabilities: frozenset[str]) -> int | None:
 def parse_cut(response: StatusResponse | None) -> Cut | None:
     """Return what ``OK [MESSAGELIMIT 1000 23221] …`` or ``OK [LIMIT] …`` says; None for other responses.
 
-    ``NO [LIMIT]`` is no cut answer but a refusal (RFC 5530).
+    ``NO [LIMIT]`` is not a cut answer but a refusal (RFC 5530).
     """
     if response is None or response.status not in ("OK", "NO"):
         return None

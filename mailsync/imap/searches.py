@@ -124,7 +124,7 @@ class Searches:
             for states in scan(self._connection, self._capabilities, asked, b"(UID)", (), expected, None):
                 found = found.union(UidSet.of(state.uid for state in states))
         except ProtocolError:
-            # SEARCH may be right: some servers refuse a range in which there is no message
+            # SEARCH may be right: some servers refuse a range that holds no message
             if self._connection.closed:
                 raise
         return found if asked is uids else found.both(uids)

@@ -161,7 +161,7 @@ def error_for(response: StatusResponse, command: str, *, step: str | None = None
     elif command in _OPENING and response.status == "NO" and _concerns_folder(code, text):
         return FolderError(message, temporary=code in _FOLDER_BUSY, step=step)
     if code == "MESSAGELIMIT":
-        # "too many messages" for one command (RFC 9738), which is no request to slow down
+        # "too many messages" for one command (RFC 9738), which is not a request to slow down
         return ProtocolError(message, step=step)
     if code in _THROTTLED or seconds is not None:
         return Throttled(message, retry_after=seconds, step=step)

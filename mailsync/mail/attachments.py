@@ -6,14 +6,14 @@ case, and "plain text" includes HTML. A part with ``Content-Disposition: attachm
 =============  ==================================================  ============================  ============
 kind           parts                                               shown                         a file
 =============  ==================================================  ============================  ============
-``own``        plain text without a name, or inside of an          always                        never
+``own``        plain text without a name, or inside an             always                        never
                alternative; not attached
 ``named``      other plain text with a name; not attached          if no text is ``own``         unless it is
                                                                                                  the only text
 ``attached``   attached plain text                                 if it is the only text        always
 ``other``      other text (calendars, tables, cards) without a     if none of the above is       always
                name; not attached                                  shown
-``spare``      AMP, watch, and enriched text inside of an          if none of the above is       never
+``spare``      AMP, watch, and enriched text inside an             if none of the above is       never
                alternative, the header of a returned message;      shown
                not attached
 ``file``       everything else                                     never                         always
@@ -108,7 +108,7 @@ def build_attachment(
     """Return a part that is a file as an attachment.
 
     The type and `disposition` are lower-case. `names` are the parameters for
-    :func:`mailsync.mail.file_names.decode_filename`; `is_related` means that the part is inside of a
+    :func:`mailsync.mail.file_names.decode_filename`; `is_related` means that the part is inside a
     multipart/related, whose HTML may show it.
     """
     content_id = cut(content_id.strip().strip("<>").strip(), MAX_INDEXED_BYTES)

@@ -84,7 +84,7 @@ _MORE_NAMES = {
 ISO_2022_CN = "iso2022_cn"
 """The codec's name of ISO-2022-CN, which Python does not have and :mod:`mailsync.mail.iso2022` reads."""
 
-# Python's codecs that are no charsets: from bytes to bytes, or the platform's own
+# Python's codecs that are not charsets: from bytes to bytes, or the platform's own
 _NO_CHARSET = {
     "base64_codec",
     "bz2_codec",

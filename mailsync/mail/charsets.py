@@ -40,7 +40,7 @@ _DENSE = frozenset(
     }
     | {"cp865", "cp866", "cp869", "cp874", "cp1125", "mac_cyrillic"}
 )
-# continuation bytes of UTF-8, beyond the first byte of each character, that are no accident
+# continuation bytes of UTF-8, beyond the first byte of each character, that are not an accident
 _ENOUGH, _ENOUGH_IF_DENSE, _ENOUGH_IF_RARE = 4, 8, 2
 
 # The bytes from 0x80 to 0x9F are control characters in ISO 8859, which no mail has. A program that writes
@@ -164,7 +164,7 @@ def _decode_single_byte(data: bytes, codec: str) -> tuple[str, bool]:
 
 
 def _is_rather_utf8(text: str, data: bytes, codec: str) -> bool:
-    """Whether `data`, which is `text` in UTF-8, is no accident of the letters of a single-byte charset.
+    """Whether `data`, which is `text` in UTF-8, is not an accident of the letters of a single-byte charset.
 
     "SPÓŁKA" in Windows-1250 is valid UTF-8, too. So few characters count only if the charset has them too,
     or if they are symbols.

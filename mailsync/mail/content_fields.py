@@ -53,7 +53,7 @@ def read_field(value: bytes | str) -> tuple[str, Pairs]:
     """Return the word of a Content-Type or Content-Disposition, and its parameters.
 
     The word, such as ``text/html`` or ``attachment``, and the names of parameters are in lower case; the word
-    is "" if there is none. Values have neither quotes nor escapes. Bytes that are no UTF-8 become lone
+    is "" if there is none. Values have neither quotes nor escapes. Bytes that are not UTF-8 become lone
     surrogates, as by Python's "surrogateescape".
 
     >>> read_field(b'Text/HTML charset="utf-8" (generated)')

@@ -4,11 +4,11 @@
 - A line that begins with a blank continues the line above.
 - A field is a name of printable ASCII characters, perhaps blanks, and a colon (RFC 5322 §2.2, §4.5).
 - Any other line costs only itself and the lines that continue it: an mbox line, the rest of a value that was
-  wrapped without a blank, a colon without a name, a first line that begins with a blank. No value changes,
-  because such a line may be anything.
-- A parameter without a blank in front (``boundary=x``) continues a Content-Type or Content-Disposition that
+  wrapped without a leading blank, a colon without a name, a first line that begins with a blank. No value
+  changes, because such a line may be anything.
+- A parameter without a leading blank (``boundary=x``) continues a Content-Type or Content-Disposition that
   ends with a semicolon.
-- A line that begins with ``--`` is no field, because it may be a boundary.
+- A line that begins with ``--`` is not a field, because it may be a boundary.
 - The first field of a name counts, unless it is empty. Repeated lists of addresses are joined by semicolons.
 """
 
@@ -96,13 +96,13 @@ class FieldReader:
         return FIELD
 
     def read_block(self, block: bytes) -> None:
-        """Read all of a header; empty lines in front of it are ignored."""
+        """Read all of a header; empty lines before it are ignored."""
         for line in lines_of(with_line_feeds(block)):
             if self.feed(line) is END and self.name is not None:
                 break
 
     def values(self) -> dict[bytes, bytes]:
-        """Return the values so far by name, as sent: folded, and without the blanks in front."""
+        """Return the values so far by name, as sent: folded, and without leading blanks."""
         return {name: bytes(value) for name, value in self._values.items()}
 
     def value(self, name: bytes) -> bytes:
@@ -136,7 +136,7 @@ class FieldReader:
         self._append(value, rest)
 
     def _continues_parameters(self, line: bytes) -> bool:
-        """Add a line without a blank in front to the field above, if it must be the rest of that field."""
+        """Add a line without a leading blank to the field above, if it must be the rest of that field."""
         value = self._value
         if value is None or self.name not in _WITH_PARAMETERS or not _PARAMETER.match(line):
             return False
@@ -158,7 +158,7 @@ class FieldReader:
 
 
 def _whole_characters(data: bytes) -> bytes:
-    """Drop the beginning of a UTF-8 character from the end, so that the bytes in front can be decoded."""
+    """Drop the beginning of a UTF-8 character from the end, so that the rest can be decoded."""
     for i in range(1, min(4, len(data)) + 1):
         if data[-i] >= 0xC0:
             return data[:-i]

@@ -73,8 +73,8 @@ _JOINED = frozenset({"to", "cc", "bcc", "reply-to"})
 def parse_headers(block: bytes) -> Headers:
     """Parse a header block: the answer to ``BODY[HEADER.FIELDS (...)]``, or the beginning of a message.
 
-    Field order, folding, line ends and a missing last CRLF do not matter, and a line that is no field costs
-    only itself. Never raises.
+    Field order, folding, line ends and a missing last CRLF do not matter, and a line that is not a field
+    costs only itself. Never raises.
     """
     errors: list[str] = []
     fields = _split(block)

@@ -65,7 +65,7 @@ def decode_iso2022(data: bytes, codec: str = "iso2022_jp") -> tuple[str, bool]:
 
 
 def _misleads_python(data: bytes) -> bool:
-    """Whether Python's codecs misread `data` without an error: as pairs behind an open line, or as ASCII."""
+    """Whether Python's codecs misread `data` without an error: as pairs after an open line, or as ASCII."""
     if _SHIFT_OUT in data and b"\x1b$)" not in data:
         return True
     return _OPEN_LINE.search(data) is not None

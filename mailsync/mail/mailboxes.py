@@ -12,7 +12,7 @@ MAX_NAME_BYTES = 1_000
 """Bytes of UTF-8 that a display name keeps."""
 
 _AROUND = " \t\r\n<>()[],;:\"'"
-"""Characters around an address inside of text."""
+"""Characters around an address inside text."""
 
 
 class AddressList(NamedTuple):

@@ -76,7 +76,7 @@ class Part:
 
     @property
     def kind(self) -> Kind:
-        """Whether this part, which is no multipart, may be text or a file of the message."""
+        """Whether this part, which is not a multipart, may be text or a file of the message."""
         return kind_of(self.type, self.disposition, bool(self.named), self.is_alternative)
 
     def attachment(self) -> Attachment:

@@ -123,7 +123,7 @@ class _Reader:
             self._position = quoted.end()
             value = quoted[1]
         else:
-            # quotes inside of the quotes, or none at the end
+            # quotes inside the quotes, or none at the end
             end = _LOOSE_END.search(text, begin + 1)
             self._position = end.end() if end else len(text)
             value = text[begin + 1 : end.start() if end else len(text)].rstrip()

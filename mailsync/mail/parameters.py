@@ -97,7 +97,7 @@ def _decoded(pieces: list[tuple[str, bool]]) -> Parameter:
                 fits, pending = fits and piece_fits, b""
             out.append(text)
             continue
-        # some programs name the charset in front of each piece
+        # some programs name the charset before each piece
         named = _CHARSET.match(text)
         if named and (charset == named[1] or (not charset and _names_charset(named))):
             charset, text = named[1], text[named.end() :]

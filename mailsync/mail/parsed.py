@@ -22,7 +22,7 @@ class Parsed(NamedTuple):
     ``files_in_text`` names such parts. ``warnings`` is sorted and may hold: ``truncated`` (only a part of the
     message was given), ``text_cut`` (more text than is kept), ``no_text`` (no part to show), ``charset``
     (unknown, or the bytes do not fit), ``transfer_encoding`` (unknown, or the bytes do not fit), ``header``
-    (a header has lines that are no fields, or no empty line behind it), ``missing_boundary`` (a multipart
+    (a header has lines that are not fields, or no empty line after it), ``missing_boundary`` (a multipart
     names no boundary, or that boundary does not occur), ``unterminated`` (a multipart does not end),
     ``too_deep``, ``too_many_parts``.
     """

@@ -13,10 +13,10 @@ _PREFIXES: tuple[bytes, ...] = (b"content-", b"mime-", b"x-")
 
 @dataclass(slots=True)
 class _Doubt:
-    """Lines that are either a header or content: all from the first line on that is no field."""
+    """Lines that are either a header or content: all from the first line on that is not a field."""
 
     values: dict[bytes, bytes]
-    """The fields in front of these lines."""
+    """The fields before these lines."""
     follows_known_field: bool
     content: bytearray
     is_full: bool = False
@@ -26,10 +26,10 @@ class _Doubt:
 class PartHeader(FieldReader):
     """Reads the header of a part line by line.
 
-    The empty line behind a header may be missing, or all of the header. The content then begins at the first
-    line that is no field. From that line on up to 64 KiB are kept, until one of these decides:
+    The empty line after a header may be missing, or all of the header. The content then begins at the first
+    line that is not a field. From that line on up to 64 KiB are kept, until one of these decides:
 
-    - An empty line. The lines are a header if a field that programs use is in front of it (Content-Type,
+    - An empty line. The lines are a header if a field that programs use precedes it (Content-Type,
       X-Mailer, …; in a message also From, Date, …), and content otherwise.
     - The end of the part. They are content.
     - 64 KiB without such a field. They are content, and what follows is content, too. If such a field is
@@ -49,7 +49,7 @@ class PartHeader(FieldReader):
 
     @property
     def has_other_lines(self) -> bool:
-        """Whether there were lines that are no fields."""
+        """Whether there were lines that are not fields."""
         return self._doubt is not None
 
     def feed(self, line: bytes, is_new_line: bool = True) -> Line:
@@ -63,7 +63,7 @@ class PartHeader(FieldReader):
         return kind
 
     def finish(self, *, at_empty_line: bool) -> bytes:
-        """Decide what the lines were. Returns those that are content, with the empty line behind them."""
+        """Decide what the lines were. Returns those that are content, with the empty line after them."""
         doubt = self._doubt
         if doubt is None:
             return b""

@@ -24,7 +24,7 @@ _WORD = re.compile(r"=\?([^?\s]*)\?([bBqQ])\?(.*?)\?=", re.DOTALL)
 _BEGINNING = re.compile(r"=\?\s?([^?\s]{1,64})\s?\?\s?([bBqQ])\s?\?")
 # a question mark before an encoded character, which the program did not encode
 _PLAIN_QUESTION = re.compile(r"(?<=[^?=])\?=(?=[0-9A-Fa-f]{2}[^?]{0,99}\?=)")
-# an address behind a word is none of its payload; a character that is cut is dropped
+# an address after a word is none of its payload; a character that is cut is dropped
 _CUT_WORD = re.compile(r"([^?<>@]*?)(?:=[0-9A-Fa-f]?)?\??")
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 _BREAKS = re.compile("[\t\r\n\v\f]+")
@@ -127,7 +127,7 @@ def _repaired(text: str) -> str:
 
 
 def _with_end(payload: str, encoding: str) -> str:
-    """Return the text behind the beginning of a word, which reaches to the next word if it has no end."""
+    """Return the text after the beginning of a word, which reaches to the next word if it has no end."""
     if encoding in ("q", "Q"):
         payload = _PLAIN_QUESTION.sub("=3F=", payload)
     return payload if not encoding or "?=" in payload else f"{payload.rstrip()}?="

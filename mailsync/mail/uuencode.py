@@ -1,4 +1,4 @@
-"""Files in uuencode, in parts of that encoding and inside of texts (POSIX, ``uuencode``).
+"""Files in uuencode, in parts of that encoding and inside texts (POSIX, ``uuencode``).
 
 ``begin 644 name``, lines that begin with their length, ``end``. ``begin-base64 644 name``, lines of base64,
 ``====`` is the other form of the same program.
@@ -24,7 +24,7 @@ _ALPHABET = bytes(range(0x20, 0x61))
 _NOT_ALPHABET = re.compile(rb"[^ -`]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _MOST_SURPLUS = 2
-"""Characters behind the data of a line, where some programs write a checksum."""
+"""Characters after the data of a line, where some programs write a checksum."""
 _MOST_MISSING = 3
 """Blanks that may have been cut off a line that is not a full one."""
 
@@ -165,7 +165,7 @@ class UuencodeReader:
 
     def _read_outside(self, line: bytes) -> None:
         if self.is_sure:
-            # a part is one file: another one behind the first is left as text
+            # a part is one file: another one after the first is left as text
             self._add_text(line)
             return
         self._file = begin_file(line)

@@ -41,7 +41,7 @@ codecs.register_error(VENDOR_OR_REPLACE, _vendor_or_replace)
 
 
 def _decoded(error: UnicodeDecodeError) -> tuple[str, int] | None:
-    """Return the vendor's characters where `error` begins, and the index behind them."""
+    """Return the vendor's characters where `error` begins, and the index after them."""
     lookup = _LOOKUPS.get(error.encoding)
     if lookup is None:
         return None

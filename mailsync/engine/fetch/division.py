@@ -26,7 +26,7 @@ def divide(
 ) -> Division:
     """Divide the UIDs that are `lacking`, given those that the same request `answered`.
 
-    Servers answer in ascending order, so the first message without an answer behind the answered ones is
+    Servers answer in ascending order, so the first message without an answer after the answered ones is
     suspected. Without any answer nothing shows which message it is. After a refusal, which costs a command,
     both halves are asked for. With `is_broken` each request that fails costs a connection: the first message
     and then parts of about √n are asked for, and the messages of a part that failed, one by one. `of` is the

@@ -38,7 +38,7 @@ def mirror(
 
     Returns the UIDs that the turn did not reach; it fetches at least one batch. A UID that the server does
     not answer is gone only if a search agrees. `announce` emits one event a message. No cursor passes a
-    message that is left to a later turn, which :meth:`Completion.end` raises; the messages behind it are
+    message that is left to a later turn, which :meth:`Completion.end` raises; the messages after it are
     stored all the same. Whatever is raised, the batches that were complete before are stored.
     """
     open_attempts = attempts.open_attempts(turn.conn, folder)

@@ -142,7 +142,7 @@ def _number(digits: str) -> str:
 
 
 class _Facts(NamedTuple):
-    """The meaning of a leaf's words; ``more`` are file names that the server left inside of the type."""
+    """The meaning of a leaf's words; ``more`` are file names that the server left inside the type."""
 
     type: str
     disposition: str

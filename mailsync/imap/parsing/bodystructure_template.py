@@ -34,7 +34,7 @@ class Leaf(NamedTuple):
 
     ``parameters`` are those of the disposition and then those of the type. ``parents`` are the subtypes of
     the multipart around the leaf and, as long as each is the first part of the next, of those around that.
-    ``is_inside`` means that the leaf is inside of an attached message.
+    ``is_inside`` means that the leaf is inside an attached message.
     """
 
     part: str
