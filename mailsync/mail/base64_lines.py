@@ -181,7 +181,7 @@ class Base64Reader:
             is_damaged = not self._has_base64 and strays * 16 <= len(body) and len(body) >= _LONGEST_WORDS
         if is_damaged:
             self.fits = False
-            # a byte that replaced another one must not move those behind
+            # a byte that replaced another one must not move those after it
             return body.translate(_STRAYS_AS_A) if len(body) % 4 == 0 else characters
         if self._has_base64 or not self._is_damaged_text(characters, strays):
             return None

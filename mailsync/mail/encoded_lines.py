@@ -1,6 +1,6 @@
 """Encoded content with lines inside that are not encoded: which bytes of a part are which.
 
-Footers of mailing lists and notes of virus scanners stand behind or before base64 (RFC 2045 §6.8) and
+Footers of mailing lists and notes of virus scanners come before or after base64 (RFC 2045 §6.8) and
 uuencode, and some programs name an encoding that they did not apply. A part that is shown keeps such lines
 as text. A file leaves them out, unless nothing in the part is surely encoded: then the part is the file.
 """

@@ -185,7 +185,7 @@ class Completion:
             self.is_over = True
         return not self.is_over
 
-    # -- what an answer tells --------------------------------------------------------------------------
+    # -- after an answer -------------------------------------------------------------------------------
 
     def _learn(self, batch: Batch) -> None:
         """Keep what was answered, and decide how to ask for the rest."""
@@ -202,7 +202,7 @@ class Completion:
         is_broken = self._turn.session.closed
         has_gained = self._has_answered or self._turn.tally.messages_new
         if isinstance(batch.failure, TimedOut) and not has_gained:
-            # nothing shows which message it was, and to continue would take the time of others
+            # nothing shows which message it was, and another silence would take the time of other folders
             raise batch.failure
         answered = batch.requested.minus(lacking)
         size, is_repeated = len(self._request.uids), is_broken and self._turn.result.has_broken
@@ -215,7 +215,7 @@ class Completion:
             attempts.note_attempt(self._turn.conn, self._folder, division.suspect)
         if is_broken:
             self._doubtful = UidSet() if division.suspect else lacking
-            # in a small part the fault is near, and the other parts may still be asked for
+            # a small part is asked for message by message next, which finds the one at fault
             self._is_unexplained = len(batch.requested) > small_part(size)
             self._reconnect(str(batch.failure))
 
@@ -301,7 +301,7 @@ class Completion:
     def _estimate_dates(self) -> None:
         self._messages = with_estimated_dates(self._messages, self._last)
         if not self._plan.newest_first:
-            # new mail arrived just now
+            # new mail arrived just now: the time of the turn is nearer than the date of any row
             return
         for uid, message in self._messages.items():
             if message.internal_date is None and "unfetchable" in message.parse_errors:
