@@ -1,7 +1,7 @@
 """Servers that process only so many messages a command (RFC 9738), whether they say so or not.
 
 Such a server processes the messages with the highest UIDs and says in ``[MESSAGELIMIT 1000 23221]`` how many
-it processed and where it stopped. Others cut an answer without a word. Either way the rest is asked for by
+it processed and where it stopped. Others cut an answer without a word. Either way the rest is requested by
 ranges of UIDs.
 """
 
@@ -84,7 +84,7 @@ class RangeSearch:
     def __init__(self, asked: UidSet, first: SearchAnswer, limit: int | None) -> None:
         self.found = first.uids
         self._open = _left_open(first, asked, limit)
-        # how many UIDs were known when all others were asked for
+        # how many UIDs were known when all others were requested
         self._known = -1
         # a server that refuses too many messages is asked for halves, down to its limit
         self._commands_each = 2 if first.uids else 34
@@ -108,7 +108,7 @@ class RangeSearch:
 
         `ask` searches among the UIDs that it is given. `exists` is how many messages the folder holds, and
         None if the search has other criteria than the UID. `limit` is how many messages the server processes.
-        While the UIDs are fewer than `exists`, all other UIDs are asked for, as long as each round finds
+        While the UIDs are fewer than `exists`, all other UIDs are requested, as long as each round finds
         some. The number of commands is bounded by about twice the number of answers of the first one's size,
         and by more only if the server refuses to search among too many messages.
         """

@@ -47,8 +47,8 @@ class _Piece(NamedTuple):
 class AddressReader:
     """Reads a list into `mailboxes`, one mailbox at a time.
 
-    ``pieces`` wait for the name that they may belong to. Of the current mailbox, ``phrase`` holds all text as
-    shown, ``words`` the raw pieces between spaces, ``before_colon`` the text before the last colon, and
+    ``pieces`` wait for the name that they may belong to. For the current mailbox, ``phrase`` holds all text
+    as shown, ``words`` the raw pieces between spaces, ``before_colon`` the text before the last colon, and
     ``angle`` the address in brackets; ``named`` and ``words_before`` are the lengths of ``phrase`` and
     ``words`` at that address.
     """

@@ -75,7 +75,7 @@ def read_field(value: bytes | str) -> tuple[str, Pairs]:
 def readable_type(word: str) -> str:
     """Return a type such as ``text/html`` for the word of a Content-Type; "" if no type can be read.
 
-    What begins with "multipart" is a multipart, mixed unless another kind is named (RFC 2046 §5.1.3). A text
+    A word that begins with "multipart" means one, mixed unless it names a kind (RFC 2046 §5.1.3). A text
     without a readable subtype is plain (RFC 2045 §5.2), and a file of that sort ``application/octet-stream``.
 
     >>> readable_type("html"), readable_type("multipart/*"), readable_type("image"), readable_type("x")

@@ -1,13 +1,13 @@
 """A batch that came back incomplete is completed within the turn: which messages to ask for again, and how.
 
-One bad message costs itself. What was answered completely is stored at once. Then, in this order:
+One bad message costs itself. Complete answers are stored at once. Then, in this order:
 
 1. The rest of the batch, without the message that is suspected (:mod:`mailsync.engine.fetch.division`).
 2. The suspected messages, each alone (:mod:`mailsync.engine.fetch.single_messages`).
 3. Those that failed alone, once more on another connection. The second failure makes a placeholder.
 
 A turn reconnects at most three times. The last connection is for the other folders: this one is left until
-they are done, and no suspect is asked for. Whatever is left is noted in ``fetch_attempts``, so that the next
+they are done, and no suspect is requested. Whatever is left is noted in ``fetch_attempts``, so that the next
 turn begins with it, and blames nobody.
 """
 
@@ -117,7 +117,7 @@ class Completion:
         self._stored: set[int] = set()
         self._weight = 0
         self._parts: deque[UidSet] = deque()
-        """The next requests, in order; a part of one message is asked for alone."""
+        """The next requests, in order; a part of one message is requested alone."""
         self._suspects: deque[int] = deque()
         self._failed: dict[int, int] = {}
         """Messages that failed alone once, with the number of the connection."""
@@ -206,7 +206,7 @@ class Completion:
             raise batch.failure
         answered = batch.requested.minus(lacking)
         size, is_repeated = len(self._request.uids), is_broken and self._turn.result.has_broken
-        division = divide(lacking, answered, of=size, is_broken=is_broken, is_repeated=is_repeated)
+        division = divide(lacking, answered, batch_size=size, is_broken=is_broken, is_repeated=is_repeated)
         self._parts.extendleft(reversed(division.next))
         self._parts.extend(division.last)
         if division.suspect:
@@ -215,7 +215,7 @@ class Completion:
             attempts.note_attempt(self._turn.conn, self._folder, division.suspect)
         if is_broken:
             self._doubtful = UidSet() if division.suspect else lacking
-            # a small part is asked for message by message next, which finds the one at fault
+            # a small part is requested message by message next, which finds the one at fault
             self._is_unexplained = len(batch.requested) > small_part(size)
             self._reconnect(str(batch.failure))
 

@@ -1,6 +1,6 @@
 """Requests for one message while nothing else is in flight, so that failures can be blamed on the message.
 
-A message that fails for the first time is asked for in full, then without its structure, then without the
+A message that fails for the first time is requested in full, then without its structure, then without the
 choice of header fields, then for flags, date and size (:func:`_with_less`). The next time each request may
 end the connection, so they begin with the smallest, and the best answer counts (:func:`_with_more`). A
 message that fails on two connections gets a placeholder (SPEC §9.5).
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
 class Isolated(NamedTuple):
     """The outcome of a request for one message: a ``message``, at worst a placeholder, or none yet.
 
-    Without one, the message has to be asked for on another connection if it ``is_blamed``, otherwise in a
+    Without one, the message has to be requested on another connection if it ``is_blamed``, otherwise in a
     later turn. ``failure`` is as in :class:`Answer`.
     """
 
@@ -82,7 +82,7 @@ def isolate(turn: Turn, folder: FolderState, uid: int, *, is_proven: bool) -> Is
     blamed for an error that the server calls temporary. Raises errors that no message can cause, after which
     neither try nor failure is counted.
     """
-    # checked before the attempt is counted: a message that is not asked for must not count one
+    # checked before the attempt is counted: a message that is not requested must not count one
     turn.session.check_budget()
     key = _key(folder, uid)
     if key in turn.env.to_take_back:

@@ -33,7 +33,7 @@ def test_how_to_continue_after_a_request_that_failed(
     division = divide(
         UidSet.parse(lacking) if lacking else UidSet(),
         UidSet.parse(answered) if answered else UidSet(),
-        of=size,
+        batch_size=size,
         is_broken=is_broken,
         is_repeated=is_repeated,
     )
@@ -53,7 +53,7 @@ def test_every_message_is_in_one_place_and_no_request_is_repeated(
 ) -> None:
     given_up, known = UidSet.of(lacking), UidSet.of(answered - lacking)
     size = len(lacking | answered)
-    division = divide(given_up, known, of=size, is_broken=broken, is_repeated=broken and repeated)
+    division = divide(given_up, known, batch_size=size, is_broken=broken, is_repeated=broken and repeated)
     parts = [division.suspect, *division.next, *division.last]
     assert sorted(uid for part in parts for uid in part) == sorted(lacking)
     assert given_up not in (*division.next, *division.last)
