@@ -53,7 +53,7 @@ class FieldReader:
     longest: ClassVar[int]
     """The most bytes of a value that are kept."""
     joined: ClassVar[frozenset[bytes]] = frozenset()
-    """The fields whose repetitions are joined, by semicolons: a comma may be part of a name at the end."""
+    """The fields that are joined by semicolons if they are repeated."""
     known_names: ClassVar[frozenset[bytes]] = frozenset()
     """Other fields that programs use, so that they show that this is a header and no text."""
     known_prefixes: ClassVar[tuple[bytes, ...]] = ()
