@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from contextlib import closing
@@ -42,6 +43,12 @@ class Synced:
     sync_state_reason: str | None
     folder_errors: dict[str, str]
     limitations: dict[str, str]
+    incomplete: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every tracked folder is mirrored as a whole."""
+        return not (self.folder_errors or self.limitations or self.incomplete)
 
 
 @click.command()
@@ -77,11 +84,9 @@ def sync(email: str, full: bool, as_json: bool) -> int:
         emit(synced)
     else:
         say(summary(synced))
-    for path, error in synced.folder_errors.items():
-        note(f"mailsync: {printable(path)}: {printable(redact(error))}")
-    for limitation in synced.limitations.values():
-        note(f"mailsync: {printable(limitation)}")
-    return 1 if synced.folder_errors or synced.limitations else 0
+    for line in problems(synced):
+        note(line)
+    return 0 if synced.is_whole else 1
 
 
 def run_sync(
@@ -122,6 +127,10 @@ def _synced(conn: Connection, account_id: int, totals: Progress, seconds: float)
         sync_state_reason=status.sync_state_reason,
         folder_errors={folder.path: folder.last_error for folder in tracked if folder.last_error},
         limitations={f.path: f.limitation_message for f in tracked if f.limitation_message},
+        # the other two lines already say why a folder with an error or a limitation is not complete
+        incomplete=tuple(
+            f.path for f in tracked if not (f.is_complete or f.last_error or f.limitation_message)
+        ),
     )
 
 
@@ -133,6 +142,15 @@ def summary(synced: Synced) -> str:
         f"{synced.messages_deleted:,} deleted" if synced.messages_deleted else "",
     ]
     changes = ", ".join(part for part in parts if part) or "nothing changed"
-    mark = "✗" if synced.folder_errors or synced.limitations else "✓"
+    mark = "✓" if synced.is_whole else "✗"
     mirror = f"{many(synced.messages, 'message')} in {many(synced.folders, 'folder')}"
     return f"{mark} {fit(synced.email, 60)}: {mirror} ({changes}) in {synced.seconds:.1f} s"
+
+
+def problems(synced: Synced) -> list[str]:
+    """One line for each folder that is not mirrored as a whole."""
+    again = f"`mailsync sync {shlex.quote(synced.email)}` continues it"
+    lines = [f"{path}: {redact(error)}" for path, error in synced.folder_errors.items()]
+    lines += synced.limitations.values()
+    lines += [f"{path}: the first sync is not complete; {again}" for path in synced.incomplete]
+    return [f"mailsync: {printable(line)}" for line in lines]

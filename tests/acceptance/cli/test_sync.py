@@ -79,6 +79,7 @@ def test_json_is_one_document_with_what_was_done(mailsync: Mailsync, dovecot: Do
         "sync_state_reason": None,
         "folder_errors": {},
         "limitations": {},
+        "incomplete": [],
     }
     document = mailsync("verify", EMAIL, "--json").json()
     assert (document["equal"], document["messages"], document["differences"]) == (True, 120, 0)
