@@ -211,7 +211,8 @@ def _unreadable(count: int, email: str) -> str:
 
 
 def _limited(folders: Sequence[FolderState]) -> str:
-    more = f" (and {len(folders) - 1} more such folders)" if len(folders) > 1 else ""
+    others = len(folders) - 1
+    more = f" (and {others:,} more such {'folder' if others == 1 else 'folders'})" if others else ""
     return f"{folders[0].limitation_message or folders[0].path}{more}"
 
 

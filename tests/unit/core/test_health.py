@@ -281,6 +281,16 @@ def test_the_state_of_an_account(case: Case) -> None:
         assert verdict.priority_synced_at == case.priority_at
 
 
+@pytest.mark.parametrize(
+    ("others", "ending"), [(0, "10 of 25"), (1, "(and 1 more such folder)"), (2, "(and 2 more such folders)")]
+)
+def test_other_folders_with_the_same_limitation_are_counted(others: int, ending: str) -> None:
+    part = replace(INBOX, limitation="partial_view", limitation_message="INBOX: 10 of 25")
+    verdict = judged(Case("", "", folders=(part, *(replace(part, id=n + 2) for n in range(others)))))
+    assert verdict.message
+    assert verdict.message.endswith(ending)
+
+
 def test_every_rule_decides_a_case() -> None:
     decided = set()
     for case in CASES:
