@@ -159,7 +159,8 @@ def _describe_folder(folder: FolderReport) -> list[str]:
     counts = ", ".join(f"{count:,} {_WORDS.get(kind, kind)}" for kind, count in folder.counts.items())
     lines = [f"{fit(folder.path, 60)}: {counts}"]
     shown = folder.differences[:_SHOWN]
-    lines += [f"  {_describe(difference)}" for difference in shown]
+    own_name = f"{printable(folder.path)}: "
+    lines += [f"  {_describe(difference).removeprefix(own_name)}" for difference in shown]
     if folder.different > len(shown):
         lines.append(f"  … and {folder.different - len(shown):,} more")
     return lines
