@@ -42,8 +42,9 @@ ACTIONS: Mapping[str, str] = {
         " `mailsync sync {email} --full` fetches them now"
     ),
     "folder_error": (
-        "Find the refused folder with `mailsync list-folders {email}`;"
-        " grant the right to read it, or exclude it with `mailsync untrack-folder`"
+        "See in `mailsync list-folders {email}` what the server refuses: messages are requested again"
+        " automatically; for a whole folder, grant the right to read it, or exclude it with"
+        " `mailsync untrack-folder`"
     ),
     "priority_lag": "Check in `mailsync status` whether the workers keep up; if not, start another one",
     "overall_lag": "Check in `mailsync status` whether the workers keep up; if not, start another one",
