@@ -61,10 +61,19 @@ def catch_up(
         progress.update(turn)
         show(turn)
 
+    def counted(run: Callable[[Turn], None]) -> Callable[[Turn], None]:
+        def steps(turn: Turn) -> None:
+            # a turn that ends early may never report progress
+            progress.update(turn)
+            run(turn)
+
+        return steps
+
     env = replace(env, on_progress=on_progress)
     settings = env.settings
     fill_turn = replace(
         backfill_turn(settings),
+        run=counted(backfill_turn(settings).run),
         trigger="cli",
         max_seconds=max(5.0, settings.sync_interval),
         lock_timeout=wait,
@@ -74,7 +83,7 @@ def catch_up(
     def hot_turns(full: bool = False) -> Turn:
         # a turn of the full pass may be long: it yields to waiters at every batch
         limit = settings.backfill_batch_timeout if full else settings.hot_turn_max
-        steps = partial(hot, full=full, done={})
+        steps = counted(partial(hot, full=full, done={}))
         kind = replace(
             hot_turn(settings), run=steps, trigger="cli", max_seconds=limit, lock_timeout=wait, insists=True
         )

@@ -1,16 +1,20 @@
-"""The lines that people read about folders that a server shows in part, or with new UIDs."""
+"""The lines that people read about servers that show folders in part, give new UIDs, or refuse a message."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.commands import EMAIL, add
+from tests.support.imap_text import in_set
 from tests.support.limited import hide_from_fetches, hide_from_searches
 from tests.support.mailboxes import Account
 from tests.support.programs import Mailsync
 from tests.support.scripted import CAPABILITIES, ScriptedServer
+from tests.support.session import Request
 from tests.support.turns import letters
 
 
@@ -101,3 +105,23 @@ def test_shared_folders_are_listed_and_can_be_chosen(
     assert mailsync("verify", EMAIL).returncode == 0
     assert mailsync("track-folder", EMAIL, "shared/sales").returncode == 0
     assert "28 messages in 2 folders" in mailsync("sync", EMAIL).stdout
+
+
+def test_messages_of_turns_that_ran_out_of_commands_count_as_new(
+    mailsync: Mailsync, scripted: ScriptedServer, database: psycopg.Connection[Any]
+) -> None:
+    user = scripted.new_user()
+    letters(user, 40)
+    add(mailsync, scripted, user)
+
+    def fetch(request: Request) -> bytes:
+        wanted = in_set(request.text.split()[0], 40)
+        refuses = any(first <= 7 <= last for first, last in wanted)
+        return request.tagged(b"NO cannot read") if refuses else request.default()
+
+    scripted.on("UID FETCH", fetch)
+    # a turn leaves a quarter of the burst of 1,500 to others, so that the first one runs out
+    database.execute("update mailsync.accounts set throttle_tokens = 388, throttle_at = now()")
+    synced = mailsync("sync", EMAIL, env={"IMAP_MAX_COMMANDS_PER_MINUTE": "6000"})
+    assert "waiting" in synced.stderr
+    assert f"{EMAIL}: 40 messages in 1 folder (40 new)" in synced.stdout
