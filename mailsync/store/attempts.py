@@ -96,6 +96,12 @@ def count_without_content(conn: Connection, account_id: int) -> int:
     return int(row[0]) if row else 0
 
 
+def silent_uids(conn: Connection, folder: FolderState) -> UidSet:
+    """Return the UIDs of live rows of which the server gave nothing, at most 1,000."""
+    row = run(conn, "silent_uids", **_key(folder)).fetchone()
+    return UidSet.parse(row[0] or "") if row else UidSet()
+
+
 def plan_retries(conn: Connection, folder: FolderState, uids: Iterable[int]) -> None:
     """Plan to fetch `uids`, which were stored without content, again at the next tick."""
     run(conn, "plan_retries", **_key(folder), uids=list(uids))

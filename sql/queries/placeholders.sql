@@ -7,6 +7,19 @@ from (
     limit 1000
 ) m
 
+-- name: silent_uids
+-- Rows of which the server gave neither date nor size; their flags are not asked for either. At most 1,000.
+select pg_catalog.string_agg(uid::text, ',')
+from (
+    select uid
+    from messages
+    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
+      and deleted_at is null and lacks_content(parse_errors)
+      and parse_errors operator(pg_catalog.@>) '{unfetchable,internal_date,size}'
+    order by uid
+    limit 1000
+) m
+
 -- name: plan_retries
 -- Plans a retry at the next tick for rows that were just stored without content. Existing plans are kept.
 insert into fetch_attempts as a (account_id, folder_id, uidvalidity, uid, through_uid, retry_at)

@@ -254,6 +254,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "retry_now": [_of(21 * len(folder), before=planned)],
         "announce_content": [_of(2, uid=8), _of(2, uid=7)],
         "neighbour_date": [_of(1, uid=7)],
+        "silent_uids": [_of(1)],
         "note_isolation": [_of(1, uid=7)],
         "take_back_isolation": [_of(1, uid=7)],
         "blame_message": [_of(1, uid=7)],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mailsync.engine.steps import deletions, window
 from mailsync.engine.turn import Turn
 from mailsync.model import FolderState, MailboxStatus, MessageState
-from mailsync.store import folders
+from mailsync.store import attempts, folders
 from mailsync.store import messages as store
 from mailsync.store.db import transaction
 from mailsync.uidset import UidSet
@@ -45,7 +45,7 @@ def apply_changed_since(turn: Turn, folder: FolderState, seen: MailboxStatus) ->
         return scan(turn, folder, seen)
     with turn.session.deadline(turn.settings.flag_scan_timeout):
         changes = turn.session.fetch_flags(
-            UidSet([(_lowest(turn, folder), folder.last_uid)]),
+            _to_ask(turn, folder, _lowest(turn, folder), folder.last_uid),
             changed_since=folder.highest_modseq,
             vanished=turn.session.has_vanished,
         )
@@ -94,7 +94,19 @@ def find_unseen_difference(turn: Turn, folder: FolderState, unseen: int | None) 
 
 def _scan(turn: Turn, folder: FolderState, lowest: int, highest: int) -> None:
     with turn.session.deadline(turn.settings.flag_scan_timeout):
-        _apply(turn, folder, turn.session.fetch_flags(UidSet([(lowest, highest)])).states)
+        _apply(turn, folder, turn.session.fetch_flags(_to_ask(turn, folder, lowest, highest)).states)
+
+
+def _to_ask(turn: Turn, folder: FolderState, lowest: int, highest: int) -> UidSet:
+    """Return the UIDs in a range without those of which the server gives nothing.
+
+    A server that refuses or closes the connection at such a message would do so in each scan. Its flags come
+    with its content, for which it is asked alone.
+    """
+    uids = UidSet([(lowest, highest)])
+    if not (turn.loaded.without_content or turn.tally.without_content):
+        return uids
+    return uids.minus(attempts.silent_uids(turn.conn, folder))
 
 
 def _apply(turn: Turn, folder: FolderState, batches: Iterator[list[MessageState]]) -> None:

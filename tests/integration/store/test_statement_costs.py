@@ -167,6 +167,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "retry_now": (40, 9),
     "announce_content": (80, 0),
     "neighbour_date": (80, 0),
+    "silent_uids": (80, 0),
     "note_isolation": (40, 0),
     "take_back_isolation": (40, 0),
     "blame_message": (40, 0),

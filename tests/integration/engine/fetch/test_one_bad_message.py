@@ -44,6 +44,10 @@ def refused(text: bytes, **options: Any) -> Callable[[ScriptedServer, int], None
     return lambda server, uid: refuse(server, uid, text, **INBOX, **options)
 
 
+def closed_at_once(**options: Any) -> Callable[[ScriptedServer, int], None]:
+    return lambda server, uid: kill(server, uid, **INBOX, **options)
+
+
 KINDS = {
     "an empty line before the parenthesis": Kind(at(faults.blank_line), (), 1, 10),
     "garbage inside": Kind(at(faults.garbage), NOTHING, 4, 35),
@@ -185,6 +189,37 @@ def test_a_message_of_which_even_the_flags_are_refused_hides_no_flags_of_others(
         flagged = "select array_agg(uid::int order by uid) from messages where is_flagged"
         assert mirror.value(flagged) == [7, 33]
         assert mirror.state == ("degraded", "unreadable_messages")
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, b"IMAP4rev1 UNSELECT"], ids=["all", "none"])
+@pytest.mark.parametrize(
+    "fail", [refused(b"NO cannot", even_flags=True), closed_at_once(even_flags=True)], ids=["NO", "closed"]
+)
+def test_a_message_of_which_the_server_gives_nothing_is_left_out_of_scans(
+    fail: Callable[[ScriptedServer, int], None],
+    capabilities: bytes,
+    database_url: str,
+    scripted: ScriptedServer,
+    user: Account,
+) -> None:
+    scripted.capabilities = capabilities
+    add(user, FEW)
+    fail(scripted, 20)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.hot()
+        for _ in range(2):
+            assert unhindered(mirror.fill())
+        assert mirror.rows() == dict.fromkeys(range(1, FEW + 1), ()) | {20: NOTHING}
+        mirror.hot()
+        user.folder("INBOX").set_flags(33, rb"\Flagged")
+        mirror.conn.execute("update folders set next_flag_scan_at = now()")
+        mirror.conn.execute("update fetch_attempts set retry_at = now() + interval '1 day'")
+        before = len(scripted.journal.commands())
+        assert unhindered(mirror.hot())
+        commands = scripted.journal.commands()[before:]
+        # one for each folder, at most
+        assert len([command for command in commands if command.name == "UID FETCH"]) <= 2
+        assert mirror.value("select array_agg(uid::int) from messages where is_flagged") == [33]
 
 
 @pytest.mark.parametrize("bad", [1, FEW], ids=["oldest", "newest"])
