@@ -102,11 +102,11 @@ class Reader:
                 if len(parts) < 3:
                     parts += line[: marker.start()], b""
             line = self._line()
-            if line in (b"\r\n", b"\n") and _FETCH.match(parts[0]):
+            if not line.strip() and _FETCH.match(parts[0]):
                 line = self._after_blank_lines(line)
 
     def _after_blank_lines(self, blank: bytes) -> bytes:
-        """Return the line that continues a FETCH response after empty lines, or `blank` if there is none.
+        """Return the line that continues a FETCH response after lines of blanks, or `blank` if there is none.
 
         Servers that count the end of a line differently send an empty line between a literal and the closing
         parenthesis. Only a blank or a parenthesis can follow a literal (RFC 9051 §9), so no other line is
@@ -116,10 +116,10 @@ class Reader:
             # look at one byte first: a line of the next response must be read there, within its own limits
             if self._position == len(self._buffer):
                 self._buffer, self._position = self._receive(), 0
-            if self._buffer[self._position] not in b") \r\n":
+            if self._buffer[self._position] not in b") \t\r\n":
                 break
             line = self._line()
-            if line not in (b"\r\n", b"\n"):
+            if line.strip():
                 return line
         return blank
 

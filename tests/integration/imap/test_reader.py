@@ -94,12 +94,13 @@ def test_responses_do_not_depend_on_how_the_bytes_arrive(
     [
         (b"\r\n)\r\n", [b")"]),
         (b"\n)\r\n", [b")"]),
+        (b" \r\n\t\r\n)\r\n", [b")"]),
         (b"\r\n\r\n\r\n FLAGS ())\r\n", [b" FLAGS ())"]),
         (b"\r\n X {3}\r\nabc\r\n)\r\n", [b" X ", b"abc", b")"]),
         (b"\r\n", [b""]),
         (b"\r\n" * 20, [b"", *[[b""]] * 11]),
     ],
-    ids=["one", "of one byte", "several", "after two literals", "no parenthesis", "very many"],
+    ids=["one", "of one byte", "of blanks", "several", "after two literals", "no parenthesis", "very many"],
 )
 def test_empty_lines_after_a_literal_of_fetch_belong_to_no_response(
     pair: tuple[socket.socket, Reader], size: int, sent: bytes, expected: list[bytes | list[bytes]]
