@@ -21,10 +21,15 @@ _LARGE_FOLDER = 1_000_000
 
 
 class Cut(NamedTuple):
-    """An answer that the server cut: to ``limit`` messages, down to UID ``lowest``; each None if unknown."""
+    """An answer that the server cut: to ``limit`` messages, down to UID ``lowest``; each None if unknown.
+
+    One that ``is_silent`` may be whole: only another search tells whether there are more messages below or
+    above those that it names.
+    """
 
     limit: int | None = None
     lowest: int | None = None
+    is_silent: bool = False
 
 
 class SearchAnswer(NamedTuple):
@@ -144,6 +149,8 @@ def _left_open(answer: SearchAnswer, asked: UidSet, limit: int | None) -> list[U
         if limit is None or len(uids) < limit:
             return []
         rest = asked.between(1, uids.lowest - 1)
+    elif cut.is_silent:
+        rest = asked.minus(UidSet([(uids.lowest, uids.highest)])) if uids else UidSet()
     elif cut.lowest is not None and cut.lowest <= asked.highest:
         rest = asked.between(1, cut.lowest - 1)
     elif uids:

@@ -11,7 +11,7 @@ from mailsync.imap.bounds import BIGGEST, LONGEST_SET, MOST_RANGES, most_message
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
 from mailsync.imap.fetch_flags import scan
-from mailsync.imap.message_limit import RangeSearch, SearchAnswer
+from mailsync.imap.message_limit import Cut, RangeSearch, SearchAnswer
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.uidset import LARGEST_UID, Range, UidSet
 
@@ -33,9 +33,10 @@ class Searches:
 
         Without `since` they should be as many as EXISTS says. If SEARCH finds fewer, it is sent once more,
         since messages may have come or gone meanwhile, and then for the UIDs that it did not name. At last
-        FETCH is asked for these UIDs. Raises ProtocolError if the answer is missing although the folder holds
-        messages, or if it names far more messages than the folder holds. Raises OutOfTokens if the commands
-        do not suffice; the next search of `folder` in this session then continues.
+        FETCH is asked for these UIDs. With `since` no number shows how many they should be, so the server is
+        asked until it finds no more below and above. Raises ProtocolError if the answer is missing although
+        the folder holds messages, or if it names far more messages than the folder holds. Raises OutOfTokens
+        if the commands do not suffice; the next search of `folder` in this session then continues.
         """
         key = self._key(folder, "ALL", since)
         search = self._unfinished.pop(key, None)
@@ -46,6 +47,7 @@ class Searches:
             is_usual = self._capabilities.message_limit is None and answer.cut is None
             if since is None and is_usual and len(answer.uids) < self._mailbox.exists:
                 answer = self._search(_criteria(None, since))
+            answer = self._doubted(answer, since)
             if answer.cut is None and (since or len(answer.uids) >= self._mailbox.exists):
                 limit = self._capabilities.message_limit
                 if since is None or limit is None or len(answer.uids) < limit:
@@ -68,7 +70,7 @@ class Searches:
             key = self._key(folder, part, since)
             search = self._unfinished.pop(key, None)
             if search is None:
-                answer = self._search(_criteria(part, since), within)
+                answer = self._doubted(self._search(_criteria(part, since), within), since)
                 if answer.cut is None and (limit is None or len(answer.uids) < limit):
                     existing = existing.union(answer.uids)
                     continue
@@ -89,12 +91,27 @@ class Searches:
                 return answer.uids, lowest
         return self.among(folder, asked, since), 1
 
+    def _doubted(self, answer: SearchAnswer, since: date | None) -> SearchAnswer:
+        """Return the answer to a search by day as one that may be cut, unless the server says so itself."""
+        is_whole = len(answer.uids) >= self._mailbox.exists
+        if (
+            since is None
+            or is_whole
+            or answer.cut is not None
+            or self._capabilities.message_limit is not None
+        ):
+            return answer
+        return SearchAnswer(answer.uids, Cut(is_silent=True)) if answer.uids else answer
+
     def _completed(self, key: _Key, search: RangeSearch, exists: int | None) -> UidSet:
+        since = key[-1]
+
         def ask(uids: UidSet) -> SearchAnswer:
             (part,) = uids.to_commands(LONGEST_SET)
             # some servers do not answer at all if they find nothing; EXISTS shows whether they found too few
-            is_optional = exists is not None
-            return self._search(_criteria(part, key[-1]), (uids.lowest, uids.highest), is_optional)
+            is_optional = exists is not None or since is not None
+            answer = self._search(_criteria(part, since), (uids.lowest, uids.highest), is_optional)
+            return self._doubted(answer, since)
 
         bucket = self._connection.bucket
         if not search.run(

@@ -66,6 +66,21 @@ def test_a_search_that_is_cut_is_completed_by_ranges(
     assert_counts_are_true(mirror.conn, mirror.folder())
 
 
+@pytest.mark.parametrize("newest", [True, False], ids=["newest", "oldest"])
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, PLAIN], ids=["ESEARCH", "SEARCH"])
+def test_a_search_by_day_that_is_cut_without_a_word_is_completed(
+    scripted: ScriptedServer, mirror: Mirror, capabilities: bytes, newest: bool
+) -> None:
+    scripted.capabilities = capabilities
+    cut_searches(scripted, 10, newest=newest)
+    mirror.conn.execute("update accounts set sync_since = '2000-01-01'")
+    mirror.complete()
+    assert sorted(mirror.rows()) == ALL
+    mirror.conn.execute("update folders set next_reconcile_at = now() - interval '1 second'")
+    mirror.hot()
+    assert (sorted(mirror.rows()), tombstones(mirror)) == (ALL, 0)
+
+
 def test_a_search_that_is_cut_to_the_oldest_is_completed(scripted: ScriptedServer, mirror: Mirror) -> None:
     cut_searches(scripted, 7, newest=False)
     mirror.complete()
