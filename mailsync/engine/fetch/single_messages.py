@@ -25,7 +25,8 @@ from mailsync.errors import (
 from mailsync.imap import Batch, Detail
 from mailsync.model import FolderState, Headers, Message
 from mailsync.store import attempts
-from mailsync.uidset import UidSet
+from mailsync.store import messages as store
+from mailsync.uidset import LARGEST_UID, UidSet
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,8 @@ def isolate(turn: Turn, folder: FolderState, uid: int, *, is_proven: bool) -> Is
 
     The try is counted before it begins, a failure of the server after it. The connection may be closed
     afterwards. `is_proven` says that the server gives other messages of the folder. Otherwise no message is
-    blamed for an error that the server calls temporary. Raises errors that no message can cause, after which
-    neither try nor failure is counted.
+    blamed for an error that the server calls temporary, unless it gives a neighbour just then. Raises errors
+    that no message can cause, after which neither try nor failure is counted.
     """
     # checked before the attempt is counted: a message that is not requested must not count one
     turn.session.check_budget()
@@ -106,7 +107,9 @@ def isolate(turn: Turn, folder: FolderState, uid: int, *, is_proven: bool) -> Is
             # a later failure, such as a refused commit, is not the message's fault
             attempts.forget_attempts(turn.conn, folder, uid, uid)
             return Isolated(answer.message, answer.failure)
-        if not (is_proven or answer.basics or turn.session.closed) and isinstance(answer.failure, Transient):
+        is_proven = is_proven or answer.basics is not None or turn.session.closed
+        is_temporary = isinstance(answer.failure, Transient) and not is_proven
+        if is_temporary and not _gives_neighbour(turn, folder, uid):
             attempts.uncount_isolation(turn.conn, folder, uid)
             return Isolated(None, answer.failure, is_blamed=False)
         turn.result.needs_new_session = True
@@ -227,6 +230,15 @@ def _blaming_nobody(turn: Turn, folder: FolderState, uid: int) -> Iterator[None]
     except MailsyncError:
         attempts.uncount_isolation(turn.conn, folder, uid)
         raise
+
+
+def _gives_neighbour(turn: Turn, folder: FolderState, uid: int) -> bool:
+    """Whether the server gives the next message below `uid` or above it that has a row."""
+    others = store.live_uids(turn.conn, folder, 1, LARGEST_UID)
+    others = others.minus(attempts.silent_uids(turn.conn, folder).union(UidSet.of([uid])))
+    below, above = others.between(1, uid).newest(1), others.between(uid, LARGEST_UID).oldest(1)
+    # an error that no message can cause ends the turn, as for the message itself
+    return any(_fetch(turn, other.lowest, Detail.FULL).messages for other in (below, above) if other)
 
 
 def _key(folder: FolderState, uid: int) -> IsolationKey:

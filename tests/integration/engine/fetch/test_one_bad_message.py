@@ -330,6 +330,21 @@ def test_a_temporary_refusal_of_everything_blames_no_message(
         assert mirror.value("select coalesce(sum(failures), 0) from fetch_attempts") == 0
 
 
+def test_a_new_message_that_is_always_unavailable_gets_a_placeholder(
+    database_url: str, scripted: ScriptedServer, user: Account
+) -> None:
+    add(user, FEW)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.complete()
+        user.folder("INBOX").add(mail.message(FEW + 1))
+        refuse(scripted, FEW + 1, b"NO [UNAVAILABLE] later", **INBOX)
+        for _ in range(3):
+            assert unhindered(mirror.hot())
+            mirror.conn.execute("update folders set retry_at = null")
+        assert mirror.rows() == dict.fromkeys(range(1, FEW + 1), ()) | {FEW + 1: NOTHING}
+        assert mirror.state == ("degraded", "unreadable_messages")
+
+
 def test_a_hang_at_one_message_keeps_the_answers_before_it(
     database_url: str, scripted: ScriptedServer, user: Account
 ) -> None:
