@@ -17,10 +17,13 @@ from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.turn import Turn
 from mailsync.engine.turn_state import Tally
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
+from mailsync.imap.token_bucket import burst, refill
 from mailsync.store import folders
 
 _LONGEST_NAP = 60.0
 _MOST_ROUNDS = 3
+_MOST_SHORT_PAUSES = 2
+"""Turns that may run out of commands before one gets all that can be saved up: a step may need many."""
 
 
 @dataclass
@@ -135,11 +138,13 @@ def take_turns(
     on_pause: Callable[[float], None] = lambda seconds: None,
 ) -> Turn:
     """Take turns of one kind until one is not cut short; others may take the lock in between."""
+    pauses = 0
     while True:
         try:
             return _attempt(env, account_id, kind)
         except OutOfTokens as error:
-            _pause(env, error, on_pause)
+            pauses += 1
+            _pause(env, error, on_pause, until_full=pauses > _MOST_SHORT_PAUSES)
         except Stopped:
             raise
         except TurnOver:
@@ -155,9 +160,12 @@ def _attempt(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn:
     return turn
 
 
-def _pause(env: TurnEnvironment, error: OutOfTokens, on_pause: Callable[[float], None]) -> None:
-    """Wait, without the lock, until the budget should allow some commands."""
-    seconds = min(_LONGEST_NAP, error.retry_after)
+def _pause(
+    env: TurnEnvironment, error: OutOfTokens, on_pause: Callable[[float], None], *, until_full: bool = False
+) -> None:
+    """Wait, without the lock, until the budget should allow some commands, or all that can be saved up."""
+    limit = env.settings.imap_max_commands_per_minute
+    seconds = min(_LONGEST_NAP, max(error.retry_after, burst(limit) / refill(limit) if until_full else 0.0))
     on_pause(seconds)
     until = time.monotonic() + seconds
     while not env.stop and time.monotonic() < until:

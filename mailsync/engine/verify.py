@@ -20,7 +20,7 @@ from mailsync.engine.turn import Turn
 from mailsync.engine.verify_report import Difference, FolderReport, Report
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.model import FolderState, MessageState
-from mailsync.store import folders, messages
+from mailsync.store import attempts, folders, messages
 from mailsync.store.attempts import WITHOUT_CONTENT
 from mailsync.uidset import LARGEST_UID, UidSet
 
@@ -137,11 +137,14 @@ def _compare_folder(turn: Turn, folder: FolderState, report: Report, known: Fold
             known.add(Difference(PARTIAL_VIEW, server=message))
         shown_from = _shown_from(view, is_limited=message is not None)
         server = view.uids.between(begin, LARGEST_UID)
+        silent = attempts.silent_uids(turn.conn, folder) if turn.loaded.without_content else UidSet()
     for uids, lowest, highest in _stretches(server, begin):
         if lowest > begin:
             turn.checkpoint()
         with turn.session.deadline(turn.settings.flag_scan_timeout):
-            states = _states(turn, uids)
+            states = _states(turn, uids.minus(silent))
+        # SEARCH names them, and asking for more might cost the connection
+        states.update((uid, MessageState(uid, None, None, None, None)) for uid in uids.both(silent))
         _compare_stretch(turn, folder, known, states, lowest, highest, shown_from)
         report.next_uid[folder.id] = highest + 1
         turn.keep_alive()
