@@ -60,8 +60,8 @@ def parse_cut(response: StatusResponse | None) -> Cut | None:
         return Cut()
     if code != "MESSAGELIMIT":
         return None
-    words = response.argument.split(maxsplit=2)
-    return Cut(*(_number(word) for word in words[:2]))
+    limit, lowest, *_ = [*map(_number, response.argument.split(maxsplit=2)), None, None]
+    return Cut(limit, lowest)
 
 
 def _number(word: bytes) -> int | None:
