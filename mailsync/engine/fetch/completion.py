@@ -46,6 +46,13 @@ MOST_BAD_AT_FIRST = 3
 MOST_REQUESTS = 150
 """Requests for parts of batches and for single messages in one turn, for one folder."""
 
+COMMANDS_OF_A_FOLDER = 4
+"""EXAMINE, SEARCH, FETCH and CLOSE: what a completion leaves to each folder that waits for its first sync."""
+COMMANDS_OF_A_REQUEST = 6
+"""What a request may cost in the end: less and less detail of one message, or a login and EXAMINE."""
+MOST_COMMANDS_KEPT = 12
+"""Commands that a completion leaves to all other folders together."""
+
 
 class Completion:
     """Completes the batches of one folder in one turn; nothing may be in flight meanwhile.
@@ -134,6 +141,9 @@ class Completion:
         may_be_late = self._request.isolate and not self._requests and not self._turn.env.stop
         if (self._turn.is_over() and not may_be_late) or self._requests >= MOST_REQUESTS:
             return UidSet()
+        if self._has_answered and self._turn.session.commands_left < self._commands_of_others():
+            self.is_over = True
+            return UidSet()
         while self._parts or self._suspects:
             uids = self._parts.popleft() if self._parts else UidSet.of([self._suspects.popleft()])
             if len(uids) > 1 or self._may_ask_alone(uids.lowest):
@@ -146,6 +156,14 @@ class Completion:
                 del self._failed[uid]
                 return UidSet.of([uid])
         return UidSet()
+
+    def _commands_of_others(self) -> int:
+        """Return how many commands are for folders that wait for their first sync, and come first."""
+        if self._turn.result.others_done:
+            return 0
+        waiting = sum(f.status == "pending" and f.id != self._folder.id for f in self._turn.folders.tracked())
+        kept = min(waiting * COMMANDS_OF_A_FOLDER, MOST_COMMANDS_KEPT)
+        return kept and kept + COMMANDS_OF_A_REQUEST
 
     def _may_ask_alone(self, uid: int) -> bool:
         most = MOST_BAD if self._has_answered else MOST_BAD_AT_FIRST

@@ -46,7 +46,8 @@ def divide(
         return Division(lacking)
     elif not is_broken:
         half = lacking.oldest(len(lacking) // 2)
-        return Division(next=[half, lacking.minus(half)])
+        # a part that is larger brings more messages for one command
+        return Division(last=[half, lacking.minus(half)])
     if len(lacking) <= small_part(batch_size):
         return Division(suspect, last=_parts(lacking, 1))
     first = lacking.oldest(0 if suspect else 1)

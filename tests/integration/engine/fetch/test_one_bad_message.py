@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mailsync.engine.turn import Turn
+from mailsync.engine.verify import verify
 from mailsync.errors import TurnOver
 from mailsync.store import attempts
 from mailsync.uidset import UidSet
@@ -220,6 +221,10 @@ def test_a_message_of_which_the_server_gives_nothing_is_left_out_of_scans(
         # one for each folder, at most
         assert len([command for command in commands if command.name == "UID FETCH"]) <= 2
         assert mirror.value("select array_agg(uid::int) from messages where is_flagged") == [33]
+        report = verify(mirror.env, mirror.account_id, wait=5)
+        assert {kind: n for f in report.folders.values() for kind, n in f.counts.items()} == {
+            "placeholder": 1
+        }
 
 
 @pytest.mark.parametrize("bad", [1, FEW], ids=["oldest", "newest"])
@@ -328,6 +333,23 @@ def test_a_temporary_refusal_of_everything_blames_no_message(
             mirror.conn.execute("update folders set retry_at = now()")
         assert mirror.rows() == {}
         assert mirror.value("select coalesce(sum(failures), 0) from fetch_attempts") == 0
+
+
+@pytest.mark.parametrize("text", [b"NO cannot", b"BAD what"])
+def test_other_folders_have_their_share_of_the_commands_of_a_first_turn(
+    text: bytes, database_url: str, scripted: ScriptedServer, user: Account
+) -> None:
+    scripted.capabilities = b"IMAP4rev1"
+    add(user, FEW)
+    refuse(scripted, 17, text, even_flags=True, **INBOX)
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.configure(imap_max_commands_per_minute=200)
+        mirror.hot()
+        assert unhindered(mirror.fill())
+        # to find the bad message takes more commands than a turn has
+        assert len(mirror.rows()) >= FEW - 2
+        assert len(mirror.rows("Sent")) == 10
+        assert mirror.value("select count(*) from folders where last_error is not null") == 0
 
 
 def test_a_new_message_that_is_always_unavailable_gets_a_placeholder(
