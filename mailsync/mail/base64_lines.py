@@ -12,8 +12,9 @@ import re
 from binascii import a2b_base64
 
 from mailsync.mail.base64_decoding import decode_base64, decode_groups, decode_padded
-from mailsync.mail.encoded_lines import Piece, has_no_controls, is_text
+from mailsync.mail.encoded_lines import Piece
 from mailsync.mail.line_blocks import lines_in_block
+from mailsync.mail.readable_text import has_no_controls, is_text, is_text_in
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_ALPHABET = bytes(set(range(256)) - set(_ALPHABET))
@@ -23,6 +24,7 @@ _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _BLANKS = b" \t"
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+")
+_BETWEEN_TOKENS = re.compile(rb"[+/]")
 _WORD = re.compile(rb"[A-Z]?[a-z]{0,23}|[A-Z]{1,11}|[0-9]{1,11}")
 
 _SURE = 24
@@ -38,13 +40,14 @@ _LONGEST_WORDS = 40
 class Base64Reader:
     """Reads lines that should be base64; see :class:`mailsync.mail.encoded_lines.LineReader`."""
 
-    def __init__(self, *, is_shown: bool = False) -> None:
-        """`is_shown` says that the part is text, whose other lines are kept."""
+    def __init__(self, *, is_shown: bool = False, charset: str = "") -> None:
+        """`is_shown` says that the part is text in `charset`, whose other lines are kept."""
         self.pieces: list[Piece] = []
         self.is_sure = False
         self.has_text = False
         self.fits = True
         self._is_shown = is_shown
+        self._charset = charset
         self._has_base64 = False
         self._blank = bytearray()
         self._after_blank = False
@@ -136,9 +139,14 @@ class Base64Reader:
         decoded = decode_base64(body) if self._is_shown else b""
         if _is_words(body):
             # "Rosa" can be base64, but the words of a person are more likely than such bytes
-            return not self._has_base64 and len(body) % 4 == 0 and is_text(decoded)
+            return not self._has_base64 and len(body) % 4 == 0 and self._is_text_of_words(body, decoded)
         is_whole = len(body) % 4 == 0 and (has_no_controls(decoded) or body.endswith(b"="))
-        return is_whole or len(body) >= _SURE or is_text(decoded)
+        return is_whole or len(body) >= _SURE or is_text_in(decoded, self._charset)
+
+    def _is_text_of_words(self, body: bytes, decoded: bytes) -> bool:
+        if _BETWEEN_TOKENS.search(body) and body.lower() != body != body.upper():
+            return is_text_in(decoded, self._charset)
+        return is_text(decoded)
 
     def _is_clear(self, body: bytes) -> bool:
         """Whether a line is base64 whatever surrounds the line; control characters make no first line."""

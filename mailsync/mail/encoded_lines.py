@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from mailsync.mail.line_blocks import LineBlocks, lines_in_block
+from mailsync.mail.readable_text import is_text_in
 
 _MOST_UNDECIDED = 64 * 1024
 """Bytes of a file without a line that is surely encoded, after which the decision is made."""
-_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 class Piece(NamedTuple):
@@ -107,7 +107,7 @@ class FileDecoder:
         return out
 
 
-def decode_text(data: bytes, reader: LineReader) -> tuple[list[Piece], bool]:
+def decode_text(data: bytes, reader: LineReader, charset: str) -> tuple[list[Piece], bool]:
     """Return the content of a text in order, and whether all of the content was encoded.
 
     Neighbours of one kind are joined, and decoded text before other lines ends with a line.
@@ -115,7 +115,7 @@ def decode_text(data: bytes, reader: LineReader) -> tuple[list[Piece], bool]:
     reader.read_block(data)
     reader.finish()
     pieces = _joined(reader.pieces) or [Piece(b"", was_encoded=True)]
-    if reader.has_text and not reader.is_sure and not _is_readable(pieces[0]):
+    if reader.has_text and not reader.is_sure and not _is_readable(pieces[0], charset):
         return [Piece(data, was_encoded=False)], False
     for i, piece in enumerate(pieces[:-1]):
         if piece.was_encoded and not piece.data.endswith((b"\n", b"\r")):
@@ -132,20 +132,6 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
     return [Piece(b"".join(run), was_encoded) for was_encoded, run in runs]
 
 
-def _is_readable(piece: Piece) -> bool:
-    """Whether a piece was encoded and is text in UTF-8 now; what is no base64 becomes random bytes."""
-    return piece.was_encoded and is_text(piece.data)
-
-
-def is_text(data: bytes) -> bool:
-    """Whether these bytes are UTF-8 without control characters."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return has_no_controls(data)
-
-
-def has_no_controls(data: bytes) -> bool:
-    """Whether no byte is a control character that texts do not hold; such bytes are no UTF-16."""
-    return _CONTROLS.isdisjoint(data)
+def _is_readable(piece: Piece, charset: str) -> bool:
+    """Whether a piece was encoded and is text now; what is no base64 becomes random bytes."""
+    return piece.was_encoded and is_text_in(piece.data, charset)

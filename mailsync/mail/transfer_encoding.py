@@ -124,10 +124,11 @@ def decoder(encoding: str) -> Decoder:
     return _QuotedPrintable() if name == "quoted-printable" else _Identity(fits=name in _AS_IT_IS)
 
 
-def decode_shown(data: bytes, encoding: str) -> tuple[list[Piece], bool]:
+def decode_shown(data: bytes, encoding: str, charset: str = "") -> tuple[list[Piece], bool]:
     """Decode the content of a text that people read, and say whether all was encoded as the name says.
 
-    Lines that are not encoded, although the name says so, are pieces of their own.
+    Lines that are not encoded, although the name says so, are pieces of their own. A short line is taken for
+    an encoded one if that gives text in `charset`, which may be unknown or empty.
     """
     name = _name(encoding)
     if name in _AS_IT_IS:
@@ -135,9 +136,9 @@ def decode_shown(data: bytes, encoding: str) -> tuple[list[Piece], bool]:
     if name == "base64":
         if (regular := decode_regular(data)) is not None:
             return [Piece(regular, was_encoded=True)], True
-        return decode_text(data, Base64Reader(is_shown=True))
+        return decode_text(data, Base64Reader(is_shown=True, charset=charset), charset)
     if reader := _READERS.get(name):
-        return decode_text(data, reader())
+        return decode_text(data, reader(), charset)
     return [Piece(decode(data, name), was_encoded=True)], name in _KNOWN
 
 

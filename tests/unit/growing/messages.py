@@ -19,7 +19,7 @@ from mailsync.mail.content_fields import (
     type_of_words,
 )
 from mailsync.mail.dates import parse_date, parse_internal_date
-from mailsync.mail.encoded_lines import decode_text, has_no_controls, is_text
+from mailsync.mail.encoded_lines import decode_text
 from mailsync.mail.file_names import decode_filename
 from mailsync.mail.files_in_text import files_in
 from mailsync.mail.header_fields import FieldReader
@@ -30,6 +30,7 @@ from mailsync.mail.line_ends import lines_of, with_line_feeds
 from mailsync.mail.mime_part import spellings_of
 from mailsync.mail.odd_fields import without_comments
 from mailsync.mail.parameters import decode_octets, parameter, with_text
+from mailsync.mail.readable_text import has_no_controls, is_text, is_text_in
 from mailsync.mail.text import clamp, clean_text, cut, decode_charset, decode_words, one_line
 from mailsync.mail.time_zones import read_zone
 from mailsync.mail.utf16 import decode_by_mark, decode_wide
@@ -605,7 +606,9 @@ MESSAGES: list[Reads] = [
         (b"", b"="),
     ),
     reads("decoded text", lambda raw: (is_text(raw), has_no_controls(raw)), (b"", b"a"), (b"", b"\xff")),
-    reads("text as base64", lambda raw: decode_text(raw, Base64Reader()), (b"", b"a"), (b"", b"a\n")),
+    reads("text in UTF-16", lambda raw: is_text_in(raw, "utf-16"), (b"", b"a\0"), (b"", b"\x04")),
+    reads("text in GB18030", lambda raw: is_text_in(raw, "gb18030"), (b"", b"\xc4\xe3"), (b"\xff", b"a")),
+    reads("text as base64", lambda raw: decode_text(raw, Base64Reader(), ""), (b"", b"a"), (b"", b"a\n")),
     reads(
         "files in a text",
         files_in,

@@ -77,6 +77,40 @@ def test_the_encoding_is_believed_where_it_can_be_true(text: str) -> None:
     assert shown(b"\r\n\r\n" + encoded(text) + b"\r\n\r\n") == (text, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("好", "gb18030"), ("收到", "gb18030"), ("<p>会议50</p>", "gb18030"), ("今天下午开会", "gb18030"),
+        ("你好", "big5"), ("ok好", "utf-16-le"), ("会议改到三点", "utf-16-le"), ("Нет", "utf-16-be"),
+        ("Да", "koi8-r"), ("Спасибо", "windows-1251"), ("Хорошо, жду", "iso-8859-5"), ("Grüße", "latin-1"),
+    ],
+)  # fmt: skip
+def test_a_short_text_without_padding_is_read_in_its_charset(text: str, charset: str) -> None:
+    content = base64.b64encode(text.encode(charset)).rstrip(b"=")
+    pieces, fits = decode_shown(content, "base64", charset)
+    assert fits
+    assert [piece.data.decode(charset) for piece in pieces] == [text]
+
+
+@pytest.mark.parametrize(
+    "charset", ["gb18030", "utf-16", "koi8-r", "windows-1252", "latin-1", "big5", "x", ""]
+)
+def test_words_stay_words_in_each_charset(charset: str) -> None:
+    for word in (
+        b"Rosa",
+        b"Hello",
+        b"OK",
+        b"Room12",
+        b"Nina",
+        b"Hans",
+        b"Danke",
+        b"and/or",
+        b"+4917612345678",
+    ):
+        pieces, fits = decode_shown(word, "base64", charset)
+        assert ([piece.data for piece in pieces], fits) == ([word], False)
+
+
 def test_stray_bytes_do_not_move_the_lines_behind() -> None:
     content = encoded(DATA)
     lines = content.splitlines(keepends=True)
