@@ -126,7 +126,9 @@ def decode_octets(data: bytes, charset: str) -> tuple[str, bool]:
 
 
 def with_text(value: str) -> str:
-    """Return `value` with the bytes that "surrogateescape" kept as lone surrogates decoded to text."""
+    """Return `value` with what "surrogateescape" kept as lone surrogates, or escapes of ISO-2022, decoded."""
+    if "\x1b" in value:
+        return decode_raw(value.encode("utf-8", "surrogateescape"))
     if not value.isascii() and "\udc80" <= max(value) <= "\udcff":
         return decode_raw(value.encode("utf-8", "surrogateescape"))
     return value

@@ -29,6 +29,7 @@ Pairs = list[tuple[str, str]]
         ([("filename*0", "=?utf-8?q?=C3=BC"), ("filename*1", ".pdf?=")], "ü.pdf"),
         ([("filename", "plain.pdf"), ("filename*", "utf-8''%C3%BC.pdf")], "ü.pdf"),
         ([("filename", "Grüße.txt")], "Grüße.txt"),
+        ([("filename", "\x1b$B8+@Q=q\x1b(B.pdf")], "見積書.pdf"),
         ([("filename", "Grüße.txt".encode("latin-1").decode("ascii", "surrogateescape"))], "Grüße.txt"),
         ([("filename", "a\r\n\tb\0.txt")], "a b\ufffd.txt"),
     ],
