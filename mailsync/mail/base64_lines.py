@@ -24,7 +24,6 @@ _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _BLANKS = b" \t"
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+")
-_BETWEEN_TOKENS = re.compile(rb"[+/]")
 _WORD = re.compile(rb"[A-Z]?[a-z]{0,23}|[A-Z]{1,11}|[0-9]{1,11}")
 
 _SURE = 24
@@ -144,7 +143,7 @@ class Base64Reader:
         return is_whole or len(body) >= _SURE or is_text_in(decoded, self._charset)
 
     def _is_text_of_words(self, body: bytes, decoded: bytes) -> bool:
-        if _BETWEEN_TOKENS.search(body) and body.lower() != body != body.upper():
+        if (b"/" in body or b"+" in body) and body.lower() != body != body.upper():
             return is_text_in(decoded, self._charset)
         return is_text(decoded)
 

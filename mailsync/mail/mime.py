@@ -13,7 +13,7 @@ from mailsync.mail import transfer_encoding
 from mailsync.mail.files_in_text import take_files
 from mailsync.mail.header_fields import END, FIELD
 from mailsync.mail.line_ends import first_line, lines_of
-from mailsync.mail.mime_part import Part, spellings_of
+from mailsync.mail.mime_part import Alternatives, Part, spellings_of
 from mailsync.mail.parsed import Parsed, Section, Source
 from mailsync.mail.part_header import MessageHeader, PartHeader
 from mailsync.mail.shown_texts import divide, join_texts
@@ -69,6 +69,7 @@ class _Multipart:
     part: Part
     boundary: bytes
     before: Part | None
+    identity: object
     children: int = 0
     closed: bool = False
 
@@ -181,8 +182,8 @@ class _Reader:
             if len(self._open) >= DEEPEST:
                 self._warnings.add("too_deep")
             elif boundary and len(boundary) <= _LONGEST_BOUNDARY:
-                before = Part("", "text/plain", type="text/plain", data=bytearray(), slot=object())
-                self._open.append(_Multipart(part, boundary, before))
+                before = Part("", "text/plain", type="text/plain", data=bytearray())
+                self._open.append(_Multipart(part, boundary, before, object()))
                 self._index_boundaries()
                 self._part = before
                 return
@@ -301,13 +302,18 @@ class _Reader:
         prefix = f"{multipart.part.number}." if multipart.part.number else ""
         kind = multipart.part.type
         is_alternative = kind == "multipart/alternative"
+        alternatives: Alternatives = ()
+        if is_alternative or multipart.children == 1:
+            # what is behind the first part of another multipart replaces nothing: it may be a footer
+            alternatives = multipart.part.alternatives
+        if is_alternative:
+            alternatives = (*alternatives, (multipart.identity, multipart.children))
         self._part = Part(
             f"{prefix}{multipart.children}",
             "message/rfc822" if kind == "multipart/digest" else "text/plain",
             kind,
             is_alternative or (multipart.children == 1 and multipart.part.is_alternative),
-            # alternatives of one type share a slot, so that only the last one is shown
-            multipart if is_alternative else object(),
+            alternatives,
         )
         self._in_header, self._fields, self._own_boundary = True, PartHeader(), None
 

@@ -13,6 +13,9 @@ from mailsync.mail.parameters import parameter
 from mailsync.mail.text import clean_text
 from mailsync.model import Attachment
 
+Alternatives = tuple[tuple[object, int], ...]
+"""For each multipart/alternative around a part, the multipart and which of its parts this is or begins."""
+
 _AROUND_CHARSET = "\"'=;,. \t"
 
 
@@ -22,14 +25,15 @@ class Part:
 
     `number` is IMAP's number of the part, `default` its type if the header names none, `parent` the type of
     the multipart around it. `is_alternative` means that it is an alternative, or the first part of a
-    multipart that is one. Only one of several texts of one type with the same `slot` is shown.
+    multipart that is one. `alternatives` names the multiparts of which this is an alternative, each with the
+    alternative's place: of those, the last one that has a text is shown.
     """
 
     number: str
     default: str
     parent: str = ""
     is_alternative: bool = False
-    slot: object = None
+    alternatives: Alternatives = ()
     fields: dict[bytes, bytes] = field(default_factory=dict)
     type: str = ""
     parameters: Pairs = field(default_factory=list)

@@ -26,10 +26,14 @@ def join_texts(shown: Sequence[Part], warnings: set[str]) -> tuple[str | None, s
 def _joined(parts: Sequence[Part], warnings: set[str]) -> str | None:
     if not parts:
         return None
-    texts: dict[int, str] = {}
-    for part in parts:
-        text = decode_part(part, warnings)
-        # an empty alternative does not replace an earlier one
-        if text.strip() or id(part.slot) not in texts:
-            texts[id(part.slot)] = text
-    return "\n".join(text for text in texts.values() if text.strip())
+    texts = [decode_part(part, warnings) for part in parts]
+    if len(texts) == 1:
+        return texts[0] if texts[0].strip() else ""
+    # an empty alternative does not replace an earlier one
+    filled = [(part.alternatives, text) for part, text in zip(parts, texts, strict=True) if text.strip()]
+    last = {multipart: place for alternatives, _ in filled for multipart, place in alternatives}
+    return "\n".join(
+        text
+        for alternatives, text in filled
+        if all(last[multipart] == place for multipart, place in alternatives)
+    )

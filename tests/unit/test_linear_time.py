@@ -48,6 +48,10 @@ BOUNDED = {
     "uuencode._NOT_ALPHABET": "a line of 63 bytes",
     "base64_lines._TOKEN": "1,000 bytes of a line",
     "base64_lines._WORD": "1,000 bytes of a line",
+    "readable_text._ODD": "400 bytes of a text",
+    "readable_text._ODD_PAIR": "400 bytes of a text",
+    "readable_text._HAN": "400 bytes of a text",
+    "readable_text._OTHER_LARGE": "400 bytes of a text",
     "content_fields._NOT_WORD": "200 characters of an encoding",
     **{
         f"date_reader.{name}": "200 characters of a date"

@@ -67,6 +67,28 @@ def test_texts_around_an_image_are_joined_but_not_alternatives_of_one_type() -> 
     assert read(multipart(PLAIN + b"\r\none", PLAIN + b"\r\n", kind="alternative")).text == "one"
 
 
+def leaf(kind: bytes, content: bytes) -> bytes:
+    return b"Content-Type: text/" + kind + b"\r\n\r\n" + content
+
+
+def test_the_last_alternative_replaces_one_inside_of_an_earlier_alternative() -> None:
+    inner = multipart(leaf(b"plain", b"plain"), leaf(b"html", b"inner"), kind="alternative", boundary="i")
+    parsed = read(multipart(inner, leaf(b"html", b"outer"), kind="alternative"))
+    assert parsed[:2] == ("plain", "outer")
+    related = multipart(leaf(b"html", b"inner"), kind="related", boundary="i")
+    parsed = read(multipart(leaf(b"plain", b"plain"), related, leaf(b"html", b" "), kind="alternative"))
+    assert parsed[:2] == ("plain", "inner")
+    deep = multipart(inner, kind="related", boundary="r")
+    parsed = read(multipart(leaf(b"plain", b"first"), leaf(b"html", b"x"), deep, kind="alternative"))
+    assert parsed[:2] == ("plain", "inner")
+
+
+def test_a_footer_inside_of_an_alternative_replaces_no_text() -> None:
+    mixed = multipart(leaf(b"html", b"html"), leaf(b"plain", b"footer"), boundary="i")
+    parsed = read(multipart(leaf(b"plain", b"plain"), mixed, kind="alternative"))
+    assert parsed[:2] == ("plain\nfooter", "html")
+
+
 def test_named_or_attached_text_counts_only_if_there_is_no_other() -> None:
     attached = b"Content-Disposition: attachment\r\n\r\nnotes"
     named = b"Content-Type: text/plain; name=log.txt\r\n\r\nlog"
