@@ -1,7 +1,8 @@
 """Messages from the field with the values that a person reads in them.
 
 ``reported.json`` and ``reported/*.eml`` are messages as they were reported. The modules hold more cases of
-the same kinds, one module a kind. Each stands for a kind of fault: repair the kind, not the case.
+the same kinds, one module a kind, and one for what each program sends. Each stands for a kind of fault:
+repair the kind, not the case.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.support.cases.dates import DATES
 from tests.support.cases.encodings import ENCODINGS
 from tests.support.cases.file_names import FILE_NAMES
 from tests.support.cases.headers import HEADERS
+from tests.support.cases.programs import PROGRAMS
 
 _HERE = Path(__file__).parent
 
@@ -52,5 +54,6 @@ CASES: list[Case] = [
     *CHARSETS,
     *DATES,
     *ADDRESSES,
+    *PROGRAMS,
 ]
 """All cases, by distinct names."""
