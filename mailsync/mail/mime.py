@@ -7,13 +7,13 @@ measured and skipped, so that memory does not grow with the message.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mailsync.mail import transfer_encoding
 from mailsync.mail.files_in_text import take_files
 from mailsync.mail.header_fields import END, FIELD
 from mailsync.mail.line_ends import first_line, lines_of
-from mailsync.mail.mime_part import Alternatives, Part, spellings_of
+from mailsync.mail.mime_part import Part, spellings_of
+from mailsync.mail.open_multiparts import Multipart, OpenMultiparts
 from mailsync.mail.parsed import Parsed, Section, Source
 from mailsync.mail.part_header import MessageHeader, PartHeader
 from mailsync.mail.shown_texts import divide, join_texts
@@ -62,18 +62,6 @@ def locate(source: Source, number: str) -> Section | None:
     return reader.section
 
 
-@dataclass(slots=True)
-class _Multipart:
-    """An open multipart; `before` is the text before its first boundary."""
-
-    part: Part
-    boundary: bytes
-    before: Part | None
-    identity: object
-    children: int = 0
-    closed: bool = False
-
-
 class _Reader:
     def __init__(self, wanted: str = "") -> None:
         self.section: Section | None = None
@@ -83,9 +71,7 @@ class _Reader:
         self._files_in_text: list[str] = []
         self._starts: dict[int, int] = {}
         self._attachments: list[Attachment] = []
-        self._open: list[_Multipart] = []
-        self._delimiters: dict[bytes, int] = {}
-        self._closers: dict[bytes, int] = {}
+        self._open = OpenMultiparts()
         self._part: Part | None = Part("", "text/plain")
         self._in_header = True
         self._fields: PartHeader = MessageHeader()
@@ -98,7 +84,7 @@ class _Reader:
 
     def feed(self, line: bytes, is_new_line: bool) -> None:
         """Read one line; `is_new_line` is False for the rest of a long one."""
-        if is_new_line and self._delimiters and line.startswith(b"--") and self._boundary(line):
+        if is_new_line and line.startswith(b"--") and self._open and self._boundary(line):
             return
         if self._in_header:
             self._header(line, is_new_line)
@@ -114,7 +100,7 @@ class _Reader:
         if self._in_header:
             self._leave_header(at_empty_line=False)
         self._end_part()
-        if not truncated and any(not multipart.closed for multipart in self._open):
+        if not truncated and any(not multipart.closed for multipart in self._open.inside_of(0)):
             self._warnings.add("unterminated")
         self._pop(0)
         if truncated:
@@ -183,8 +169,7 @@ class _Reader:
                 self._warnings.add("too_deep")
             elif boundary and len(boundary) <= _LONGEST_BOUNDARY:
                 before = Part("", "text/plain", type="text/plain", data=bytearray())
-                self._open.append(_Multipart(part, boundary, before, object()))
-                self._index_boundaries()
+                self._open.push(Multipart(part, boundary, before))
                 self._part = before
                 return
             else:
@@ -223,7 +208,7 @@ class _Reader:
 
     def _end_part(self, *, at_boundary: bool = False) -> None:
         part, self._part = self._part, None
-        if part is None or (self._open and part is self._open[-1].before):
+        if part is None or (self._open and part is self._open.last.before):
             return
         line_break = self.line_break if at_boundary else 0
         if self._wanted:
@@ -265,24 +250,21 @@ class _Reader:
     # -- boundaries --------------------------------------------------------------------------------
 
     def _boundary(self, line: bytes) -> bool:
-        delimiter = line.rstrip(b" \t\r\n")
-        level = self._delimiters.get(delimiter)
-        is_end = level is None
-        if is_end:
-            level = self._closers.get(delimiter)
-        if level is None:
+        found = self._open.boundary_in(line)
+        if found is None:
             return False
+        level, is_end = found
         if self._in_header:
             if not self._fields.is_empty:
                 self._warnings.add("header")
             self._leave_header(at_empty_line=False)
         self._end_part(at_boundary=True)
         if level + 1 < len(self._open):
-            if any(not multipart.closed for multipart in self._open[level + 1 :]):
+            if any(not multipart.closed for multipart in self._open.inside_of(level + 1)):
                 self._warnings.add("unterminated")
             self._pop(level + 1)
         self._part = None
-        multipart = self._open[-1]
+        multipart = self._open.last
         if multipart.before is not None:
             assert multipart.before.data is not None
             self._room += len(multipart.before.data)
@@ -293,48 +275,22 @@ class _Reader:
             self._begin_part(multipart)
         return True
 
-    def _begin_part(self, multipart: _Multipart) -> None:
-        multipart.children += 1
+    def _begin_part(self, multipart: Multipart) -> None:
+        part = multipart.next_part()
         self._count += 1
         if self._count > MOST_PARTS:
             self._warnings.add("too_many_parts")
             return
-        prefix = f"{multipart.part.number}." if multipart.part.number else ""
-        kind = multipart.part.type
-        is_alternative = kind == "multipart/alternative"
-        alternatives: Alternatives = ()
-        if is_alternative or multipart.children == 1:
-            # what is behind the first part of another multipart replaces nothing: it may be a footer
-            alternatives = multipart.part.alternatives
-        if is_alternative:
-            alternatives = (*alternatives, (multipart.identity, multipart.children))
-        self._part = Part(
-            f"{prefix}{multipart.children}",
-            "message/rfc822" if kind == "multipart/digest" else "text/plain",
-            kind,
-            is_alternative or (multipart.children == 1 and multipart.part.is_alternative),
-            alternatives,
-        )
+        self._part = part
         self._in_header, self._fields, self._own_boundary = True, PartHeader(), None
 
     def _pop(self, level: int) -> None:
-        for multipart in self._open[level:]:
+        for multipart in self._open.inside_of(level):
             before = multipart.before
             if before is not None and before.data and before.data.strip():
                 self._warnings.add("missing_boundary")
                 self._leaves.append(before)
-        del self._open[level:]
-        self._index_boundaries()
-
-    def _index_boundaries(self) -> None:
-        # if two multiparts have the same boundary, the inner one counts
-        lines = {
-            b"--" + boundary: i
-            for i, multipart in enumerate(self._open)
-            for boundary in spellings_of(multipart.boundary)
-        }
-        self._delimiters = lines
-        self._closers = {line + b"--": i for line, i in lines.items()}
+        self._open.close_from(level)
 
 
 def _place(attachment: Attachment) -> list[int]:
