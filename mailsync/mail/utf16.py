@@ -21,6 +21,7 @@ WIDE = {"utf_16": 2, "utf_16_be": 2, "utf_16_le": 2, "utf_32": 4, "utf_32_be": 4
 """The bytes of a unit, by Python's codecs."""
 
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_FOR_NUL = b"\x80"
 # bytes of UTF-16 that may look like ASCII by accident
 _SHORT = 8
 
@@ -42,6 +43,9 @@ def decode_wide(data: bytes, codec: str) -> tuple[str, bool]:
     if b"\0" not in data and (text := _text_of_bytes(data, width)) is not None:
         return text, False
     first, last = data[0::width], data[width - 1 :: width]
+    if b"\0" not in data and 2 * max(first.count(_FOR_NUL), last.count(_FOR_NUL)) > len(first):
+        # IMAP has no NUL in a literal (RFC 9051 §4.3), so that Dovecot sends another byte
+        return decode_wide(data.replace(_FOR_NUL, b"\0"), codec)[0], False
     zeros = first.count(0), last.count(0)
     if codec not in ("utf_16", "utf_32"):
         is_big = codec.endswith("_be")

@@ -170,3 +170,12 @@ def test_what_a_name_leaves_open_is_no_fault(charset: str, data: bytes, text: st
 )
 def test_bytes_without_a_charset(data: bytes, text: str) -> None:
     assert decode_raw(data) == text
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_nul_that_a_server_replaced_is_read_in_utf_16(codec: str) -> None:
+    text = "Gr\u00fc\u00dfe an alle"
+    sent = text.encode(codec).replace(b"\0", b"\x80")
+    assert decode_bytes(sent, codec) == (text, False)
+    assert decode_bytes(sent, codec[:6]) == (text, False)
+    assert decode_bytes("\u8060\u4e00\u8054".encode(codec), codec)[0] == "\u8060\u4e00\u8054"
