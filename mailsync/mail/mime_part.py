@@ -16,6 +16,8 @@ from mailsync.model import Attachment
 Alternatives = tuple[tuple[object, int], ...]
 """For each multipart/alternative around a part, the multipart and which of its parts this is or begins."""
 
+_AROUND_BOUNDARY = "'\"\\ \u201c\u201d\u201e\u2018\u2019".encode()
+"""Bytes of quotes, and of what escapes them."""
 _AROUND_CHARSET = "\"'=;,. \t"
 
 
@@ -97,7 +99,6 @@ class Part:
 
 
 def spellings_of(boundary: bytes) -> tuple[bytes, ...]:
-    """Return a boundary as it is, and without single quotes, which some programs mean as quotes."""
-    if len(boundary) > 2 and boundary[:1] == boundary[-1:] == b"'":
-        return boundary, boundary[1:-1]
-    return (boundary,)
+    """Return a boundary as it is, and without what some programs mean as quotes."""
+    bare = boundary.strip(_AROUND_BOUNDARY)
+    return (boundary, bare) if bare and bare != boundary else (boundary,)

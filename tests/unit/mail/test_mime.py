@@ -194,6 +194,13 @@ def test_single_quotes_around_a_boundary_may_belong_to_it(boundary: str) -> None
     assert (parsed.text, len(parsed.attachments), parsed.warnings) == ("x", 1, ())
 
 
+@pytest.mark.parametrize("written", ['\\"b\\"', '""b""', "\u201cb\u201d", "\"'b'\"", '" b"', "\\'b\\'"])
+def test_quotes_of_any_kind_around_a_boundary_are_none_of_it(written: str) -> None:
+    message = multipart(PLAIN + b"\r\nx", PDF).replace(b'"b"', written.encode())
+    parsed = read(message)
+    assert (parsed.text, len(parsed.attachments), parsed.warnings) == ("x", 1, ())
+
+
 def test_a_multipart_that_is_left_out_is_no_attachment() -> None:
     message = multipart(PLAIN + b"\r\nx")
     for depth in range(150):
