@@ -63,6 +63,7 @@ _C1_AS_CP1252 = {byte: bytes([byte]).decode("cp1252", "replace") for byte in ran
 # bytes of broken UTF-8, as surrogateescape shows them: a character outside of the BMP as two surrogates
 # (CESU-8, from Java and Oracle), and a character that is cut at the end of the text
 _CESU8 = re.compile("\udced([\udca0-\udcaf])([\udc80-\udcbf])\udced([\udcb0-\udcbf])([\udc80-\udcbf])")
+_CESU8_IN_BYTES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _CUT_CHARACTER = re.compile(
     "(?:[\udcc2-\udcdf]|[\udce0-\udcef][\udc80-\udcbf]?|[\udcf0-\udcf4][\udc80-\udcbf]{0,2})\\Z"
 )
@@ -130,7 +131,7 @@ def _utf8(data: bytes) -> str | None:
 
 def _mixed(data: bytes) -> str:
     """Decode what is UTF-8 as UTF-8, and all other bytes as Windows-1252."""
-    if data.decode("utf_8", "ignore").isascii():
+    if data.decode("utf_8", "ignore").isascii() and not _CESU8_IN_BYTES.search(data):
         return data.decode("cp1252", "replace")
     text = data.decode("utf_8", "surrogateescape")
     text = _CUT_CHARACTER.sub("\ufffd", _CESU8.sub(_from_cesu8, text))

@@ -179,3 +179,9 @@ def test_nul_that_a_server_replaced_is_read_in_utf_16(codec: str) -> None:
     assert decode_bytes(sent, codec) == (text, False)
     assert decode_bytes(sent, codec[:6]) == (text, False)
     assert decode_bytes("\u8060\u4e00\u8054".encode(codec), codec)[0] == "\u8060\u4e00\u8054"
+
+
+def test_surrogates_of_cesu_8_alone_are_one_character() -> None:
+    for text in (b"\xed\xa0\xbd\xed\xb8\x80", b"well done \xed\xa0\xbd\xed\xb8\x80!"):
+        assert decode_raw(text).count("\U0001f600") == 1
+    assert decode_raw(b"aqu\xed") == "aqu\u00ed"
