@@ -100,9 +100,10 @@ class _Reader:
         if self._in_header:
             self._leave_header(at_empty_line=False)
         self._end_part()
-        if not truncated and any(not multipart.closed for multipart in self._open.inside_of(0)):
+        if not truncated and any(not multipart.closed for multipart in self._open):
             self._warnings.add("unterminated")
-        self._pop(0)
+        if self._open:
+            self._pop(0)
         if truncated:
             self._warnings.add("truncated")
         shown, files = divide(self._leaves)
@@ -208,7 +209,7 @@ class _Reader:
 
     def _end_part(self, *, at_boundary: bool = False) -> None:
         part, self._part = self._part, None
-        if part is None or (self._open and part is self._open.last.before):
+        if part is None or (self._open and part is self._open[-1].before):
             return
         line_break = self.line_break if at_boundary else 0
         if self._wanted:
@@ -260,11 +261,11 @@ class _Reader:
             self._leave_header(at_empty_line=False)
         self._end_part(at_boundary=True)
         if level + 1 < len(self._open):
-            if any(not multipart.closed for multipart in self._open.inside_of(level + 1)):
+            if any(not multipart.closed for multipart in self._open[level + 1 :]):
                 self._warnings.add("unterminated")
             self._pop(level + 1)
         self._part = None
-        multipart = self._open.last
+        multipart = self._open[-1]
         if multipart.before is not None:
             assert multipart.before.data is not None
             self._room += len(multipart.before.data)
@@ -285,7 +286,7 @@ class _Reader:
         self._in_header, self._fields, self._own_boundary = True, PartHeader(), None
 
     def _pop(self, level: int) -> None:
-        for multipart in self._open.inside_of(level):
+        for multipart in self._open[level:]:
             before = multipart.before
             if before is not None and before.data and before.data.strip():
                 self._warnings.add("missing_boundary")

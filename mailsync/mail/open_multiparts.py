@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mailsync.mail.mime_part import Alternatives, Part, spellings_of
@@ -40,37 +39,21 @@ class Multipart:
         )
 
 
-class OpenMultiparts:
+class OpenMultiparts(list[Multipart]):
     """The open multiparts, the outermost first."""
 
     def __init__(self) -> None:
-        self._all: list[Multipart] = []
         self._delimiters: dict[bytes, int] = {}
         self._closers: dict[bytes, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def __bool__(self) -> bool:
-        return bool(self._all)
-
-    @property
-    def last(self) -> Multipart:
-        """The innermost one."""
-        return self._all[-1]
-
     def push(self, multipart: Multipart) -> None:
         """Open a multipart."""
-        self._all.append(multipart)
+        self.append(multipart)
         self._index_boundaries()
 
-    def inside_of(self, level: int) -> Sequence[Multipart]:
-        """Return those from `level` on, where 0 is the outermost."""
-        return self._all[level:]
-
     def close_from(self, level: int) -> None:
-        """Forget those from `level` on."""
-        del self._all[level:]
+        """Forget those from `level` on, where 0 is the outermost."""
+        del self[level:]
         self._index_boundaries()
 
     def boundary_in(self, line: bytes) -> tuple[int, bool] | None:
@@ -86,7 +69,7 @@ class OpenMultiparts:
         # if two multiparts have the same boundary, the inner one counts
         self._delimiters = {
             b"--" + boundary: i
-            for i, multipart in enumerate(self._all)
+            for i, multipart in enumerate(self)
             for boundary in spellings_of(multipart.boundary)
         }
         self._closers = {line + b"--": i for line, i in self._delimiters.items()}
