@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailsync.mail.charset_names import charset_codecs
 from mailsync.mail.charsets import decode_bytes, decode_raw
 
 JAPANESE = "会議は十時からです"
@@ -185,3 +186,23 @@ def test_surrogates_of_cesu_8_alone_are_one_character() -> None:
     for text in (b"\xed\xa0\xbd\xed\xb8\x80", b"well done \xed\xa0\xbd\xed\xb8\x80!"):
         assert decode_raw(text).count("\U0001f600") == 1
     assert decode_raw(b"aqu\xed") == "aqu\u00ed"
+
+
+@pytest.mark.parametrize("codec", sorted(set(charset_codecs().values())))
+def test_each_byte_is_read_as_python_reads_it(codec: str) -> None:
+    for byte in range(256):
+        data = b"\xa4 " + bytes([byte])  # the first byte keeps this from being UTF-8 or ASCII
+        try:
+            expected = data.decode(codec)
+        except UnicodeError:
+            continue
+        text, fits = decode_bytes(data, codec)
+        if fits:
+            assert text == expected
+
+
+@pytest.mark.parametrize("plain", [0, 1, 199, 200, 201, 100_000])
+@pytest.mark.parametrize("codec", ["windows-1252", "gb18030"])
+def test_utf8_is_found_behind_any_length_of_ascii(plain: int, codec: str) -> None:
+    text = "a" * plain + "Größenänderung – 5 €"
+    assert decode_bytes(text.encode(), codec) == (text, False)
