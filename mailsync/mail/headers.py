@@ -121,13 +121,15 @@ def _split(block: bytes) -> dict[str, str] | None:
         return None
     # unfolding removes the line break and keeps the white space (RFC 5322 §2.2.3)
     text = text.replace("\n ", " ").replace("\n\t", " ")
+    # searching the text takes less time than looking at each name
+    may_be_odd = " :" in text or "\t:" in text or "\n:" in text or text.startswith(":")
     fields: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for line in text.split("\n"):
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        if name[-1:] in _BLANKS:
+        if may_be_odd and name[-1:] in _BLANKS:  # "" is in _BLANKS, too
             return None
         name = name.lower()
         value = value.strip()
