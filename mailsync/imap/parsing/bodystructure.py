@@ -153,14 +153,16 @@ class _Facts(NamedTuple):
 def _facts_of(leaf: Leaf, values: list[str]) -> tuple[_Facts, Pairs]:
     """Return the facts and the name parameters of a leaf."""
     _, main, sub, parameters, _, _, disposition, parents, is_inside = leaf
-    words = values[main], values[sub], values[disposition]
-    names = [(values[name], values[value]) for name, value in parameters if "name" in values[name]]
-    if names:
-        names = name_parameters(names)
-    is_alternative = "alternative" in [values[parent] for parent in parents]
-    read = _read if len(words[0]) + len(words[1]) + len(words[2]) < _LONG else _read.__wrapped__
-    facts = read(*words, bool(names), is_alternative, is_inside)
-    return facts, names + facts.more
+    maintype, subtype, word = values[main], values[sub], values[disposition]
+    names: Pairs = []
+    if parameters:
+        names = [(values[name], values[value]) for name, value in parameters if "name" in values[name]]
+        if names:
+            names = name_parameters(names)
+    is_alternative = bool(parents) and "alternative" in [values[parent] for parent in parents]
+    read = _read if len(maintype) + len(subtype) + len(word) < _LONG else _read.__wrapped__
+    facts = read(maintype, subtype, word, bool(names), is_alternative, is_inside)
+    return facts, names + facts.more if facts.more else names
 
 
 @lru_cache(maxsize=1024)
