@@ -121,16 +121,12 @@ def _split(block: bytes) -> dict[str, str] | None:
         return None
     # unfolding removes the line break and keeps the white space (RFC 5322 §2.2.3)
     text = text.replace("\n ", " ").replace("\n\t", " ")
-    # searching the text takes less time than looking at each name
-    may_be_odd = " :" in text or "\t:" in text or "\n:" in text or text.startswith(":")
     fields: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for line in text.split("\n"):
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        if may_be_odd and name[-1:] in _BLANKS:  # "" is in _BLANKS, too
-            return None
         name = name.lower()
         value = value.strip()
         first = fields.get(name)
@@ -138,6 +134,10 @@ def _split(block: bytes) -> dict[str, str] | None:
             fields[name] = value
         elif name in _JOINED:
             repeated.setdefault(name, [first]).append(value)
+    # a look at each name takes longer
+    names = "".join(fields)
+    if (" " in names or "\t" in names or "" in fields) and any(name[-1:] in _BLANKS for name in fields):
+        return None
     for name, values in repeated.items():
         fields[name] = "; ".join(values)  # a comma might join the last name of one field to the next field
     return fields
