@@ -25,6 +25,8 @@ _MOST_OF_ENCODING = 200
 """Characters of a Content-Transfer-Encoding that are read."""
 _MOST_OF_TYPE = 100
 """Characters of a type that is cached, or repaired."""
+_MOST_OF_CACHED = 50
+"""Characters of a field that is cached; longer ones, with a boundary or a file name, seldom repeat."""
 _ENCODINGS = {
     "7bit": "7bit",
     "8bit": "8bit",
@@ -61,6 +63,13 @@ def read_field(value: bytes | str) -> tuple[str, Pairs]:
     """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
+    if len(value) > _MOST_OF_CACHED:
+        return _read_field(value)
+    word, parameters = _read_short_field(value)
+    return word, parameters.copy()
+
+
+def _read_field(value: str) -> tuple[str, Pairs]:
     common = _COMMON.fullmatch(value)
     if common is None:
         return read_odd_field(value)
@@ -70,6 +79,9 @@ def read_field(value: bytes | str) -> tuple[str, Pairs]:
     return word.lower(), [
         (name.lower(), quoted or bare) for name, quoted, bare in _COMMON_PARAMETER.findall(parameters)
     ]
+
+
+_read_short_field = lru_cache(maxsize=512)(_read_field)
 
 
 def readable_type(word: str) -> str:
@@ -140,10 +152,11 @@ def encoding_of(value: bytes | str) -> str:
     >>> encoding_of('"Base64"; charset=utf-8'), encoding_of("8 bit"), encoding_of("(see below) x-uue")
     ('base64', '8bit', 'x-uue')
     """
-    text = decode_raw(value) if isinstance(value, bytes) else value
+    # a value from a header still has its line end
+    text = (decode_raw(value) if isinstance(value, bytes) else value).strip().lower()
     if text in _COMMON_ENCODINGS:
         return text
-    text = without_comments(text[:_MOST_OF_ENCODING].lower())
+    text = without_comments(text[:_MOST_OF_ENCODING])
     if repeated := REPEATED_NAME.match(text):
         text = text[repeated.end() :]
     words = [word.strip("-") for word in _NOT_WORD.split(text.partition(";")[0]) if word.strip("-")]
