@@ -18,6 +18,15 @@ from tests.support.bulk_messages import varied_message
 _WORDS = (
     "delivery Angebot sensor Rechnung meeting Prüfung results réunion order plan für und the a – 5 €".split()
 )
+_LATIN = [word for word in _WORDS if word not in ("–", "€")]
+_JAPANESE = "会議 は 十時 から です よろしく お願い します plan results".split()
+_SHORT_HEAD = (
+    b"From: Ida Roth <ida@example.org>",
+    b"To: bo@example.com",
+    b"Subject: Tomorrow",
+    b"Date: Tue, 5 Mar 2024 09:15:00 +0100",
+    b"Message-ID: <1.a@example.org>",
+)
 _ATTACHMENT_BYTES = 1024 * 1024
 
 _TEXT = '("text" "{0}" ("charset" "utf-8") NIL NIL "quoted-printable" {n} 3 NIL NIL NIL NIL)'
@@ -50,6 +59,9 @@ def corpus(count: int, seed: int = 1) -> dict[str, list[bytes]]:
         "quoted-printable": messages(_quoted_printable),
         "base64": messages(_base64),
         "alternative": messages(_alternative),
+        "short": [b"\r\n".join(_SHORT_HEAD) + b"\r\n" + _plain_short(rng) for _ in range(count)],
+        "ISO-8859-1": messages(lambda rng: _in_charset("iso-8859-1", _LATIN, rng)),
+        "ISO-2022-JP": messages(lambda rng: _in_charset("iso-2022-jp", _JAPANESE, rng)),
         "attachment of 1 MB": messages(_with_attachment, max(1, count // 20)),
     }
 
@@ -114,6 +126,16 @@ def _text(rng: random.Random) -> str:
 
 def _plain(rng: random.Random) -> bytes:
     return _part("text/plain; charset=utf-8", "8bit", _text(rng).encode())
+
+
+def _plain_short(rng: random.Random) -> bytes:
+    return _part("text/plain; charset=utf-8", "8bit", " ".join(rng.choices(_WORDS, k=5)).encode() + b"\r\n")
+
+
+def _in_charset(charset: str, words: list[str], rng: random.Random) -> bytes:
+    lines = (" ".join(rng.choices(words, k=8)) for _ in range(40))
+    text = "".join(f"{line}\r\n" for line in lines)
+    return _part(f"text/plain; charset={charset}", "8bit", text.encode(charset))
 
 
 def _quoted_printable(rng: random.Random) -> bytes:
