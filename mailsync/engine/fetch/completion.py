@@ -20,6 +20,7 @@ from mailsync.engine.fetch.batches import BatchPlan, Request
 from mailsync.engine.fetch.commit import BatchWriter
 from mailsync.engine.fetch.division import divide, small_part
 from mailsync.engine.fetch.leaving import leave
+from mailsync.engine.fetch.limits import MOST_BAD, MOST_BAD_AT_FIRST, MOST_REQUESTS, commands_of_others
 from mailsync.engine.fetch.neighbours import with_estimated_dates
 from mailsync.engine.fetch.reconnect import MOST_RECONNECTS, may_reconnect, reconnect
 from mailsync.engine.fetch.single_messages import isolate
@@ -38,20 +39,6 @@ from mailsync.model import FolderState, Message
 from mailsync.store import attempts
 from mailsync.store import messages as store
 from mailsync.uidset import LARGEST_UID, UidSet
-
-MOST_BAD = 10
-"""Messages of a folder that may fail alone in one turn."""
-MOST_BAD_AT_FIRST = 3
-"""The same, as long as the folder has not given a single message: then more of them prove nothing."""
-MOST_REQUESTS = 150
-"""Requests for parts of batches and for single messages in one turn, for one folder."""
-
-COMMANDS_OF_A_FOLDER = 4
-"""EXAMINE, SEARCH, FETCH and CLOSE: what a completion leaves to each folder that waits for its first sync."""
-COMMANDS_OF_A_REQUEST = 6
-"""What a request may cost in the end: less and less detail of one message, or a login and EXAMINE."""
-MOST_COMMANDS_KEPT = 12
-"""Commands that a completion leaves to all other folders together."""
 
 
 class Completion:
@@ -141,7 +128,9 @@ class Completion:
         may_be_late = self._request.isolate and not self._requests and not self._turn.env.stop
         if (self._turn.is_over() and not may_be_late) or self._requests >= MOST_REQUESTS:
             return UidSet()
-        if self._has_answered and self._turn.session.commands_left < self._commands_of_others():
+        if self._has_answered and self._turn.session.commands_left < commands_of_others(
+            self._turn, self._folder
+        ):
             self.is_over = True
             return UidSet()
         while self._parts or self._suspects:
@@ -156,14 +145,6 @@ class Completion:
                 del self._failed[uid]
                 return UidSet.of([uid])
         return UidSet()
-
-    def _commands_of_others(self) -> int:
-        """Return how many commands are for folders that wait for their first sync, and come first."""
-        if self._turn.result.others_done:
-            return 0
-        waiting = sum(f.status == "pending" and f.id != self._folder.id for f in self._turn.folders.tracked())
-        kept = min(waiting * COMMANDS_OF_A_FOLDER, MOST_COMMANDS_KEPT)
-        return kept and kept + COMMANDS_OF_A_REQUEST
 
     def _may_ask_alone(self, uid: int) -> bool:
         most = MOST_BAD if self._has_answered else MOST_BAD_AT_FIRST
