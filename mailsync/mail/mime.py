@@ -31,6 +31,8 @@ __all__ = ["PARSER_VERSION", "Parsed", "Section", "Source", "locate", "parse"]
 
 _LONGEST_LINE = 64 * 1024
 _LONGEST_BOUNDARY = 1000
+_SAMPLE = 8 * 1024
+"""Bytes at the beginning of a file that are compared with its encoding."""
 
 
 def parse(source: Source, *, truncated: bool = False) -> Parsed:
@@ -99,7 +101,7 @@ class _Reader:
     def finish(self, truncated: bool) -> Parsed:
         if self._in_header:
             self._leave_header(at_empty_line=False)
-        self._end_part()
+        self._end_part(is_cut=truncated)
         if not truncated and any(not multipart.closed for multipart in self._open):
             self._warnings.add("unterminated")
         if self._open:
@@ -184,11 +186,13 @@ class _Reader:
             self._drop_texts()
         if kind == "own" or (not self._has_text and kind not in ("file", "neither")):
             part.data = bytearray()
+        elif kind != "neither" and transfer_encoding.can_misfit(part.encoding):
+            part.data, part.is_sample = bytearray(), True
 
     def _drop_texts(self) -> None:
         """Make room for the message's own text: what would be shown without one is not needed."""
         for part in self._leaves:
-            if part.data is not None:
+            if part.data is not None and not part.is_sample:
                 self._room += len(part.data)
                 self._warnings.discard("text_cut")
                 part.data = None
@@ -200,6 +204,11 @@ class _Reader:
         part.size += length
         data = part.data
         if data is not None:
+            if part.is_sample:
+                data += line
+                if len(data) >= _SAMPLE:
+                    self._compare(part, data, is_whole=False)
+                return
             if self._room < length:
                 self._warnings.add("text_cut")
                 line = line[: self._room]
@@ -207,10 +216,18 @@ class _Reader:
             data += line
             self._room -= length
 
-    def _end_part(self, *, at_boundary: bool = False) -> None:
+    def _compare(self, part: Part, sample: bytearray, *, is_whole: bool) -> None:
+        """Compare the beginning of a file with its encoding; all of a large file would take too long."""
+        if not transfer_encoding.fits(bytes(sample), part.encoding, is_whole=is_whole):
+            self._warnings.add("transfer_encoding")
+        part.data = None
+
+    def _end_part(self, *, at_boundary: bool = False, is_cut: bool = False) -> None:
         part, self._part = self._part, None
         if part is None or (self._open and part is self._open[-1].before):
             return
+        if part.is_sample and part.data is not None:
+            self._compare(part, part.data, is_whole=not is_cut)
         line_break = self.line_break if at_boundary else 0
         if self._wanted:
             self._starts[id(part)] = self.offset - part.size

@@ -25,6 +25,8 @@ _AROUND_CHARSET = "\"'=;,. \t"
 class Part:
     """One part with the values of its header; ``data`` is its content, still encoded, if it may be shown.
 
+    Of a file, ``data`` is a sample: the beginning of its content, until that was compared with its encoding.
+
     `number` is IMAP's number of the part, `default` its type if the header names none, `parent` the type of
     the multipart around it. `is_alternative` means that it is an alternative, or the first part of a
     multipart that is one. `alternatives` names the multiparts of which this is an alternative, each with the
@@ -44,6 +46,7 @@ class Part:
     encoding: str = ""
     content_id: str = ""
     data: bytearray | None = None
+    is_sample: bool = False
     size: int = 0
 
     def read_header(self) -> None:

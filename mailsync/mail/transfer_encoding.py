@@ -111,6 +111,23 @@ def is_as_it_is(encoding: str) -> bool:
     return name not in _READERS and name != "quoted-printable"
 
 
+def can_misfit(encoding: str) -> bool:
+    """Whether content of this encoding may turn out not to be encoded like that: base64 and uuencode."""
+    return _name(encoding) in _READERS
+
+
+def fits(data: bytes, encoding: str, *, is_whole: bool) -> bool:
+    """Whether `data`, all of a content or the lines of its beginning, is encoded as the name says."""
+    if not is_whole:
+        data = data[: data.rfind(b"\n") + 1] or data[: len(data) & ~3]
+    whole = decoder(encoding)
+    whole.feed(data)
+    # a file in uuencode lacks its end if it is not whole
+    if is_whole or _name(encoding) == "base64":
+        whole.finish()
+    return whole.fits
+
+
 def decoder(encoding: str) -> Decoder:
     """Return a decoder for a Content-Transfer-Encoding; for an unknown one, the bytes stay as they are.
 

@@ -77,6 +77,7 @@ def _decoded(encoding: str) -> object:
             decoder.feed(raw[start : start + 4096])
         decoder.finish()
         transfer_encoding.decode(raw, encoding)
+        transfer_encoding.fits(raw, encoding, is_whole=False)
 
     return read
 

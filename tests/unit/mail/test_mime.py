@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import random
+import re
 import time
 import tracemalloc
+from base64 import b64encode, encodebytes
 
 import pytest
 
@@ -302,3 +304,40 @@ def test_random_bytes_never_raise() -> None:
         parsed = read(bytes(data[: dice.randrange(1, len(data))]))
         for text in (parsed.text, parsed.html, *(part.filename for part in parsed.attachments)):
             assert text is None or "\0" not in text
+
+
+_ENCODED = {
+    "base64": b64encode(bytes(range(256)) * 200),
+    "base64 in lines": encodebytes(bytes(range(256)) * 200),
+    "base64 in lines of 75": b"\r\n".join(re.findall(b".{1,75}", b64encode(bytes(range(256)) * 200))),
+    "short base64": b"AAEC\r\n",
+    "base64 without padding": b"AAECAw",
+}
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("content", _ENCODED.values(), ids=list(_ENCODED))
+def test_a_file_in_base64_causes_no_warning(content: bytes, truncated: bool) -> None:
+    message = _FILE % (b"base64", content)
+    expected = ("no_text", "truncated") if truncated else ("no_text",)
+    assert read(message, truncated=truncated).warnings == expected
+
+
+@pytest.mark.parametrize("count", [1, 1_000])
+@pytest.mark.parametrize("encoding", [b"base64", b"x-uuencode"])
+def test_a_file_that_was_never_encoded_causes_a_warning(encoding: bytes, count: int) -> None:
+    parsed = read(_FILE % (encoding, b"This is not encoded, at all!\r\n" * count))
+    assert parsed.warnings == ("no_text", "transfer_encoding")
+    assert [file.filename for file in parsed.attachments] == ["a.bin"]
+
+
+@pytest.mark.parametrize("lines", [1, 1_000])
+def test_a_uuencoded_file_causes_no_warning(lines: int) -> None:
+    content = b"begin 644 a.bin\r\n" + b"%:&5L;&\\\r\n" * lines + b"`\r\nend\r\n"
+    assert read(_FILE % (b"uuencode", content)).warnings == ("no_text",)
+
+
+_FILE = (
+    b"Content-Type: application/pdf; name=a.bin\r\nContent-Disposition: attachment\r\n"
+    b"Content-Transfer-Encoding: %s\r\n\r\n%s"
+)
