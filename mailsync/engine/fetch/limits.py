@@ -15,7 +15,7 @@ MOST_REQUESTS = 150
 COMMANDS_OF_A_FOLDER = 4
 """EXAMINE, SEARCH, FETCH and CLOSE: what a completion leaves to each folder that waits for its first sync."""
 COMMANDS_OF_A_REQUEST = 6
-"""What a request may cost in the end: less and less detail of one message, or a login and EXAMINE."""
+"""Commands of one request at most: one message with less and less detail, or a login and EXAMINE."""
 MOST_COMMANDS_KEPT = 12
 """Commands that a completion leaves to all other folders together."""
 
