@@ -64,11 +64,11 @@ def catch_up(
         progress.update(turn)
         show(turn)
 
-    def counted(run: Callable[[Turn], None]) -> Callable[[Turn], None]:
+    def counted(work: Callable[[Turn], None]) -> Callable[[Turn], None]:
         def steps(turn: Turn) -> None:
             # a turn that ends early may never report progress
             progress.update(turn)
-            run(turn)
+            work(turn)
 
         return steps
 

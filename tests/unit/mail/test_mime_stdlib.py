@@ -17,7 +17,7 @@ import pytest
 from mailsync.mail import mime, transfer_encoding
 from tests.support.mime_messages import File, Generated, generated
 
-MESSAGES = 800
+MESSAGES = 400
 
 
 class Read(NamedTuple):
