@@ -27,7 +27,7 @@ _PLAIN_QUESTION = re.compile(r"(?<=[^?=])\?=(?=[0-9A-Fa-f]{2}[^?]{0,99}\?=)")
 # an address after a word is none of its payload; a character that is cut is dropped
 _CUT_WORD = re.compile(r"([^?<>@]*?)(?:=[0-9A-Fa-f]?)?\??")
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
-_QUICKLY_CHECKED = 256 * 1024
+_ENCODED_AT_ONCE = 64 * 1024
 _BREAKS = re.compile("[\t\r\n\v\f]+")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
@@ -39,14 +39,14 @@ def clean_text(text: str) -> str:
     if "\0" not in text:
         if text.isascii():
             return text
-        if len(text) <= _QUICKLY_CHECKED:
-            try:
-                # this refuses surrogates; it is ten times as fast as a search, but takes memory
-                text.encode("utf_16_le")
-            except UnicodeEncodeError:
-                pass
-            else:
-                return text
+        try:
+            # this refuses surrogates; it is ten times as fast as a search, but takes memory
+            for start in range(0, len(text), _ENCODED_AT_ONCE):
+                text[start : start + _ENCODED_AT_ONCE].encode("utf_16_le")
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
     return _UNCLEAN.sub("\ufffd", text)
 
 

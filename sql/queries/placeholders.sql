@@ -12,11 +12,17 @@ from (
 select pg_catalog.string_agg(uid::text, ',')
 from (
     select uid
-    from messages
-    where account_id = %(account_id)s and folder_id = %(folder_id)s and uidvalidity = %(uidvalidity)s
-      and deleted_at is null and lacks_content(parse_errors)
+    from (
+        -- only the index of rows without content has this order
+        select uid, uidvalidity, parse_errors
+        from messages
+        where account_id between %(account_id)s and %(account_id)s and folder_id between %(folder_id)s and %(folder_id)s
+          and deleted_at is null and lacks_content(parse_errors)
+        order by account_id, folder_id, uid
+        offset 0
+    ) r
+    where uidvalidity = %(uidvalidity)s
       and parse_errors operator(pg_catalog.@>) '{unfetchable,internal_date,size}'
-    order by uid
     limit 1000
 ) m
 
