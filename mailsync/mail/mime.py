@@ -50,7 +50,7 @@ def parse(source: Source, *, truncated: bool = False) -> Parsed:
 def locate(source: Source, number: str) -> Section | None:
     """Find the content of the part with this number, as :func:`parse` counts parts; None without such a part.
 
-    The last one counts if several have the number. Malformed input never raises.
+    The first one counts if several have the number. Malformed input never raises.
     """
     reader = _Reader(number)
     line, readline = first_line(source.readline, _LONGEST_LINE)
