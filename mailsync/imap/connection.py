@@ -32,6 +32,8 @@ MOST_RESPONSES = 200_000
 """Responses in one answer, not counting those for its messages."""
 LONGEST_GREETING = 1024 * 1024
 SECONDS_TO_DRAIN = 2.0
+LONGEST_PROOF = 10.0
+"""Seconds of silence that end a kept connection, before it has completed a command."""
 MOST_UNREAD = 64 * 1024
 """Bytes that a server may send to an idle session."""
 
@@ -78,6 +80,10 @@ class Connection:
         self._tags_used = 0
         self._in_flight: deque[tuple[bytes, str]] = deque()
         self._early_completion: StatusResponse | None = None
+        self.is_idling = False
+        """Whether IDLE was sent and DONE was not."""
+        self.is_proven = True
+        """Whether a command was completed since the connection was last :meth:`resumed <resume>`."""
         self.completion = self._read_greeting()
 
     def _read_greeting(self) -> StatusResponse:
@@ -154,6 +160,15 @@ class Connection:
         sent.
         """
         self.drain()
+        return self.pipeline(name, *args)
+
+    def pipeline(self, name: str, *args: bytes) -> bytes:
+        """Send one command behind those in flight (RFC 9051 §5.5), and return its tag; ends an IDLE.
+
+        The answers are read by :meth:`responses`, oldest first. With commands in flight, `args` must not hold
+        a literal that waits for the server. Raises as :meth:`start`.
+        """
+        self.end_idle()
         if self.closed:
             raise Transient("the connection is closed")
         self.bucket.acquire()
@@ -178,6 +193,18 @@ class Connection:
         self.commands[verb] += 1
         self._in_flight.append((tag, verb))
         return tag
+
+    def start_idle(self) -> None:
+        """Send IDLE (RFC 2177) behind what is in flight; :meth:`arrived` returns what then comes."""
+        self.pipeline("IDLE")
+        self.is_idling = True
+
+    def end_idle(self) -> None:
+        """Send DONE if IDLE is running; its completion is the next one that :meth:`responses` reads."""
+        if self.is_idling and not self.closed:
+            self.is_idling = False
+            with self._closing_on_error():
+                self._send(b"DONE\r\n")
 
     def _may_continue(self, tag: bytes, verb: str) -> bool:
         """Wait for the ``+`` before a literal or a line; False if the completion came instead."""
@@ -230,11 +257,11 @@ class Connection:
                 if left < 0:
                     raise self.too_much(f"{MOST_RESPONSES + 4 * messages:,} responses")
                 if not head.startswith(b"* "):
-                    if head.strip():
+                    if head.strip() and not (verb == "IDLE" and head.startswith(b"+")):
                         raise ProtocolError(
                             "the server is out of step: it sent a line that belongs to no command"
                         )
-                    continue  # some servers send blank lines
+                    continue  # "+ idling", or a blank line, which some servers send
                 if head[2:5].upper() == b"BYE":
                     self._raise_on_bye(response, verb)
             except BaseException:
@@ -248,6 +275,7 @@ class Connection:
             self.close()
             raise ProtocolError(f"{verb}: the completion cannot be understood")
         self.completion = completion
+        self._prove()
         if self._in_flight:
             self._in_flight.popleft()
 
@@ -268,6 +296,7 @@ class Connection:
 
     def drain(self) -> None:
         """Read and discard what is in flight; close the connection if that takes too long or fails."""
+        self.end_idle()
         if self.closed or not self._in_flight:
             return
         with (
@@ -280,6 +309,43 @@ class Connection:
                     self.on_untagged(response)
 
     # -- between turns -----------------------------------------------------------------------------
+
+    def resume(
+        self, bucket: TokenBucket, on_wait: Callable[[], None], on_begin: Callable[[str], None]
+    ) -> None:
+        """Begin another turn. Until a command is completed, only a short silence is allowed.
+
+        A peer that was lost without a packet looks like one that has nothing to say.
+        """
+        self.bucket, self.is_proven = bucket, False
+        self.timeouts.resume(on_wait, on_begin)
+        self.timeouts.longest_silence = min(LONGEST_PROOF, self.timeouts.timeout)
+
+    def _prove(self) -> None:
+        self.is_proven = True
+        self.timeouts.longest_silence = self.timeouts.timeout
+
+    def arrived(self) -> list[Response]:
+        """Return the whole responses that have arrived, without waiting.
+
+        Closes the connection if the peer has closed it, has said BYE, or has sent more than
+        :data:`MOST_UNREAD` bytes at once. A completion of IDLE that came without DONE ends the IDLE.
+        """
+        if self.closed:
+            return []
+        is_open = self.reader.receive_now(MOST_UNREAD)
+        responses = self.reader.take_whole()
+        for response in responses:
+            if self._in_flight and response[0].startswith(self._in_flight[0][0] + b" "):
+                tag, _ = self._in_flight.popleft()
+                completion = parse_status_response(response[0][len(tag) + 1 :], self.mask)
+                self.completion = completion or StatusResponse("BAD", b"")
+                self.is_idling = False
+            elif _BYE.match(response[0]):
+                is_open = False
+        if not is_open:
+            self.close()
+        return responses
 
     def release_memory(self) -> None:
         """Free the read buffer until the next command; close if the server has sent much unasked."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import time
 
 from mailsync.errors import SentTooMuch, Transient
 from mailsync.imap.network.timeouts import Timeouts
+from mailsync.imap.parsing.pushed import whole_responses
 
 CHUNK = 256 * 1024
+SMALL_CHUNK = 16 * 1024
+"""Bytes to receive at once from a session that is parked; there may be a thousand of them."""
 LONGEST_LINE = KEPT_OF_A_LONG_LINE = 8192
 """Bytes of a line that carries no data: OK, NO, BAD, BYE, tagged or not, ``+``, and unknown responses."""
 LONGEST_ROW = 64 * 1024
@@ -41,6 +45,8 @@ class Reader:
         self.timeouts = timeouts
         self.limit = limit
         self.bytes_in = 0
+        self.heard_at = time.monotonic()
+        """The monotonic time of the last byte."""
         self.oversized: str | None = None
         self._buffer = b""
         self._position = 0
@@ -204,7 +210,7 @@ class Reader:
             else:
                 if not chunk:
                     raise Transient("the server closed the connection")
-                self.bytes_in += len(chunk)
+                self._heard(len(chunk))
                 if self.bytes_in > self._ceiling:
                     raise self.too_much(f"{self._allowed:,} bytes in one answer")
                 return chunk
@@ -229,9 +235,40 @@ class Reader:
             return None
         if not chunk:
             return None
-        self.bytes_in += len(chunk)
+        self._heard(len(chunk))
         self._buffer, self._position = self._buffer[self._position :] + chunk, 0
         return self._buffer
+
+    def _heard(self, size: int) -> None:
+        self.bytes_in += size
+        self.heard_at = time.monotonic()
+
+    def receive_now(self, most: int) -> bool:
+        """Receive what has arrived, without waiting; False if the peer is gone or sent over `most` bytes.
+
+        With TLS, bytes that wait in the TLS layer make no socket readable, so everything is taken.
+        """
+        unread = bytearray(self._buffer[self._position :])
+        try:
+            while len(unread) <= most:
+                chunk = self.sock.recv(SMALL_CHUNK)
+                if not chunk:
+                    return False
+                self._heard(len(chunk))
+                unread += chunk
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True
+        except (OSError, ValueError):
+            return False
+        finally:
+            self._buffer, self._position = bytes(unread), 0
+        return False
+
+    def take_whole(self) -> list[list[bytes]]:
+        """Return and consume the unread responses, as :meth:`read_response` does, up to an incomplete one."""
+        responses, end = whole_responses(self._buffer, self._position)
+        self._buffer, self._position = self._buffer[end:], 0
+        return responses
 
     def switch(self, sock: socket.socket) -> None:
         """Read from `sock`, which wraps the old socket; buffered bytes came without TLS and are discarded."""

@@ -13,10 +13,11 @@ from mailsync.imap import commands
 from mailsync.imap.arguments import astring, checked_section
 from mailsync.imap.bounds import most_messages
 from mailsync.imap.capabilities import Capabilities
-from mailsync.imap.connection import Connection
+from mailsync.imap.connection import Connection, Response
 from mailsync.imap.fetch_flags import FlagChanges, scan
 from mailsync.imap.fetch_messages import Batch, Fetcher
 from mailsync.imap.parsing.message import Detail
+from mailsync.imap.push import Push
 from mailsync.imap.searches import Searches
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.token_bucket import TokenBucket
@@ -43,7 +44,12 @@ class Session:
         self.last_examined: bytes | None = None
         """The folder of the last EXAMINE, even if the server refused it; None after UNSELECT."""
         self.last_listing: object = None
-        connection.on_untagged = self._mailbox.handle_response
+        self.push = Push(connection, self._capabilities)
+        connection.on_untagged = self._handle_untagged
+
+    def _handle_untagged(self, response: Response) -> None:
+        self._mailbox.handle_response(response)
+        self.push.note(response)
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -95,8 +101,12 @@ class Session:
         on_begin: Callable[[str], None] = lambda command: None,
     ) -> None:
         """Prepare a kept session for another turn; callbacks as for :func:`mailsync.imap.open_session`."""
-        self._connection.bucket = bucket
-        self._connection.timeouts.resume(on_wait, on_begin)
+        self._connection.resume(bucket, on_wait, on_begin)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the server has answered a command since :meth:`resume`; True for a new session."""
+        return self._connection.is_proven
 
     def release_memory(self) -> None:
         """Free the read buffer until the next turn; close if the server has sent much unasked."""
@@ -201,8 +211,7 @@ class Session:
             completion = self._connection.run("EXAMINE", astring(wire_name), *options)
             self._mailbox.handle_code(completion)
 
-        self.selected = None
-        self.last_examined = wire_name
+        self._leave(wire_name)
         self._capabilities.without_broken_extension(send, *(() if self._enabled else ("CONDSTORE",)))
         self.selected = wire_name
         return self._mailbox.status()
@@ -211,9 +220,35 @@ class Session:
         """Leave the selected folder, if any, by UNSELECT or CLOSE; removes no message."""
         if self.selected is None:
             return
-        self.selected = self.last_examined = None
+        self._leave(None)
         commands.leave_folder(self._connection, has_unselect="UNSELECT" in self._capabilities)
         self._mailbox.reset()
+
+    def _leave(self, wire_name: bytes | None) -> None:
+        """Note that no mailbox is selected, and that the one with this name is to be."""
+        self.selected, self.last_examined = None, wire_name
+        self.push.leave()
+
+    # -- push --------------------------------------------------------------------------------------
+
+    def notify(self) -> dict[bytes, MailboxStatus] | None:
+        """Ask for reports of all changes (RFC 5465), with nothing selected; returns every mailbox's status.
+
+        None if the server refuses; it is then not asked again. Hints from before are forgotten.
+        """
+        self.unselect()
+        return self.push.notify()
+
+    def idle(self, wire_name: bytes) -> MailboxStatus:
+        """EXAMINE a mailbox and ask for reports of its changes; returns its status, without ``unseen``.
+
+        Raises FolderError if the mailbox cannot be opened. A server that refuses IDLE says so later. Hints
+        from before are forgotten.
+        """
+        self._leave(wire_name)
+        status = self.push.idle(self._mailbox, wire_name)
+        self.selected = wire_name
+        return status
 
     # -- messages ----------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ def _connect(address: str, port: int, timeouts: Timeouts) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _keep_alive(sock)
         try:
             sock.connect(target)
         except BlockingIOError:
@@ -67,6 +67,15 @@ def _connect(address: str, port: int, timeouts: Timeouts) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel notice within two minutes that the peer of a quiet connection is gone (RFC 1122)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # not every platform has all of these
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
+        if option := getattr(socket, name, None):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def wrap_tls(

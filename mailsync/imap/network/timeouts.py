@@ -21,10 +21,11 @@ class Timeouts:
     """The limits of waiting on one connection, whose socket is non-blocking.
 
     ``on_wait`` is called at least once a slice while waiting or reading. It writes heartbeats and may raise,
-    which ends the wait. ``timeout`` is the number of seconds without any byte after which the server counts
-    as gone. Until :meth:`resume`, all commands without a :meth:`deadline` share ``MOST_SILENCES`` times as
-    long, because a server that drips bytes is never silent. ``activity`` names the current step in error
-    messages; ``on_begin`` is called with it when the step begins, and may raise too.
+    which ends the wait. ``longest_silence`` is the number of seconds without any byte after which the server
+    counts as gone, by default ``timeout``. Until :meth:`resume`, all commands without a :meth:`deadline`
+    share ``MOST_SILENCES`` times ``timeout``, because a server that drips bytes is never silent. ``activity``
+    names the current step in error messages; ``on_begin`` is called with it when the step begins, and may
+    raise too.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Timeouts:
     ) -> None:
         self.on_wait = on_wait
         self.on_begin = on_begin
-        self.timeout = timeout
+        self.timeout = self.longest_silence = timeout
         self.activity = "connecting"
         self._deadline: float | None = None
         self._allowed = 0.0
@@ -94,9 +95,10 @@ class Timeouts:
         while True:
             self.check()
             now = time.monotonic()
-            left = silent_since + self.timeout - now
+            left = silent_since + self.longest_silence - now
             if left <= 0:
-                raise TimedOut(f"{self.activity}: the server is silent: timed out after {self.timeout:g} s")
+                seconds = self.longest_silence
+                raise TimedOut(f"{self.activity}: the server is silent: timed out after {seconds:g} s")
             if self._deadline is not None:
                 left = min(left, self._deadline - now)
             ready = poll.poll(max(1, int(min(left, SLICE) * 1000) + 1))

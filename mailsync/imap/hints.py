@@ -1,0 +1,84 @@
+"""What a server says unasked, by NOTIFY (RFC 5465) or IDLE (RFC 2177): where to look, and nothing more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import replace
+
+from mailsync.imap.parsing.list_response import is_list, parse_status
+from mailsync.imap.status_responses import parse_status_response
+from mailsync.model import MailboxStatus
+
+OVERFLOW = "NOTIFICATIONOVERFLOW"
+"""The server has ended NOTIFY, because it had too much to say (RFC 5465 §5.8)."""
+
+_CHANGE = re.compile(rb"\* (?:\d{1,18} (?:EXISTS|EXPUNGE|FETCH)|VANISHED)\b", re.IGNORECASE)
+
+
+class Hints:
+    """The hints since :meth:`take`.
+
+    ``statuses`` are the items that STATUS responses brought, by wire name. ``names_changed`` says that
+    mailboxes came, went or changed their names, ``mailbox_changed`` that the selected mailbox changed, and
+    ``has_overflowed`` that NOTIFY is over.
+    """
+
+    def __init__(self) -> None:
+        self.has_overflowed = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self.statuses: dict[bytes, MailboxStatus] = {}
+        self.names_changed = self.mailbox_changed = False
+
+    def __bool__(self) -> bool:
+        return bool(self.statuses or self.names_changed or self.mailbox_changed)
+
+    def note(self, response: list[bytes], notified: Container[bytes] | None, *, idles: bool) -> None:
+        """Take what one untagged response says; the others are ignored.
+
+        `notified` are the mailboxes whose changes are reported; None without NOTIFY. `idles` says whether
+        changes of the selected mailbox are of interest.
+        """
+        if notified is not None:
+            if (row := parse_status(response)) is not None:
+                if row[0] in notified:
+                    self.add(*row)
+                return
+            if is_list(response):
+                self.names_changed = True
+                return
+            status = parse_status_response(response[0][2:])
+            if status is not None and status.code == OVERFLOW:
+                self.has_overflowed = self.names_changed = True
+        if idles and _CHANGE.match(response[0]):
+            self.mailbox_changed = True
+
+    def add(self, wire_name: bytes, status: MailboxStatus) -> None:
+        """Add the items that one STATUS response brought; they replace earlier ones."""
+        if (known := self.statuses.get(wire_name)) is not None:
+            status = merged(known, status)
+        self.statuses[wire_name] = status
+
+    def take(self) -> Hints:
+        """Return the hints so far, and forget them here."""
+        taken = Hints()
+        taken.statuses, self.statuses = self.statuses, {}
+        taken.names_changed, taken.mailbox_changed = self.names_changed, self.mailbox_changed
+        taken.has_overflowed = self.has_overflowed
+        self._clear()
+        return taken
+
+
+def merged(known: MailboxStatus, news: MailboxStatus) -> MailboxStatus:
+    """Return `known` with the items that `news` has."""
+    return replace(
+        known,
+        messages=known.messages if news.messages is None else news.messages,
+        uidnext=known.uidnext if news.uidnext is None else news.uidnext,
+        uidvalidity=known.uidvalidity if news.uidvalidity is None else news.uidvalidity,
+        unseen=known.unseen if news.unseen is None else news.unseen,
+        modseq=known.modseq if news.modseq is None else news.modseq,
+        mailbox_id=known.mailbox_id if news.mailbox_id is None else news.mailbox_id,
+    )

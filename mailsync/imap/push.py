@@ -1,0 +1,126 @@
+"""The commands by which a server is asked to speak unasked: NOTIFY (RFC 5465) and IDLE (RFC 2177)."""
+
+from __future__ import annotations
+
+from mailsync.imap.arguments import LiteralArgument, astring
+from mailsync.imap.capabilities import Capabilities
+from mailsync.imap.connection import Connection, Response
+from mailsync.imap.hints import Hints
+from mailsync.imap.parsing.list_response import parse_status
+from mailsync.imap.selected import SelectedMailbox
+from mailsync.imap.status_responses import error_for
+from mailsync.model import MailboxStatus
+
+_IDLE = frozenset({"IDLE", "IMAP4REV2"})
+_EVENTS = b"(MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+
+
+class Push:
+    """The means by which one session is told of changes, and what it was told.
+
+    ``hints`` are those since they were last taken. ``notified`` are the mailboxes whose changes NOTIFY
+    reports; None without NOTIFY.
+    """
+
+    def __init__(self, connection: Connection, capabilities: Capabilities) -> None:
+        self.hints = Hints()
+        self.notified: frozenset[bytes] | None = None
+        self.has_examined = False
+        """Whether a mailbox was selected since NOTIFY: Dovecot does not report what changes in it then."""
+        self._connection = connection
+        self._capabilities = capabilities
+        self._follows_mailbox = False
+
+    @property
+    def can_notify(self) -> bool:
+        """Whether the server reports changes of all mailboxes (RFC 5465)."""
+        return "NOTIFY" in self._capabilities and not self.hints.has_overflowed
+
+    @property
+    def can_idle(self) -> bool:
+        """Whether the server reports changes of the selected mailbox (RFC 2177)."""
+        return bool(_IDLE & self._capabilities.usable)
+
+    @property
+    def listening(self) -> str | None:
+        """The means by which the server reports changes now: ``notify``, ``idle`` or None."""
+        if self._connection.closed:
+            return None
+        if self._connection.is_idling:
+            return "idle"
+        return "notify" if self.notified is not None and not self.hints.has_overflowed else None
+
+    @property
+    def heard_at(self) -> float:
+        """The monotonic time of the last byte from the server."""
+        return self._connection.reader.heard_at
+
+    def fileno(self) -> int:
+        """Return the socket's file descriptor, which is readable when something has arrived."""
+        return self._connection.sock.fileno()
+
+    def note(self, response: Response) -> None:
+        """Note what an untagged response, which no command asked for, says about changes."""
+        self.hints.note(response, self.notified, idles=self._follows_mailbox)
+
+    def leave(self) -> None:
+        """Note that another mailbox, or none, is being selected."""
+        self._follows_mailbox = False
+        self.has_examined = True
+
+    def listen(self) -> bool:
+        """Note the hints that have arrived, without waiting; returns whether the session listens on."""
+        connection = self._connection
+        was_idling = connection.is_idling
+        for response in connection.arrived():
+            connection.on_untagged(response)
+        if was_idling and not connection.is_idling and connection.completion.status != "OK":
+            self._capabilities.disable(*_IDLE)
+        return self.listening is not None
+
+    def notify(self) -> dict[bytes, MailboxStatus] | None:
+        """Send ``NOTIFY SET STATUS (personal (MessageNew …))``, with nothing selected (RFC 5465 §3).
+
+        Returns the status of every mailbox of the user, by wire name; from then on the server reports
+        changes. None if the server refuses; it is then not asked again.
+        """
+        statuses: dict[bytes, MailboxStatus] = {}
+
+        def claim(response: Response) -> bool:
+            row = None if self._connection.reader.oversized else parse_status(response)
+            if row is not None:
+                statuses[row[0]] = row[1]
+            return row is not None
+
+        args = b"SET", b"STATUS", b"(personal %s)" % _EVENTS
+        completion = self._connection.run("NOTIFY", *args, claim=claim, check=False)
+        self.hints.take()
+        if completion.status != "OK":
+            self._capabilities.disable("NOTIFY")
+            self.notified = None
+            return None
+        self.notified, self.has_examined = frozenset(statuses), False
+        return statuses
+
+    def idle(self, mailbox: SelectedMailbox, wire_name: bytes) -> MailboxStatus:
+        """Send EXAMINE and IDLE in one flight; returns the status of the mailbox, without ``unseen``.
+
+        The answer to IDLE is not awaited: :meth:`listen` sees it. Raises the error of :func:`error_for` if
+        EXAMINE fails, and ValueError for a name that has to be sent as a literal.
+        """
+        connection, name = self._connection, astring(wire_name)
+        if isinstance(name, LiteralArgument):
+            raise ValueError("a name that needs a literal cannot be sent in one flight")
+        mailbox.reset()
+        connection.start("EXAMINE", name)
+        connection.start_idle()
+        for response in connection.responses():
+            connection.on_untagged(response)
+        examined = connection.completion
+        if examined.status != "OK":
+            connection.drain()
+            raise error_for(examined, "EXAMINE")
+        mailbox.handle_code(examined)
+        self.hints.take()
+        self._follows_mailbox = True
+        return mailbox.status()
