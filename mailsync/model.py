@@ -50,6 +50,8 @@ class Account:
     mirrored_since: datetime | None = None
     failing_since: datetime | None = None
     last_sync_finished_at: datetime | None = None
+    parked_by: str | None = None
+    tick_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,18 @@ class Verdict:
     priority_synced_at: datetime | None = None
     overall_synced_at: datetime | None = None
     failing_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """How a worker listens to an account: ``by`` is the worker's name, ``kind`` ``notify`` or ``idle``.
+
+    ``tick_seconds`` is the account's own tick; None for ``SYNC_INTERVAL``.
+    """
+
+    by: str
+    kind: str
+    tick_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from mailsync.bodies.refusals import another_mailbox, paused_or_removed, precheck_for_reader
-from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
+from mailsync.engine.runner import take_turn
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.errors import (
     Busy,
     FolderError,

@@ -17,7 +17,7 @@ from typing import IO
 
 from mailsync.bodies.download import Download, run
 from mailsync.bodies.refusals import another_mailbox, held_back
-from mailsync.engine.runner import TurnEnvironment
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import (
     DatabaseUnavailable,
     FolderError,

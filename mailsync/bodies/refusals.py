@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import (
     AuthenticationFailed,
     MailsyncError,

@@ -57,6 +57,9 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     log_format: Annotated[str | None, fields.choice("json", "text")] = None
 
     sync_interval: Annotated[float, fields.duration(1, HOUR)] = 60.0
+    imap_push: Annotated[str, fields.choice("auto", "off")] = "auto"
+    push_renew: Annotated[float, fields.duration(MINUTE, 29 * MINUTE)] = 9.0 * MINUTE
+    pushed_sync_interval: Annotated[float, fields.duration(1, HOUR)] = 5.0 * MINUTE
     sync_max_accounts: Annotated[int, fields.whole(1, 100_000)] = 20
     sync_priority_folders: Annotated[int, _COUNT] = 10
     sync_rr_folders: Annotated[int, _COUNT] = 5
@@ -155,6 +158,11 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
                     if usable.pop(name, None) is None:
                         # prevents an endless loop over an error that removing a variable does not clear
                         usable.clear()
+
+    @property
+    def longest_tick(self) -> float:
+        """The seconds between two ticks of any account, at most."""
+        return max(self.sync_interval, self.pushed_sync_interval)
 
     @property
     def warnings(self) -> tuple[str, ...]:

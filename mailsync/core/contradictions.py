@@ -34,6 +34,7 @@ body, row                  With another date or size, another message has     ``
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from enum import Enum
 
@@ -173,6 +174,20 @@ def arrivals_explain(folder: FolderState, status: MailboxStatus, vanished: int =
         return before == (status.messages, status.uidnext)
     deleted = status.uidnext - (folder.uidnext or 0) - status.messages + (folder.server_messages or 0)
     return deleted >= vanished if vanished else deleted == 0
+
+
+def explains_modseq(folder: FolderState, seen: MailboxStatus, arrived: Collection[int]) -> bool:
+    """Whether the MODSEQs of new messages alone explain how far HIGHESTMODSEQ rose above our cursor.
+
+    No two operations have the same mod-sequence (RFC 7162 §3.1), so if messages that `arrived` have every
+    value in between, nothing else has changed, and CHANGEDSINCE would report nothing.
+    """
+    rise = (seen.modseq or 0) - folder.highest_modseq
+    return (
+        folder.highest_modseq > 0
+        and 0 < rise <= len(arrived)
+        and all(modseq in arrived for modseq in range(folder.highest_modseq + 1, (seen.modseq or 0) + 1))
+    )
 
 
 def status_to_save(examined: MailboxStatus, status: MailboxStatus) -> MailboxStatus:

@@ -35,6 +35,7 @@ class Outcome:
     overall_at: datetime | None = None
     progress: bool = False
     without_content: int = 0
+    tick_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mailsync.engine.cycle import backfill_turn, hot, hot_turn
-from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
+from mailsync.engine.runner import take_turn
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.engine.turn_state import Tally
 from mailsync.errors import MailsyncError, OutOfTokens, Stopped, TurnOver
 from mailsync.imap.token_bucket import burst, refill

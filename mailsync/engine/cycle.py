@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mailsync.config import Settings
 from mailsync.core import renames
-from mailsync.core.contradictions import needs_reconcile, status_to_save
+from mailsync.core.contradictions import explains_modseq, needs_reconcile, status_to_save
 from mailsync.core.planning import (
     FolderPlan,
     expected_unseen,
@@ -24,7 +24,6 @@ from mailsync.core.planning import (
     plan_folder,
     safety_nets,
 )
-from mailsync.engine.runner import TurnKind
 from mailsync.engine.steps import (
     backfill,
     discovery,
@@ -39,6 +38,7 @@ from mailsync.engine.steps import (
 )
 from mailsync.engine.steps.survey import choose, compared_since, list_status, shows_other_folders, survey
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnKind
 from mailsync.errors import FolderError, MessagesDeferred, ProtocolError, TurnOver
 from mailsync.imap.token_bucket import burst
 from mailsync.model import FolderState, Listing, MailboxStatus
@@ -47,7 +47,12 @@ from mailsync.store import folders
 # -- the hot pass -------------------------------------------------------------------------------------
 
 
-def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = None) -> None:
+def hot(
+    turn: Turn,
+    *,
+    full: bool = False,
+    done: dict[int, datetime] | None = None,
+) -> None:
     """Do everything that keeps a mirror fresh; `full` forces discovery, flag scans and reconciles.
 
     With `done` the turn goes over all folders, not round robin. Folders that are done are recorded there by
@@ -55,8 +60,10 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
     """
     began = turn.now()
     window.apply_window(turn)
+    # everything is looked at, so only what is reported from now on counts
+    pushed = turn.session.push.hints.take()
     listing = list_status(turn)
-    _discover(turn, listing, forced=full and not done)
+    _discover(turn, listing, forced=pushed.names_changed or (full and not done))
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
     priority = [f.id for f in turn.folders.tracked() if f.is_priority]
@@ -64,7 +71,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
         # priority folders beyond this number are part of the round
         priority = priority[: turn.settings.sync_priority_folders]
     compared: set[int] = set()
-    deferred: list[_Deferred] = []
+    deferred: list[DeferredFolder] = []
     for folder, status in survey(turn, chosen, listing):
         turn.round.surveyed[folder.id] = status
         plan = plan_folder(
@@ -76,7 +83,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
             nets=nets,
             full=full and (done is None or folder.id not in done),
         )
-        if not plan or _visit(turn, folder, status, plan, deferred):
+        if not plan or visit(turn, folder, Look(status, plan), deferred):
             # a folder whose first sync has not begun has nothing to compare
             compared |= {folder.id} if folder.status != "pending" else set()
             if done is not None:
@@ -93,7 +100,7 @@ def hot(turn: Turn, *, full: bool = False, done: dict[int, datetime] | None = No
         folders.note_polled(turn.conn, turn.account.id, compared, began)
     # these come last: they may take long, and no fresh mail depends on them
     tombstone_folders.tombstone_untracked(turn)
-    _return_to(turn, deferred)
+    return_to(turn, deferred)
     placeholders.ask_again(turn, now=full)
 
 
@@ -120,14 +127,25 @@ def _note_sizes(turn: Turn) -> None:
         folders.note_sizes(turn.conn, turn.account.id, sizes)
 
 
-class _Deferred(NamedTuple):
+class Look(NamedTuple):
+    """What the server says of a folder, and what is to be done in it.
+
+    ``status`` is what the ``plan`` was made from. ``seen`` is what EXAMINE said, if the folder is open.
+    """
+
+    status: MailboxStatus
+    plan: FolderPlan
+    seen: MailboxStatus | None = None
+
+
+class DeferredFolder(NamedTuple):
     """A folder with messages that the server did not give, and the function that continues with it."""
 
     folder: FolderState
     resume: Callable[[FolderState], None]
 
 
-def _return_to(turn: Turn, deferred: Sequence[_Deferred]) -> None:
+def return_to(turn: Turn, deferred: Sequence[DeferredFolder]) -> None:
     """Continue with the `deferred` folders; all others are done, so the last connection may break now.
 
     Raises TurnOver if messages are left even then.
@@ -150,13 +168,7 @@ def _return_to(turn: Turn, deferred: Sequence[_Deferred]) -> None:
         raise TurnOver("messages that the server did not give are asked for on another connection")
 
 
-def _visit(
-    turn: Turn,
-    folder: FolderState,
-    status: MailboxStatus,
-    plan: FolderPlan,
-    deferred: list[_Deferred],
-) -> bool:
+def visit(turn: Turn, folder: FolderState, look: Look, deferred: list[DeferredFolder]) -> bool:
     """Bring one folder's rows up to date; a folder's error costs that folder its turn. Returns success.
 
     A folder with messages that the server did not give is added to `deferred`.
@@ -164,9 +176,10 @@ def _visit(
     turn.ensure_run()
     turn.round.mark(folder)
     try:
-        sync_folder(turn, folder, status, plan)
+        sync_folder(turn, folder, look)
     except MessagesDeferred:
-        deferred.append(_Deferred(folder, lambda folder: sync_folder(turn, folder, status, plan)))
+        again = look._replace(seen=None)
+        deferred.append(DeferredFolder(folder, lambda folder: sync_folder(turn, folder, again)))
         return False
     except TurnOver:
         turn.round.rewind(folder)
@@ -180,9 +193,11 @@ def _visit(
     return True
 
 
-def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: FolderPlan) -> None:
+def sync_folder(turn: Turn, folder: FolderState, look: Look) -> None:
     """Bring one folder's rows up to date with the server."""
-    seen = turn.session.examine(folder.wire_name)
+    status, plan, seen = look
+    if seen is None:
+        seen = turn.session.examine(folder.wire_name)
     checked = uidvalidity.check_uidvalidity(turn, folder, seen)
     if checked is None:
         return
@@ -191,9 +206,12 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
         return
     before = folder = checked
     flags_result = flags.UNCHANGED
+    arrived = new_mail.Arrivals()
     if plan.new_mail:
-        folder = new_mail.fetch_new(turn, folder, seen)
-    if plan.flags == "changes":
+        folder = new_mail.fetch_new(turn, folder, seen, arrived)
+    if plan.flags == "changes" and explains_modseq(before, seen, arrived.modseqs):
+        flags_result = flags.FlagsResult(seen.modseq, scanned=False)
+    elif plan.flags == "changes":
         flags_result = flags.apply_changed_since(turn, folder, seen)
     elif plan.flags in ("all", "newest"):
         flags_result = flags.scan(turn, folder, seen, plan.flags)
@@ -224,7 +242,7 @@ def sync_folder(turn: Turn, folder: FolderState, status: MailboxStatus, plan: Fo
 
 def fill(turn: Turn) -> None:
     """Continue the initial sync of one folder after the other, the inbox first, until the turn is over."""
-    deferred: list[_Deferred] = []
+    deferred: list[DeferredFolder] = []
     for folder in turn.folders.tracked():
         if folder.is_complete or not may_retry(folder, turn.now()):
             continue
@@ -232,7 +250,7 @@ def fill(turn: Turn) -> None:
         try:
             backfill.fill_folder(turn, folder)
         except MessagesDeferred:
-            deferred.append(_Deferred(folder, partial(backfill.fill_folder, turn)))
+            deferred.append(DeferredFolder(folder, partial(backfill.fill_folder, turn)))
             turn.checkpoint()
             continue
         except (FolderError, ProtocolError) as error:
@@ -242,7 +260,7 @@ def fill(turn: Turn) -> None:
             continue
         turn.tally.folders += 1
         turn.checkpoint()
-    _return_to(turn, deferred)
+    return_to(turn, deferred)
 
 
 # -- kinds of turns -----------------------------------------------------------------------------------
@@ -250,7 +268,7 @@ def fill(turn: Turn) -> None:
 
 def hot_turn(settings: Settings) -> TurnKind:
     """The worker's turn of the hot pass."""
-    return TurnKind(hot, "schedule", settings.hot_turn_max, reserved_share=0.25, min_commands=1)
+    return TurnKind(hot, "schedule", settings.hot_turn_max, reserved_share=0.25, min_commands=1, parks=True)
 
 
 def backfill_turn(settings: Settings) -> TurnKind:
@@ -265,4 +283,6 @@ def backfill_turn(settings: Settings) -> TurnKind:
         # EXAMINE and SEARCH should not be most of what a turn does
         min_commands=max(3.0, min(12.0, full * (1 - reserved_share) / 2)),
         name="backfill",
+        parks=True,
+        yields_to_wakes=True,
     )

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.statistics import Statistics
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
 from mailsync.redaction import redact
 from mailsync.store import accounts, db, retention

@@ -6,18 +6,15 @@ The work in between is the turn's :class:`TurnKind`; :mod:`mailsync.engine.cycle
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from mailsync.config import Settings
 from mailsync.core import health
-from mailsync.engine import lost_turns
-from mailsync.engine.counters import Counters
-from mailsync.engine.session_cache import SessionCache
-from mailsync.engine.turn import IsolationKey, StopSignal, Turn
+from mailsync.engine import lost_turns, parking
+from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.errors import (
     AuthenticationFailed,
     DatabaseSlow,
@@ -35,7 +32,6 @@ from mailsync.errors import (
 from mailsync.imap.token_bucket import TokenBucket, burst, refill
 from mailsync.model import Verdict
 from mailsync.store import attempts, turns
-from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
 
 log = logging.getLogger(__name__)
@@ -44,59 +40,6 @@ _LEVELS = {"broken": logging.ERROR, "degraded": logging.WARNING}
 
 _OPENING = 4
 """Commands of a login: LOGIN, CAPABILITY, ID, ENABLE."""
-
-
-@dataclass
-class TurnEnvironment:
-    """The parts that turns get from the process: its connection, its kept sessions, its stop signal.
-
-    ``chance`` gives numbers in 0 … 1 that spread backoffs and safety nets. ``on_progress`` is called at
-    every batch, ``on_alive`` at least once a second, also while a turn waits for its server.
-    ``to_take_back`` holds attempts at single messages that a lost database interrupted, until the next turn
-    can take them back. ``survived`` holds, by account, the beginning of a turn whose end could not be
-    written, although this process lives.
-    """
-
-    conn: Connection
-    settings: Settings
-    started_by: str
-    sessions: SessionCache
-    counters: Counters = field(default_factory=Counters)
-    stop: StopSignal = field(default_factory=StopSignal)
-    chance: Callable[[], float] = random.random
-    on_progress: Callable[[Turn], None] = lambda turn: None
-    on_alive: Callable[[], None] = lambda: None
-    to_take_back: set[IsolationKey] = field(default_factory=set)
-    survived: dict[int, datetime] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TurnKind:
-    """A kind of turn: its work, who asks for it, how long it may take, how much it leaves to others.
-
-    ``run`` does the work on a connected turn. ``reserved_share`` is the share of the command burst that
-    stays for other turns. ``min_commands`` is the number of commands that the work needs to make progress,
-    without those of a login. ``lock_timeout`` is None for a turn that only tries the lock, else the seconds
-    that it waits. ``updates_health`` says whether the turn decides the account's state, ``reschedules``
-    whether it decides the next tick. Without ``records_failure`` a failure changes neither the account's
-    state nor its runs: the caller reports it, and the next tick finds it again; a rejected login and a
-    request to slow down are recorded all the same. ``precheck`` runs under the lock and before a login; the
-    error that it returns ends the turn. Lost turns are counted by ``name``. One that ``insists`` runs
-    however many were lost, because a person asked for it.
-    """
-
-    run: Callable[[Turn], None]
-    trigger: str
-    max_seconds: float
-    reserved_share: float
-    lock_timeout: float | None = None
-    updates_health: bool = True
-    reschedules: bool = True
-    min_commands: float = 1.0
-    records_failure: bool = True
-    precheck: Callable[[Turn], MailsyncError | None] = lambda turn: None
-    name: str = "sync"
-    insists: bool = False
 
 
 def take_turn(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn | None:
@@ -117,7 +60,7 @@ def take_turn(env: TurnEnvironment, account_id: int, kind: TurnKind) -> Turn | N
         error = error or _too_few_commands(turn) or _run(turn)
         finish(turn, error)
     env.counters.turn(turn, error)
-    if turn.result.run_id is not None or kind.trigger != "schedule":
+    if not kind.is_scheduled or (turn.result.run_id is not None and kind.trigger == "schedule"):
         # for a quiet turn of the worker, which costs five statements, its next heartbeat does that
         env.counters.store(env.conn)
     if error is not None:
@@ -170,17 +113,19 @@ def _too_few_commands(turn: Turn) -> OutOfTokens | None:
 
 def _run(turn: Turn) -> MailsyncError | None:
     """Connect, do the work, park the session; returns the error that ended the turn early."""
-    sessions, is_parked = turn.env.sessions, False
+    is_parked = False
     turn.result.asked = True
     try:
-        turn.record_step("connecting")
-        turn.use_session(sessions.open(turn.loaded, turn.bucket, turn.keep_alive, turn.record_step))
-        error: TurnOver | None = None
+        _connect(turn)
         try:
-            turn.kind.run(turn)
-        except TurnOver as over:
-            error = over
-        _park_session(turn)
+            error = _work(turn)
+        except MailsyncError:
+            if turn.session.is_proven or not turn.session.closed:
+                raise
+            # the kept session was dead already, which is no failure of the account: nothing was answered yet
+            turn.env.counters.commands(turn.session)
+            _connect(turn)
+            error = _work(turn)
         is_parked = True
         return error
     except DatabaseSlow as error:
@@ -198,21 +143,33 @@ def _run(turn: Turn) -> MailsyncError | None:
     finally:
         if turn.is_connected:
             if is_parked and not turn.result.needs_new_session:
-                sessions.keep(turn.loaded, turn.session)
+                _keep(turn)
             else:
                 turn.session.close()
 
 
-def _park_session(turn: Turn) -> None:
-    """UNSELECT: the STATUS of a selected mailbox is frozen, and nothing may be selected without the lock."""
-    if turn.session.closed:
-        return
-    # paid from the commands that are reserved: else each turn that runs out of commands would log in again
-    turn.bucket.floor = 0.0
+def _connect(turn: Turn) -> None:
+    turn.record_step("connecting")
+    turn.use_session(turn.env.sessions.open(turn.loaded, turn.bucket, turn.keep_alive, turn.record_step))
+
+
+def _work(turn: Turn) -> TurnOver | None:
+    """Do the work of the turn's kind and park the session; returns what ended the work early."""
+    over: TurnOver | None = None
     try:
-        turn.session.unselect()
-    except OutOfTokens:
-        turn.session.close()
+        turn.kind.run(turn)
+    except TurnOver as error:
+        over = error
+    parking.park(turn)
+    return over
+
+
+def _keep(turn: Turn) -> None:
+    """Keep the session for the account's next turn, and listen to it if it is parked."""
+    turn.env.sessions.keep(turn.loaded, turn.session)
+    turn.result.parked = parking.parked(turn)
+    if turn.env.listener is not None and turn.result.parked is not None:
+        turn.env.listener.park(turn.account.id, turn.session)
 
 
 def finish(turn: Turn, error: MailsyncError | None) -> None:
@@ -227,9 +184,10 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         turn.ensure_run()
     if result.run_id is not None:
         turns.finish_run(turn.conn, turn.account.id, result.run_id, turn.run_result(error))
-        turn.folders.reload_all()
+        if not result.has_reloaded:
+            turn.folders.reload_all()
     # a command that was given another key proves nothing about the account
-    foreign_key = isinstance(error, KeyMismatch) and kind.trigger != "schedule"
+    foreign_key = isinstance(error, KeyMismatch) and not kind.is_scheduled
     if foreign_key or (not kind.updates_health and not failed):
         leave(turn)
         return
@@ -240,10 +198,10 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         result.overall_at,
         turn.tally.has_progress,
         _without_content(turn),
+        tick_seconds=result.parked.tick_seconds if result.parked else None,
     )
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.env.chance())
-    if not kind.reschedules:
-        verdict = replace(verdict, next_sync_at=None)
+    verdict = replace(verdict, next_sync_at=_next_tick(turn, verdict))
     if isinstance(error, PoisonousServer) and verdict.backoff_until:
         error.retry_after = (verdict.backoff_until - turn.now()).total_seconds()
     _log_new_state(turn, verdict)
@@ -256,8 +214,22 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         folder_rr_cursor=turn.round.cursor,
         capabilities=turn.new_capabilities(),
         asked=result.asked,
+        parked=result.parked,
+        worker=turn.env.started_by,
     )
     turn.env.survived.pop(turn.account.id, None)
+
+
+def _next_tick(turn: Turn, verdict: Verdict) -> datetime | None:
+    """Return the time of the account's next tick; None keeps the time that is stored."""
+    ticks = turn.result.parked.tick_seconds if turn.result.parked else None
+    if turn.kind.reschedules:
+        # claiming the account has set the ordinary tick
+        own_tick = turn.clock.began + timedelta(seconds=ticks) if ticks is not None else None
+        return verdict.next_sync_at or own_tick
+    if ticks is None and turn.account.tick_seconds is not None and turn.kind.parks:
+        return turn.clock.began + timedelta(seconds=turn.settings.sync_interval)
+    return None
 
 
 def _without_content(turn: Turn) -> int:
@@ -272,9 +244,8 @@ def _log_new_state(turn: Turn, verdict: Verdict) -> None:
     if (verdict.state, verdict.reason) == (turn.account.sync_state, turn.account.sync_state_reason):
         return
     # a person who started a command reads the error in its output
-    is_scheduled = turn.kind.trigger == "schedule"
     log.log(
-        _LEVELS.get(verdict.state, logging.INFO) if is_scheduled else logging.INFO,
+        _LEVELS.get(verdict.state, logging.INFO) if turn.kind.is_scheduled else logging.INFO,
         "Account is %s: %s",
         verdict.state,
         turn.account.email,

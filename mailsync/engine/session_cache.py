@@ -26,8 +26,18 @@ class SessionCache:
     A session is used only under its account's lock, so two threads never ask for the same one.
     """
 
-    def __init__(self, settings: Settings, *, disabled_capabilities: frozenset[str] = frozenset()) -> None:
-        """Capabilities in `disabled_capabilities` are treated as not offered; for tests."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        disabled_capabilities: frozenset[str] = frozenset(),
+        on_removed: Callable[[int], None] = lambda account_id: None,
+    ) -> None:
+        """`on_removed` is called before a kept session is used again or closed.
+
+        Capabilities in `disabled_capabilities` are treated as not offered; for tests.
+        """
+        self._on_removed = on_removed
         self._settings = settings
         self._disabled_capabilities = disabled_capabilities
         self._kept: dict[int, _Kept] = {}
@@ -48,6 +58,7 @@ class SessionCache:
         with self._lock:
             kept = self._kept.pop(loaded.account.id, None)
         if kept is not None:
+            self._on_removed(loaded.account.id)
             if self._is_good(kept, loaded):
                 kept.session.resume(bucket, on_wait, on_begin)
                 return kept.session
@@ -68,41 +79,50 @@ class SessionCache:
         with self._lock:
             kept = self._kept.pop(account_id, None)
         if kept is not None:
+            self._on_removed(account_id)
             kept.session.close()
+
+    def drop_closed(self, account_id: int) -> None:
+        """Forget the account's kept session if its connection is closed."""
+        kept = self._kept.get(account_id)
+        if kept is not None and kept.session.closed:
+            self.drop(account_id)
 
     def drop_old(self) -> None:
         """Close the sessions that are too old to be used again, as those of paused accounts become."""
         now = time.monotonic()
         with self._lock:
-            old = [i for i, kept in self._kept.items() if now - kept.session.opened_at >= _MAX_AGE]
-            dropped = [self._kept.pop(account_id) for account_id in old]
-        for kept in dropped:
-            kept.session.close()
+            old = [i for i, kept in self._kept.items() if _is_old(kept, now)]
+        for account_id in old:
+            self.drop(account_id)
 
     def keep(self, loaded: LoadedTurn, session: Session) -> None:
         """Keep an idle session; above ``IMAP_SESSION_CAP`` close the least recently used one."""
         session.release_memory()
         if session.closed:
             return
-        surplus = []
         with self._lock:
             self._kept[loaded.account.id] = _Kept(session, _opened_for(loaded))
-            while len(self._kept) > self._settings.imap_session_cap:
-                surplus.append(self._kept.pop(next(iter(self._kept))))
-        for kept in surplus:
-            kept.session.close()
+            surplus = list(self._kept)[: max(0, len(self._kept) - self._settings.imap_session_cap)]
+        for account_id in surplus:
+            self.drop(account_id)
 
     def close(self) -> None:
         """Close all sessions."""
-        while self._kept:
-            self._kept.popitem()[1].session.close()
+        for account_id in list(self._kept):
+            self.drop(account_id)
 
     def _is_good(self, kept: _Kept, loaded: LoadedTurn) -> bool:
         return (
             kept.opened_for == _opened_for(loaded)
-            and time.monotonic() - kept.session.opened_at < _MAX_AGE
+            and not _is_old(kept, time.monotonic())
             and kept.session.is_alive()
         )
+
+
+def _is_old(kept: _Kept, now: float) -> bool:
+    # a session that listens proves itself, and the server ends it when it wants to
+    return now - kept.session.opened_at >= _MAX_AGE and kept.session.push.listening is None
 
 
 def _opened_for(loaded: LoadedTurn) -> object:

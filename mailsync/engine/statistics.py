@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 
-from mailsync.engine.runner import TurnEnvironment
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import MailsyncError
 from mailsync.redaction import redact
 from mailsync.store import db, statistics

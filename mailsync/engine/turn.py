@@ -17,7 +17,7 @@ from mailsync.store.locks import AccountLock
 from mailsync.store.turns import LoadedTurn
 
 if TYPE_CHECKING:
-    from mailsync.engine.runner import TurnEnvironment, TurnKind
+    from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,8 @@ class Turn:
             return "turn time used up"
         if self.lock.is_wanted():
             return "yielded to a waiter"
+        if self.kind.yields_to_wakes and self.env.is_wanted():
+            return "yielded to an account with new mail"
         return None
 
     def keep_alive(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import overload
 
-from mailsync.model import FolderState, MailboxStatus
+from mailsync.model import FolderState, MailboxStatus, Parked
 from mailsync.store import folders
 from mailsync.store.db import Connection
 
@@ -143,7 +143,8 @@ class TurnResult:
     anything, ``needs_new_session`` whether the next turn must not reuse this turn's session. ``reconnects``
     is how often the turn has opened another session, ``has_broken`` whether a message may have been the
     reason. ``others_done`` says that every folder had its share of the turn, and only those in which messages
-    were deferred are left.
+    were deferred are left. ``parked`` is how the session listens afterwards. ``has_reloaded`` says that the
+    folders were loaded again after the work.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -156,3 +157,5 @@ class TurnResult:
     reconnects: int = 0
     has_broken: bool = False
     others_done: bool = False
+    parked: Parked | None = None
+    has_reloaded: bool = False

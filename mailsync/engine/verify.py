@@ -13,10 +13,10 @@ from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY, not_stic
 from mailsync.core.folder_roles import HOLDS_NONE, assign_roles, is_inbox
 from mailsync.core.namespaces import foreign_names
 from mailsync.engine.catch_up import take_turns
-from mailsync.engine.runner import TurnEnvironment, TurnKind
 from mailsync.engine.steps import server_view, window
 from mailsync.engine.steps.server_view import ServerView
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.engine.verify_report import Difference, FolderReport, Report
 from mailsync.errors import FolderError, ProtocolError
 from mailsync.model import FolderState, MessageState

@@ -13,15 +13,15 @@ from mailsync.model import MailboxStatus
 OVERFLOW = "NOTIFICATIONOVERFLOW"
 """The server has ended NOTIFY, because it had too much to say (RFC 5465 §5.8)."""
 
-_CHANGE = re.compile(rb"\* (?:\d{1,18} (?:EXISTS|EXPUNGE|FETCH)|VANISHED)\b", re.IGNORECASE)
+_CHANGE = re.compile(rb"\* (?:\d{1,18} (?:EXISTS|EXPUNGE|(FETCH))|VANISHED)\b", re.IGNORECASE)
 
 
 class Hints:
     """The hints since :meth:`take`.
 
     ``statuses`` are the items that STATUS responses brought, by wire name. ``names_changed`` says that
-    mailboxes came, went or changed their names, ``mailbox_changed`` that the selected mailbox changed, and
-    ``has_overflowed`` that NOTIFY is over.
+    mailboxes came, went or changed their names, ``mailbox_changed`` that the selected mailbox changed,
+    ``flags_changed`` that flags in it did, and ``has_overflowed`` that NOTIFY is over.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Hints:
 
     def _clear(self) -> None:
         self.statuses: dict[bytes, MailboxStatus] = {}
-        self.names_changed = self.mailbox_changed = False
+        self.names_changed = self.mailbox_changed = self.flags_changed = False
 
     def __bool__(self) -> bool:
         return bool(self.statuses or self.names_changed or self.mailbox_changed)
@@ -52,8 +52,9 @@ class Hints:
             status = parse_status_response(response[0][2:])
             if status is not None and status.code == OVERFLOW:
                 self.has_overflowed = self.names_changed = True
-        if idles and _CHANGE.match(response[0]):
+        if idles and (change := _CHANGE.match(response[0])):
             self.mailbox_changed = True
+            self.flags_changed = self.flags_changed or change[1] is not None
 
     def add(self, wire_name: bytes, status: MailboxStatus) -> None:
         """Add the items that one STATUS response brought; they replace earlier ones."""
@@ -66,7 +67,7 @@ class Hints:
         taken = Hints()
         taken.statuses, self.statuses = self.statuses, {}
         taken.names_changed, taken.mailbox_changed = self.names_changed, self.mailbox_changed
-        taken.has_overflowed = self.has_overflowed
+        taken.flags_changed, taken.has_overflowed = self.flags_changed, self.has_overflowed
         self._clear()
         return taken
 

@@ -19,14 +19,16 @@ class Push:
     """The means by which one session is told of changes, and what it was told.
 
     ``hints`` are those since they were last taken. ``notified`` are the mailboxes whose changes NOTIFY
-    reports; None without NOTIFY.
+    reports; None without NOTIFY. ``followed`` are the statuses, by mailbox, that turns have acted upon
+    although nobody reported a change.
     """
 
     def __init__(self, connection: Connection, capabilities: Capabilities) -> None:
         self.hints = Hints()
         self.notified: frozenset[bytes] | None = None
-        self.has_examined = False
-        """Whether a mailbox was selected since NOTIFY: Dovecot does not report what changes in it then."""
+        self.followed: dict[bytes, MailboxStatus] = {}
+        self.examined: set[bytes] = set()
+        """The mailboxes selected since NOTIFY: Dovecot never reports what it notices in a selected one."""
         self._connection = connection
         self._capabilities = capabilities
         self._follows_mailbox = False
@@ -63,10 +65,11 @@ class Push:
         """Note what an untagged response, which no command asked for, says about changes."""
         self.hints.note(response, self.notified, idles=self._follows_mailbox)
 
-    def leave(self) -> None:
+    def leave(self, wire_name: bytes | None) -> None:
         """Note that another mailbox, or none, is being selected."""
         self._follows_mailbox = False
-        self.has_examined = True
+        if wire_name is not None and self.notified is not None:
+            self.examined.add(wire_name)
 
     def listen(self) -> bool:
         """Note the hints that have arrived, without waiting; returns whether the session listens on."""
@@ -81,7 +84,8 @@ class Push:
     def notify(self) -> dict[bytes, MailboxStatus] | None:
         """Send ``NOTIFY SET STATUS (personal (MessageNew …))``, with nothing selected (RFC 5465 §3).
 
-        Returns the status of every mailbox of the user, by wire name; from then on the server reports
+        An earlier NOTIFY is ended first: Dovecot 2.3 reports only one more change otherwise. Returns the
+        status of every mailbox of the user, by wire name; from then on the server reports
         changes. None if the server refuses; it is then not asked again.
         """
         statuses: dict[bytes, MailboxStatus] = {}
@@ -92,15 +96,34 @@ class Push:
                 statuses[row[0]] = row[1]
             return row is not None
 
+        if self.notified is not None:
+            self._connection.run("NOTIFY", b"NONE", check=False)
         args = b"SET", b"STATUS", b"(personal %s)" % _EVENTS
         completion = self._connection.run("NOTIFY", *args, claim=claim, check=False)
-        self.hints.take()
+        # a mailbox that came or went since then would not be looked for
+        self.hints.names_changed = self.hints.take().names_changed
         if completion.status != "OK":
             self._capabilities.disable("NOTIFY")
             self.notified = None
             return None
-        self.notified, self.has_examined = frozenset(statuses), False
+        self.notified, self.examined = frozenset(statuses), set()
         return statuses
+
+    def look_back(self, mailbox: SelectedMailbox, wire_name: bytes) -> MailboxStatus:
+        """EXAMINE the selected mailbox again and UNSELECT it, in one flight; returns its status.
+
+        This shows what changed while it was selected, which NOTIFY does not report. Raises the error of
+        :func:`error_for`, and ValueError for a name that has to be sent as a literal.
+        """
+        connection, name = self._connection, _in_one_flight(wire_name)
+        mailbox.reset()
+        connection.start("EXAMINE", name)
+        connection.pipeline("UNSELECT")
+        status = self._examined(mailbox)
+        for response in connection.responses():
+            self.hints.note(response, self.notified, idles=True)
+        self.examined.discard(wire_name)
+        return status
 
     def idle(self, mailbox: SelectedMailbox, wire_name: bytes) -> MailboxStatus:
         """Send EXAMINE and IDLE in one flight; returns the status of the mailbox, without ``unseen``.
@@ -108,12 +131,18 @@ class Push:
         The answer to IDLE is not awaited: :meth:`listen` sees it. Raises the error of :func:`error_for` if
         EXAMINE fails, and ValueError for a name that has to be sent as a literal.
         """
-        connection, name = self._connection, astring(wire_name)
-        if isinstance(name, LiteralArgument):
-            raise ValueError("a name that needs a literal cannot be sent in one flight")
+        connection, name = self._connection, _in_one_flight(wire_name)
         mailbox.reset()
         connection.start("EXAMINE", name)
         connection.start_idle()
+        status = self._examined(mailbox)
+        self.hints.take()
+        self._follows_mailbox = True
+        return status
+
+    def _examined(self, mailbox: SelectedMailbox) -> MailboxStatus:
+        """Read the answer to EXAMINE, the first one in flight."""
+        connection = self._connection
         for response in connection.responses():
             connection.on_untagged(response)
         examined = connection.completion
@@ -121,6 +150,11 @@ class Push:
             connection.drain()
             raise error_for(examined, "EXAMINE")
         mailbox.handle_code(examined)
-        self.hints.take()
-        self._follows_mailbox = True
         return mailbox.status()
+
+
+def _in_one_flight(wire_name: bytes) -> bytes:
+    name = astring(wire_name)
+    if isinstance(name, LiteralArgument):
+        raise ValueError("a name that needs a literal cannot be sent in one flight")
+    return name

@@ -10,7 +10,7 @@ from datetime import date
 
 from mailsync.errors import ProtocolError
 from mailsync.imap import commands
-from mailsync.imap.arguments import astring, checked_section
+from mailsync.imap.arguments import LiteralArgument, astring, checked_section
 from mailsync.imap.bounds import most_messages
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection, Response
@@ -227,7 +227,7 @@ class Session:
     def _leave(self, wire_name: bytes | None) -> None:
         """Note that no mailbox is selected, and that the one with this name is to be."""
         self.selected, self.last_examined = None, wire_name
-        self.push.leave()
+        self.push.leave(wire_name)
 
     # -- push --------------------------------------------------------------------------------------
 
@@ -238,6 +238,33 @@ class Session:
         """
         self.unselect()
         return self.push.notify()
+
+    def look_back(self) -> MailboxStatus:
+        """EXAMINE the selected mailbox again and leave it, in one flight; returns its status.
+
+        This shows what changed while it was selected, which NOTIFY does not report. Raises FolderError if it
+        cannot be opened any more.
+        """
+        assert self.selected is not None, "nothing is selected"
+        wire_name = self.selected
+        self._leave(None)
+        status = self.push.look_back(self._mailbox, wire_name)
+        self._mailbox.reset()
+        return status
+
+    @property
+    def can_look_back(self) -> bool:
+        """Whether the selected mailbox is the only one that was selected since NOTIFY."""
+        return (
+            self.selected is not None
+            and self.push.examined == {self.selected}
+            and "UNSELECT" in self._capabilities
+            and not isinstance(astring(self.selected), LiteralArgument)
+        )
+
+    def noop(self) -> None:
+        """Send NOOP, to learn whether the server still answers; raises ProtocolError for NO and BAD."""
+        self._connection.run("NOOP")
 
     def idle(self, wire_name: bytes) -> MailboxStatus:
         """EXAMINE a mailbox and ask for reports of its changes; returns its status, without ``unseen``.

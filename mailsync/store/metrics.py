@@ -11,6 +11,7 @@ from mailsync.store.db import Connection
 from mailsync.store.statements import run
 
 BUCKETS: Mapping[str, tuple[float, ...]] = {
+    "mailsync_arrival_seconds": (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
     "mailsync_sync_duration_seconds": (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
     "mailsync_lock_wait_seconds": (0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30),
 }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from mailsync.model import Account, FolderState, RunResult, Verdict
+from mailsync.model import Account, FolderState, Parked, RunResult, Verdict
 from mailsync.store import crypto, folders, records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run, translated
@@ -57,24 +57,64 @@ def now(conn: Connection) -> datetime:
     return time
 
 
-def claim(conn: Connection, pass_started: datetime, interval: float) -> int | None:
+def claim(
+    conn: Connection, pass_started: datetime, interval: float, worker: str = "", longest: float = 3600.0
+) -> int | None:
     """Claim the account that has been due longest and schedule its next tick, `interval` seconds from now.
 
     Returns None if no account was due at `pass_started`. An account is also due if its next tick is later
-    than any tick that is ever scheduled, because a wrong clock must have set it.
+    than any tick that is ever scheduled, at most `longest` seconds apart, because a wrong clock must have set
+    it. An account to which another worker than `worker` listens is left to that worker for two seconds.
     """
-    row = run(conn, "claim_account", pass_started=pass_started, interval=interval).fetchone()
+    row = run(
+        conn,
+        "claim_account",
+        pass_started=pass_started,
+        interval=interval,
+        worker=worker,
+        longest=longest,
+    ).fetchone()
     return int(row[0]) if row else None
 
 
-def seconds_until_due(conn: Connection, interval: float = 3600.0) -> float | None:
+def seconds_until_due(conn: Connection, longest: float = 3600.0, worker: str = "") -> float | None:
     """Seconds until the next account is due, negative if it is overdue; None if there is no account.
 
-    `interval` is the tick in seconds. An account that is due much later counts as due now, because a wrong
-    clock must have set its next tick.
+    `longest` and `worker` are those of :func:`claim`. An account that is due much later counts as due now,
+    because a wrong clock must have set its next tick.
     """
-    row = run(conn, "seconds_until_due", interval=interval).fetchone()
+    row = run(conn, "seconds_until_due", longest=longest, worker=worker).fetchone()
     return None if row is None or row[0] is None else float(row[0])
+
+
+def unpark(conn: Connection, worker: str, ended: Sequence[tuple[int, float | None]], interval: float) -> None:
+    """Note that parked sessions of `worker` have ended, each given with the seconds until its account is due.
+
+    None means its ordinary tick, `interval` seconds after the last one began.
+    """
+    run(
+        conn,
+        "unpark",
+        worker=worker,
+        account_ids=[account_id for account_id, _ in ended],
+        seconds=[seconds for _, seconds in ended],
+        interval=interval,
+    )
+
+
+def lost_parking(conn: Connection, worker: str, account_ids: Sequence[int]) -> list[int]:
+    """Return those of the accounts that `worker` lost: another listens to them, or they are paused or gone."""
+    return [row[0] for row in run(conn, "lost_parking", worker=worker, account_ids=list(account_ids))]
+
+
+def release_parked(conn: Connection, worker: str, interval: float) -> None:
+    """Note that `worker` stops listening; its accounts get ordinary ticks, `interval` seconds apart."""
+    run(conn, "release_parked", worker=worker, interval=interval)
+
+
+def release_abandoned(conn: Connection, interval: float, silent_for: float) -> None:
+    """Do as :func:`release_parked` for all workers that have sent no heartbeat for `silent_for` seconds."""
+    run(conn, "release_abandoned", interval=interval, silent_for=silent_for)
 
 
 def accounts_to_backfill(conn: Connection) -> list[int]:
@@ -167,10 +207,14 @@ def end(
     folder_rr_cursor: int | None = None,
     capabilities: Sequence[str] | None = None,
     asked: bool = True,
+    parked: Parked | None = None,
+    worker: str = "",
 ) -> None:
     """Save the verdict, return the unused `tokens`, and write an event if the state changed.
 
     `asked` says whether the turn sent a command to the server, which clears the lost turns of its kind.
+    `parked` is how the process `worker` listens to the account from now on. None ends the listening of this
+    process, and leaves that of another alone.
     """
     run(
         conn,
@@ -182,6 +226,10 @@ def end(
         capabilities=None if capabilities is None else list(capabilities),
         tokens=tokens,
         asked=asked,
+        parked_by=parked.by if parked else None,
+        parked_kind=parked.kind if parked else None,
+        tick_seconds=parked.tick_seconds if parked else None,
+        worker=worker,
     )
 
 

@@ -53,20 +53,27 @@ class WakeableConnection(psycopg.Connection[Any]):
         poll = select.poll()
         poll.register(self.pgconn.socket, select.POLLIN)
         while True:
-            self._collect()
-            now = time.monotonic()
-            left = max(0.0, deadline - now)
-            if self._was_notified:
-                too_early = self._woken_at + _MIN_INTERVAL - now
+            left = max(0.0, deadline - time.monotonic())
+            if (wakes_in := self.wakes_in()) < float("inf"):
                 # further notifications add nothing, and can wait in Postgres
-                time.sleep(min(left, max(0.0, too_early)))
-                if too_early > left:
-                    return False
-                self._was_notified, self._woken_at = False, time.monotonic()
-                return True
+                time.sleep(min(left, wakes_in))
+                return wakes_in <= left and self.take_wake()
             if not poll.poll(left * 1000):
                 return False
+
+    def wakes_in(self) -> float:
+        """Take what has arrived; returns the seconds until it counts as a wake-up, infinity for nothing."""
+        if not self._was_notified:
             self.pgconn.consume_input()
+            self._collect()
+        if not self._was_notified:
+            return float("inf")
+        return max(0.0, self._woken_at + _MIN_INTERVAL - time.monotonic())
+
+    def take_wake(self) -> bool:
+        """Count what has arrived as one wake-up, now; returns True."""
+        self._was_notified, self._woken_at = False, time.monotonic()
+        return True
 
     def _collecting(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """The same generator, but notifications, which may be gigabytes, are dropped at every step."""
@@ -91,6 +98,14 @@ def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
     """Like :meth:`WakeableConnection.wait_for_wake`; driver errors are raised as mailsync's own."""
     try:
         return conn.wait_for_wake(seconds)
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+def wakes_in(conn: WakeableConnection) -> float:
+    """Like :meth:`WakeableConnection.wakes_in`; driver errors are raised as mailsync's own."""
+    try:
+        return conn.wakes_in()
     except psycopg.Error as error:
         raise translated(error) from error
 

@@ -13,8 +13,8 @@ from flask import current_app
 
 from mailsync.config import Settings
 from mailsync.engine.counters import Counters
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import Busy, MailsyncError
 from mailsync.store import db
 from mailsync.store.db import Connection

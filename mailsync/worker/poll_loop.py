@@ -9,38 +9,37 @@ from __future__ import annotations
 import logging
 import math
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from mailsync import __version__
 from mailsync.config import Settings
+from mailsync.core.health import STALE_WORKER
 from mailsync.engine.counters import Counters
 from mailsync.engine.cycle import backfill_turn, hot_turn
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import IsolationKey, StopSignal
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import (
     Busy,
     ConfigError,
-    DatabaseSlow,
     DatabaseUnavailable,
-    LockHeld,
     LockLost,
     MailsyncError,
-    NotFound,
     OutOfTokens,
     SchemaError,
     TurnOver,
 )
 from mailsync.ops import systemd
-from mailsync.redaction import redact
 from mailsync.store import db, turns, waking
 from mailsync.worker.fair_share import FairShare
+from mailsync.worker.listening import Listening
 from mailsync.worker.outage import Outage
+from mailsync.worker.push_pass import PushPass
 from mailsync.worker.stopping import Stopping
+from mailsync.worker.turn_taker import BUSY_DELAY, TurnTaker
 from mailsync.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,6 @@ log = logging.getLogger(__name__)
 _HEARTBEAT_EVERY = 15.0
 _LONGEST_SLEEP = 1.0  # seconds, so that watchdogs and heartbeats are served in time
 _SHORTEST_WAIT = 0.2
-_BUSY_DELAY = 5.0
 _BUSY_BACKFILL_DELAY = 1.0
 
 
@@ -60,16 +58,20 @@ class Worker:
         self.settings = settings
         self.stop = StopSignal()
         self.name = db.started_by("worker")
-        self.sessions = SessionCache(settings, disabled_capabilities=disabled_capabilities)
+        self._listening = Listening(settings.push_renew)
+        self.sessions = SessionCache(
+            settings, disabled_capabilities=disabled_capabilities, on_removed=self._listening.forget
+        )
         self.counters = Counters()
         self.retention = Retention()
         self._to_take_back: set[IsolationKey] = set()
         self._survived: dict[int, datetime] = {}
         self._heartbeat_at = -_HEARTBEAT_EVERY
-        self._logged_errors: dict[int, str] = {}
         self._fair_share = FairShare()
         self._was_busy = False
         self._outage = Outage()
+        self._turns = TurnTaker(self._outage)
+        self._push = PushPass(settings, self._listening, self._turns)
         self._is_serving = False
         self._stopping = Stopping(self.stop)
         self._watchdog = Watchdog(settings.longest_silence)
@@ -89,6 +91,7 @@ class Worker:
         is away or refuses writes, the worker waits; with `once` it raises the error instead. A signal during
         such a wait, or a second signal at any time, ends the process at once; no data is lost.
         """
+        self._listening.install()
         self._watchdog.install()
         self._stopping.handle(lambda: self._is_serving, self._watchdog.release)
         try:
@@ -119,6 +122,7 @@ class Worker:
                     self._sleep(self._outage.failed(error))
         finally:
             self.sessions.close()
+            self._listening.remove()
             self._stopping.ended()
             self._watchdog.remove()
 
@@ -144,16 +148,27 @@ class Worker:
             self._watchdog.pause()
             if not db.is_broken(env.conn):
                 self.counters.store(env.conn)
+                turns.release_parked(env.conn, self.name, self.settings.sync_interval)
                 turns.forget_worker(env.conn, self.name)
 
     def _hot_pass(self, env: TurnEnvironment) -> bool:
-        """Take a turn for each account that was due when the pass began; returns whether any was due."""
+        """Take a turn for each account that was due when the pass began; returns whether any was due.
+
+        Accounts whose parked sessions were told of changes come before those that are merely due.
+        """
         started, any_due = turns.now(env.conn), False
-        interval = self.settings.sync_interval
-        while not self.stop and (account_id := turns.claim(env.conn, started, interval)) is not None:
+        while not self.stop:
+            self._listen(env)
+            if not self._push.wake_next(env):
+                account_id = turns.claim(
+                    env.conn, started, self.settings.sync_interval, self.name, self.settings.longest_tick
+                )
+                if account_id is None:
+                    break
+                self._turns.take(env, account_id, hot_turn(self.settings))
             any_due = True
-            self._turn(env, account_id, hot_turn(self.settings))
             self._alive(env)
+        self._push.renew(env)
         return any_due
 
     def _backfill_pass(self, env: TurnEnvironment) -> float:
@@ -165,9 +180,9 @@ class Worker:
                 break
             if not progress:
                 # a process that holds a lock is soon done, or waits for its server
-                return _BUSY_BACKFILL_DELAY if self._was_busy else _BUSY_DELAY
+                return _BUSY_BACKFILL_DELAY if self._was_busy else BUSY_DELAY
             if self._seconds_until_due(env) <= 0:
-                return _BUSY_DELAY
+                return BUSY_DELAY
         return self.settings.sync_interval
 
     def _backfill_round(self, env: TurnEnvironment, *, interruptible: bool = True) -> tuple[bool, bool]:
@@ -186,7 +201,7 @@ class Worker:
                 kind = replace(kind, max_seconds=min(kind.max_seconds, max(0.0, due)))
             began = time.monotonic()
             try:
-                error = self._turn(env, account_id, kind)
+                error = self._turns.take(env, account_id, kind)
             except MailsyncError:
                 # in case the database fails for this account only, serve all others first
                 self._fair_share.put_last(account_id)
@@ -205,48 +220,35 @@ class Worker:
                 return True, progress
         return more, progress
 
-    def _turn(self, env: TurnEnvironment, account_id: int, kind: TurnKind) -> MailsyncError | None:
-        """Take one turn; returns the error that ended it, if any. Raises only if the database is lost."""
-        try:
-            take_turn(env, account_id, kind)
-        except DatabaseSlow as error:
-            # counts against the account like an error of its server; the connection still works
-            self._log_failure(account_id, error)
-            return error
-        except (DatabaseUnavailable, LockLost):
-            self._outage.turn_failed(account_id, kind.run)
-            # the session has seen changes that were not stored
-            self.sessions.drop(account_id)
-            raise
-        except MailsyncError as error:
-            if isinstance(error, TurnOver | NotFound) and not isinstance(error, OutOfTokens):
-                self._outage.turn_went_well(account_id, kind.run)
-            if isinstance(error, Busy) and kind.reschedules:
-                turns.postpone(env.conn, account_id, _BUSY_DELAY)
-            if isinstance(error, LockHeld) or not isinstance(error, Busy | TurnOver | NotFound):
-                self._log_failure(account_id, error)
-            # release the turn's data, which may be large, before other accounts get their turns
-            traceback.clear_frames(error.__traceback__)
-            return error
-        self._outage.turn_went_well(account_id, kind.run)
-        self._logged_errors.pop(account_id, None)
-        return None
-
     def _wait(self, env: TurnEnvironment, *, at_least: float, at_most: float) -> None:
         """Do retention and wait, until an account is due, a wake-up arrives or the worker is stopped."""
         until = time.monotonic() + max(at_least, min(at_most, self._seconds_until_due(env)))
         while not self.stop and (remaining := until - time.monotonic()) > 0:
             more = self.retention.step(env)
-            if waking.wait_for_wake(env.conn, 0.0 if more else min(remaining, _LONGEST_SLEEP)):
+            if (wakes_in := waking.wakes_in(env.conn)) <= 0:
+                env.conn.take_wake()
                 self.retention.look_soon()
                 return
+            longest = min(remaining, _LONGEST_SLEEP, wakes_in, self._listening.seconds_until_wake())
+            # a notification that has to wait must not end each wait at once
+            self._listen(env, 0.0 if more else longest, waits_for_database=wakes_in == math.inf)
+            if self._listening.seconds_until_wake() <= 0:
+                return
+            self._push.renew(env)
             self._alive(env)
+
+    def _listen(
+        self, env: TurnEnvironment, seconds: float = 0.0, *, waits_for_database: bool = False
+    ) -> None:
+        """Wait for the parked sessions, and write down which of them have ended."""
+        self._listening.wait(seconds, env.conn if waits_for_database else None)
+        self._push.settle(env)
 
     # -- details --------------------------------------------------------------------------------------
 
     def _seconds_until_due(self, env: TurnEnvironment) -> float:
-        seconds = turns.seconds_until_due(env.conn, self.settings.sync_interval)
-        return math.inf if seconds is None else seconds
+        seconds = turns.seconds_until_due(env.conn, self.settings.longest_tick, self.name)
+        return min(math.inf if seconds is None else seconds, self._listening.seconds_until_wake())
 
     def _environment(self, conn: db.Connection) -> TurnEnvironment:
         # the state of the retention round was lost with the previous connection
@@ -262,7 +264,13 @@ class Worker:
             on_alive=self._tick,
             to_take_back=self._to_take_back,
             survived=self._survived,
+            listener=self._listening,
+            is_wanted=self._is_wanted,
         )
+
+    def _is_wanted(self) -> bool:
+        self._listening.wait(0.0)
+        return self._listening.seconds_until_wake() <= 0
 
     def _tick(self) -> None:
         self._watchdog.alive()
@@ -277,6 +285,8 @@ class Worker:
             turns.worker_heartbeat(env.conn, self.name, __version__)
             self.counters.store(env.conn)
             self.sessions.drop_old()
+            self._push.drop_lost(env)
+            turns.release_abandoned(env.conn, self.settings.sync_interval, STALE_WORKER)
             self._heartbeat_at = time.monotonic()
 
     def _may_pass(self, error: MailsyncError) -> bool:
@@ -290,11 +300,3 @@ class Worker:
             self._outage.waiting()
             self.sessions.drop_old()
             time.sleep(0.2)
-
-    def _log_failure(self, account_id: int, error: MailsyncError) -> None:
-        """Log the error of a turn, unless it is the last one that was logged for the account."""
-        text = redact(str(error))
-        if self._logged_errors.get(account_id) != text:
-            self._logged_errors[account_id] = text
-            extra = {"action": "turn", "account_id": account_id, "error_code": error.code, "error": text}
-            log.warning("Turn failed", extra=extra)

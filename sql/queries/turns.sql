@@ -4,13 +4,15 @@ select clock_timestamp()
 -- name: claim_account
 -- The account that has been due longest. Its next tick is set before the work, so that an error cannot lose the
 -- schedule. A broken account waits for a person, but a stuck one is tried for 7 days. An implausible time was set by a
--- wrong clock: the account is due.
+-- wrong clock: the account is due. One that another worker listens to is left to that worker for two seconds.
 update accounts
 set next_sync_at = now() + pg_catalog.make_interval(secs => %(interval)s)
 where id = (
     select id from accounts
     where (next_sync_at <= least(%(pass_started)s, now())
-           or not is_plausible_tick(next_sync_at, %(interval)s::float8))
+           or not is_plausible_tick(next_sync_at, %(longest)s::float8))
+      and (coalesce(parked_by, %(worker)s) = %(worker)s or next_sync_at <= now() - interval '2 seconds'
+           or not is_plausible_tick(next_sync_at, %(longest)s::float8))
       and wait_is_over(backoff_until)
       and paused_at is null
       and deleting_at is null
@@ -22,9 +24,13 @@ where id = (
 returning id
 
 -- name: seconds_until_due
--- Seconds until the next account is due; null without accounts. An account with an implausible time is due.
+-- Seconds until the next account is due; null without accounts. An account with an implausible time is due. One that
+-- another worker listens to is due for us two seconds later.
 select extract(epoch from pg_catalog.min(greatest(
-           case when is_plausible_tick(next_sync_at, %(interval)s::float8) then next_sync_at else now() end,
+           case when is_plausible_tick(next_sync_at, %(longest)s::float8)
+                then next_sync_at + case when coalesce(parked_by, %(worker)s) = %(worker)s
+                                         then interval '0' else interval '2 seconds' end
+                else now() end,
            plausible_wait(backoff_until)
        )) - clock_timestamp())::double precision
 from accounts
@@ -90,7 +96,7 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.paused_at, m.deleting_at, m.sync_state, m.sync_state_reason, m.sync_state_message, m.sync_state_since,
        m.consecutive_failures, m.consecutive_successes, m.backoff_until, m.priority_synced_at, m.overall_synced_at,
        m.last_success_at, m.created_at, m.folder_rr_cursor, m.next_discovery_at, m.capabilities, m.mirrored_since,
-       m.failing_since, m.last_sync_finished_at,
+       m.failing_since, m.last_sync_finished_at, m.parked_by, m.parked_kind, m.tick_seconds,
        m.last_sync_started_at, m.lost_turns -> m.turn_kind is not null as is_suspect, m.lost_kind, m.lost_step,
        case when m.is_lost then (m.lost_turns ->> m.lost_kind)::integer end as lost_count,
        m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
@@ -110,7 +116,7 @@ order by f.sync_priority, f.id
 -- the server was asked anything, the lost turns of this kind are cleared. Locks the row first, so that of this
 -- statement and a concurrent pause exactly one writes the change.
 with before as (
-    select id, paused_at, {{shown_state}}
+    select id, paused_at, parked_by, {{shown_state}}
     from accounts where id = %(account_id)s
     for no key update
 ), announced as (
@@ -145,9 +151,60 @@ set currently_syncing = false,
     throttle_tokens = %(tokens)s,
     throttle_at = clock_timestamp(),
     turn_kind = null, turn_step = null,
-    lost_turns = case when %(asked)s::boolean then a.lost_turns - coalesce(a.turn_kind, '') else a.lost_turns end
+    lost_turns = case when %(asked)s::boolean then a.lost_turns - coalesce(a.turn_kind, '') else a.lost_turns end,
+    parked_by = case when p.keeps then a.parked_by else %(parked_by)s::text end,
+    parked_kind = case when p.keeps then a.parked_kind else %(parked_kind)s::text end,
+    tick_seconds = case when p.keeps then a.tick_seconds else %(tick_seconds)s::float8 end,
+    parked_at = case when p.keeps
+                          or (a.parked_by, a.parked_kind) = (%(parked_by)s::text, %(parked_kind)s::text)
+                     then a.parked_at
+                     when %(parked_by)s::text is not null then clock_timestamp() end
 from before b
+cross join lateral (
+    -- a process that does not listen itself says nothing about the worker that does
+    select %(parked_by)s::text is null and b.parked_by is distinct from %(worker)s::text as keeps) p
 where a.id = b.id
+
+-- name: unpark
+-- Sessions that ended by themselves, of accounts that the worker listened to. Each account is due after its own number
+-- of seconds, or at its ordinary tick, whichever comes first.
+update accounts a
+set parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
+    next_sync_at = least(a.next_sync_at,
+        case when e.seconds is null
+             then greatest(now(), a.last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s))
+             else now() + pg_catalog.make_interval(secs => e.seconds) end)
+from unnest(%(account_ids)s::bigint[], %(seconds)s::float8[]) e(id, seconds)
+where a.id = e.id and a.parked_by = %(worker)s
+
+-- name: lost_parking
+-- Of these accounts, those that the worker does not listen to by right: another does, they are paused, or are gone.
+select e.id
+from unnest(%(account_ids)s::bigint[]) e(id)
+left join accounts a on a.id = e.id
+where a.parked_by is distinct from %(worker)s or a.paused_at is not null or a.deleting_at is not null
+
+-- name: release_parked
+-- A worker that stops listens to nothing any more.
+update accounts
+set parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
+    next_sync_at = least(next_sync_at,
+        greatest(now(), last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s)))
+where parked_by = %(worker)s
+
+-- name: release_abandoned
+-- The accounts of workers that died. Rows that another statement holds are left to the next call.
+update accounts
+set parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
+    next_sync_at = least(next_sync_at,
+        greatest(now(), last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s)))
+where id = any (array(
+    select a.id from accounts a
+    where a.parked_by is not null
+      and not exists (
+          select from workers w
+          where w.worker = a.parked_by and w.heartbeat_at > now() - pg_catalog.make_interval(secs => %(silent_for)s))
+    for no key update skip locked))
 
 -- name: leave_turn
 update accounts

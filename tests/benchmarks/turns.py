@@ -10,9 +10,10 @@ from typing import Any
 
 from mailsync.config import Settings
 from mailsync.engine.cycle import backfill_turn, hot_turn
-from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
+from mailsync.engine.runner import take_turn
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.errors import TurnOver
 from mailsync.store import db, turns
 

@@ -11,9 +11,10 @@ import psycopg
 
 from mailsync.engine.catch_up import catch_up
 from mailsync.engine.cycle import backfill_turn, hot_turn
-from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
+from mailsync.engine.runner import take_turn
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mailsync.bodies.fetch import fetch_body
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import (
     MailsyncError,
 )

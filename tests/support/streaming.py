@@ -12,8 +12,8 @@ import os
 import sys
 
 from mailsync.bodies.fetch import fetch_attachment
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.store import db
 from tests.support.memory import peak
 from tests.support.stored import settings_for

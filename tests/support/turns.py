@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any
 
 from mailsync.engine.cycle import backfill_turn, hot_turn
-from mailsync.engine.runner import TurnEnvironment, TurnKind, take_turn
+from mailsync.engine.runner import take_turn
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.errors import MailsyncError
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders

@@ -34,8 +34,8 @@ from mailsync.cli.terminal import fit, many, pad, screen, table
 from mailsync.config import Settings
 from mailsync.demo.mailbox import SampleMessage
 from mailsync.demo.texts import OWNER
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.engine.verify import verify
 from mailsync.errors import MailsyncError
 from mailsync.store import accounts, db, folders, migrations

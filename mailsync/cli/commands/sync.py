@@ -16,9 +16,9 @@ from mailsync.cli.progress import SyncProgress, sync_progress
 from mailsync.cli.terminal import fit, many, printable
 from mailsync.config import Settings
 from mailsync.engine.catch_up import Progress, catch_up
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import StopSignal
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import PoisonousServer, Stopped
 from mailsync.redaction import redact
 from mailsync.store import accounts, db, folders

@@ -15,8 +15,8 @@ from mailsync.cli.terminal import fit, many, printable
 from mailsync.core.advice import action_for
 from mailsync.core.contradictions import LIMITATIONS
 from mailsync.engine import verify as engine_verify
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.engine.verify import NO_SUCH_FOLDER
 from mailsync.engine.verify_report import Difference, FolderReport, Report
 from mailsync.errors import Stopped

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from mailsync.core.contradictions import promised_uids
 from mailsync.engine.fetch.commit import Statement
@@ -15,33 +16,63 @@ from mailsync.imap import Batch
 from mailsync.model import FolderState, MailboxStatus, Message
 from mailsync.uidset import LARGEST_UID, UidSet
 
+MOST_MODSEQS = 1000
+"""Mod-sequences to remember; if more messages arrive, CHANGEDSINCE costs little beside them."""
 
-def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus) -> FolderState:
+
+@dataclass
+class Arrivals:
+    """The mod-sequences of the new messages of one visit; of the first :data:`MOST_MODSEQS` only."""
+
+    modseqs: set[int] = field(default_factory=set)
+
+
+def fetch_new(turn: Turn, folder: FolderState, seen: MailboxStatus, arrived: Arrivals) -> FolderState:
     """Store mail above ``last_uid``; with each batch the cursor moves to the highest UID that it brought.
 
-    Raises TurnOver if the turn ends before all of the mail is stored.
+    `arrived` is filled. Raises TurnOver if the turn ends before all of the mail is stored.
     """
     with turn.session.deadline(turn.settings.incremental_timeout):
         uids, known = _candidates(turn, folder, seen)
-        return store_new(turn, folder, uids, known=known)
+        return store_new(turn, folder, uids, known=known, arrived=arrived)
 
 
-def store_new(turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = True) -> FolderState:
+def store_new(
+    turn: Turn, folder: FolderState, uids: UidSet, *, known: bool = True, arrived: Arrivals | None = None
+) -> FolderState:
     """Store the messages `uids`, all above ``last_uid``, as :func:`fetch_new` does.
 
     `known` says that they exist, so that the cursor may pass over those that are not answered.
     """
-    if mirror(turn, folder, uids, newest_first=False, announce=True, cursor=_LastUid(known)):
+    cursor = _LastUid(turn, known, arrived or Arrivals())
+    if mirror(turn, folder, uids, newest_first=False, announce=True, cursor=cursor):
         raise TurnOver(turn.is_over() or "turn time used up")
+    cursor.observe()
     return turn.folders.reload(folder) if uids else folder
 
 
-class _LastUid(NamedTuple):
+@dataclass
+class _LastUid:
     """Moves ``last_uid`` to the highest UID of a batch; without an answer only if its messages are known."""
 
+    turn: Turn
     known: bool
+    arrived: Arrivals
+    dates: list[datetime] = field(default_factory=list)
+
+    def observe(self) -> None:
+        """Count how long the messages of the last batch took from their arrival to their commit."""
+        now, counters = self.turn.now(), self.turn.env.counters
+        for date in self.dates:
+            counters.observe("mailsync_arrival_seconds", max(0.0, (now - date).total_seconds()))
+        self.dates.clear()
 
     def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
+        # the batch before this one is committed
+        self.observe()
+        self.dates += [message.internal_date for message in stored if message.internal_date]
+        if len(self.arrived.modseqs) < MOST_MODSEQS:
+            self.arrived.modseqs.update(message.modseq for message in stored if message.modseq)
         last = max((m.uid for m in batch.messages), default=batch.requested.highest if self.known else 0)
         return [Statement("advance_new", {"last_uid": last})]
 

@@ -119,4 +119,4 @@ def note_limitation(
 
 def _level(turn: Turn) -> int:
     # a person who started a command reads the limitation in its output
-    return logging.WARNING if turn.kind.trigger == "schedule" else logging.INFO
+    return logging.WARNING if turn.kind.is_scheduled else logging.INFO

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request
 from pydantic import Field
 
 from mailsync.bodies import fetch
-from mailsync.engine.runner import TurnEnvironment
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import Busy, DatabaseUnavailable, NotFound
 from mailsync.model import Attachment
 from mailsync.store import bodies

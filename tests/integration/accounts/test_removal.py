@@ -8,8 +8,8 @@ import pytest
 
 from mailsync.accounts import manage
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.store import db, messages, waking
 from mailsync.uidset import UidSet
 from tests.support.mirrors import value

@@ -13,8 +13,8 @@ import pytest
 from mailsync.config import Settings
 from mailsync.engine import retention as engine_retention
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.model import FolderState
 from mailsync.store import accounts, db, locks, messages, metrics, retention
 from mailsync.uidset import UidSet

@@ -12,8 +12,8 @@ from contextlib import closing
 import psycopg
 
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.store import db
 from tests.support.run_directory import wait_until
 from tests.support.stored import settings_for

@@ -10,9 +10,9 @@ import pytest
 
 from mailsync.engine import statistics as engine_statistics
 from mailsync.engine.retention import Retention
-from mailsync.engine.runner import TurnEnvironment
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.statistics import Statistics
+from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.model import FolderState
 from mailsync.store import db, folders, statistics
 from tests.support.statements import counted

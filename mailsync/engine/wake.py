@@ -1,0 +1,102 @@
+"""The turn of an account whose parked session was told of changes (SPEC §22.3).
+
+A hint is no truth: it says which folders to look at, and EXAMINE says what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mailsync.config import Settings
+from mailsync.core.planning import FolderPlan, plan_folder
+from mailsync.engine.cycle import DeferredFolder, Look, hot, hot_turn, return_to, visit
+from mailsync.engine.steps import window
+from mailsync.engine.turn import Turn
+from mailsync.engine.turn_kind import TurnKind
+from mailsync.errors import FolderError, ProtocolError
+from mailsync.imap.hints import Hints, merged
+from mailsync.model import FolderState, MailboxStatus
+
+_NOTHING = MailboxStatus()
+
+
+def woken(turn: Turn) -> None:
+    """Visit the folders that the session was told of; do all that a tick does if that is not enough."""
+    push = turn.session.push
+    if push.listening is None or push.hints.names_changed:
+        # nobody listened for a while, or the folders themselves are others
+        hot(turn)
+        return
+    hints = push.hints.take()
+    deferred: list[DeferredFolder] = []
+    for folder, look in _looks(turn, hints):
+        if look.plan:
+            visit(turn, folder, look, deferred)
+            turn.checkpoint()
+    return_to(turn, deferred)
+
+
+def _looks(turn: Turn, hints: Hints) -> Iterator[tuple[FolderState, Look]]:
+    """Yield the folders that the hints name, by priority, each EXAMINEd, and what is to be done in it."""
+    inside = turn.session.selected if hints.mailbox_changed else None
+    for folder in turn.folders.tracked():
+        # a report names only the items that changed
+        told = merged(_stored(folder), hints.statuses.get(folder.wire_name, _NOTHING))
+        if folder.wire_name == inside or _plan(turn, folder, told):
+            look = _look(turn, folder, told, flags_changed=folder.wire_name == inside and hints.flags_changed)
+            if look is not None:
+                yield folder, look
+
+
+def _look(turn: Turn, folder: FolderState, told: MailboxStatus, *, flags_changed: bool) -> Look | None:
+    """EXAMINE the folder and plan the visit; None if the server refuses it. IDLE reports `flags_changed`."""
+    try:
+        seen = turn.session.examine(folder.wire_name)
+    except (FolderError, ProtocolError) as error:
+        if turn.session.closed:
+            raise
+        turn.record_folder_error(folder, error)
+        return None
+    status = merged(told, seen)
+    plan = _plan(turn, folder, status)
+    if flags_changed and plan.flags is None and folder.is_complete and not turn.has("CONDSTORE"):
+        plan = replace(plan, flags="newest", reasons=(*plan.reasons, "flags_newest"))
+    return Look(status, plan, seen)
+
+
+def _plan(turn: Turn, folder: FolderState, status: MailboxStatus) -> FolderPlan:
+    windowed = window.start(turn) is not None
+    return plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), windowed=windowed)
+
+
+def _stored(folder: FolderState) -> MailboxStatus:
+    """Return the status of the folder that was compared last."""
+    return MailboxStatus(
+        messages=folder.server_messages,
+        uidnext=folder.uidnext,
+        uidvalidity=folder.uidvalidity,
+        unseen=folder.server_unseen,
+        modseq=folder.server_modseq,
+    )
+
+
+def renew(turn: Turn) -> None:
+    """Prove that the parked session lives; if it did not, do all that a tick does on the new one.
+
+    IDLE is proven by its end, when the session is parked again.
+    """
+    if turn.session.push.listening is None:
+        hot(turn)
+    elif turn.session.push.listening == "notify":
+        turn.session.noop()
+
+
+def wake_turn(settings: Settings) -> TurnKind:
+    """The worker's turn for an account whose parked session was told of changes."""
+    return replace(hot_turn(settings), run=woken, trigger="push", reschedules=False)
+
+
+def renewal_turn(settings: Settings) -> TurnKind:
+    """The worker's turn for an account whose parked session has been quiet for long."""
+    return replace(wake_turn(settings), run=renew)

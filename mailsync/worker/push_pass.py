@@ -1,0 +1,63 @@
+"""The turns that parked sessions ask for, and what their ends mean in Postgres (SPEC §22)."""
+
+from __future__ import annotations
+
+from mailsync.config import Settings
+from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
+from mailsync.engine.wake import renewal_turn, wake_turn
+from mailsync.errors import OutOfTokens, TurnOver
+from mailsync.store import turns
+from mailsync.worker.listening import Listening
+from mailsync.worker.turn_taker import TurnTaker
+
+
+class PushPass:
+    """Takes the turns of accounts whose parked sessions were told of changes, or have been quiet for long."""
+
+    def __init__(self, settings: Settings, listening: Listening, taker: TurnTaker) -> None:
+        self._settings = settings
+        self._listening = listening
+        self._taker = taker
+
+    def wake_next(self, env: TurnEnvironment) -> bool:
+        """Take the turn of the account whose hints came first; returns False if none is to be woken."""
+        wake = self._listening.next_wake()
+        if wake is None:
+            return False
+        account_id, kind = wake
+        env.counters.add("mailsync_push_wakes_total", kind=kind)
+        self._take(env, account_id, wake_turn(self._settings))
+        return True
+
+    def renew(self, env: TurnEnvironment) -> None:
+        """Prove the sessions that have been quiet for so long that they may be dead."""
+        for account_id in self._listening.renewals():
+            if env.stop or self._listening.seconds_until_wake() <= 0:
+                return
+            self._take(env, account_id, renewal_turn(self._settings))
+            env.on_alive()
+            self._listening.wait(0.0)
+
+    def _take(self, env: TurnEnvironment, account_id: int, kind: TurnKind) -> None:
+        error = self._taker.take(env, account_id, kind)
+        if isinstance(error, OutOfTokens):
+            self._listening.calm(account_id)
+            turns.postpone(env.conn, account_id, error.retry_after)
+        elif isinstance(error, TurnOver):
+            turns.postpone(env.conn, account_id, 0)
+
+    def settle(self, env: TurnEnvironment) -> None:
+        """Write down which sessions have ended by themselves, so that their accounts get ordinary ticks."""
+        if not self._listening.ended:
+            return
+        ended = list(self._listening.ended)
+        turns.unpark(env.conn, env.started_by, ended, self._settings.sync_interval)
+        del self._listening.ended[: len(ended)]
+        for account_id, _ in ended:
+            env.sessions.drop_closed(account_id)
+
+    def drop_lost(self, env: TurnEnvironment) -> None:
+        """Close the sessions of accounts that are paused or gone, or that another worker listens to."""
+        accounts = self._listening.accounts
+        for account_id in turns.lost_parking(env.conn, env.started_by, accounts) if accounts else ():
+            env.sessions.drop(account_id)
