@@ -133,6 +133,14 @@ class Client:
         done(self._in("INBOX").create(quoted(folder)))
         done(self._in("INBOX").append(quoted(folder), "", "", message))
 
+    def rename(self, folder: str, new: str) -> None:
+        """Rename a folder, and stay: Dovecot may not report a rename of a client that leaves at once."""
+        done(self._in("INBOX").rename(quoted(folder), quoted(new)))
+
+    def delete(self, folder: str) -> None:
+        """Delete a folder."""
+        done(self._in("INBOX").delete(quoted(folder)))
+
     def _in(self, folder: str) -> imaplib.IMAP4:
         if folder not in self._open:
             self._open[folder] = self._stack.enter_context(self.server.imap(self.user, folder))

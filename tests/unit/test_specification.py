@@ -74,8 +74,8 @@ def all_errors(kind: type[errors.MailsyncError] = errors.MailsyncError) -> set[t
     return {kind}.union(*(all_errors(subclass) for subclass in kind.__subclasses__()))
 
 
-def test_there_are_the_sections_0_to_21() -> None:
-    assert [number for number in SECTION if "." not in number] == [str(n) for n in range(22)]
+def test_there_are_the_sections_0_to_22() -> None:
+    assert [number for number in SECTION if "." not in number] == [str(n) for n in range(23)]
 
 
 @pytest.mark.parametrize("folder", ["mailsync", "sql", "tests"])

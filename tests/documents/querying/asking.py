@@ -17,6 +17,7 @@ QUERYING = Recipes(
     "docs/howto/grant_access.rst",
 )
 README = Recipes("README.rst")
+PUSH = Recipes("docs/howto/be_told_at_once.rst")
 
 Database = psycopg.Connection[Any]
 

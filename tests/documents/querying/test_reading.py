@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.documents.querying import sample
-from tests.documents.querying.asking import QUERYING, README, Database, one, subjects
+from tests.documents.querying.asking import PUSH, QUERYING, README, Database, one, subjects
 from tests.documents.querying.sample import LETTERS, OTHER, OWNER
 from tests.documents.running import Recipe
 
@@ -173,3 +173,12 @@ def test_the_sql_of_the_first_page(recipe: Recipe) -> None:
         ("ada@customer.example", "Order 4711.pdf")
     ]
     assert {row["email"]: row["messages"] for row in trust} == {OWNER: len(LETTERS) - 1, OTHER: 3}
+
+
+@PUSH.of("See whether it works")
+def test_how_accounts_are_told(recipe: Recipe, conn: Database) -> None:
+    conn.execute("update mailsync.accounts set parked_kind = 'idle' where id = 1")
+    conn.execute("insert into mailsync.sync_runs (account_id, trigger, worker) values (1, 'push', 'a')")
+    accounts, wakes = recipe.run(0)
+    assert {row["email"]: row["push"] for row in accounts} == {OWNER: "idle", OTHER: "none"}
+    assert [row["account_id"] for row in wakes] == [1]
