@@ -150,7 +150,7 @@ RULES: tuple[Rule, ...] = (
     Rule("initial_sync", None, "the folders have never all been complete and compared",
          lambda f: not (f.overall_at or f.account.overall_synced_at)),
     Rule("degraded", "priority_lag", "inbox and sent mail, if complete, not compared for 2 ticks + 60 s",
-         lambda f: _is_late(f, f.priority_at, priority_lag(f.settings))
+         lambda f: _is_late(f, f.priority_at, priority_lag(f.tick))
          and not any(folder.is_priority for folder in f.unfinished),
          "inbox and sent mail have not been compared in time"),
     Rule("degraded", "too_many_folders", "folders above FOLDER_MAX_COUNT are left out",
@@ -191,7 +191,7 @@ def _is_late(facts: Facts, compared_at: datetime | None, allowed: timedelta) -> 
 
 
 def _allowance(facts: Facts) -> timedelta:
-    return overall_allowance(facts.account, facts.tracked, facts.settings)
+    return overall_allowance(facts.account, facts.tracked, facts.settings, facts.tick)
 
 
 def _stuck(facts: Facts) -> str:

@@ -16,6 +16,7 @@ _RECONCILE_OTHERS = timedelta(days=7)
 _OVERALL_LAG = timedelta(minutes=15)
 _STUCK_AFTER = timedelta(hours=24)
 _NOT_TRYING = timedelta(hours=2)
+_SLACK = timedelta(seconds=60)
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
@@ -26,7 +27,8 @@ class Outcome:
     ``error`` ended the turn early; None for a complete turn. ``priority_at`` is when the turn read the
     statuses of all priority folders, and ``overall_at`` when it read those of all folders; None unless the
     turn then brought these folders up to date. ``progress`` is True if the turn stored anything.
-    ``without_content`` counts live rows that hold only UID, flags, date and size.
+    ``without_content`` counts live rows that hold only UID, flags, date and size. ``tick_seconds`` is the
+    account's own tick from now on, if this turn decided on one; see :attr:`Facts.tick`.
     """
 
     error: MailsyncError | None
@@ -47,12 +49,15 @@ class Facts:
     back. ``compared`` tells whether this turn compared inbox and sent mail. ``failures`` is their number
     before this turn. ``missing`` are folders that the server no longer lists and that still have live rows;
     ``partial`` are those of which it shows a part, ``not_sticky`` those whose UIDs are new in each session.
+    ``tick`` is the time between two ticks of this account. When an account returns to ``SYNC_INTERVAL``, its
+    old tick counts once more, because the last comparison kept to that.
     """
 
     account: Account
     settings: Settings
     now: datetime
     chance: float
+    tick: timedelta
     error: MailsyncError | None
     compared: bool
     failures: int
@@ -97,6 +102,7 @@ class Facts:
 def gather(account: Account, outcome: Outcome, now: datetime, settings: Settings, chance: float) -> Facts:
     """Return the facts at `now`, which is UTC; `chance` in 0 … 1 spreads backoffs."""
     error, compared = outcome.error, outcome.priority_at is not None
+    tick = timedelta(seconds=outcome.tick_seconds or account.tick_seconds or settings.sync_interval)
     tracked = [f for f in outcome.folders if f.tracked and not f.missing_since]
     unfinished = [f for f in tracked if not f.is_complete]
     priority_at = _utc(outcome.priority_at) or _believed(account.priority_synced_at, now)
@@ -116,14 +122,15 @@ def gather(account: Account, outcome: Outcome, now: datetime, settings: Settings
         settings=settings,
         now=now,
         chance=chance,
+        tick=tick,
         error=error,
         compared=compared,
         failures=failures,
-        failing_since=_failing_since(account, outcome, now, settings),
+        failing_since=_failing_since(account, outcome, now, tick),
         backoff_until=_utc(account.backoff_until),
         priority_at=priority_at,
         overall_at=overall_at,
-        healthy_until=_healthy_until(account, tracked, priority_at, overall_at, settings, now),
+        healthy_until=_healthy_until(account, tracked, priority_at, overall_at, settings, tick, now),
         tracked=tracked,
         refused=[f for f in tracked if f.last_error],
         unfinished=unfinished,
@@ -135,20 +142,22 @@ def gather(account: Account, outcome: Outcome, now: datetime, settings: Settings
     )
 
 
-def _failing_since(account: Account, outcome: Outcome, now: datetime, settings: Settings) -> datetime | None:
+def _failing_since(account: Account, outcome: Outcome, now: datetime, tick: timedelta) -> datetime | None:
     """The first of an unbroken series of turns that failed or stored nothing; None if there is none."""
     error, began, last = outcome.error, _utc(account.failing_since), _utc(account.last_sync_finished_at)
     if outcome.priority_at is not None or (isinstance(error, TurnOver) and outcome.progress):
         return None
     if error is None or isinstance(error, Stopped):
         return began
-    pause = _NOT_TRYING + timedelta(seconds=2 * settings.sync_interval)
+    pause = _NOT_TRYING + 2 * tick
     interrupted = last is not None and now - last > pause
     return now if began is None or began > now or interrupted else began
 
 
-def overall_allowance(account: Account, tracked: Sequence[FolderState], settings: Settings) -> timedelta:
-    """How long ago a healthy account may have compared the folder that has waited longest.
+def overall_allowance(
+    account: Account, tracked: Sequence[FolderState], settings: Settings, tick: timedelta
+) -> timedelta:
+    """How long ago a healthy account with this `tick` may have compared the folder that has waited longest.
 
     15 minutes; longer if a round over all folders takes longer: without LIST-STATUS a tick asks for only
     ``SYNC_PRIORITY_FOLDERS`` and ``SYNC_RR_FOLDERS``.
@@ -157,7 +166,7 @@ def overall_allowance(account: Account, tracked: Sequence[FolderState], settings
     if "LIST-STATUS" not in account.capabilities:
         first = min(settings.sync_priority_folders, sum(f.is_priority for f in tracked))
         ticks = max(1, -(-(len(tracked) - first) // settings.sync_rr_folders))
-    return max(_OVERALL_LAG, timedelta(seconds=(ticks + 1) * settings.sync_interval + 60))
+    return max(_OVERALL_LAG, (ticks + 1) * tick + _SLACK)
 
 
 def _healthy_until(
@@ -166,14 +175,15 @@ def _healthy_until(
     priority_at: datetime | None,
     overall_at: datetime | None,
     settings: Settings,
+    tick: timedelta,
     now: datetime,
 ) -> datetime | None:
     """The first moment at which a healthy account would break one of its promises; None if one is broken."""
     if priority_at is None or overall_at is None:
         return None
     ends = [
-        priority_at + priority_lag(settings),
-        overall_at + overall_allowance(account, tracked, settings),
+        priority_at + priority_lag(tick),
+        overall_at + overall_allowance(account, tracked, settings, tick),
     ]
     for folder in tracked:
         if not folder.last_reconciled_at or (folder.is_priority and not folder.last_reconcile_clean):
@@ -187,9 +197,9 @@ def _healthy_until(
     return min(ends)
 
 
-def priority_lag(settings: Settings) -> timedelta:
-    """How long ago a healthy account may have compared inbox and sent mail."""
-    return timedelta(seconds=2 * settings.sync_interval + 60)
+def priority_lag(tick: timedelta) -> timedelta:
+    """How long ago a healthy account with this `tick` may have compared inbox and sent mail."""
+    return 2 * tick + _SLACK
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -103,7 +103,7 @@ def unpark(conn: Connection, worker: str, ended: Sequence[tuple[int, float | Non
 
 
 def lost_parking(conn: Connection, worker: str, account_ids: Sequence[int]) -> list[int]:
-    """Return those of the accounts that `worker` lost: another listens to them, or they are paused or gone."""
+    """Return those of the accounts that `worker` lost: another listens, or they are paused or gone."""
     return [row[0] for row in run(conn, "lost_parking", worker=worker, account_ids=list(account_ids))]
 
 

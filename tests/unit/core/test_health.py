@@ -461,12 +461,90 @@ def test_how_late_the_last_folder_may_be(
     tracked = [INBOX, *(replace(LISTS, id=2 + n) for n in range(others))]
     account = replace(ACCOUNT, capabilities=capabilities)
     settings = Settings(sync_interval=interval)
-    assert overall_allowance(account, tracked, settings) == timedelta(minutes=minutes)
+    tick = timedelta(seconds=interval)
+    assert overall_allowance(account, tracked, settings, tick) == timedelta(minutes=minutes)
     late = replace(account, overall_synced_at=ago(minutes=minutes))
     for behind, state in ((timedelta(), "healthy"), (timedelta(seconds=1), "degraded")):
         outcome = Outcome(None, tracked, NOW)
         verdict = judge(late, outcome, NOW + behind, settings, 0.5)
         assert verdict.state == state
+
+
+# -- an account with its own tick ---------------------------------------------------------------------------
+
+NOTIFIED = replace(ACCOUNT, parked_by="w1", tick_seconds=300.0)
+"""Its server reports all folders by NOTIFY, and it was last compared as its tick of five minutes allows."""
+
+
+@pytest.mark.parametrize(
+    ("account", "decided", "seconds"),
+    [
+        pytest.param(ACCOUNT, None, 180, id="ordinary tick"),
+        pytest.param(ACCOUNT, 300.0, 660, id="parked by this turn"),
+        pytest.param(NOTIFIED, 300.0, 660, id="parked again"),
+        pytest.param(NOTIFIED, None, 660, id="returns to the ordinary tick"),
+        pytest.param(NOTIFIED, 10.0, 80, id="the setting was lowered"),
+    ],
+)
+def test_inbox_and_sent_mail_are_promised_by_the_accounts_own_tick(
+    account: Account, decided: float | None, seconds: int
+) -> None:
+    verdict = judge(account, Outcome(None, [INBOX], NOW, NOW, tick_seconds=decided), NOW, SETTINGS, 0.5)
+    assert (verdict.state, verdict.healthy_until) == ("healthy", ahead(seconds=seconds))
+
+
+def test_all_folders_are_promised_by_the_accounts_own_tick() -> None:
+    account = replace(ACCOUNT, overall_synced_at=ago(minutes=121))
+    outcome = Outcome(None, [INBOX, LISTS], NOW, tick_seconds=3600.0)
+    assert judge(account, outcome, NOW, SETTINGS, 0.5).state == "healthy"
+    late = judge(account, outcome, ahead(seconds=1), SETTINGS, 0.5)
+    assert (late.state, late.reason) == ("degraded", "overall_lag")
+    assert late.message == "some folder has not been compared for 121 minutes"
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(660, "healthy"), (661, "degraded")])
+def test_an_account_is_late_by_its_own_tick(seconds: int, state: str) -> None:
+    account = replace(
+        NOTIFIED, priority_synced_at=ago(seconds=seconds), overall_synced_at=ago(seconds=seconds)
+    )
+    for decided in (300.0, None):
+        outcome = Outcome(None, [INBOX], tick_seconds=decided)
+        assert judge(account, outcome, NOW, SETTINGS, 0.5).state == state
+
+
+def test_failures_of_an_account_with_a_long_tick_are_one_series() -> None:
+    account = replace(
+        NOTIFIED, tick_seconds=3600.0, failing_since=ago(hours=20), last_sync_finished_at=ago(hours=3)
+    )
+    assert judge(account, Outcome(Transient("x"), [INBOX]), NOW, SETTINGS, 0.5).failing_since == ago(hours=20)
+
+
+def test_the_longest_tick_promises_less_than_the_view_believes() -> None:
+    """The view calls a promise of more than three hours stale, as a clock that was set back left it."""
+    account = replace(ACCOUNT, capabilities=())
+    tracked = [INBOX, *(replace(LISTS, id=2 + n) for n in range(100))]
+    for settings, decided in ((Settings(sync_interval=3600), None), (SETTINGS, 3600.0)):
+        soon = ahead(seconds=59)
+        outcome = Outcome(None, tracked, soon, soon, tick_seconds=decided)
+        verdict = judge(account, outcome, NOW, settings, 0.5)
+        assert verdict.healthy_until is not None
+        assert timedelta(hours=2) < verdict.healthy_until - NOW < timedelta(hours=3)
+
+
+@pytest.mark.parametrize("error", [None, TurnOver("yielded")], ids=["complete", "ended early"])
+def test_a_turn_over_some_folders_takes_nothing_from_a_healthy_account(error: MailsyncError | None) -> None:
+    """A wake turn visits the pushed folders only."""
+    account = replace(NOTIFIED, priority_synced_at=ago(minutes=4), overall_synced_at=ago(minutes=4))
+    verdict = judge(account, Outcome(error, [INBOX, LISTS], tick_seconds=300.0), NOW, SETTINGS, 0.5)
+    assert (verdict.state, verdict.reason, verdict.healthy_until) == ("healthy", None, ahead(minutes=7))
+    assert (verdict.failures, verdict.successes, verdict.last_success_at) == (0, 7, None)
+    assert (verdict.priority_synced_at, verdict.overall_synced_at) == (ago(minutes=4), ago(minutes=4))
+
+
+def test_a_turn_over_some_folders_keeps_the_failures_of_a_degraded_account() -> None:
+    verdict = judge(replace(NOTIFIED, **FAILED_TWICE), Outcome(None, [INBOX]), NOW, SETTINGS, 0.5)
+    assert (verdict.state, verdict.reason, verdict.failures) == ("degraded", "unreachable", 2)
+    assert verdict.backoff_until == FAILED_TWICE["backoff_until"]
 
 
 # -- clocks -------------------------------------------------------------------------------------------------
