@@ -25,6 +25,8 @@ URL = "postgresql://bob:hush-hush@db.example.org:5432/mail"
 # variable: default, least, greatest
 DURATIONS = {
     "SYNC_INTERVAL": (60, 1, HOUR),
+    "PUSH_RENEW": (9 * MINUTE, MINUTE, 29 * MINUTE),
+    "PUSHED_SYNC_INTERVAL": (5 * MINUTE, 1, HOUR),
     "HOT_TURN_MAX": (10, 1, 300),
     "BACKFILL_TURN_MAX": (5, 1, 300),
     "DISCOVERY_INTERVAL": (15 * MINUTE, 10, DAY),
@@ -74,6 +76,7 @@ OTHERS = {
     "HOST": "127.0.0.1",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": None,
+    "IMAP_PUSH": "auto",
     "IMAP_ALLOW_PRIVATE_HOSTS": False,
     "IMAP_ALLOW_PLAINTEXT": False,
     "IMAP_CA_FILE": None,
@@ -97,6 +100,7 @@ WRONG = {
     "HOST": ("a b", "http://localhost", "localhost:80", "ü"),
     "LOG_LEVEL": ("loud", "10"),
     "LOG_FORMAT": ("xml", "1"),
+    "IMAP_PUSH": ("on", "idle"),
     "IMAP_ALLOW_PRIVATE_HOSTS": ("maybe", "2", "truee"),
     "IMAP_ALLOW_PLAINTEXT": ("maybe", "2", "-"),
     "IMAP_CA_FILE": ("/nowhere/ca.pem", "/", "~nobody-of-that-name/ca.pem", os.devnull),
@@ -487,3 +491,9 @@ def test_all_errors_are_returned_and_valid_values_are_read() -> None:
     assert str(wrong["PORT"]) == 'PORT: "x" is not accepted; give a whole number from 1 to 65535'
     assert (settings.sync_max_accounts, settings.port, settings.sync_interval) == (7, 3000, 60.0)
     assert Settings.judge({}) == (Settings(), {})
+
+
+@pytest.mark.parametrize(("own", "pushed", "longest"), [("60s", "5min", 300), ("1h", "5min", 3600)])
+def test_the_longest_tick_of_any_account(own: str, pushed: str, longest: int) -> None:
+    settings = Settings.from_env({"SYNC_INTERVAL": own, "PUSHED_SYNC_INTERVAL": pushed})
+    assert settings.longest_tick == longest
