@@ -34,8 +34,8 @@ from mailsync.store.db import Connection
 T = TypeVar("T")
 
 COMMANDS = frozenset(
-    "AUTHENTICATE CAPABILITY CLOSE ENABLE EXAMINE FETCH ID LIST LOGIN LOGOUT NOOP SEARCH STARTTLS STATUS"
-    " UNSELECT".split()
+    "AUTHENTICATE CAPABILITY CLOSE ENABLE EXAMINE FETCH ID IDLE LIST LOGIN LOGOUT NOOP NOTIFY SEARCH STARTTLS"
+    " STATUS UNSELECT".split()
 )
 """The IMAP commands that are counted by name; all others count as ``other``."""
 

@@ -24,6 +24,8 @@ from mailsync.store.db import Connection
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+KINDS_OF_PUSH = ("notify", "idle")
+
 STATES = ("initial_sync", "healthy", "degraded", "broken", "paused")
 
 COUNTERS = {
@@ -34,6 +36,7 @@ COUNTERS = {
         "Errors of mail servers, counted per turn or folder.",
     ),
     "mailsync_lock_busy_total": (None, "Failed attempts to acquire an account's lock."),
+    "mailsync_push_wakes_total": ("kind", "Turns that began because a mail server reported a change."),
     "mailsync_throttle_yields_total": (
         None,
         "Turns that ended because the account had used up its IMAP commands.",
@@ -42,6 +45,7 @@ COUNTERS = {
 """By name: the label, if there is one, and the help text."""
 
 HISTOGRAMS = {
+    "mailsync_arrival_seconds": "Time from a new message's INTERNALDATE to the commit of its row.",
     "mailsync_sync_duration_seconds": "Duration of turns that contacted a mail server.",
     "mailsync_lock_wait_seconds": "Time to acquire an account's lock, or to give up because it is busy.",
 }
@@ -92,6 +96,12 @@ def _account_metrics(accounts: list[metrics.AccountFigures]) -> Iterator[Metric]
     by_state = GaugeMetricFamily("mailsync_accounts", "Accounts by state.", labels=["state"])
     for state in dict.fromkeys((*STATES, *states)):
         by_state.add_metric([state], states[state])
+    listened_to = Counter(account.push for account in accounts)
+    sessions = GaugeMetricFamily(
+        "mailsync_push_sessions", "Sessions by which workers listen between turns.", labels=["kind"]
+    )
+    for kind in KINDS_OF_PUSH:
+        sessions.add_metric([kind], listened_to[kind])
     lag = GaugeMetricFamily(
         "mailsync_account_lag_seconds",
         "Seconds since the account's folders were last compared with the server.",
@@ -109,7 +119,7 @@ def _account_metrics(accounts: list[metrics.AccountFigures]) -> Iterator[Metric]
                 lag.add_metric([key, scope], max(0.0, seconds))
         messages.add_metric([key], account.messages)
         remaining.add_metric([key], account.backfill_remaining)
-    yield from (by_state, lag, messages, remaining)
+    yield from (by_state, sessions, lag, messages, remaining)
 
 
 def _counters(counters: list[metrics.CounterValue]) -> Iterator[Metric]:

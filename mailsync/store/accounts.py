@@ -39,7 +39,10 @@ class SealedAccount:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """A row of the view ``account_status``: the account's state at the time of reading."""
+    """A row of the view ``account_status``: the account's state at the time of reading.
+
+    ``push`` is how a worker listens to the account: ``notify``, ``idle`` or ``none``.
+    """
 
     account_id: int
     email: str
@@ -66,6 +69,7 @@ class AccountStatus:
     messages: int
     unseen: int
     backfill_remaining: int
+    push: str
 
 
 def create(conn: Connection, new: NewAccount, password: str, settings: Settings) -> int:

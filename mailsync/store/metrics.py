@@ -22,7 +22,10 @@ In ``metric_counters`` a bucket counts only values above the previous bound; rea
 
 
 class AccountFigures(NamedTuple):
-    """An account's values; lags are in seconds, None if nothing was ever compared."""
+    """An account's values; lags are in seconds, None if nothing was ever compared.
+
+    ``push`` is how a worker listens to it: ``notify``, ``idle`` or ``none``.
+    """
 
     account_id: int
     state: str
@@ -30,6 +33,7 @@ class AccountFigures(NamedTuple):
     overall_lag: float | None
     messages: int
     backfill_remaining: int
+    push: str
 
 
 class StateFigures(NamedTuple):

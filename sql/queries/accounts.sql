@@ -226,7 +226,7 @@ select s.account_id, s.email, s.display_name, s.provider, a.imap_host, a.imap_po
        s.currently_syncing, s.sync_started_by, s.heartbeat_at, s.next_sync_at, s.backoff_until, s.consecutive_failures,
        s.last_sync_started_at, s.last_sync_finished_at, s.last_success_at, a.priority_synced_at, a.overall_synced_at,
        s.priority_sync_lag_seconds, s.overall_sync_lag_seconds, s.paused_at, a.paused_reason, s.folders,
-       s.folders_complete, s.messages, s.unseen, s.backfill_remaining, a.capabilities, a.metadata, a.created_at,
+       s.folders_complete, s.messages, s.unseen, s.backfill_remaining, s.push, a.capabilities, a.metadata, a.created_at,
        a.updated_at
 from account_status s
 join accounts a on a.id = s.account_id

@@ -11,7 +11,7 @@ select name, labels, value from metric_counters order by name, labels
 
 -- name: read_account_figures
 select account_id, sync_state as state, priority_sync_lag_seconds as priority_lag, overall_sync_lag_seconds as overall_lag,
-       messages, backfill_remaining
+       messages, backfill_remaining, push
 from account_status
 where deleting_at is null
 order by account_id

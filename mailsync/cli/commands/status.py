@@ -113,13 +113,13 @@ def _parts(overview: Overview, statuses: list[AccountStatus]) -> tuple[list[str]
     columns, _ = screen()
     rows = [NO_ACCOUNT]
     if statuses:
-        heads = ("ACCOUNT", "STATE", "LAG", "OVERALL", "FOLDERS", "MESSAGES", "TO-GO")
+        heads = ("ACCOUNT", "STATE", "LAG", "OVERALL", "PUSH", "FOLDERS", "MESSAGES", "TO-GO")
         rows = table(
             heads,
             [_row(a) for a in statuses],
             numbers="LAG OVERALL FOLDERS MESSAGES TO-GO",
             flexible="ACCOUNT STATE",
-            drop="FOLDERS OVERALL TO-GO MESSAGES",
+            drop="PUSH FOLDERS OVERALL TO-GO MESSAGES",
             columns=columns,
         ).split("\n")
     # One line for each, however long the server's message is, so that a redrawn terminal keeps its layout.
@@ -135,9 +135,10 @@ def _parts(overview: Overview, statuses: list[AccountStatus]) -> tuple[list[str]
 def _row(a: AccountStatus) -> tuple[object, ...]:
     to_go = f"{a.backfill_remaining:,}" if a.backfill_remaining else "-"
     folders = f"{a.folders_complete}/{a.folders}"
+    push = "-" if a.push == "none" else a.push
     return (
-        a.email, state(a), span(a.priority_sync_lag_seconds), span(a.overall_sync_lag_seconds), folders,
-        a.messages, to_go,
+        a.email, state(a), span(a.priority_sync_lag_seconds), span(a.overall_sync_lag_seconds), push,
+        folders, a.messages, to_go,
     )  # fmt: skip
 
 

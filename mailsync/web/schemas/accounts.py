@@ -18,6 +18,7 @@ from mailsync.redaction import mask_credentials
 from mailsync.web.schemas.base import Answer, Body, Moment, Paged, Text, Timestamp
 
 State = Literal["initial_sync", "healthy", "degraded", "broken", "paused"]
+Push = Literal["notify", "idle", "none"]
 Security = Literal["tls", "starttls", "plaintext"]
 Masked = Annotated[str, AfterValidator(mask_credentials)]
 
@@ -203,6 +204,9 @@ class Account(Answer):
     messages: int
     unseen: int = Field(description="Unread messages.")
     backfill_remaining: int = Field(description="Messages that the first sync still has to fetch.")
+    push: Push = Field(
+        description="How the server reports changes: notify (all folders), idle (the inbox) or none."
+    )
     capabilities: list[str]
     metadata: Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
     created_at: Timestamp

@@ -26,7 +26,7 @@ class Run(Answer):
 
     id: int
     account_id: int
-    trigger: str = Field(description="What started it: schedule, cli or api.")
+    trigger: str = Field(description="What started it: schedule, push, cli or api.")
     status: str = Field(description="running, success, partial or failed.")
     worker: str = Field(description="The process: host:pid:role.")
     started_at: Timestamp

@@ -47,6 +47,23 @@ def worker(database: psycopg.Connection[Any], name: str, age: float) -> None:
     )
 
 
+def test_how_the_server_reports_changes_is_shown(
+    mailsync: Mailsync, database: psycopg.Connection[Any]
+) -> None:
+    notified, told_of_inbox, _ = (account(database, f"{name}@example.test") for name in "abc")
+    park = "update accounts set parked_by = 'one:1:worker', parked_kind = %s where id = %s"
+    database.execute(park, ["notify", notified])
+    database.execute(park, ["idle", told_of_inbox])
+    lines = mailsync("status", env={"COLUMNS": "120"}).stdout.splitlines()
+    assert lines[0].split()[4] == "PUSH"
+    assert [line.split()[4] for line in lines[1:4]] == ["notify", "idle", "-"]
+    for command in ("status", "list-accounts"):
+        shown = mailsync(command, "--json").json()["accounts"]
+        assert [status["push"] for status in shown] == ["notify", "idle", "none"]
+    mailsync("pause-account", "a@example.test")
+    assert mailsync("status", "--json").json()["accounts"][0]["push"] == "none"
+
+
 def test_states_progress_errors_and_workers_are_shown(
     mailsync: Mailsync, database: psycopg.Connection[Any]
 ) -> None:

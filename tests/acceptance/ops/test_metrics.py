@@ -39,6 +39,10 @@ METRICS = {
     "mailsync_lock_wait_seconds_sum": set(),
     "mailsync_lock_wait_seconds_count": set(),
     "mailsync_lock_busy_total": set(),
+    "mailsync_push_sessions": {"kind"},
+    "mailsync_arrival_seconds_bucket": {"le"},
+    "mailsync_arrival_seconds_sum": set(),
+    "mailsync_arrival_seconds_count": set(),
     "mailsync_throttle_yields_total": set(),
     "mailsync_backfill_remaining": {"account_id"},
     "mailsync_worker_heartbeat_age_seconds": {"worker"},
@@ -104,6 +108,8 @@ def test_every_metric_exists_with_the_right_value(
     assert (sample(values, "mailsync_imap_commands_total", command="FETCH") or 0) >= 3
     lag = sample(values, "mailsync_account_lag_seconds", account_id=str(account), scope="priority")
     assert lag is not None and 0 <= lag < 30
+    assert sample(values, "mailsync_push_sessions", kind="notify") == 0
+    assert sample(values, "mailsync_push_sessions", kind="idle") == 0
     for histogram in ("mailsync_sync_duration_seconds", "mailsync_lock_wait_seconds"):
         buckets = sorted(
             (float(dict(labels)["le"]), count)
