@@ -37,6 +37,8 @@ RULES = (
     (r'("version": ?|version=)"\d+\.\d+[^"]*"', r'\1"<version>"'),
     (r'("currently_syncing": ?)(true|false)', r"\1<now>"),
     (r"[\w.-]+:\d+:(api|worker)\b", "<process>"),
+    # a turn that was asked for may come before the server's report, or after it
+    (r'(?<="trigger": ")(?:push|schedule)(?=")', "<trigger>"),
     (r'("(uidvalidity|modseq|seq|bytes_in|imap_commands)": ?)\d+', r"\1<number>"),
     (r'("(\w+_seconds|duration_ms)": ?)\d[\d.e-]*', r"\1<number>"),
     (r"^(mailsync_\w+(\{.*\})?) \d[\d.e+-]*$", r"\1 <number>"),

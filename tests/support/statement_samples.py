@@ -36,6 +36,7 @@ def common(lived: Lived) -> dict[str, Any]:
         "message_id": lived.message, "limit": 50, "count": 51, "days": 30, "part": "2", "email": EMAIL,
         "lowest": 1, "highest": 6_000, "since": NOW, "reason": "expunged", "error": "error", "delay": 5.0,
         "announce": True, "run_id": 1, "worker": "h:1:worker", "trigger": "schedule", "interval": 60.0,
+        "longest": 300.0,
         "pass_started": NOW, "tracked": True, "path": None, "name": "a", "state": "healthy",
         "before": "infinity", "before_id": 0, "xid": "1", "seq": 0, "begins": NOW, "wait": "10s",
     }  # fmt: skip
@@ -96,6 +97,7 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
     runs = {"folders": 1, "messages_new": 1, "flags_changed": 1, "messages_deleted": 1, "imap_commands": 1,
             "bytes_in": 1, "error_code": None, "error_message": None, "status": "success"}  # fmt: skip
     all_accounts = lived.accounts
+    parked = "update accounts set parked_by = 'h:1:worker', parked_kind = 'notify'"
     return {
         # accounts
         "reserve_account_slot": [_of()],
@@ -344,8 +346,13 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
                 backoff_until=None,
                 next_sync_at=None, last_success_at=NOW, priority_synced_at=NOW, overall_synced_at=NOW,
                 failing_since=None, next_discovery_at=None, folder_rr_cursor=None, capabilities=None,
-                tokens=5.0, asked=True)
+                tokens=5.0, asked=True,
+                parked_by="h:1:worker", parked_kind="notify", tick_seconds=300.0)
         ],
+        "unpark": [_of(1, account_ids=[account], seconds=[5.0], before=parked)],
+        "lost_parking": [_of(1, account_ids=[account])],
+        "release_parked": [_of(all_accounts, before=parked)],
+        "release_abandoned": [_of(all_accounts, before=parked, silent_for=60.0)],
         "leave_turn": [_of(1, tokens=5.0, asked=True)],
         "start_run": [_of(1)],
         "finish_run": [_of(1, **runs)],

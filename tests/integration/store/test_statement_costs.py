@@ -150,6 +150,11 @@ LIMITS: dict[str, tuple[int, int]] = {
     "postpone_account": (80, 0),
     "begin_turn": (80, 10),
     "end_turn": (80, 0),
+    "unpark": (80, 20),
+    "lost_parking": (40, 8),
+    # each reads the accounts, which are few, as claim_account does
+    "release_parked": (80, 20),
+    "release_abandoned": (80, 20),
     "leave_turn": (80, 0),
     "start_run": (80, 0),
     "finish_run": (80, 0),

@@ -122,6 +122,8 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         "count_accounts", "database_now", "find_account", "find_account_to_remove", "forget_worker",
         "insert_account", "list_workers", "reserve_account_slot", "seconds_until_due", "set_lock_wait",
         "worker_heartbeat",
+        # a worker's parked sessions
+        "lost_parking", "release_abandoned", "release_parked", "unpark",
         # it looks up the account
         "account_of_message",
         # about the connection, or the feed as a whole
