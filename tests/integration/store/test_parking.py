@@ -167,3 +167,10 @@ def test_accounts_of_dead_workers_return_to_their_ordinary_tick(
     turns.release_abandoned(conn, INTERVAL, 60)
     assert [row(conn, each)[0] for each in (account, dead, unknown)] == [ONE, None, None]
     assert max(wait(conn, dead), wait(conn, unknown)) <= 50 < wait(conn, account)
+
+
+@pytest.mark.parametrize("resync", [False, True])
+def test_a_reset_ends_the_listening(conn: Connection, account: int, resync: bool) -> None:
+    park(conn, account)
+    accounts.reset(conn, account, resync=resync)
+    assert row(conn, account) == NOT_PARKED
