@@ -16,7 +16,8 @@ from tests.support.imap_text import Token, as_set, in_set, string
 from tests.support.mailboxes import Folder, Mail, body_item
 
 if TYPE_CHECKING:
-    from tests.support.session import Connection, Request
+    from tests.support.conversation import Conversation
+    from tests.support.request import HonestRequest as Request
 
 
 class Refused(Exception):
@@ -45,21 +46,25 @@ def authenticate(request: Request) -> bytes:
     """AUTHENTICATE PLAIN, with or without an initial response (RFC 4959), and AUTHENTICATE LOGIN."""
     mechanism = _words(request.arguments[:1])[0].upper()
     if mechanism == b"LOGIN":
-        user, password = (b64decode(request.ask(b64encode(name))) for name in (b"User Name", b"Password"))
+        ask = request.connection.ask
+        user, password = (b64decode(ask(b64encode(name))) for name in (b"User Name", b"Password"))
         return _enter(request, user.decode(), password.decode())
-    response = _words(request.arguments, 2)[1] if len(request.arguments) > 1 else request.ask()
+    response = _words(request.arguments, 2)[1] if len(request.arguments) > 1 else request.connection.ask(b"")
     _, user, password = b64decode(response).split(b"\0")
     return _enter(request, user.decode(), password.decode())
 
 
 def _enter(request: Request, user: str, password: str) -> bytes:
-    account = request.connection.server.accounts.get(user)
-    accepted = account is not None and account.password == password
-    request.connection.server.journal.login(request.connection.number, user, accepted)
-    if not accepted:
+    connection = request.connection
+    account = request.find_account(user)
+    if account is None or account.password != password:
+        connection.record_login(user, accepted=False)
         raise Refused("NO [AUTHENTICATIONFAILED] Authentication failed.")
-    request.connection.account = account
-    return b""
+    if not connection.log_in(account):
+        connection.record_login(user, accepted=False)
+        raise Refused(connection.habits.limit_refusal.decode())
+    connection.record_login(user, accepted=True)
+    return capability(request) if connection.habits.announces_capabilities else b""
 
 
 def identify(request: Request) -> bytes:
@@ -76,6 +81,11 @@ def enable(request: Request) -> bytes:
     return b"* ENABLED %s\r\n" % b" ".join(granted)
 
 
+def namespace(request: Request) -> bytes:
+    """NAMESPACE (RFC 2342): one of the user's own, without a prefix."""
+    return b'* NAMESPACE (("" %s)) NIL NIL\r\n' % string(request.connection.habits.delimiter)
+
+
 def list_folders(request: Request) -> bytes:
     """LIST, with selection and return options (RFC 5258), RETURN (STATUS (…)) (RFC 5819)."""
     arguments = list(request.arguments)
@@ -89,16 +99,22 @@ def list_folders(request: Request) -> bytes:
             if option == b"STATUS":
                 _require(request.connection, b"LIST-STATUS")
                 items = _words(options[i + 1])
-    delimiter = string(request.connection.server.delimiter)
+    delimiter = string(request.connection.habits.delimiter)
     if not pattern:
         return rb"* LIST (\Noselect) %s " % delimiter + b'""\r\n'
+    has_children = request.connection.offers(b"CHILDREN")
+    names = list(request.account.folders)
     lines = []
     glob = pattern.decode("latin-1").replace("[", "[[]").replace("?", "[?]").replace("%", "*")
     for folder in list(request.account.folders.values()):
         if not fnmatchcase(folder.name.decode("latin-1"), glob):
             continue
-        attributes = b" ".join(folder.attributes)
-        lines.append(b"* LIST (%s) %s %s\r\n" % (attributes, delimiter, string(folder.name)))
+        attributes = list(folder.attributes)
+        if has_children:
+            inside = folder.name + (request.connection.habits.delimiter or b"/")
+            is_parent = any(name.startswith(inside) for name in names)
+            attributes.append(rb"\HasChildren" if is_parent else rb"\HasNoChildren")
+        lines.append(b"* LIST (%s) %s %s\r\n" % (b" ".join(attributes), delimiter, string(folder.name)))
         if items and rb"\Noselect" not in folder.attributes:
             lines.append(_status_line(request.connection, folder, items))
     return b"".join(lines)
@@ -110,7 +126,7 @@ def status(request: Request) -> bytes:
     return _status_line(request.connection, folder, _words(request.arguments[1]))
 
 
-def _status_line(connection: Connection, folder: Folder, items: list[bytes]) -> bytes:
+def _status_line(connection: Conversation, folder: Folder, items: list[bytes]) -> bytes:
     pairs = []
     for item in items:
         name = item.upper()
@@ -245,7 +261,7 @@ def _within(uid: int, ranges: list[tuple[int, int]]) -> bool:
     return any(first <= uid <= last for first, last in ranges)
 
 
-def _item(connection: Connection, item: bytes, mail: Mail) -> bytes:
+def _item(connection: Conversation, item: bytes, mail: Mail) -> bytes:
     if item in _ITEMS:
         extension, value = _ITEMS[item]
         if extension:
@@ -282,7 +298,7 @@ def _words(token: Token, count: int | None = None) -> list[bytes]:
     return words
 
 
-def _require(connection: Connection, extension: bytes) -> None:
+def _require(connection: Conversation, extension: bytes) -> None:
     if not connection.offers(extension):
         raise Refused(f"BAD {extension.decode()} is not offered")
 
@@ -307,6 +323,7 @@ COMMANDS: dict[str, Callable[[Request], bytes]] = {
     "AUTHENTICATE": authenticate,
     "ID": identify,
     "ENABLE": enable,
+    "NAMESPACE": namespace,
     "LIST": list_folders,
     "STATUS": status,
     "EXAMINE": examine,

@@ -34,6 +34,17 @@ class Span:
     end: float
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """A command that came while another connection of the user had ``other`` in flight, or during IDLE."""
+
+    user: str
+    connection: int
+    command: str
+    other_connection: int
+    other: str
+
+
 class Journal:
     """All commands of a server, in order of arrival, and when each session was logged in."""
 
@@ -43,6 +54,7 @@ class Journal:
         self._users: dict[int, str] = {}
         self._logged_in: dict[int, float] = {}
         self._closed: dict[int, float] = {}
+        self._violations: list[tuple[int, str, bytes]] = []
 
     # -- written by the server -------------------------------------------------------------------------
 
@@ -64,6 +76,11 @@ class Journal:
         """Record the end of a connection; the first call counts."""
         with self._lock:
             self._closed.setdefault(connection, time.monotonic())
+
+    def violate(self, connection: int, during: str, line: bytes) -> None:
+        """Record a line that a client must not send now."""
+        with self._lock:
+            self._violations.append((connection, during, line))
 
     # -- read by tests -----------------------------------------------------------------------------------
 
@@ -131,6 +148,30 @@ class Journal:
                 if latest is None or span.end > latest.end:
                     latest = span
         return overlaps
+
+    def conflicts(self) -> list[Conflict]:
+        """Return commands that came while another connection of their user had one in flight, or in IDLE."""
+        now = time.monotonic()
+        with self._lock:
+            commands, closed, users = list(self._commands), dict(self._closed), dict(self._users)
+            found = [
+                Conflict(users.get(number, ""), number, line.decode(errors="replace"), number, during)
+                for number, during, line in self._violations
+            ]
+        open_ones: dict[str, list[tuple[float, Command]]] = {}
+        for command in sorted(commands, key=lambda command: command.started):
+            user = users.get(command.connection)
+            if user is None:
+                continue
+            running = [pair for pair in open_ones.get(user, []) if pair[0] > command.started]
+            found += [
+                Conflict(user, command.connection, command.name, other.connection, other.name)
+                for _, other in running
+                if other.connection != command.connection
+            ]
+            end = min(command.finished or now, closed.get(command.connection, now))
+            open_ones[user] = [*running, (end, command)]
+        return found
 
     def busiest_minute(self, user: str | None = None, window: float = 60.0) -> int:
         """Return the most commands that arrived in any `window` seconds."""

@@ -1,6 +1,7 @@
 """The scripted server's mailboxes in memory, and the data that FETCH returns for a message.
 
-Tests may change them while sessions are open; every change takes the account's lock.
+Tests may change them while sessions are open. Every change takes the account's lock, and calls the account's
+``watchers`` while it holds the lock.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import email
 import hashlib
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.message import Message as Parsed
 from functools import cached_property
@@ -26,6 +27,23 @@ def _wire(name: bytes | str) -> bytes:
     return name.encode() if isinstance(name, str) else name
 
 
+@dataclass(frozen=True)
+class Change:
+    """What happened to a folder.
+
+    ``kind`` is ``new``, ``expunged``, ``flags``, ``renumbered``, ``created``, ``deleted`` or ``renamed``; the
+    last has the former name in ``old_name``.
+    """
+
+    folder: Folder
+    kind: str
+    old_name: bytes = b""
+
+
+def _unwatched(change: Change) -> None:
+    """Nobody watches a folder without an account."""
+
+
 @dataclass
 class Mail:
     """One message; change it through its folder."""
@@ -37,6 +55,9 @@ class Mail:
     modseq: int
     labels: tuple[bytes, ...] = ()
     thread: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.added_at = self.modseq
 
     @cached_property
     def identity(self) -> bytes:
@@ -99,6 +120,7 @@ class Folder:
     mails: dict[int, Mail] = field(default_factory=dict)
     vanished: list[tuple[int, int]] = field(default_factory=list)
     mailbox_id: bytes = field(default_factory=lambda: b"F%d" % next(_identities))
+    watcher: Callable[[Change], None] = _unwatched
 
     @property
     def unseen(self) -> int:
@@ -119,6 +141,7 @@ class Folder:
             self.modseq += 1
             self.mails[number] = Mail(number, raw, flags, _wire(date), self.modseq, labels)
             self.uidnext = max(self.uidnext, number + 1)
+            self.watcher(Change(self, "new"))
             return number
 
     def set_flags(self, uid: int, *flags: bytes) -> None:
@@ -126,6 +149,7 @@ class Folder:
         with self.lock:
             self.modseq += 1
             self.mails[uid].flags, self.mails[uid].modseq = flags, self.modseq
+            self.watcher(Change(self, "flags"))
 
     def expunge(self, *uids: int) -> None:
         """Remove messages."""
@@ -134,6 +158,7 @@ class Folder:
             for uid in uids:
                 del self.mails[uid]
                 self.vanished.append((self.modseq, uid))
+            self.watcher(Change(self, "expunged"))
 
     def renumber(self, uidvalidity: int) -> None:
         """Give every message a new UID under a new UIDVALIDITY, as after a restored backup."""
@@ -141,8 +166,11 @@ class Folder:
             old = list(self.mails.values())
             self.uidvalidity, self.uidnext, self.vanished = uidvalidity, 1, []
             self.mails = {}
+            watcher, self.watcher = self.watcher, _unwatched
             for mail in old:
                 self.add(mail.raw, *mail.flags, date=mail.date, labels=mail.labels)
+            self.watcher = watcher
+            self.watcher(Change(self, "renumbered"))
 
 
 class Account:
@@ -153,15 +181,21 @@ class Account:
         self.password = password
         self.lock = threading.RLock()
         self.folders: dict[bytes, Folder] = {}
+        self.watchers: list[Callable[[Change], None]] = []
         self.create("INBOX")
 
     def create(self, name: bytes | str, *attributes: bytes, uidvalidity: int = 0) -> Folder:
         """Create a folder and return it; `name` is a wire name."""
         with self.lock:
             number = uidvalidity or 1_700_000_000 + len(self.folders)
-            folder = Folder(_wire(name), self.lock, number, attributes=attributes)
+            folder = Folder(_wire(name), self.lock, number, attributes=attributes, watcher=self._changed)
             self.folders[folder.name] = folder
+            self._changed(Change(folder, "created"))
             return folder
+
+    def _changed(self, change: Change) -> None:
+        for watcher in list(self.watchers):
+            watcher(change)
 
     def folder(self, name: bytes | str) -> Folder:
         """Return the folder of this name, INBOX in any case; raise KeyError if there is none."""
@@ -171,7 +205,7 @@ class Account:
     def delete(self, name: bytes | str) -> None:
         """Delete a folder with its messages."""
         with self.lock:
-            del self.folders[_wire(name)]
+            self._changed(Change(self.folders.pop(_wire(name)), "deleted"))
 
     def rename(self, old: bytes | str, new: bytes | str) -> None:
         """Rename a folder and keep everything else."""
@@ -179,6 +213,7 @@ class Account:
             folder = self.folders.pop(_wire(old))
             folder.name = _wire(new)
             self.folders[folder.name] = folder
+            self._changed(Change(folder, "renamed", _wire(old)))
 
 
 # -- BODYSTRUCTURE (RFC 9051 §7.5.2) -------------------------------------------------------------------

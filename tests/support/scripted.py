@@ -8,6 +8,11 @@ By default it is an honest server with mailboxes in memory. A journal records al
     server.on("UID FETCH", lambda request: request.default().replace(b"FLAGS", b"FLGS"), times=1)
     server.on("EXAMINE", b"NO [INUSE] Mailbox is in use")
     server.on("STATUS", lambda request: request.hang())
+
+A change of a mailbox reaches clients in IDLE or with NOTIFY at once. Rules place it between two commands
+(see ``tests.support.placing``); they know ``IDLE`` and ``DONE``, whose tag is that of IDLE::
+
+    server.on("DONE", lambda request: user.folder("INBOX").add(raw) and request.default(), times=1)
 """
 
 from __future__ import annotations
@@ -22,13 +27,11 @@ from itertools import count
 
 from tests.support import planted
 from tests.support.certificates import Certificate
-from tests.support.journal import Journal
+from tests.support.habits import CAPABILITIES, Habits
+from tests.support.journal import Conflict, Journal
 from tests.support.mailboxes import Account
-from tests.support.session import CONNECTION_COMMANDS, Connection, Disconnected, Request
+from tests.support.session import CONNECTION_COMMANDS, Connection, Request
 
-CAPABILITIES = (
-    b"IMAP4rev1 LITERAL+ ID ENABLE UNSELECT ESEARCH LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE QRESYNC"
-)
 Handler = Callable[[Request], bytes | None]
 
 
@@ -38,13 +41,12 @@ class _Rule:
     times: int | None
 
 
-class ScriptedServer:
+class ScriptedServer(Habits):
     """The server. It listens until :meth:`stop`; public attributes may be set at any time.
 
-    ``capabilities`` is space-separated. A ``greeting`` of None sends none. ``latency`` is in seconds, before
-    each answer. ``delimiter`` is that of folder names, None for NIL. `security` is ``plaintext``, ``tls`` or
-    ``starttls``; the latter two need a `certificate`. ``starttls`` is the outcome of an upgrade: ``good``,
-    ``refuse`` (NO), ``inject`` (more plaintext after the OK) or ``drop`` (close).
+    What it offers and how it behaves are the attributes of :class:`Habits`. `security` is ``plaintext``,
+    ``tls`` or ``starttls``; the latter two need a `certificate`. ``starttls`` is the outcome of an upgrade:
+    ``good``, ``refuse`` (NO), ``inject`` (more plaintext after the OK) or ``drop`` (close).
     """
 
     host = "127.0.0.1"
@@ -58,14 +60,11 @@ class ScriptedServer:
         certificate: Certificate | None = None,
         latency: float = 0.0,
     ) -> None:
-        self.capabilities = capabilities
-        self.greeting = greeting
+        super().__init__(capabilities=capabilities, greeting=greeting, latency=latency)
         self.security = security
         self.certificate = certificate
         self.starttls = "good"
         self.injected = b"* CAPABILITY IMAP4rev1 X-INJECTED\r\n"
-        self.latency = latency
-        self.delimiter: bytes | None = b"/"
         self.journal = Journal()
         self.accounts: dict[str, Account] = {}
         self.stopping = threading.Event()
@@ -108,8 +107,26 @@ class ScriptedServer:
     def push(self, data: bytes) -> None:
         """Send bytes to every connected client."""
         for connection in self._open():
-            with contextlib.suppress(Disconnected):
-                connection.send(data)
+            connection.push(data)
+
+    def bye(self, text: bytes = b"Session expired", user: Account | None = None) -> None:
+        """Say BYE to every connected client, or to those of a user, and close."""
+        for connection in self.connections(user):
+            connection.bye(text)
+
+    def connections(self, user: Account | None = None) -> list[Connection]:
+        """Return the clients that are connected, or those that are logged in as a user."""
+        return [connection for connection in self._open() if user in (None, connection.account)]
+
+    def parked(self, user: Account | None = None) -> list[Connection]:
+        """Return the connections that listen: in IDLE, or by NOTIFY with nothing selected and no command."""
+        return [connection for connection in self.connections(user) if connection.is_listening]
+
+    @property
+    def speaking_conflicts(self) -> list[Conflict]:
+        """Commands that came while another connection of the user had one in flight, or during IDLE."""
+        self.note_the_gone()
+        return self.journal.conflicts()
 
     def disconnect(self) -> None:
         """Close every connection; new ones are accepted."""
@@ -138,7 +155,7 @@ class ScriptedServer:
     def note_the_gone(self) -> None:
         """Record in the journal which clients have closed; their threads may notice it late."""
         for connection in self._open():
-            if connection.is_gone():
+            if connection.stream.is_gone():
                 self.journal.close(connection.number)
 
     # -- connections -----------------------------------------------------------------------------------
