@@ -1,15 +1,22 @@
 """What a server of the tests knows of one client: its mailbox, its view of it, and what to tell it unasked.
 
-Threads (``session.py``) or a selector (``crowd.py``) move the bytes. All of this is used under the account's
-lock, once there is an account.
+Threads (``session.py``) or a selector (``crowd_process.py``) move the bytes. All of this is used under the
+account's lock, once there is an account.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 from tests.support.habits import Habits
 from tests.support.imap_text import as_set
 from tests.support.mailboxes import Account, Change, Folder
 from tests.support.notify import Watch
+
+
+@cache
+def _names(capabilities: bytes) -> frozenset[bytes]:
+    return frozenset(capabilities.upper().split())
 
 
 class Conversation:
@@ -47,13 +54,16 @@ class Conversation:
 
     def capabilities(self) -> list[bytes]:
         """Return the capabilities that the server offers now."""
+        return self.announced().split()
+
+    def announced(self) -> bytes:
+        """Return the capabilities that the server offers now, as they are announced."""
         before = self.habits.capabilities_before_login
-        offered = self.habits.capabilities if self.account or before is None else before
-        return offered.split()
+        return self.habits.capabilities if self.account or before is None else before
 
     def offers(self, extension: bytes) -> bool:
         """Whether the server offers an extension."""
-        return extension in (name.upper() for name in self.capabilities())
+        return extension in _names(self.announced())
 
     # -- login and mailbox -------------------------------------------------------------------------------
 

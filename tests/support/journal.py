@@ -12,6 +12,8 @@ from dataclasses import dataclass
 class Command:
     """One tagged command. Times are ``time.monotonic()``; ``finished`` is None until the answer is sent.
 
+    ``arrived`` is when its last byte came, which may be long before its turn comes at ``started``.
+
     ``answered`` is False if the connection ended first; ``selected`` says whether the session had a mailbox
     selected afterwards.
     """
@@ -23,6 +25,7 @@ class Command:
     finished: float | None = None
     answered: bool = False
     selected: bool = False
+    arrived: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,14 @@ class Journal:
                 if latest is None or span.end > latest.end:
                     latest = span
         return overlaps
+
+    def round_trips(self, user: str | None = None) -> int:
+        """Return how often clients waited: commands that came together count once, if there is a latency."""
+        trips, finished = 0, dict[int, float]()
+        for command in self.commands(user=user):
+            trips += command.arrived >= finished.get(command.connection, 0.0)
+            finished[command.connection] = command.finished or command.started
+        return trips
 
     def conflicts(self) -> list[Conflict]:
         """Return commands that came while another connection of their user had one in flight, or in IDLE."""

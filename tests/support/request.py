@@ -62,3 +62,13 @@ class HonestRequest:
     def tagged(self, text: bytes) -> bytes:
         """Return the tagged response: ``request.tagged(b"NO [INUSE] later")``."""
         return b"%s %s\r\n" % (self.tag, text)
+
+
+def split_command(text: bytes) -> tuple[bytes, str, bytes]:
+    """Return tag, name (``UID FETCH``) and arguments of a command with its literals."""
+    tag, _, rest = text.removesuffix(b"\r\n").partition(b" ")
+    name, _, rest = rest.partition(b" ")
+    if name.upper() == b"UID":
+        second, _, rest = rest.partition(b" ")
+        name += b" " + second
+    return tag, name.upper().decode(errors="replace"), rest

@@ -119,7 +119,10 @@ class ScriptedServer(Habits):
         return [connection for connection in self._open() if user in (None, connection.account)]
 
     def parked(self, user: Account | None = None) -> list[Connection]:
-        """Return the connections that listen: in IDLE, or by NOTIFY with nothing selected and no command."""
+        """Return the connections that listen: in IDLE, or by NOTIFY with nothing selected and no command.
+
+        A client may have the answer a moment before its connection is one of them: use ``wait_until``.
+        """
         return [connection for connection in self.connections(user) if connection.is_listening]
 
     @property

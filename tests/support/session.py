@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.support.byte_stream import ByteStream, Disconnected
 from tests.support.conversation import Conversation
 from tests.support.journal import Command
-from tests.support.request import HonestRequest
+from tests.support.request import HonestRequest, split_command
 
 if TYPE_CHECKING:
     from tests.support.scripted import ScriptedServer
@@ -87,12 +87,10 @@ class Connection(Conversation):
         self.stream = ByteStream(sock, server.stopping)
         self.thread = threading.Thread(target=self._run, daemon=True)
 
-    def capabilities(self) -> list[bytes]:
-        """Return the capabilities that the server offers now."""
-        offered = super().capabilities()
-        if self.server.security == "starttls" and not self.secure:
-            offered.append(b"STARTTLS")
-        return offered
+    def announced(self) -> bytes:
+        """Return the capabilities that the server offers now, as they are announced."""
+        offers_tls = self.server.security == "starttls" and not self.secure
+        return super().announced() + (b" STARTTLS" if offers_tls else b"")
 
     def record_login(self, user: str, accepted: bool) -> None:
         """Record in the journal that this client tried to log in."""
@@ -177,6 +175,7 @@ class Connection(Conversation):
     def _answer(self, tag: bytes, name: str, text: bytes) -> None:
         self.server.note_the_gone()
         entry = self.server.journal.begin(self.number, name, text)
+        entry.arrived = self.stream.arrived_at()
         request = Request(self, tag, name, text, entry)
         try:
             with self._lock():
@@ -223,16 +222,6 @@ class Connection(Conversation):
         if entry.finished is None:
             entry.answered, entry.selected = answered, self.selected is not None
             entry.finished = time.monotonic()
-
-
-def split_command(text: bytes) -> tuple[bytes, str, bytes]:
-    """Return tag, name (``UID FETCH``) and arguments of a command with its literals."""
-    tag, _, rest = text.removesuffix(b"\r\n").partition(b" ")
-    name, _, rest = rest.partition(b" ")
-    if name.upper() == b"UID":
-        second, _, rest = rest.partition(b" ")
-        name += b" " + second
-    return tag, name.upper().decode(errors="replace"), rest
 
 
 def _start_tls(request: Request) -> bytes | None:

@@ -228,7 +228,7 @@ def test_two_that_speak_are_recorded_and_one_that_listens_is_not(
     first.idle()
     second.run(b"NOOP")
     second.run(SET)
-    assert len(server.parked(user)) == 2
+    wait_until(lambda: len(server.parked(user)) == 2, "both to be parked")
     first.done()
     assert server.speaking_conflicts == []
     assert server.journal.interleavings() == []
@@ -253,7 +253,8 @@ def test_a_test_can_push_end_notify_and_say_bye(
     client: Client, server: ScriptedServer, user: Account
 ) -> None:
     client.run(SET)
-    (connection,) = server.parked(user)
+    wait_until(lambda: server.parked(user), "the client to be parked")
+    (connection,) = server.connections(user)
     connection.push(b"* OK Still here\r\n")
     assert client.line() == b"* OK Still here"
     connection.overflow()
