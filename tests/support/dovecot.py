@@ -28,6 +28,22 @@ _numbers = count(1)
 
 USERS = 300
 
+_WITHOUT_PUSH = (
+    "IMAP4rev1 SASL-IR ID ENABLE SORT THREAD=REFERENCES MULTIAPPEND UNSELECT CHILDREN NAMESPACE UIDPLUS"
+    " LIST-EXTENDED CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN LIST-STATUS BINARY MOVE STATUS=SIZE"
+    " LITERAL+ SPECIAL-USE"
+)
+
+
+def offering(push: str) -> dict[str, str]:
+    """Return the options of a Dovecot that reports changes by ``notify``, by ``idle`` only, or by ``none``.
+
+    ``dovecot_with(**offering("idle"))``. Each session that listens takes one of the user's inotify instances,
+    of which many systems allow 128: more sessions are told of changes only after 13 to 30 s.
+    """
+    capabilities = {"idle": f"{_WITHOUT_PUSH} IDLE", "none": _WITHOUT_PUSH}
+    return {} if push == "notify" else {"capabilities": capabilities[push]}
+
 
 def find() -> str | None:
     """Return the path of the dovecot program, or None if it is not installed."""

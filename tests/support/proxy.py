@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,11 +21,15 @@ _POLL = 0.02
 class Proxy:
     """Forwards to `target`: ``("127.0.0.1", 143)`` or the path of a Unix socket.
 
-    While ``deaf``, connections stay up, new ones are accepted, and no byte passes. While ``refusing``, new
-    connections are closed at once and counted in ``refused``. ``delay`` is how many seconds each piece of
-    data waits, in either direction. ``sent_up`` and ``sent_down`` count the bytes forwarded to the target and
-    to the clients. ``on_piece`` is called in the link's thread before each piece of data to the target, with
-    the number of the link, from 0; the target gets the piece after the call.
+    While ``deaf``, connections stay up, new ones are accepted, and no byte passes. After :meth:`lose_links`,
+    only the connections of that moment are deaf, for ever. While ``refusing``, new connections are closed at
+    once and counted in ``refused``.
+
+    ``round_trip`` is how many seconds a piece of data and its answer are on the way, half in each direction;
+    pieces do not wait for each other. ``delay`` is how many seconds each piece takes, one after another.
+    ``sent_up`` and ``sent_down`` count the bytes forwarded to the target and to the clients. ``on_piece`` is
+    called in the link's thread before each piece of data to the target, with the number of the link, from 0;
+    the target gets the piece after the call.
     """
 
     host = "127.0.0.1"
@@ -35,6 +40,7 @@ class Proxy:
         self.refusing = False
         self.refused = 0
         self.delay = 0.0
+        self.round_trip = 0.0
         self.on_piece: Callable[[int], None] = lambda link: None
         self.sent_up = 0
         self.sent_down = 0
@@ -50,6 +56,18 @@ class Proxy:
         """Reset the connections once `count` more bytes have gone to clients; new ones work again."""
         with self._lock:
             self._cut_at = self.sent_down + count
+
+    def lose_links(self) -> int:
+        """Let nothing pass through the connections of now any more, as a NAT that forgot them.
+
+        Returns how many there are. Both sides may still send: the kernel acknowledges it, and nobody gets it.
+        New connections work.
+        """
+        links = self._open()
+        for link in links:
+            with link.passing:
+                link.is_lost = True
+        return len(links)
 
     def reset(self) -> None:
         """Break all connections with a TCP reset; afterwards no byte passes through them."""
@@ -131,6 +149,9 @@ class _Link:
         # without this, the second of two pieces waits 40 ms
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ending: str | None = None
+        self.is_lost = False
+        self.passing = threading.RLock()
+        self._on_the_way: deque[tuple[float, socket.socket, bytes]] = deque()
         self.thread = _LinkThread(target=self._run, daemon=True)
 
     def end(self, how: str) -> None:
@@ -147,38 +168,67 @@ class _Link:
                 self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _pump(self, target: socket.socket) -> None:
-        other = {self._client: target, target: self._client}
         reading = [self._client, target]
-        while reading and not self._ending:
-            if self._proxy.deaf:
-                time.sleep(_POLL)
+        while (reading or self._on_the_way or self.is_lost) and not self._ending:
+            if self._proxy.deaf or self.is_lost:
+                self._swallow(reading)
                 continue
-            for source in select.select(reading, [], [], _POLL)[0]:
-                if not self._forward(source, other[source], down=source is target):
-                    reading.remove(source)
+            left = self._on_the_way[0][0] - time.monotonic() if self._on_the_way else _POLL
+            readable = select.select(reading, [], [], max(0.0, min(_POLL, left)))[0]
+            with self.passing:
+                if not self.is_lost and not self._pass_on(readable, reading, target):
+                    return
 
-    def _forward(self, source: socket.socket, sink: socket.socket, down: bool) -> bool:
+    def _pass_on(
+        self, readable: list[socket.socket], reading: list[socket.socket], target: socket.socket
+    ) -> bool:
+        for source in readable:
+            data = self._read(source)
+            if data is None:
+                return False
+            if not data:
+                reading.remove(source)
+            self._on_the_way.append((time.monotonic() + self._proxy.round_trip / 2, source, data))
+        while self._on_the_way and self._on_the_way[0][0] <= time.monotonic():
+            _, source, data = self._on_the_way.popleft()
+            down = source is target
+            self._forward(data, self._client if down else target, down)
+        return True
+
+    def _swallow(self, reading: list[socket.socket]) -> None:
+        time.sleep(_POLL)
+        if not self.is_lost:
+            return
+        self._on_the_way.clear()
+        for source in select.select(reading, [], [], 0)[0]:
+            with contextlib.suppress(OSError):
+                if source.recv(65536):
+                    continue
+            reading.remove(source)
+
+    def _read(self, source: socket.socket) -> bytes | None:
         try:
-            data = source.recv(65536)
+            return source.recv(65536)
         except ConnectionError:
             self.end("reset")
-            return False
+            return None
+
+    def _forward(self, data: bytes, sink: socket.socket, down: bool) -> None:
         if not data:
             with contextlib.suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
-            return False
+            return
         if self._proxy.delay:
             time.sleep(self._proxy.delay)
         if not down:
             self._proxy.on_piece(self._number)
             self._proxy.sent_up += len(data)
             sink.sendall(data)
-            return True
+            return
         allowed = self._proxy.allowed(len(data))
         sink.sendall(data[:allowed])
         if allowed < len(data):
             self._proxy.reset()
-        return True
 
 
 def _connect(target: tuple[str, int] | str) -> socket.socket:

@@ -18,7 +18,7 @@ import pytest
 from tests.support import mail, planted, run_directory
 from tests.support import postgres as postgres_server
 from tests.support.certificates import Authority
-from tests.support.dovecot import Dovecot
+from tests.support.dovecot import Dovecot, offering
 from tests.support.imap_server import done
 from tests.support.patience import Stopwatch
 from tests.support.programs import ROOT, Mailsync, Running
@@ -244,6 +244,55 @@ def test_a_proxy_can_be_deaf_slow_and_broken(
     proxy.refusing = True
     with client() as sock:
         assert sock.recv(100) == b""
+
+
+def test_a_proxy_can_forget_connections_without_a_word(
+    proxy_to: Callable[..., Proxy], scripted: ScriptedServer
+) -> None:
+    proxy = proxy_to((scripted.host, scripted.port))
+    with socket.create_connection((proxy.host, proxy.port), timeout=run_directory.PATIENCE) as lost:
+        assert lost.recv(100) == b"* OK ready\r\n"
+        assert proxy.lose_links() == 1
+        scripted.push(b"* OK Still here\r\n")
+        lost.sendall(b"a NOOP\r\n" * 100_000)  # far more than buffers hold: the other side acknowledges it
+        with socket.create_connection((proxy.host, proxy.port), timeout=run_directory.PATIENCE) as sock:
+            assert sock.recv(100) == b"* OK ready\r\n"
+            sock.sendall(b"b NOOP\r\n")
+            assert sock.recv(100) == b"b OK NOOP completed\r\n"
+        scripted.disconnect()
+        lost.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            lost.recv(100)
+    assert scripted.journal.counts() == {"NOOP": 1}
+
+
+def test_a_proxy_can_be_far_away(proxy_to: Callable[..., Proxy], scripted: ScriptedServer) -> None:
+    proxy = proxy_to((scripted.host, scripted.port))
+    proxy.round_trip = 0.2
+    with socket.create_connection((proxy.host, proxy.port), timeout=run_directory.PATIENCE) as sock:
+        file = sock.makefile("rb")
+        file.readline()
+        watch = Stopwatch()
+        for n in range(40):
+            sock.sendall(b"a%d NOOP\r\n" % n)
+        for n in range(40):
+            assert file.readline() == b"a%d OK NOOP completed\r\n" % n
+        assert watch.clock >= 0.2
+        assert watch.stop() < 4  # one after another they would take 8 s
+        file.close()
+
+
+@pytest.mark.parametrize(
+    ("push", "offered"), [("notify", {"NOTIFY", "IDLE"}), ("idle", {"IDLE"}), ("none", set())]
+)
+def test_a_dovecot_can_report_changes_by_less(
+    dovecot_with: Callable[..., Dovecot], push: str, offered: set[str]
+) -> None:
+    server = dovecot_with(**offering(push))
+    with server.imap(server.new_user()) as client:
+        capabilities = set(done(client.capability())[-1].decode().split())
+    assert capabilities & {"NOTIFY", "IDLE"} == offered
+    assert {"LIST-STATUS", "QRESYNC"} < capabilities
 
 
 def test_postgres_can_be_reached_through_a_proxy(postgres_proxy: tuple[Proxy, str]) -> None:
