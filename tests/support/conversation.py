@@ -22,6 +22,9 @@ def _names(capabilities: bytes) -> frozenset[bytes]:
 class Conversation:
     """One client. ``account`` is logged in, ``selected`` is open, ``watch`` is what NOTIFY asked for.
 
+    ``is_default`` until the first NOTIFY: then nothing is told of the selected mailbox, not even by IDLE or
+    NOOP, unless NOTIFY has asked for it, and there is no way back (RFC 5465 §3.1, and Dovecot).
+
     While ``is_busy``, a command is being answered; what is to be told unasked then waits for its end.
     """
 
@@ -33,6 +36,7 @@ class Conversation:
         self.view: list[int] = []
         self.enabled: set[bytes] = set()
         self.watch: Watch | None = None
+        self.is_default = True
         self.is_busy = False
         self.is_idling = False
         self._flags_told_at = 0
@@ -95,7 +99,7 @@ class Conversation:
 
     def news(self) -> bytes:
         """Update the view of the selected mailbox; return EXPUNGE or VANISHED, and EXISTS."""
-        if self.selected is None:
+        if self.selected is None or not self._follows_selected:
             return b""
         mails = self.selected.mails
         gone = [uid for uid in self.view if uid not in mails]
@@ -113,7 +117,7 @@ class Conversation:
 
     def news_of_flags(self) -> bytes:
         """Return FETCH responses for the messages whose flags have changed, by sequence number."""
-        if self.selected is None or not self.habits.idle_reports_flags:
+        if self.selected is None or not self._follows_selected or not self.habits.idle_reports_flags:
             return b""
         since, self._flags_told_at = self._flags_told_at, self.selected.modseq
         has_modseq, has_uid = self.enabled & {b"CONDSTORE", b"QRESYNC"}, b"QRESYNC" in self.enabled
@@ -127,6 +131,10 @@ class Conversation:
             items.append(b"FLAGS (%s)" % b" ".join(mail.flags))
             lines.append(b"* %d FETCH (%s)\r\n" % (number, b" ".join(items)))
         return b"".join(lines)
+
+    @property
+    def _follows_selected(self) -> bool:
+        return self.is_default or (self.watch is not None and self.watch.follows_selected)
 
     # -- told unasked ------------------------------------------------------------------------------------
 
@@ -156,7 +164,7 @@ class Conversation:
         self.tell()
 
     def overflow(self) -> None:
-        """End NOTIFY, because there is too much to tell (RFC 5465 §5.8)."""
+        """End NOTIFY, as by NOTIFY NONE, because there is too much to tell (RFC 5465 §5.8)."""
         self.watch = None
         self.push(b"* OK [NOTIFICATIONOVERFLOW] Too many changes\r\n")
 

@@ -61,12 +61,12 @@ class Watch:
         if not self._wants(folder.name, _EVENTS[change.kind]):
             return
         if change.kind == "created":
-            self._remember(folder)
             self._lines.append(self._list_line(folder.name))
         elif change.kind == "deleted":
             self._changed.pop(id(folder), None)
             self._lines.append(self._list_line(folder.name, rb"\NonExistent"))
         elif change.kind == "renamed":
+            self._said.pop(id(folder), None)
             old = b' ("OLDNAME" (%s))' % string(change.old_name)
             self._lines.append(self._list_line(folder.name, extended=old))
         elif self._is_overlooked(folder):
@@ -84,7 +84,9 @@ class Watch:
             if self._is_overlooked(folder):
                 continue
             now = self._said[id(folder)]
-            items = {name: value for name, value in now.items() if before.get(name) != value}
+            names = {name for name, value in now.items() if before.get(name) != value}
+            names |= {b"UIDNEXT"} if b"MESSAGES" in names else set()
+            items = {name: value for name, value in now.items() if name in names}
             # without CONDSTORE, a change of another flag than \Seen shows in no item
             lines.append(_status(folder, items or {b"UIDVALIDITY": folder.uidvalidity}))
         return b"".join(lines)
@@ -122,6 +124,7 @@ def notify(request: Request) -> bytes:
     connection = request.connection
     if not connection.offers(b"NOTIFY"):
         raise Refused("BAD NOTIFY is not offered")
+    connection.is_default = False
     arguments = [word.upper() if isinstance(word, bytes) else word for word in request.arguments]
     if arguments == [b"NONE"]:
         connection.watch = None

@@ -146,13 +146,13 @@ def test_notify_tells_the_changed_items_of_every_folder(client: Client, user: Ac
     inbox.set_flags(1, rb"\Seen")
     assert client.line() == b'* STATUS "INBOX" (UNSEEN 2 HIGHESTMODSEQ 6)'
     inbox.expunge(2)
-    assert client.line() == b'* STATUS "INBOX" (MESSAGES 2 UNSEEN 1 HIGHESTMODSEQ 7)'
+    assert client.line() == b'* STATUS "INBOX" (MESSAGES 2 UIDNEXT 4 UNSEEN 1 HIGHESTMODSEQ 7)'
     user.create("New")
     assert client.line() == b'* LIST () "/" "New"'
     user.rename("Archive", "Old")
     assert client.line() == b'* LIST () "/" "Old" ("OLDNAME" ("Archive"))'
     archive.add(mail.message(5))
-    assert client.line().startswith(b'* STATUS "Old" (MESSAGES 2 ')
+    assert client.line().startswith(b'* STATUS "Old" (MESSAGES 2 UIDNEXT 3 UIDVALIDITY 1700000001 ')
     user.delete("New")
     assert client.line() == rb'* LIST (\NonExistent) "/" "New"'
     inbox.renumber(77)
@@ -160,6 +160,26 @@ def test_notify_tells_the_changed_items_of_every_folder(client: Client, user: Ac
     assert client.run(b"NOTIFY NONE") == []
     archive.add(mail.message(6))
     assert client.run(b"NOOP") == []
+
+
+@pytest.mark.parametrize("sent", [SET, b"NOTIFY NONE"])
+def test_after_notify_nothing_is_told_of_the_selected_mailbox(
+    client: Client, user: Account, sent: bytes
+) -> None:
+    inbox = user.folder("INBOX")
+    client.run(sent)
+    client.run(b"EXAMINE INBOX")
+    client.idle()
+    inbox.add(mail.message(4))
+    assert client.done() == [b"i OK Idle completed"]
+    assert client.run(b"NOOP") == []
+    assert client.run(b"UID FETCH 4 (UID)") == []
+    client.run(b"NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))")
+    client.run(b"EXAMINE INBOX")
+    inbox.add(mail.message(5))
+    assert client.line() == b"* 5 EXISTS"
+    inbox.set_flags(5, rb"\Seen")
+    assert client.line() == rb"* 5 FETCH (FLAGS (\Seen))"
 
 
 @pytest.mark.parametrize(
