@@ -24,7 +24,7 @@ from typing import Any
 from tests.support.certificates import Certificate
 from tests.support.conversation import Conversation
 from tests.support.habits import Habits
-from tests.support.imap_commands import Refused
+from tests.support.imap_arguments import Refused
 from tests.support.mailboxes import Account
 from tests.support.request import HonestRequest, split_command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from tests.support.imap_commands import Refused
+from tests.support.imap_arguments import Refused
 from tests.support.imap_text import Token, string
 from tests.support.mailboxes import Change, Folder
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from tests.support import imap_commands
 from tests.support.conversation import Conversation
+from tests.support.imap_arguments import Refused
 from tests.support.imap_text import Token, tokens
 from tests.support.mailboxes import Account
 from tests.support.notify import notify
@@ -35,7 +36,7 @@ class HonestRequest:
     def account(self) -> Account:
         """The account that is logged in."""
         if self.connection.account is None:
-            raise imap_commands.Refused("BAD log in first")
+            raise Refused("BAD log in first")
         return self.connection.account
 
     def find_account(self, user: str) -> Account | None:
@@ -53,7 +54,7 @@ class HonestRequest:
                 data = command(self)
                 if self.name not in ("EXAMINE", "SELECT"):
                     data += connection.news()
-        except imap_commands.Refused as refusal:
+        except Refused as refusal:
             return self.tagged(str(refusal).encode())
         except (ValueError, IndexError) as error:
             return self.tagged(b"BAD %s" % str(error).encode(errors="replace"))

@@ -14,6 +14,8 @@ from tests.support.crowd_server import CrowdServer
 from tests.support.habits import CAPABILITIES, Habits
 from tests.support.imap_server import User, done
 from tests.support.patience import PATIENCE, Stopwatch, wait_until
+from tests.support.profiles import exchange_online
+from tests.support.turns import Mirror
 
 NOTIFY = b"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName))\r\n"
 
@@ -113,6 +115,31 @@ def test_commands_that_arrive_together_share_a_round_trip_and_others_do_not_wait
     assert watch.clock >= 0.4
     assert watch.stop() < 6  # one after another they would take 8 s
     wait_until(lambda: server.figures().connections == 0, "the end of the connections")
+
+
+def test_providers_can_have_crowds(database_url: str) -> None:
+    profile = exchange_online()
+    server = CrowdServer(profile.habits)
+    try:
+        (user,) = server.add_users(1, profile.folders, messages=2)
+        with Mirror(database_url, server, user) as mirror:
+            mirror.complete()
+            server.deliver(user)
+            mirror.hot()
+            assert sorted(mirror.rows()) == [1, 2, 3]
+            server.refuse("NOOP", "BAD Request is throttled. Suggested Backoff Time: 5000 milliseconds")
+            clients = [imaplib.IMAP4(server.host, server.port, timeout=PATIENCE) for _ in range(17)]
+            kept_by_mirror = server.figures().connections - len(clients)
+            for client in clients[kept_by_mirror:16]:
+                client.login(user.name, user.password)
+            with pytest.raises(imaplib.IMAP4.error, match="authenticated but not connected"):
+                clients[16].login(user.name, user.password)
+            with pytest.raises(imaplib.IMAP4.error, match="throttled"):
+                clients[15].noop()
+            for client in clients:
+                client.shutdown()
+    finally:
+        server.stop()
 
 
 def test_an_ordinary_client_can_read_mail(authority: Authority) -> None:

@@ -260,13 +260,16 @@ def test_two_that_speak_are_recorded_and_one_that_listens_is_not(
     assert (conflict.command, conflict.other) == ("CAPABILITY", "NOOP")
 
 
-def test_commands_that_arrive_together_share_a_round_trip(client: Client, server: ScriptedServer) -> None:
+def test_commands_that_arrive_together_share_a_round_trip(
+    client: Client, server: ScriptedServer, user: Account
+) -> None:
     server.latency = 0.4
     watch = Stopwatch()
     client.send(b"\r\n".join(b"a%d STATUS INBOX (MESSAGES)" % n for n in range(30)))
     client.until(b"a29 OK")
     assert watch.clock >= 0.4
     assert watch.stop() < 6  # one by one they would take 12 s
+    assert server.journal.round_trips(user.name) == 2  # with LOGIN
 
 
 def test_a_test_can_push_end_notify_and_say_bye(
