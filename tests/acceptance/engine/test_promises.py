@@ -1,4 +1,4 @@
-"""The table of promised freshness (SPEC §7), measured on Dovecot with all extensions and without any.
+"""The waits of docs/explanation/freshness.rst, measured on Dovecot with all extensions and without any.
 
 A tick is a second here, and the intervals are scaled: what is promised within two minutes in priority folders
 is promised within ten seconds, the least that can be set. What is promised within six hours is shown not to
