@@ -24,6 +24,7 @@ from mailsync.core.planning import (
     plan_folder,
     safety_nets,
 )
+from mailsync.engine import parking
 from mailsync.engine.steps import (
     backfill,
     discovery,
@@ -63,6 +64,8 @@ def hot(
     # everything is looked at, so only what is reported from now on counts
     pushed = turn.session.push.hints.take()
     listing = list_status(turn)
+    if listing is not None:
+        parking.judge_reports(turn, pushed, listing)
     _discover(turn, listing, forced=pushed.names_changed or (full and not done))
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))

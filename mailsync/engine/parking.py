@@ -12,10 +12,12 @@ from typing import Protocol
 from mailsync.core.folder_roles import is_inbox
 from mailsync.core.planning import plan_folder
 from mailsync.engine.steps import window
+from mailsync.engine.steps.survey import list_status
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError
 from mailsync.imap import Session
-from mailsync.model import FolderState, MailboxStatus, Parked
+from mailsync.imap.hints import Hints
+from mailsync.model import FolderState, Listing, MailboxStatus, Parked
 
 
 class Listener(Protocol):
@@ -37,6 +39,10 @@ def park(turn: Turn) -> None:
     session = turn.session
     if session.closed:
         return
+    if session.push.hints.has_overflowed:
+        # the server reports nothing any more, of the selected mailbox neither
+        turn.result.needs_new_session = True
+        return
     # paid from the commands that are reserved: else each turn that runs out of commands would log in again
     turn.bucket.floor = 0.0
     try:
@@ -47,20 +53,40 @@ def park(turn: Turn) -> None:
             session.close()
 
 
-def covers_all(turn: Turn) -> bool:
-    """Whether the server reports the changes of every tracked folder."""
-    notified = turn.session.push.notified
-    if turn.session.push.listening != "notify" or notified is None:
-        return False
-    return all(folder.wire_name in notified for folder in turn.folders.tracked())
-
-
 def parked(turn: Turn) -> Parked | None:
-    """Return how the turn's session is parked, as stored with the account; None if it is not."""
+    """Return how the turn's session is parked, as stored with the account; None if it is not.
+
+    The account has its own tick while every tracked folder is reported, and once a tick has found nothing
+    that was not.
+    """
     if not turn.is_connected or (kind := turn.session.push.listening) is None:
         return None
-    ticks = turn.settings.pushed_sync_interval if covers_all(turn) else None
+    push = turn.session.push
+    covers_all = kind == "notify" and push.watched.issubset(push.notified or ())
+    ticks = turn.settings.pushed_sync_interval if covers_all and push.is_trusted else None
     return Parked(turn.env.started_by, kind, ticks)
+
+
+def judge_reports(turn: Turn, reported: Hints, listing: Listing) -> None:
+    """Compare what a tick's `listing` shows with what was `reported` since the session was parked.
+
+    A server may have stopped to report without a word: Dovecot 2.3 does if a mailbox is renamed right after
+    the first NOTIFY. Its session is then replaced.
+    """
+    push = turn.session.push
+    if push.listening != "notify":
+        return
+    missed = [
+        folder.wire_name
+        for folder in turn.folders.tracked()
+        if folder.wire_name in push.watched
+        and folder.wire_name not in reported.statuses
+        and (status := listing.statuses.get(folder.wire_name)) is not None
+        and push.followed.get(folder.wire_name) != status
+        and _differs(turn, folder, status)
+    ]
+    push.is_trusted = not missed
+    turn.result.needs_new_session = turn.result.needs_new_session or bool(missed)
 
 
 def _may_park(turn: Turn) -> bool:
@@ -75,21 +101,41 @@ def _may_park(turn: Turn) -> bool:
 
 def _notify(turn: Turn) -> bool:
     session = turn.session
-    if not session.push.can_notify:
+    push = session.push
+    if not push.can_notify:
         return False
+    push.watched = frozenset(folder.wire_name for folder in turn.folders.tracked())
     statuses: Mapping[bytes, MailboxStatus] | None = {}
-    if covers_all(turn) and not session.push.examined:
-        session.unselect()
-    elif covers_all(turn) and session.can_look_back:
-        # Dovecot never reports a change that it notices while the changed mailbox is selected
-        name = session.selected or b""
-        statuses = {name: session.look_back()}
-    else:
+    if push.notified is None:
         statuses = session.notify()
+    elif push.examined:
+        statuses = _look_back(turn)
+    else:
+        session.unselect()
     if statuses is None:
         return False
     _hint_at_differences(turn, statuses)
     return True
+
+
+def _look_back(turn: Turn) -> dict[bytes, MailboxStatus]:
+    """Return the status of the mailboxes that were selected, with none selected any more.
+
+    Dovecot never reports a change that it notices while the changed mailbox is selected.
+    """
+    session, examined = turn.session, turn.session.push.examined
+    if session.can_look_back:
+        return {session.selected or b"": session.look_back()}
+    session.unselect()
+    statuses: dict[bytes, MailboxStatus] = {}
+    if (listing := list_status(turn)) is not None:
+        statuses = dict(listing.statuses)
+    else:
+        for folder in turn.folders.tracked():
+            if folder.wire_name in examined:
+                statuses[folder.wire_name] = session.status(folder.wire_name)
+    examined.clear()
+    return statuses
 
 
 def _idle(turn: Turn) -> bool:
@@ -116,10 +162,9 @@ def _hint_at_differences(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) ->
     if turn.result.run_id is not None:
         turn.folders.reload_all()
         turn.result.has_reloaded = True
-    condstore, windowed = turn.has("CONDSTORE"), window.start(turn) is not None
     for folder in turn.folders.tracked():
         status = statuses.get(folder.wire_name)
-        if status is None or not _differs(turn, folder, status, condstore=condstore, windowed=windowed):
+        if status is None or not _differs(turn, folder, status):
             push.followed.pop(folder.wire_name, None)
         elif push.followed.get(folder.wire_name) != status:
             # a difference that a visit does not settle is followed once, not for ever
@@ -127,9 +172,8 @@ def _hint_at_differences(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) ->
             push.hints.add(folder.wire_name, status)
 
 
-def _differs(
-    turn: Turn, folder: FolderState, status: MailboxStatus, *, condstore: bool, windowed: bool
-) -> bool:
+def _differs(turn: Turn, folder: FolderState, status: MailboxStatus) -> bool:
     if folder.last_error:
         return False
+    condstore, windowed = turn.has("CONDSTORE"), window.start(turn) is not None
     return bool(plan_folder(folder, status, turn.now(), condstore=condstore, windowed=windowed))

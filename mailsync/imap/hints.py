@@ -6,7 +6,7 @@ import re
 from collections.abc import Container
 from dataclasses import replace
 
-from mailsync.imap.parsing.list_response import is_list, parse_status
+from mailsync.imap.parsing.list_response import is_list, parse_list_name, parse_status
 from mailsync.imap.status_responses import parse_status_response
 from mailsync.model import MailboxStatus
 
@@ -35,26 +35,27 @@ class Hints:
     def __bool__(self) -> bool:
         return bool(self.statuses or self.names_changed or self.mailbox_changed)
 
-    def note(self, response: list[bytes], notified: Container[bytes] | None, *, idles: bool) -> None:
-        """Take what one untagged response says; the others are ignored.
+    def note(self, response: list[bytes], watched: Container[bytes], *, idles: bool) -> bytes | None:
+        """Take what one untagged response says; returns the name of a mailbox that came or went, else None.
 
-        `notified` are the mailboxes whose changes are reported; None without NOTIFY. `idles` says whether
-        changes of the selected mailbox are of interest.
+        The status of a mailbox that is not `watched` is ignored. `idles` says whether changes of the selected
+        mailbox are of interest.
         """
-        if notified is not None:
-            if (row := parse_status(response)) is not None:
-                if row[0] in notified:
-                    self.add(*row)
-                return
-            if is_list(response):
-                self.names_changed = True
-                return
-            status = parse_status_response(response[0][2:])
-            if status is not None and status.code == OVERFLOW:
-                self.has_overflowed = self.names_changed = True
+        if (row := parse_status(response)) is not None:
+            if row[0] in watched:
+                self.add(*row)
+            return None
+        if is_list(response):
+            self.names_changed = True
+            return parse_list_name(response)
         if idles and (change := _CHANGE.match(response[0])):
             self.mailbox_changed = True
             self.flags_changed = self.flags_changed or change[1] is not None
+            return None
+        status = parse_status_response(response[0][2:])
+        if status is not None and status.code == OVERFLOW:
+            self.has_overflowed = self.names_changed = True
+        return None
 
     def add(self, wire_name: bytes, status: MailboxStatus) -> None:
         """Add the items that one STATUS response brought; they replace earlier ones."""

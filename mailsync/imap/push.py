@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailsync.imap.arguments import LiteralArgument, astring
+from mailsync.imap.bounds import MOST_FOLDERS
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.hints import Hints
@@ -19,13 +20,16 @@ class Push:
     """The means by which one session is told of changes, and what it was told.
 
     ``hints`` are those since they were last taken. ``notified`` are the mailboxes whose changes NOTIFY
-    reports; None without NOTIFY. ``followed`` are the statuses, by mailbox, that turns have acted upon
-    although nobody reported a change.
+    reports, None without NOTIFY; ``watched`` are those whose reports become hints. ``followed`` are the
+    statuses, by mailbox, that turns have acted upon although nobody reported a change. ``is_trusted`` says
+    that a tick has found nothing that NOTIFY did not report.
     """
 
     def __init__(self, connection: Connection, capabilities: Capabilities) -> None:
         self.hints = Hints()
-        self.notified: frozenset[bytes] | None = None
+        self.notified: set[bytes] | None = None
+        self.watched: frozenset[bytes] = frozenset()
+        self.is_trusted = False
         self.followed: dict[bytes, MailboxStatus] = {}
         self.examined: set[bytes] = set()
         """The mailboxes selected since NOTIFY: Dovecot never reports what it notices in a selected one."""
@@ -40,8 +44,11 @@ class Push:
 
     @property
     def can_idle(self) -> bool:
-        """Whether the server reports changes of the selected mailbox (RFC 2177)."""
-        return bool(_IDLE & self._capabilities.usable)
+        """Whether the server reports changes of the selected mailbox (RFC 2177).
+
+        Not after NOTIFY, by which it was asked to leave the selected mailbox out (RFC 5465 §6.1).
+        """
+        return self.notified is None and bool(_IDLE & self._capabilities.usable)
 
     @property
     def listening(self) -> str | None:
@@ -63,7 +70,9 @@ class Push:
 
     def note(self, response: Response) -> None:
         """Note what an untagged response, which no command asked for, says about changes."""
-        self.hints.note(response, self.notified, idles=self._follows_mailbox)
+        created = self.hints.note(response, self.watched, idles=self._follows_mailbox)
+        if created is not None and self.notified is not None and len(self.notified) < MOST_FOLDERS:
+            self.notified.add(created)
 
     def leave(self, wire_name: bytes | None) -> None:
         """Note that another mailbox, or none, is being selected."""
@@ -84,9 +93,9 @@ class Push:
     def notify(self) -> dict[bytes, MailboxStatus] | None:
         """Send ``NOTIFY SET STATUS (personal (MessageNew …))``, with nothing selected (RFC 5465 §3).
 
-        An earlier NOTIFY is ended first: Dovecot 2.3 reports only one more change otherwise. Returns the
-        status of every mailbox of the user, by wire name; from then on the server reports
-        changes. None if the server refuses; it is then not asked again.
+        Only once a session: Dovecot 2.3 reports one more change after a second time, and then none. Returns
+        the status of every mailbox of the user, by wire name; from then on the server reports changes. None
+        if the server refuses; it is then not asked again.
         """
         statuses: dict[bytes, MailboxStatus] = {}
 
@@ -96,17 +105,14 @@ class Push:
                 statuses[row[0]] = row[1]
             return row is not None
 
-        if self.notified is not None:
-            self._connection.run("NOTIFY", b"NONE", check=False)
         args = b"SET", b"STATUS", b"(personal %s)" % _EVENTS
         completion = self._connection.run("NOTIFY", *args, claim=claim, check=False)
         # a mailbox that came or went since then would not be looked for
         self.hints.names_changed = self.hints.take().names_changed
         if completion.status != "OK":
             self._capabilities.disable("NOTIFY")
-            self.notified = None
             return None
-        self.notified, self.examined = frozenset(statuses), set()
+        self.notified, self.examined = set(statuses), set()
         return statuses
 
     def look_back(self, mailbox: SelectedMailbox, wire_name: bytes) -> MailboxStatus:
@@ -121,7 +127,7 @@ class Push:
         connection.pipeline("UNSELECT")
         status = self._examined(mailbox)
         for response in connection.responses():
-            self.hints.note(response, self.notified, idles=True)
+            self.hints.note(response, self.watched, idles=True)
         self.examined.discard(wire_name)
         return status
 
