@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailsync.config import Settings
-from mailsync.imap import Session, TokenBucket, open_session
+from mailsync.imap import FlightLimit, Session, TokenBucket, open_session
 from mailsync.store.turns import LoadedTurn
 
 _MAX_AGE = 25 * 60.0
@@ -41,6 +41,7 @@ class SessionCache:
         self._settings = settings
         self._disabled_capabilities = disabled_capabilities
         self._kept: dict[int, _Kept] = {}
+        self._flights: dict[int, FlightLimit] = {}
         self._lock = threading.Lock()
 
     def has(self, account_id: int) -> bool:
@@ -64,7 +65,7 @@ class SessionCache:
                 return kept.session
             kept.session.close()
         password = loaded.password(self._settings.encryption_keys())
-        return open_session(
+        session = open_session(
             loaded.account.endpoint,
             password,
             self._settings,
@@ -73,6 +74,8 @@ class SessionCache:
             on_begin=on_begin,
             disabled_capabilities=self._disabled_capabilities,
         )
+        session.flights = self._flights.setdefault(loaded.account.id, session.flights)
+        return session
 
     def drop(self, account_id: int) -> None:
         """Close the account's kept session, if it has one."""

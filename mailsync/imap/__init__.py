@@ -7,6 +7,7 @@ that the engine asks of a server. ``network/`` connects and waits, ``parsing/`` 
 
 from mailsync.imap.fetch_flags import FlagChanges
 from mailsync.imap.fetch_messages import Batch
+from mailsync.imap.flights import FlightLimit, StatusAnswer
 from mailsync.imap.login import open_session
 from mailsync.imap.network.resolve import check_endpoint
 from mailsync.imap.parsing.message import Detail
@@ -17,7 +18,9 @@ __all__ = [
     "Batch",
     "Detail",
     "FlagChanges",
+    "FlightLimit",
     "Session",
+    "StatusAnswer",
     "TokenBucket",
     "burst",
     "check_endpoint",

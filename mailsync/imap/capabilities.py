@@ -42,16 +42,16 @@ class Capabilities:
             self.message_limit = cut.limit
 
     def without_broken_extension(self, send: Callable[[], T], *capabilities: str) -> T:
-        """Call `send`; after each BAD, disable the next of `capabilities` and call it again.
+        """Call `send`; after each BAD, disable the next of `capabilities` that is offered and call it again.
 
-        Raises what `send` raises for other answers, or if a capability to disable was not offered.
+        Raises what `send` raises for other answers, and once none of them is left.
         """
-        for capability in capabilities:
+        for capability in filter(self.__contains__, capabilities):
             try:
                 return send()
             except ProtocolError:
                 completion = self._connection.completion
-                if completion.status != "BAD" or capability not in self:
+                if completion.status != "BAD":
                     raise
                 log.warning(
                     "The server offers %s but does not understand it: %s",

@@ -80,6 +80,11 @@ class Connection:
         self._tags_used = 0
         self._in_flight: deque[tuple[bytes, str]] = deque()
         self._early_completion: StatusResponse | None = None
+        self._unsent: bytearray | None = None
+        self.completed = b""
+        """The tag of the command that :attr:`completion` completes."""
+        self.was_lost_in_flight = False
+        """Whether the connection ended because it got several commands in one flight."""
         self.is_idling = False
         """Whether IDLE was sent and DONE was not."""
         self.is_proven = True
@@ -194,6 +199,21 @@ class Connection:
         self._in_flight.append((tag, verb))
         return tag
 
+    @contextlib.contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Send the commands that :meth:`pipeline` is given in the context together, at its end.
+
+        If the context ends by an error, the commands before it are sent: they are in flight.
+        """
+        self._unsent = bytearray()
+        try:
+            yield
+        finally:
+            unsent, self._unsent = self._unsent, None
+            if unsent and not self.closed:
+                with self._closing_on_error():
+                    self._send(bytes(unsent))
+
     def start_idle(self) -> None:
         """Send IDLE (RFC 2177) behind what is in flight; :meth:`arrived` returns what then comes."""
         self.pipeline("IDLE")
@@ -220,6 +240,9 @@ class Connection:
             self.on_untagged(response)
 
     def _send(self, data: bytes) -> None:
+        if self._unsent is not None:
+            self._unsent += data
+            return
         unsent = memoryview(data)
         self.timeouts.check()
         while unsent:
@@ -234,8 +257,13 @@ class Connection:
 
     # -- responses ---------------------------------------------------------------------------------
 
-    def responses(self, messages: int = 0, bytes_each: int = 0) -> Iterator[Response]:
+    def responses(
+        self, messages: int = 0, bytes_each: int = 0, *, in_order: bool = True
+    ) -> Iterator[Response]:
         """Yield the untagged responses up to the completion of the oldest command in flight.
+
+        Without `in_order`, up to the completion of any: a server may answer commands that do not depend on
+        each other in another order (RFC 9051 §5.5).
 
         `messages` is how many messages the command asked for, `bytes_each` what one of them may take on
         average. An answer that is far longer closes the connection and raises SentTooMuch. Afterwards
@@ -252,6 +280,10 @@ class Connection:
                 response = read_response()
                 head = response[0]
                 if head.startswith(tagged):
+                    break
+                if not in_order and (other := self._in_flight_with(head)) is not None:
+                    tag, verb = other
+                    tagged = tag + b" "
                     break
                 left -= 1
                 if left < 0:
@@ -274,10 +306,10 @@ class Connection:
         if completion is None or completion.status not in ("OK", "NO", "BAD"):
             self.close()
             raise ProtocolError(f"{verb}: the completion cannot be understood")
-        self.completion = completion
+        self.completion, self.completed = completion, tag
         self._prove()
-        if self._in_flight:
-            self._in_flight.popleft()
+        with contextlib.suppress(ValueError):
+            self._in_flight.remove((tag, verb))
 
     def too_much(self, what: str) -> SentTooMuch:
         """Close the connection and return the error for a server that sends more than `what`."""
@@ -289,6 +321,16 @@ class Connection:
         status = parse_status_response(response[0][2:], self.mask)
         if status is not None and status.status == "BYE":
             raise error_for(status, verb)
+
+    def _in_flight_with(self, line: bytes) -> tuple[bytes, str] | None:
+        """Return the command in flight that the line completes."""
+        tag = line.partition(b" ")[0]
+        return next((command for command in self._in_flight if command[0] == tag), None)
+
+    @property
+    def has_in_flight(self) -> bool:
+        """Whether answers have yet to be read."""
+        return bool(self._in_flight)
 
     def is_in_flight(self, tag: bytes) -> bool:
         """Whether the answer to the command with this tag has yet to be read."""

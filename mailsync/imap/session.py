@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
 from mailsync.errors import ProtocolError
-from mailsync.imap import commands
+from mailsync.imap import commands, flights
 from mailsync.imap.arguments import LiteralArgument, astring, checked_section
 from mailsync.imap.bounds import most_messages
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.fetch_flags import FlagChanges, scan
 from mailsync.imap.fetch_messages import Batch, Fetcher
+from mailsync.imap.flights import FlightLimit, StatusAnswer
 from mailsync.imap.parsing.message import Detail
 from mailsync.imap.push import Push
 from mailsync.imap.searches import Searches
@@ -44,6 +45,7 @@ class Session:
         self.last_examined: bytes | None = None
         """The folder of the last EXAMINE, even if the server refused it; None after UNSELECT."""
         self.last_listing: object = None
+        self.flights = FlightLimit()
         self.push = Push(connection, self._capabilities)
         connection.on_untagged = self._handle_untagged
 
@@ -189,6 +191,41 @@ class Session:
             "OBJECTID",
             "CONDSTORE",
         )
+
+    def statuses(self, names: Sequence[bytes]) -> list[tuple[bytes, StatusAnswer]]:
+        """Return the status of the first of `names`, asked for in one flight of STATUS; at least one.
+
+        A mailbox that the server refuses has the error in place of its status. DONE and UNSELECT go ahead in
+        the same flight. If the connection ends because of the flight, :attr:`was_lost_in_flight` is True, and
+        ``flights`` says that the server is asked one by one from then on.
+        """
+        return flights.statuses(
+            self._connection,
+            self.flights,
+            names,
+            self._status_items,
+            self._status_alone,
+            self._leave_in_flight,
+        )
+
+    def _status_alone(self, wire_name: bytes) -> MailboxStatus:
+        self.unselect()
+        return self.status(wire_name)
+
+    def _leave_in_flight(self) -> bytes | None:
+        """Note that UNSELECT is sent next; without it, leave the folder now. Returns the folder to leave."""
+        if "UNSELECT" not in self._capabilities:
+            self.unselect()
+        wire_name = self.selected
+        if wire_name is not None:
+            self._leave(None)
+            self._mailbox.reset()
+        return wire_name
+
+    @property
+    def was_lost_in_flight(self) -> bool:
+        """Whether the server has ended the connection because it got several commands in one flight."""
+        return self._connection.was_lost_in_flight
 
     def _status_items(self) -> bytes:
         items = b"MESSAGES UIDNEXT UIDVALIDITY UNSEEN"

@@ -25,12 +25,23 @@ def reconnect(turn: Turn, folder: FolderState, why: str) -> None:
     Raises FolderError if the folder has another UIDVALIDITY by now, and everything that ends a turn at its
     beginning: Transient, Throttled, AuthenticationFailed, OutOfTokens.
     """
+    open_again(turn, why, folder)
+    seen = turn.session.examine(folder.wire_name)
+    if seen.uidvalidity and seen.uidvalidity != folder.uidvalidity:
+        raise FolderError("its UIDVALIDITY has changed")
+
+
+def open_again(turn: Turn, why: str, folder: FolderState | None = None) -> None:
+    """Open another session in place of the turn's; `why`, and the folder that it is for, are logged.
+
+    Raises what ends a turn at its beginning, as :func:`reconnect`.
+    """
     log.info(
         "Reconnecting within the turn",
         extra={
             "action": "reconnect",
-            "account_id": folder.account_id,
-            "folder_id": folder.id,
+            "account_id": turn.account.id,
+            "folder_id": folder.id if folder else None,
             "error": why,
         },
     )
@@ -40,6 +51,3 @@ def reconnect(turn: Turn, folder: FolderState, why: str) -> None:
     turn.record_step("connecting")
     turn.use_session(turn.env.sessions.open(turn.loaded, turn.bucket, turn.keep_alive, turn.record_step))
     turn.result.needs_new_session = False
-    seen = turn.session.examine(folder.wire_name)
-    if seen.uidvalidity and seen.uidvalidity != folder.uidvalidity:
-        raise FolderError("its UIDVALIDITY has changed")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from mailsync.core.folder_roles import HOLDS_NONE, is_inbox
 from mailsync.core.planning import folders_to_poll
+from mailsync.engine.fetch.reconnect import may_reconnect, open_again
 from mailsync.engine.turn import Turn
-from mailsync.errors import FolderError, ProtocolError
+from mailsync.errors import FolderError, MailsyncError, OutOfTokens, ProtocolError
+from mailsync.imap import StatusAnswer
 from mailsync.model import FolderState, Listing, MailboxStatus
 
 
@@ -70,29 +73,49 @@ def choose(turn: Turn, listing: Listing | None, done: Collection[int] | None) ->
 def survey(
     turn: Turn, chosen: Iterable[FolderState], listing: Listing | None
 ) -> Iterator[tuple[FolderState, MailboxStatus]]:
-    """Yield the chosen folders with their status, from the listing or else by STATUS."""
+    """Yield the chosen folders with their status, from the listing or else by STATUS (SPEC §22.8)."""
     statuses = listing.statuses if listing else {}
+    chosen = list(chosen)
+    # The server may list a folder without its status.
+    asked = _ask(turn, [folder for folder in chosen if folder.wire_name not in statuses])
     for folder in chosen:
-        # The server may list a folder without its status.
-        status = statuses.get(folder.wire_name)
-        if status is None:
-            turn.session.check_budget()
-            turn.round.mark(folder)
-            status = _status(turn, folder)
+        status = statuses.get(folder.wire_name) or next(asked)
         if status is not None:
             yield folder, status
 
 
-def _status(turn: Turn, folder: FolderState) -> MailboxStatus | None:
-    """Return the answer to STATUS; None if there is none, which costs the folder its turn."""
+def _ask(turn: Turn, folders: Iterable[FolderState]) -> Iterator[MailboxStatus | None]:
+    """Yield the answers to STATUS, in flights; None if there is none, which costs the folder its turn."""
+    left = deque(folders)
+    while left:
+        turn.session.check_budget()
+        if turn.session.flights.most < 2:
+            # nothing is known of the others before this one may end the connection
+            turn.round.mark(left[0])
+        for _, answer in _flight(turn, left):
+            folder = left.popleft()
+            if isinstance(answer, OutOfTokens):
+                raise answer
+            turn.round.mark(folder)
+            if isinstance(answer, MailboxStatus):
+                yield answer
+            elif turn.session.closed or not isinstance(answer, FolderError | ProtocolError):
+                raise answer
+            else:
+                turn.record_folder_error(folder, answer)
+                yield None
+
+
+def _flight(turn: Turn, folders: Iterable[FolderState]) -> list[tuple[bytes, StatusAnswer]]:
+    """Ask for the first of `folders`; a server that ends the connection for that is asked one by one."""
+    names = [folder.wire_name for folder in folders]
     try:
-        turn.session.unselect()
-        return turn.session.status(folder.wire_name)
-    except (FolderError, ProtocolError) as error:
-        if turn.session.closed:
+        return turn.session.statuses(names)
+    except MailsyncError as error:
+        if not turn.session.was_lost_in_flight or not may_reconnect(turn):
             raise
-        turn.record_folder_error(folder, error)
-        return None
+        open_again(turn, str(error))
+        return turn.session.statuses(names)
 
 
 def compared_since(

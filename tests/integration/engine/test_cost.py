@@ -92,7 +92,7 @@ def test_a_quiet_tick_without_list_status_asks_for_priority_folders_and_the_next
     ("offered", "commands"),
     [
         (CAPABILITIES, ["LIST", "EXAMINE", "UID FETCH", "UID FETCH", "UNSELECT"]),
-        (PLAIN, ["STATUS", "EXAMINE", "UID FETCH", "UNSELECT", "STATUS"]),
+        (PLAIN, ["STATUS", "STATUS", "EXAMINE", "UID FETCH", "UNSELECT"]),
     ],
     ids=["all extensions", "none"],
 )

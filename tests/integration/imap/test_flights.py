@@ -1,0 +1,185 @@
+"""STATUS commands in one flight (SPEC §22.8): matched by tag, few writes, and servers that refuse them."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from mailsync.errors import FolderError, ProtocolError
+from mailsync.imap import Session, TokenBucket
+from mailsync.model import MailboxStatus
+from tests.support.imap_sessions import connect
+from tests.support.mailboxes import Account
+from tests.support.proxy import Proxy
+from tests.support.scripted import ScriptedServer
+from tests.support.session import Request
+from tests.support.turns import Mirror, letters
+
+PLAIN = b"IMAP4rev1 UNSELECT"
+NAMES = [b"Folder %02d" % number for number in range(15)]
+
+
+@pytest.fixture
+def server(scripted_with: Callable[..., ScriptedServer]) -> ScriptedServer:
+    return scripted_with(capabilities=PLAIN)
+
+
+@pytest.fixture
+def user(server: ScriptedServer) -> Account:
+    """A user with 15 folders of 0 to 14 messages, beside the INBOX."""
+    user = server.new_user()
+    for number, name in enumerate(NAMES):
+        letters(user, number, name.decode())
+    return user
+
+
+def sizes(session: Session, names: list[bytes] = NAMES) -> dict[bytes, int | str | None]:
+    """Ask for all of `names`; returns how many messages they have, or the name of their error."""
+    left, found = list(names), dict[bytes, int | str | None]()
+    while left:
+        for name, answer in session.statuses(left):
+            assert name == left.pop(0)
+            found[name] = answer.messages if isinstance(answer, MailboxStatus) else type(answer).__name__
+    return found
+
+
+ALL = {name: number for number, name in enumerate(NAMES)}
+
+
+def test_a_flight_is_one_write_with_unselect_ahead(server: ScriptedServer, user: Account) -> None:
+    pieces: list[int] = []
+    proxy = Proxy((server.host, server.port))
+    proxy.on_piece = pieces.append
+    try:
+        with connect(server, user, port=proxy.port) as session:
+            session.examine(b"Folder 03")
+            pieces.clear()
+            before = len(server.journal.commands())
+            assert sizes(session) == ALL
+            assert len(pieces) == 1
+            assert [c.name for c in server.journal.commands()[before:]] == ["UNSELECT"] + 15 * ["STATUS"]
+            assert session.selected is None
+    finally:
+        proxy.stop()
+
+
+def test_answers_may_come_in_another_order(server: ScriptedServer, user: Account) -> None:
+    held: list[bytes] = []
+
+    def shuffled(request: Request) -> bytes:
+        held.append(request.default())
+        if len(held) < len(NAMES):
+            return b""
+        random.Random(4).shuffle(held)
+        return b"".join(held)
+
+    with connect(server, user) as session:
+        server.on("STATUS", shuffled, times=len(NAMES))
+        assert sizes(session) == ALL
+        assert session.commands["STATUS"] == len(NAMES)
+
+
+def test_a_name_may_be_spelled_differently(server: ScriptedServer, user: Account) -> None:
+    server.on("STATUS", lambda request: request.default().replace(b"Folder", b"FOLDER"))
+    with connect(server, user) as session:
+        assert sizes(session) == ALL
+        assert session.commands["STATUS"] == len(NAMES)
+
+
+def test_a_refused_folder_costs_only_itself(server: ScriptedServer, user: Account) -> None:
+    with connect(server, user) as session:
+        names = [NAMES[2], b"Nowhere", NAMES[4]]
+        assert sizes(session, names) == {NAMES[2]: 2, b"Nowhere": FolderError.__name__, NAMES[4]: 4}
+        assert session.flights.most > 1
+
+
+def test_a_missing_row_is_asked_for_once_more(server: ScriptedServer, user: Account) -> None:
+    server.on("STATUS", lambda request: request.tagged(b"OK done"), times=len(NAMES))
+    with connect(server, user) as session:
+        assert sizes(session) == ALL
+        server.on("STATUS", lambda request: request.tagged(b"OK done"))
+        assert set(sizes(session).values()) == {ProtocolError.__name__}
+
+
+def test_a_name_that_needs_a_literal_goes_alone(server: ScriptedServer, user: Account) -> None:
+    user.create("Größe")
+    literal = next(name for name in user.folders if name.startswith(b"Gr"))
+    with connect(server, user) as session:
+        names = [NAMES[1], literal, NAMES[2], "Ümlaut".encode()]
+        assert list(sizes(session, names).values()) == [1, 0, 2, FolderError.__name__]
+
+
+def test_at_most_25_are_in_flight(server: ScriptedServer, user: Account) -> None:
+    for number in range(20):
+        user.create(f"More {number}")
+    names = [*NAMES, *(b"More %d" % number for number in range(20))]
+    with connect(server, user) as session:
+        assert len(session.statuses(names)) == 25
+
+
+def test_a_flight_leaves_tokens_for_what_it_shows(server: ScriptedServer, user: Account) -> None:
+    with connect(server, user, bucket=TokenBucket(12.0, 48, 0.0)) as session:
+        left = session.commands_left
+        assert len(session.statuses(NAMES)) == left // 2
+
+
+def test_a_server_that_accepts_one_by_one_only_is_asked_so(server: ScriptedServer, user: Account) -> None:
+    lock = threading.Lock()
+    together = [0]
+
+    def refuse(request: Request) -> bytes:
+        with lock:
+            together[0] += 1
+            is_more = bool(request.connection._buffer) or together[0] > 1
+            if not request.connection._buffer:
+                together[0] = 0
+        return request.tagged(b"BAD one at a time") if is_more else request.default()
+
+    server.on("STATUS", refuse)
+    with connect(server, user) as session:
+        assert sizes(session) == ALL
+        assert session.flights.most == 1
+        before = session.commands["STATUS"]
+        assert sizes(session) == ALL
+        assert session.commands["STATUS"] == before + len(NAMES)
+
+
+def test_a_broken_extension_is_disabled_once(scripted: ScriptedServer) -> None:
+    user = scripted.new_user()
+    for name in NAMES:
+        user.create(name.decode())
+
+    def refuse(request: Request) -> bytes:
+        is_broken = b"HIGHESTMODSEQ" in request.text
+        return request.tagged(b"BAD what is HIGHESTMODSEQ") if is_broken else request.default()
+
+    scripted.on("STATUS", refuse)
+    with connect(scripted, user) as session:
+        assert set(sizes(session).values()) == {0}
+        assert "CONDSTORE" not in session.capabilities
+        assert session.flights.most > 1
+        # the flight, the first alone with and without the item, and the others in another flight
+        assert session.commands["STATUS"] == 15 + 2 + 14
+
+
+def test_a_server_that_drops_the_connection_for_a_flight_is_asked_one_by_one_within_the_turn(
+    database_url: str, server: ScriptedServer, user: Account
+) -> None:
+    def drop(request: Request) -> bytes:
+        return request.close() if request.connection._buffer else request.default()
+
+    server.on("STATUS", drop)
+    with Mirror(database_url, server, user, sync_rr_folders=20) as mirror:
+        mirror.complete()
+        assert mirror.state == ("healthy", None)
+        logins = server.journal.counts()["LOGIN"]
+        assert mirror.hot() is not None
+        assert mirror.state == ("healthy", None)
+        mirror.env.sessions.drop(mirror.account_id)
+        mirror.hot()
+        # nothing was tried again: the account's next session knows
+        assert server.journal.counts()["LOGIN"] == logins + 1
+        assert logins <= 2
