@@ -65,7 +65,7 @@ class SessionCache:
                 return kept.session
             kept.session.close()
         password = loaded.password(self._settings.encryption_keys())
-        session = open_session(
+        return open_session(
             loaded.account.endpoint,
             password,
             self._settings,
@@ -73,9 +73,8 @@ class SessionCache:
             on_wait=on_wait,
             on_begin=on_begin,
             disabled_capabilities=self._disabled_capabilities,
+            flights=self._flights.setdefault(loaded.account.id, FlightLimit()),
         )
-        session.flights = self._flights.setdefault(loaded.account.id, session.flights)
-        return session
 
     def drop(self, account_id: int) -> None:
         """Close the account's kept session, if it has one."""

@@ -51,6 +51,22 @@ class ImaplibShim:
             self._untagged[word] = rest
         return word in _KEPT
 
+    def run_together(self, *sent: tuple[str, tuple[bytes, ...]]) -> dict[str, StatusResponse]:
+        """Run commands in one flight; return their completions by name, and keep what :meth:`run` keeps."""
+        self._untagged.clear()
+        connection = self.connection
+        connection.drain()
+        with connection.one_write():
+            names = {connection.pipeline(name, *args): name for name, args in sent}
+        completions: dict[str, StatusResponse] = {}
+        while connection.has_in_flight:
+            for response in connection.responses(in_order=False):
+                if not self._claim(response):
+                    connection.on_untagged(response)
+            if connection.completed in names:
+                completions[names[connection.completed]] = connection.completion
+        return completions
+
     def pop(self, name: bytes) -> bytes | None:
         """Return and forget the CAPABILITY or ENABLED in the answer to the last command, if any."""
         return self._untagged.pop(name, None)
@@ -130,6 +146,11 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
             self._remember_capabilities()
         return completion
 
+    @property
+    def has_capabilities(self) -> bool:
+        """Whether the capabilities are known without a command."""
+        return bool(self._capabilities)
+
     def send_id(self, fields: dict[str, str]) -> None:
         """Send ID (RFC 2971); the answer is ignored, a refusal too."""
         with contextlib.suppress(IMAPClientError, ValueError, TypeError):
@@ -142,6 +163,31 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         completion = self._imap.run("ENABLE", *(name.encode() for name in sorted(extensions)))
         enabled = _words(self._imap.pop(b"ENABLED")) if completion.status == "OK" else ()
         return frozenset(word.decode("ascii", "replace") for word in enabled)
+
+    def introduce(
+        self, expected: frozenset[str], fields: dict[str, str], extensions: Set[str]
+    ) -> frozenset[str] | None:
+        """Send CAPABILITY if its answer is not known, ID and ENABLE in one flight.
+
+        `expected` are the capabilities that the server offers or, as far as that is not known, offered before
+        the login. Returns the extensions that the server enabled, or None if ENABLE was not sent or got BAD.
+        """
+        pairs = " ".join(f'"{key}" "{value}"' for key, value in fields.items())
+        sent: list[tuple[str, tuple[bytes, ...]]] = [] if self._capabilities else [("CAPABILITY", ())]
+        if "ID" in expected:
+            sent.append(("ID", (f"({pairs})".encode("ascii"),)))
+        if "ENABLE" in expected and extensions:
+            sent.append(("ENABLE", tuple(name.encode("ascii") for name in sorted(extensions))))
+        if len(sent) < 2:
+            return None
+        completions = self._imap.run_together(*sent)
+        self._capabilities = self._capabilities or _words(self._imap.pop(b"CAPABILITY"))
+        enabled = _words(self._imap.pop(b"ENABLED"))
+        completion = completions.get("ENABLE")
+        if completion is None or completion.status == "BAD":
+            return None
+        is_enabled = completion.status == "OK"
+        return frozenset(word.decode("ascii", "replace") for word in enabled if is_enabled)
 
 
 def _words(capabilities: bytes | None) -> tuple[bytes, ...]:

@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from mailsync import __version__
-from mailsync.errors import MailsyncError, ProtocolError
+from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
 from mailsync.imap.connection import Connection
+from mailsync.imap.flights import FlightLimit
 from mailsync.imap.imapclient_adapter import Client
 from mailsync.imap.network.connect import connect, wrap_tls
 from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from mailsync.model import Endpoint
 
 
+_ID = {"name": "mailsync", "version": __version__}
+_ENABLED = frozenset({"CONDSTORE", "QRESYNC"})
+
+
 def open_session(
     endpoint: Endpoint,
     password: str,
@@ -34,12 +39,14 @@ def open_session(
     on_wait: Callable[[], None],
     on_begin: Callable[[str], None] = lambda command: None,
     disabled_capabilities: frozenset[str] = frozenset(),
+    flights: FlightLimit | None = None,
 ) -> Session:
     """Connect and log in.
 
     `on_wait` is called at least once a second while waiting, `on_begin` with the name of each command.
-    `disabled_capabilities` are capabilities, in upper case, to treat as not offered. The password is masked
-    in logs and messages until the session is garbage-collected. Raises InvalidInput, ForbiddenHost,
+    `disabled_capabilities` are capabilities, in upper case, to treat as not offered. `flights` says how many
+    commands the server gets at once; if the connection ends for that, another is opened. The password is
+    masked in logs and messages until the session is garbage-collected. Raises InvalidInput, ForbiddenHost,
     Transient, CertificateRejected, Throttled, AuthenticationFailed or ProtocolError, each with ``step``
     set, and OutOfTokens.
     """
@@ -48,7 +55,19 @@ def open_session(
     with ExitStack() as secret:
         for value in _secrets(endpoint, password):
             secret.enter_context(kept_secret(value))
-        session = _open(endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities)
+        limit = flights or FlightLimit()
+        was_accepted = limit.most > 1
+        try:
+            session = _open(
+                endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
+            )
+        except (Transient, Throttled, ProtocolError):
+            if not was_accepted or limit.most > 1:
+                raise
+            session = _open(
+                endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
+            )
+        session.flights = limit
         # the server's words may be shown after close() too, so mask until nobody holds the session
         weakref.finalize(session, secret.pop_all().close).atexit = False
     return session
@@ -62,6 +81,7 @@ def _open(
     on_wait: Callable[[], None],
     on_begin: Callable[[str], None],
     disabled_capabilities: frozenset[str],
+    limit: FlightLimit,
 ) -> Session:
     addresses = resolve(endpoint, settings, on_wait)
     timeouts = Timeouts(on_wait, settings.imap_read_timeout, on_begin)
@@ -76,7 +96,7 @@ def _open(
         )
     try:
         with timeouts.deadline(seconds):
-            return _log_in(connection, endpoint, password, disabled_capabilities)
+            return _log_in(connection, endpoint, password, disabled_capabilities, limit)
     except BaseException:
         connection.close()
         raise
@@ -88,7 +108,11 @@ def _secrets(endpoint: Endpoint, password: str) -> tuple[str, str]:
 
 
 def _log_in(
-    connection: Connection, endpoint: Endpoint, password: str, disabled_capabilities: frozenset[str]
+    connection: Connection,
+    endpoint: Endpoint,
+    password: str,
+    disabled_capabilities: frozenset[str],
+    limit: FlightLimit,
 ) -> Session:
     client = Client(connection, endpoint)
     is_preauthenticated = connection.completion.status == "PREAUTH"
@@ -99,20 +123,44 @@ def _log_in(
                 raise ProtocolError(f"{endpoint.host} skips the login (PREAUTH), so STARTTLS is not possible")
             client.starttls()
     with _step("login"):
+        before = client.offered() if not is_preauthenticated or client.has_capabilities else frozenset()
         if not is_preauthenticated:
             sign_in(client, endpoint, password)
+        known = client.offered() if client.has_capabilities else before
+        enabled = _introduce(connection, client, known - disabled_capabilities, limit)
         capabilities = client.offered() - disabled_capabilities
-        if "ID" in capabilities:
-            client.send_id({"name": "mailsync", "version": __version__})
-        enabled: frozenset[str] = frozenset()
-        if "ENABLE" in capabilities:
-            enabled = client.send_enable({"CONDSTORE", "QRESYNC"} & capabilities)
+        if enabled is None:
+            if "ID" in capabilities and not connection.commands["ID"]:
+                client.send_id(_ID)
+            enabled = frozenset()
+            if "ENABLE" in capabilities:
+                enabled = client.send_enable(_ENABLED & capabilities)
         # QRESYNC counts only once enabled, and then includes CONDSTORE (RFC 7162 §3.2.3).
         if "QRESYNC" in enabled:
             capabilities |= {"CONDSTORE"} - disabled_capabilities
         else:
             capabilities -= {"QRESYNC"}
     return Session(connection, capabilities, enabled)
+
+
+def _introduce(
+    connection: Connection, client: Client, expected: frozenset[str], limit: FlightLimit
+) -> frozenset[str] | None:
+    """Send the commands after the login in one flight, if the server accepts that (SPEC §22.8).
+
+    Returns the enabled extensions; None if they have yet to be asked for.
+    """
+    if limit.most < 2:
+        return None
+    sent = connection.commands.total()
+    try:
+        enabled = client.introduce(expected, _ID, _ENABLED & expected)
+    except (Transient, Throttled, ProtocolError):
+        if connection.closed:
+            limit.note_lost(connection.commands.total() - sent)
+        raise
+    limit.answered = max(limit.answered, connection.commands.total() - sent)
+    return enabled
 
 
 @contextmanager

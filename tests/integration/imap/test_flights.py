@@ -183,3 +183,87 @@ def test_a_server_that_drops_the_connection_for_a_flight_is_asked_one_by_one_wit
         # nothing was tried again: the account's next session knows
         assert server.journal.counts()["LOGIN"] == logins + 1
         assert logins <= 2
+
+
+EXCHANGE = b"IMAP4rev1 AUTH=PLAIN SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+DOVECOT = b"IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ UNSELECT ESEARCH LIST-STATUS CONDSTORE QRESYNC"
+GMAIL = (
+    b"IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS ENABLE CONDSTORE ESEARCH"
+)
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_announced", "volunteers", "writes", "names"),
+    [
+        (DOVECOT, True, True, 2, ["LOGIN", "ID", "ENABLE"]),
+        (GMAIL, False, True, 3, ["CAPABILITY", "LOGIN", "ID", "ENABLE"]),
+        (EXCHANGE, False, False, 3, ["CAPABILITY", "LOGIN", "CAPABILITY", "ID"]),
+        (DOVECOT, False, False, 3, ["CAPABILITY", "LOGIN", "CAPABILITY", "ID", "ENABLE"]),
+    ],
+    ids=["Dovecot", "Gmail", "Exchange", "any other"],
+)
+def test_what_follows_a_login_is_one_write(
+    scripted_with: Callable[..., ScriptedServer],
+    offered: bytes,
+    is_announced: bool,
+    volunteers: bool,
+    writes: int,
+    names: list[str],
+) -> None:
+    announced = b"[CAPABILITY %s] " % offered
+    server = scripted_with(
+        capabilities=offered, greeting=b"* OK %sready" % (announced if is_announced else b"")
+    )
+    if volunteers:
+        server.on("LOGIN", lambda request: request.default().replace(b" OK ", b" OK %s" % announced))
+    pieces: list[int] = []
+    proxy = Proxy((server.host, server.port))
+    proxy.on_piece = pieces.append
+    try:
+        with connect(server, server.new_user(), port=proxy.port) as session:
+            assert len(pieces) == writes
+            assert [command.name for command in server.journal.commands()] == names
+            assert ("CONDSTORE" in session.capabilities) == (b"CONDSTORE" in offered)
+    finally:
+        proxy.stop()
+
+
+@pytest.mark.parametrize("answer", ["drop", "refuse"])
+def test_a_server_that_accepts_a_login_one_by_one_only_is_asked_so(
+    scripted: ScriptedServer, answer: str
+) -> None:
+    def one_by_one(request: Request) -> bytes:
+        if not request.connection._buffer:
+            return request.default()
+        return request.close() if answer == "drop" else request.tagged(b"BAD one at a time")
+
+    for name in ("CAPABILITY", "ID"):
+        scripted.on(name, one_by_one)
+    with connect(scripted, scripted.new_user()) as session:
+        assert session.has_vanished
+        assert session.list_folders()
+    assert scripted.journal.counts()["LOGIN"] == (2 if answer == "drop" else 1)
+
+
+def test_a_tick_of_fifteen_folders_takes_one_round_trip_and_a_new_message_three_more(
+    database_url: str, server: ScriptedServer
+) -> None:
+    user = server.new_user()
+    for path in ("INBOX", *(f"Folder {number:02}" for number in range(14))):
+        letters(user, 2, path)
+    pieces: list[int] = []
+    proxy = Proxy((server.host, server.port))
+    try:
+        with Mirror(database_url, proxy, user, sync_rr_folders=15) as mirror:
+            for _ in range(4):
+                mirror.complete()
+            proxy.on_piece = pieces.append
+            mirror.hot()
+            assert len(pieces) == 1
+            letters(user, 1, "Folder 07")
+            pieces.clear()
+            mirror.hot()
+            assert len(mirror.rows("Folder 07")) == 3
+            assert len(pieces) == 1 + 3
+    finally:
+        proxy.stop()
