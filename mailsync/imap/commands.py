@@ -30,7 +30,7 @@ _MOST_LOGGED = 5
 _PART = re.compile(rb"BODY\[[^\[\]]*+\](?:<(\d{1,18})>)?", re.IGNORECASE)
 
 
-class _Names:
+class FolderNames:
     """The names in a list of folders; too many of them close the connection and raise SentTooMuch."""
 
     def __init__(self, connection: Connection) -> None:
@@ -59,7 +59,7 @@ def list_folders(connection: Connection, options: bytes) -> list[ListedFolder]:
     and SentTooMuch for more folders than :data:`MOST_FOLDERS`.
     """
     folders: dict[bytes, ListedFolder] = {}
-    names = _Names(connection)
+    names = FolderNames(connection)
     skipped = 0
 
     def claim(response: Response) -> bool:
@@ -110,7 +110,7 @@ def list_status(connection: Connection, items: bytes) -> Listing:
     The status of a folder that was not listed before is ignored. Raises SentTooMuch as :func:`list_folders`
     does.
     """
-    names = _Names(connection)
+    names = FolderNames(connection)
     statuses: dict[bytes, MailboxStatus] = {}
 
     def claim(response: Response) -> bool:

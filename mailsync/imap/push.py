@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailsync.imap.arguments import LiteralArgument, astring
 from mailsync.imap.bounds import MOST_FOLDERS
 from mailsync.imap.capabilities import Capabilities
+from mailsync.imap.commands import FolderNames
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.hints import Hints
 from mailsync.imap.parsing.list_response import parse_status
@@ -93,15 +94,18 @@ class Push:
     def notify(self) -> dict[bytes, MailboxStatus] | None:
         """Send ``NOTIFY SET STATUS (personal (MessageNew …))``, with nothing selected (RFC 5465 §3).
 
-        Only once a session: Dovecot 2.3 reports one more change after a second time, and then none. Returns
-        the status of every mailbox of the user, by wire name; from then on the server reports changes. None
-        if the server refuses; it is then not asked again.
+        An earlier NOTIFY is ended first: Dovecot 2.3 reports only one more change otherwise. Returns the
+        status of every mailbox of the user, by wire name; from then on the server reports
+        changes. None if the server refuses; it is then not asked again. Raises SentTooMuch as
+        :func:`mailsync.imap.commands.list_folders` does.
         """
         statuses: dict[bytes, MailboxStatus] = {}
+        names = FolderNames(self._connection)
 
         def claim(response: Response) -> bool:
             row = None if self._connection.reader.oversized else parse_status(response)
             if row is not None:
+                names.add(row[0])
                 statuses[row[0]] = row[1]
             return row is not None
 
@@ -123,8 +127,10 @@ class Push:
         """
         connection, name = self._connection, _in_one_flight(wire_name)
         mailbox.reset()
-        connection.start("EXAMINE", name)
-        connection.pipeline("UNSELECT")
+        connection.drain()
+        with connection.one_write():
+            connection.pipeline("EXAMINE", name)
+            connection.pipeline("UNSELECT")
         status = self._examined(mailbox)
         for response in connection.responses():
             self.hints.note(response, self.watched, idles=True)
@@ -139,8 +145,10 @@ class Push:
         """
         connection, name = self._connection, _in_one_flight(wire_name)
         mailbox.reset()
-        connection.start("EXAMINE", name)
-        connection.start_idle()
+        connection.drain()
+        with connection.one_write():
+            connection.pipeline("EXAMINE", name)
+            connection.start_idle()
         status = self._examined(mailbox)
         self.hints.take()
         self._follows_mailbox = True

@@ -6,6 +6,7 @@ import re
 
 _LITERAL = re.compile(rb"~?\{(\d{1,18})\+?\}\r?\n\Z")
 _LONGEST_MARKER = 32
+_HOLDS_LITERALS = re.compile(rb"\* (?!(?:OK|NO|BAD|BYE|PREAUTH)\b)", re.IGNORECASE)
 
 
 def whole_responses(buffer: bytes, start: int = 0) -> tuple[list[list[bytes]], int]:
@@ -27,7 +28,9 @@ def _whole_response(buffer: bytes, position: int) -> tuple[list[bytes], int] | N
         end = buffer.find(b"\n", position) + 1
         if not end:
             return None
-        marker = _LITERAL.search(buffer, max(position, end - _LONGEST_MARKER), end)
+        marker = None
+        if parts or _HOLDS_LITERALS.match(buffer, position):
+            marker = _LITERAL.search(buffer, max(position, end - _LONGEST_MARKER), end)
         if not marker:
             parts.append(buffer[position:end].rstrip(b"\r\n"))
             return parts, end

@@ -267,3 +267,26 @@ def test_a_tick_of_fifteen_folders_takes_one_round_trip_and_a_new_message_three_
             assert len(pieces) == 1 + 3
     finally:
         proxy.stop()
+
+
+def test_a_session_that_idles_asks_in_one_round_trip_and_idles_in_another(
+    server: ScriptedServer, user: Account
+) -> None:
+    server.capabilities = PLAIN + b" IDLE"
+    server.on("IDLE", lambda request: request.tagged(b"OK idled" if request.ask() == b"DONE" else b"BAD"))
+    pieces: list[int] = []
+    proxy = Proxy((server.host, server.port))
+    proxy.on_piece = pieces.append
+    try:
+        with connect(server, user, port=proxy.port) as session:
+            for _ in range(3):
+                session.idle(b"INBOX")
+                pieces.clear()
+                assert sizes(session) == ALL
+                assert len(pieces) == 1
+                assert session.push.listening is None
+                session.idle(b"INBOX")
+                assert len(pieces) == 2
+                assert session.push.listening == "idle"
+    finally:
+        proxy.stop()

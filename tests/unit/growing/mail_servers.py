@@ -11,6 +11,7 @@ from mailsync.errors import Transient
 from mailsync.imap import connection
 from mailsync.imap.arguments import astring
 from mailsync.imap.fetch_flags import parse_vanished
+from mailsync.imap.hints import Hints
 from mailsync.imap.message_limit import parse_cut
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.list_response import (
@@ -24,6 +25,7 @@ from mailsync.imap.parsing.list_response import (
 )
 from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.imap.parsing.namespace_response import parse_namespaces
+from mailsync.imap.parsing.pushed import whole_responses
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
 from mailsync.imap.selected import SelectedMailbox
@@ -88,9 +90,26 @@ def _folders(raw: bytes) -> None:
     inbox_alias(rows)
 
 
+def _pushed(raw: bytes) -> None:
+    hints = Hints()
+    for response in whole_responses(raw)[0]:
+        hints.note(response, {b"a"}, idles=True)
+
+
 _STATUS = b'* STATUS "a" '
 
 MAIL_SERVERS: list[Reads] = [
+    reads(
+        "pushed responses",
+        _pushed,
+        (b"", b"\n"),
+        (b"", b"* 1 EXISTS\r\n"),
+        (b"", b'* STATUS "a" (UIDNEXT 3)\r\n'),
+        (b"* LIST () ", b"a {1}\r\nx"),
+        (b"* LIST () ", b"{0}\r\n"),
+        (b"* LIST ", b"( "),
+        (b"* 1 FETCH (", b"{"),
+    ),
     reads(
         "responses",
         _responses,
