@@ -91,7 +91,7 @@ def test_a_quiet_tick_without_list_status_asks_for_priority_folders_and_the_next
 @pytest.mark.parametrize(
     ("offered", "commands"),
     [
-        (CAPABILITIES, ["LIST", "EXAMINE", "UID FETCH", "UID FETCH", "UNSELECT"]),
+        (CAPABILITIES, ["LIST", "EXAMINE", "UID FETCH", "UNSELECT"]),
         (PLAIN, ["STATUS", "STATUS", "EXAMINE", "UID FETCH", "UNSELECT"]),
     ],
     ids=["all extensions", "none"],

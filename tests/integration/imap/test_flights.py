@@ -46,6 +46,11 @@ def sizes(session: Session, names: list[bytes] = NAMES) -> dict[bytes, int | str
     return found
 
 
+def is_followed(request: Request) -> bool:
+    """Whether the client has sent more before the answer to this command."""
+    return bool(request.connection.stream._buffer)
+
+
 ALL = {name: number for number, name in enumerate(NAMES)}
 
 
@@ -133,8 +138,8 @@ def test_a_server_that_accepts_one_by_one_only_is_asked_so(server: ScriptedServe
     def refuse(request: Request) -> bytes:
         with lock:
             together[0] += 1
-            is_more = bool(request.connection._buffer) or together[0] > 1
-            if not request.connection._buffer:
+            is_more = bool(is_followed(request)) or together[0] > 1
+            if not is_followed(request):
                 together[0] = 0
         return request.tagged(b"BAD one at a time") if is_more else request.default()
 
@@ -169,7 +174,7 @@ def test_a_server_that_drops_the_connection_for_a_flight_is_asked_one_by_one_wit
     database_url: str, server: ScriptedServer, user: Account
 ) -> None:
     def drop(request: Request) -> bytes:
-        return request.close() if request.connection._buffer else request.default()
+        return request.close() if is_followed(request) else request.default()
 
     server.on("STATUS", drop)
     with Mirror(database_url, server, user, sync_rr_folders=20) as mirror:
@@ -233,7 +238,7 @@ def test_a_server_that_accepts_a_login_one_by_one_only_is_asked_so(
     scripted: ScriptedServer, answer: str
 ) -> None:
     def one_by_one(request: Request) -> bytes:
-        if not request.connection._buffer:
+        if not is_followed(request):
             return request.default()
         return request.close() if answer == "drop" else request.tagged(b"BAD one at a time")
 
