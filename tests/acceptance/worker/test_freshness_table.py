@@ -1,8 +1,8 @@
 """The table of docs/explanation/freshness.rst, measured on Dovecot: each cell by changes of its own.
 
-Cells of a second are measured while ticks are an hour apart, so nothing but a report can cause the turn. The
-others are measured with ticks of a second and intervals of ten. The last row, which waits for a reconcile, is
-measured by ``tests/acceptance/engine/test_promises.py``. Run with ``-rP`` to read the times.
+Cells of one or two seconds are measured while ticks are an hour apart, so nothing but a report can cause the
+turn. The others are measured with ticks of a second and intervals of ten. The last row, which waits for a
+reconcile, is measured by ``tests/acceptance/engine/test_promises.py``. Run with ``-rP`` to read the times.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ WITHIN = {
     "full scan": INTERVAL + ROUND,
     "discovery": INTERVAL + TICK,
 }
-"""Wait → its seconds, with the settings of the test. The second is the table's own."""
-AT_ONCE = 1.0
+"""Wait → its seconds, with the settings of the test."""
+AT_ONCE = {"1 s": 1.0, "2 s": 2.0}
+"""Wait → its seconds, which no setting changes."""
 TIMES = 3
 BETWEEN_CHANGES = 4.5
-"""Seconds after which no wake is near: a new folder wakes twice, and wakes are two seconds apart (SPEC §22.2)."""
+"""Seconds after which no wake is near: a new folder wakes twice, at least two seconds apart (SPEC §22.2)."""
 SLACK, USUAL_SLACK = 3.0, 0.75
 """Seconds that a busy machine may add, once and on average."""
 
@@ -66,6 +67,8 @@ _IN = (
 )
 _LIVE = f"select count(*) = 1 {_IN} and m.message_id = %s and m.deleted_at is null"
 _GONE = f"select m.deleted_reason = 'expunged' {_IN} and m.uid = %s"
+_THERE = "select count(*) = 1 from folders where account_id = %s and path = %s and missing_since is null"
+_MISSING = "select missing_since is not null from folders where account_id = %s and path = %s"
 _FLAGS = f"select m.flags = %s {_IN} and m.uid = %s"
 
 
@@ -116,17 +119,24 @@ class Mailbox:
         return act
 
     def folder(self, n: int) -> Row:
-        """A folder is created, renamed and deleted."""
-        is_there = "select count(*) = 1 from folders where account_id = %s and path = %s"
-        gone = "select missing_since is not null from folders where account_id = %s and path = %s"
+        """A folder is created, then another one deleted."""
+        if n % 2:
+            self._client.delete("Old")
+            return _MISSING, (self.account, "Old")
+        self._client.create(f"New {n}", mail.message(3000 + n))
+        return _THERE, (self.account, f"New {n}")
+
+    def name(self, n: int) -> Row:
+        """A folder is created, renamed, and renamed back.
+
+        Dovecot may not report a rename that is the first change of folders since NOTIFY.
+        """
         if n == 0:
             self._client.create("New", mail.message(3000))
-            return is_there, (self.account, "New")
-        if n == 1:
-            self._client.rename("New", "Newer")
-            return is_there, (self.account, "Newer")
-        self._client.delete("Old")
-        return gone, (self.account, "Old")
+            return _THERE, (self.account, "New")
+        old, new = ("New", "Newer") if n % 2 else ("Newer", "New")
+        self._client.rename(old, new)
+        return _THERE, (self.account, new)
 
 
 CHANGES: dict[str, Callable[[Mailbox], Callable[[int], Row]]] = {
@@ -138,7 +148,8 @@ CHANGES: dict[str, Callable[[Mailbox], Callable[[int], Row]]] = {
     "deleted from or moved out of it": lambda box: box.departure("Work"),
     "read or unread, in another folder": lambda box: box.flag("Work", r"\Seen"),
     "starred, other flags, in it": lambda box: box.flag("Work", r"\Flagged", "Later"),
-    "a folder created, renamed, deleted": lambda box: box.folder,
+    "a folder created or deleted": lambda box: box.folder,
+    "a folder renamed": lambda box: box.name,
 }
 _LAST_ROW = "what no number shows"
 
@@ -166,6 +177,7 @@ class Cell:
 
     change: str
     column: str
+    within: float
     mailbox: Mailbox
     seconds: list[float] = field(default_factory=list)
     _waiting: tuple[Row, Stopwatch] | None = None
@@ -191,18 +203,18 @@ class Cell:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the mean was within a second, and each change within one more wake."""
+        """Whether the mean was in time, and each change within one more wake."""
         if len(self.seconds) < TIMES:
             return False
         mean = sum(self.seconds) / TIMES
-        return mean <= AT_ONCE + USUAL_SLACK and max(self.seconds) <= AT_ONCE + SLACK
+        return mean <= self.within + USUAL_SLACK and max(self.seconds) <= self.within + SLACK
 
 
 def test_the_table_names_each_change_and_server_once() -> None:
     assert {change for change, _ in table()} == {*CHANGES, _LAST_ROW}
     assert {column for _, column in table()} == SERVERS.keys()
     assert {wait for (change, _), wait in table().items() if change == _LAST_ROW} == {"net"}
-    assert set(table().values()) == {"1 s", "net", *WITHIN}
+    assert set(table().values()) == {"net", *AT_ONCE, *WITHIN}
 
 
 @pytest.fixture
@@ -219,16 +231,16 @@ def stack() -> Iterator[contextlib.ExitStack]:
 
 
 @pytest.mark.long
-def test_what_the_table_calls_a_second_takes_no_longer(
+def test_what_is_told_at_once_takes_no_longer_than_the_table_says(
     servers: dict[str, Dovecot],
     database: Database,
     start_worker: Callable[..., Running],
     stack: contextlib.ExitStack,
 ) -> None:
     cells = [
-        Cell(change, column, Mailbox(servers[column], database, stack))
+        Cell(change, column, AT_ONCE[wait], Mailbox(servers[column], database, stack))
         for (change, column), wait in table().items()
-        if wait == "1 s"
+        if wait in AT_ONCE
     ]
     worker = start_worker(
         SYNC_INTERVAL="1h",
@@ -269,7 +281,7 @@ def test_what_waits_for_ticks_and_scans_waits_no_longer_than_the_table_says(
             box = Mailbox(servers[column], database, stack)
             times = 1 if "scan" in wait else TIMES
             within = WITHIN[wait]
-            if change.startswith("a folder"):
+            if change == "a folder renamed":
                 # one turn fails to find a renamed folder by its old name, and the next one looks for it
                 within += TICK
             promises.append(Promise(box.account, change, column, within, CHANGES[change](box), times))
