@@ -25,6 +25,7 @@ from mailsync.core.planning import (
     safety_nets,
 )
 from mailsync.engine import parking
+from mailsync.engine.fetch.reconnect import open_again
 from mailsync.engine.steps import (
     backfill,
     discovery,
@@ -63,10 +64,11 @@ def hot(
     window.apply_window(turn)
     # everything is looked at, so only what is reported from now on counts
     pushed = turn.session.push.hints.take()
-    listing = list_status(turn)
-    if listing is not None:
-        parking.judge_reports(turn, pushed, listing)
-    _discover(turn, listing, forced=pushed.names_changed or (full and not done))
+    listing, names_changed = _list(turn)
+    if listing is not None and parking.has_missed(turn, pushed, listing, names_changed=names_changed):
+        open_again(turn, "the server has not reported a change")
+        listing, names_changed = _list(turn)
+    _discover(turn, listing, forced=names_changed or pushed.names_changed or (full and not done))
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
     priority = [f.id for f in turn.folders.tracked() if f.is_priority]
@@ -107,13 +109,18 @@ def hot(
     placeholders.ask_again(turn, now=full)
 
 
+def _list(turn: Turn) -> tuple[Listing | None, bool]:
+    """Return the answer to LIST-STATUS, if offered, and whether folders came, went or changed their names."""
+    listing = list_status(turn)
+    if listing is None:
+        return None, False
+    return listing, shows_other_folders(turn, listing) or renames.shows_any(turn.folders, listing)
+
+
 def _discover(turn: Turn, listing: Listing | None, *, forced: bool) -> None:
-    """LIST when it is due or `forced`, or when LIST-STATUS shows that folders came, went or changed names."""
-    news = listing is not None and (
-        shows_other_folders(turn, listing) or renames.shows_any(turn.folders, listing)
-    )
+    """LIST when it is due or `forced`."""
     interval = turn.settings.discovery_interval
-    if news or forced or is_due(turn.account.next_discovery_at, turn.now(), interval):
+    if forced or is_due(turn.account.next_discovery_at, turn.now(), interval):
         # Mark discovery due before trying it, so that a failure leaves it due.
         turn.result.next_discovery_at = turn.now()
         discovery.discover(turn, listing.statuses if listing else None)

@@ -67,26 +67,34 @@ def parked(turn: Turn) -> Parked | None:
     return Parked(turn.env.started_by, kind, ticks)
 
 
-def judge_reports(turn: Turn, reported: Hints, listing: Listing) -> None:
-    """Compare what a tick's `listing` shows with what was `reported` since the session was parked.
+def has_missed(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
+    """Whether a tick's `listing` shows what was not `reported` since the session was parked.
 
-    A server may have stopped to report without a word: Dovecot 2.3 does if a mailbox is renamed right after
-    the first NOTIFY. Its session is then replaced.
+    `names_changed` says that it shows other folders than the stored ones. A server may stop to report without
+    a word, and then shows such a session an old list, too: Dovecot 2.3 does after some renames.
     """
     push = turn.session.push
     if push.listening != "notify":
-        return
-    missed = [
-        folder.wire_name
-        for folder in turn.folders.tracked()
-        if folder.wire_name in push.watched
-        and folder.wire_name not in reported.statuses
-        and (status := listing.statuses.get(folder.wire_name)) is not None
-        and push.followed.get(folder.wire_name) != status
-        and _differs(turn, folder, status)
-    ]
+        return False
+    missed = names_changed and not reported.names_changed
+    for folder in turn.folders.tracked():
+        status = listing.statuses.get(folder.wire_name)
+        if status is None or folder.wire_name in reported.statuses or folder.wire_name not in push.watched:
+            continue
+        missed = missed or (push.followed.get(folder.wire_name) != status and _is_news(folder, status))
     push.is_trusted = not missed
-    turn.result.needs_new_session = turn.result.needs_new_session or bool(missed)
+    return missed
+
+
+def _is_news(folder: FolderState, status: MailboxStatus) -> bool:
+    """Whether the status differs from the one that was compared last."""
+    compared = (
+        (folder.uidnext, status.uidnext),
+        (folder.server_messages, status.messages),
+        (folder.server_unseen, status.unseen),
+        (folder.server_modseq, status.modseq),
+    )
+    return any(None not in (stored, shown) and stored != shown for stored, shown in compared)
 
 
 def _may_park(turn: Turn) -> bool:

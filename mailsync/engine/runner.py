@@ -201,7 +201,8 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         tick_seconds=result.parked.tick_seconds if result.parked else None,
     )
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.env.chance())
-    verdict = replace(verdict, next_sync_at=_next_tick(turn, verdict))
+    if not kind.reschedules:
+        verdict = replace(verdict, next_sync_at=None)
     if isinstance(error, PoisonousServer) and verdict.backoff_until:
         error.retry_after = (verdict.backoff_until - turn.now()).total_seconds()
     _log_new_state(turn, verdict)
@@ -215,21 +216,18 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         capabilities=turn.new_capabilities(),
         asked=result.asked,
         parked=result.parked,
+        tick_at_latest=_tick_at_latest(turn),
         worker=turn.env.started_by,
     )
     turn.env.survived.pop(turn.account.id, None)
 
 
-def _next_tick(turn: Turn, verdict: Verdict) -> datetime | None:
-    """Return the time of the account's next tick; None keeps the time that is stored."""
-    ticks = turn.result.parked.tick_seconds if turn.result.parked else None
-    if turn.kind.reschedules:
-        # claiming the account has set the ordinary tick
-        own_tick = turn.clock.began + timedelta(seconds=ticks) if ticks is not None else None
-        return verdict.next_sync_at or own_tick
-    if ticks is None and turn.account.tick_seconds is not None and turn.kind.parks:
-        return turn.clock.began + timedelta(seconds=turn.settings.sync_interval)
-    return None
+def _tick_at_latest(turn: Turn) -> datetime | None:
+    """Return the time by which the next tick has to come if the account loses its own, longer tick."""
+    keeps = turn.result.parked is not None and turn.result.parked.tick_seconds is not None
+    if keeps or turn.account.tick_seconds is None or not turn.kind.parks:
+        return None
+    return turn.clock.began + timedelta(seconds=turn.settings.sync_interval)
 
 
 def _without_content(turn: Turn) -> int:

@@ -58,12 +58,13 @@ def now(conn: Connection) -> datetime:
 
 
 def claim(
-    conn: Connection, pass_started: datetime, interval: float, worker: str = "", longest: float = 3600.0
+    conn: Connection, pass_started: datetime, interval: float, worker: str = "", longest: float | None = None
 ) -> int | None:
-    """Claim the account that has been due longest and schedule its next tick, `interval` seconds from now.
+    """Claim the account that has been due longest and schedule its next tick.
 
-    Returns None if no account was due at `pass_started`. An account is also due if its next tick is later
-    than any tick that is ever scheduled, at most `longest` seconds apart, because a wrong clock must have set
+    That is `interval` seconds from now, unless the account has a tick of its own. Returns None if no account
+    was due at `pass_started`. An account is also due if its next tick is later than any tick that is ever
+    scheduled, at most `longest` seconds ahead (by default `interval`), because a wrong clock must have set
     it. An account to which another worker than `worker` listens is left to that worker for two seconds.
     """
     row = run(
@@ -72,7 +73,7 @@ def claim(
         pass_started=pass_started,
         interval=interval,
         worker=worker,
-        longest=longest,
+        longest=interval if longest is None else longest,
     ).fetchone()
     return int(row[0]) if row else None
 
@@ -208,13 +209,14 @@ def end(
     capabilities: Sequence[str] | None = None,
     asked: bool = True,
     parked: Parked | None = None,
+    tick_at_latest: datetime | None = None,
     worker: str = "",
 ) -> None:
     """Save the verdict, return the unused `tokens`, and write an event if the state changed.
 
     `asked` says whether the turn sent a command to the server, which clears the lost turns of its kind.
     `parked` is how the process `worker` listens to the account from now on. None ends the listening of this
-    process, and leaves that of another alone.
+    process, and leaves that of another alone. `tick_at_latest` moves a later next tick forward.
     """
     run(
         conn,
@@ -230,6 +232,7 @@ def end(
         parked_kind=parked.kind if parked else None,
         tick_seconds=parked.tick_seconds if parked else None,
         worker=worker,
+        tick_at_latest=tick_at_latest,
     )
 
 

@@ -6,7 +6,7 @@ select clock_timestamp()
 -- schedule. A broken account waits for a person, but a stuck one is tried for 7 days. An implausible time was set by a
 -- wrong clock: the account is due. One that another worker listens to is left to that worker for two seconds.
 update accounts
-set next_sync_at = now() + pg_catalog.make_interval(secs => %(interval)s)
+set next_sync_at = now() + pg_catalog.make_interval(secs => coalesce(tick_seconds, %(interval)s))
 where id = (
     select id from accounts
     where (next_sync_at <= least(%(pass_started)s, now())
@@ -140,7 +140,7 @@ set currently_syncing = false,
     consecutive_failures = %(failures)s,
     consecutive_successes = %(successes)s,
     backoff_until = %(backoff_until)s,
-    next_sync_at = coalesce(%(next_sync_at)s, a.next_sync_at),
+    next_sync_at = least(coalesce(%(next_sync_at)s, a.next_sync_at), %(tick_at_latest)s::timestamptz),
     last_success_at = coalesce(%(last_success_at)s, a.last_success_at),
     priority_synced_at = coalesce(%(priority_synced_at)s, a.priority_synced_at),
     overall_synced_at = coalesce(%(overall_synced_at)s, a.overall_synced_at),
@@ -174,13 +174,13 @@ set parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
         case when e.seconds is null
              then greatest(now(), a.last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s))
              else now() + pg_catalog.make_interval(secs => e.seconds) end)
-from unnest(%(account_ids)s::bigint[], %(seconds)s::float8[]) e(id, seconds)
+from rows from (pg_catalog.unnest(%(account_ids)s::bigint[]), pg_catalog.unnest(%(seconds)s::float8[])) as e(id, seconds)
 where a.id = e.id and a.parked_by = %(worker)s
 
 -- name: lost_parking
 -- Of these accounts, those that the worker does not listen to by right: another does, they are paused, or are gone.
 select e.id
-from unnest(%(account_ids)s::bigint[]) e(id)
+from pg_catalog.unnest(%(account_ids)s::bigint[]) as e(id)
 left join accounts a on a.id = e.id
 where a.parked_by is distinct from %(worker)s or a.paused_at is not null or a.deleting_at is not null
 

@@ -347,7 +347,8 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
                 next_sync_at=None, last_success_at=NOW, priority_synced_at=NOW, overall_synced_at=NOW,
                 failing_since=None, next_discovery_at=None, folder_rr_cursor=None, capabilities=None,
                 tokens=5.0, asked=True,
-                parked_by="h:1:worker", parked_kind="notify", tick_seconds=300.0)
+                parked_by="h:1:worker", parked_kind="notify", tick_seconds=300.0,
+                tick_at_latest=None)
         ],
         "unpark": [_of(1, account_ids=[account], seconds=[5.0], before=parked)],
         "lost_parking": [_of(1, account_ids=[account])],
