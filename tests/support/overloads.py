@@ -27,7 +27,7 @@ _TEXTS = ('"char"', "name", "text", "varchar")
 _TIMES = ("timestamptz", "timestamp", "interval")
 _ARRAYS = (
     "text[]", "name[]", "smallint[]", "integer[]", "bigint[]", "timestamptz[]", "oid[]", "bytea[]", "tid[]",
-    "aclitem[]", "int8range", "int8multirange", "jsonb",
+    "double precision[]", "aclitem[]", "int8range", "int8multirange", "jsonb",
 )  # fmt: skip
 _OTHER_TYPES = ("boolean", "bytea", "tid", "pg_snapshot", "pg_node_tree")
 TYPES = _NUMBERS + _TEXTS + _TIMES + _ARRAYS + _OTHER_TYPES
