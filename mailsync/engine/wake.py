@@ -29,6 +29,7 @@ def woken(turn: Turn) -> None:
         hot(turn)
         return
     hints = push.hints.take()
+    push.flags_of.clear()
     deferred: list[DeferredFolder] = []
     for folder, look in _looks(turn, hints):
         if look.plan:

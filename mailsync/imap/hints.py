@@ -73,6 +73,12 @@ class Hints:
         return taken
 
 
+def is_flag_change(response: list[bytes]) -> bool:
+    """Whether the response, which no command asked for, reports flags of a message."""
+    change = _CHANGE.match(response[0])
+    return change is not None and change[1] is not None
+
+
 def merged(known: MailboxStatus, news: MailboxStatus) -> MailboxStatus:
     """Return `known` with the items that `news` has."""
     return replace(

@@ -7,7 +7,7 @@ from mailsync.imap.bounds import MOST_FOLDERS
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.commands import FolderNames
 from mailsync.imap.connection import Connection, Response
-from mailsync.imap.hints import Hints
+from mailsync.imap.hints import Hints, is_flag_change, merged
 from mailsync.imap.parsing.list_response import parse_status
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.status_responses import error_for
@@ -34,9 +34,12 @@ class Push:
         self.followed: dict[bytes, MailboxStatus] = {}
         self.examined: set[bytes] = set()
         """The mailboxes selected since NOTIFY: Dovecot never reports what it notices in a selected one."""
+        self.flags_of: set[bytes] = set()
+        """The mailboxes whose flags changed since they were last scanned, where no MODSEQ shows that."""
         self._connection = connection
         self._capabilities = capabilities
         self._follows_mailbox = False
+        self._inside: bytes | None = None
 
     @property
     def can_notify(self) -> bool:
@@ -71,9 +74,13 @@ class Push:
 
     def note(self, response: Response) -> None:
         """Note what an untagged response, which no command asked for, says about changes."""
-        created = self.hints.note(response, self.watched, idles=self._follows_mailbox)
-        if created is not None and self.notified is not None and len(self.notified) < MOST_FOLDERS:
-            self.notified.add(created)
+        self.hints.note(response, self.notified, idles=self._follows_mailbox)
+        if self._inside is not None and is_flag_change(response):
+            self.flags_of.add(self._inside)
+
+    def enter(self, wire_name: bytes | None) -> None:
+        """Note that the server has selected the mailbox of this name, or none."""
+        self._inside = None if "CONDSTORE" in self._capabilities else wire_name
 
     def leave(self, wire_name: bytes | None) -> None:
         """Note that another mailbox, or none, is being selected."""
@@ -105,8 +112,8 @@ class Push:
         def claim(response: Response) -> bool:
             row = None if self._connection.reader.oversized else parse_status(response)
             if row is not None:
-                names.add(row[0])
-                statuses[row[0]] = row[1]
+                # a change that comes before the completion names only the items that changed
+                statuses[row[0]] = merged(statuses.get(row[0], MailboxStatus()), row[1])
             return row is not None
 
         args = b"SET", b"STATUS", b"(personal %s)" % _EVENTS
@@ -151,6 +158,9 @@ class Push:
             connection.start_idle()
         status = self._examined(mailbox)
         self.hints.take()
+        if wire_name in self.flags_of:
+            # reported after this turn had begun, or between DONE and its answer
+            self.hints.mailbox_changed = self.hints.flags_changed = True
         self._follows_mailbox = True
         return status
 

@@ -251,6 +251,7 @@ class Session:
         self._leave(wire_name)
         self._capabilities.without_broken_extension(send, *(() if self._enabled else ("CONDSTORE",)))
         self.selected = wire_name
+        self.push.enter(wire_name)
         return self._mailbox.status()
 
     def unselect(self) -> None:
@@ -259,6 +260,7 @@ class Session:
             return
         self._leave(None)
         commands.leave_folder(self._connection, has_unselect="UNSELECT" in self._capabilities)
+        self.push.enter(None)
         self._mailbox.reset()
 
     def _leave(self, wire_name: bytes | None) -> None:
@@ -312,6 +314,7 @@ class Session:
         self._leave(wire_name)
         status = self.push.idle(self._mailbox, wire_name)
         self.selected = wire_name
+        self.push.enter(wire_name)
         return status
 
     # -- messages ----------------------------------------------------------------------------------

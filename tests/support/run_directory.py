@@ -25,7 +25,7 @@ import psutil
 
 PREFIX = "mailsync-tests-"
 
-PATIENCE = 90.0
+PATIENCE = float(os.environ.get("MAILSYNC_TEST_PATIENCE", "90"))
 """Seconds to wait for something that is certain to happen; :class:`Deadline` stretches them under load."""
 
 _MEMORY = Path("/dev/shm")

@@ -1,0 +1,114 @@
+"""Changes at every point between the work of a turn and its parked session: none waits for the next tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support import mail
+from tests.support.habits import CAPABILITIES
+from tests.support.mailboxes import Account, Folder
+from tests.support.placing import ENDING_IDLE, PARKING_BY_IDLE, PARKING_BY_NOTIFY, Place
+from tests.support.pushed import PushedMirror, on_scripted
+from tests.support.scripted import ScriptedServer
+from tests.support.turns import letters
+
+StartScripted = Callable[..., ScriptedServer]
+Change = Callable[[Folder], object]
+
+BY_NOTIFY = CAPABILITIES + b" NOTIFY IDLE"
+BY_IDLE = CAPABILITIES + b" IDLE"
+PLAIN_IDLE = b"IMAP4rev1 IDLE UNSELECT"
+
+CHANGES: dict[str, Change] = {
+    "a message comes": lambda folder: folder.add(mail.message(99)),
+    "a flag is set": lambda folder: folder.set_flags(1, rb"\Flagged"),
+    "a message goes": lambda folder: folder.expunge(2),
+}
+
+
+def is_equal(mirror: PushedMirror, user: Account) -> bool:
+    return all(mirror.flags(name.decode()) == on_scripted(folder) for name, folder in user.folders.items())
+
+
+def race(
+    mirror: PushedMirror,
+    server: ScriptedServer,
+    user: Account,
+    place: tuple[Place, str],
+    change: Callable[[], object],
+) -> None:
+    """Wake the account, make the change at the place, and wait until the mirror equals the server."""
+    made: list[bool] = []
+
+    def make() -> None:
+        made.append(True)
+        if place[1] == "UNSELECT":
+            # Dovecot notices a change half a second later, when nothing is selected any more
+            server.notify_reports_selected = True
+        change()
+
+    place[0](server, place[1], make)
+    with user.lock:
+        user.folder("INBOX").add(mail.message(50))
+        if place[1] == "NOTIFY":
+            # after a visit of one folder, NOTIFY is not sent again
+            user.folder("Archive").add(mail.message(51))
+    mirror.follow(lambda: made and is_equal(mirror, user), "the change in the mirror")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("where", ["INBOX", "Archive"])
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("point", PARKING_BY_NOTIFY)
+def test_notify_misses_nothing(
+    database_url: str, scripted_with: StartScripted, point: str, change: str, where: str
+) -> None:
+    server = scripted_with(capabilities=BY_NOTIFY)
+    user = server.new_user()
+    for path in ("INBOX", "Archive"):
+        letters(user, 3, path)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        race(mirror, server, user, PARKING_BY_NOTIFY[point], lambda: CHANGES[change](user.folder(where)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("point", PARKING_BY_IDLE | ENDING_IDLE)
+def test_idle_misses_nothing(
+    database_url: str, scripted_with: StartScripted, point: str, change: str
+) -> None:
+    server = scripted_with(capabilities=BY_IDLE)
+    user = server.new_user()
+    inbox = letters(user, 3)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        race(mirror, server, user, (PARKING_BY_IDLE | ENDING_IDLE)[point], lambda: CHANGES[change](inbox))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("point", "change"),
+    [
+        (point, change)
+        for point in ENDING_IDLE
+        for change in CHANGES
+        # no server without CONDSTORE reports flags that change between two commands, of which the second is
+        # EXAMINE: the tick has to find them
+        if change != "a flag is set" or point == "before DONE is executed"
+    ],
+)
+def test_idle_of_a_server_without_extensions_misses_nothing(
+    database_url: str, scripted_with: StartScripted, point: str, change: str
+) -> None:
+    server = scripted_with(capabilities=PLAIN_IDLE)
+    user = server.new_user()
+    inbox = letters(user, 3)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        race(mirror, server, user, ENDING_IDLE[point], lambda: CHANGES[change](inbox))
