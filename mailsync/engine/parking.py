@@ -112,38 +112,30 @@ def _notify(turn: Turn) -> bool:
     push = session.push
     if not push.can_notify:
         return False
-    push.watched = frozenset(folder.wire_name for folder in turn.folders.tracked())
-    statuses: Mapping[bytes, MailboxStatus] | None = {}
-    if push.notified is None:
-        statuses = session.notify()
-    elif push.examined:
-        statuses = _look_back(turn)
-    else:
+    statuses: Mapping[bytes, MailboxStatus] | None = None
+    if covers_all(turn) and not session.push.examined:
         session.unselect()
-    if statuses is None:
+        statuses = {}
+    elif covers_all(turn) and session.can_look_back:
+        statuses = _look_back(session)
+    if statuses is None and (statuses := session.notify()) is None:
         return False
     _hint_at_differences(turn, statuses)
     return True
 
 
-def _look_back(turn: Turn) -> dict[bytes, MailboxStatus]:
-    """Return the status of the mailboxes that were selected, with none selected any more.
+def _look_back(session: Session) -> Mapping[bytes, MailboxStatus] | None:
+    """Return the status of the mailbox that the turn visited; None if it cannot be opened any more.
 
     Dovecot never reports a change that it notices while the changed mailbox is selected.
     """
-    session, examined = turn.session, turn.session.push.examined
-    if session.can_look_back:
-        return {session.selected or b"": session.look_back()}
-    session.unselect()
-    statuses: dict[bytes, MailboxStatus] = {}
-    if (listing := list_status(turn)) is not None:
-        statuses = dict(listing.statuses)
-    else:
-        for folder in turn.folders.tracked():
-            if folder.wire_name in examined:
-                statuses[folder.wire_name] = session.status(folder.wire_name)
-    examined.clear()
-    return statuses
+    name = session.selected or b""
+    try:
+        return {name: session.look_back()}
+    except (FolderError, ProtocolError):
+        if session.closed:
+            raise
+        return None
 
 
 def _idle(turn: Turn) -> bool:

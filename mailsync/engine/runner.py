@@ -25,8 +25,10 @@ from mailsync.errors import (
     NotFound,
     OutOfTokens,
     PoisonousServer,
+    ProtocolError,
     Stopped,
     Throttled,
+    Transient,
     TurnOver,
 )
 from mailsync.imap.token_bucket import TokenBucket, burst, refill
@@ -119,7 +121,7 @@ def _run(turn: Turn) -> MailsyncError | None:
         _connect(turn)
         try:
             error = _work(turn)
-        except MailsyncError:
+        except (Transient, Throttled, ProtocolError):
             if turn.session.is_proven or not turn.session.closed:
                 raise
             # the kept session was dead already, which is no failure of the account: nothing was answered yet
@@ -160,7 +162,12 @@ def _work(turn: Turn) -> TurnOver | None:
         turn.kind.run(turn)
     except TurnOver as error:
         over = error
-    parking.park(turn)
+    try:
+        parking.park(turn)
+    except Transient:
+        if not turn.session.is_proven:
+            raise
+        # the work is done; the session that was to listen is opened again at the next tick
     return over
 
 

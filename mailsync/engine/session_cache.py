@@ -32,12 +32,15 @@ class SessionCache:
         *,
         disabled_capabilities: frozenset[str] = frozenset(),
         on_removed: Callable[[int], None] = lambda account_id: None,
+        on_surplus: Callable[[int], None] = lambda account_id: None,
     ) -> None:
         """`on_removed` is called before a kept session is used again or closed.
 
+        `on_surplus` is called when one was closed to make room for another.
         Capabilities in `disabled_capabilities` are treated as not offered; for tests.
         """
         self._on_removed = on_removed
+        self._on_surplus = on_surplus
         self._settings = settings
         self._disabled_capabilities = disabled_capabilities
         self._kept: dict[int, _Kept] = {}
@@ -108,6 +111,7 @@ class SessionCache:
             surplus = list(self._kept)[: max(0, len(self._kept) - self._settings.imap_session_cap)]
         for account_id in surplus:
             self.drop(account_id)
+            self._on_surplus(account_id)
 
     def close(self) -> None:
         """Close all sessions."""

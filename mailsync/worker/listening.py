@@ -84,6 +84,8 @@ class Listening:
             session.push.heard_at,
             woken_at=self._history(account_id).woken_at,
         )
+        # an end that was not written down yet is that of an earlier session
+        self.ended = [end for end in self.ended if end[0] != account_id]
         entry = self._entries[account_id] = _Entry(session, session.push.fileno(), state)
         self._selector.register(entry.fd, selectors.EVENT_READ, account_id)
         self._listen(account_id)
@@ -94,6 +96,10 @@ class Listening:
         self._hinted.discard(account_id)
         if entry is not None:
             self._selector.unregister(entry.fd)
+
+    def lost(self, account_id: int, reopens_in: float | None = None) -> None:
+        """Note that the account's session was closed by this process, while Postgres says that it listens."""
+        self.ended.append((account_id, reopens_in))
 
     @property
     def accounts(self) -> list[int]:
@@ -136,9 +142,13 @@ class Listening:
         if entry.session.closed:
             self._end(entry, now)
         elif not is_listening and not entry.session.push.hints:
-            # the server refuses to report changes; the session is kept for the next tick
-            self.forget(account_id)
-            self.ended.append((account_id, None))
+            if entry.session.push.can_idle:
+                # the server ended IDLE and kept the session, which the next turn uses
+                self._end(entry, now)
+            else:
+                # the server refuses IDLE; the session is kept for the next tick
+                self.forget(account_id)
+                self.ended.append((account_id, None))
 
     def _end(self, entry: _Entry, now: float) -> None:
         account_id = entry.state.account_id
@@ -159,6 +169,11 @@ class Listening:
         """Seconds until an account is to be woken: 0 if one is, infinity without hints."""
         accounts, seconds = self._wakes()
         return 0.0 if accounts else seconds
+
+    def is_wanted(self) -> bool:
+        """Whether an account is to be woken, with what has arrived by now."""
+        self.wait(0.0)
+        return self.seconds_until_wake() <= 0
 
     def next_wake(self) -> tuple[int, str] | None:
         """Return the account to wake now, whose hints came first, and by which means; None for none."""

@@ -60,7 +60,10 @@ class Worker:
         self.name = db.started_by("worker")
         self._listening = Listening(settings.push_renew)
         self.sessions = SessionCache(
-            settings, disabled_capabilities=disabled_capabilities, on_removed=self._listening.forget
+            settings,
+            disabled_capabilities=disabled_capabilities,
+            on_removed=self._listening.forget,
+            on_surplus=self._listening.lost,
         )
         self.counters = Counters()
         self.retention = Retention()
@@ -70,7 +73,7 @@ class Worker:
         self._fair_share = FairShare()
         self._was_busy = False
         self._outage = Outage()
-        self._turns = TurnTaker(self._outage)
+        self._turns = TurnTaker(self._outage, lambda account_id: self._listening.lost(account_id, 0.0))
         self._push = PushPass(settings, self._listening, self._turns)
         self._is_serving = False
         self._stopping = Stopping(self.stop)
@@ -101,7 +104,7 @@ class Worker:
                         if is_start := not self._outage.had_database:
                             starting(conn)
                         waking.listen(conn)
-                        env = self._environment(conn)
+                        env = self._environment(conn, parks=not once)
                         # a heartbeat proves that the database accepts writes, before any mail server is asked
                         self._heartbeat(env)
                         if is_start:
@@ -231,18 +234,16 @@ class Worker:
                 return
             longest = min(remaining, _LONGEST_SLEEP, wakes_in, self._listening.seconds_until_wake())
             # a notification that has to wait must not end each wait at once
-            self._listen(env, 0.0 if more else longest, waits_for_database=wakes_in == math.inf)
-            if self._listening.seconds_until_wake() <= 0:
+            has_ended = self._listen(env, 0.0 if more else longest, with_database=wakes_in == math.inf)
+            if has_ended or self._listening.seconds_until_wake() <= 0 or self._push.renew(env):
+                # another account may be the next one that is due
                 return
-            self._push.renew(env)
             self._alive(env)
 
-    def _listen(
-        self, env: TurnEnvironment, seconds: float = 0.0, *, waits_for_database: bool = False
-    ) -> None:
-        """Wait for the parked sessions, and write down which of them have ended."""
-        self._listening.wait(seconds, env.conn if waits_for_database else None)
-        self._push.settle(env)
+    def _listen(self, env: TurnEnvironment, seconds: float = 0.0, *, with_database: bool = False) -> bool:
+        """Wait for the parked sessions, and write down which of them have ended; returns if any has."""
+        self._listening.wait(seconds, env.conn if with_database else None)
+        return self._push.settle(env)
 
     # -- details --------------------------------------------------------------------------------------
 
@@ -250,7 +251,7 @@ class Worker:
         seconds = turns.seconds_until_due(env.conn, self.settings.longest_tick, self.name)
         return min(math.inf if seconds is None else seconds, self._listening.seconds_until_wake())
 
-    def _environment(self, conn: db.Connection) -> TurnEnvironment:
+    def _environment(self, conn: db.Connection, *, parks: bool) -> TurnEnvironment:
         # the state of the retention round was lost with the previous connection
         self.retention = Retention()
         self._heartbeat_at = -_HEARTBEAT_EVERY
@@ -264,13 +265,9 @@ class Worker:
             on_alive=self._tick,
             to_take_back=self._to_take_back,
             survived=self._survived,
-            listener=self._listening,
-            is_wanted=self._is_wanted,
+            listener=self._listening if parks else None,
+            is_wanted=self._listening.is_wanted,
         )
-
-    def _is_wanted(self) -> bool:
-        self._listening.wait(0.0)
-        return self._listening.seconds_until_wake() <= 0
 
     def _tick(self) -> None:
         self._watchdog.alive()

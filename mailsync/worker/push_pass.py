@@ -29,14 +29,16 @@ class PushPass:
         self._take(env, account_id, wake_turn(self._settings))
         return True
 
-    def renew(self, env: TurnEnvironment) -> None:
-        """Prove the sessions that have been quiet for so long that they may be dead."""
-        for account_id in self._listening.renewals():
+    def renew(self, env: TurnEnvironment) -> bool:
+        """Prove the sessions that have been quiet for so long that they may be dead; returns if any was."""
+        accounts = self._listening.renewals()
+        for account_id in accounts:
             if env.stop or self._listening.seconds_until_wake() <= 0:
-                return
+                break
             self._take(env, account_id, renewal_turn(self._settings))
             env.on_alive()
             self._listening.wait(0.0)
+        return bool(accounts)
 
     def _take(self, env: TurnEnvironment, account_id: int, kind: TurnKind) -> None:
         error = self._taker.take(env, account_id, kind)
@@ -46,15 +48,16 @@ class PushPass:
         elif isinstance(error, TurnOver):
             turns.postpone(env.conn, account_id, 0)
 
-    def settle(self, env: TurnEnvironment) -> None:
-        """Write down which sessions have ended by themselves, so that their accounts get ordinary ticks."""
+    def settle(self, env: TurnEnvironment) -> bool:
+        """Write down which sessions have ended, so that their accounts get ordinary ticks; returns if any."""
         if not self._listening.ended:
-            return
+            return False
         ended = list(self._listening.ended)
         turns.unpark(env.conn, env.started_by, ended, self._settings.sync_interval)
         del self._listening.ended[: len(ended)]
         for account_id, _ in ended:
             env.sessions.drop_closed(account_id)
+        return True
 
     def drop_lost(self, env: TurnEnvironment) -> None:
         """Close the sessions of accounts that are paused or gone, or that another worker listens to."""

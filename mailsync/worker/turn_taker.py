@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 
 from mailsync.engine.runner import take_turn
 from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
@@ -31,8 +32,10 @@ BUSY_DELAY = 5.0
 class TurnTaker:
     """Takes turns one after another; notes outages of the database, and logs each account's errors once."""
 
-    def __init__(self, outage: Outage) -> None:
+    def __init__(self, outage: Outage, on_lost: Callable[[int], None] = lambda account_id: None) -> None:
+        """`on_lost` is called with each account whose turn the database ended; its session is closed."""
         self._outage = outage
+        self._on_lost = on_lost
         self._logged_errors: dict[int, str] = {}
 
     def take(self, env: TurnEnvironment, account_id: int, kind: TurnKind) -> MailsyncError | None:
@@ -44,13 +47,14 @@ class TurnTaker:
             self._log_failure(account_id, error)
             return error
         except (DatabaseUnavailable, LockLost):
-            self._outage.turn_failed(account_id, kind.run)
+            self._outage.turn_failed(account_id, kind.name)
             # the session has seen changes that were not stored
             env.sessions.drop(account_id)
+            self._on_lost(account_id)
             raise
         except MailsyncError as error:
             if isinstance(error, TurnOver | NotFound) and not isinstance(error, OutOfTokens):
-                self._outage.turn_went_well(account_id, kind.run)
+                self._outage.turn_went_well(account_id, kind.name)
             if isinstance(error, Busy) and kind.reschedules:
                 turns.postpone(env.conn, account_id, BUSY_DELAY)
             if isinstance(error, LockHeld) or not isinstance(error, Busy | TurnOver | NotFound):
@@ -58,7 +62,7 @@ class TurnTaker:
             # release the turn's data, which may be large, before other accounts get their turns
             traceback.clear_frames(error.__traceback__)
             return error
-        self._outage.turn_went_well(account_id, kind.run)
+        self._outage.turn_went_well(account_id, kind.name)
         self._logged_errors.pop(account_id, None)
         return None
 
