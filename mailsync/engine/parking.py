@@ -118,8 +118,10 @@ def _notify(turn: Turn) -> bool:
         statuses = {}
     elif covers_all(turn) and session.can_look_back:
         statuses = _look_back(session)
-    if statuses is None and (statuses := session.notify()) is None:
-        return False
+    if statuses is None:
+        if (statuses := session.notify()) is None:
+            return False
+        _hint_at_names(turn, statuses)
     _hint_at_differences(turn, statuses)
     return True
 
@@ -152,6 +154,16 @@ def _idle(turn: Turn) -> bool:
         return False
     _hint_at_differences(turn, {inbox.wire_name: status})
     return True
+
+
+def _hint_at_names(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) -> None:
+    """Make a hint of mailboxes that came or went since LIST, unless a turn has looked at them already."""
+    push = turn.session.push
+    missing = {folder.wire_name for folder in turn.folders.tracked()} - statuses.keys()
+    odd = missing | (statuses.keys() - {folder.wire_name for folder in turn.folders})
+    if odd - push.odd_names:
+        push.hints.names_changed = True
+    push.odd_names = odd
 
 
 def _hint_at_differences(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) -> None:

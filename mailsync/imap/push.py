@@ -32,6 +32,8 @@ class Push:
         self.watched: frozenset[bytes] = frozenset()
         self.is_trusted = False
         self.followed: dict[bytes, MailboxStatus] = {}
+        self.odd_names: set[bytes] = set()
+        """The mailboxes that only one of NOTIFY and the mirror knew, when they were compared last."""
         self.examined: set[bytes] = set()
         """The mailboxes selected since NOTIFY: Dovecot never reports what it notices in a selected one."""
         self.flags_of: set[bytes] = set()
