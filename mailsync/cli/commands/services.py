@@ -41,6 +41,7 @@ def worker(once: bool) -> None:
     """
     settings = _settings("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     from mailsync.ops.metrics_server import serving_metrics
+    from mailsync.worker import open_files
     from mailsync.worker.poll_loop import Worker
 
     def starting(conn: Connection) -> None:
@@ -56,6 +57,7 @@ def worker(once: bool) -> None:
     with serving_metrics(settings.model_copy(update={"metrics_port": None}) if once else settings) as url:
         if url:
             _print("worker", f"✓ Metrics -> {url}")
+        open_files.raise_limit(settings)
         Worker(settings).run(once=once, starting=starting, ready=ready, unreached=unreached)
 
 
