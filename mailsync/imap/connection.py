@@ -7,21 +7,21 @@ in slices so that callers can write heartbeats.
 from __future__ import annotations
 
 import contextlib
-import re
-import secrets
 import socket
-import ssl
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import ContinuationArgument, LiteralArgument
+from mailsync.imap.greeting import read_greeting
+from mailsync.imap.in_flight import InFlight
 from mailsync.imap.network.connect import wrap_tls
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import LONGEST_ANSWER, Reader
 from mailsync.imap.status_responses import StatusResponse, error_for, parse_status_response
 from mailsync.imap.token_bucket import TokenBucket
+from mailsync.imap.writer import Writer
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
@@ -30,14 +30,9 @@ if TYPE_CHECKING:
 
 MOST_RESPONSES = 200_000
 """Responses in one answer, not counting those for its messages."""
-LONGEST_GREETING = 1024 * 1024
 SECONDS_TO_DRAIN = 2.0
 LONGEST_PROOF = 10.0
 """Seconds of silence that end a kept connection, before it has completed a command."""
-MOST_UNREAD = 64 * 1024
-"""Bytes that a server may send to an idle session."""
-
-_BYE = re.compile(rb"(?:\A|\n)\* BYE\b", re.IGNORECASE)
 
 Response = list[bytes]
 """One response as :meth:`Reader.read_response` returns it: text, literal, text, …"""
@@ -68,6 +63,7 @@ class Connection:
         self.bucket = bucket
         self.timeouts = timeouts
         self.mask = mask
+        self._writer = Writer(sock, timeouts)
         self.reader = Reader(sock, timeouts, settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
         self.closed = False
@@ -76,11 +72,9 @@ class Connection:
         self._settings = settings
         # one response may hold several literals of the largest size
         self._longest_answer = max(LONGEST_ANSWER, 4 * settings.imap_max_literal_bytes)
-        self._tag_prefix = b"M%05d." % secrets.randbelow(100_000)
-        self._tags_used = 0
-        self._in_flight: deque[tuple[bytes, str]] = deque()
+        self.in_flight = InFlight()
+        """The commands whose answers have yet to be read."""
         self._early_completion: StatusResponse | None = None
-        self._unsent: bytearray | None = None
         self.completed = b""
         """The tag of the command that :attr:`completion` completes."""
         self.was_lost_in_flight = False
@@ -89,21 +83,8 @@ class Connection:
         """Whether IDLE was sent and DONE was not."""
         self.is_proven = True
         """Whether a command was completed since the connection was last :meth:`resumed <resume>`."""
-        self.completion = self._read_greeting()
-
-    def _read_greeting(self) -> StatusResponse:
         with self._closing_on_error():
-            self.reader.allow(LONGEST_GREETING)
-            line = self.reader.read_response()[0]
-            greeting = parse_status_response(line[2:], self.mask) if line.startswith(b"* ") else None
-            if greeting is None or greeting.status in ("NO", "BAD"):
-                raise ProtocolError(
-                    "the greeting is not that of an IMAP server; check host, port and security",
-                    step="connect",
-                )
-            if greeting.status == "BYE":
-                raise error_for(greeting, "greeting", step="connect")
-        return greeting
+            self.completion = read_greeting(self.reader, mask)
 
     def start_tls(self) -> None:
         """Upgrade by STARTTLS (RFC 9051 §6.2.1); bytes that arrived in plaintext are discarded.
@@ -122,11 +103,12 @@ class Connection:
             self.closed = True
             raise
         self.reader.switch(self.sock)
+        self._writer.sock = self.sock
 
     def close(self) -> None:
         """Close the socket, without LOGOUT."""
         self.closed = True
-        self._in_flight.clear()
+        self.in_flight.clear()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
@@ -177,8 +159,7 @@ class Connection:
         if self.closed:
             raise Transient("the connection is closed")
         self.bucket.acquire()
-        self._tags_used += 1
-        tag = self._tag_prefix + b"%d" % self._tags_used
+        tag = self.in_flight.new_tag()
         verb = name.rpartition(" ")[2].upper()
         self.reader.allow(self._longest_answer)
         with self._closing_on_error():
@@ -187,16 +168,16 @@ class Connection:
             for arg in args:
                 if isinstance(arg, LiteralArgument | ContinuationArgument):
                     length = b" {%d}" % len(arg) if isinstance(arg, LiteralArgument) else b""
-                    self._send(b"%s%s\r\n" % (line, length))
+                    self._writer.send(b"%s%s\r\n" % (line, length))
                     if not self._may_continue(tag, verb):
                         break
                     line = bytes(arg)
                 else:
                     line += b" " + arg
             else:
-                self._send(line + b"\r\n")
+                self._writer.send(line + b"\r\n")
         self.commands[verb] += 1
-        self._in_flight.append((tag, verb))
+        self.in_flight.add(tag, verb)
         return tag
 
     @contextlib.contextmanager
@@ -205,17 +186,16 @@ class Connection:
 
         If the context ends by an error, the commands before it are sent: they are in flight.
         """
-        self._unsent = bytearray()
         try:
-            yield
+            with self._writer.held_back() as unsent:
+                yield
         finally:
-            unsent, self._unsent = self._unsent, None
             if unsent and not self.closed:
                 with self._closing_on_error():
-                    self._send(bytes(unsent))
+                    self._writer.send(bytes(unsent))
 
     def start_idle(self) -> None:
-        """Send IDLE (RFC 2177) behind what is in flight; :meth:`arrived` returns what then comes."""
+        """Send IDLE (RFC 2177) behind what is in flight; :mod:`mailsync.imap.unasked` reads what follows."""
         self.pipeline("IDLE")
         self.is_idling = True
 
@@ -224,7 +204,7 @@ class Connection:
         if self.is_idling and not self.closed:
             self.is_idling = False
             with self._closing_on_error():
-                self._send(b"DONE\r\n")
+                self._writer.send(b"DONE\r\n")
 
     def _may_continue(self, tag: bytes, verb: str) -> bool:
         """Wait for the ``+`` before a literal or a line; False if the completion came instead."""
@@ -238,22 +218,6 @@ class Connection:
                 return False
             self._raise_on_bye(response, verb)
             self.on_untagged(response)
-
-    def _send(self, data: bytes) -> None:
-        if self._unsent is not None:
-            self._unsent += data
-            return
-        unsent = memoryview(data)
-        self.timeouts.check()
-        while unsent:
-            try:
-                unsent = unsent[self.sock.send(unsent) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                self.timeouts.writable(self.sock)
-            except ssl.SSLWantReadError:
-                self.timeouts.readable(self.sock)
-            except OSError as error:
-                raise Transient(f"the connection broke: {error.strerror or error}") from error
 
     # -- responses ---------------------------------------------------------------------------------
 
@@ -270,7 +234,7 @@ class Connection:
         :attr:`completion` holds the completion; NO and BAD are not raised here. If the caller stops early,
         :meth:`drain` reads the rest.
         """
-        tag, verb = self._in_flight[0]
+        tag, verb = self.in_flight.oldest
         tagged = tag + b" "
         read_response = self.reader.read_response
         self.reader.allow(self._longest_answer + messages * bytes_each)
@@ -281,7 +245,7 @@ class Connection:
                 head = response[0]
                 if head.startswith(tagged):
                     break
-                if not in_order and (other := self._in_flight_with(head)) is not None:
+                if not in_order and (other := self.in_flight.completed_by(head)) is not None:
                     tag, verb = other
                     tagged = tag + b" "
                     break
@@ -308,12 +272,11 @@ class Connection:
             raise ProtocolError(f"{verb}: the completion cannot be understood")
         self.completion, self.completed = completion, tag
         self._prove()
-        with contextlib.suppress(ValueError):
-            self._in_flight.remove((tag, verb))
+        self.in_flight.remove(tag)
 
     def too_much(self, what: str) -> SentTooMuch:
         """Close the connection and return the error for a server that sends more than `what`."""
-        name = self._in_flight[0][1] if self._in_flight else "connection"
+        name = self.in_flight.oldest.verb if self.in_flight else "connection"
         self.close()
         return SentTooMuch(f"{name}: the server sends more than {what}")
 
@@ -322,31 +285,17 @@ class Connection:
         if status is not None and status.status == "BYE":
             raise error_for(status, verb)
 
-    def _in_flight_with(self, line: bytes) -> tuple[bytes, str] | None:
-        """Return the command in flight that the line completes."""
-        tag = line.partition(b" ")[0]
-        return next((command for command in self._in_flight if command[0] == tag), None)
-
-    @property
-    def has_in_flight(self) -> bool:
-        """Whether answers have yet to be read."""
-        return bool(self._in_flight)
-
-    def is_in_flight(self, tag: bytes) -> bool:
-        """Whether the answer to the command with this tag has yet to be read."""
-        return any(tag == waiting for waiting, _ in self._in_flight)
-
     def drain(self) -> None:
         """Read and discard what is in flight; close the connection if that takes too long or fails."""
         self.end_idle()
-        if self.closed or not self._in_flight:
+        if self.closed or not self.in_flight:
             return
         with (
             contextlib.suppress(Transient, Throttled, ProtocolError),
             self._closing_on_error(),
             self.timeouts.deadline(SECONDS_TO_DRAIN),
         ):
-            while self._in_flight:
+            while self.in_flight:
                 for response in self.responses():
                     self.on_untagged(response)
 
@@ -366,42 +315,6 @@ class Connection:
     def _prove(self) -> None:
         self.is_proven = True
         self.timeouts.longest_silence = self.timeouts.timeout
-
-    def arrived(self) -> list[Response]:
-        """Return the whole responses that have arrived, without waiting.
-
-        Closes the connection if the peer has closed it, has said BYE, or has sent more than
-        :data:`MOST_UNREAD` bytes at once. A completion of IDLE that came without DONE ends the IDLE.
-        """
-        if self.closed:
-            return []
-        is_open = self.reader.receive_now(MOST_UNREAD)
-        responses = self.reader.take_whole()
-        for response in responses:
-            if self._in_flight and response[0].startswith(self._in_flight[0][0] + b" "):
-                tag, _ = self._in_flight.popleft()
-                completion = parse_status_response(response[0][len(tag) + 1 :], self.mask)
-                self.completion = completion or StatusResponse("BAD", b"")
-                self.is_idling = False
-            elif _BYE.match(response[0]):
-                is_open = False
-        if not is_open:
-            self.close()
-        return responses
-
-    def release_memory(self) -> None:
-        """Free the read buffer until the next command; close if the server has sent much unasked."""
-        if not self.closed and not self.reader.trim(MOST_UNREAD):
-            self.close()
-
-    def alive(self) -> bool:
-        """Whether the peer has neither closed the connection nor said BYE; sends no command."""
-        if self.closed:
-            return False
-        unread = self.reader.peek()
-        if unread is None or len(unread) > MOST_UNREAD or _BYE.search(unread):
-            self.close()
-        return not self.closed
 
 
 def _ignore(response: Response) -> None:

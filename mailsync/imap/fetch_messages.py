@@ -146,7 +146,7 @@ class Fetcher:
         self._last = None
         try:
             for i, sequence_set in enumerate(self._sequence_sets):
-                if i or not self._connection.is_in_flight(self._tag):
+                if i or self._tag not in self._connection.in_flight:
                     self._send(sequence_set)
                 batch.failure = self._receive_set(sequence_set, requested, messages, partial, batch)
                 if batch.failure is not None:

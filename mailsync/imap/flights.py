@@ -67,7 +67,7 @@ def send_flight(connection: Connection, names: Sequence[bytes], items: bytes, *,
     others: list[MailboxStatus] = []
     answers: dict[bytes, MailboxStatus | StatusResponse | None] = {}
     has_left = True
-    while connection.has_in_flight:
+    while connection.in_flight:
         for response in connection.responses(in_order=False):
             row = None if connection.reader.oversized else parse_status(response)
             if row is None:

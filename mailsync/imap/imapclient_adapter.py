@@ -59,7 +59,7 @@ class ImaplibShim:
         with connection.one_write():
             names = {connection.pipeline(name, *args): name for name, args in sent}
         completions: dict[str, StatusResponse] = {}
-        while connection.has_in_flight:
+        while connection.in_flight:
             for response in connection.responses(in_order=False):
                 if not self._claim(response):
                     connection.on_untagged(response)

@@ -11,6 +11,7 @@ from mailsync.imap.hints import Hints, is_flag_change, merged
 from mailsync.imap.parsing.list_response import parse_status
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.status_responses import error_for
+from mailsync.imap.unasked import arrived
 from mailsync.model import MailboxStatus
 
 _IDLE = frozenset({"IDLE", "IMAP4REV2"})
@@ -94,7 +95,7 @@ class Push:
         """Note the hints that have arrived, without waiting; returns whether the session listens on."""
         connection = self._connection
         was_idling = connection.is_idling
-        for response in connection.arrived():
+        for response in arrived(connection):
             connection.on_untagged(response)
         if was_idling and not connection.is_idling and connection.completion.status != "OK":
             self._capabilities.disable(*_IDLE)

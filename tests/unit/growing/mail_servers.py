@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from mailsync.core.folder_roles import assign_roles, inbox_alias
 from mailsync.errors import Transient
-from mailsync.imap import connection
+from mailsync.imap import unasked
 from mailsync.imap.arguments import astring
 from mailsync.imap.fetch_flags import parse_vanished
 from mailsync.imap.hints import Hints
@@ -339,7 +339,7 @@ MAIL_SERVERS: list[Reads] = [
     ),
     reads(
         "BYE among unread bytes",
-        lambda raw: connection._BYE.search(raw),
+        lambda raw: unasked._BYE.search(raw),
         (b"", b"\n"),
         (b"", b"* BY"),
         (b"", b"\n* "),

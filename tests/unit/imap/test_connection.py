@@ -49,7 +49,7 @@ def test_an_answer_at_any_literal_of_a_login_names_the_command_and_hides_the_pas
     closed: bool,
 ) -> None:
     sock, client = server
-    tag = (client.connection._tag_prefix + b"1").decode()
+    tag = client.connection.in_flight.new_tag().replace(b".1", b".2").decode()
     sock.sendall(b"+ go on\r\n" * continued + f"{answer.format(PASSWORD, tag)}\r\n".encode())
     with pytest.raises(kind, match=r"^LOGIN: the server said (BYE|NO) [^ä]+$"):
         sign_in(client, ENDPOINT, PASSWORD)
