@@ -82,7 +82,7 @@ class LoggedIn:
         return self._connection.is_proven
 
     def release_memory(self) -> None:
-        """Free the read buffer until the next turn; close if the server has sent much unasked."""
+        """Forget the turn and free the read buffer until :meth:`resume`; close if much came unasked."""
         unasked.release_memory(self._connection)
 
     def is_alive(self) -> bool:

@@ -37,7 +37,11 @@ def arrived(connection: Connection) -> list[Response]:
 
 
 def release_memory(connection: Connection) -> None:
-    """Free the read buffer until the next command; close if the server has sent much unasked."""
+    """Free the read buffer and what belongs to the turn; close if the server has sent much unasked.
+
+    The next turn begins by :meth:`Connection.resume`.
+    """
+    connection.timeouts.release()
     if not connection.closed and not connection.reader.trim(MOST_UNREAD):
         connection.close()
 

@@ -17,6 +17,10 @@ MOST_SILENCES = 5
 """How many timeouts all commands without a deadline may take together, even if bytes keep coming."""
 
 
+def _nothing(activity: str = "") -> None:
+    """Take the place of a callback between two turns."""
+
+
 class Timeouts:
     """The limits of waiting on one connection, whose socket is non-blocking.
 
@@ -47,6 +51,10 @@ class Timeouts:
         """Begin another turn, with its own callbacks and the full time."""
         self.on_wait, self.on_begin = on_wait, on_begin
         self._left = MOST_SILENCES * self.timeout
+
+    def release(self) -> None:
+        """Forget the callbacks, and all that they refer to, until :meth:`resume`."""
+        self.on_wait, self.on_begin = _nothing, _nothing
 
     def begin(self, activity: str) -> None:
         """Begin a step."""
