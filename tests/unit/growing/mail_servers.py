@@ -111,6 +111,15 @@ MAIL_SERVERS: list[Reads] = [
         (b"* 1 FETCH (", b"{"),
     ),
     reads(
+        "hint",
+        as_response(lambda parts: Hints().note(parts, {b"a"}, idles=True)),
+        (b"* ", b"1"),
+        (b"* 1 FETCH (", b"a"),
+        (b"* VANISHED ", b"1,"),
+        (b"* OK [", b"a"),
+        (b'* LIST () "/" a ("OLDNAME" (', b"a", b"))"),
+    ),
+    reads(
         "responses",
         _responses,
         (b"", b"* OK hello\r\n"),
