@@ -65,7 +65,7 @@ DAMAGED = [
     "view account_locks is missing; with mailsync first on search_path"
     " run its `create view` in sql/migrations/0001_create_mirror.sql",
     "view account_status is missing; with mailsync first on search_path"
-    " run its `create view` in sql/migrations/0009_name_lock_holders.sql",
+    " run its `create view` in sql/migrations/0014_listen_between_turns.sql",
 ]
 
 
