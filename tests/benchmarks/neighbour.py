@@ -121,7 +121,7 @@ class WorkerAtWork:
 
     def _start(self) -> Running:
         variables = {
-            **environment(self.settings),
+            **environment(self.settings.database_url),
             "SYNC_INTERVAL": f"{INTERVAL:g}s",
             run_directory.VARIABLE: str(run_directory.current()),
         }
