@@ -40,18 +40,18 @@ where paused_at is null
 
 -- name: accounts_to_backfill
 -- Skips accounts whose row is being written by another transaction, which would block a turn and with it all other
--- accounts.
+-- accounts. Begins with the folders, of which an index has only those with a first sync to do.
 select a.id
 from accounts a
-where a.paused_at is null
+where a.id = any (array(
+      select f.account_id from folders f
+      where f.tracked and f.status in ('pending', 'initial') and f.missing_since is null
+        and wait_is_over(f.retry_at)
+  ))
+  and a.paused_at is null
   and a.deleting_at is null
   and a.sync_state <> 'broken'
   and wait_is_over(a.backoff_until)
-  and exists (
-      select from folders f
-      where f.account_id = a.id and f.tracked and f.status in ('pending', 'initial') and f.missing_since is null
-        and wait_is_over(f.retry_at)
-  )
 order by a.id
 for share of a skip locked
 

@@ -14,7 +14,7 @@ from tests.benchmarks.push_crowd import Cost, PushedWorker, pushed_worker
 from tests.support.habits import CAPABILITIES, Habits
 
 ACCOUNTS = 1000
-FOLDERS: list[str | list[str]] = ["INBOX", ["Sent", r"\Sent"], ["Archive", r"\Archive"]]
+FOLDERS = ("INBOX", ("Sent", r"\Sent"), ("Archive", r"\Archive"))
 RATES = (1, 10, 100)
 MINUTE = 60.0
 BURST = 20.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ class PushedWorker:
 
     # -- accounts ----------------------------------------------------------------------------------------
 
-    def begin(self, count: int, folders: list[str | list[str]], *, parked: bool, **variables: str) -> None:
+    def begin(
+        self, count: int, folders: Sequence[str | Sequence[str]], *, parked: bool, **variables: str
+    ) -> None:
         """Add accounts, sync them by a new worker, and wait until all of them are parked, if they can be."""
         few = min(CALIBRATION, count)
         self._add(few, folders)
@@ -77,10 +80,8 @@ class PushedWorker:
             self._settled(parked)
             self.memory = (self._resident() - before) / (count - few) / 1024
 
-    def _add(self, count: int, folders: list[str | list[str]]) -> None:
-        users = self.server.add_users(
-            count, [folder if isinstance(folder, str) else tuple(folder) for folder in folders]
-        )
+    def _add(self, count: int, folders: Sequence[str | Sequence[str]]) -> None:
+        users = self.server.add_users(count, folders)
         with db.connect(self.settings, "bench") as conn:
             for user in users:
                 endpoint = Endpoint(self.server.host, self.server.port, self.server.security, user.name)
@@ -89,9 +90,12 @@ class PushedWorker:
         self.users += users
 
     def _settled(self, parked: bool) -> None:
-        self.wait_until("select not exists (select from folders where status <> 'active')")
-        # the turns after a first sync verify it
-        self.wait_until("select count(*) = 0 from accounts where next_sync_at < now() or currently_syncing")
+        # the turn after a first sync verifies it
+        self.wait_until(
+            "select not exists (select from folders where tracked and status <> 'active') and not exists ("
+            " select from accounts a where currently_syncing or last_sync_started_at <"
+            " (select max(initial_done_at) from folders f where f.account_id = a.id))"
+        )
         if parked:
             self.wait_until_parked()
 
@@ -166,7 +170,9 @@ class PushedWorker:
 @contextmanager
 def pushed_worker(bench: Bench, habits: Habits, *, tls: bool = True) -> Iterator[PushedWorker]:
     """A worker without accounts, on a database of its own, and a server of these habits."""
-    authority = Authority(run_directory.current() / "benchmark-ca") if tls else None
+    # a directory has the certificates of one authority
+    directory = Path(tempfile.mkdtemp(prefix="authority-", dir=run_directory.current()))
+    authority = Authority(directory) if tls else None
     server = CrowdServer(habits, authority.good() if authority else None)
     try:
         with bench.settings() as settings:
