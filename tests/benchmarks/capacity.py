@@ -27,17 +27,13 @@ _EXCHANGE = exchange_online()
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of server: what it offers, its folders, and how often its accounts are ticked.
-
-    With ``scans`` the priority folders are due for a scan of their flags.
-    """
+    """One kind of server: what it offers, its folders, and how often its accounts are ticked."""
 
     name: str
     habits: Habits
     folders: Sequence[str | Sequence[str]]
     tick: float
     push: str = "auto"
-    scans: bool = False
 
     @property
     def is_parked(self) -> bool:
@@ -50,7 +46,6 @@ KINDS = (
     Kind("LIST-STATUS, IDLE", Habits(capabilities=CAPABILITIES + b" IDLE"), _FIFTEEN, TICK),
     Kind("LIST-STATUS, no push", Habits(capabilities=CAPABILITIES), _FIFTEEN, TICK, push="off"),
     Kind("as Exchange Online", _EXCHANGE.habits, _EXCHANGE.folders, TICK),
-    Kind("the same, with flag scans", _EXCHANGE.habits, _EXCHANGE.folders, TICK, scans=True),
 )
 
 
@@ -68,7 +63,7 @@ def run(bench: Bench, count: int = ACCOUNTS, rounds: int = ROUNDS) -> None:
             row = [kind.name]
             for latency in ROUND_TRIPS:
                 worker.server.set_latency(latency)
-                ticks = [_tick(worker, count, kind) for _ in range(rounds)]
+                ticks = [_tick(worker, count) for _ in range(rounds)]
                 seconds = statistics.median(seconds for seconds, _ in ticks)
                 row += [f"{seconds * 1e3:.1f} ms", f"{kind.tick / seconds:,.0f}"]
             row.append(f"{ticks[-1][1]:.1f}")
@@ -80,14 +75,13 @@ def run(bench: Bench, count: int = ACCOUNTS, rounds: int = ROUNDS) -> None:
     table("Accounts that one worker ticks in time, by the round trip", (*heads, "commands"), rows)
 
 
-def _tick(worker: PushedWorker, count: int, kind: Kind) -> tuple[float, float]:
+def _tick(worker: PushedWorker, count: int) -> tuple[float, float]:
     """Tick all accounts once; returns the seconds and the IMAP commands of one account."""
     with db.connect(worker.settings, "bench") as conn:
         row = conn.execute("select clock_timestamp()").fetchone()
         assert row
         conn.execute("update accounts set next_discovery_at = now() + interval '14 min'")
-        scan_at = "now()" if kind.scans else "now() + interval '5 min'"
-        conn.execute(f"update folders set next_flag_scan_at = {scan_at}".encode())
+        conn.execute("update folders set next_flag_scan_at = now() + interval '5 min'")
         with worker.measured() as cost:
             conn.execute("update accounts set next_sync_at = now()")
             conn.execute("select pg_notify('mailsync_wake', '')")
