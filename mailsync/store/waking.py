@@ -6,7 +6,6 @@ it is read, and libpq would keep those that arrive before the result of a statem
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -47,20 +46,6 @@ class WakeableConnection(psycopg.Connection[Any]):
         """psycopg calls this for every exchange with the server."""
         return super().wait(self._collecting(gen) if self._listens else gen, *args, **kwargs)
 
-    def wait_for_wake(self, seconds: float) -> bool:
-        """Wait up to `seconds` for a notification; returns True if one came, at most once a second."""
-        deadline = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self.pgconn.socket, select.POLLIN)
-        while True:
-            left = max(0.0, deadline - time.monotonic())
-            if (wakes_in := self.wakes_in()) < float("inf"):
-                # further notifications add nothing, and can wait in Postgres
-                time.sleep(min(left, wakes_in))
-                return wakes_in <= left and self.take_wake()
-            if not poll.poll(left * 1000):
-                return False
-
     def wakes_in(self) -> float:
         """Take what has arrived; returns the seconds until it counts as a wake-up, infinity for nothing."""
         if not self._was_notified:
@@ -92,14 +77,6 @@ class WakeableConnection(psycopg.Connection[Any]):
 
     def _note(self, notification: psycopg.Notify) -> None:
         self._was_notified = True
-
-
-def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
-    """Like :meth:`WakeableConnection.wait_for_wake`; driver errors are raised as mailsync's own."""
-    try:
-        return conn.wait_for_wake(seconds)
-    except psycopg.Error as error:
-        raise translated(error) from error
 
 
 def wakes_in(conn: WakeableConnection) -> float:

@@ -21,6 +21,7 @@ from mailsync.store.locks import account_lock
 from mailsync.store.statements import run
 from tests.support.run_directory import PATIENCE
 from tests.support.stored import ATTACHMENT, message, new_account, new_folder, settings_for
+from tests.support.wakes import wait_for_wake
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def healthy(now: datetime, **changes: Any) -> Verdict:
 def test_a_new_account_is_due_at_once_and_announced(conn: Connection, settings: Settings) -> None:
     waking.listen(conn)
     account = new_account(conn, settings)
-    assert waking.wait_for_wake(conn, 5)
+    assert wait_for_wake(conn, 5)
     assert turns.claim(conn, turns.now(conn), 60) == account
     assert events(conn) == [("account.created", {"email": "a@example.com"})]
     row = status(conn, account)

@@ -16,6 +16,7 @@ from tests.support import mail
 from tests.support.scripted import ScriptedServer
 from tests.support.stored import assert_counts_are_true
 from tests.support.turns import Mirror, letters
+from tests.support.wakes import wait_for_wake
 
 
 def change(mirror: Mirror, **changes: Any) -> None:
@@ -147,7 +148,7 @@ def test_a_new_connection_resets_the_state_and_announces_it_once(
         )
         waking.listen(mirror.conn)
         change(mirror, imap_host="localhost", password=user.password)
-        assert waking.wait_for_wake(mirror.conn, 5)
+        assert wait_for_wake(mirror.conn, 5)
         account = account_views.load(mirror.conn, mirror.account_id)
         assert account
         assert (account.sync_state, account.backoff_until, account.provider) == ("initial_sync", None, None)

@@ -14,6 +14,7 @@ from mailsync.store import db, messages, waking
 from mailsync.uidset import UidSet
 from tests.support.mirrors import value
 from tests.support.stored import message, new_account, new_folder, settings_for, store
+from tests.support.wakes import wait_for_wake
 
 
 @pytest.fixture
@@ -55,4 +56,4 @@ def test_a_removal_wakes_the_worker(env: TurnEnvironment) -> None:
     account = mailbox(env, "a@example.test")
     waking.listen(env.conn)
     manage.request_removal(env.conn, account)
-    assert waking.wait_for_wake(env.conn, 5)
+    assert wait_for_wake(env.conn, 5)

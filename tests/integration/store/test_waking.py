@@ -11,6 +11,7 @@ from mailsync.errors import DatabaseUnavailable
 from mailsync.store import db, waking
 from tests.support.patience import PATIENCE, Stopwatch
 from tests.support.stored import settings_for
+from tests.support.wakes import wait_for_wake
 
 _MANY = "select count(pg_notify('mailsync_wake', rpad(n::text, 7900, 'x'))) from generate_series(1, 4000) n"
 
@@ -18,14 +19,14 @@ _MANY = "select count(pg_notify('mailsync_wake', rpad(n::text, 7900, 'x'))) from
 def test_a_notification_wakes_once_whenever_it_came(database_url: str, database: psycopg.Connection) -> None:
     with db.connect(settings_for(database_url), "test") as conn:
         waking.listen(conn)
-        assert not waking.wait_for_wake(conn, 0)
+        assert not wait_for_wake(conn, 0)
         database.execute("notify mailsync_wake")
         conn.execute("select 1")
         watch = Stopwatch()
-        assert waking.wait_for_wake(conn, PATIENCE)
-        assert not waking.wait_for_wake(conn, 0)
+        assert wait_for_wake(conn, PATIENCE)
+        assert not wait_for_wake(conn, 0)
         database.execute("notify mailsync_wake")
-        assert waking.wait_for_wake(conn, PATIENCE)
+        assert wait_for_wake(conn, PATIENCE)
         assert watch.clock > 0.9, "a second after the first at the earliest"
         watch.stop()
 
@@ -40,11 +41,11 @@ def test_many_notifications_take_no_memory_and_wake_once_a_second(
             for _ in range(3):
                 database.execute(_MANY)
                 conn.execute("select pg_sleep(0.1)")
-            assert waking.wait_for_wake(conn, PATIENCE)
+            assert wait_for_wake(conn, PATIENCE)
             watch, woken = Stopwatch(), 1
             for _ in range(20):
                 database.execute("select pg_notify('mailsync_wake', random()::text)")
-                woken += waking.wait_for_wake(conn, 0.1)
+                woken += wait_for_wake(conn, 0.1)
             assert woken <= 2 + watch.clock
             peak = tracemalloc.get_traced_memory()[1]
         finally:
@@ -58,4 +59,4 @@ def test_a_lost_connection_is_reported(database_url: str, database: psycopg.Conn
         waking.listen(conn)
         database.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])
         with pytest.raises(DatabaseUnavailable):
-            waking.wait_for_wake(conn, PATIENCE)
+            wait_for_wake(conn, PATIENCE)

@@ -1,0 +1,24 @@
+"""Wait for ``NOTIFY mailsync_wake`` on a connection, as the worker does between its turns."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from mailsync.store import waking
+from mailsync.store.waking import WakeableConnection
+
+
+def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
+    """Wait up to `seconds` for a notification; returns True if one came, at most once a second."""
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(conn.pgconn.socket, select.POLLIN)
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        if (wakes_in := waking.wakes_in(conn)) < float("inf"):
+            # further notifications add nothing, and can wait in Postgres
+            time.sleep(min(left, wakes_in))
+            return wakes_in <= left and conn.take_wake()
+        if not poll.poll(left * 1000):
+            return False
