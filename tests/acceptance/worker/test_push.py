@@ -54,6 +54,7 @@ def copy(server: ImapServer, user: User, uids: str, folder: str, to: str) -> Non
         done(client.uid("COPY", uids, quoted(to)))
 
 
+@pytest.mark.long
 def test_every_change_in_every_folder_is_a_row_by_notify(
     mailsync: Mailsync, dovecot: Dovecot, database: Database, start_worker: StartWorker
 ) -> None:
@@ -73,10 +74,11 @@ def test_every_change_in_every_folder_is_a_row_by_notify(
     copy(dovecot, user, "2:3", "INBOX", "Archive")
     worker.wait_for(lambda: live_uids(database, account, "Archive") == [2, 3, 4, 5])
     dovecot.rename(user, "Projects", "Projects 2")
-    worker.wait_for(lambda: live_uids(database, account, "Projects 2") == [2, 3])
     dovecot.delete(user, "Old")
     missing = "select missing_since is not null from folders where path = 'Old'"
     worker.wait_for(lambda: value(database, missing))
+    # Dovecot 2.3 reports a rename with the next change of names
+    worker.wait_for(lambda: live_uids(database, account, "Projects 2") == [2, 3])
     dovecot.create(user, "New")
     dovecot.seed(user, "New", [mail.message(9)])
     worker.wait_for(lambda: live_uids(database, account, "New") == [1])
