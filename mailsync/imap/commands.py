@@ -14,6 +14,7 @@ from mailsync.errors import ProtocolError
 from mailsync.imap.arguments import astring
 from mailsync.imap.bounds import LONGEST_LIST, MOST_FOLDERS
 from mailsync.imap.connection import Connection, Response
+from mailsync.imap.hints import merged
 from mailsync.imap.message_limit import Cut, SearchAnswer, parse_cut
 from mailsync.imap.parsing.fetch_response import is_fetch, parse_fetch
 from mailsync.imap.parsing.list_response import is_list, parse_list, parse_list_name, parse_status
@@ -121,7 +122,7 @@ def list_status(connection: Connection, items: bytes) -> Listing:
             return True
         row = None if connection.reader.oversized else parse_status(response)
         if row is not None and row[0] in names.known:
-            statuses[row[0]] = row[1]
+            statuses[row[0]] = merged(statuses.get(row[0]), row[1])
         return row is not None
 
     connection.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items, claim=claim)
@@ -143,8 +144,9 @@ def folder_status(connection: Connection, wire_name: bytes, items: bytes) -> Mai
         if row is not None:
             last = row[1]
             if row[0] == wire_name:
-                status = last
-        return row is not None
+                status = merged(status, last)
+        # with NOTIFY, the row of another mailbox may be news of that one
+        return row is not None and row[0] == wire_name
 
     connection.run("STATUS", astring(wire_name), items, claim=claim)
     if last is None:

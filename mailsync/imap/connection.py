@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import ContinuationArgument, LiteralArgument
 from mailsync.imap.greeting import read_greeting
-from mailsync.imap.in_flight import InFlight
+from mailsync.imap.in_flight import InFlight, Sent
 from mailsync.imap.network.connect import wrap_tls
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import LONGEST_ANSWER, Reader
@@ -81,6 +81,9 @@ class Connection:
         """Whether the connection ended because it got several commands in one flight."""
         self.is_idling = False
         """Whether IDLE was sent and DONE was not."""
+        self.is_idle_refused = False
+        """Whether an IDLE was answered by NO or BAD."""
+        self._dones = 0
         self.is_proven = True
         """Whether a command was completed since the connection was last :meth:`resumed <resume>`."""
         with self._closing_on_error():
@@ -203,6 +206,7 @@ class Connection:
         """Send DONE if IDLE is running; its completion is the next one that :meth:`responses` reads."""
         if self.is_idling and not self.closed:
             self.is_idling = False
+            self._dones += 1
             with self._closing_on_error():
                 self._writer.send(b"DONE\r\n")
 
@@ -253,11 +257,11 @@ class Connection:
                 if left < 0:
                     raise self.too_much(f"{MOST_RESPONSES + 4 * messages:,} responses")
                 if not head.startswith(b"* "):
-                    if head.strip() and not (verb == "IDLE" and head.startswith(b"+")):
+                    if not self.may_ignore(head):
                         raise ProtocolError(
                             "the server is out of step: it sent a line that belongs to no command"
                         )
-                    continue  # "+ idling", or a blank line, which some servers send
+                    continue
                 if head[2:5].upper() == b"BYE":
                     self._raise_on_bye(response, verb)
             except BaseException:
@@ -270,9 +274,30 @@ class Connection:
         if completion is None or completion.status not in ("OK", "NO", "BAD"):
             self.close()
             raise ProtocolError(f"{verb}: the completion cannot be understood")
-        self.completion, self.completed = completion, tag
-        self._prove()
-        self.in_flight.remove(tag)
+        self.complete(Sent(tag, verb), completion)
+
+    def complete(self, command: Sent, completion: StatusResponse) -> None:
+        """Note that a command in flight was completed."""
+        self.completion, self.completed = completion, command.tag
+        if command.verb == "IDLE":
+            self.is_idling = False
+            self.is_idle_refused = self.is_idle_refused or completion.status != "OK"
+        self.is_proven = True
+        self.timeouts.longest_silence = self.timeouts.timeout
+        self.in_flight.remove(command.tag)
+
+    def may_ignore(self, line: bytes) -> bool:
+        """Whether a line that is neither data nor a completion says nothing, so that we are still in step.
+
+        Such are blank lines, which some servers send, ``+ idling``, and the refusal of a DONE that crossed
+        the completion of IDLE.
+        """
+        if line.startswith(b"+"):
+            return self.in_flight.has("IDLE")
+        if line[:5].upper() == b"DONE " and self._dones:
+            self._dones -= 1
+            return True
+        return not line.strip()
 
     def too_much(self, what: str) -> SentTooMuch:
         """Close the connection and return the error for a server that sends more than `what`."""
@@ -311,10 +336,6 @@ class Connection:
         self.bucket, self.is_proven = bucket, False
         self.timeouts.resume(on_wait, on_begin)
         self.timeouts.longest_silence = min(LONGEST_PROOF, self.timeouts.timeout)
-
-    def _prove(self) -> None:
-        self.is_proven = True
-        self.timeouts.longest_silence = self.timeouts.timeout
 
 
 def _ignore(response: Response) -> None:

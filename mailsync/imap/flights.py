@@ -11,6 +11,7 @@ from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
 from mailsync.imap.arguments import LiteralArgument, astring
 from mailsync.imap.commands import leave_folder
 from mailsync.imap.connection import Connection
+from mailsync.imap.hints import merged
 from mailsync.imap.parsing.list_response import parse_status
 from mailsync.imap.status_responses import StatusResponse, error_for
 from mailsync.model import MailboxStatus
@@ -70,12 +71,13 @@ def send_flight(connection: Connection, names: Sequence[bytes], items: bytes, *,
     while connection.in_flight:
         for response in connection.responses(in_order=False):
             row = None if connection.reader.oversized else parse_status(response)
-            if row is None:
-                connection.on_untagged(response)
-            elif row[0] in names:
-                rows[row[0]] = row[1]
-            elif len(others) < 2:
+            if row is not None and row[0] in names and row[0] not in answers:
+                rows[row[0]] = merged(rows.get(row[0]), row[1])
+                continue
+            if row is not None and row[0] not in names and len(others) < 2:
                 others.append(row[1])
+            # with NOTIFY, it may be news of a mailbox whose turn has been
+            connection.on_untagged(response)
         completion = connection.completion
         name = tags.get(connection.completed, b"")
         if connection.completed == leaving:

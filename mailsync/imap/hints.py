@@ -59,9 +59,7 @@ class Hints:
 
     def add(self, wire_name: bytes, status: MailboxStatus) -> None:
         """Add the items that one STATUS response brought; they replace earlier ones."""
-        if (known := self.statuses.get(wire_name)) is not None:
-            status = merged(known, status)
-        self.statuses[wire_name] = status
+        self.statuses[wire_name] = merged(self.statuses.get(wire_name), status)
 
     def take(self) -> Hints:
         """Return the hints so far, and forget them here."""
@@ -73,14 +71,10 @@ class Hints:
         return taken
 
 
-def is_flag_change(response: list[bytes]) -> bool:
-    """Whether the response, which no command asked for, reports flags of a message."""
-    change = _CHANGE.match(response[0])
-    return change is not None and change[1] is not None
-
-
-def merged(known: MailboxStatus, news: MailboxStatus) -> MailboxStatus:
-    """Return `known` with the items that `news` has."""
+def merged(known: MailboxStatus | None, news: MailboxStatus) -> MailboxStatus:
+    """Return `known` with the items that `news` has, which a server may send unasked and incomplete."""
+    if known is None:
+        return news
     return replace(
         known,
         messages=known.messages if news.messages is None else news.messages,

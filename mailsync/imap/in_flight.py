@@ -38,6 +38,10 @@ class InFlight:
         """The command that was sent first; there must be one."""
         return self._commands[0]
 
+    def has(self, verb: str) -> bool:
+        """Whether a command of this name is in flight."""
+        return any(command.verb == verb for command in self._commands)
+
     def add(self, tag: bytes, verb: str) -> None:
         """Note that a command was sent."""
         self._commands.append(Sent(tag, verb))

@@ -7,7 +7,7 @@ from mailsync.imap.bounds import MOST_FOLDERS
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.commands import FolderNames
 from mailsync.imap.connection import Connection, Response
-from mailsync.imap.hints import Hints, is_flag_change, merged
+from mailsync.imap.hints import Hints, merged
 from mailsync.imap.parsing.list_response import parse_status
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.status_responses import error_for
@@ -53,9 +53,11 @@ class Push:
     def can_idle(self) -> bool:
         """Whether the server reports changes of the selected mailbox (RFC 2177).
 
-        Not after NOTIFY, by which it was asked to leave the selected mailbox out (RFC 5465 §6.1).
+        Not once it has refused IDLE, and not after NOTIFY, by which it was asked to leave the selected
+        mailbox out (RFC 5465 §6.1).
         """
-        return self.notified is None and bool(_IDLE & self._capabilities.usable)
+        is_offered = bool(_IDLE & self._capabilities.usable)
+        return is_offered and self.notified is None and not self._connection.is_idle_refused
 
     @property
     def listening(self) -> str | None:
@@ -77,28 +79,21 @@ class Push:
 
     def note(self, response: Response) -> None:
         """Note what an untagged response, which no command asked for, says about changes."""
-        self.hints.note(response, self.notified, idles=self._follows_mailbox)
-        if self._inside is not None and is_flag_change(response):
-            self.flags_of.add(self._inside)
-
-    def enter(self, wire_name: bytes | None) -> None:
-        """Note that the server has selected the mailbox of this name, or none."""
-        self._inside = None if "CONDSTORE" in self._capabilities else wire_name
+        # what comes between DONE and the end of IDLE counts, although the turn has begun
+        idles = self._follows_mailbox or self._connection.in_flight.has("IDLE")
+        created = self.hints.note(response, self.watched, idles=idles)
+        if created is not None and self.notified is not None and len(self.notified) < MOST_FOLDERS:
+            self.notified.add(created)
 
     def leave(self, wire_name: bytes | None) -> None:
         """Note that another mailbox, or none, is being selected."""
-        self._follows_mailbox = False
         if wire_name is not None and self.notified is not None:
             self.examined.add(wire_name)
 
     def listen(self) -> bool:
         """Note the hints that have arrived, without waiting; returns whether the session listens on."""
-        connection = self._connection
-        was_idling = connection.is_idling
-        for response in arrived(connection):
-            connection.on_untagged(response)
-        if was_idling and not connection.is_idling and connection.completion.status != "OK":
-            self._capabilities.disable(*_IDLE)
+        for response in arrived(self._connection):
+            self._connection.on_untagged(response)
         return self.listening is not None
 
     def notify(self) -> dict[bytes, MailboxStatus] | None:
@@ -115,8 +110,8 @@ class Push:
         def claim(response: Response) -> bool:
             row = None if self._connection.reader.oversized else parse_status(response)
             if row is not None:
-                # a change that comes before the completion names only the items that changed
-                statuses[row[0]] = merged(statuses.get(row[0], MailboxStatus()), row[1])
+                names.add(row[0])
+                statuses[row[0]] = merged(statuses.get(row[0]), row[1])
             return row is not None
 
         args = b"SET", b"STATUS", b"(personal %s)" % _EVENTS
@@ -136,8 +131,8 @@ class Push:
         :func:`error_for`, and ValueError for a name that has to be sent as a literal.
         """
         connection, name = self._connection, _in_one_flight(wire_name)
-        mailbox.reset()
         connection.drain()
+        mailbox.reset()
         with connection.one_write():
             connection.pipeline("EXAMINE", name)
             connection.pipeline("UNSELECT")
@@ -154,17 +149,16 @@ class Push:
         EXAMINE fails, and ValueError for a name that has to be sent as a literal.
         """
         connection, name = self._connection, _in_one_flight(wire_name)
-        mailbox.reset()
         connection.drain()
+        # without CONDSTORE, EXAMINE does not show that flags changed while the last IDLE ended
+        flags_changed = self.hints.flags_changed
+        mailbox.reset()
         with connection.one_write():
             connection.pipeline("EXAMINE", name)
             connection.start_idle()
         status = self._examined(mailbox)
         self.hints.take()
-        if wire_name in self.flags_of:
-            # reported after this turn had begun, or between DONE and its answer
-            self.hints.mailbox_changed = self.hints.flags_changed = True
-        self._follows_mailbox = True
+        self.hints.flags_changed = self.hints.mailbox_changed = flags_changed
         return status
 
     def _examined(self, mailbox: SelectedMailbox) -> MailboxStatus:

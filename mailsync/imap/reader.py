@@ -244,9 +244,10 @@ class Reader:
         self.heard_at = time.monotonic()
 
     def receive_now(self, most: int) -> bool:
-        """Receive what has arrived, without waiting; False if the peer is gone or sent over `most` bytes.
+        """Receive what has arrived, without waiting; False if the peer is gone or has sent too much.
 
-        With TLS, bytes that wait in the TLS layer make no socket readable, so everything is taken.
+        Too much is over `most` bytes at once, or more than :meth:`allow` accepts. With TLS, bytes that wait
+        in the TLS layer make no socket readable, so everything is taken.
         """
         unread = bytearray(self._buffer[self._position :])
         try:
@@ -256,6 +257,8 @@ class Reader:
                     return False
                 self._heard(len(chunk))
                 unread += chunk
+                if self.bytes_in > self._ceiling:
+                    return False
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return True
         except (OSError, ValueError):

@@ -143,6 +143,7 @@ class Session(LoggedIn):
         """
 
         def send() -> None:
+            self._connection.drain()
             is_condstore = "CONDSTORE" in self._capabilities and not self._enabled & {"CONDSTORE", "QRESYNC"}
             self._mailbox.reset()
             options = [b"(CONDSTORE)"] if is_condstore else []
