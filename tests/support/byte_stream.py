@@ -36,6 +36,11 @@ class ByteStream:
         except OSError:
             raise Disconnected from None
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have been received that nobody has read."""
+        return bool(self._buffer)
+
     def exactly(self, size: int) -> bytes:
         """Return the next bytes, this many."""
         while len(self._buffer) < size:

@@ -48,7 +48,7 @@ def sizes(session: Session, names: list[bytes] = NAMES) -> dict[bytes, int | str
 
 def is_followed(request: Request) -> bool:
     """Whether the client has sent more before the answer to this command."""
-    return bool(request.connection.stream._buffer)
+    return request.connection.stream.has_unread
 
 
 ALL = {name: number for number, name in enumerate(NAMES)}
