@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import Any
 
 from mailsync.engine.session_cache import SessionCache
+from mailsync.engine.turn import Turn
+from mailsync.errors import MailsyncError
 from mailsync.worker.listening import Listening
 from mailsync.worker.outage import Outage
 from mailsync.worker.push_pass import PushPass
@@ -34,6 +36,11 @@ class PushedMirror(Mirror):
     ) -> None:
         super().__exit__(kind, error, trace)
         self.listening.remove()
+
+    def hot(self) -> Turn | MailsyncError | None:
+        """A tick, which the worker claims: the next one is in an hour."""
+        self.conn.execute("update accounts set next_sync_at = now() + interval '1 hour'")
+        return super().hot()
 
     def step(self) -> None:
         """Listen for a moment, and take the turns that parked sessions ask for; no tick."""
