@@ -176,7 +176,9 @@ def _hint_at_differences(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) ->
         turn.result.has_reloaded = True
     for folder in turn.folders.tracked():
         status = statuses.get(folder.wire_name)
-        if status is None or not _differs(turn, folder, status):
+        if status is None:
+            continue
+        if not _differs(turn, folder, status):
             push.followed.pop(folder.wire_name, None)
         elif push.followed.get(folder.wire_name) != status:
             # a difference that a visit does not settle is followed once, not for ever
