@@ -45,7 +45,7 @@ docs: $(TOOLS) ## build the documentation as HTML in build/docs; a warning is an
 	@$(VENV)/sphinx-build -q -n -W --keep-going -b html docs build/docs
 	@echo "Open build/docs/index.html"
 
-bench: $(TOOLS) programs ## measure first syncs, scans, ticks and aged databases (ARGS="--only lived-in")
+bench: $(TOOLS) programs ## measure first syncs, scans, ticks, push and aged databases (ARGS="--only push")
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/python -m tests.benchmarks.run $(ARGS)
 
 clean: ## remove .venv and everything built, but not .mailsync, the data of make dev
