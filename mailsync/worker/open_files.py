@@ -20,13 +20,14 @@ def raise_limit(settings: Settings) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    needed = settings.imap_session_cap + _OTHERS
+    sessions = min(settings.imap_session_cap, settings.sync_max_accounts)
+    needed = sessions + _OTHERS
     if soft != resource.RLIM_INFINITY and soft < needed:
         log.warning(
             "At most %d files may be open, too few for %d sessions; raise the limit (ulimit -n, LimitNOFILE)"
             " to %d or lower IMAP_SESSION_CAP",
             soft,
-            settings.imap_session_cap,
+            sessions,
             needed,
             extra={"action": "open_files"},
         )
