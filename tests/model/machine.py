@@ -46,6 +46,7 @@ turns = st.sampled_from(("hot", "fill"))
 conditions = st.builds(
     Conditions,
     disabled_capabilities=st.sets(st.sampled_from(EXTENSIONS)).map(frozenset),
+    push=st.sampled_from(("notify", "idle", "off")),
     batch=st.sampled_from((500, 50, 7, 1)),
     limit=st.sampled_from((300.0, 300.0, 300.0, 0.0)),
     grace=st.sampled_from((7, 0)),

@@ -39,5 +39,5 @@ def test_the_mirror_stays_true_to_dovecot(dovecot_with: Callable[..., Dovecot], 
 @pytest.mark.long
 def test_the_mirror_stays_true_to_pymap(pymap: Pymap, database_url: str) -> None:
     world = World(database_url, pymap, lambda: pymap.user)
-    tell(world, stories=4)
+    tell(world, stories=6)
     assert world.actions >= 100, world.done

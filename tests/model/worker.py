@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from mailsync.engine.runner import take_turn
 from mailsync.engine.session_cache import SessionCache
 from mailsync.engine.turn import Turn
 from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
+from mailsync.engine.wake import wake_turn
 from mailsync.errors import DatabaseUnavailable, LockLost, MailsyncError, TurnOver
 from mailsync.model import Endpoint, FolderState
 from mailsync.store import accounts, db, folders
+from mailsync.worker.listening import Listening
 from tests.support.imap_server import ImapServer, User
 from tests.support.postgres import SCHEMA
 from tests.support.proxy import Proxy, postgres_target
@@ -33,7 +36,8 @@ class Conditions:
 
     ``disabled_capabilities`` extensions are treated as not offered. ``limit`` is how many seconds a turn
     may last; with 0 every turn ends after its first piece of work. ``grace`` is how many days a folder that
-    is no longer listed keeps its rows. ``round`` is how many folders a turn asks by STATUS.
+    is no longer listed keeps its rows. ``round`` is how many folders a turn asks by STATUS. ``push`` is how
+    the worker listens between turns: by ``notify``, else by ``idle``, or ``off``.
     """
 
     disabled_capabilities: frozenset[str] = frozenset()
@@ -41,6 +45,7 @@ class Conditions:
     limit: float = 300.0
     grace: int = 7
     round: int = 5
+    push: str = "off"
 
 
 @dataclass
@@ -90,8 +95,22 @@ class Worker:
 
     def _begin(self, url: str) -> TurnEnvironment:
         settings = self.settings.model_copy(update={"database_url": url})
-        sessions = SessionCache(settings, disabled_capabilities=self.conditions.disabled_capabilities)
-        return TurnEnvironment(db.connect(settings, "test"), settings, "test", sessions, chance=lambda: 0.5)
+        disabled = self.conditions.disabled_capabilities
+        self.listening = Listening(settings.push_renew)
+        sessions = SessionCache(
+            settings,
+            disabled_capabilities=disabled | {"NOTIFY"} if self.conditions.push == "idle" else disabled,
+            on_removed=self.listening.forget,
+            on_surplus=self.listening.lost,
+        )
+        return TurnEnvironment(
+            db.connect(settings, "test"),
+            settings,
+            "test",
+            sessions,
+            chance=lambda: 0.5,
+            listener=None if self.conditions.push == "off" else self.listening,
+        )
 
     def close(self) -> None:
         """End everything."""
@@ -101,6 +120,7 @@ class Worker:
 
     def _end(self) -> None:
         self.env.sessions.close()
+        self.listening.remove()
         self.env.conn.close()
 
     def restart(self) -> None:
@@ -111,7 +131,10 @@ class Worker:
     # -- turns ----------------------------------------------------------------------------------------
 
     def hot(self) -> Turn | MailsyncError:
-        """Take a turn of the hot pass; returns the error that ended it early."""
+        """Take a turn of the hot pass, after one that follows hints; returns what ended it early."""
+        self.listening.wait(0.0)
+        if self.account_id in self.listening.accounts and self.listening.seconds_until_wake() < math.inf:
+            self._take(wake_turn(self.settings))
         return self._take(hot_turn(self.settings))
 
     def fill(self) -> Turn | MailsyncError:
