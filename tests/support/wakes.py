@@ -7,6 +7,7 @@ import time
 
 from mailsync.store import waking
 from mailsync.store.waking import WakeableConnection
+from tests.support.patience import pause
 
 
 def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
@@ -17,8 +18,7 @@ def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
     while True:
         left = max(0.0, deadline - time.monotonic())
         if (wakes_in := waking.wakes_in(conn)) < float("inf"):
-            # further notifications add nothing, and can wait in Postgres
-            time.sleep(min(left, wakes_in))
+            pause(min(left, wakes_in), "further notifications add nothing, and can wait in Postgres")
             return wakes_in <= left and conn.take_wake()
         if not poll.poll(left * 1000):
             return False
