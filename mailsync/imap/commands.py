@@ -105,11 +105,12 @@ def list_namespaces(connection: Connection) -> Namespaces | None:
     return answer
 
 
-def list_status(connection: Connection, items: bytes) -> Listing:
+def list_status(connection: Connection, items: bytes, *, leaves: bool) -> Listing | None:
     """Send ``LIST "" "*" RETURN (STATUS (…))`` (RFC 5819); a STATUS row follows each LIST row.
 
-    The status of a folder that was not listed before is ignored. Raises SentTooMuch as :func:`list_folders`
-    does.
+    With `leaves`, UNSELECT goes ahead in the same write, and DONE if the session idles; None if the server
+    refuses UNSELECT. The status of a folder that was not listed before is ignored. Raises SentTooMuch as
+    :func:`list_folders` does.
     """
     names = FolderNames(connection)
     statuses: dict[bytes, MailboxStatus] = {}
@@ -125,8 +126,18 @@ def list_status(connection: Connection, items: bytes) -> Listing:
             statuses[row[0]] = merged(statuses.get(row[0]), row[1])
         return row is not None
 
-    connection.run("LIST", b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items, claim=claim)
-    return Listing(frozenset(names.known), statuses)
+    args = b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items
+    if not leaves:
+        connection.run("LIST", *args, claim=claim)
+        return Listing(frozenset(names.known), statuses)
+    with connection.one_write():
+        connection.pipeline("UNSELECT")
+        connection.pipeline("LIST", *args)
+    has_left = True
+    while (verb := connection.in_flight.oldest.verb) != "LIST":
+        has_left = connection.finish(verb, check=False).status == "OK" or verb != "UNSELECT"
+    connection.finish("LIST", claim)
+    return None if not has_left else Listing(frozenset(names.known), statuses)
 
 
 def folder_status(connection: Connection, wire_name: bytes, items: bytes) -> MailboxStatus:

@@ -136,6 +136,12 @@ class Connection:
         OutOfTokens before anything is sent.
         """
         self.start(name, *args)
+        return self.finish(name, claim, check=check)
+
+    def finish(
+        self, name: str, claim: Callable[[Response], bool] | None = None, *, check: bool = True
+    ) -> StatusResponse:
+        """Read the answer to the oldest command in flight, which is called `name`, as :meth:`run` does."""
         for response in self.responses():
             if claim is None or not claim(response):
                 self.on_untagged(response)
@@ -318,7 +324,8 @@ class Connection:
         with (
             contextlib.suppress(Transient, Throttled, ProtocolError),
             self._closing_on_error(),
-            self.timeouts.deadline(SECONDS_TO_DRAIN),
+            # a server may take its time to end an IDLE
+            self.timeouts.deadline(SECONDS_TO_DRAIN if self.is_proven else LONGEST_PROOF),
         ):
             while self.in_flight:
                 for response in self.responses():

@@ -75,15 +75,23 @@ class Session(LoggedIn):
         A folder that is listed without a status is unknown, not missing. If the server answers BAD,
         ProtocolError is raised and :attr:`has_list_status` is False from then on.
         """
-        self.unselect()
         try:
-            return self._capabilities.without_broken_extension(
-                lambda: commands.list_status(self._connection, self._status_items()), "OBJECTID", "CONDSTORE"
-            )
+            return self._capabilities.without_broken_extension(self._list_status, "OBJECTID", "CONDSTORE")
         except ProtocolError:
             if self._connection.completion.status == "BAD":
                 self._capabilities.disable("LIST-STATUS")
             raise
+
+    def _list_status(self) -> Listing:
+        if self.flights.most > 1 and self._leave_in_flight() is not None:
+            listing = commands.list_status(self._connection, self._status_items(), leaves=True)
+            if listing is not None:
+                return listing
+            commands.leave_folder(self._connection, has_unselect=True)
+        self.unselect()
+        listing = commands.list_status(self._connection, self._status_items(), leaves=False)
+        assert listing is not None, "nothing was left"
+        return listing
 
     def status(self, wire_name: bytes) -> MailboxStatus:
         """Return the status of one folder by STATUS; UNSELECTs first if that folder is selected.
