@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -64,10 +64,19 @@ class Counters:
 
     def observe(self, name: str, seconds: float) -> None:
         """Add one observation to a histogram: to its bucket and its sum."""
+        self.observe_all(name, (seconds,))
+
+    def observe_all(self, name: str, seconds: Iterable[float]) -> None:
+        """Add many observations to a histogram."""
         bounds = metrics.BUCKETS[name]
-        i = bisect_left(bounds, seconds)
-        self.add(f"{name}_bucket", le=f"{bounds[i]:g}" if i < len(bounds) else "+Inf")
-        self.add(f"{name}_sum", seconds)
+        buckets, total = Counter[int](), 0.0
+        for value in seconds:
+            buckets[bisect_left(bounds, value)] += 1
+            total += value
+        for i, count in buckets.items():
+            self.add(f"{name}_bucket", count, le=f"{bounds[i]:g}" if i < len(bounds) else "+Inf")
+        if buckets:
+            self.add(f"{name}_sum", total)
 
     @contextmanager
     def waiting(self, lock: AbstractContextManager[T]) -> Iterator[T]:
