@@ -122,9 +122,11 @@ def list_status(connection: Connection, items: bytes, *, leaves: bool) -> Listin
                 names.add(name)
             return True
         row = None if connection.reader.oversized else parse_status(response)
-        if row is not None and row[0] in names.known:
-            statuses[row[0]] = merged(statuses.get(row[0]), row[1])
-        return row is not None
+        if row is None or row[0] not in names.known:
+            # with NOTIFY, it may be news of a mailbox in another spelling
+            return False
+        statuses[row[0]] = merged(statuses.get(row[0]), row[1])
+        return True
 
     args = b'""', b'"*"', b"RETURN", b"(STATUS %s)" % items
     if not leaves:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mailsync.imap.parsing.list_response import is_list, parse_list_name, parse_status
@@ -35,15 +35,16 @@ class Hints:
     def __bool__(self) -> bool:
         return bool(self.statuses or self.names_changed or self.mailbox_changed)
 
-    def note(self, response: list[bytes], watched: Container[bytes], *, idles: bool) -> bytes | None:
+    def note(self, response: list[bytes], watched: Mapping[bytes, bytes], *, idles: bool) -> bytes | None:
         """Take what one untagged response says; returns the name of a mailbox that came or went, else None.
 
-        The status of a mailbox that is not `watched` is ignored. `idles` says whether changes of the selected
+        `watched` holds the wire names of mailboxes by their possible spellings; the status of another one is
+        ignored. `idles` says whether changes of the selected
         mailbox are of interest.
         """
         if (row := parse_status(response)) is not None:
-            if row[0] in watched:
-                self.add(*row)
+            if (wire_name := watched.get(row[0])) is not None:
+                self.add(wire_name, row[1])
             return None
         if is_list(response):
             self.names_changed = True

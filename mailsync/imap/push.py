@@ -9,6 +9,7 @@ from mailsync.imap.commands import FolderNames
 from mailsync.imap.connection import Connection, Response
 from mailsync.imap.hints import Hints, merged
 from mailsync.imap.parsing.list_response import parse_status
+from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.status_responses import error_for
 from mailsync.imap.unasked import arrived
@@ -22,15 +23,16 @@ class Push:
     """The means by which one session is told of changes, and what it was told.
 
     ``hints`` are those since they were last taken. ``notified`` are the mailboxes whose changes NOTIFY
-    reports, None without NOTIFY; ``watched`` are those whose reports become hints. ``followed`` are the
-    statuses, by mailbox, that turns have acted upon although nobody reported a change. ``is_trusted`` says
-    that a tick has found nothing that NOTIFY did not report.
+    reports, None without NOTIFY. ``followed`` are the statuses, by mailbox, that turns have acted upon
+    although nobody reported a change. ``is_trusted`` says that a tick has found nothing that NOTIFY did not
+    report.
     """
 
     def __init__(self, connection: Connection, capabilities: Capabilities) -> None:
         self.hints = Hints()
         self.notified: set[bytes] | None = None
-        self.watched: frozenset[bytes] = frozenset()
+        self._watched: frozenset[bytes] = frozenset()
+        self._spellings: dict[bytes, bytes] = {}
         self.is_trusted = False
         self.followed: dict[bytes, MailboxStatus] = {}
         self.odd_names: set[bytes] = set()
@@ -43,6 +45,23 @@ class Push:
         self._capabilities = capabilities
         self._follows_mailbox = False
         self._inside: bytes | None = None
+
+    @property
+    def watched(self) -> frozenset[bytes]:
+        """The wire names of the mailboxes whose reports become hints."""
+        return self._watched
+
+    @watched.setter
+    def watched(self, names: frozenset[bytes]) -> None:
+        if names == self._watched:
+            return
+        # Dovecot 2.3 reports "Entwürfe" in UTF-8, although LIST says "Entw&APw-rfe"
+        self._spellings = {decode_name(name).encode(): name for name in names} | {
+            name: name for name in names
+        }
+        self._watched = names
+        if self.notified is not None:
+            self.notified |= {self._spellings.get(name, name) for name in self.notified}
 
     @property
     def can_notify(self) -> bool:
@@ -81,9 +100,9 @@ class Push:
         """Note what an untagged response, which no command asked for, says about changes."""
         # what comes between DONE and the end of IDLE counts, although the turn has begun
         idles = self._follows_mailbox or self._connection.in_flight.has("IDLE")
-        created = self.hints.note(response, self.watched, idles=idles)
+        created = self.hints.note(response, self._spellings, idles=idles)
         if created is not None and self.notified is not None and len(self.notified) < MOST_FOLDERS:
-            self.notified.add(created)
+            self.notified.add(self._spellings.get(created, created))
 
     def leave(self, wire_name: bytes | None) -> None:
         """Note that another mailbox, or none, is being selected."""
@@ -110,8 +129,9 @@ class Push:
         def claim(response: Response) -> bool:
             row = None if self._connection.reader.oversized else parse_status(response)
             if row is not None:
-                names.add(row[0])
-                statuses[row[0]] = merged(statuses.get(row[0]), row[1])
+                name = self._spellings.get(row[0], row[0])
+                names.add(name)
+                statuses[name] = merged(statuses.get(name), row[1])
             return row is not None
 
         args = b"SET", b"STATUS", b"(personal %s)" % _EVENTS

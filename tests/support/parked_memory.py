@@ -2,7 +2,7 @@
 
 The request is JSON on the standard input, the answer a number on the standard output::
 
-    bytes_each(server, users, ca_file, b" IDLE")
+    bytes_each(server, users, ["INBOX", "Sent"], ca_file)
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ _WARM_UP = 20
 """Sessions that are opened before: the first ones load modules, certificates and arenas."""
 
 
-def bytes_each(server: CrowdServer, users: Sequence[User], ca_file: Path) -> float:
+def bytes_each(server: CrowdServer, users: Sequence[User], folders: Sequence[str], ca_file: Path) -> float:
     """Return the resident bytes that one more parked session takes, measured with one session a user."""
     request = {
         "port": server.port,
         "ca_file": str(ca_file),
+        "folders": list(folders),
         "users": [[user.name, user.password] for user in users],
     }
     run = subprocess.run(
@@ -51,12 +52,13 @@ def resident() -> int:
     return int(match[1]) * 1024
 
 
-def _park(session: Session) -> Session:
+def _park(session: Session, folders: Sequence[str]) -> Session:
     """Do what a turn does, and park."""
     session.examine(b"INBOX")
     for _ in session.fetch_messages([UidSet([(1, 5)])]):
         pass
     if session.push.can_notify:
+        session.push.watched = frozenset(name.encode() for name in folders)
         assert session.notify()
     else:
         session.idle(b"INBOX")
@@ -82,7 +84,7 @@ def _main() -> None:
             on_wait=_Turn().on_wait,
             imap_ca_file=request["ca_file"],
         )
-        sessions.append(_park(session))
+        sessions.append(_park(session, request["folders"]))
     sys.stdout.write(f"{(resident() - before) / (len(sessions) - _WARM_UP)}\n")
 
 

@@ -23,7 +23,7 @@ def test_a_session_with_tls_takes_at_most_60_kb_while_it_is_parked(
     try:
         # a password each: what masks it in messages takes memory too
         users = [user for _ in range(SESSIONS) for user in server.add_users(1, FOLDERS, messages=5)]
-        assert bytes_each(server, users, authority.ca_file) <= MOST
+        assert bytes_each(server, users, FOLDERS, authority.ca_file) <= MOST
         assert server.figures().commands[means.split()[-1].decode()] == SESSIONS
     finally:
         server.stop()

@@ -93,7 +93,7 @@ def _folders(raw: bytes) -> None:
 def _pushed(raw: bytes) -> None:
     hints = Hints()
     for response in whole_responses(raw)[0]:
-        hints.note(response, {b"a"}, idles=True)
+        hints.note(response, {b"a": b"a"}, idles=True)
 
 
 _STATUS = b'* STATUS "a" '
@@ -112,7 +112,7 @@ MAIL_SERVERS: list[Reads] = [
     ),
     reads(
         "hint",
-        as_response(lambda parts: Hints().note(parts, {b"a"}, idles=True)),
+        as_response(lambda parts: Hints().note(parts, {b"a": b"a"}, idles=True)),
         (b"* ", b"1"),
         (b"* 1 FETCH (", b"a"),
         (b"* VANISHED ", b"1,"),

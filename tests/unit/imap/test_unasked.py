@@ -399,6 +399,22 @@ def test_notify_that_is_refused_is_not_asked_for_again(peer: Peer, refusal: byte
     assert peer.session.push.can_idle
 
 
+def test_a_name_may_be_reported_in_utf_8(peer: Peer) -> None:
+    wire_names = frozenset({b"Entw&APw-rfe", b"R &- D", "Größe".encode(), b"new &AOQ-"})
+    peer.session.push.watched = wire_names - {b"new &AOQ-"}
+    rows = b"* STATUS {9}\r\nEntw\xc3\xbcrfe (UIDNEXT 1)\r\n" + '* STATUS "Größe" (UIDNEXT 1)\r\n'.encode()
+    peer.send(rows + b'* STATUS "R & D" (UIDNEXT 1)\r\n' + peer.tag(1) + b" OK done\r\n")
+    assert (peer.session.notify() or {}).keys() == peer.session.push.watched
+    peer.send(b'* LIST () "/" {6}\r\nnew \xc3\xa4\r\n' + rows)
+    assert peer.session.push.listen()
+    assert peer.session.push.hints.take().statuses.keys() == {b"Entw&APw-rfe", "Größe".encode()}
+    peer.session.push.watched = wire_names
+    assert wire_names <= (peer.session.push.notified or set())
+    peer.send(rows + peer.tag(2) + b" OK done\r\n")
+    peer.session.list_status()
+    assert peer.session.push.hints.statuses.keys() == {b"Entw&APw-rfe", "Größe".encode()}
+
+
 # -- TLS -------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from mailsync.imap.hints import Hints
 from mailsync.imap.parsing.pushed import whole_responses
 from mailsync.model import MailboxStatus
 
-NOTIFIED = {b"a", b"b}"}
+NOTIFIED = {b"a": b"a", b"b}": b"b}"}
 
 PUSHES = [
     b'* STATUS "a" (MESSAGES 3 UIDNEXT 4)\r\n',
