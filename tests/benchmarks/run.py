@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from tests.benchmarks import bodies, capacity, first_sync, headers, lived_in, push, scans, ticks
+from tests.benchmarks import bodies, capacity, first_sync, headers, lived_in, push, round_trips, scans, ticks
 from tests.benchmarks.bench import servers
 from tests.benchmarks.large import Sizes
 
-PARTS = ("first-sync", "ticks", "push", "capacity", "lived-in", "headers", "bodies")
+PARTS = ("first-sync", "ticks", "push", "capacity", "round-trips", "lived-in", "headers", "bodies")
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def main() -> None:
             push.run(bench, *((20, 2.0, 2.0) if given.smoke else ()))
         if "capacity" in parts:
             capacity.run(bench, *((4, 1) if given.smoke else ()))
+        if "round-trips" in parts:
+            round_trips.run(*(((0.0,), 4) if given.smoke else ()))
         if "lived-in" in parts:
             lived_in.run(bench, lived)
     if "headers" in parts:
