@@ -26,7 +26,15 @@ from mailsync.store.accounts import AccountStatus, LockHolder
 
 _RUNS = 5
 _STUCK_TRIES = timedelta(days=7)
-_MATTERS = ("LIST-STATUS", "CONDSTORE", "QRESYNC", "ESEARCH", "SPECIAL-USE", "OBJECTID", "X-GM-EXT-1")
+_MATTERS = (
+    *("LIST-STATUS", "CONDSTORE", "QRESYNC", "ESEARCH", "SPECIAL-USE", "OBJECTID"),
+    *("NOTIFY", "IDLE", "X-GM-EXT-1"),
+)
+_REPORTED = {
+    "notify": "changes in all folders (NOTIFY)",
+    "idle": "changes in the inbox (IDLE); the next sync finds the others",
+    "none": "nothing; the next sync finds what changed",
+}
 _LABEL = 10
 
 
@@ -148,6 +156,8 @@ def _summary(
     if more.healthy_until and a.sync_state == "healthy":
         lines += _line("verified", _promise(more.healthy_until, now))
     lines += _line("next", _next(a, more))
+    if a.sync_state not in ("broken", "paused"):
+        lines += _line("reported", _REPORTED[a.push])
     if holder and not holder.is_mailsync:
         lines += _line("lock", _lock(a, more, holder))
     lines += _line("mirrored", _mirrored(a, listed))

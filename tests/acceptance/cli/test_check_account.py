@@ -67,6 +67,7 @@ def test_a_healthy_account_shows_how_long_that_is_valid(
     assert "verified  equal to the server; valid until 20" in text
     assert f"account   {EMAIL} (id 1)" in text
     assert "offers LIST-STATUS, CONDSTORE, QRESYNC" in text
+    assert "NOTIFY, IDLE" in text
     assert "failures  none" in text
     assert "lock      free" in text
     assert "folder list in 15min" in text or "folder list in 14min" in text

@@ -60,6 +60,10 @@ def test_how_the_server_reports_changes_is_shown(
     for command in ("status", "list-accounts"):
         shown = mailsync(command, "--json").json()["accounts"]
         assert [status["push"] for status in shown] == ["notify", "idle", "none"]
+    for name, words in (("a", "in all folders (NOTIFY)"), ("b", "in the inbox (IDLE)"), ("c", "nothing")):
+        checks = mailsync("check-account", f"{name}@example.test").stdout.splitlines()
+        (line,) = (line for line in checks if line.startswith("reported"))
+        assert words in line
     mailsync("pause-account", "a@example.test")
     assert mailsync("status", "--json").json()["accounts"][0]["push"] == "none"
 
