@@ -158,8 +158,8 @@ class Listening:
         self.ended.append((account_id, end.reopens_in))
         if end.turns_off:
             log.warning(
-                "The server ends each session soon after it was left open; the account is synced by its"
-                " interval for an hour",
+                "The server ends each session soon after it was left open; for an hour, ticks alone sync the"
+                " account",
                 extra={"action": "push", "account_id": account_id},
             )
 
