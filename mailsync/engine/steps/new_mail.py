@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mailsync.core.contradictions import promised_uids
 from mailsync.engine.fetch.commit import Statement
@@ -18,6 +18,9 @@ from mailsync.uidset import LARGEST_UID, UidSet
 
 MOST_MODSEQS = 1000
 """Mod-sequences to remember; if more messages arrive, CHANGEDSINCE costs little beside them."""
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far the server's clock may be behind Postgres'."""
 
 
 @dataclass
@@ -61,7 +64,10 @@ class _LastUid:
     dates: list[datetime] = field(default_factory=list)
 
     def observe(self) -> None:
-        """Count how long the messages of the last batch took from their arrival to their commit."""
+        """Count how long the messages of the last batch took from their arrival to their commit.
+
+        Messages from before the last comparison have not arrived: a client has moved or copied them.
+        """
         now = self.turn.now()
         self.turn.env.counters.observe_all(
             "mailsync_arrival_seconds", (max(0.0, (now - date).total_seconds()) for date in self.dates)
@@ -71,7 +77,9 @@ class _LastUid:
     def after(self, batch: Batch, stored: Sequence[Message]) -> list[Statement]:
         # the batch before this one is committed
         self.observe()
-        self.dates += [message.internal_date for message in stored if message.internal_date]
+        account = self.turn.account
+        earliest = (account.overall_synced_at or account.created_at) - _CLOCKS_DIFFER
+        self.dates += [m.internal_date for m in stored if m.internal_date and m.internal_date >= earliest]
         if len(self.arrived.modseqs) < MOST_MODSEQS:
             self.arrived.modseqs.update(message.modseq for message in stored if message.modseq)
         last = max((m.uid for m in batch.messages), default=batch.requested.highest if self.known else 0)
