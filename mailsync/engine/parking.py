@@ -159,8 +159,9 @@ def _idle(turn: Turn) -> bool:
 def _hint_at_names(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) -> None:
     """Make a hint of mailboxes that came or went since LIST, unless a turn has looked at them already."""
     push = turn.session.push
-    missing = {folder.wire_name for folder in turn.folders.tracked()} - statuses.keys()
-    odd = missing | (statuses.keys() - {folder.wire_name for folder in turn.folders})
+    # Dovecot 2.3 names them in UTF-8
+    known = {spelling for folder in turn.folders for spelling in (folder.wire_name, folder.path.encode())}
+    odd = (push.watched - names) | (names - known)
     if odd - push.odd_names:
         push.hints.names_changed = True
     push.odd_names = odd
