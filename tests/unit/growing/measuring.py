@@ -21,7 +21,7 @@ FOUR_TIMES = 9.0
 """The largest growth allowed for four times the text: linear time is 4, quadratic time 16."""
 TWICE = 2.5
 """The largest growth allowed for twice the text."""
-_AGAIN = 6
+_AGAIN = 20
 
 
 class Worst(NamedTuple):
