@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from mailsync.errors import CertificateRejected, ProtocolError, SentTooMuch, Throttled, Transient
 from mailsync.imap.arguments import ContinuationArgument, LiteralArgument
 from mailsync.imap.greeting import read_greeting
+from mailsync.imap.idling import Idling
 from mailsync.imap.in_flight import InFlight, Sent
-from mailsync.imap.network.connect import wrap_tls
 from mailsync.imap.network.timeouts import Timeouts
-from mailsync.imap.reader import LONGEST_ANSWER, Reader
+from mailsync.imap.reader import LONGEST_ANSWER
 from mailsync.imap.status_responses import StatusResponse, error_for, parse_status_response
 from mailsync.imap.token_bucket import TokenBucket
-from mailsync.imap.writer import Writer
+from mailsync.imap.transport import Transport
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Response = list[bytes]
 """One response as :meth:`Reader.read_response` returns it: text, literal, text, …"""
 
 
-class Connection:
+class Connection(Transport):
     """One connection to a server. It closes itself as soon as it may be out of step with the server.
 
     ``completion`` is the tagged response to the last command; before the first command, the greeting.
@@ -59,17 +59,11 @@ class Connection:
 
         Raises ProtocolError, Transient or Throttled, with ``step`` ``connect``, if no session can begin.
         """
-        self.sock = sock
+        super().__init__(sock, endpoint, settings, timeouts)
         self.bucket = bucket
-        self.timeouts = timeouts
         self.mask = mask
-        self._writer = Writer(sock, timeouts)
-        self.reader = Reader(sock, timeouts, settings.imap_max_literal_bytes)
         self.commands: Counter[str] = Counter()
-        self.closed = False
         self.on_untagged: Callable[[Response], None] = _ignore
-        self._endpoint = endpoint
-        self._settings = settings
         # one response may hold several literals of the largest size
         self._longest_answer = max(LONGEST_ANSWER, 4 * settings.imap_max_literal_bytes)
         self.in_flight = InFlight()
@@ -79,11 +73,7 @@ class Connection:
         """The tag of the command that :attr:`completion` completes."""
         self.was_lost_in_flight = False
         """Whether the connection ended because it got several commands in one flight."""
-        self.is_idling = False
-        """Whether IDLE was sent and DONE was not."""
-        self.is_idle_refused = False
-        """Whether an IDLE was answered by NO or BAD."""
-        self._dones = 0
+        self.idling = Idling()
         self.is_proven = True
         """Whether a command was completed since the connection was last :meth:`resumed <resume>`."""
         with self._closing_on_error():
@@ -100,29 +90,12 @@ class Connection:
             raise CertificateRejected(
                 f"{self._endpoint.host} refuses STARTTLS: {completion.words}", step="tls"
             )
-        try:
-            self.sock = wrap_tls(self.sock, self._endpoint, self._settings, self.timeouts)
-        except BaseException:
-            self.closed = True
-            raise
-        self.reader.switch(self.sock)
-        self._writer.sock = self.sock
+        self._begin_tls()
 
     def close(self) -> None:
         """Close the socket, without LOGOUT."""
-        self.closed = True
         self.in_flight.clear()
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-
-    @contextlib.contextmanager
-    def _closing_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
+        super().close()
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -206,13 +179,11 @@ class Connection:
     def start_idle(self) -> None:
         """Send IDLE (RFC 2177) behind what is in flight; :mod:`mailsync.imap.unasked` reads what follows."""
         self.pipeline("IDLE")
-        self.is_idling = True
+        self.idling.is_running = True
 
     def end_idle(self) -> None:
         """Send DONE if IDLE is running; its completion is the next one that :meth:`responses` reads."""
-        if self.is_idling and not self.closed:
-            self.is_idling = False
-            self._dones += 1
+        if not self.closed and self.idling.end():
             with self._closing_on_error():
                 self._writer.send(b"DONE\r\n")
 
@@ -244,8 +215,8 @@ class Connection:
         :attr:`completion` holds the completion; NO and BAD are not raised here. If the caller stops early,
         :meth:`drain` reads the rest.
         """
-        tag, verb = self.in_flight.oldest
-        tagged = tag + b" "
+        command = self.in_flight.oldest
+        tagged = command.tag + b" "
         read_response = self.reader.read_response
         self.reader.allow(self._longest_answer + messages * bytes_each)
         left = MOST_RESPONSES + 4 * messages
@@ -256,8 +227,7 @@ class Connection:
                 if head.startswith(tagged):
                     break
                 if not in_order and (other := self.in_flight.completed_by(head)) is not None:
-                    tag, verb = other
-                    tagged = tag + b" "
+                    command = other
                     break
                 left -= 1
                 if left < 0:
@@ -269,25 +239,24 @@ class Connection:
                         )
                     continue
                 if head[2:5].upper() == b"BYE":
-                    self._raise_on_bye(response, verb)
+                    self._raise_on_bye(response, command.verb)
             except BaseException:
                 self.close()
                 raise
             yield response
         completion, self._early_completion = self._early_completion, None
         if completion is None:
-            completion = parse_status_response(head[len(tagged) :], self.mask)
+            completion = parse_status_response(head[len(command.tag) + 1 :], self.mask)
         if completion is None or completion.status not in ("OK", "NO", "BAD"):
             self.close()
-            raise ProtocolError(f"{verb}: the completion cannot be understood")
-        self.complete(Sent(tag, verb), completion)
+            raise ProtocolError(f"{command.verb}: the completion cannot be understood")
+        self.complete(command, completion)
 
     def complete(self, command: Sent, completion: StatusResponse) -> None:
         """Note that a command in flight was completed."""
         self.completion, self.completed = completion, command.tag
         if command.verb == "IDLE":
-            self.is_idling = False
-            self.is_idle_refused = self.is_idle_refused or completion.status != "OK"
+            self.idling.note_completion(completion)
         self.is_proven = True
         self.timeouts.longest_silence = self.timeouts.timeout
         self.in_flight.remove(command.tag)
@@ -295,15 +264,9 @@ class Connection:
     def may_ignore(self, line: bytes) -> bool:
         """Whether a line that is neither data nor a completion says nothing, so that we are still in step.
 
-        Such are blank lines, which some servers send, ``+ idling``, and the refusal of a DONE that crossed
-        the completion of IDLE.
+        Some servers send blank lines; for the others see :meth:`Idling.may_ignore`.
         """
-        if line.startswith(b"+"):
-            return self.in_flight.has("IDLE")
-        if line[:5].upper() == b"DONE " and self._dones:
-            self._dones -= 1
-            return True
-        return not line.strip()
+        return not line.strip() or self.idling.may_ignore(line, in_flight=self.in_flight.has("IDLE"))
 
     def too_much(self, what: str) -> SentTooMuch:
         """Close the connection and return the error for a server that sends more than `what`."""

@@ -55,7 +55,7 @@ def send_flight(connection: Connection, names: Sequence[bytes], items: bytes, *,
     counts for the command that is completed next, if it is the only such row. Raises OutOfTokens if not even
     one command may be sent.
     """
-    if not connection.is_idling:
+    if not connection.idling.is_running:
         connection.drain()
     tags: dict[bytes, bytes] = {}
     leaving = None

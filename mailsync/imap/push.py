@@ -76,14 +76,14 @@ class Push:
         mailbox out (RFC 5465 §6.1).
         """
         is_offered = bool(_IDLE & self._capabilities.usable)
-        return is_offered and self.notified is None and not self._connection.is_idle_refused
+        return is_offered and self.notified is None and not self._connection.idling.is_refused
 
     @property
     def listening(self) -> str | None:
         """The means by which the server reports changes now: ``notify``, ``idle`` or None."""
         if self._connection.closed:
             return None
-        if self._connection.is_idling:
+        if self._connection.idling.is_running:
             return "idle"
         return "notify" if self.notified is not None and not self.hints.has_overflowed else None
 
