@@ -94,7 +94,7 @@ update accounts a
 set paused_at = coalesce(a.paused_at, now()),
     -- without a reason, an earlier one stays; an empty reason clears it
     paused_reason = case when %(reason)s::text is null then a.paused_reason else nullif(%(reason)s::text, '') end,
-    parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
+    {{not_parked}},
     updated_at = now()
 from before b
 where a.id = b.id
@@ -166,7 +166,7 @@ update accounts a
 set sync_state = 'initial_sync', sync_state_reason = null, sync_state_message = null, sync_state_since = now(),
     healthy_until = null, failing_since = null, consecutive_failures = 0, consecutive_successes = 0, backoff_until = null,
     currently_syncing = false, sync_started_by = null, next_sync_at = now(), next_discovery_at = now(),
-    parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
+    {{not_parked}},
     turn_kind = null, turn_step = null, lost_turns = '{}', updated_at = now()
 from before b
 where a.id = b.id

@@ -165,14 +165,20 @@ cross join lateral (
     select %(parked_by)s::text is null and b.parked_by is distinct from %(worker)s::text as keeps) p
 where a.id = b.id
 
+-- part: not_parked
+parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null
+
+-- part: ordinary_tick
+-- The tick that an account without push would have: SYNC_INTERVAL after the last turn began, but not in the past.
+greatest(now(), last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s))
+
 -- name: unpark
 -- Sessions that ended by themselves, of accounts that the worker listened to. Each account is due after its own number
 -- of seconds, or at its ordinary tick, whichever comes first.
 update accounts a
-set parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
+set {{not_parked}},
     next_sync_at = least(a.next_sync_at,
-        case when e.seconds is null
-             then greatest(now(), a.last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s))
+        case when e.seconds is null then {{ordinary_tick}}
              else now() + pg_catalog.make_interval(secs => e.seconds) end)
 from rows from (pg_catalog.unnest(%(account_ids)s::bigint[]), pg_catalog.unnest(%(seconds)s::float8[])) as e(id, seconds)
 where a.id = e.id and a.parked_by = %(worker)s
@@ -185,37 +191,22 @@ left join accounts a on a.id = e.id
 where a.parked_by is distinct from %(worker)s or a.paused_at is not null or a.deleting_at is not null
 
 -- name: release_parked
--- A worker that stops listens to nothing any more. Other workers are told, because they may take its accounts.
-with released as (
-    update accounts
-    set {{not_parked}}
-    where parked_by = %(worker)s
-    returning id
-)
-select pg_catalog.pg_notify('mailsync_wake', '') where exists (select from released)
+-- A worker that stops listens to nothing any more.
+update accounts
+set {{not_parked}}, next_sync_at = least(next_sync_at, {{ordinary_tick}})
+where parked_by = %(worker)s
 
 -- name: release_abandoned
 -- The accounts of workers that died. Rows that another statement holds are left to the next call.
-with released as (
-    update accounts
-    set {{not_parked}}
-    where id = any (array(
-        select a.id from accounts a
-        where a.parked_by is not null
-          and not exists (
-              select from workers w
-              where w.worker = a.parked_by
-                and w.heartbeat_at > now() - pg_catalog.make_interval(secs => %(silent_for)s))
-        for no key update skip locked))
-    returning id
-)
-select pg_catalog.pg_notify('mailsync_wake', '') where exists (select from released)
-
--- part: not_parked
--- Nobody listens to the account, which gets its ordinary tick.
-parked_by = null, parked_at = null, parked_kind = null, tick_seconds = null,
-next_sync_at = least(next_sync_at,
-    greatest(now(), last_sync_started_at + pg_catalog.make_interval(secs => %(interval)s)))
+update accounts
+set {{not_parked}}, next_sync_at = least(next_sync_at, {{ordinary_tick}})
+where id = any (array(
+    select a.id from accounts a
+    where a.parked_by is not null
+      and not exists (
+          select from workers w
+          where w.worker = a.parked_by and w.heartbeat_at > now() - pg_catalog.make_interval(secs => %(silent_for)s))
+    for no key update skip locked))
 
 -- name: leave_turn
 update accounts
