@@ -115,10 +115,10 @@ def _too_few_commands(turn: Turn) -> OutOfTokens | None:
 
 def _run(turn: Turn) -> MailsyncError | None:
     """Connect, do the work, park the session; returns the error that ended the turn early."""
-    is_parked = False
+    may_keep = False
     turn.result.asked = True
     try:
-        _connect(turn)
+        turn.connect()
         try:
             error = _work(turn)
         except (Transient, Throttled, ProtocolError):
@@ -126,9 +126,9 @@ def _run(turn: Turn) -> MailsyncError | None:
                 raise
             # the kept session was dead already, which is no failure of the account: nothing was answered yet
             turn.env.counters.commands(turn.session)
-            _connect(turn)
+            turn.connect()
             error = _work(turn)
-        is_parked = True
+        may_keep = True
         return error
     except DatabaseSlow as error:
         # a process that is asked to stop cancels its statements, which is no failure of the account
@@ -144,15 +144,10 @@ def _run(turn: Turn) -> MailsyncError | None:
         return MailsyncError(f"internal error: {type(error).__name__}")
     finally:
         if turn.is_connected:
-            if is_parked and not turn.result.needs_new_session:
+            if may_keep and not turn.result.needs_new_session:
                 _keep(turn)
             else:
                 turn.session.close()
-
-
-def _connect(turn: Turn) -> None:
-    turn.record_step("connecting")
-    turn.use_session(turn.env.sessions.open(turn.loaded, turn.bucket, turn.keep_alive, turn.record_step))
 
 
 def _work(turn: Turn) -> TurnOver | None:

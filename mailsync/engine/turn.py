@@ -154,6 +154,11 @@ class Turn:
 
     # -- what is recorded on the way --------------------------------------------------------------------
 
+    def connect(self) -> None:
+        """Use the account's kept session, or open one; raises as :meth:`SessionCache.open`."""
+        self.record_step("connecting")
+        self.use_session(self.env.sessions.open(self.loaded, self.bucket, self.keep_alive, self.record_step))
+
     def use_session(self, session: Session) -> None:
         """Use `session` from now on; its commands and bytes in earlier turns are not counted."""
         sent, received = self._traffic()

@@ -1,4 +1,4 @@
-"""Another session within the same turn, after a message may have broken the one before (SPEC §9.5)."""
+"""Another session within the same turn, if the one before broke or cannot be trusted (SPEC §9.5, §22)."""
 
 from __future__ import annotations
 
@@ -48,6 +48,5 @@ def open_again(turn: Turn, why: str, folder: FolderState | None = None) -> None:
     turn.session.close()
     turn.env.counters.commands(turn.session)
     turn.result.reconnects += 1
-    turn.record_step("connecting")
-    turn.use_session(turn.env.sessions.open(turn.loaded, turn.bucket, turn.keep_alive, turn.record_step))
+    turn.connect()
     turn.result.needs_new_session = False
