@@ -21,7 +21,6 @@ from mailsync.core.planning import (
     is_due,
     may_retry,
     next_flag_scan,
-    plan_folder,
     safety_nets,
 )
 from mailsync.engine import parking
@@ -38,6 +37,7 @@ from mailsync.engine.steps import (
     uidvalidity,
     window,
 )
+from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.steps.survey import choose, compared_since, list_status, shows_other_folders, survey
 from mailsync.engine.turn import Turn
 from mailsync.engine.turn_kind import TurnKind
@@ -65,7 +65,7 @@ def hot(
     # everything is looked at, so only what is reported from now on counts
     pushed = turn.session.push.hints.take()
     listing, names_changed = _list(turn)
-    if listing is not None and parking.has_missed(turn, pushed, listing, names_changed=names_changed):
+    if listing is not None and parking.judge_reports(turn, pushed, listing, names_changed=names_changed):
         open_again(turn, "the server has not reported a change")
         listing, names_changed = _list(turn)
     _discover(turn, listing, forced=names_changed or pushed.names_changed or (full and not done))
@@ -79,15 +79,8 @@ def hot(
     deferred: list[DeferredFolder] = []
     for folder, status in survey(turn, chosen, listing):
         turn.round.surveyed[folder.id] = status
-        plan = plan_folder(
-            folder,
-            status,
-            turn.now(),
-            condstore=turn.has("CONDSTORE"),
-            windowed=window.start(turn) is not None,
-            nets=nets,
-            full=full and (done is None or folder.id not in done),
-        )
+        is_full = full and (done is None or folder.id not in done)
+        plan = plan_visit(turn, folder, status, nets=nets, full=is_full)
         if not plan or visit(turn, folder, Look(status, plan), deferred):
             # a folder whose first sync has not begun has nothing to compare
             compared |= {folder.id} if folder.status != "pending" else set()

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mailsync.core.folder_roles import is_inbox
-from mailsync.core.planning import plan_folder
-from mailsync.engine.steps import window
+from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.steps.survey import list_status
 from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError
@@ -67,11 +66,12 @@ def parked(turn: Turn) -> Parked | None:
     return Parked(turn.env.started_by, kind, ticks)
 
 
-def has_missed(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
-    """Whether a tick's `listing` shows what was not `reported` since the session was parked.
+def judge_reports(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
+    """Decide by a tick's `listing` whether the session's reports are trusted; returns if one was missed.
 
-    `names_changed` says that it shows other folders than the stored ones. A server may stop to report without
-    a word, and then shows such a session an old list, too: Dovecot 2.3 does after some renames.
+    `reported` are the hints since the session was parked. `names_changed` says that the listing shows other
+    folders than the stored ones. A server may stop reporting without a word, and then shows such a session an
+    old list, too: Dovecot 2.3 does after some renames.
     """
     push = turn.session.push
     if push.listening != "notify":
@@ -188,7 +188,5 @@ def _hint_at_differences(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) ->
 
 
 def _differs(turn: Turn, folder: FolderState, status: MailboxStatus) -> bool:
-    if folder.last_error:
-        return False
-    condstore, windowed = turn.has("CONDSTORE"), window.start(turn) is not None
-    return bool(plan_folder(folder, status, turn.now(), condstore=condstore, windowed=windowed))
+    # a folder that failed waits for the next tick
+    return not folder.last_error and bool(plan_visit(turn, folder, status))

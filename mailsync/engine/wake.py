@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mailsync.config import Settings
-from mailsync.core.planning import FolderPlan, plan_folder
 from mailsync.engine.cycle import DeferredFolder, Look, hot, hot_turn, return_to, visit
-from mailsync.engine.steps import window
+from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.turn import Turn
 from mailsync.engine.turn_kind import TurnKind
 from mailsync.errors import FolderError, NotFound, ProtocolError
@@ -44,14 +43,17 @@ def _looks(turn: Turn, hints: Hints) -> Iterator[tuple[FolderState, Look]]:
     for folder in turn.folders.tracked():
         # a report names only the items that changed
         told = merged(_stored(folder), hints.statuses.get(folder.wire_name, _NOTHING))
-        if folder.wire_name == inside or _plan(turn, folder, told):
+        if folder.wire_name == inside or plan_visit(turn, folder, told):
             look = _look(turn, folder, told, flags_changed=folder.wire_name == inside and hints.flags_changed)
             if look is not None:
                 yield folder, look
 
 
 def _look(turn: Turn, folder: FolderState, told: MailboxStatus, *, flags_changed: bool) -> Look | None:
-    """EXAMINE the folder and plan the visit; None if the server refuses it. IDLE reports `flags_changed`."""
+    """EXAMINE the folder and plan the visit; None if the server refuses it.
+
+    `flags_changed` says that IDLE has reported flags of it.
+    """
     try:
         seen = turn.session.examine(folder.wire_name)
     except (FolderError, ProtocolError) as error:
@@ -60,15 +62,11 @@ def _look(turn: Turn, folder: FolderState, told: MailboxStatus, *, flags_changed
         turn.record_folder_error(folder, error)
         return None
     status = merged(told, seen)
-    plan = _plan(turn, folder, status)
+    plan = plan_visit(turn, folder, status)
     if flags_changed and plan.flags is None and folder.is_complete and not turn.has("CONDSTORE"):
+        # no number shows which flags changed
         plan = replace(plan, flags="newest", reasons=(*plan.reasons, "flags_newest"))
     return Look(status, plan, seen)
-
-
-def _plan(turn: Turn, folder: FolderState, status: MailboxStatus) -> FolderPlan:
-    windowed = window.start(turn) is not None
-    return plan_folder(folder, status, turn.now(), condstore=turn.has("CONDSTORE"), windowed=windowed)
 
 
 def _stored(folder: FolderState) -> MailboxStatus:
