@@ -18,8 +18,8 @@ MOST_EARLY_ENDS = 3
 OFF_AFTER_EARLY_ENDS = 3600.0
 REOPENED_WITHIN = 10.0
 """Seconds over which sessions that end together are opened again."""
-LONGEST_SAFE_RENEWAL = 15.0
-"""Seconds before ``PUSH_RENEW`` at which a quiet session is proven: by then, a dead one is replaced."""
+PROVEN_BEFORE = 15.0
+"""Seconds before ``PUSH_RENEW`` at which a quiet session is proven; a dead one is replaced by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def renewals(parked: Iterable[ParkedSession], now: float, renew_after: float) ->
 
     `renew_after` is ``PUSH_RENEW`` in seconds.
     """
-    quiet_for = renew_after - min(LONGEST_SAFE_RENEWAL, renew_after / 2)
+    quiet_for = renew_after - min(PROVEN_BEFORE, renew_after / 2)
     quiet = [session for session in parked if now - session.heard_at >= quiet_for]
     return [session.account_id for session in sorted(quiet, key=lambda session: session.heard_at)]
 

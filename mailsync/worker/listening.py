@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _DATABASE = "database"
 _SIGNAL = "signal"
 _RENEWALS_EVERY = 1.0
+_NO_HISTORY = History()
 
 
 @dataclass(slots=True)
@@ -176,7 +177,10 @@ class Listening:
         return self.seconds_until_wake() <= 0
 
     def next_wake(self) -> tuple[int, str] | None:
-        """Return the account to wake now, whose hints came first, and by which means; None for none."""
+        """Return the account to wake now, whose hints came first, and by which means; None for none.
+
+        Its next wake is at least two seconds later.
+        """
         accounts, _ = self._wakes()
         if not accounts:
             return None
@@ -206,6 +210,3 @@ class Listening:
 
     def _history(self, account_id: int) -> History:
         return self._histories.get(account_id, _NO_HISTORY)
-
-
-_NO_HISTORY = History()

@@ -262,19 +262,19 @@ class Worker:
             sessions=self.sessions,
             counters=self.counters,
             stop=self.stop,
-            on_alive=self._tick,
+            on_alive=self._show_life,
             to_take_back=self._to_take_back,
             survived=self._survived,
             listener=self._listening if parks else None,
             is_wanted=self._listening.is_wanted,
         )
 
-    def _tick(self) -> None:
+    def _show_life(self) -> None:
         self._watchdog.alive()
         systemd.notify("WATCHDOG=1")
 
     def _alive(self, env: TurnEnvironment) -> None:
-        self._tick()
+        self._show_life()
         self._heartbeat(env)
 
     def _heartbeat(self, env: TurnEnvironment) -> None:
