@@ -113,6 +113,10 @@ class Busy(MailsyncError):
         super().__init__(message, retry_after=retry_after)
 
 
+class ListenedElsewhere(Busy):
+    """Another worker listens to the account, so a wake of it is that worker's turn."""
+
+
 class LockHeld(Busy):
     """A database session of another program holds the account's lock: a person must end it."""
 

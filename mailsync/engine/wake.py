@@ -13,7 +13,7 @@ from mailsync.engine.cycle import DeferredFolder, Look, hot, hot_turn, return_to
 from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.turn import Turn
 from mailsync.engine.turn_kind import TurnKind
-from mailsync.errors import FolderError, NotFound, ProtocolError
+from mailsync.errors import FolderError, ListenedElsewhere, ProtocolError
 from mailsync.imap.hints import Hints, merged
 from mailsync.model import FolderState, MailboxStatus
 
@@ -91,16 +91,18 @@ def renew(turn: Turn) -> None:
         turn.session.noop()
 
 
-def _held_elsewhere(turn: Turn) -> NotFound | None:
-    """Return an error if another worker listens to the account by now: its turn is that worker's."""
+def _listened_elsewhere(turn: Turn) -> ListenedElsewhere | None:
+    """Return the error that leaves the account to the worker that listens to it by now, if it is another."""
     if turn.account.parked_by in (None, turn.env.started_by):
         return None
-    return NotFound(f"account {turn.account.id} is listened to by {turn.account.parked_by}")
+    return ListenedElsewhere(f"account {turn.account.id} is listened to by {turn.account.parked_by}")
 
 
 def wake_turn(settings: Settings) -> TurnKind:
     """The worker's turn for an account whose parked session was told of changes."""
-    return replace(hot_turn(settings), run=woken, trigger="push", reschedules=False, precheck=_held_elsewhere)
+    return replace(
+        hot_turn(settings), run=woken, trigger="push", reschedules=False, precheck=_listened_elsewhere
+    )
 
 
 def renewal_turn(settings: Settings) -> TurnKind:

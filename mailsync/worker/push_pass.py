@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailsync.config import Settings
 from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.engine.wake import renewal_turn, wake_turn
-from mailsync.errors import NotFound, OutOfTokens, TurnOver
+from mailsync.errors import ListenedElsewhere, NotFound, OutOfTokens, TurnOver
 from mailsync.store import turns
 from mailsync.worker.listening import Listening
 from mailsync.worker.turn_taker import TurnTaker
@@ -47,8 +47,7 @@ class PushPass:
             turns.postpone(env.conn, account_id, error.retry_after)
         elif isinstance(error, TurnOver):
             turns.postpone(env.conn, account_id, 0)
-        elif isinstance(error, NotFound):
-            # the account is gone, or another worker listens to it
+        elif isinstance(error, NotFound | ListenedElsewhere):
             env.sessions.drop(account_id)
 
     def settle(self, env: TurnEnvironment) -> bool:

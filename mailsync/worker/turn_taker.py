@@ -12,6 +12,7 @@ from mailsync.errors import (
     Busy,
     DatabaseSlow,
     DatabaseUnavailable,
+    ListenedElsewhere,
     LockHeld,
     LockLost,
     MailsyncError,
@@ -53,7 +54,8 @@ class TurnTaker:
             self._on_lost(account_id)
             raise
         except MailsyncError as error:
-            if isinstance(error, TurnOver | NotFound) and not isinstance(error, OutOfTokens):
+            is_done = isinstance(error, TurnOver | NotFound | ListenedElsewhere)
+            if is_done and not isinstance(error, OutOfTokens):
                 self._outage.turn_went_well(account_id, kind.name)
             if isinstance(error, Busy) and kind.reschedules:
                 turns.postpone(env.conn, account_id, BUSY_DELAY)
