@@ -13,9 +13,24 @@ from mailsync.worker.listening import Listening
 from mailsync.worker.outage import Outage
 from mailsync.worker.push_pass import PushPass
 from mailsync.worker.turn_taker import TurnTaker
+from tests.support.habits import CAPABILITIES
+from tests.support.mailboxes import Account, Folder
 from tests.support.mirrors import Login, Server
 from tests.support.patience import wait_until
-from tests.support.turns import Mirror
+from tests.support.scripted import ScriptedServer
+from tests.support.turns import Mirror, letters
+
+BY_NOTIFY = CAPABILITIES + b" NOTIFY IDLE"
+BY_IDLE = CAPABILITIES + b" IDLE"
+"""What a scripted server offers whose sessions listen by this means."""
+
+
+def two_folders(server: ScriptedServer) -> Account:
+    """Return a new user with three messages in INBOX and in Archive."""
+    user = server.new_user()
+    for path in ("INBOX", "Archive"):
+        letters(user, 3, path)
+    return user
 
 
 class PushedMirror(Mirror):
@@ -72,7 +87,10 @@ class PushedMirror(Mirror):
         query = "select uid, flags from messages where folder_id = %s and deleted_at is null"
         return {uid: tuple(sorted(flags)) for uid, flags in self.conn.execute(query, [self.folder(path).id])}
 
+    def equals(self, user: Account) -> bool:
+        """Whether the rows show the messages and flags of all folders of a user of the scripted server."""
+        return all(self.flags(name.decode()) == _served(folder) for name, folder in user.folders.items())
 
-def on_scripted(folder: Any) -> dict[int, tuple[str, ...]]:
-    """The messages of a folder of the scripted server, as :meth:`PushedMirror.flags` shows those of a row."""
+
+def _served(folder: Folder) -> dict[int, tuple[str, ...]]:
     return {uid: tuple(sorted(flag.decode() for flag in mail.flags)) for uid, mail in folder.mails.items()}

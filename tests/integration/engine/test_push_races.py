@@ -8,18 +8,15 @@ import pytest
 
 from mailsync.engine.turn import Turn
 from tests.support import mail
-from tests.support.habits import CAPABILITIES
 from tests.support.mailboxes import Account, Folder
 from tests.support.placing import ENDING_IDLE, PARKING_BY_IDLE, PARKING_BY_NOTIFY, Place
-from tests.support.pushed import PushedMirror, on_scripted
+from tests.support.pushed import BY_IDLE, BY_NOTIFY, PushedMirror, two_folders
 from tests.support.scripted import ScriptedServer
 from tests.support.turns import letters
 
 StartScripted = Callable[..., ScriptedServer]
 Change = Callable[[Folder], object]
 
-BY_NOTIFY = CAPABILITIES + b" NOTIFY IDLE"
-BY_IDLE = CAPABILITIES + b" IDLE"
 PLAIN_IDLE = b"IMAP4rev1 IDLE UNSELECT"
 
 CHANGES: dict[str, Change] = {
@@ -27,10 +24,6 @@ CHANGES: dict[str, Change] = {
     "a flag is set": lambda folder: folder.set_flags(1, rb"\Flagged"),
     "a message goes": lambda folder: folder.expunge(2),
 }
-
-
-def is_equal(mirror: PushedMirror, user: Account) -> bool:
-    return all(mirror.flags(name.decode()) == on_scripted(folder) for name, folder in user.folders.items())
 
 
 def race(
@@ -56,7 +49,7 @@ def race(
         # sent once a session, at the end of its first turn
         mirror.env.sessions.drop(mirror.account_id)
         assert isinstance(mirror.hot(), Turn)
-    mirror.follow(lambda: made and is_equal(mirror, user), "the change in the mirror")
+    mirror.follow(lambda: made and mirror.equals(user), "the change in the mirror")
 
 
 @pytest.mark.long
@@ -67,9 +60,7 @@ def test_notify_misses_nothing(
     database_url: str, scripted_with: StartScripted, point: str, change: str, where: str
 ) -> None:
     server = scripted_with(capabilities=BY_NOTIFY)
-    user = server.new_user()
-    for path in ("INBOX", "Archive"):
-        letters(user, 3, path)
+    user = two_folders(server)
     with PushedMirror(database_url, server, user) as mirror:
         mirror.complete()
         mirror.settle()
