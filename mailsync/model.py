@@ -51,6 +51,7 @@ class Account:
     failing_since: datetime | None = None
     last_sync_finished_at: datetime | None = None
     parked_by: str | None = None
+    parked_kind: str | None = None
     tick_seconds: float | None = None
 
 

@@ -66,8 +66,16 @@ def parked(turn: Turn) -> Parked | None:
     return Parked(turn.env.started_by, kind, ticks)
 
 
-def judge_reports(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
-    """Decide by a tick's `listing` whether the session's reports are trusted; returns if one was missed.
+def still_parked(turn: Turn) -> Parked | None:
+    """Return how this process has parked the session that a turn left alone, as the account's row says."""
+    account = turn.account
+    if account.parked_by != turn.env.started_by or account.parked_kind is None:
+        return None
+    return Parked(account.parked_by, account.parked_kind, account.tick_seconds)
+
+
+def has_missed(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
+    """Whether a tick's `listing` shows what was not `reported` since the session was parked.
 
     `reported` are the hints since the session was parked. `names_changed` says that the listing shows other
     folders than the stored ones. A server may stop reporting without a word, and then shows such a session an

@@ -32,7 +32,7 @@ from mailsync.errors import (
     TurnOver,
 )
 from mailsync.imap.token_bucket import TokenBucket, burst, refill
-from mailsync.model import Verdict
+from mailsync.model import Parked, Verdict
 from mailsync.store import attempts, turns
 from mailsync.store.locks import account_lock
 
@@ -193,6 +193,7 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
     if foreign_key or (not kind.updates_health and not failed):
         leave(turn)
         return
+    parked = result.parked if result.asked else parking.still_parked(turn)
     outcome = health.Outcome(
         error,
         turn.folders,
@@ -200,7 +201,7 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         result.overall_at,
         turn.tally.has_progress,
         _without_content(turn),
-        tick_seconds=result.parked.tick_seconds if result.parked else None,
+        tick_seconds=parked.tick_seconds if parked else None,
     )
     verdict = health.judge(turn.account, outcome, turn.now(), turn.settings, turn.env.chance())
     if not kind.reschedules:
@@ -217,16 +218,16 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
         folder_rr_cursor=turn.round.cursor,
         capabilities=turn.new_capabilities(),
         asked=result.asked,
-        parked=result.parked,
-        tick_at_latest=_tick_at_latest(turn),
+        parked=parked,
+        tick_at_latest=_tick_at_latest(turn, parked),
         worker=turn.env.started_by,
     )
     turn.env.survived.pop(turn.account.id, None)
 
 
-def _tick_at_latest(turn: Turn) -> datetime | None:
+def _tick_at_latest(turn: Turn, parked: Parked | None) -> datetime | None:
     """Return the time by which the next tick has to come if the account loses its own, longer tick."""
-    keeps = turn.result.parked is not None and turn.result.parked.tick_seconds is not None
+    keeps = parked is not None and parked.tick_seconds is not None
     if keeps or turn.account.tick_seconds is None or not turn.kind.parks:
         return None
     return turn.clock.began + timedelta(seconds=turn.settings.sync_interval)
