@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mailsync.config import Settings
+from mailsync.core.planning import FolderPlan, is_due, plan_folder
 from mailsync.engine.cycle import DeferredFolder, Look, hot, hot_turn, return_to, visit
 from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.turn import Turn
@@ -18,6 +19,8 @@ from mailsync.imap.hints import Hints, merged
 from mailsync.model import FolderState, MailboxStatus
 
 _NOTHING = MailboxStatus()
+_LONGEST_WAIT = 3660.0
+"""Seconds; a later end of a backoff was written by a wrong clock."""
 
 
 def woken(turn: Turn) -> None:
@@ -91,18 +94,22 @@ def renew(turn: Turn) -> None:
         turn.session.noop()
 
 
-def _listened_elsewhere(turn: Turn) -> ListenedElsewhere | None:
-    """Return the error that leaves the account to the worker that listens to it by now, if it is another."""
-    if turn.account.parked_by in (None, turn.env.started_by):
-        return None
-    return ListenedElsewhere(f"account {turn.account.id} is listened to by {turn.account.parked_by}")
+def _refusal(turn: Turn) -> NotFound | None:
+    """Return an error if this process is not to listen to the account now.
+
+    Another worker listens to it, or another process was told by the server to wait.
+    """
+    account = turn.account
+    if account.parked_by not in (None, turn.env.started_by):
+        return NotFound(f"account {account.id} is listened to by {account.parked_by}")
+    if account.backoff_until is not None and not is_due(account.backoff_until, turn.now(), _LONGEST_WAIT):
+        return NotFound(f"account {account.id} is left alone until {account.backoff_until}")
+    return None
 
 
 def wake_turn(settings: Settings) -> TurnKind:
     """The worker's turn for an account whose parked session was told of changes."""
-    return replace(
-        hot_turn(settings), run=woken, trigger="push", reschedules=False, precheck=_listened_elsewhere
-    )
+    return replace(hot_turn(settings), run=woken, trigger="push", reschedules=False, precheck=_refusal)
 
 
 def renewal_turn(settings: Settings) -> TurnKind:

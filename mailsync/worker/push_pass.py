@@ -47,8 +47,10 @@ class PushPass:
             turns.postpone(env.conn, account_id, error.retry_after)
         elif isinstance(error, TurnOver):
             turns.postpone(env.conn, account_id, 0)
-        elif isinstance(error, NotFound | ListenedElsewhere):
+        elif isinstance(error, NotFound):
+            # the account is gone, or another worker listens to it, or it has to wait: then a tick follows
             env.sessions.drop(account_id)
+            self._listening.lost(account_id, 0.0)
 
     def settle(self, env: TurnEnvironment) -> bool:
         """Write down which sessions have ended, so that their accounts get ordinary ticks; returns if any."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens
-from tests.integration.engine.test_push_ends import BY_NOTIFY, StartScripted, ready
+from tests.integration.engine.test_push_ends import BY_IDLE, BY_NOTIFY, StartScripted, is_equal, ready
+from tests.support import mail
 from tests.support.pushed import PushedMirror
 
 PARKED = "select parked_by is not null and parked_kind = 'notify' from accounts"
@@ -25,3 +29,26 @@ def test_a_turn_without_commands_leaves_the_session_parked(
         assert mirror.is_parked
         assert mirror.value(PARKED)
         assert mirror.value("select tick_seconds from accounts") == ticks
+
+
+@pytest.mark.parametrize("capabilities", [BY_NOTIFY, BY_IDLE])
+def test_a_report_does_not_end_the_wait_that_a_server_asked_for(
+    database_url: str, scripted_with: StartScripted, capabilities: bytes
+) -> None:
+    server = scripted_with(capabilities=capabilities)
+    user = ready(server)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        # the API asked for a body, and was told to slow down
+        mirror.conn.execute("update accounts set backoff_until = now() + interval '5 minutes'")
+        before = server.journal.counts()
+        user.folder("INBOX").add(mail.message(9))
+        mirror.follow(lambda: mirror.wakes, "the wake")
+        mirror.follow(lambda: not mirror.is_parked, "the end of the listening")
+        assert server.journal.counts() == before
+        due = "select parked_by is null and next_sync_at <= now() from accounts"
+        mirror.follow(lambda: mirror.value(due), "a tick as soon as the wait is over")
+        mirror.conn.execute("update accounts set backoff_until = null")
+        assert isinstance(mirror.hot(), Turn)
+        assert is_equal(mirror, user)
