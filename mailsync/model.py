@@ -281,18 +281,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
-    """How a worker listens to an account: ``by`` is the worker's name, ``kind`` ``notify`` or ``idle``.
-
-    ``tick_seconds`` is the account's own tick; None for ``SYNC_INTERVAL``.
-    """
-
-    by: str
-    kind: str
-    tick_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class RunResult:
     """The result of a turn, as stored in ``sync_runs``."""
 

@@ -16,7 +16,8 @@ from mailsync.engine.turn import Turn
 from mailsync.errors import FolderError, OutOfTokens, ProtocolError
 from mailsync.imap import Session
 from mailsync.imap.hints import Hints
-from mailsync.model import FolderState, Listing, MailboxStatus, Parked
+from mailsync.model import FolderState, Listing, MailboxStatus
+from mailsync.store.turns import Parked
 
 
 class Listener(Protocol):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import overload
 
-from mailsync.model import FolderState, MailboxStatus, Parked
+from mailsync.model import FolderState, MailboxStatus
 from mailsync.store import folders
 from mailsync.store.db import Connection
+from mailsync.store.turns import Parked
 
 
 class TurnClock:

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from mailsync.imap import unasked
+from mailsync.imap import commands, unasked
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
 from mailsync.imap.flights import FlightLimit
 from mailsync.imap.token_bucket import TokenBucket
+from mailsync.model import ListedFolder, Namespaces
 
 
 class LoggedIn:
-    """The part of a :class:`Session <mailsync.imap.session.Session>` that knows no mailbox."""
+    """The part of a :class:`Session <mailsync.imap.session.Session>` that needs no mailbox to be selected."""
 
     def __init__(self, connection: Connection, capabilities: frozenset[str], enabled: frozenset[str]) -> None:
         """`capabilities` are those to use, `enabled` those that ENABLE has turned on; in upper case."""
@@ -98,6 +99,27 @@ class LoggedIn:
         """How many commands may be sent now; the reserve for others does not count."""
         bucket = self._connection.bucket
         return max(0, int(bucket.tokens - bucket.floor))
+
+    def list_folders(self) -> list[ListedFolder]:
+        """Return the folders, with SPECIAL-USE where offered (RFC 6154).
+
+        Raises ProtocolError for an empty list, since every mailbox has an INBOX.
+        """
+
+        def send() -> list[ListedFolder]:
+            has_special_use = {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities
+            return commands.list_folders(self._connection, b"(SPECIAL-USE)" if has_special_use else b"")
+
+        return self._capabilities.without_broken_extension(send, "SPECIAL-USE")
+
+    def namespaces(self) -> Namespaces | None:
+        """Return the namespaces (RFC 2342); None if they are not offered, or the answer is of no use."""
+        offered = {"NAMESPACE", "IMAP4REV2"} & self.capabilities
+        return commands.list_namespaces(self._connection) if offered else None
+
+    def noop(self) -> None:
+        """Send NOOP, to learn whether the server still answers; raises ProtocolError for NO and BAD."""
+        self._connection.run("NOOP")
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:

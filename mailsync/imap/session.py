@@ -18,7 +18,7 @@ from mailsync.imap.parsing.message import Detail
 from mailsync.imap.push import Push
 from mailsync.imap.searches import Searches
 from mailsync.imap.selected import SelectedMailbox
-from mailsync.model import ListedFolder, Listing, MailboxStatus, MessageState, Namespaces
+from mailsync.model import Listing, MailboxStatus, MessageState
 from mailsync.uidset import UidSet
 
 
@@ -51,23 +51,6 @@ class Session(LoggedIn):
         return self._mailbox.exists
 
     # -- folders -----------------------------------------------------------------------------------
-
-    def list_folders(self) -> list[ListedFolder]:
-        """Return the folders, with SPECIAL-USE where offered (RFC 6154).
-
-        Raises ProtocolError for an empty list, since every mailbox has an INBOX.
-        """
-
-        def send() -> list[ListedFolder]:
-            has_special_use = {"SPECIAL-USE", "LIST-EXTENDED"} <= self.capabilities
-            return commands.list_folders(self._connection, b"(SPECIAL-USE)" if has_special_use else b"")
-
-        return self._capabilities.without_broken_extension(send, "SPECIAL-USE")
-
-    def namespaces(self) -> Namespaces | None:
-        """Return the namespaces (RFC 2342); None if they are not offered, or the answer is of no use."""
-        offered = {"NAMESPACE", "IMAP4REV2"} & self.capabilities
-        return commands.list_namespaces(self._connection) if offered else None
 
     def list_status(self) -> Listing:
         """Return the names and the status of all folders by one command (RFC 5819); UNSELECTs first.
@@ -210,10 +193,6 @@ class Session(LoggedIn):
             and "UNSELECT" in self._capabilities
             and not isinstance(astring(self.selected), LiteralArgument)
         )
-
-    def noop(self) -> None:
-        """Send NOOP, to learn whether the server still answers; raises ProtocolError for NO and BAD."""
-        self._connection.run("NOOP")
 
     def idle(self, wire_name: bytes) -> MailboxStatus:
         """EXAMINE a mailbox and ask for reports of its changes; returns its status, without ``unseen``.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from mailsync.model import Account, FolderState, Parked, RunResult, Verdict
+from mailsync.model import Account, FolderState, RunResult, Verdict
 from mailsync.store import crypto, folders, records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run, translated
@@ -47,6 +47,18 @@ class LoadedTurn:
     def password(self, keys: Sequence[bytes]) -> str:
         """Decrypt the password. Raises KeyMismatch."""
         return crypto.unseal(keys, self.account.id, self.account.endpoint, *self.sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """How a worker listens to an account: ``by`` is the worker's name, ``kind`` ``notify`` or ``idle``.
+
+    ``tick_seconds`` is the account's own tick; None for ``SYNC_INTERVAL``.
+    """
+
+    by: str
+    kind: str
+    tick_seconds: float | None
 
 
 def now(conn: Connection) -> datetime:

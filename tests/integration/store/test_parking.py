@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mailsync.model import Parked, Verdict
+from mailsync.model import Verdict
 from mailsync.store import accounts, turns
 from mailsync.store.db import Connection
+from mailsync.store.turns import Parked
 from tests.support.stored import new_account, settings_for
 
 ONE, TWO = "one:1:worker", "two:2:worker"
