@@ -32,9 +32,10 @@ from mailsync.errors import (
     TurnOver,
 )
 from mailsync.imap.token_bucket import TokenBucket, burst, refill
-from mailsync.model import Parked, Verdict
+from mailsync.model import Verdict
 from mailsync.store import attempts, turns
 from mailsync.store.locks import account_lock
+from mailsync.store.turns import Parked
 
 log = logging.getLogger(__name__)
 
