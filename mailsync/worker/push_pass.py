@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mailsync.config import Settings
 from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.engine.wake import renewal_turn, wake_turn
@@ -9,6 +11,9 @@ from mailsync.errors import ListenedElsewhere, NotFound, OutOfTokens, TurnOver
 from mailsync.store import turns
 from mailsync.worker.listening import Listening
 from mailsync.worker.turn_taker import TurnTaker
+
+_LONGEST_WITHOUT_TICK = 5.0
+_LONGEST_RENEWING = 1.0
 
 
 class PushPass:
@@ -18,22 +23,39 @@ class PushPass:
         self._settings = settings
         self._listening = listening
         self._taker = taker
+        self._has_woken = False
+        self._calm_at = float("-inf")
+        """When there was last no account to wake."""
 
     def wake_next(self, env: TurnEnvironment) -> bool:
-        """Take the turn of the account whose hints came first; returns False if none is to be woken."""
+        """Take the turn of the account whose hints came first; returns False if it is time for a tick.
+
+        That is so if no account is to be woken. Once that has not been so for 5 s, because servers report
+        faster than turns can follow, every second turn is a tick's.
+        """
+        now = time.monotonic()
+        has_woken, self._has_woken = self._has_woken, False
+        if has_woken and now - self._calm_at > _LONGEST_WITHOUT_TICK:
+            return False
         wake = self._listening.next_wake()
         if wake is None:
+            self._calm_at = now
             return False
+        self._has_woken = True
         account_id, kind = wake
         env.counters.add("mailsync_push_wakes_total", kind=kind)
         self._take(env, account_id, wake_turn(self._settings))
         return True
 
     def renew(self, env: TurnEnvironment) -> bool:
-        """Prove the sessions that have been quiet for so long that they may be dead; returns if any was."""
-        accounts = self._listening.renewals()
+        """Prove the sessions that have been quiet for so long that they may be dead; returns if any was.
+
+        After a second the others are left to the next call: each dead one costs 10 s, and ticks wait.
+        """
+        accounts, began = self._listening.renewals(), time.monotonic()
         for account_id in accounts:
-            if env.stop or self._listening.seconds_until_wake() <= 0:
+            is_long = time.monotonic() - began > _LONGEST_RENEWING
+            if env.stop or is_long or self._listening.seconds_until_wake() <= 0:
                 break
             self._take(env, account_id, renewal_turn(self._settings))
             env.on_alive()
