@@ -30,6 +30,7 @@ class _Entry:
     session: Session
     fd: int
     state: ParkedSession
+    parked_at: float
 
 
 class Listening:
@@ -87,7 +88,7 @@ class Listening:
         )
         # an end that was not written down yet is that of an earlier session
         self.ended = [end for end in self.ended if end[0] != account_id]
-        entry = self._entries[account_id] = _Entry(session, session.push.fileno(), state)
+        entry = self._entries[account_id] = _Entry(session, session.push.fileno(), state, time.monotonic())
         self._selector.register(entry.fd, selectors.EVENT_READ, account_id)
         self._listen(account_id)
 
@@ -144,7 +145,9 @@ class Listening:
             self._end(entry, now)
         elif not is_listening and not entry.session.push.hints:
             if entry.session.push.can_idle:
-                # the server ended IDLE and kept the session, which the next turn uses
+                # the server ended IDLE and kept the session, which the next turn uses; it counts how long
+                # this IDLE lived, or a server that ends each at once gets a turn every few seconds
+                entry.state = replace(entry.state, opened_at=entry.parked_at)
                 self._end(entry, now)
             else:
                 # the server refuses IDLE; the session is kept for the next tick

@@ -89,9 +89,17 @@ def test_an_idle_that_the_server_completes_is_begun_again_on_the_same_session(
     user = two_folders(server)
     with PushedMirror(database_url, server, user) as mirror:
         mirror.complete()
-        age(mirror, 61)
-        server.on("IDLE", lambda request: b"+ idling\r\n" + request.tagged(b"OK that is enough"), times=1)
+        mirror.settle()
+        over = threading.Event()
+
+        def end(request: Request) -> bytes:
+            over.wait(PATIENCE)
+            return b"+ idling\r\n" + request.tagged(b"OK that is enough")
+
+        server.on("IDLE", end, times=1)
         assert isinstance(mirror.hot(), Turn)
+        mirror.listening._entries[mirror.account_id].parked_at -= 61
+        over.set()
         mirror.follow(lambda: parked_kind(mirror) is None, "the end of the listening")
         assert mirror.value("select next_sync_at <= now() from accounts"), "it is opened again at once"
         assert isinstance(mirror.hot(), Turn)

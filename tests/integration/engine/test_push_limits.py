@@ -11,6 +11,7 @@ from tests.support import mail
 from tests.support.pushed import PushedMirror
 
 PARKED = "select parked_by is not null and parked_kind = 'notify' from accounts"
+PARKED_AT_ALL = "select parked_by is not null from accounts"
 
 
 def test_a_turn_without_commands_leaves_the_session_parked(
@@ -52,3 +53,23 @@ def test_a_report_does_not_end_the_wait_that_a_server_asked_for(
         mirror.conn.execute("update accounts set backoff_until = null")
         assert isinstance(mirror.hot(), Turn)
         assert is_equal(mirror, user)
+
+
+def test_an_idle_that_is_always_completed_at_once_is_left_to_the_ticks(
+    database_url: str, scripted_with: StartScripted
+) -> None:
+    server = scripted_with(capabilities=BY_IDLE)
+    user = ready(server)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.env.sessions._kept[mirror.account_id].session.opened_at -= 3600
+        server.on("IDLE", lambda request: b"+ idling\r\n" + request.tagged(b"OK that is enough"))
+        for _ in range(3):
+            assert isinstance(mirror.hot(), Turn)
+            mirror.follow(lambda: not mirror.value(PARKED_AT_ALL), "the end of the listening")
+            assert not mirror.value("select next_sync_at <= now() from accounts"), (
+                "not a turn every few seconds"
+            )
+        assert isinstance(mirror.hot(), Turn)
+        assert not mirror.is_parked
+        assert mirror.state == ("healthy", None)
