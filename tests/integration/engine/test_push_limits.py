@@ -6,6 +6,7 @@ import pytest
 
 from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens
+from mailsync.worker.poll_loop import Worker
 from tests.integration.engine.test_push_ends import BY_IDLE, BY_NOTIFY, StartScripted, is_equal, ready
 from tests.support import mail
 from tests.support.pushed import PushedMirror
@@ -73,3 +74,24 @@ def test_an_idle_that_is_always_completed_at_once_is_left_to_the_ticks(
         assert isinstance(mirror.hot(), Turn)
         assert not mirror.is_parked
         assert mirror.state == ("healthy", None)
+
+
+def test_a_worker_of_the_same_name_knows_that_nobody_listens(
+    database_url: str, scripted_with: StartScripted
+) -> None:
+    # a container that is killed and started again has the same host name and process id
+    server = scripted_with(capabilities=BY_NOTIFY)
+    with PushedMirror(database_url, server, ready(server)) as mirror:
+        mirror.complete()
+        mirror.settle()
+        worker = Worker(mirror.settings)
+        mirror.conn.execute("update accounts set parked_by = %s, tick_seconds = 3600", [worker.name])
+        seen: list[object] = []
+
+        def begun() -> None:
+            seen.append(mirror.value("select (parked_by, tick_seconds) is null from accounts"))
+            seen.append(mirror.value("select next_sync_at <= now() + interval '1 minute' from accounts"))
+            worker.stop.set()
+
+        worker.run(ready=begun)
+        assert seen == [True, True]
