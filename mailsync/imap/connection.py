@@ -162,20 +162,6 @@ class Connection(Transport):
         self.in_flight.add(tag, verb)
         return tag
 
-    @contextlib.contextmanager
-    def one_write(self) -> Iterator[None]:
-        """Send the commands that :meth:`pipeline` is given in the context together, at its end.
-
-        If the context ends by an error, the commands before it are sent: they are in flight.
-        """
-        try:
-            with self._writer.held_back() as unsent:
-                yield
-        finally:
-            if unsent and not self.closed:
-                with self._closing_on_error():
-                    self._writer.send(bytes(unsent))
-
     def start_idle(self) -> None:
         """Send IDLE (RFC 2177) behind what is in flight; :mod:`mailsync.imap.unasked` reads what follows."""
         self.pipeline("IDLE")

@@ -46,6 +46,20 @@ class Transport:
             self.close()
             raise
 
+    @contextlib.contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Send the commands of the context together, at its end.
+
+        If the context ends by an error, the commands before it are sent: they are in flight.
+        """
+        try:
+            with self._writer.held_back() as unsent:
+                yield
+        finally:
+            if unsent and not self.closed:
+                with self._closing_on_error():
+                    self._writer.send(bytes(unsent))
+
     def _begin_tls(self) -> None:
         """Put TLS on the socket; bytes that arrived in plaintext are discarded.
 
