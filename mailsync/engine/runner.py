@@ -35,7 +35,6 @@ from mailsync.imap.token_bucket import TokenBucket, burst, refill
 from mailsync.model import Verdict
 from mailsync.store import attempts, turns
 from mailsync.store.locks import account_lock
-from mailsync.store.turns import Parked
 
 log = logging.getLogger(__name__)
 
