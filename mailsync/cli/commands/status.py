@@ -53,7 +53,7 @@ class Overview:
 def status(watch: bool, interval: float | None, as_json: bool) -> None:
     """Show the states, lags, progress and last errors of all accounts, and the workers.
 
-    PUSH shows where the server reports changes at once: notify (all folders), idle (the inbox) or - (nowhere).
+    PUSH shows where the server reports changes at once: notify (all folders), idle (the inbox), - (nowhere).
 
     --watch redraws the terminal. In a pipe it prints a block for each refresh, and with --json a document on
     one line. If the database goes away, --watch waits for it. Ctrl-C ends it with exit code 0.
