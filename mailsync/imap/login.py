@@ -6,6 +6,7 @@ import weakref
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsync import __version__
@@ -56,17 +57,17 @@ def open_session(
         for value in _secrets(endpoint, password):
             secret.enter_context(kept_secret(value))
         limit = flights or FlightLimit()
-        was_accepted = limit.most > 1
+        most = limit.most
+        attempt = partial(
+            _open, endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
+        )
         try:
-            session = _open(
-                endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
-            )
+            session = attempt()
         except (Transient, Throttled, ProtocolError):
-            if not was_accepted or limit.most > 1:
+            if limit.most == most:
                 raise
-            session = _open(
-                endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
-            )
+            # the server did not accept a flight, and does not get another one
+            session = attempt()
         session.flights = limit
         # the server's words may be shown after close() too, so mask until nobody holds the session
         weakref.finalize(session, secret.pop_all().close).atexit = False
@@ -130,11 +131,7 @@ def _log_in(
         enabled = _introduce(connection, client, known - disabled_capabilities, limit)
         capabilities = client.offered() - disabled_capabilities
         if enabled is None:
-            if "ID" in capabilities and not connection.commands["ID"]:
-                client.send_id(_ID)
-            enabled = frozenset()
-            if "ENABLE" in capabilities:
-                enabled = client.send_enable(_ENABLED & capabilities)
+            enabled = _introduce_one_by_one(connection, client, capabilities)
         # QRESYNC counts only once enabled, and then includes CONDSTORE (RFC 7162 §3.2.3).
         if "QRESYNC" in enabled:
             capabilities |= {"CONDSTORE"} - disabled_capabilities
@@ -161,6 +158,15 @@ def _introduce(
         raise
     limit.answered = max(limit.answered, connection.commands.total() - sent)
     return enabled
+
+
+def _introduce_one_by_one(
+    connection: Connection, client: Client, capabilities: frozenset[str]
+) -> frozenset[str]:
+    """Send ID, unless it was sent, and ENABLE; returns the enabled extensions."""
+    if "ID" in capabilities and not connection.commands["ID"]:
+        client.send_id(_ID)
+    return client.send_enable(_ENABLED & capabilities) if "ENABLE" in capabilities else frozenset()
 
 
 @contextmanager
