@@ -46,7 +46,7 @@ class WakeableConnection(psycopg.Connection[Any]):
         """psycopg calls this for every exchange with the server."""
         return super().wait(self._collecting(gen) if self._listens else gen, *args, **kwargs)
 
-    def wakes_in(self) -> float:
+    def wake_up_in(self) -> float:
         """Take what has arrived; returns the seconds until it counts as a wake-up, infinity for nothing."""
         if not self._was_notified:
             self.pgconn.consume_input()
@@ -55,10 +55,9 @@ class WakeableConnection(psycopg.Connection[Any]):
             return float("inf")
         return max(0.0, self._woken_at + _MIN_INTERVAL - time.monotonic())
 
-    def take_wake(self) -> bool:
-        """Count what has arrived as one wake-up, now; returns True."""
+    def take_wake_up(self) -> None:
+        """Count what has arrived as one wake-up, now."""
         self._was_notified, self._woken_at = False, time.monotonic()
-        return True
 
     def _collecting(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """The same generator, but notifications, which may be gigabytes, are dropped at every step."""
@@ -79,10 +78,10 @@ class WakeableConnection(psycopg.Connection[Any]):
         self._was_notified = True
 
 
-def wakes_in(conn: WakeableConnection) -> float:
-    """Like :meth:`WakeableConnection.wakes_in`; driver errors are raised as mailsync's own."""
+def wake_up_in(conn: WakeableConnection) -> float:
+    """Like :meth:`WakeableConnection.wake_up_in`; driver errors are raised as mailsync's own."""
     try:
-        return conn.wakes_in()
+        return conn.wake_up_in()
     except psycopg.Error as error:
         raise translated(error) from error
 

@@ -226,17 +226,17 @@ class Worker:
         return more, progress
 
     def _wait(self, env: TurnEnvironment, *, at_least: float, at_most: float) -> None:
-        """Do retention and wait, until an account is due, a wake-up arrives or the worker is stopped."""
+        """Do retention and wait, until an account is due or woken, a session ends, or Postgres wakes us."""
         until = time.monotonic() + max(at_least, min(at_most, self._seconds_until_due(env)))
         while not self.stop and (remaining := until - time.monotonic()) > 0:
             more = self.retention.step(env)
-            if (wakes_in := waking.wakes_in(env.conn)) <= 0:
-                env.conn.take_wake()
+            if (wake_up_in := waking.wake_up_in(env.conn)) <= 0:
+                env.conn.take_wake_up()
                 self.retention.look_soon()
                 return
-            longest = min(remaining, _LONGEST_SLEEP, wakes_in, self._listening.seconds_until_wake())
+            longest = min(remaining, _LONGEST_SLEEP, wake_up_in, self._listening.seconds_until_wake())
             # a notification that has to wait must not end each wait at once
-            has_ended = self._listen(env, 0.0 if more else longest, with_database=wakes_in == math.inf)
+            has_ended = self._listen(env, 0.0 if more else longest, with_database=wake_up_in == math.inf)
             if has_ended or self._listening.seconds_until_wake() <= 0 or self._push.renew(env):
                 # another account may be the next one that is due
                 return

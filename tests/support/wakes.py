@@ -17,8 +17,11 @@ def wait_for_wake(conn: WakeableConnection, seconds: float) -> bool:
     poll.register(conn.pgconn.socket, select.POLLIN)
     while True:
         left = max(0.0, deadline - time.monotonic())
-        if (wakes_in := waking.wakes_in(conn)) < float("inf"):
-            pause(min(left, wakes_in), "further notifications add nothing, and can wait in Postgres")
-            return wakes_in <= left and conn.take_wake()
+        if (wake_up_in := waking.wake_up_in(conn)) < float("inf"):
+            pause(min(left, wake_up_in), "further notifications add nothing, and can wait in Postgres")
+            if wake_up_in > left:
+                return False
+            conn.take_wake_up()
+            return True
         if not poll.poll(left * 1000):
             return False
