@@ -44,13 +44,21 @@ def wait_for_push(worker: Running, database: Database, *accounts: int) -> None:
     worker.wait_for(lambda: value(database, query) == len(accounts))
 
 
-def test_a_quiet_account_costs_no_command(
+def begin(
     mailsync: Mailsync, server: ScriptedServer, database: Database, start_worker: StartWorker
-) -> None:
+) -> tuple[Account, int, Running]:
+    """Start a worker that ticks once an hour, and wait until it listens to a new user's account."""
     user = ready(server)
     account = add_account(mailsync, server, user)
     worker = start_worker(**HOURLY)
     wait_for_push(worker, database, account)
+    return user, account, worker
+
+
+def test_a_quiet_account_costs_no_command(
+    mailsync: Mailsync, server: ScriptedServer, database: Database, start_worker: StartWorker
+) -> None:
+    user, account, worker = begin(mailsync, server, database, start_worker)
     # the turns that end a first sync follow each other at once
     worker.wait_for(lambda: value(database, "select next_sync_at > now() + interval '30 min' from accounts"))
     before = server.journal.counts()
@@ -65,10 +73,7 @@ def test_a_quiet_account_costs_no_command(
 def test_commands_beside_a_worker_do_not_disturb_what_it_listens_to(
     mailsync: Mailsync, server: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
-    user = ready(server)
-    account = add_account(mailsync, server, user)
-    worker = start_worker(**HOURLY)
-    wait_for_push(worker, database, account)
+    user, account, worker = begin(mailsync, server, database, start_worker)
     holder = value(database, "select parked_by from accounts")
 
     assert mailsync("sync", user.name).returncode == 0
@@ -141,10 +146,7 @@ def test_a_stop_ends_parked_sessions_at_once(
 def test_a_pause_ends_the_listening_and_a_resume_begins_it_again(
     mailsync: Mailsync, server: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
-    user = ready(server)
-    account = add_account(mailsync, server, user)
-    worker = start_worker(**HOURLY)
-    wait_for_push(worker, database, account)
+    user, account, worker = begin(mailsync, server, database, start_worker)
     assert mailsync("pause-account", user.name).returncode == 0
     assert value(database, "select push from account_status") == "none"
     worker.wait_for(lambda: not server.open_connections)
@@ -157,10 +159,7 @@ def test_a_pause_ends_the_listening_and_a_resume_begins_it_again(
 def test_a_removed_account_is_listened_to_no_more(
     mailsync: Mailsync, server: ScriptedServer, database: Database, start_worker: StartWorker
 ) -> None:
-    user = ready(server)
-    account = add_account(mailsync, server, user)
-    worker = start_worker(**HOURLY)
-    wait_for_push(worker, database, account)
+    user, _, worker = begin(mailsync, server, database, start_worker)
     assert mailsync("remove-account", user.name, "--yes").returncode == 0
     worker.wait_for(lambda: not server.open_connections)
 

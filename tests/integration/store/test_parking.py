@@ -128,7 +128,8 @@ def test_an_account_is_due_after_its_session_ended(
     assert row(conn, account)[0] == ONE, "it is not this worker's session"
     turns.unpark(conn, ONE, [(account, seconds)], INTERVAL)
     assert row(conn, account) == NOT_PARKED
-    assert wait(conn, account) <= expected
+    # these statements take less than half a minute
+    assert expected - 30 < wait(conn, account) <= expected
 
 
 def test_a_worker_learns_which_accounts_it_lost(conn: Connection, database_url: str, account: int) -> None:
