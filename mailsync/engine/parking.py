@@ -40,10 +40,10 @@ def park(turn: Turn) -> None:
     if session.closed:
         return
     if session.push.hints.has_overflowed:
-        # the server reports nothing any more, of the selected mailbox neither
+        # the server reports nothing on this session any more, not even by IDLE
         turn.result.needs_new_session = True
         return
-    # paid from the commands that are reserved: else each turn that runs out of commands would log in again
+    # Parking may spend the reserve: a session that is closed instead costs the next turn a login.
     turn.bucket.floor = 0.0
     try:
         if not (_may_park(turn) and (_notify(turn) or _idle(turn))):
@@ -56,8 +56,8 @@ def park(turn: Turn) -> None:
 def parked(turn: Turn) -> Parked | None:
     """Return how the turn's session is parked, as stored with the account; None if it is not.
 
-    The account has its own tick while every tracked folder is reported, and once a tick has found nothing
-    that was not.
+    The account has its own tick while every tracked folder is reported, once a tick has found no change that
+    was not reported.
     """
     if not turn.is_connected or (kind := turn.session.push.listening) is None:
         return None
@@ -140,13 +140,23 @@ def _look_back(session: Session) -> Mapping[bytes, MailboxStatus] | None:
 
     Dovecot never reports a change that it notices while the changed mailbox is selected.
     """
-    name = session.selected or b""
-    try:
-        return {name: session.look_back()}
-    except (FolderError, ProtocolError):
-        if session.closed:
-            raise
-        return None
+    session, examined = turn.session, turn.session.push.examined
+    selected = session.selected
+    if selected is not None and session.can_look_back:
+        try:
+            return {selected: session.look_back()}
+        except (FolderError, ProtocolError):
+            # the mailbox may be gone: the names and the status of all will show that
+            if session.closed:
+                raise
+    session.unselect()
+    if (listing := list_status(turn)) is not None:
+        _hint_at_names(turn, listing.names)
+        statuses = dict(listing.statuses)
+    else:
+        statuses = {name: session.status(name) for name in examined & session.push.watched}
+    examined.clear()
+    return statuses
 
 
 def _idle(turn: Turn) -> bool:

@@ -1,4 +1,4 @@
-"""Servers that never stop to report: other accounts get their ticks all the same."""
+"""Servers that never stop reporting: other accounts get their ticks all the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets, backoffs and servers that never stop to report: a wake has the same limits as a tick."""
+"""Budgets, backoffs and servers that never stop reporting: a wake has the same limits as a tick."""
 
 from __future__ import annotations
 
