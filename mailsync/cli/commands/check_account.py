@@ -26,10 +26,7 @@ from mailsync.store.accounts import AccountStatus, LockHolder
 
 _RUNS = 5
 _STUCK_TRIES = timedelta(days=7)
-_MATTERS = (
-    *("LIST-STATUS", "CONDSTORE", "QRESYNC", "ESEARCH", "SPECIAL-USE", "OBJECTID"),
-    *("NOTIFY", "IDLE", "X-GM-EXT-1"),
-)
+_MATTERS = "LIST-STATUS CONDSTORE QRESYNC ESEARCH SPECIAL-USE OBJECTID NOTIFY IDLE X-GM-EXT-1".split()
 _REPORTED = {
     "notify": "changes in all folders (NOTIFY)",
     "idle": "changes in the inbox (IDLE); the next sync finds the others",
