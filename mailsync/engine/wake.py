@@ -14,7 +14,7 @@ from mailsync.engine.cycle import DeferredFolder, Look, hot, hot_turn, return_to
 from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.turn import Turn
 from mailsync.engine.turn_kind import TurnKind
-from mailsync.errors import FolderError, ListenedElsewhere, ProtocolError
+from mailsync.errors import FolderError, LeftAlone, ProtocolError, TurnOver
 from mailsync.imap.hints import Hints, merged
 from mailsync.model import FolderState, MailboxStatus
 
@@ -30,13 +30,19 @@ def woken(turn: Turn) -> None:
         # nobody listened for a while, or the folders themselves are others
         hot(turn)
         return
-    hints = push.hints.take()
+    hints, flags_of = push.hints.take(), set(push.flags_of)
     push.flags_of.clear()
     deferred: list[DeferredFolder] = []
-    for folder, look in _looks(turn, hints):
-        if look.plan:
-            visit(turn, folder, look, deferred)
-            turn.checkpoint()
+    try:
+        for folder, look in _looks(turn, hints):
+            if look.plan:
+                visit(turn, folder, look, deferred)
+                hints.statuses.pop(folder.wire_name, None)
+                turn.checkpoint()
+    except TurnOver:
+        push.hints.give_back(hints)
+        push.flags_of |= flags_of
+        raise
     return_to(turn, deferred)
 
 

@@ -71,6 +71,14 @@ class Hints:
         self._clear()
         return taken
 
+    def give_back(self, taken: Hints) -> None:
+        """Add hints that were taken and not followed; what came since then replaces them."""
+        for wire_name, status in taken.statuses.items():
+            self.statuses[wire_name] = merged(status, self.statuses.get(wire_name, status))
+        self.names_changed = self.names_changed or taken.names_changed
+        self.mailbox_changed = self.mailbox_changed or taken.mailbox_changed
+        self.flags_changed = self.flags_changed or taken.flags_changed
+
 
 def merged(known: MailboxStatus | None, news: MailboxStatus) -> MailboxStatus:
     """Return `known` with the items that `news` has, which a server may send unasked and incomplete."""

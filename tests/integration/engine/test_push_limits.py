@@ -95,3 +95,25 @@ def test_a_worker_of_the_same_name_knows_that_nobody_listens(
 
         worker.run(ready=begun)
         assert seen == [True, True]
+
+
+def test_a_wake_that_ends_early_leaves_its_reports_to_the_next_turn(
+    database_url: str, scripted_with: StartScripted
+) -> None:
+    server = scripted_with(capabilities=BY_NOTIFY)
+    user = two_folders(server)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        whole, mirror.push._settings = (
+            mirror.push._settings,
+            mirror.settings.model_copy(update={"hot_turn_max": 0}),
+        )
+        for path in ("INBOX", "Archive"):
+            user.folder(path).add(mail.message(9))
+        mirror.follow(lambda: mirror.value("select next_sync_at <= now() from accounts"), "the early end")
+        mirror.push._settings = whole
+        assert isinstance(mirror.hot(), Turn)
+        assert mirror.equals(user)
+        assert len(server.journal.sessions()) == 1, "nothing was missed, so the session is kept"
+        assert mirror.value("select tick_seconds is not null from accounts")
