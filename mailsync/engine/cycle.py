@@ -69,6 +69,7 @@ def hot(
         open_again(turn, "the server has not reported a change")
         listing, names_changed = _list(turn)
     _discover(turn, listing, forced=names_changed or pushed.names_changed or (full and not done))
+    pushed.names_changed = False
     chosen = choose(turn, listing, done)
     nets = safety_nets(chosen, began, turn.settings, condstore=turn.has("CONDSTORE"))
     priority = [f.id for f in turn.folders.tracked() if f.is_priority]
@@ -77,20 +78,26 @@ def hot(
         priority = priority[: turn.settings.sync_priority_folders]
     compared: set[int] = set()
     deferred: list[DeferredFolder] = []
-    for folder, status in survey(turn, chosen, listing):
-        turn.round.surveyed[folder.id] = status
-        is_full = full and (done is None or folder.id not in done)
-        plan = plan_visit(turn, folder, status, nets=nets, full=is_full)
-        if not plan or visit(turn, folder, Look(status, plan), deferred):
-            # a folder whose first sync has not begun has nothing to compare
-            compared |= {folder.id} if folder.status != "pending" else set()
-            if done is not None:
-                done.setdefault(folder.id, began)
-        if compared.issuperset(priority):
-            # set before the turn can end: other folders must not delay the freshness of these
-            turn.result.priority_at = began
-        if plan:
-            turn.checkpoint()
+    try:
+        for folder, status in survey(turn, chosen, listing):
+            turn.round.surveyed[folder.id] = status
+            is_full = full and (done is None or folder.id not in done)
+            plan = plan_visit(turn, folder, status, nets=nets, full=is_full)
+            if not plan or visit(turn, folder, Look(status, plan), deferred):
+                # a folder whose first sync has not begun has nothing to compare
+                compared |= {folder.id} if folder.status != "pending" else set()
+                pushed.statuses.pop(folder.wire_name, None)
+                if done is not None:
+                    done.setdefault(folder.id, began)
+            if compared.issuperset(priority):
+                # set before the turn can end: other folders must not delay the freshness of these
+                turn.result.priority_at = began
+            if plan:
+                turn.checkpoint()
+    except TurnOver:
+        # else the next tick would take the changes of the others for missed ones
+        turn.session.push.hints.give_back(pushed)
+        raise
     _note_sizes(turn)
     turn.result.overall_at = compared_since(turn, began, compared, done or {})
     if done is None and listing is None and turn.result.overall_at != began:

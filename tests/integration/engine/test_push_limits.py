@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailsync.engine.turn import Turn
-from mailsync.errors import OutOfTokens
+from mailsync.errors import OutOfTokens, TurnOver
 from mailsync.worker.poll_loop import Worker
 from tests.integration.engine.test_push_ends import BY_IDLE, BY_NOTIFY, StartScripted, is_equal, ready
 from tests.support import mail
@@ -117,3 +117,22 @@ def test_a_wake_that_ends_early_leaves_its_reports_to_the_next_turn(
         assert mirror.equals(user)
         assert len(server.journal.sessions()) == 1, "nothing was missed, so the session is kept"
         assert mirror.value("select tick_seconds is not null from accounts")
+
+
+def test_a_tick_that_ends_early_leaves_its_reports_to_the_next_turn(
+    database_url: str, scripted_with: StartScripted
+) -> None:
+    server = scripted_with(capabilities=BY_NOTIFY)
+    user = two_folders(server)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        for path in ("INBOX", "Archive"):
+            user.folder(path).add(mail.message(9))
+        mirror.listening.wait(0.1)
+        mirror.configure(hot_turn_max=0)
+        assert isinstance(mirror.hot(), TurnOver)
+        mirror.configure(hot_turn_max=300)
+        assert isinstance(mirror.hot(), Turn)
+        assert mirror.equals(user)
+        assert len(server.journal.sessions()) == 1, "nothing was missed, so the session is kept"
