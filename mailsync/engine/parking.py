@@ -75,8 +75,8 @@ def still_parked(turn: Turn) -> Parked | None:
     return Parked(account.parked_by, account.parked_kind, account.tick_seconds)
 
 
-def has_missed(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
-    """Whether a tick's `listing` shows what was not `reported` since the session was parked.
+def judge_reports(turn: Turn, reported: Hints, listing: Listing, *, names_changed: bool) -> bool:
+    """Decide by a tick's `listing` if the session's reports are trusted; returns if it has to be replaced.
 
     `reported` are the hints since the session was parked. `names_changed` says that the listing shows other
     folders than the stored ones. A server may stop reporting without a word, and then shows such a session an
@@ -85,14 +85,18 @@ def has_missed(turn: Turn, reported: Hints, listing: Listing, *, names_changed: 
     push = turn.session.push
     if push.listening != "notify":
         return False
-    missed = names_changed and not reported.names_changed
+    others_missed = names_changed and not reported.names_changed
+    missed = False
     for folder in turn.folders.tracked():
         status = listing.statuses.get(folder.wire_name)
         if status is None or folder.wire_name in reported.statuses or folder.wire_name not in push.watched:
             continue
         missed = missed or (push.followed.get(folder.wire_name) != status and _is_news(folder, status))
-    push.is_trusted = not missed
-    return missed
+    # a change of the last moment is yet to be reported, so that the first miss proves nothing
+    is_deaf = others_missed or (missed and push.is_suspect)
+    push.is_suspect = push.is_suspect or missed
+    push.is_trusted = not push.is_suspect
+    return is_deaf
 
 
 def _is_news(folder: FolderState, status: MailboxStatus) -> bool:

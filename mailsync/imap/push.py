@@ -34,6 +34,8 @@ class Push:
         self._watched: frozenset[bytes] = frozenset()
         self._spellings: dict[bytes, bytes] = {}
         self.is_trusted = False
+        self.is_suspect = False
+        """Whether a tick has found a change that NOTIFY did not report, and it has reported none since."""
         self.followed: dict[bytes, MailboxStatus] = {}
         self.odd_names: set[bytes] = set()
         """The mailboxes that only one of NOTIFY and the mirror knew, when they were compared last."""
@@ -100,6 +102,8 @@ class Push:
         """Note what an untagged response, which no command asked for, says about changes."""
         # what comes between DONE and the end of IDLE counts, although the turn has begun
         idles = self._follows_mailbox or self._connection.in_flight.has("IDLE")
+        if response[0][:9].upper() == b"* STATUS ":
+            self.is_suspect = False
         created = self.hints.note(response, self._spellings, idles=idles)
         if created is not None and self.notified is not None and len(self.notified) < MOST_FOLDERS:
             self.notified.add(self._spellings.get(created, created))

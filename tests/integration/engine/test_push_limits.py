@@ -136,3 +136,27 @@ def test_a_tick_that_ends_early_leaves_its_reports_to_the_next_turn(
         assert isinstance(mirror.hot(), Turn)
         assert mirror.equals(user)
         assert len(server.journal.sessions()) == 1, "nothing was missed, so the session is kept"
+
+
+@pytest.mark.parametrize("sessions", [1, 2], ids=["late", "deaf"])
+def test_a_session_is_replaced_when_a_report_is_missed_and_not_when_it_is_late(
+    database_url: str, scripted_with: StartScripted, sessions: int
+) -> None:
+    server = scripted_with(capabilities=BY_NOTIFY)
+    user = two_folders(server)
+    with PushedMirror(database_url, server, user) as mirror:
+        mirror.complete()
+        mirror.settle()
+        user.watchers.clear()
+        for path in ("INBOX", "Archive"):
+            user.folder(path).add(mail.message(9))
+            assert isinstance(mirror.hot(), Turn)
+            assert mirror.equals(user)
+            if sessions == 1:
+                assert mirror.value("select tick_seconds is null from accounts"), "the ordinary tick"
+                server.push(b'* STATUS "Archive" (MESSAGES 3)\r\n')
+                mirror.settle()
+        assert len(server.journal.sessions()) == sessions
+        if sessions == 1:
+            assert isinstance(mirror.hot(), Turn)
+        assert mirror.value("select tick_seconds is not null from accounts") == (sessions == 1)
