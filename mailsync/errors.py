@@ -113,8 +113,8 @@ class Busy(MailsyncError):
         super().__init__(message, retry_after=retry_after)
 
 
-class ListenedElsewhere(Busy):
-    """Another worker listens to the account, so a wake of it is that worker's turn."""
+class LeftAlone(Busy):
+    """A wake is not for this worker: another one listens to the account, or its server asked to wait."""
 
 
 class LockHeld(Busy):

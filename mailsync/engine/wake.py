@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mailsync.config import Settings
-from mailsync.core.planning import FolderPlan, is_due, plan_folder
+from mailsync.core.planning import is_due
 from mailsync.engine.cycle import DeferredFolder, Look, hot, hot_turn, return_to, visit
 from mailsync.engine.steps.plan import plan_visit
 from mailsync.engine.turn import Turn
@@ -100,22 +100,19 @@ def renew(turn: Turn) -> None:
         turn.session.noop()
 
 
-def _refusal(turn: Turn) -> NotFound | None:
-    """Return an error if this process is not to listen to the account now.
-
-    Another worker listens to it, or another process was told by the server to wait.
-    """
+def _left_alone(turn: Turn) -> LeftAlone | None:
+    """Return an error if another worker listens to the account by now, or its server asked to wait."""
     account = turn.account
     if account.parked_by not in (None, turn.env.started_by):
-        return NotFound(f"account {account.id} is listened to by {account.parked_by}")
+        return LeftAlone(f"account {account.id} is listened to by {account.parked_by}")
     if account.backoff_until is not None and not is_due(account.backoff_until, turn.now(), _LONGEST_WAIT):
-        return NotFound(f"account {account.id} is left alone until {account.backoff_until}")
+        return LeftAlone(f"account {account.id} waits until {account.backoff_until}")
     return None
 
 
 def wake_turn(settings: Settings) -> TurnKind:
     """The worker's turn for an account whose parked session was told of changes."""
-    return replace(hot_turn(settings), run=woken, trigger="push", reschedules=False, precheck=_refusal)
+    return replace(hot_turn(settings), run=woken, trigger="push", reschedules=False, precheck=_left_alone)
 
 
 def renewal_turn(settings: Settings) -> TurnKind:

@@ -7,7 +7,7 @@ import time
 from mailsync.config import Settings
 from mailsync.engine.turn_kind import TurnEnvironment, TurnKind
 from mailsync.engine.wake import renewal_turn, wake_turn
-from mailsync.errors import ListenedElsewhere, NotFound, OutOfTokens, TurnOver
+from mailsync.errors import LeftAlone, NotFound, OutOfTokens, TurnOver
 from mailsync.store import turns
 from mailsync.worker.listening import Listening
 from mailsync.worker.turn_taker import TurnTaker
@@ -69,8 +69,8 @@ class PushPass:
             turns.postpone(env.conn, account_id, error.retry_after)
         elif isinstance(error, TurnOver):
             turns.postpone(env.conn, account_id, 0)
-        elif isinstance(error, NotFound):
-            # the account is gone, or another worker listens to it, or it has to wait: then a tick follows
+        elif isinstance(error, NotFound | LeftAlone):
+            # the account is gone, or not to be listened to: a tick follows
             env.sessions.drop(account_id)
             self._listening.lost(account_id, 0.0)
 

@@ -12,7 +12,7 @@ from mailsync.errors import (
     Busy,
     DatabaseSlow,
     DatabaseUnavailable,
-    ListenedElsewhere,
+    LeftAlone,
     LockHeld,
     LockLost,
     MailsyncError,
@@ -54,7 +54,7 @@ class TurnTaker:
             self._on_lost(account_id)
             raise
         except MailsyncError as error:
-            is_done = isinstance(error, TurnOver | NotFound | ListenedElsewhere)
+            is_done = isinstance(error, TurnOver | NotFound | LeftAlone)
             if is_done and not isinstance(error, OutOfTokens):
                 self._outage.turn_went_well(account_id, kind.name)
             if isinstance(error, Busy) and kind.reschedules:
