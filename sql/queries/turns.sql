@@ -191,22 +191,31 @@ left join accounts a on a.id = e.id
 where a.parked_by is distinct from %(worker)s or a.paused_at is not null or a.deleting_at is not null
 
 -- name: release_parked
--- A worker that stops listens to nothing any more.
-update accounts
-set {{not_parked}}, next_sync_at = least(next_sync_at, {{ordinary_tick}})
-where parked_by = %(worker)s
+-- A worker that stops listens to nothing any more. Other workers are told, because they may take its accounts.
+with released as (
+    update accounts
+    set {{not_parked}}, next_sync_at = least(next_sync_at, {{ordinary_tick}})
+    where parked_by = %(worker)s
+    returning id
+)
+select pg_catalog.pg_notify('mailsync_wake', '') where exists (select from released)
 
 -- name: release_abandoned
 -- The accounts of workers that died. Rows that another statement holds are left to the next call.
-update accounts
-set {{not_parked}}, next_sync_at = least(next_sync_at, {{ordinary_tick}})
-where id = any (array(
-    select a.id from accounts a
-    where a.parked_by is not null
-      and not exists (
-          select from workers w
-          where w.worker = a.parked_by and w.heartbeat_at > now() - pg_catalog.make_interval(secs => %(silent_for)s))
-    for no key update skip locked))
+with released as (
+    update accounts
+    set {{not_parked}}, next_sync_at = least(next_sync_at, {{ordinary_tick}})
+    where id = any (array(
+        select a.id from accounts a
+        where a.parked_by is not null
+          and not exists (
+              select from workers w
+              where w.worker = a.parked_by
+                and w.heartbeat_at > now() - pg_catalog.make_interval(secs => %(silent_for)s))
+        for no key update skip locked))
+    returning id
+)
+select pg_catalog.pg_notify('mailsync_wake', '') where exists (select from released)
 
 -- name: leave_turn
 update accounts
