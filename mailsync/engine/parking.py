@@ -6,7 +6,7 @@ stored, so that nothing is lost between the end of the work and the beginning of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Protocol
 
 from mailsync.core.folder_roles import is_inbox
@@ -125,22 +125,22 @@ def _notify(turn: Turn) -> bool:
     push = session.push
     if not push.can_notify:
         return False
-    statuses: Mapping[bytes, MailboxStatus] | None = None
-    if covers_all(turn) and not session.push.examined:
-        session.unselect()
-        statuses = {}
-    elif covers_all(turn) and session.can_look_back:
-        statuses = _look_back(session)
-    if statuses is None:
-        if (statuses := session.notify()) is None:
+    push.watched = frozenset(folder.wire_name for folder in turn.folders.tracked())
+    if push.notified is None:
+        statuses = session.notify()
+        if statuses is None:
             return False
-        _hint_at_names(turn, statuses)
-    _hint_at_differences(turn, statuses)
+        _hint_at_names(turn, statuses.keys())
+        _hint_at_differences(turn, statuses)
+    elif push.examined:
+        _hint_at_differences(turn, _look_back(turn))
+    else:
+        session.unselect()
     return True
 
 
-def _look_back(session: Session) -> Mapping[bytes, MailboxStatus] | None:
-    """Return the status of the mailbox that the turn visited; None if it cannot be opened any more.
+def _look_back(turn: Turn) -> Mapping[bytes, MailboxStatus]:
+    """Return the status of the mailboxes that were selected, with none selected any more.
 
     Dovecot never reports a change that it notices while the changed mailbox is selected.
     """
@@ -179,7 +179,7 @@ def _idle(turn: Turn) -> bool:
     return True
 
 
-def _hint_at_names(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) -> None:
+def _hint_at_names(turn: Turn, names: Set[bytes]) -> None:
     """Make a hint of mailboxes that came or went since LIST, unless a turn has looked at them already."""
     push = turn.session.push
     # Dovecot 2.3 names them in UTF-8
@@ -187,7 +187,7 @@ def _hint_at_names(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) -> None:
     odd = (push.watched - names) | (names - known)
     if odd - push.odd_names:
         push.hints.names_changed = True
-    push.odd_names = odd
+    push.odd_names = set(odd)
 
 
 def _hint_at_differences(turn: Turn, statuses: Mapping[bytes, MailboxStatus]) -> None:

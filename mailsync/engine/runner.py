@@ -225,7 +225,7 @@ def finish(turn: Turn, error: MailsyncError | None) -> None:
     turn.env.survived.pop(turn.account.id, None)
 
 
-def _tick_at_latest(turn: Turn, parked: Parked | None) -> datetime | None:
+def _tick_at_latest(turn: Turn, parked: turns.Parked | None) -> datetime | None:
     """Return the time by which the next tick has to come if the account loses its own, longer tick."""
     keeps = parked is not None and parked.tick_seconds is not None
     if keeps or turn.account.tick_seconds is None or not turn.kind.parks:

@@ -80,6 +80,12 @@ class Hints:
         self.flags_changed = self.flags_changed or taken.flags_changed
 
 
+def is_flag_change(response: list[bytes]) -> bool:
+    """Whether the response, which no command asked for, reports flags of a message."""
+    change = _CHANGE.match(response[0])
+    return change is not None and change[1] is not None
+
+
 def merged(known: MailboxStatus | None, news: MailboxStatus) -> MailboxStatus:
     """Return `known` with the items that `news` has, which a server may send unasked and incomplete."""
     if known is None:

@@ -7,7 +7,7 @@ from mailsync.imap.bounds import MOST_FOLDERS
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.commands import FolderNames
 from mailsync.imap.connection import Connection, Response
-from mailsync.imap.hints import Hints, merged
+from mailsync.imap.hints import Hints, is_flag_change, merged
 from mailsync.imap.parsing.list_response import parse_status
 from mailsync.imap.parsing.mailbox_name import decode_name
 from mailsync.imap.selected import SelectedMailbox
@@ -107,6 +107,12 @@ class Push:
         created = self.hints.note(response, self._spellings, idles=idles)
         if created is not None and self.notified is not None and len(self.notified) < MOST_FOLDERS:
             self.notified.add(self._spellings.get(created, created))
+        if self._inside is not None and is_flag_change(response):
+            self.flags_of.add(self._inside)
+
+    def enter(self, wire_name: bytes | None) -> None:
+        """Note that the server has selected the mailbox of this name, or none."""
+        self._inside = None if "CONDSTORE" in self._capabilities else wire_name
 
     def leave(self, wire_name: bytes | None) -> None:
         """Note that another mailbox, or none, is being selected."""
@@ -122,10 +128,10 @@ class Push:
     def notify(self) -> dict[bytes, MailboxStatus] | None:
         """Send ``NOTIFY SET STATUS (personal (MessageNew …))``, with nothing selected (RFC 5465 §3).
 
-        An earlier NOTIFY is ended first: Dovecot 2.3 reports only one more change otherwise. Returns the
-        status of every mailbox of the user, by wire name; from then on the server reports
-        changes. None if the server refuses; it is then not asked again. Raises SentTooMuch as
-        :func:`mailsync.imap.commands.list_folders` does.
+        Only once a session: Dovecot 2.3 reports one more change after a second time, and then none. Returns
+        the status of every mailbox of the user, by wire name; from then on the server reports changes. None
+        if the server refuses; it is then not asked again. Raises SentTooMuch for more mailboxes than
+        :func:`mailsync.imap.commands.list_folders` takes.
         """
         statuses: dict[bytes, MailboxStatus] = {}
         names = FolderNames(self._connection)
@@ -133,6 +139,7 @@ class Push:
         def claim(response: Response) -> bool:
             row = None if self._connection.reader.oversized else parse_status(response)
             if row is not None:
+                # a change that comes before the completion names only the items that changed
                 name = self._spellings.get(row[0], row[0])
                 names.add(name)
                 statuses[name] = merged(statuses.get(name), row[1])
@@ -161,8 +168,10 @@ class Push:
             connection.pipeline("EXAMINE", name)
             connection.pipeline("UNSELECT")
         status = self._examined(mailbox)
+        self._follows_mailbox = True
         for response in connection.responses():
-            self.hints.note(response, self.watched, idles=True)
+            self.note(response)
+        self._follows_mailbox = False
         self.examined.discard(wire_name)
         return status
 
@@ -174,15 +183,15 @@ class Push:
         """
         connection, name = self._connection, _in_one_flight(wire_name)
         connection.drain()
-        # without CONDSTORE, EXAMINE does not show that flags changed while the last IDLE ended
-        flags_changed = self.hints.flags_changed
         mailbox.reset()
         with connection.one_write():
             connection.pipeline("EXAMINE", name)
             connection.start_idle()
         status = self._examined(mailbox)
         self.hints.take()
-        self.hints.flags_changed = self.hints.mailbox_changed = flags_changed
+        if wire_name in self.flags_of:
+            # reported after this turn had begun, or between DONE and its answer
+            self.hints.mailbox_changed = self.hints.flags_changed = True
         return status
 
     def _examined(self, mailbox: SelectedMailbox) -> MailboxStatus:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mailsync.engine.turn import Turn
 from mailsync.errors import OutOfTokens, TurnOver
 from mailsync.worker.poll_loop import Worker
-from tests.integration.engine.test_push_ends import BY_IDLE, BY_NOTIFY, StartScripted, is_equal, ready
 from tests.support import mail
-from tests.support.pushed import PushedMirror
+from tests.support.pushed import BY_IDLE, BY_NOTIFY, PushedMirror, two_folders
+from tests.support.scripted import ScriptedServer
+
+StartScripted = Callable[..., ScriptedServer]
 
 PARKED = "select parked_by is not null and parked_kind = 'notify' from accounts"
 PARKED_AT_ALL = "select parked_by is not null from accounts"
@@ -19,7 +23,7 @@ def test_a_turn_without_commands_leaves_the_session_parked(
     database_url: str, scripted_with: StartScripted
 ) -> None:
     server = scripted_with(capabilities=BY_NOTIFY)
-    user = ready(server)
+    user = two_folders(server)
     with PushedMirror(database_url, server, user) as mirror:
         mirror.complete()
         mirror.settle()
@@ -38,7 +42,7 @@ def test_a_report_does_not_end_the_wait_that_a_server_asked_for(
     database_url: str, scripted_with: StartScripted, capabilities: bytes
 ) -> None:
     server = scripted_with(capabilities=capabilities)
-    user = ready(server)
+    user = two_folders(server)
     with PushedMirror(database_url, server, user) as mirror:
         mirror.complete()
         mirror.settle()
@@ -53,14 +57,14 @@ def test_a_report_does_not_end_the_wait_that_a_server_asked_for(
         mirror.follow(lambda: mirror.value(due), "a tick as soon as the wait is over")
         mirror.conn.execute("update accounts set backoff_until = null")
         assert isinstance(mirror.hot(), Turn)
-        assert is_equal(mirror, user)
+        assert mirror.equals(user)
 
 
 def test_an_idle_that_is_always_completed_at_once_is_left_to_the_ticks(
     database_url: str, scripted_with: StartScripted
 ) -> None:
     server = scripted_with(capabilities=BY_IDLE)
-    user = ready(server)
+    user = two_folders(server)
     with PushedMirror(database_url, server, user) as mirror:
         mirror.complete()
         mirror.env.sessions._kept[mirror.account_id].session.opened_at -= 3600
@@ -81,7 +85,7 @@ def test_a_worker_of_the_same_name_knows_that_nobody_listens(
 ) -> None:
     # a container that is killed and started again has the same host name and process id
     server = scripted_with(capabilities=BY_NOTIFY)
-    with PushedMirror(database_url, server, ready(server)) as mirror:
+    with PushedMirror(database_url, server, two_folders(server)) as mirror:
         mirror.complete()
         mirror.settle()
         worker = Worker(mirror.settings)

@@ -11,7 +11,7 @@ from mailsync.errors import Transient
 from mailsync.imap import unasked
 from mailsync.imap.arguments import astring
 from mailsync.imap.fetch_flags import parse_vanished
-from mailsync.imap.hints import Hints
+from mailsync.imap.hints import Hints, is_flag_change
 from mailsync.imap.message_limit import parse_cut
 from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.list_response import (
@@ -109,6 +109,12 @@ MAIL_SERVERS: list[Reads] = [
         (b"* LIST () ", b"{0}\r\n"),
         (b"* LIST ", b"( "),
         (b"* 1 FETCH (", b"{"),
+    ),
+    reads(
+        "flag change",
+        as_response(is_flag_change),
+        (b"* ", b"1"),
+        (b"* 1 FETCH (", b"a"),
     ),
     reads(
         "hint",
