@@ -103,13 +103,13 @@ class Worker:
                     with db.connect(self.settings, "worker") as conn:
                         if is_start := not self._outage.had_database:
                             starting(conn)
-                            # a worker of this name was killed: a container's host name and pid stay the same
-                            turns.release_parked(conn, self.name, self.settings.sync_interval)
                         waking.listen(conn)
                         env = self._environment(conn, parks=not once)
                         # a heartbeat proves that the database accepts writes, before any mail server is asked
                         self._heartbeat(env)
                         if is_start:
+                            # a worker of this name was killed: a container's host name and pid stay the same
+                            turns.release_parked(conn, self.name, self.settings.sync_interval)
                             ready()
                         self._outage.connected()
                         # the worker is silent while a statement runs
