@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support import mail
+from tests.support.api import StartApi
 from tests.support.habits import CAPABILITIES
 from tests.support.mailboxes import Account
 from tests.support.mirrors import add_account, is_healthy, live_uids, value
@@ -71,13 +72,20 @@ def test_a_quiet_account_costs_no_command(
 
 
 def test_commands_beside_a_worker_do_not_disturb_what_it_listens_to(
-    mailsync: Mailsync, server: ScriptedServer, database: Database, start_worker: StartWorker
+    mailsync: Mailsync,
+    server: ScriptedServer,
+    database: Database,
+    start_worker: StartWorker,
+    start_api: StartApi,
 ) -> None:
     user, account, worker = begin(mailsync, server, database, start_worker)
     holder = value(database, "select parked_by from accounts")
 
     assert mailsync("sync", user.name).returncode == 0
+    message = value(database, "select min(id) from messages")
+    assert start_api().call("GET", f"/v1/messages/{message}/body").status == 200
     assert value(database, "select parked_by from accounts") == holder
+    assert len(server.parked(user)) == 1
     user.folder("INBOX").add(mail.message(2))
     worker.wait_for(lambda: live_uids(database, account) == [1, 2])
     assert not server.speaking_conflicts
