@@ -138,7 +138,7 @@ def _note_sizes(turn: Turn) -> None:
 
 
 class Look(NamedTuple):
-    """What the server says of a folder, and what is to be done in it.
+    """A folder's status by the server, and the plan for the visit.
 
     ``status`` is what the ``plan`` was made from. ``seen`` is what EXAMINE said, if the folder is open.
     """

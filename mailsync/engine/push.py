@@ -48,7 +48,7 @@ class ParkedSession:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is remembered of an account's parked sessions after they end.
+    """The facts about an account's parked sessions that outlive them.
 
     ``early_ends`` counts the last sessions in a row that ended early; ``off_until`` is when the account may
     be parked again.

@@ -1,4 +1,4 @@
-"""What a server says unasked, by NOTIFY (RFC 5465) or IDLE (RFC 2177): where to look, and nothing more."""
+"""Hints: the reports of NOTIFY (RFC 5465) and IDLE (RFC 2177), which say where to look and nothing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server sends while no command runs: read without waiting, in bounded memory."""
+"""Responses that come while no command runs: read without waiting, in bounded memory."""
 
 from __future__ import annotations
 
