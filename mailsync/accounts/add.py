@@ -20,8 +20,8 @@ from mailsync.config import Settings
 from mailsync.core.providers import Provider, likely_domain, normalise_email, provider_at, provider_for
 from mailsync.errors import Conflict, InvalidInput
 from mailsync.imap import TokenBucket, burst, check_endpoint
-from mailsync.imap.network.resolve import bare_host, resolve
 from mailsync.model import Endpoint
+from mailsync.network.resolve import bare_host, resolve
 from mailsync.redaction import kept_secret
 from mailsync.store import accounts
 from mailsync.store.accounts import NewAccount

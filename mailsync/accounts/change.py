@@ -26,9 +26,9 @@ from mailsync.accounts.try_login import Tested, refuse_private, try_login
 from mailsync.config import Settings
 from mailsync.errors import InvalidInput, NotFound
 from mailsync.imap import TokenBucket, burst, check_endpoint
-from mailsync.imap.network.resolve import bare_host
 from mailsync.imap.token_bucket import refill
 from mailsync.model import Endpoint
+from mailsync.network.resolve import bare_host
 from mailsync.redaction import kept_secret
 from mailsync.store import account_settings, accounts, bodies, turns
 from mailsync.store.account_settings import AccountSettings

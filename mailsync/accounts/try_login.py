@@ -19,8 +19,8 @@ from mailsync.errors import (
     TimedOut,
 )
 from mailsync.imap import TokenBucket, open_session
-from mailsync.imap.network.resolve import bare_host, resolve
 from mailsync.model import Endpoint
+from mailsync.network.resolve import bare_host, resolve
 
 
 @dataclass(frozen=True, slots=True)

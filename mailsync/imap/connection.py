@@ -17,11 +17,11 @@ from mailsync.imap.arguments import ContinuationArgument, LiteralArgument
 from mailsync.imap.greeting import read_greeting
 from mailsync.imap.idling import Idling
 from mailsync.imap.in_flight import InFlight, Sent
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import LONGEST_ANSWER
 from mailsync.imap.status_responses import StatusResponse, error_for, parse_status_response
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.imap.transport import Transport
+from mailsync.network.timeouts import Timeouts
 from mailsync.redaction import Mask
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
 from mailsync.imap.connection import Connection
 from mailsync.imap.flights import FlightLimit
 from mailsync.imap.imapclient_adapter import Client
-from mailsync.imap.network.connect import connect, wrap_tls
-from mailsync.imap.network.resolve import check_endpoint, refuse_control, resolve
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.session import Session
 from mailsync.imap.sign_in import plain_response, sign_in
 from mailsync.imap.token_bucket import TokenBucket
+from mailsync.network.connect import connect, wrap_tls
+from mailsync.network.resolve import check_endpoint, refuse_control, resolve
+from mailsync.network.timeouts import Timeouts
 from mailsync.redaction import kept_secret, masking
 
 if TYPE_CHECKING:

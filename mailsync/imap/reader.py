@@ -8,8 +8,8 @@ import ssl
 import time
 
 from mailsync.errors import SentTooMuch, Transient
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.pushed import whole_responses
+from mailsync.network.timeouts import Timeouts
 
 CHUNK = 256 * 1024
 SMALL_CHUNK = 16 * 1024

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mailsync.imap.network.connect import wrap_tls
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import Reader
 from mailsync.imap.writer import Writer
+from mailsync.network.connect import wrap_tls
+from mailsync.network.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from mailsync.config import Settings

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mailsync.errors import Transient
-from mailsync.imap.network.timeouts import Timeouts
+from mailsync.network.timeouts import Timeouts
 
 
 class Writer:

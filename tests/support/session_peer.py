@@ -12,8 +12,8 @@ import pytest
 from mailsync.config import Settings
 from mailsync.imap import Session, TokenBucket
 from mailsync.imap.connection import Connection
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.model import Endpoint
+from mailsync.network.timeouts import Timeouts
 from mailsync.redaction import masking
 from tests.support.certificates import Authority
 

@@ -20,8 +20,9 @@ from tests import ROOT
 # folders on one line do not import each other
 LAYERS = (
     ("", "config"),
-    ("mail", "core", "store"),
-    ("imap",),
+    ("mail", "core", "store", "network"),
+    ("imap", "server_lookup"),
+    ("auth",),
     ("engine",),
     ("accounts", "bodies"),
     ("ops",),
@@ -29,12 +30,12 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {folder: level for level, layer in enumerate(LAYERS) for folder in layer}
-# settings and the modules beside the folders import each other; imap needs only the parsers of mail
+# settings and the modules beside the folders import each other; imap needs only the network and the parsers of mail
 MAY_IMPORT = {
     **{folder: {name for name in LEVEL if LEVEL[name] < LEVEL[folder]} for folder in LEVEL},
     "": {"config"},
     "config": {""},
-    "imap": {"", "config", "mail"},
+    "imap": {"", "config", "mail", "network"},
 }
 
 # the folders that may import a package; packages that are not listed may be imported anywhere
@@ -44,6 +45,9 @@ ONLY_IN = {
     "psycopg": {"store"},
     "psycopg_pool": {"store"},
     "cryptography": {"store"},
+    "dns": {"server_lookup"},
+    "h11": {"network"},
+    "oauthlib": {"auth"},
     "flask": {"web"},
     "werkzeug": {"web"},
     "gunicorn": {"web"},

@@ -17,7 +17,7 @@ from mailsync.cli.terminal import many
 from mailsync.config import find_environment
 from mailsync.core.providers import likely_domain, normalise_email
 from mailsync.errors import InvalidInput
-from mailsync.imap.network.resolve import SECURITIES
+from mailsync.network.resolve import SECURITIES
 from mailsync.redaction import keep_secret
 from mailsync.store import db
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from mailsync.errors import Transient
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.reader import Reader
+from mailsync.network.timeouts import Timeouts
 
 LIMIT = 65536
 STREAM = (

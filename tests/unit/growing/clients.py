@@ -15,9 +15,9 @@ from mailsync.cli.terminal import printable, wrap
 from mailsync.config import Settings
 from mailsync.core.providers import likely_domain, normalise_email, provider_at, provider_for
 from mailsync.errors import MailsyncError
-from mailsync.imap.network.resolve import check_endpoint
 from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
+from mailsync.network.resolve import check_endpoint
 from mailsync.redaction import kept_secret, redact, redact_beginning
 from mailsync.web import create_app
 from mailsync.web.http.cursors import Cursors

@@ -13,7 +13,6 @@ from mailsync.imap.arguments import astring
 from mailsync.imap.fetch_flags import parse_vanished
 from mailsync.imap.hints import Hints, is_flag_change
 from mailsync.imap.message_limit import parse_cut
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.parsing.list_response import (
     LONGEST_NAME,
     is_list,
@@ -37,6 +36,7 @@ from mailsync.imap.status_responses import (
     requested_wait,
 )
 from mailsync.model import ListedFolder
+from mailsync.network.timeouts import Timeouts
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
 
 _LIMIT = 16 * 1024 * 1024

@@ -11,10 +11,10 @@ from mailsync.config import Settings
 from mailsync.errors import AuthenticationFailed, MailsyncError, Transient
 from mailsync.imap.connection import Connection
 from mailsync.imap.imapclient_adapter import Client
-from mailsync.imap.network.timeouts import Timeouts
 from mailsync.imap.sign_in import sign_in
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.model import Endpoint
+from mailsync.network.timeouts import Timeouts
 from mailsync.redaction import masking
 
 PASSWORD = "pässwörd"

@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 from mailsync.errors import CertificateRejected, ConfigError, Transient
-from mailsync.imap.network.resolve import bare_host
-from mailsync.imap.network.timeouts import Timeouts
+from mailsync.network.resolve import bare_host
+from mailsync.network.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from mailsync.config import Settings

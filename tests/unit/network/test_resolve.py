@@ -9,8 +9,8 @@ import pytest
 from mailsync.config import Settings
 from mailsync.errors import ForbiddenHost, InvalidInput
 from mailsync.imap import check_endpoint
-from mailsync.imap.network.resolve import _unresolved, bare_host, is_public, resolve
 from mailsync.model import Endpoint
+from mailsync.network.resolve import _unresolved, bare_host, is_public, resolve
 
 GOOD = Endpoint("imap.example.com", 993, "tls", "me@example.com")
 

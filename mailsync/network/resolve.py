@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from mailsync.errors import ForbiddenHost, InvalidInput, TimedOut, Transient
-from mailsync.imap.network.timeouts import SLICE
+from mailsync.network.timeouts import SLICE
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
