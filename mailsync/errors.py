@@ -167,6 +167,22 @@ class PasswordRejected(AuthenticationFailed):
     """The server rejected the password that a person has just entered; nothing was stored."""
 
 
+class GrantRejected(AuthenticationFailed):
+    """The authorization server no longer accepts the refresh token: a person must authorize again."""
+
+
+class ClientRejected(Transient):
+    """The authorization server refuses our client: the operator must correct ``OAUTH_…``, and no account."""
+
+    code = "oauth_client"
+
+
+class NotConnected(Transient):
+    """The server accepts the token but opens no mailbox: at first it may pass, after an hour it is broken."""
+
+    code = "not_connected"
+
+
 class FolderError(MailsyncError):
     """The server refuses this folder (NONEXISTENT, NO to EXAMINE): skip it and rediscover folders.
 

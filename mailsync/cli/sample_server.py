@@ -20,7 +20,7 @@ from itertools import count, groupby
 from pathlib import Path
 
 from mailsync.cli.embedded.postgres import undisturbed
-from mailsync.config import SECRETS
+from mailsync.config.settings import is_secret
 from mailsync.demo.mailbox import SampleMessage, new_message, sample_mailbox
 from mailsync.errors import ConfigError, Transient
 
@@ -65,7 +65,7 @@ def sample_server(directory: Path) -> Iterator[SampleServer]:
         (directory / "imap.log").touch(mode=0o600)
         with (directory / "imap.log").open("wb") as log, undisturbed():
             # In its own session, so that Ctrl-C reaches only us, and we end the server in order.
-            environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+            environment = {name: value for name, value in os.environ.items() if not is_secret(name)}
             process = subprocess.Popen(
                 command,
                 env=environment,

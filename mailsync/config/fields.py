@@ -6,6 +6,7 @@ Each function here returns a :class:`Rule`; :mod:`mailsync.config.settings` has 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import core_schema
 
 from mailsync.config.database_url import read as read_database_url
+from mailsync.config.oauth import is_endpoint_url
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -144,6 +146,59 @@ def pem_file() -> Rule:
         return path
 
     return Rule(parse, "the path of a readable file of CA certificates in PEM form")
+
+
+def url() -> Rule:
+    """An absolute address over HTTPS or HTTP, without user name and fragment."""
+
+    def parse(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str) or not is_endpoint_url(value):
+            raise ValueError
+        return value
+
+    return Rule(parse, "an address such as https://mail.example.com/oauth/callback")
+
+
+def urls() -> Rule:
+    """Absolute addresses, separated by commas."""
+
+    def parse(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str) or not all(map(is_endpoint_url, split(value))):
+            raise ValueError
+        return value
+
+    return Rule(parse, "the beginnings of addresses, separated by commas, e.g. https://app.example.com/")
+
+
+def dns_servers() -> Rule:
+    """IP addresses of name servers, each with an optional port, separated by commas."""
+
+    def parse(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise ValueError
+        for word in split(value):
+            name_server(word)
+        return value
+
+    return Rule(parse, "addresses of name servers, separated by commas, e.g. 9.9.9.9,[2620:fe::fe]:53")
+
+
+def name_server(word: str) -> tuple[str, int]:
+    """The address and the port of ``9.9.9.9``, ``127.0.0.1:5353`` or ``[::1]:53``; raises ValueError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)", word)
+    if match is None:
+        raise ValueError
+    address, port = match[1] or match[2] or match[4], int(match[3] or 53)
+    ipaddress.ip_address(address)
+    if not 1 <= port <= 65535:
+        raise ValueError
+    return address, port
 
 
 def database_url() -> Rule:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, 
 from mailsync.config import fields
 from mailsync.config.env_file import read_env_file
 from mailsync.config.fields import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
+from mailsync.config.oauth import OAuthClient, is_client_variable, read_clients
 from mailsync.errors import ConfigError
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
@@ -33,7 +34,7 @@ _HOST = fields.text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", "a host name o
 _PORT = fields.whole(1, 65535)
 _COUNT = fields.whole(1, 1000)
 _DAYS = fields.whole(1, 36_500)
-_OUR_PREFIXES = ("IMAP_", "SYNC_")
+_OUR_PREFIXES = ("IMAP_", "SYNC_", "OAUTH_")
 _LONGEST_NAME = 60
 """The largest number of characters of an unknown variable's name that its warning repeats."""
 
@@ -87,6 +88,9 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     imap_ca_file: Annotated[Path | None, fields.pem_file()] = None
     imap_max_literal_bytes: Annotated[int, fields.size(64 * KIB, GIB)] = 16 * MIB
     body_max_bytes: Annotated[int, fields.size(64 * KIB, GIB)] = 25 * MIB
+    dns_servers: Annotated[str | None, fields.dns_servers()] = None
+    oauth_callback_url: Annotated[str | None, fields.url()] = None
+    oauth_return_urls: Annotated[str | None, fields.urls()] = None
 
     lock_stale_after: Annotated[float, fields.duration(30, HOUR)] = 120.0
     statement_timeout: Annotated[float, fields.duration(1, HOUR)] = 60.0
@@ -101,6 +105,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
     run_retention_days: Annotated[int, _DAYS] = 30
 
     _warnings: tuple[str, ...] = PrivateAttr(())
+    _oauth_clients: tuple[OAuthClient, ...] = PrivateAttr(())
 
     @model_validator(mode="after")
     def _end_statements_before_locks_are_stale(self) -> Settings:
@@ -142,10 +147,13 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
             if not given[variable.lower()]
         }
         usable = {name: value for name, value in given.items() if value}
+        clients, wrong_clients = read_clients(environ)
+        wrong |= wrong_clients
         while True:
             try:
                 settings = cls.model_validate(usable)
                 settings._warnings = unknown_variables(environ)  # type: ignore[misc]
+                settings._oauth_clients = clients  # type: ignore[misc]
                 return settings, wrong
             except ValidationError as error:
                 for details in error.errors():
@@ -170,6 +178,11 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         return self._warnings
 
     @property
+    def oauth_clients(self) -> tuple[OAuthClient, ...]:
+        """The OAuth2 clients in the environment that the settings were read from, by name."""
+        return self._oauth_clients
+
+    @property
     def longest_silence(self) -> float:
         """Seconds without progress of a worker's loop after which the worker ends itself."""
         return 2 * max(self.statement_timeout, self.imap_read_timeout)
@@ -189,8 +202,13 @@ class Settings(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True
         return tuple((name or f"token-{position}", token) for position, (name, token) in enumerate(pairs, 1))
 
 
+def is_secret(variable: str) -> bool:
+    """Whether a variable holds a secret: no process gets one that it does not use."""
+    return variable in SECRETS or (variable.startswith("OAUTH_") and variable.endswith("_CLIENT_SECRET"))
+
+
 def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a warning for each variable that begins with ``IMAP_`` or ``SYNC_`` and that nothing reads.
+    """Return a warning for each variable with a prefix of ours, such as ``IMAP_``, that nothing reads.
 
     >>> unknown_variables({"SYNC_INTERVALL": "5s", "SYNC_INTERVAL": "5s"})
     ('SYNC_INTERVALL: unknown variable, ignored; did you mean SYNC_INTERVAL?',)
@@ -198,7 +216,9 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     known = {name.upper() for name in Settings.model_fields} | SECRETS
     warnings = []
     for name in sorted(environ):
-        if name.startswith(_OUR_PREFIXES) and name not in known and environ[name].strip():
+        if not name.startswith(_OUR_PREFIXES) or name in known or is_client_variable(name):
+            continue
+        if environ[name].strip():
             name = name[:_LONGEST_NAME]
             likely = get_close_matches(name, known, n=1, cutoff=0.8)
             advice = f"did you mean {likely[0]}?" if likely else ".env.example lists all variables"

@@ -30,7 +30,8 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {folder: level for level, layer in enumerate(LAYERS) for folder in layer}
-# settings and the modules beside the folders import each other; imap needs only the network and the parsers of mail
+# settings and the modules beside the folders import each other
+# imap needs only the network and the parsers of mail
 MAY_IMPORT = {
     **{folder: {name for name in LEVEL if LEVEL[name] < LEVEL[folder]} for folder in LEVEL},
     "": {"config"},
