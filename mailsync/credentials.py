@@ -1,8 +1,9 @@
-"""What signs in to a mail server: a password, or the access token of an OAuth2 client."""
+"""What signs in to a mail server: a password, or a token that an OAuth2 client was given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,27 @@ class BearerToken:
 
 Credential = str | BearerToken
 """A password, or an access token."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOwner:
+    """The client to which tokens were issued, at its provider (``google``)."""
+
+    provider: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """The tokens of an account, as they are stored.
+
+    ``grant`` is ``refresh_token`` or ``client_credentials``, which has no ``refresh_token``. Without an
+    ``access_token`` the next sign-in asks for one. ``lifetime`` is its seconds from issue to ``expires_at``.
+    """
+
+    owner: TokenOwner
+    grant: str
+    refresh_token: str | None = field(default=None, repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    lifetime: float = 0.0

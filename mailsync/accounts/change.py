@@ -127,7 +127,7 @@ def _change_password(
             wanted = replace(_changed(before, changes), capabilities=wanted.capabilities)
             _save(conn, account_id, before, wanted, changes)
             keys = settings.encryption_keys()
-            accounts.change_password(conn, account_id, wanted.endpoint, password, keys)
+            accounts.change_credential(conn, account_id, wanted.endpoint, password, keys)
             if wanted.endpoint != before.endpoint:
                 is_other_mailbox = _mailbox(wanted.endpoint) != _mailbox(before.endpoint)
                 accounts.reset(conn, account_id, resync=is_other_mailbox)

@@ -113,6 +113,11 @@ class Counters:
         elif isinstance(error, _OF_SERVERS):
             self.add("mailsync_imap_errors_total", code=error.code)
 
+    def renewal(self, provider: str, is_renewed: bool) -> None:
+        """Count a renewal of an access token, or a failure to renew one, by the provider of its client."""
+        name = "mailsync_token_renewals_total" if is_renewed else "mailsync_token_renewal_failures_total"
+        self.add(name, provider=provider)
+
     def commands(self, session: Session) -> None:
         """Count the session's commands since the last call for it, those of its login included."""
         sent = Counter(session.commands)

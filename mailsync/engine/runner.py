@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 _LEVELS = {"broken": logging.ERROR, "degraded": logging.WARNING}
 
+_TOKEN_END_SLACK = timedelta(seconds=30)
+"""How much earlier than expected a server may see the end of an access token."""
+
 _OPENING = 4
 """Commands of a login: LOGIN, CAPABILITY, ID, ENABLE."""
 
@@ -136,7 +139,7 @@ def _run(turn: Turn) -> MailsyncError | None:
     except (LockLost, DatabaseUnavailable):
         raise
     except MailsyncError as error:
-        return error
+        return _ended_with_token(turn) or error
     except Exception as error:
         log.exception(
             "A turn failed in an unforeseen way", extra={"action": "turn", "account_id": turn.account.id}
@@ -148,6 +151,19 @@ def _run(turn: Turn) -> MailsyncError | None:
                 _keep(turn)
             else:
                 turn.session.close()
+
+
+def _ended_with_token(turn: Turn) -> TurnOver | None:
+    """Return TurnOver if the server has ended the session because its access token ended.
+
+    Servers do so at the end of the token, whatever is being done then. The next turn renews it.
+    """
+    if not turn.is_connected or not turn.session.closed:
+        return None
+    ends_at = turn.session.token_ends_at
+    if ends_at is None or turn.now() < ends_at - _TOKEN_END_SLACK:
+        return None
+    return TurnOver("the server ended the session with its access token")
 
 
 def _work(turn: Turn) -> TurnOver | None:

@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailsync.auth.tokens import Renewing, SignIn, Tokens
 from mailsync.config import Settings
+from mailsync.errors import AuthenticationFailed
 from mailsync.imap import FlightLimit, Session, TokenBucket, open_session
+from mailsync.model import Account
 from mailsync.store.turns import LoadedTurn
 
 _MAX_AGE = 25 * 60.0
@@ -42,6 +45,7 @@ class SessionCache:
         self._on_removed = on_removed
         self._on_surplus = on_surplus
         self._settings = settings
+        self._tokens = Tokens(settings)
         self._disabled_capabilities = disabled_capabilities
         self._kept: dict[int, _Kept] = {}
         self._flights: dict[int, FlightLimit] = {}
@@ -55,29 +59,50 @@ class SessionCache:
         self,
         loaded: LoadedTurn,
         bucket: TokenBucket,
-        on_wait: Callable[[], None],
+        renewing: Renewing,
         on_begin: Callable[[str], None] = lambda command: None,
     ) -> Session:
-        """Return the account's kept session if it is still good, else open one, as ``open_session`` does."""
+        """Return the account's kept session if it is still good, else open one.
+
+        Raises what ``open_session`` does, and what :meth:`Tokens.sign_in` does.
+        """
         with self._lock:
             kept = self._kept.pop(loaded.account.id, None)
         if kept is not None:
             self._on_removed(loaded.account.id)
             if self._is_good(kept, loaded):
-                kept.session.resume(bucket, on_wait, on_begin)
+                kept.session.resume(bucket, renewing.on_wait, on_begin)
                 return kept.session
             kept.session.close()
-        password = loaded.password(self._settings.encryption_keys())
-        return open_session(
-            loaded.account.endpoint,
-            password,
+        account, sign_in = loaded.account, self._tokens.sign_in(loaded.account, loaded.sealed, renewing)
+        try:
+            return self._open(account, sign_in, bucket, renewing, on_begin)
+        except AuthenticationFailed:
+            another = self._tokens.after_rejection(account, sign_in, renewing)
+            if another is None:
+                raise
+            return self._open(account, another, bucket, renewing, on_begin)
+
+    def _open(
+        self,
+        account: Account,
+        sign_in: SignIn,
+        bucket: TokenBucket,
+        renewing: Renewing,
+        on_begin: Callable[[str], None],
+    ) -> Session:
+        session = open_session(
+            account.endpoint,
+            sign_in.credential,
             self._settings,
             bucket=bucket,
-            on_wait=on_wait,
+            on_wait=renewing.on_wait,
             on_begin=on_begin,
             disabled_capabilities=self._disabled_capabilities,
-            flights=self._flights.setdefault(loaded.account.id, FlightLimit()),
+            flights=self._flights.setdefault(account.id, FlightLimit()),
         )
+        session.token_ends_at = sign_in.ends_at
+        return session
 
     def drop(self, account_id: int) -> None:
         """Close the account's kept session, if it has one."""
@@ -132,5 +157,6 @@ def _is_old(kept: _Kept, now: float) -> bool:
 
 
 def _opened_for(loaded: LoadedTurn) -> object:
-    # a changed host, user or password ends the session that was opened with the old one
-    return loaded.account.endpoint, loaded.sealed
+    # a changed host, user or credential ends the session that was opened with the old one; a renewal does not
+    sealed = loaded.sealed
+    return loaded.account.endpoint, sealed.oauth_provider, sealed.oauth_client_id, sealed.authorized_at

@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mailsync.auth.tokens import Renewing
 from mailsync.config import Settings
 from mailsync.engine.turn_state import FolderSet, PollRound, Tally, TurnClock, TurnResult
 from mailsync.errors import FolderError, MailsyncError, Stopped, TurnOver
@@ -157,7 +158,8 @@ class Turn:
     def connect(self) -> None:
         """Use the account's kept session, or open one; raises as :meth:`SessionCache.open`."""
         self.record_step("connecting")
-        self.use_session(self.env.sessions.open(self.loaded, self.bucket, self.keep_alive, self.record_step))
+        renewing = Renewing(self.conn, self.now, self.keep_alive, self.env.counters.renewal)
+        self.use_session(self.env.sessions.open(self.loaded, self.bucket, renewing, self.record_step))
 
     def use_session(self, session: Session) -> None:
         """Use `session` from now on; its commands and bytes in earlier turns are not counted."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Self
 
 from mailsync.imap import commands, unasked
@@ -25,6 +26,8 @@ class LoggedIn:
         self._capabilities = Capabilities(connection, capabilities)
         self._enabled = enabled
         self.opened_at = time.monotonic()
+        self.token_ends_at: datetime | None = None
+        """When the access token ends with which this session was opened; None for a password."""
         self.flights = FlightLimit()
 
     @property

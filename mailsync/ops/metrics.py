@@ -37,6 +37,8 @@ COUNTERS = {
     ),
     "mailsync_lock_busy_total": (None, "Failed attempts to acquire an account's lock."),
     "mailsync_push_wakes_total": ("kind", "Turns that began because a mail server reported a change."),
+    "mailsync_token_renewals_total": ("provider", "Access tokens that were renewed."),
+    "mailsync_token_renewal_failures_total": ("provider", "Failed attempts to renew an access token."),
     "mailsync_throttle_yields_total": (
         None,
         "Turns that ended because the account had used up its IMAP commands.",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mailsync.config import Settings
 from mailsync.errors import ConfigError, KeyMismatch, MailsyncError, SchemaDegraded, SchemaError
 from mailsync.redaction import redact
-from mailsync.store import accounts, crypto, db, locks, migrations, schema_diff, transport
+from mailsync.store import accounts, credentials, db, locks, migrations, schema_diff, transport
 from mailsync.store.db import Connection
 
 log = logging.getLogger(__name__)
@@ -167,21 +167,21 @@ def _current_schema() -> str:
 
 def _key(conn: Connection, settings: Settings) -> Iterator[str]:
     """Decrypt every stored password. Raises one KeyMismatch for all that do not decrypt."""
-    sealed = accounts.sealed(conn)
+    sealed = credentials.load(conn)
     keys = settings.encryption_keys()
     if not keys:
         raise ConfigError("IMAP_ENCRYPTION_KEY is not set; generate one with `mailsync generate-key`")
     unopened = []
     for account in sealed:
         try:
-            crypto.unseal(keys, account.id, account.endpoint, account.key_id, account.ciphertext)
+            account.open(keys, account.id, account.endpoint)
         except KeyMismatch:
             unopened.append(account.email)
     if unopened:
         first, *others = unopened
         names = f"{first} and {len(others)} more" if others else first
         raise KeyMismatch(
-            f"IMAP_ENCRYPTION_KEY does not open the passwords of {len(unopened)} of {len(sealed)} accounts"
+            f"IMAP_ENCRYPTION_KEY does not open the passwords or tokens of {len(unopened)} of {len(sealed)} accounts"
             f" ({names}); use the key they were encrypted with, or set the passwords again"
         )
     if not sealed:

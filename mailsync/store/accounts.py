@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from mailsync.config import Settings
+from mailsync.credentials import TokenSet
 from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Endpoint
-from mailsync.store import crypto, messages, records
+from mailsync.store import credentials, messages, records
 from mailsync.store.account_settings import AccountSettings
 from mailsync.store.db import Connection, transaction
 from mailsync.store.statements import run
@@ -27,21 +28,11 @@ class NewAccount(AccountSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class SealedAccount:
-    """An account with its sealed password; `key_id` and `ciphertext` are empty if it has none."""
-
-    id: int
-    email: str
-    endpoint: Endpoint
-    key_id: str
-    ciphertext: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class AccountStatus:
     """A row of the view ``account_status``: the account's state at the time of reading.
 
-    ``push`` is how a worker listens to the account: ``notify``, ``idle`` or ``none``.
+    ``push`` is how a worker listens to the account: ``notify``, ``idle`` or ``none``. ``auth_method`` is
+    ``password`` or ``oauth2``; the fields after it are None for a password.
     """
 
     account_id: int
@@ -70,10 +61,17 @@ class AccountStatus:
     unseen: int
     backfill_remaining: int
     push: str
+    auth_method: str
+    oauth_provider: str | None
+    oauth_grant: str | None
+    token_expires_at: datetime | None
+    token_renewed_at: datetime | None
+    token_refused_at: datetime | None
+    token_refusal: str | None
 
 
-def create(conn: Connection, new: NewAccount, password: str, settings: Settings) -> int:
-    """Store an account with its sealed password, wake a worker and return the account's id.
+def create(conn: Connection, new: NewAccount, credential: str | TokenSet, settings: Settings) -> int:
+    """Store an account with its sealed password or tokens, wake a worker and return the account's id.
 
     Raises Conflict if the address exists, and LimitReached at ``SYNC_MAX_ACCOUNTS``. Concurrent calls wait
     for each other, so that the limit holds.
@@ -91,7 +89,7 @@ def create(conn: Connection, new: NewAccount, password: str, settings: Settings)
         if row is None:
             raise Conflict(f"{new.email} already exists")
         account_id = int(row[0])
-        store_password(conn, account_id, new.endpoint, password, settings.encryption_keys())
+        credentials.store(conn, account_id, new.endpoint, credential, settings.encryption_keys())
         data = json.dumps({"email": new.email})
         run(conn, "emit_event", account_id=account_id, type="account.created", folder_id=None, data=data)
         wake_worker(conn, account_id)
@@ -110,14 +108,6 @@ def check_limit(conn: Connection, settings: Settings, *, adding: int = 0) -> int
     return count
 
 
-def store_password(
-    conn: Connection, account_id: int, endpoint: Endpoint, password: str, keys: Sequence[bytes]
-) -> None:
-    """Seal the password with the first key, bound to this account and endpoint, and store it."""
-    sealed_with, ciphertext = crypto.seal(keys, account_id, endpoint, password)
-    run(conn, "seal_password", account_id=account_id, key_id=sealed_with, ciphertext=ciphertext)
-
-
 def refuse_existing(conn: Connection, email: str) -> None:
     """Raise Conflict if the address is in use, even by an account that is being deleted."""
     row = run(conn, "account_exists", email=email).fetchone()
@@ -125,12 +115,15 @@ def refuse_existing(conn: Connection, email: str) -> None:
         raise Conflict(f"{email} already exists")
 
 
-def change_password(
-    conn: Connection, account_id: int, endpoint: Endpoint, password: str, keys: Sequence[bytes]
+def change_credential(
+    conn: Connection, account_id: int, endpoint: Endpoint, credential: str | TokenSet, keys: Sequence[bytes]
 ) -> None:
-    """Store a new password, clear the errors of the old one and wake a worker. The caller holds the lock."""
+    """Store a new password or consent, clear the errors of the old one and wake a worker.
+
+    The caller holds the lock.
+    """
     with transaction(conn):
-        store_password(conn, account_id, endpoint, password, keys)
+        credentials.store(conn, account_id, endpoint, credential, keys)
         run(conn, "forget_rejected_password", account_id=account_id)
         wake_worker(conn, account_id)
 
@@ -147,11 +140,6 @@ def find(conn: Connection, email: str) -> int:
     if row is None:
         raise NotFound(f"there is no account {email}; `mailsync list-accounts` lists all accounts")
     return int(row[0])
-
-
-def sealed(conn: Connection, account_id: int | None = None) -> list[SealedAccount]:
-    """All accounts, or one of them, with their sealed passwords."""
-    return records.all_rows(SealedAccount, run(conn, "select_credentials", account_id=account_id))
 
 
 def statuses(conn: Connection, account_id: int | None = None) -> list[AccountStatus]:

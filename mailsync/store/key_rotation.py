@@ -1,4 +1,4 @@
-"""Re-encrypt all passwords with another key, or none of them (SPEC §4)."""
+"""Re-encrypt all passwords and tokens with another key, or none of them (SPEC §4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailsync.errors import KeyMismatch
-from mailsync.store import accounts, crypto
+from mailsync.store import credentials, crypto
 from mailsync.store.db import Connection, transaction
 from mailsync.store.statements import run
 
@@ -38,31 +38,37 @@ def rotate(conn: Connection, keys: Sequence[bytes]) -> Rotation:
     with transaction(conn):
         run(conn, "lock_credentials")
         # read after locking, so that a concurrent change of a password or host is finished
-        before = accounts.sealed(conn)
-        passwords = {account.id: _decrypted(account, keys, "nothing was changed") for account in before}
+        before = credentials.load(conn)
+        secrets = {account.id: _decrypted(account, keys, "nothing was changed") for account in before}
         stale = [account for account in before if account.key_id != first]
         sealed = [
             {
                 "account_id": account.id,
-                "ciphertext": crypto.seal(keys, account.id, account.endpoint, passwords[account.id])[1].hex(),
+                "ciphertext": _sealed(keys, account, secrets[account.id]).hex(),
             }
             for account in stale
         ]
         run(conn, "reseal_credentials", key_id=first, sealed=json.dumps(sealed))
         resealed = {account.id for account in stale}
-        for account in accounts.sealed(conn):
-            if account.id in resealed and _decrypted(account, keys[:1], "undone") != passwords[account.id]:
+        for account in credentials.load(conn):
+            if account.id in resealed and _decrypted(account, keys[:1], "undone") != secrets[account.id]:
                 raise KeyMismatch(
                     f"{account.email}: the new ciphertext does not decrypt to the password; undone"
                 )
     # includes accounts that were added meanwhile
-    in_use = Counter(account.key_id for account in accounts.sealed(conn))
+    in_use = Counter(account.key_id for account in credentials.load(conn))
     unused = [key for key in map(crypto.key_id, keys) if key not in in_use and key != first]
     return Rotation(first, len(stale), len(before), dict(in_use), unused)
 
 
-def _decrypted(account: accounts.SealedAccount, keys: Sequence[bytes], consequence: str) -> str:
+def _decrypted(account: credentials.SealedAccount, keys: Sequence[bytes], consequence: str) -> str:
     try:
-        return crypto.unseal(keys, account.id, account.endpoint, account.key_id, account.ciphertext)
+        return crypto.unseal(
+            keys, account.id, account.endpoint, account.key_id, account.ciphertext, account.owner
+        )
     except KeyMismatch as error:
         raise KeyMismatch(f"{account.email}: {error}; {consequence}") from error
+
+
+def _sealed(keys: Sequence[bytes], account: credentials.SealedAccount, secret: str) -> bytes:
+    return crypto.seal(keys, account.id, account.endpoint, secret, account.owner)[1]

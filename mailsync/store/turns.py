@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import psycopg
 
 from mailsync.model import Account, FolderState, RunResult, Verdict
-from mailsync.store import crypto, folders, records
+from mailsync.store import folders, records
+from mailsync.store.credentials import SealedCredential
 from mailsync.store.db import Connection
 from mailsync.store.statements import run, translated
 
@@ -29,7 +30,7 @@ class LoadedTurn:
     """An account at the beginning of a turn.
 
     ``tokens`` is the number of commands in its bucket before the turn reserves any. ``now`` is the database's
-    clock. ``sealed`` is the key_id and ciphertext of its password. ``without_content`` is the number of live
+    clock. ``sealed`` is its sealed password or tokens. ``without_content`` is the number of live
     rows without content, at most 1,000. ``started_at`` identifies the turn. ``lost`` is the previous turn if
     its process ended during it; ``is_suspect`` says whether that happened to the last turns of this kind.
     """
@@ -38,15 +39,11 @@ class LoadedTurn:
     folders: list[FolderState]
     tokens: float
     now: datetime
-    sealed: tuple[str, bytes]
+    sealed: SealedCredential
     without_content: int = 0
     started_at: datetime | None = None
     lost: LostTurn | None = None
     is_suspect: bool = False
-
-    def password(self, keys: Sequence[bytes]) -> str:
-        """Decrypt the password. Raises KeyMismatch."""
-        return crypto.unseal(keys, self.account.id, self.account.endpoint, *self.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +183,7 @@ def begin(
         folders=[*map(folders.reader(cursor), rows)] if begun.folder_id is not None else [],
         tokens=begun.tokens,
         now=begun.now,
-        sealed=(begun.key_id or "", begun.ciphertext or b""),
+        sealed=records.reader(SealedCredential, cursor)(rows[0]),
         without_content=begun.without_content,
         started_at=begun.last_sync_started_at,
         lost=LostTurn(begun.lost_kind, begun.lost_count, begun.lost_step) if begun.lost_count else None,
@@ -200,8 +197,6 @@ class _Begun(NamedTuple):
     folder_id: int | None
     tokens: float
     now: datetime
-    key_id: str | None
-    ciphertext: bytes | None
     without_content: int
     last_sync_started_at: datetime
     lost_kind: str

@@ -16,15 +16,25 @@ values (%(email)s, %(display_name)s, %(provider)s, %(host)s, %(port)s, %(securit
 on conflict (email) do nothing
 returning id
 
--- name: seal_password
-insert into account_credentials (account_id, key_id, ciphertext)
-values (%(account_id)s, %(key_id)s, %(ciphertext)s)
+-- name: seal_credential
+-- A password, or the tokens of an OAuth2 client, that a person has just entered or consented to. What is known of
+-- earlier tokens is cleared.
+with described as (
+    update accounts
+    set auth_method = %(auth_method)s, oauth_provider = %(provider)s, oauth_grant = %(grant)s,
+        token_expires_at = %(expires_at)s, token_renewed_at = null, token_refused_at = null, token_refusal = null
+    where id = %(account_id)s
+)
+insert into account_credentials (account_id, key_id, ciphertext, oauth_client_id)
+values (%(account_id)s, %(key_id)s, %(ciphertext)s, %(client_id)s)
 on conflict (account_id) do update
-set key_id = excluded.key_id, ciphertext = excluded.ciphertext, rotated_at = now()
+set key_id = excluded.key_id, ciphertext = excluded.ciphertext, oauth_client_id = excluded.oauth_client_id,
+    rotated_at = now(), authorized_at = now()
 
 -- name: select_credentials
 select a.id, a.email, a.imap_host, a.imap_port, a.imap_security, a.username,
-       coalesce(c.key_id, '') as key_id, coalesce(c.ciphertext, '') as ciphertext
+       coalesce(c.key_id, '') as key_id, coalesce(c.ciphertext, '') as ciphertext,
+       a.oauth_provider, a.oauth_grant, c.oauth_client_id, c.authorized_at
 from accounts a left join account_credentials c on c.account_id = a.id
 where a.deleting_at is null and (%(account_id)s::bigint is null or a.id = %(account_id)s)
 order by a.id
@@ -38,10 +48,10 @@ select exists (select from accounts where email = %(email)s)
 select id from accounts where email = %(email)s
 
 -- name: forget_rejected_password
--- A new password is stored: the rejections of the old one no longer hold the account back.
+-- A new password or consent is stored: the rejections of the old one no longer hold the account back.
 with before as (
     select id, paused_at, sync_state as state, sync_state_reason as reason
-    from accounts where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch')
+    from accounts where id = %(account_id)s and sync_state_reason in ('auth_failed', 'key_mismatch', 'not_connected')
     for no key update
 ), announced as (
     insert into sync_events (account_id, type, data)
@@ -67,7 +77,7 @@ select pg_catalog.pg_notify('mailsync_wake', %(account_id)s::text)
 update accounts
 set next_sync_at = now(),
     backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end,
-    sync_state_since = case when sync_state_reason = 'stuck'
+    sync_state_since = case when sync_state_reason in ('stuck', 'not_connected')
                                  and is_given_up(sync_state, sync_state_reason, sync_state_since)
                             then now() else sync_state_since end
 where id = %(account_id)s
@@ -114,7 +124,7 @@ with before as (
 update accounts a
 set paused_at = null, paused_reason = null, next_sync_at = now(), updated_at = now(),
     backoff_until = case when a.sync_state_reason = 'auth_failed' then a.backoff_until end,
-    sync_state_since = case when a.sync_state_reason = 'stuck'
+    sync_state_since = case when a.sync_state_reason in ('stuck', 'not_connected')
                                  and is_given_up(a.sync_state, a.sync_state_reason, a.sync_state_since)
                             then now() else a.sync_state_since end
 from before b
@@ -226,8 +236,9 @@ select s.account_id, s.email, s.display_name, s.provider, a.imap_host, a.imap_po
        s.currently_syncing, s.sync_started_by, s.heartbeat_at, s.next_sync_at, s.backoff_until, s.consecutive_failures,
        s.last_sync_started_at, s.last_sync_finished_at, s.last_success_at, a.priority_synced_at, a.overall_synced_at,
        s.priority_sync_lag_seconds, s.overall_sync_lag_seconds, s.paused_at, a.paused_reason, s.folders,
-       s.folders_complete, s.messages, s.unseen, s.backfill_remaining, s.push, a.capabilities, a.metadata, a.created_at,
-       a.updated_at
+       s.folders_complete, s.messages, s.unseen, s.backfill_remaining, s.push, a.auth_method, a.oauth_provider,
+       a.oauth_grant, a.token_expires_at, a.token_renewed_at, a.token_refused_at, a.token_refusal, a.capabilities,
+       a.metadata, a.created_at, a.updated_at
 from account_status s
 join accounts a on a.id = s.account_id
 where s.deleting_at is null

@@ -99,7 +99,8 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.failing_since, m.last_sync_finished_at, m.parked_by, m.parked_kind, m.tick_seconds,
        m.last_sync_started_at, m.lost_turns -> m.turn_kind is not null as is_suspect, m.lost_kind, m.lost_step,
        case when m.is_lost then (m.lost_turns ->> m.lost_kind)::integer end as lost_count,
-       m.tokens, clock_timestamp() as now, c.key_id, c.ciphertext,
+       m.tokens, clock_timestamp() as now, coalesce(c.key_id, '') as key_id, coalesce(c.ciphertext, '') as ciphertext,
+       m.oauth_provider, m.oauth_grant, c.oauth_client_id, c.authorized_at,
        (select count(*) from (
             select from messages
             where account_id = %(account_id)s and deleted_at is null and lacks_content(parse_errors)
