@@ -142,7 +142,7 @@ def check_request(conn: Connection, request: AccountRequest, settings: Settings)
     """
     checked = _check(conn, request, settings)
     if request.verify:
-        resolve(checked.endpoint, settings, lambda: None)
+        resolve(checked.endpoint.host, checked.endpoint.port, settings, lambda: None)
     return checked
 
 

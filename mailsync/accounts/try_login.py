@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from mailsync.errors import (
 )
 from mailsync.imap import TokenBucket, open_session
 from mailsync.model import Endpoint
-from mailsync.network.resolve import bare_host, resolve
+from mailsync.network.resolve import bare_host, is_address, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +74,8 @@ def refuse_private(endpoint: Endpoint, settings: Settings) -> None:
 
     A host name is not looked up: it is judged whenever mailsync connects.
     """
-    try:
-        # 2130706433 and 0x7f.1 are addresses too
-        socket.getaddrinfo(bare_host(endpoint.host), endpoint.port, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        return
-    resolve(endpoint, settings, lambda: None)
+    if is_address(bare_host(endpoint.host)):
+        resolve(endpoint.host, endpoint.port, settings, lambda: None)
 
 
 def _may_be_plaintext(error: CertificateRejected, endpoint: Endpoint) -> bool:

@@ -84,11 +84,11 @@ def _open(
     disabled_capabilities: frozenset[str],
     limit: FlightLimit,
 ) -> Session:
-    addresses = resolve(endpoint, settings, on_wait)
+    addresses = resolve(endpoint.host, endpoint.port, settings, on_wait)
     timeouts = Timeouts(on_wait, settings.imap_read_timeout, on_begin)
-    sock = connect(endpoint, addresses, settings, timeouts)
+    sock = connect(endpoint.host, endpoint.port, addresses, settings.imap_connect_timeout, timeouts)
     if endpoint.security == "tls":
-        sock = wrap_tls(sock, endpoint, settings, timeouts)
+        sock = wrap_tls(sock, endpoint.host, settings, timeouts)
     # A server that drips bytes never hits the read timeout: allow one silence and one handshake.
     seconds = settings.imap_connect_timeout + settings.imap_read_timeout
     with _step("connect"), timeouts.deadline(seconds):

@@ -67,7 +67,7 @@ class Transport:
         closed.
         """
         try:
-            self.sock = wrap_tls(self.sock, self._endpoint, self._settings, self.timeouts)
+            self.sock = wrap_tls(self.sock, self._endpoint.host, self._settings, self.timeouts)
         except BaseException:
             self.closed = True
             raise

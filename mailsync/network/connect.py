@@ -15,33 +15,28 @@ from mailsync.network.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
-    from mailsync.model import Endpoint
 
 # OpenSSL's X509_V_ERR_…: self-signed, self-signed in the chain, no issuer found
 _UNKNOWN_ISSUER = frozenset({18, 19, 20})
 
 
-def connect(
-    endpoint: Endpoint, addresses: list[str], settings: Settings, timeouts: Timeouts
-) -> socket.socket:
+def connect(host: str, port: int, addresses: list[str], seconds: float, timeouts: Timeouts) -> socket.socket:
     """Return a non-blocking socket to the first of `addresses` that answers.
 
-    The addresses share IMAP_CONNECT_TIMEOUT. Raises Transient with ``step`` ``connect``.
+    The addresses share `seconds`; `host` is for messages. Raises Transient with ``step`` ``connect``.
     """
-    end = time.monotonic() + settings.imap_connect_timeout
+    end = time.monotonic() + seconds
     failure = "no address"
     kind = Transient
     for i, address in enumerate(addresses):
         share = (end - time.monotonic()) / (len(addresses) - i)
         try:
             with timeouts.deadline(max(share, 0.001)):
-                return _connect(address, endpoint.port, timeouts)
+                return _connect(address, port, timeouts)
         except Transient as error:
             kind = type(error)
-            failure = (
-                f"timed out after {settings.imap_connect_timeout:g} s" if error.step is None else str(error)
-            )
-    raise kind(f"cannot connect to {endpoint.host}:{endpoint.port}: {failure}", step="connect")
+            failure = f"timed out after {seconds:g} s" if error.step is None else str(error)
+    raise kind(f"cannot connect to {host}:{port}: {failure}", step="connect")
 
 
 def _connect(address: str, port: int, timeouts: Timeouts) -> socket.socket:
@@ -78,24 +73,18 @@ def _keep_alive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def wrap_tls(
-    sock: socket.socket, endpoint: Endpoint, settings: Settings, timeouts: Timeouts
-) -> ssl.SSLSocket:
+def wrap_tls(sock: socket.socket, host: str, settings: Settings, timeouts: Timeouts) -> ssl.SSLSocket:
     """Return `sock` with TLS on it; close it if the handshake fails.
 
-    The certificate must be valid for the endpoint's host. Raises CertificateRejected, or Transient if the
+    The certificate must be valid for `host`. Raises CertificateRejected, or Transient if the
     connection breaks; both with ``step`` ``tls``.
     """
     context = tls_context(settings)
     try:
-        wrapped = context.wrap_socket(
-            sock, server_hostname=bare_host(endpoint.host), do_handshake_on_connect=False
-        )
+        wrapped = context.wrap_socket(sock, server_hostname=bare_host(host), do_handshake_on_connect=False)
     except (ValueError, OSError) as error:
         sock.close()
-        raise CertificateRejected(
-            f"cannot start TLS with {endpoint.host}: {_reason(error)}", step="tls"
-        ) from error
+        raise CertificateRejected(f"cannot start TLS with {host}: {_reason(error)}", step="tls") from error
     try:
         with timeouts.deadline(settings.imap_connect_timeout):
             _handshake(wrapped, timeouts)
@@ -103,12 +92,12 @@ def wrap_tls(
         wrapped.close()
         advice = "; to trust its issuer, set IMAP_CA_FILE" if error.verify_code in _UNKNOWN_ISSUER else ""
         raise CertificateRejected(
-            f"the certificate of {endpoint.host} does not verify: {error.verify_message}{advice}", step="tls"
+            f"the certificate of {host} does not verify: {error.verify_message}{advice}", step="tls"
         ) from error
     except ssl.SSLError as error:
         wrapped.close()
         raise CertificateRejected(
-            f"the TLS handshake with {endpoint.host} failed: {_reason(error)}", step="tls"
+            f"the TLS handshake with {host} failed: {_reason(error)}", step="tls"
         ) from error
     except OSError as error:
         wrapped.close()
@@ -117,9 +106,7 @@ def wrap_tls(
         ) from error
     except Transient as error:
         wrapped.close()
-        raise type(error)(
-            f"the TLS handshake with {endpoint.host} did not finish: {error}", step="tls"
-        ) from error
+        raise type(error)(f"the TLS handshake with {host} did not finish: {error}", step="tls") from error
     except BaseException:
         wrapped.close()
         raise

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mailsync.config import Settings
     from mailsync.model import Endpoint
 
+LookUp = Callable[[str, int], list[str]]
+"""Returns the addresses of a host for a port, in the order in which to try them."""
+
 IMAP_PORTS = frozenset({143, 993})
 SECURITIES = ("tls", "starttls", "plaintext")
 
@@ -93,22 +96,35 @@ def refuse_control(name: str, value: str, *, field: str | None = None) -> None:
         raise InvalidInput(f"{name}: must not contain CR, LF or NUL", field=field, step="connect")
 
 
-def resolve(endpoint: Endpoint, settings: Settings, on_wait: Callable[[], None]) -> list[str]:
+def resolve(
+    host: str,
+    port: int,
+    settings: Settings,
+    on_wait: Callable[[], None],
+    *,
+    seconds: float | None = None,
+    look_up: LookUp | None = None,
+    field: str | None = "imap_host",
+) -> list[str]:
     """Return the addresses of the host in the resolver's order, if all of them are allowed.
 
-    Raises Transient if the name cannot be resolved within IMAP_CONNECT_TIMEOUT and ForbiddenHost if any
-    address is not allowed; both with ``step`` ``dns``.
+    `look_up` replaces the system's resolver, except for a host that is an address. It is called in a thread
+    and raises OSError, or an error of mailsync, if it finds nothing. Raises Transient if the name cannot be
+    resolved within `seconds`, by default IMAP_CONNECT_TIMEOUT, InvalidInput if it is no name, and
+    ForbiddenHost if any address is not allowed; each with ``step`` ``dns``, the last two about `field`.
     """
-    host = bare_host(endpoint.host)
-    addresses = _look_up(host, endpoint.port, settings.imap_connect_timeout, on_wait)
+    bare = bare_host(host)
+    if look_up is None or is_address(bare):
+        look_up = _ask_system
+    seconds = settings.imap_connect_timeout if seconds is None else seconds
+    addresses = _look_up(bare, port, look_up, seconds, on_wait, field)
     if not settings.imap_allow_private_hosts:
         for address in addresses:
             if not is_public(address):
-                is_literal = address == host
-                subject = address if is_literal else f"{endpoint.host} resolves to {address}, which"
+                subject = address if address == bare else f"{host} resolves to {address}, which"
                 raise ForbiddenHost(
                     f"host: {subject} is not a public address; set IMAP_ALLOW_PRIVATE_HOSTS=true to allow it",
-                    field="imap_host",
+                    field=field,
                     step="dns",
                 )
     return addresses
@@ -145,17 +161,36 @@ def _embedded(ip: IPv6Address) -> Iterator[IPv4Address]:
         yield last
 
 
-def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) -> list[str]:
+def is_address(host: str) -> bool:
+    """Whether the host is an address, in any notation: 2130706433 and 0x7f.1 are addresses too."""
+    try:
+        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def _ask_system(host: str, port: int) -> list[str]:
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def _look_up(
+    host: str,
+    port: int,
+    look_up: LookUp,
+    timeout: float,
+    on_wait: Callable[[], None],
+    field: str | None,
+) -> list[str]:
     """Call the resolver in a thread, because it can neither be interrupted nor given a timeout."""
     answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def call_resolver() -> None:
         try:
-            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            answers.put(look_up(host, port))
+        except Exception as error:
             answers.put(error)
-        else:
-            answers.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
 
     threading.Thread(target=call_resolver, name="resolver", daemon=True).start()
     end = time.monotonic() + timeout
@@ -168,9 +203,11 @@ def _look_up(host: str, port: int, timeout: float, on_wait: Callable[[], None]) 
             on_wait()
             continue
         if isinstance(answer, UnicodeError):
-            raise InvalidInput(f"host: {host} is not a host name", field="imap_host", step="dns")
-        if isinstance(answer, Exception):
+            raise InvalidInput(f"host: {host} is not a host name", field=field, step="dns")
+        if isinstance(answer, OSError):
             raise _unresolved(host, answer)
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from mailsync.config import Settings
-from mailsync.errors import ForbiddenHost, InvalidInput
+from mailsync.errors import ForbiddenHost, InvalidInput, TimedOut, Transient
 from mailsync.imap import check_endpoint
 from mailsync.model import Endpoint
 from mailsync.network.resolve import _unresolved, bare_host, is_public, resolve
@@ -128,14 +128,11 @@ def test_an_address_in_brackets_is_the_address(host: str, bare: str) -> None:
 
 
 def test_an_address_in_brackets_is_judged_as_an_address() -> None:
-    def at(host: str) -> Endpoint:
-        return Endpoint(host, 993, "tls", "me")
-
-    assert resolve(at("[2001:4860:4860::8888]"), Settings(), lambda: None) == ["2001:4860:4860::8888"]
-    assert resolve(at("[::1]"), Settings(imap_allow_private_hosts=True), lambda: None) == ["::1"]
+    assert resolve("[2001:4860:4860::8888]", 993, Settings(), lambda: None) == ["2001:4860:4860::8888"]
+    assert resolve("[::1]", 993, Settings(imap_allow_private_hosts=True), lambda: None) == ["::1"]
     for host in ("[::1]", "[fe80::1%lo]", "[127.0.0.1]"):
         with pytest.raises(ForbiddenHost, match="is not a public address"):
-            resolve(at(host), Settings(), lambda: None)
+            resolve(host, 993, Settings(), lambda: None)
 
 
 def test_only_a_name_that_does_not_exist_may_be_misspelt() -> None:
@@ -145,3 +142,44 @@ def test_only_a_name_that_does_not_exist_may_be_misspelt() -> None:
     )
     later = _unresolved("imap.example.com", socket.gaierror(socket.EAI_AGAIN, "Temporary failure"))
     assert str(later) == "host: imap.example.com cannot be resolved: Temporary failure"
+
+
+def test_another_resolver_is_asked_for_names_only_and_checked_by_the_same_rules() -> None:
+    asked = []
+
+    def look_up(host: str, port: int) -> list[str]:
+        asked.append((host, port))
+        return ["8.8.8.8", "10.0.0.1"] if host == "mixed.example" else ["8.8.8.8"]
+
+    def resolved(host: str) -> list[str]:
+        return resolve(host, 443, Settings(), lambda: None, look_up=look_up, field="url")
+
+    assert resolved("public.example") == ["8.8.8.8"]
+    with pytest.raises(ForbiddenHost, match="resolves to 10\\.0\\.0\\.1, which is not a public") as caught:
+        resolved("mixed.example")
+    assert (caught.value.step, caught.value.field) == ("dns", "url")
+    # every notation of an address is an address
+    for host in ("127.0.0.1", "2130706433", "0x7f.1", "[::1]"):
+        with pytest.raises(ForbiddenHost, match="is not a public address"):
+            resolved(host)
+    assert asked == [("public.example", 443), ("mixed.example", 443)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError("no answer"), Transient),
+        (TimedOut("the name server is silent"), TimedOut),
+        (UnicodeError("label too long"), InvalidInput),
+        (LookupError("no such record"), LookupError),
+    ],
+)
+def test_an_error_of_another_resolver_is_raised_where_it_was_asked(
+    error: Exception, kind: type[Exception]
+) -> None:
+    def look_up(host: str, port: int) -> list[str]:
+        raise error
+
+    with pytest.raises(kind) as caught:
+        resolve("a.example", 443, Settings(), lambda: None, look_up=look_up)
+    assert type(caught.value) is kind
