@@ -1,10 +1,12 @@
-"""The functions that parse data of mail servers, except FETCH."""
+"""The functions that parse data of mail servers and web servers, except FETCH."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from contextlib import suppress
+
+import h11
 
 from mailsync.core.folder_roles import assign_roles, inbox_alias
 from mailsync.errors import Transient
@@ -36,6 +38,7 @@ from mailsync.imap.status_responses import (
     requested_wait,
 )
 from mailsync.model import ListedFolder
+from mailsync.network.http import ResponseReader
 from mailsync.network.timeouts import Timeouts
 from tests.unit.growing.entries import Reads, as_line, as_response, as_text, as_utf8, reads
 
@@ -61,6 +64,17 @@ def _responses(raw: bytes) -> None:
                 reader.read_response()
         ours.close()
         sender.join()
+
+
+def _web_response(raw: bytes) -> None:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LIMIT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
+    connection.send(h11.EndOfMessage())
+    reader = ResponseReader(connection, "a", _LIMIT)
+    for start in range(0, len(raw), 4096):
+        if reader.feed(raw[start : start + 4096]):
+            return
+    reader.feed(b"")
 
 
 def _status_response(raw: bytes) -> None:
@@ -124,6 +138,26 @@ MAIL_SERVERS: list[Reads] = [
         (b"* VANISHED ", b"1,"),
         (b"* OK [", b"a"),
         (b'* LIST () "/" a ("OLDNAME" (', b"a", b"))"),
+    ),
+    reads(
+        "web response",
+        _web_response,
+        (b"HTTP/1.1 ", b"2"),
+        (b"HTTP/1.1 200 ", b"a"),
+        (b"HTTP/1.1 200 a\r\n", b"\n"),
+        (b"HTTP/1.1 200 a\r\n", b"a: b\r\n"),
+        (b"HTTP/1.1 200 a\r\n", b"a: b\r\n", b"\r\n"),
+        (b"HTTP/1.1 200 a\r\n", b"a:\r\n b\r\n", b"\r\n"),
+        (b"HTTP/1.1 200 a\r\na: b\r\n", b" a\r\n", b"\r\n"),
+        (b"HTTP/1.1 200 a\r\na:", b" "),
+        (b"HTTP/1.1 200 a\r\na: ", b"a", b"\r\n\r\n"),
+        (b"HTTP/1.1 200 a\r\nContent-Length: ", b"1", b"\r\n\r\n"),
+        (b"HTTP/1.1 200 a\r\nContent-Length: ", b"1, ", b"1\r\n\r\n"),
+        (b"", b"HTTP/1.1 100 a\r\n\r\n"),
+        (b"HTTP/1.1 200 a\r\n\r\n", b"a"),
+        (b"HTTP/1.1 200 a\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+        (b"HTTP/1.1 200 a\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (b"HTTP/1.1 200 a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n"),
     ),
     reads(
         "responses",
