@@ -21,6 +21,7 @@ from mailsync.network.resolve import check_endpoint
 from mailsync.redaction import kept_secret, redact, redact_beginning
 from mailsync.web import create_app
 from mailsync.web.http.cursors import Cursors
+from mailsync.web.http.return_urls import check_return_url
 from mailsync.web.schemas.base import _read_flag, _read_when, _read_whole, _text, read_moment
 from mailsync.web.server import connections
 from mailsync.web.views import bodies
@@ -282,6 +283,15 @@ CLIENTS: list[Reads] = [
     reads("address of a provider", as_text(provider_for), (b"a@", b"a."), (b"a@", b"."), (b"", b"@")),
     reads("misspelt domain", as_text(likely_domain), (b"", b"gmail."), (b"gmail.co", b"m")),
     reads("host of a provider", as_text(provider_at), (b"", b"a."), (b"", b".")),
+    reads(
+        "address to return to",
+        as_text(lambda text: check_return_url(f"https://a/{text}", ["https://a/"])),
+        (b"", b"a"),
+        (b"", b"/"),
+        (b"", b"/."),
+        (b"", b"%2e"),
+        (b"", b";"),
+    ),
     reads("endpoint", as_text(_endpoint), (b"", b"a"), (b"", b"."), (b"", b" "), (b"", b"\xff")),
     reads(
         "field of an account",
