@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mailsync.mail import date_reader
 from tests.unit.growing import discovery
+from tests.unit.growing.authorization_servers import AUTHORIZATION_SERVERS
 from tests.unit.growing.clients import CLIENTS
 from tests.unit.growing.entries import MARKS, Reads
 from tests.unit.growing.fetch_answers import FETCH_ANSWERS
@@ -23,7 +24,7 @@ from tests.unit.growing.mail_servers import MAIL_SERVERS
 from tests.unit.growing.measuring import Worst, growth
 from tests.unit.growing.messages import MESSAGES
 
-TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS]
+TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS, *AUTHORIZATION_SERVERS]
 
 # modules that read no text of strangers, by the last part of their names, and what they read
 TRUSTED = {
@@ -42,6 +43,7 @@ TRUSTED = {
 # patterns that get only short texts
 BOUNDED = {
     "add._CONTROL": "a name of 200 characters",
+    "id_token._ADDRESS": "a name of 320 characters",
     "providers._LABEL": "a label of 63 characters",
     "arguments._SECTION": "a section that our own modules ask for",
     "uuencode._BEGIN": "a line of 1,000 bytes",
