@@ -130,7 +130,7 @@ def _secrets_in(settings: Settings) -> list[str]:
         secrets += settings.imap_encryption_key.get_secret_value().replace(",", " ").split()
     if settings.database_url:
         secrets += database_url.passwords(settings.database_url)
-    return secrets
+    return secrets + [client.secret.get_secret_value() for client in settings.oauth_clients if client.secret]
 
 
 def _clean(value: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import core_schema
@@ -162,16 +163,26 @@ def url() -> Rule:
 
 
 def urls() -> Rule:
-    """Absolute addresses, separated by commas."""
+    """The beginnings of addresses, separated by commas.
+
+    Each has a path, at least ``/``: ``https://app.example.com`` is also the beginning of an address at
+    ``app.example.com.attacker.example``.
+    """
 
     def parse(value: Any) -> str | None:
         if value is None:
             return None
         if not isinstance(value, str) or not all(map(is_endpoint_url, split(value))):
             raise ValueError
+        if not all(urlsplit(word).path for word in split(value)):
+            raise ValueError
         return value
 
-    return Rule(parse, "the beginnings of addresses, separated by commas, e.g. https://app.example.com/")
+    return Rule(
+        parse,
+        "the beginnings of addresses, with a / after the host, e.g. https://app.example.com/;"
+        " several separated by commas",
+    )
 
 
 def dns_servers() -> Rule:

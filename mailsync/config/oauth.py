@@ -26,9 +26,18 @@ SUFFIXES = (
 )
 """What follows ``OAUTH_<NAME>_`` in the variables of a client."""
 
+KNOWN_VARIABLES = frozenset({
+    "OAUTH_MICROSOFT_TENANT",
+    *(f"OAUTH_{name}_{suffix}" for name in ("GOOGLE", "MICROSOFT") for suffix in SUFFIXES),
+})  # fmt: skip
+"""The variables of the providers whose endpoints are known."""
+
 MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
 
-_VARIABLE = re.compile(rf"OAUTH_([A-Z][A-Z0-9]{{0,30}}(?:_[A-Z0-9]+)*?)_({'|'.join(SUFFIXES)})")
+LONGEST_NAME = 30
+"""The largest number of characters of a provider's name."""
+
+_VARIABLE = re.compile(rf"OAUTH_([A-Z][A-Z0-9_]{{0,{LONGEST_NAME - 1}}})_({'|'.join(SUFFIXES)})")
 _TENANT = re.compile(r"[A-Za-z0-9.-]{1,100}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,2000}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")

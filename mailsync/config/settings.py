@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, 
 from mailsync.config import fields
 from mailsync.config.env_file import read_env_file
 from mailsync.config.fields import DAY, GIB, HOUR, KIB, MIB, MINUTE, Rule
-from mailsync.config.oauth import OAuthClient, is_client_variable, read_clients
+from mailsync.config.oauth import KNOWN_VARIABLES, OAuthClient, is_client_variable, read_clients
 from mailsync.errors import ConfigError
 
 SECRETS = frozenset({"DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN", "IMAP_PASSWORD"})
@@ -213,7 +213,7 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     >>> unknown_variables({"SYNC_INTERVALL": "5s", "SYNC_INTERVAL": "5s"})
     ('SYNC_INTERVALL: unknown variable, ignored; did you mean SYNC_INTERVAL?',)
     """
-    known = {name.upper() for name in Settings.model_fields} | SECRETS
+    known = {name.upper() for name in Settings.model_fields} | SECRETS | KNOWN_VARIABLES
     warnings = []
     for name in sorted(environ):
         if not name.startswith(_OUR_PREFIXES) or name in known or is_client_variable(name):

@@ -80,6 +80,8 @@ OTHERS = {
     "IMAP_ALLOW_PRIVATE_HOSTS": False,
     "IMAP_ALLOW_PLAINTEXT": False,
     "IMAP_CA_FILE": None,
+    "OAUTH_CALLBACK_URL": None,
+    "OAUTH_RETURN_URLS": None,
 }
 RANGES = DURATIONS | NUMBERS | SIZES
 DEFAULTS = {name: default for name, (default, _, _) in RANGES.items()} | OTHERS
@@ -104,6 +106,14 @@ WRONG = {
     "IMAP_ALLOW_PRIVATE_HOSTS": ("maybe", "2", "truee"),
     "IMAP_ALLOW_PLAINTEXT": ("maybe", "2", "-"),
     "IMAP_CA_FILE": ("/nowhere/ca.pem", "/", "~nobody-of-that-name/ca.pem", os.devnull),
+    "OAUTH_CALLBACK_URL": (
+        "mail.example.com/oauth/callback", "ftp://a.example/", "https://", "https://u:p@a.example/cb",
+        "https://a.example/#cb", "https://a.example:0/", "https://a.example:99999/", "https://a.example/ü",
+    ),
+    "OAUTH_RETURN_URLS": (
+        "app.example.com", "https://app.example.com", "https://a.example/,https://app.example.com",
+        "https://a.example/ https://b.example/", "https://a.example/,", "https://u@a.example/",
+    ),
 }  # fmt: skip
 
 
@@ -241,6 +251,20 @@ def test_switches_are_read_in_all_documented_words(word: str, opposite: str) -> 
 def test_words_are_read_in_any_case() -> None:
     assert attribute("LOG_LEVEL", "debug") == "DEBUG"
     assert attribute("LOG_FORMAT", "TEXT") == "text"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OAUTH_CALLBACK_URL", "https://mail.example.com/oauth/callback"),
+        ("OAUTH_CALLBACK_URL", "http://127.0.0.1:3000/oauth/callback"),
+        ("OAUTH_CALLBACK_URL", "http://[::1]:3000/oauth/callback"),
+        ("OAUTH_RETURN_URLS", "https://app.example.com/"),
+        ("OAUTH_RETURN_URLS", "https://app.example.com/mail?a=, http://localhost:8080/"),
+    ],
+)
+def test_addresses_are_accepted(variable: str, value: str) -> None:
+    assert attribute(variable, value) == value
 
 
 def test_the_metrics_port_can_be_off() -> None:
