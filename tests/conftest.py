@@ -18,6 +18,7 @@ from pytest_postgresql.executors import NoopExecutor
 from tests.support import debian_postgres as debian_server
 from tests.support import postgres as postgres_server
 from tests.support import run_directory, tools
+from tests.support.authorization_server import AuthorizationServer
 from tests.support.certificates import Authority
 from tests.support.dovecot import Dovecot
 from tests.support.programs import Mailsync, Running
@@ -234,6 +235,25 @@ def scripted_with() -> Iterator[Callable[..., ScriptedServer]]:
 def scripted(scripted_with: Callable[..., ScriptedServer]) -> ScriptedServer:
     """A scripted server in plaintext, well-behaved by default."""
     return scripted_with()
+
+
+# -- signing in ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authorization_server() -> Iterator[AuthorizationServer]:
+    """An authorization server over HTTP for one test."""
+    server = AuthorizationServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def tls_authorization_server(authority: Authority) -> Iterator[AuthorizationServer]:
+    """An authorization server over HTTPS for one test; its clients trust ``authority.ca_file``."""
+    server = AuthorizationServer(authority.good())
+    yield server
+    server.stop()
 
 
 # -- the network ---------------------------------------------------------------------------------------
