@@ -184,6 +184,12 @@ def test_the_secrets_of_the_settings_are_masked(lines: io.StringIO) -> None:
     assert redact(url) == "postgresql://***@db/x?password=***"
 
 
+def test_the_secrets_of_oauth_clients_are_masked(lines: io.StringIO) -> None:
+    environ = {"OAUTH_GOOGLE_CLIENT_ID": "a-client", "OAUTH_GOOGLE_CLIENT_SECRET": "a-secret"}
+    logs.configure(Settings.from_env(environ), stream=lines)
+    assert redact("a-client a-secret") == "a-client ***"
+
+
 def test_all_pieces_into_which_a_driver_may_split_a_password_are_masked(lines: io.StringIO) -> None:
     url = "postgresql://bob:first@second/third#fourth@127.0.0.1:1/db"
     logs.configure(Settings.model_construct(database_url=url), stream=lines)
