@@ -293,7 +293,7 @@ def test_an_echo_of_the_secrets_is_masked(
     ],
 )
 def test_private_addresses_are_refused_as_the_operators_mistake(url: str, message: str) -> None:
-    error = failure(lambda: refresh(OAuthClient("own", "a", token_url=url), "a", Settings()))
+    error = failure(lambda: refresh(OAuthClient("own", "client-1", token_url=url), "token-1", Settings()))
     assert type(error) is ClientRejected
     assert str(error).startswith(message)
     assert "OAUTH_OWN_" in str(error)
