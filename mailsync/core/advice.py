@@ -9,7 +9,19 @@ _RETRIES = "Wait: mailsync retries automatically"
 _CATCHES_UP = "Wait: mailsync catches up by itself; if it does not, see `mailsync check-account {email}`"
 
 ACTIONS: Mapping[str, str] = {
-    "auth_failed": "Enter a password that the server accepts: `mailsync set-password {email}`",
+    "auth_failed": (
+        "Enter a password that the server accepts: `mailsync set-password {email}`; an account that signs in by"
+        " OAuth2 has to be authorized again: `mailsync reauthorize {email}`"
+    ),
+    "not_connected": (
+        "Check in the provider's settings that the user may open this mailbox, that IMAP is switched on for it,"
+        " and that it has a licence; mailsync tries again hourly, and at once after `mailsync reset-account"
+        " {email}`"
+    ),
+    "oauth_client": (
+        "Correct the variables OAUTH_… of the provider: the error names what it refuses; mailsync retries"
+        " automatically"
+    ),
     "key_mismatch": (
         "Add the key that sealed the password to IMAP_ENCRYPTION_KEY again,"
         " or enter the password again: `mailsync set-password {email}`"

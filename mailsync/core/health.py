@@ -16,7 +16,9 @@ from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY
 from mailsync.core.health_facts import Facts, Outcome, gather, overall_allowance, priority_lag
 from mailsync.errors import (
     AuthenticationFailed,
+    GrantRejected,
     KeyMismatch,
+    NotConnected,
     OutOfTokens,
     PoisonousServer,
     ResetLimit,
@@ -42,7 +44,12 @@ STALE_WORKER = 60.0
 MOST_LOST_TURNS = 3
 """Turns of one kind in a row that end with their process before their account is backed off."""
 
-_STUCK_RETRY = timedelta(hours=1)
+_HOURLY = timedelta(hours=1)
+_CLOSED_AFTER = timedelta(hours=1)
+_CLOSED = (
+    "the server accepts the login and opens no mailbox: it may be the mailbox of another user, IMAP may be"
+    " switched off for it, or its licence may be missing"
+)
 _LOGIN_RETRIES = (timedelta(minutes=1), timedelta(minutes=5))
 _LONGEST_BACKOFF = timedelta(minutes=30)
 _LONGEST_HINT = 3600.0
@@ -118,6 +125,12 @@ RULES: tuple[Rule, ...] = (
     Rule("broken", "uidvalidity_reset_limit", "a folder changed its UIDVALIDITY too often",
          lambda f: isinstance(f.error, ResetLimit),
          _error, _never),
+    Rule("broken", "auth_failed", "the authorization server no longer accepts the refresh token",
+         lambda f: isinstance(f.error, GrantRejected),
+         _error, _never),
+    Rule("broken", "not_connected", "an hour of logins that open no mailbox",
+         lambda f: isinstance(f.error, NotConnected) and _stays_closed(f),
+         lambda f: f"{f.error}; {_CLOSED}", lambda f: f.now + _HOURLY),
     Rule("broken", "auth_failed", "the third rejection of the password, whatever other failures came between",
          lambda f: isinstance(f.error, AuthenticationFailed) and f.failures >= len(_LOGIN_RETRIES),
          _error, _never),
@@ -128,11 +141,12 @@ RULES: tuple[Rule, ...] = (
          lambda f: f.failed and f.still_broken and f.reason != "stuck",
          lambda f: f.account.sync_state_message or str(f.error), lambda f: _after_failure(f), counts=False),
     Rule("degraded", "auth_failed", "rejected before; another failure does not make the password right",
-         lambda f: f.failed and not f.compared and f.reason == "auth_failed",
+         lambda f: f.failed and not f.compared and f.reason == "auth_failed"
+         and not isinstance(f.error, NotConnected),
          _error, lambda f: max(_after_failure(f), f.now + _LOGIN_RETRIES[-1]), counts=False),
     Rule("broken", "stuck", "24 h of turns that failed, or ended early and stored nothing",
          lambda f: f.stuck,
-         lambda f: _stuck(f), lambda f: f.now + _STUCK_RETRY),
+         lambda f: _stuck(f), lambda f: f.now + _HOURLY),
     Rule("degraded", lambda f: getattr(f.error, "code", None), "throttled, unreachable, tls, protocol, …",
          lambda f: f.failed,
          _error, lambda f: _after_failure(f)),
@@ -192,6 +206,14 @@ def _is_late(facts: Facts, compared_at: datetime | None, allowed: timedelta) -> 
 
 def _allowance(facts: Facts) -> timedelta:
     return overall_allowance(facts.account, facts.tracked, facts.settings, facts.tick)
+
+
+def _stays_closed(facts: Facts) -> bool:
+    """Whether the server has accepted logins and opened no mailbox for an hour."""
+    if facts.reason != "not_connected":
+        return False
+    since = facts.account.sync_state_since
+    return facts.still_broken or (since is not None and facts.now - since >= _CLOSED_AFTER)
 
 
 def _stuck(facts: Facts) -> str:

@@ -42,8 +42,9 @@ class Connection(Transport):
     """One connection to a server. It closes itself as soon as it may be out of step with the server.
 
     ``completion`` is the tagged response to the last command; before the first command, the greeting.
-    ``on_untagged`` is called with every untagged response that the running command did not claim. ``mask``
-    hides the password in words of the server that people see.
+    ``on_untagged`` is called with every untagged response that the running command did not claim, and
+    ``on_challenge`` with lines that may be challenges of AUTHENTICATE: it answers them, and returns whether
+    they are. ``mask`` hides the password in words of the server that people see.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Connection(Transport):
         self.bucket = bucket
         self.mask = mask
         self.commands: Counter[str] = Counter()
-        self.on_untagged: Callable[[Response], None] = _ignore
+        self.on_untagged: Callable[[Response], None] = lambda response: None
         # one response may hold several literals of the largest size
         self._longest_answer = max(LONGEST_ANSWER, 4 * settings.imap_max_literal_bytes)
+        self.on_challenge: Callable[[bytes], bool] = lambda line: False
         self.in_flight = InFlight()
         """The commands whose answers have yet to be read."""
         self._early_completion: StatusResponse | None = None
@@ -248,11 +250,13 @@ class Connection(Transport):
         self.in_flight.remove(command.tag)
 
     def may_ignore(self, line: bytes) -> bool:
-        """Whether a line that is neither data nor a completion says nothing, so that we are still in step.
+        """Whether we are still in step after a line that is neither data nor a completion.
 
         Some servers send blank lines; for the others see :meth:`Idling.may_ignore`.
         """
-        return not line.strip() or self.idling.may_ignore(line, in_flight=self.in_flight.has("IDLE"))
+        if not line.strip() or self.on_challenge(line):
+            return True
+        return self.idling.may_ignore(line, in_flight=self.in_flight.has("IDLE"))
 
     def too_much(self, what: str) -> SentTooMuch:
         """Close the connection and return the error for a server that sends more than `what`."""
@@ -292,7 +296,3 @@ class Connection(Transport):
         self.bucket, self.is_proven = bucket, False
         self.timeouts.resume(on_wait, on_begin)
         self.timeouts.longest_silence = min(LONGEST_PROOF, self.timeouts.timeout)
-
-
-def _ignore(response: Response) -> None:
-    """Untagged responses before there is a session."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
+from mailsync.errors import MailsyncError, NotConnected, ProtocolError, Throttled, Transient
 from mailsync.imap.bounds import (
     BIGGEST,
     BYTES_OF_A_STATE,
@@ -127,8 +127,9 @@ class _Refusals:
         completion = self._connection.completion
         is_refusal = not self._connection.closed and completion.status in ("NO", "BAD")
         is_extension = completion.status == "BAD" and self._may_be_extension
+        is_logged_out = completion.code in LOGGED_OUT or isinstance(error, NotConnected)
         self._count += 1
-        if not is_refusal or is_extension or completion.code in LOGGED_OUT or self._count > MOST_REFUSALS:
+        if not is_refusal or is_extension or is_logged_out or self._count > MOST_REFUSALS:
             raise error
         self._last = error
         uids = UidSet.parse(part)

@@ -7,7 +7,15 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mailsync.errors import FolderError, MailsyncError, ProtocolError, SentTooMuch, Throttled, Transient
+from mailsync.errors import (
+    FolderError,
+    MailsyncError,
+    NotConnected,
+    ProtocolError,
+    SentTooMuch,
+    Throttled,
+    Transient,
+)
 from mailsync.imap.bounds import BYTES_OF_A_MESSAGE, largest_batch, weight
 from mailsync.imap.capabilities import Capabilities
 from mailsync.imap.connection import Connection
@@ -186,7 +194,7 @@ class Fetcher:
             if completion.status == "OK":
                 return None
             error = error_for(completion, "FETCH")
-            if isinstance(error, Throttled | FolderError) or completion.code in LOGGED_OUT:
+            if isinstance(error, Throttled | FolderError | NotConnected) or completion.code in LOGGED_OUT:
                 raise error
             if completion.status != "BAD" or not self._disable_extension():
                 # the extensions were not what the server refused

@@ -21,6 +21,7 @@ from imapclient.exceptions import IMAPClientError
 from mailsync.errors import CertificateRejected, ProtocolError
 from mailsync.imap.arguments import ContinuationArgument, astring
 from mailsync.imap.connection import Connection, Response
+from mailsync.imap.sasl import Challenges
 from mailsync.imap.status_responses import StatusResponse
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 LONGEST_CAPABILITIES = 16 * 1024
 """Bytes of CAPABILITY and ENABLED that are looked at."""
+
+LONGEST_INITIAL = 8000
+"""Bytes of a response that goes with AUTHENTICATE; servers limit the length of a command."""
 
 _KEPT = frozenset({b"CAPABILITY", b"ENABLED"})
 
@@ -130,15 +134,28 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
         """Send LOGIN with both arguments quoted or as literals (RFC 9051 §6.2.3); return the completion."""
         return self._sign_in("LOGIN", astring(username), astring(password))
 
-    def try_authenticate(self, mechanism: str, *responses: bytes) -> StatusResponse:
-        """Send AUTHENTICATE (RFC 9051 §6.2.2) and a response to each challenge; return the completion.
+    def try_authenticate(
+        self, mechanism: str, *responses: bytes, to_refusal: bytes = b"*"
+    ) -> tuple[StatusResponse, list[bytes]]:
+        """Send AUTHENTICATE (RFC 9051 §6.2.2) and a response to each challenge.
 
-        A single response goes with the command where the server allows it (SASL-IR, RFC 4959).
+        A single response goes with the command where the server allows it (SASL-IR, RFC 4959) and the line
+        does not get too long (RFC 7162 §4). A further challenge is answered by `to_refusal`; ``*`` gives up.
+        Returns the completion and the further challenges.
         """
         encoded = [b64encode(response) for response in responses]
-        if len(encoded) == 1 and "SASL-IR" in self.offered():
-            return self._sign_in("AUTHENTICATE", mechanism.encode(), *encoded)
-        return self._sign_in("AUTHENTICATE", mechanism.encode(), *map(ContinuationArgument, encoded))
+        args: list[bytes] = [mechanism.encode(), *map(ContinuationArgument, encoded)]
+        initial = None
+        if len(encoded) == 1 and len(encoded[0]) <= LONGEST_INITIAL and "SASL-IR" in self.offered():
+            initial = args[1] = encoded[0]
+        challenges = Challenges(to_refusal, initial)
+        connection = self.connection
+        before = connection.on_challenge
+        connection.on_challenge = lambda line: challenges.reply(line, connection.send_line)
+        try:
+            return self._sign_in("AUTHENTICATE", *args), challenges.parts
+        finally:
+            connection.on_challenge = before
 
     def _sign_in(self, name: str, *args: bytes) -> StatusResponse:
         completion = self._imap.run(name, *args)

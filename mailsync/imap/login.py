@@ -1,4 +1,4 @@
-"""From an endpoint and a password to a session: the steps of SPEC §9.1 and §9.2, in order."""
+"""From an endpoint and a credential to a session: the steps of SPEC §9.1 and §9.2, in order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsync import __version__
+from mailsync.credentials import BearerToken, Credential
 from mailsync.errors import MailsyncError, ProtocolError, Throttled, Transient
 from mailsync.imap.connection import Connection
 from mailsync.imap.flights import FlightLimit
 from mailsync.imap.imapclient_adapter import Client
+from mailsync.imap.sasl import TOKEN_MECHANISMS, check_token, plain_response, token_response
 from mailsync.imap.session import Session
-from mailsync.imap.sign_in import plain_response, sign_in
+from mailsync.imap.sign_in import sign_in
 from mailsync.imap.token_bucket import TokenBucket
 from mailsync.network.connect import connect, wrap_tls
 from mailsync.network.resolve import check_endpoint, refuse_control, resolve
@@ -33,7 +35,7 @@ _ENABLED = frozenset({"CONDSTORE", "QRESYNC"})
 
 def open_session(
     endpoint: Endpoint,
-    password: str,
+    credential: Credential,
     settings: Settings,
     *,
     bucket: TokenBucket,
@@ -46,20 +48,23 @@ def open_session(
 
     `on_wait` is called at least once a second while waiting, `on_begin` with the name of each command.
     `disabled_capabilities` are capabilities, in upper case, to treat as not offered. `flights` says how many
-    commands the server gets at once; if the connection ends for that, another is opened. The password is
+    commands the server gets at once; if the connection ends for that, another is opened. The credential is
     masked in logs and messages until the session is garbage-collected. Raises InvalidInput, ForbiddenHost,
     Transient, CertificateRejected, Throttled, AuthenticationFailed or ProtocolError, each with ``step``
     set, and OutOfTokens.
     """
     check_endpoint(endpoint, settings)
-    refuse_control("password", password)
+    if isinstance(credential, BearerToken):
+        check_token(endpoint, credential)
+    else:
+        refuse_control("password", credential)
     with ExitStack() as secret:
-        for value in _secrets(endpoint, password):
+        for value in _secrets(endpoint, credential):
             secret.enter_context(kept_secret(value))
         limit = flights or FlightLimit()
         most = limit.most
         attempt = partial(
-            _open, endpoint, password, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
+            _open, endpoint, credential, settings, bucket, on_wait, on_begin, disabled_capabilities, limit
         )
         try:
             session = attempt()
@@ -76,7 +81,7 @@ def open_session(
 
 def _open(
     endpoint: Endpoint,
-    password: str,
+    credential: Credential,
     settings: Settings,
     bucket: TokenBucket,
     on_wait: Callable[[], None],
@@ -93,25 +98,31 @@ def _open(
     seconds = settings.imap_connect_timeout + settings.imap_read_timeout
     with _step("connect"), timeouts.deadline(seconds):
         connection = Connection(
-            sock, endpoint, settings, bucket, timeouts, masking(*_secrets(endpoint, password))
+            sock, endpoint, settings, bucket, timeouts, masking(*_secrets(endpoint, credential))
         )
     try:
         with timeouts.deadline(seconds):
-            return _log_in(connection, endpoint, password, disabled_capabilities, limit)
+            return _log_in(connection, endpoint, credential, disabled_capabilities, limit)
     except BaseException:
         connection.close()
         raise
 
 
-def _secrets(endpoint: Endpoint, password: str) -> tuple[str, str]:
-    """Return the password, and the argument of AUTHENTICATE PLAIN that holds the password."""
-    return password, b64encode(plain_response(endpoint.username, password)).decode()
+def _secrets(endpoint: Endpoint, credential: Credential) -> list[str]:
+    """Return the password or token, and the arguments of AUTHENTICATE that hold it."""
+    if isinstance(credential, BearerToken):
+        text = credential.text
+        messages = [token_response(name, endpoint, text) for name in TOKEN_MECHANISMS]
+    else:
+        text = credential
+        messages = [plain_response(endpoint.username, text)]
+    return [text, *(b64encode(message).decode() for message in messages)]
 
 
 def _log_in(
     connection: Connection,
     endpoint: Endpoint,
-    password: str,
+    credential: Credential,
     disabled_capabilities: frozenset[str],
     limit: FlightLimit,
 ) -> Session:
@@ -126,7 +137,7 @@ def _log_in(
     with _step("login"):
         before = client.offered() if not is_preauthenticated or client.has_capabilities else frozenset()
         if not is_preauthenticated:
-            sign_in(client, endpoint, password)
+            sign_in(client, endpoint, credential)
         known = client.offered() if client.has_capabilities else before
         enabled = _introduce(connection, client, known - disabled_capabilities, limit)
         capabilities = client.offered() - disabled_capabilities

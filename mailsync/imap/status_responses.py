@@ -13,6 +13,7 @@ from mailsync.errors import (
     AuthenticationFailed,
     FolderError,
     MailsyncError,
+    NotConnected,
     ProtocolError,
     Throttled,
     Transient,
@@ -63,6 +64,8 @@ _LATER = re.compile(
     r"|unable to (?:contact|reach)|database|shutting down|restart|maintenance|backend|lookup failed",
     re.IGNORECASE,
 )
+# Exchange Online, to a login and to any command after it
+_NOT_CONNECTED = re.compile(r"authenticated but not connected", re.IGNORECASE)
 _WRONG = re.compile(
     r"(?:invalid|incorrect|wrong|bad|unknown)\W+(?:\w+\W+){0,3}(?:password|credential|login|user)"
     r"|password (?:is |was )?(?:incorrect|wrong|invalid|expired)"
@@ -155,6 +158,8 @@ def error_for(response: StatusResponse, command: str, *, step: str | None = None
     code = response.code
     text = _without_code(response.text).decode("utf-8", "replace")[:LONGEST_UNDERSTOOD]
     seconds = requested_wait(text)
+    if _NOT_CONNECTED.search(text):
+        return NotConnected(message, retry_after=seconds, step=step)
     if step == "login" and response.status != "BYE":
         if code in _REJECTED or (code not in _THROTTLED | _TRANSIENT and _rejects(text)):
             return AuthenticationFailed(message, retry_after=seconds, step=step)

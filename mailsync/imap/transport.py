@@ -38,6 +38,10 @@ class Transport:
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
 
+    def send_line(self, line: bytes) -> None:
+        """Send one line, which is no command; the caller closes the connection if that fails."""
+        self._writer.send(line + b"\r\n")
+
     @contextlib.contextmanager
     def _closing_on_error(self) -> Iterator[None]:
         try:

@@ -72,8 +72,8 @@ select id from accounts where email = %(email)s and deleting_at is null
 select pg_catalog.pg_notify('mailsync_wake', %(account_id)s::text)
 
 -- name: make_due
--- Clears timers, because a person asked, but not the backoff after rejected passwords. A stuck account that was given
--- up is tried for another week.
+-- Clears timers, because a person asked, but not the backoff after rejected passwords. An account that was tried
+-- hourly and given up is tried for another week.
 update accounts
 set next_sync_at = now(),
     backoff_until = case when sync_state_reason = 'auth_failed' then backoff_until end,

@@ -25,7 +25,8 @@ from mailsync.store.account_views import AccountDetails, details, last_failure
 from mailsync.store.accounts import AccountStatus, LockHolder
 
 _RUNS = 5
-_STUCK_TRIES = timedelta(days=7)
+_HOURLY_TRIES = timedelta(days=7)
+_TRIED_HOURLY = ("stuck", "not_connected")
 _MATTERS = "LIST-STATUS CONDSTORE QRESYNC ESEARCH SPECIAL-USE OBJECTID NOTIFY IDLE X-GM-EXT-1".split()
 _REPORTED = {
     "notify": "changes in all folders (NOTIFY)",
@@ -118,9 +119,9 @@ def next_try(status: AccountStatus) -> datetime | None:
     if status.paused_at:
         return None
     if status.sync_state == "broken":
-        if status.sync_state_reason != "stuck":
+        if status.sync_state_reason not in _TRIED_HOURLY:
             return None
-        ends = status.sync_state_since + _STUCK_TRIES
+        ends = status.sync_state_since + _HOURLY_TRIES
         if max(status.next_sync_at, status.backoff_until or status.next_sync_at) > ends:
             return None
     return max(status.next_sync_at, status.backoff_until or status.next_sync_at)

@@ -14,6 +14,7 @@ from mailsync.errors import (
     ForbiddenHost,
     InvalidInput,
     MailsyncError,
+    NotConnected,
     OutOfTokens,
     ProtocolError,
     Stopped,
@@ -67,7 +68,7 @@ def test_capabilities_are_asked_for_again_after_login(scripted: ScriptedServer) 
         (b"NO [UNAVAILABLE] later", Transient),
         (b"NO [LIMIT] too many", Throttled),
         (b"BAD what?", ProtocolError),
-        (b"BAD User is authenticated but not connected.", Transient),
+        (b"BAD User is authenticated but not connected.", NotConnected),
         (b"FINE go on", ProtocolError),
     ],
 )

@@ -15,8 +15,11 @@ from mailsync.core.health_facts import gather
 from mailsync.errors import (
     AuthenticationFailed,
     CertificateRejected,
+    ClientRejected,
+    GrantRejected,
     KeyMismatch,
     MailsyncError,
+    NotConnected,
     OutOfTokens,
     PoisonousServer,
     ProtocolError,
@@ -66,6 +69,13 @@ STUCK: dict[str, Any] = {
     "consecutive_failures": 40, "failing_since": ago(days=3), "priority_synced_at": ago(days=3),
     "last_sync_finished_at": ago(hours=1),
 }  # fmt: skip
+
+
+CLOSED: dict[str, Any] = {
+    "sync_state": "degraded", "sync_state_reason": "not_connected", "sync_state_message": "not connected",
+    "consecutive_failures": 7, "failing_since": ago(minutes=60), "sync_state_since": ago(minutes=60),
+}  # fmt: skip
+CLOSED_FOR_GOOD = CLOSED | {"sync_state": "broken", "sync_state_since": ago(minutes=5)}
 
 
 def rejected(times: int) -> dict[str, Any]:
@@ -197,7 +207,30 @@ CASES = [
     Case("the password is rejected once", "degraded: auth_failed",
          error=AuthenticationFailed("no"), **NOTHING),
 
+    Case("it accepts the login and opens no mailbox", "degraded: not_connected",
+         error=NotConnected("BAD"), **NOTHING),
+    Case("and does so for almost an hour", "degraded: not_connected",
+         CLOSED | {"sync_state_since": ago(minutes=59)}, NotConnected("BAD"), **NOTHING),
+    Case("a login that is accepted ends a time of rejections", "degraded: not_connected",
+         rejected(2), NotConnected("BAD"), **NOTHING),
+    Case("an hour of another reason is none of this one", "degraded: not_connected",
+         FAILED_TWICE | {"sync_state_since": ago(hours=2)}, NotConnected("BAD"), **NOTHING),
+    Case("out of reach in between", "degraded: unreachable", CLOSED, Transient("bye"), **NOTHING),
+    Case("the mailbox opens", "healthy", CLOSED),
+    Case("the authorization server does not know our client", "degraded: oauth_client",
+         error=ClientRejected("invalid_client"), **NOTHING),
+
     # -- broken: needs a person ---------------------------------------------------------------------------
+    Case("the refresh token is rejected, once", "broken: auth_failed",
+         error=GrantRejected("invalid_grant"), **NOTHING),
+    Case("no mailbox is opened for an hour", "broken: not_connected", CLOSED, NotConnected("BAD"), **NOTHING),
+    Case("no mailbox is opened, and it goes on", "broken: not_connected",
+         CLOSED_FOR_GOOD, NotConnected("BAD"), **NOTHING),
+    Case("no mailbox is opened for a day", "broken: not_connected",
+         CLOSED_FOR_GOOD | {"failing_since": ago(hours=25)}, NotConnected("BAD"), **NOTHING),
+    Case("no mailbox is opened, and then out of reach", "broken: not_connected",
+         CLOSED_FOR_GOOD, Transient("bye"), **NOTHING),
+    Case("the mailbox opens after a day", "healthy", CLOSED_FOR_GOOD),
     Case("the password is rejected the second time", "degraded: auth_failed",
          rejected(1), AuthenticationFailed("no"), **NOTHING),
     Case("the password is rejected the third time", "broken: auth_failed",
@@ -274,8 +307,10 @@ def test_the_state_of_an_account(case: Case) -> None:
         assert verdict.message, "the message says what is wrong"
     kept = verdict.state == "broken" and verdict.reason == case.before.get("sync_state_reason") != "stuck"
     if case.error is not None and not isinstance(case.error, TurnOver):
-        kept = kept and not isinstance(case.error, AuthenticationFailed)
-        assert verdict.message == (case.before.get("sync_state_message") if kept else str(case.error))
+        kept = kept and not isinstance(case.error, AuthenticationFailed | NotConnected)
+        message = case.before.get("sync_state_message") if kept else str(case.error)
+        assert verdict.message is not None
+        assert verdict.message.partition("; the server accepts the login and opens no mailbox")[0] == message
         assert verdict.successes == 0
         assert verdict.last_success_at is None, "a failure is no success"
         assert verdict.priority_synced_at == case.priority_at
@@ -370,6 +405,14 @@ def test_a_rejection_waits_as_long_as_the_server_asks(hint: float | None, minute
 def test_a_stuck_account_is_tried_hourly(error: MailsyncError) -> None:
     verdict = judged(Case("", "", STUCK, error, **NOTHING))
     assert verdict.backoff_until == ahead(hours=1)
+
+
+@pytest.mark.parametrize("before", [CLOSED, CLOSED_FOR_GOOD])
+def test_an_account_whose_mailbox_is_not_opened_is_tried_hourly(before: dict[str, Any]) -> None:
+    verdict = judged(Case("", "", before, NotConnected("BAD"), **NOTHING))
+    assert verdict.backoff_until == ahead(hours=1)
+    assert verdict.message
+    assert "licence" in verdict.message
 
 
 @pytest.mark.parametrize(("turns", "seconds"), [(3, 30), (4, 60), (8, 960), (9, 1800), (200, 1800)])

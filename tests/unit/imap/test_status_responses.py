@@ -10,6 +10,7 @@ from mailsync.errors import (
     AuthenticationFailed,
     FolderError,
     MailsyncError,
+    NotConnected,
     ProtocolError,
     Throttled,
     Transient,
@@ -24,6 +25,7 @@ from mailsync.imap.status_responses import (
 from mailsync.redaction import keep_secret, masking
 
 A, T, S, F, P = AuthenticationFailed, Throttled, Transient, FolderError, ProtocolError
+N = NotConnected
 
 
 class Case(NamedTuple):
@@ -109,7 +111,7 @@ CASES = [
     Case("Gmail", "LOGIN", "NO System Error (Failure)", S),
     Case("Gmail", "LOGIN", "NO Lookup failed 5f9d", S),
     Case("Exchange", "LOGIN", "NO Server Unavailable. 15", S),
-    Case("Exchange", "LOGIN", "BAD User is authenticated but not connected.", S),
+    Case("Exchange", "LOGIN", "BAD User is authenticated but not connected.", N),
     Case("Yahoo", "LOGIN", "NO [UNAVAILABLE] LOGIN Server error - Please try again later", S),
     Case("Yahoo", "LOGIN", "NO [SERVERBUG] LOGIN Server error - Please try again later", S),
     Case("Yandex", "LOGIN", "NO [UNAVAILABLE] LOGIN internal server error sc=f8JB0ug4Y1", S),
@@ -155,7 +157,7 @@ CASES = [
     Case("anyone", "EXAMINE", "NO", F),
     Case("Dovecot", "EXAMINE", "NO [UNAVAILABLE] Backend is down", S),
     Case("Exchange", "EXAMINE", "NO Server Unavailable. 15", S),
-    Case("Exchange", "EXAMINE", "BAD User is authenticated but not connected.", S),
+    Case("Exchange", "EXAMINE", "BAD User is authenticated but not connected.", N),
     Case("RFC 5530", "EXAMINE", "NO [EXPIRED] The passphrase is no longer good", S),
     Case("Yahoo", "STATUS", "NO [LIMIT] STATUS Rate limit hit.", T),
     Case("WorkMail", "EXAMINE", "NO Request is throttled. Suggested Backoff Time: 299961 milliseconds", T,
