@@ -14,6 +14,8 @@ from urllib.parse import quote, quote_plus
 MASK = "***"
 
 _HEAD = 4
+_CUT = 16
+"""Characters of a secret at the end of a text that are masked although its rest is missing."""
 
 # Possessive quantifiers wherever the text may be long keep the time linear. `user:password@host` is not a
 # secret, because our own messages give it as an example.
@@ -122,9 +124,13 @@ class _Secrets:
 
     def _length_at(self, text: str, i: int) -> int:
         """The length of the secret that begins at index `i`; 0 if none does."""
+        left = len(text) - i
         for form in self._by_head.get(text[i : i + _HEAD], ()):
             if text.startswith(form, i):
                 return len(form)
+            # a server's line is cut when it gets too long, perhaps within a token of thousands of characters
+            if _CUT <= left < len(form) and form.startswith(text[i:]):
+                return left
         # very short secrets are masked only as whole words, or logs would be unreadable
         for form in self._short:
             if text.startswith(form, i) and not _inside_word(text, i, i + len(form)):

@@ -10,13 +10,13 @@ _CATCHES_UP = "Wait: mailsync catches up by itself; if it does not, see `mailsyn
 
 ACTIONS: Mapping[str, str] = {
     "auth_failed": (
-        "Enter a password that the server accepts: `mailsync set-password {email}`; an account that signs in by"
-        " OAuth2 has to be authorized again: `mailsync reauthorize {email}`"
+        "Enter a password that the server accepts: `mailsync set-password {email}`; authorize an account that"
+        " signs in by OAuth2 again: `mailsync reauthorize {email}`"
     ),
     "not_connected": (
-        "Check in the provider's settings that the user may open this mailbox, that IMAP is switched on for it,"
-        " and that it has a licence; mailsync tries again hourly, and at once after `mailsync reset-account"
-        " {email}`"
+        "Check in the provider's settings that the user may open this mailbox, that IMAP is switched on for"
+        " it, and that it has a licence. mailsync tries again hourly; to try now:"
+        " `mailsync reset-account {email}`"
     ),
     "oauth_client": (
         "Correct the variables OAUTH_… of the provider: the error names what it refuses; mailsync retries"

@@ -37,17 +37,15 @@ LONGEST_VALUE = 200
 """Characters of a status or scope that are shown."""
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-_FIELD = {
-    name: re.compile(rf'"{name}"\s*+:\s*+"?([^"\\,{{}}\[\]]{{1,1000}}+)'.encode())
-    for name in ("status", "scope")
-}
+_STATUS = re.compile(rb'"status"\s*+:\s*+"?([^"\\,{}\[\]]{1,1000}+)')
+_SCOPE = re.compile(rb'"scope"\s*+:\s*+"?([^"\\,{}\[\]]{1,1000}+)')
+_OUTAGE = re.compile(r"5\d\d|server_error|temporarily_unavailable")
 _WORDS = {
     "400": "status 400: the access token or the user name is not accepted",
     "401": "status 401: the access token is invalid, expired or revoked",
     "invalid_request": "invalid_request: the access token or the user name is not accepted",
     "invalid_token": "invalid_token: the access token is invalid, expired or revoked",
 }
-_OUTAGES = frozenset({"server_error", "temporarily_unavailable"})
 
 
 def check_token(endpoint: Endpoint, token: BearerToken) -> None:
@@ -138,11 +136,10 @@ def read_refusal(challenges: Sequence[bytes]) -> Refusal | None:
             scope = values.get("scope")
             return Refusal(str(values["status"]), scope if isinstance(scope, str) else "")
     for text in texts:
-        if match := _FIELD["status"].search(text):
-            scoped = _FIELD["scope"].search(text)
-            return Refusal(
-                *(found[1].decode("utf-8", "replace") if found else "" for found in (match, scoped))
-            )
+        if match := _STATUS.search(text):
+            scope_match = _SCOPE.search(text)
+            scope = scope_match[1] if scope_match else b""
+            return Refusal(match[1].decode("utf-8", "replace"), scope.decode("utf-8", "replace"))
     return None
 
 
@@ -173,7 +170,7 @@ def token_error(completion: StatusResponse, refusal: Refusal | None) -> Mailsync
         return AuthenticationFailed(message, retry_after=wait, step="login")
     if status == "429":
         return Throttled(message, retry_after=wait, step="login")
-    if status in _OUTAGES or re.fullmatch(r"5\d\d", status):
+    if _OUTAGE.fullmatch(status):
         return Transient(message, step="login")
     error.args = (message,)
     return error

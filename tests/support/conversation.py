@@ -22,6 +22,8 @@ def _names(capabilities: bytes) -> frozenset[bytes]:
 class Conversation:
     """One client. ``account`` is logged in, ``selected`` is open, ``watch`` is what NOTIFY asked for.
 
+    ``token`` is the access token that the client has signed in with, if it has.
+
     ``is_default`` until the first NOTIFY: then nothing is told of the selected mailbox, not even by IDLE or
     NOOP, unless NOTIFY has asked for it, and there is no way back (RFC 5465 §3.1, and Dovecot).
 
@@ -31,6 +33,7 @@ class Conversation:
     def __init__(self, habits: Habits) -> None:
         self.habits = habits
         self.account: Account | None = None
+        self.token: str | None = None
         self.selected: Folder | None = None
         self.read_only = True
         self.view: list[int] = []
@@ -80,6 +83,12 @@ class Conversation:
             self.account = account
             account.watchers.append(self._notice)
             return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the token of the session has ended."""
+        tokens = self.habits.tokens
+        return self.token is not None and tokens is not None and tokens.has_ended(self.token)
 
     def log_out(self) -> None:
         """End the session: nothing is told any more."""

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from tests.support.access_tokens import MECHANISMS, explain, read_token
 from tests.support.imap_arguments import Refused, named_folder, require, selected_folder, words
 from tests.support.imap_messages import fetch, search
 from tests.support.imap_text import string
-from tests.support.mailboxes import Folder
+from tests.support.mailboxes import Account, Folder
 
 if TYPE_CHECKING:
     from tests.support.conversation import Conversation
@@ -40,8 +41,13 @@ def login(request: Request) -> bytes:
 
 
 def authenticate(request: Request) -> bytes:
-    """AUTHENTICATE PLAIN, with or without an initial response (RFC 4959), and AUTHENTICATE LOGIN."""
+    """AUTHENTICATE PLAIN, LOGIN, OAUTHBEARER and XOAUTH2.
+
+    All but LOGIN may come with an initial response (RFC 4959).
+    """
     mechanism = words(request.arguments[:1])[0].upper()
+    if mechanism in MECHANISMS:
+        return _enter_by_token(request, mechanism)
     if mechanism == b"LOGIN":
         ask = request.connection.ask
         user, password = (b64decode(ask(b64encode(name))) for name in (b"User Name", b"Password"))
@@ -52,11 +58,36 @@ def authenticate(request: Request) -> bytes:
 
 
 def _enter(request: Request, user: str, password: str) -> bytes:
-    connection = request.connection
     account = request.find_account(user)
-    if account is None or account.password != password:
-        connection.record_login(user, accepted=False)
-        raise Refused("NO [AUTHENTICATIONFAILED] Authentication failed.")
+    if account is None or account.password != password or not request.connection.habits.accepts_passwords:
+        raise _rejection(request, user)
+    return _begin_session(request, account)
+
+
+def _enter_by_token(request: Request, mechanism: bytes) -> bytes:
+    connection = request.connection
+    tokens = connection.habits.tokens
+    if tokens is None or not connection.offers(b"AUTH=" + mechanism):
+        raise Refused("NO unsupported mechanism")
+    user, token = read_token(request, mechanism)
+    account = request.find_account(user)
+    if account is None or not tokens.opens(token, user):
+        if connection.habits.explains_refusals:
+            explain(request, mechanism)
+        raise _rejection(request, user)
+    data = _begin_session(request, account)
+    connection.token = token
+    return data
+
+
+def _rejection(request: Request, user: str) -> Refused:
+    request.connection.record_login(user, accepted=False)
+    refusal, name = request.connection.habits.login_refusal, request.name.encode()
+    return Refused((refusal % name if b"%s" in refusal else refusal).decode())
+
+
+def _begin_session(request: Request, account: Account) -> bytes:
+    connection, user = request.connection, account.name
     if not connection.log_in(account):
         connection.record_login(user, accepted=False)
         raise Refused(connection.habits.limit_refusal.decode())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mailsync.config import Settings
+from mailsync.credentials import Credential
 from mailsync.imap import Batch, Detail, Session, TokenBucket, open_session
 from mailsync.model import Endpoint, Message
 from mailsync.uidset import UidSet
@@ -37,7 +38,7 @@ def connect(
     port: int | None = None,
     host: str | None = None,
     security: str = "plaintext",
-    password: str | None = None,
+    password: Credential | None = None,
     bucket: TokenBucket | None = None,
     on_wait: Callable[[], None] = lambda: None,
     disabled_capabilities: frozenset[str] = frozenset(),

@@ -174,11 +174,15 @@ class Folder:
 
 
 class Account:
-    """One user of the scripted server; begins with an empty INBOX. ``user.folder("INBOX").add(raw)``"""
+    """One user of the scripted server; begins with an empty INBOX. ``user.folder("INBOX").add(raw)``
+
+    Unless ``is_open``, the user can sign in, but every other command is refused.
+    """
 
     def __init__(self, name: str, password: str) -> None:
         self.name = name
         self.password = password
+        self.is_open = True
         self.lock = threading.RLock()
         self.folders: dict[bytes, Folder] = {}
         self.watchers: list[Callable[[Change], None]] = []

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tests.support.access_tokens import AccessTokens
 from tests.support.habits import Habits
 from tests.support.mailboxes import Account
 from tests.support.scripted import ScriptedServer
@@ -54,10 +55,11 @@ class Profile:
         return replace(self, habits=replace(self.habits, capabilities=b" ".join(kept)))
 
 
-def exchange_online() -> Profile:
+def exchange_online(tokens: AccessTokens | None = None) -> Profile:
     """Exchange Online: no CONDSTORE, ESEARCH, LIST-STATUS or ENABLE; IDLE tells nothing of flags.
 
-    The real server accepts OAuth2 only; here LOGIN and AUTHENTICATE PLAIN work too.
+    It accepts XOAUTH2 with one of `tokens`, and no password although it announces AUTH=PLAIN. Without
+    `tokens`, unlike the real server, it accepts passwords only.
     """
     extensions = b"SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
     return Profile(
@@ -68,6 +70,11 @@ def exchange_online() -> Profile:
             # also the answer for a missing right or licence
             limit_refusal=b"BAD User is authenticated but not connected.",
             idle_reports_flags=False,
+            tokens=tokens,
+            token_farewell=b"Session invalidated - AccessTokenExpired",
+            accepts_passwords=tokens is None,
+            login_refusal=b"NO %s failed.",
+            explains_refusals=False,
         ),
         folders=(
             ("Archive",),
@@ -85,11 +92,11 @@ def exchange_online() -> Profile:
     )
 
 
-def gmail() -> Profile:
+def gmail(tokens: AccessTokens | None = None) -> Profile:
     """Gmail: CONDSTORE, ESEARCH and LIST-STATUS, but neither QRESYNC nor NOTIFY; labels as folders.
 
     It announces its capabilities again with the answer to a login. Use ``without(b"LIST-STATUS")`` for the
-    server of some years ago.
+    server of some years ago. It accepts one of `tokens` by XOAUTH2 and OAUTHBEARER.
     """
     both = b"IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 "
     return Profile(
@@ -102,6 +109,7 @@ def gmail() -> Profile:
             announces_capabilities=True,
             connection_limit=15,
             limit_refusal=b"NO [ALERT] Too many simultaneous connections. (Failure)",
+            tokens=tokens,
         ),
         folders=(
             ("INBOX",),

@@ -50,6 +50,8 @@ class HonestRequest:
         try:
             if command is None:
                 return self.tagged(b"BAD unknown command")
+            if connection.account and not connection.account.is_open and self.name != "CAPABILITY":
+                return self.tagged(connection.habits.closed_refusal)
             with connection.account.lock if connection.account else contextlib.nullcontext():
                 data = command(self)
                 if self.name not in ("EXAMINE", "SELECT"):

@@ -114,6 +114,13 @@ class ScriptedServer(Habits):
         for connection in self.connections(user):
             connection.bye(text)
 
+    def end_expired(self) -> int:
+        """End the sessions whose tokens have ended, as a server does by itself; returns how many."""
+        over = [connection for connection in self._open() if connection.is_over]
+        for connection in over:
+            connection.bye(self.token_farewell)
+        return len(over)
+
     def connections(self, user: Account | None = None) -> list[Connection]:
         """Return the clients that are connected, or those that are logged in as a user."""
         return [connection for connection in self._open() if user in (None, connection.account)]

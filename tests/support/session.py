@@ -182,6 +182,8 @@ class Connection(Conversation):
                 self.begin()
             if self.server.latency:
                 self.wait(self.stream.arrived_at() + self.server.latency - time.monotonic())
+            if self.is_over:
+                request.bye(self.server.token_farewell)
             answer = self.server.handler(name)(request)
             # record before sending: once the client has the answer, another session may send commands
             self.finish(entry, answered=True)

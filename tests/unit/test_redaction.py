@@ -239,6 +239,17 @@ def test_a_secret_at_the_cut_is_never_partly_shown(shown: str) -> None:
                 assert not any(part in beginning for part in ("pa5", "012", "0123", "a55"))
 
 
+def test_a_token_whose_end_is_missing_is_masked() -> None:
+    token = "".join(f"{number:x}" for number in range(2000))
+    with kept_secret(token):
+        for length in (16, 100, 4000):
+            assert redact(f"you said {token[:length]}") == "you said ***"
+            code = base64.b64encode(token[:length].encode()).decode()[: length - length % 4]
+            assert redact(f"you said {code}") == "you said ***"
+        assert redact(f"you said {token[:15]}") == f"you said {token[:15]}"
+        assert redact(f"you said {token[:16]} and more") == f"you said {token[:16]} and more"
+
+
 @pytest.mark.parametrize("secret", [SECRET, "z" * 500])
 def test_masking_never_moves_an_unmasked_secret_into_view(secret: str) -> None:
     with kept_secret(secret):

@@ -14,7 +14,9 @@ from mailsync.accounts import add
 from mailsync.cli.terminal import printable, wrap
 from mailsync.config import Settings
 from mailsync.core.providers import likely_domain, normalise_email, provider_at, provider_for
+from mailsync.credentials import BearerToken
 from mailsync.errors import MailsyncError
+from mailsync.imap.sasl import check_token
 from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
 from mailsync.network.resolve import check_endpoint
@@ -102,6 +104,8 @@ def _endpoint(text: str) -> None:
     for endpoint in (Endpoint(text, 993, "tls", "a"), Endpoint("a", 993, "tls", text)):
         with suppress(MailsyncError):
             check_endpoint(endpoint, _settings())
+        with suppress(MailsyncError):
+            check_token(endpoint, BearerToken(text))
 
 
 def _field_of_account(text: str) -> None:

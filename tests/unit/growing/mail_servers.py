@@ -29,6 +29,7 @@ from mailsync.imap.parsing.namespace_response import parse_namespaces
 from mailsync.imap.parsing.pushed import whole_responses
 from mailsync.imap.parsing.search_response import is_search, parse_search
 from mailsync.imap.reader import Reader
+from mailsync.imap.sasl import MOST_CHALLENGES, Challenges, Refusal, read_refusal, token_error
 from mailsync.imap.selected import SelectedMailbox
 from mailsync.imap.status_responses import (
     StatusResponse,
@@ -110,6 +111,19 @@ def _pushed(raw: bytes) -> None:
         hints.note(response, {b"a": b"a"}, idles=True)
 
 
+def _challenges(raw: bytes) -> None:
+    challenges = Challenges(b"")
+    # at most MOST_CHALLENGES are answered
+    for line in raw.split(b"\n", MOST_CHALLENGES):
+        challenges.reply(line, lambda answer: None)
+    read_refusal(challenges.parts)
+
+
+def _token_error(raw: bytes) -> None:
+    text = raw.decode("latin-1")
+    token_error(StatusResponse("NO", raw), Refusal(text, text))
+
+
 _STATUS = b'* STATUS "a" '
 
 MAIL_SERVERS: list[Reads] = [
@@ -123,6 +137,43 @@ MAIL_SERVERS: list[Reads] = [
         (b"* LIST () ", b"{0}\r\n"),
         (b"* LIST ", b"( "),
         (b"* 1 FETCH (", b"{"),
+    ),
+    reads(
+        "challenges",
+        _challenges,
+        (b"", b"+ \n"),
+        (b"+ ", b"a\n"),
+        (b"+ ", b"a"),
+        (b"+ ", b"="),
+        (b"+ ", b"a="),
+        (b"+ ", b"["),
+        (b"+ ", b'{"a":'),
+        (b"+ ", b"W1tb"),
+        (b"+ ", b" ", b"a"),
+    ),
+    reads(
+        "refusal",
+        lambda raw: read_refusal([raw]),
+        (b"", b'"status"'),
+        (b'"status"', b" "),
+        (b'"status":', b" "),
+        (b'"status":', b"a"),
+        (b"", b'"status":'),
+        (b'"status":1,"scope":', b"a"),
+        (b'"status":1,', b'"scope"'),
+        (b'{"status":"1","scope"', b" "),
+        (b"", b"["),
+        (b"", b'{"a":'),
+        (b'{"status":"', b"\\u0061"),
+        (b'{"status":', b"1"),
+    ),
+    reads(
+        "error for a refused token",
+        _token_error,
+        (b"", b"a"),
+        (b"", b" "),
+        (b"5", b"5"),
+        (b"", b"server_error"),
     ),
     reads(
         "flag change",
