@@ -21,6 +21,7 @@ from tests.support import run_directory, tools
 from tests.support.authorization_server import AuthorizationServer
 from tests.support.certificates import Authority
 from tests.support.dovecot import Dovecot
+from tests.support.dovecot_oauth import OAuthDovecot
 from tests.support.programs import Mailsync, Running
 from tests.support.proxy import Proxy, postgres_target
 from tests.support.pymap_server import Pymap
@@ -254,6 +255,32 @@ def tls_authorization_server(authority: Authority) -> Iterator[AuthorizationServ
     server = AuthorizationServer(authority.good())
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def oauth_dovecot_with() -> Iterator[Callable[..., OAuthDovecot]]:
+    """Start (or find again) a Dovecot that takes tokens: ``oauth_dovecot_with(mechanisms="xoauth2")``."""
+    started: dict[str, OAuthDovecot] = {}
+
+    def find(**options: Any) -> OAuthDovecot:
+        key = repr(sorted(options.items()))
+        if key not in started:
+            started[key] = OAuthDovecot(**options)
+        return started[key]
+
+    yield find
+    for server in started.values():
+        server.close()
+
+
+@pytest.fixture
+def oauth_dovecot(
+    oauth_dovecot_with: Callable[..., OAuthDovecot], authorization_server: AuthorizationServer
+) -> OAuthDovecot:
+    """A Dovecot of this worker that takes the tokens of the test's authorization server, and passwords."""
+    dovecot = oauth_dovecot_with()
+    dovecot.trust(authorization_server)
+    return dovecot
 
 
 # -- the network ---------------------------------------------------------------------------------------
