@@ -94,8 +94,11 @@ class _Reader:
         self._server: dict[str, list[str]] | None = None
         self._text: list[str] = []
 
-    def refuse_document_type(self, *_: Any) -> None:
-        raise ProtocolError("the file has a document type, which is not accepted")
+    def refuse_document_type(self, name: str, *_: Any) -> None:
+        is_page = name.lower() == "html"
+        raise ProtocolError(
+            "it answers a web page" if is_page else "the file has a document type, which is not accepted"
+        )
 
     def begin(self, name: str, attributes: Mapping[str, str]) -> None:
         self._path.append(name)

@@ -116,6 +116,14 @@ class NameServers:
         return resolver
 
 
+def to_ascii(domain: str) -> str | None:
+    """The domain as it is in DNS, with ``xn--`` for other scripts; None if it cannot be there."""
+    try:
+        return dns.name.from_text(domain).to_text(omit_final_dot=True).lower()
+    except _UNREADABLE:
+        return None
+
+
 def in_order(services: list[Service], chance: random.Random) -> Iterator[Service]:
     """The services in the order to try them: by priority, and within one by chance and weight (RFC 2782)."""
     for priority in sorted({service.priority for service in services}):
