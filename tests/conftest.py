@@ -20,6 +20,7 @@ from tests.support import postgres as postgres_server
 from tests.support import run_directory, tools
 from tests.support.authorization_server import AuthorizationServer
 from tests.support.certificates import Authority
+from tests.support.dns_server import DnsServer
 from tests.support.dovecot import Dovecot
 from tests.support.dovecot_oauth import OAuthDovecot
 from tests.support.programs import Mailsync, Running
@@ -297,6 +298,14 @@ def proxy_to() -> Iterator[Callable[[tuple[str, int] | str], Proxy]]:
             return proxy
 
         yield start
+
+
+@pytest.fixture
+def dns_server() -> Iterator[DnsServer]:
+    """An empty name server for one test; its ``address`` is for DNS_SERVERS."""
+    server = DnsServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ class _Reader:
 
 
 def _configured(server: Mapping[str, list[str]], email: str) -> ConfiguredServer:
-    host = _filled(_first(server, "hostname"), email).lower()
+    host = _filled(_first(server, "hostname"), email).lower().removesuffix(".")
     port = int(text) if _PORT.fullmatch(text := _first(server, "port")) else 0
     security = _SECURITY.get(_first(server, "socketType").upper(), "")
     username = _filled(_first(server, "username"), email)

@@ -19,7 +19,7 @@ from mailsync.core.providers import Provider, provider_at, provider_for
 from mailsync.errors import MailsyncError, TimedOut
 from mailsync.model import Endpoint
 from mailsync.network.http import HttpResponse, request
-from mailsync.network.resolve import check_endpoint, is_public
+from mailsync.network.resolve import check_endpoint, resolve
 from mailsync.server_lookup.autoconfig import LARGEST, is_host_name, read_config
 from mailsync.server_lookup.dns import NameServers, in_order, to_ascii
 
@@ -66,6 +66,7 @@ def find_server(
     chance: random.Random | None = None,
     step_seconds: float = STEP_SECONDS,
     seconds: float = SECONDS,
+    now: Callable[[], float] = time.monotonic,
 ) -> Lookup:
     """Find where to log in as `email`: the first place that names a usable server decides.
 
@@ -77,7 +78,7 @@ def find_server(
     domain = to_ascii(email.rpartition("@")[2])
     if domain is None or not is_host_name(domain):
         return Lookup(None, ("the domain is no host name",))
-    clock = _Clock(seconds)
+    clock = _Clock(seconds, now)
     search = _Search(email, domain, settings, clock, confirm, on_wait, chance or random.Random())
     port = "" if https_port == 443 else f":{https_port}"
     places: tuple[tuple[str, Callable[[], Found | str]], ...] = (
@@ -86,7 +87,7 @@ def find_server(
         (f"autoconfig.{domain}", lambda: search.by_autoconfig(f"autoconfig.{domain}{port}", "/mail")),
         (domain, lambda: search.by_autoconfig(f"{domain}{port}", "/.well-known/autoconfig/mail")),
     )
-    notes = []
+    notes: list[str] = []
     for place, ask in places:
         clock.begin_step(step_seconds)
         try:
@@ -103,25 +104,28 @@ def find_server(
 class _Clock:
     """The time that is left for a step, and for the whole lookup."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = self._step_end = time.monotonic() + seconds
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+        self._now = now
+        self._end = self._step_end = now() + seconds
 
     def begin_step(self, seconds: float) -> None:
-        self._step_end = min(self._end, time.monotonic() + seconds)
+        self._step_end = min(self._end, self._now() + seconds)
 
     def check(self) -> float:
         """The seconds that are left; raises TimedOut if there are none."""
-        left = self._step_end - time.monotonic()
+        left = self._step_end - self._now()
         if left <= 0:
             raise TimedOut("no time is left", step="dns")
         return left
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        began = time.monotonic()
+        """The time in the context does not count."""
+        began = self._now()
         yield
-        self._end += time.monotonic() - began
-        self._step_end += time.monotonic() - began
+        passed = self._now() - began
+        self._end += passed
+        self._step_end += passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,8 @@ class _Search:
         for host in filter(is_host_name, best):
             if at := host_by_mx(host):
                 imap_host, provider = at
-                return _at(provider, imap_host, f"the mail of {self.domain} is at {provider.name} (MX {host})")
+                how = f"the mail of {self.domain} is at {provider.name} (MX {host})"
+                return _at(provider, imap_host, how)
         return "the mail is at no known provider"
 
     def by_srv(self) -> Found | str:
@@ -159,15 +164,15 @@ class _Search:
                 if not record.host:
                     reason = f"{service} is not offered"
                     continue
-                how = f"the SRV record {service}.{self.domain} names it"
+                how = f"an SRV record of {self.domain} names it ({service})"
                 answer = self._usable(record.host, record.port, security, None, how)
-                if isinstance(answer, Found) and (self._is_sure(answer) or self._is_confirmed(answer)):
+                if isinstance(answer, Found) and not (self._is_sure(answer) or self._is_confirmed(answer)):
+                    answer = (
+                        f"{service} names {record.host}, outside the domain; name it yourself to trust it"
+                    )
+                if isinstance(answer, Found):
                     return answer
-                reason = (
-                    answer
-                    if isinstance(answer, str)
-                    else f"{service} names {record.host}, which is not below {self.domain}: to trust it, name it"
-                )
+                reason = answer
         return reason
 
     def by_autoconfig(self, server: str, folder: str) -> Found | str:
@@ -192,7 +197,6 @@ class _Search:
 
     def _get(self, url: str) -> HttpResponse | str:
         """The answer of a web server, after at most one redirect, to the same server."""
-        names = NameServers(self.settings)
         for _ in range(2):
             response = request(
                 url,
@@ -200,7 +204,7 @@ class _Search:
                 most=LARGEST,
                 seconds=self.clock.check(),
                 on_wait=self.on_wait,
-                look_up=lambda host, port: names.addresses(host, self.clock.check()),
+                look_up=self._look_up,
             )
             if not 300 <= response.status < 400:
                 return response
@@ -220,13 +224,23 @@ class _Search:
         """The server if it obeys the rules for hosts that are typed (SPEC §9.1), or else the rule."""
         if not is_host_name(host):
             return "it names a host that is no host name"
-        check_endpoint(Endpoint(host, port, security, username or self.email), self.settings)
-        addresses = NameServers(self.settings).addresses(host, self.clock.check())
-        private = [address for address in addresses if not is_public(address)]
-        if private and not self.settings.imap_allow_private_hosts:
-            return f"it names {host} with the address {private[0]}, which is not public"
+        try:
+            check_endpoint(Endpoint(host, port, security, username or self.email), self.settings)
+            resolve(
+                host,
+                port,
+                self.settings,
+                self.on_wait,
+                seconds=self.clock.check(),
+                look_up=self._look_up,
+            )
+        except MailsyncError as error:
+            return f"it names {host}:{port}; {error}"
         username = None if username == self.email else username
         return Found(host, port, security, username, how, provider_at(host))
+
+    def _look_up(self, host: str, port: int) -> list[str]:
+        return NameServers(self.settings).addresses(host, self.clock.check())
 
     def _is_sure(self, found: Found) -> bool:
         return found.provider is not None or f".{found.host}".endswith(f".{self.domain}")

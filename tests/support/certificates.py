@@ -58,6 +58,10 @@ class Authority:
         """Return a certificate for another host."""
         return self._issue("wrong-name", names=["mail.elsewhere.test"])
 
+    def named(self, *names: str) -> Certificate:
+        """Return a good certificate for these names."""
+        return self._issue("-".join(names), names=list(names))
+
     def self_signed(self) -> Certificate:
         """Return a certificate for the right name that is signed by itself."""
         return self._issue("self-signed", self_signed=True)

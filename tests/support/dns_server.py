@@ -1,4 +1,4 @@
-"""A name server on loopback, over UDP and TCP, that is honest until a test makes it fail, lie or be silent."""
+"""A name server on loopback, over UDP and TCP: honest until a test makes it fail, lie or be silent."""
 
 from __future__ import annotations
 
@@ -53,8 +53,11 @@ class DnsServer:
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind(("127.0.0.1", port))
         self._tcp = socket.create_server(("127.0.0.1", port))
-        for serve in (self._serve_udp, self._serve_tcp):
-            threading.Thread(target=serve, daemon=True).start()
+        self._threads = [
+            threading.Thread(target=serve, daemon=True) for serve in (self._serve_udp, self._serve_tcp)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def add(self, name: str, kind: str, *values: str) -> None:
         """Add records: ``add("example.test", "MX", "10 mx.example.test.")``."""
@@ -63,17 +66,22 @@ class DnsServer:
 
     def stop(self) -> None:
         """Close its sockets; the port is free afterwards."""
-        for sock in (self._udp, self._tcp):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+        # an empty datagram ends the thread, which a close alone would not wake
+        self._udp.sendto(b"", self._udp.getsockname())
+        with contextlib.suppress(OSError):
+            self._tcp.shutdown(socket.SHUT_RDWR)
+        self._tcp.close()
+        for thread in self._threads:
+            thread.join()
+        self._udp.close()
 
     def _serve_udp(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                raw, client = self._udp.recvfrom(65535)
-                for answer in self._answers(raw, "udp"):
-                    self._udp.sendto(answer, client)
+        while True:
+            raw, client = self._udp.recvfrom(65535)
+            if not raw:
+                return
+            for answer in self._answers(raw, "udp"):
+                self._udp.sendto(answer, client)
 
     def _serve_tcp(self) -> None:
         with contextlib.suppress(OSError):
