@@ -36,8 +36,8 @@ def _split(domains: str) -> tuple[str, ...]:
 
 
 _MICROSOFT_NOTE = (
-    "Microsoft no longer accepts passwords over IMAP, not even app passwords, only OAuth, "
-    "which mailsync does not support."
+    "Microsoft no longer accepts passwords over IMAP, not even app passwords. "
+    "Sign in by OAuth2: --oauth microsoft (over HTTP: oauth)."
 )
 _GMX_NOTE = (
     "First enable IMAP in the webmail's settings; with two-factor authentication, use an app password."
@@ -56,7 +56,8 @@ PROVIDERS: tuple[Provider, ...] = (
         "Gmail",
         _split("gmail.com googlemail.com"),
         "imap.gmail.com",
-        note=_app_password("myaccount.google.com/apppasswords (two-step verification must be on)"),
+        note=_app_password("myaccount.google.com/apppasswords (two-step verification must be on)")
+        + " Or sign in by OAuth2: --oauth google (over HTTP: oauth).",
     ),
     Provider(
         "Outlook",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from mailsync.core.mx_hosts import host_by_mx
@@ -48,12 +48,30 @@ class Found:
         return f"{self.host}:{self.port} ({self.security}): {self.how}"
 
 
+class Note(NamedTuple):
+    """Why a place named no server."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """The server, or None; ``notes`` say why each place before it, or every place, named none."""
 
     found: Found | None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The notes, those with the same reason together."""
+        places: dict[str, list[str]] = {}
+        for place, reason in self.notes:
+            places.setdefault(reason, []).append(place)
+        return tuple(f"{', '.join(group)}: {reason}" for reason, group in places.items())
 
 
 def find_server(
@@ -77,7 +95,7 @@ def find_server(
         return Lookup(_at(provider, provider.host, f"{provider.name} is known by its domain"))
     domain = to_ascii(email.rpartition("@")[2])
     if domain is None or not is_host_name(domain):
-        return Lookup(None, ("the domain is no host name",))
+        return Lookup(None, (Note("DNS", "the domain is no host name"),))
     clock = _Clock(seconds, now)
     search = _Search(email, domain, settings, clock, confirm, on_wait, chance or random.Random())
     port = "" if https_port == 443 else f":{https_port}"
@@ -87,7 +105,7 @@ def find_server(
         (f"autoconfig.{domain}", lambda: search.by_autoconfig(f"autoconfig.{domain}{port}", "/mail")),
         (domain, lambda: search.by_autoconfig(f"{domain}{port}", "/.well-known/autoconfig/mail")),
     )
-    notes: list[str] = []
+    notes: list[Note] = []
     for place, ask in places:
         clock.begin_step(step_seconds)
         try:
@@ -97,7 +115,7 @@ def find_server(
             answer = str(error)
         if isinstance(answer, Found):
             return Lookup(answer, tuple(notes))
-        notes.append(f"{place}: {answer}")
+        notes.append(Note(place, answer))
     return Lookup(None, tuple(notes))
 
 

@@ -25,6 +25,8 @@ from tests.support import forking, planted, run_directory
 
 ENCRYPTION_KEY = planted.keep(b64encode(hashlib.sha256(b"a key for tests only").digest()).decode())
 API_TOKEN = planted.keep("a-token-for-tests-only-0123456789")
+NO_NAME_SERVER = "255.255.255.255"
+"""Nothing can be sent to this address: a lookup fails at once, and no packet leaves the machine."""
 _SECRET_VARIABLES = ("IMAP_PASSWORD", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
 
 
@@ -181,6 +183,7 @@ class Mailsync:
             "IMAP_ALLOW_PRIVATE_HOSTS": "true",
             "IMAP_ALLOW_PLAINTEXT": "true",
             "IMAP_MAX_COMMANDS_PER_MINUTE": "1000000",
+            "DNS_SERVERS": NO_NAME_SERVER,
         }
 
     def __call__(

@@ -12,10 +12,11 @@ import click
 from mailsync.accounts import add, change
 from mailsync.accounts.add import AccountRequest, Added
 from mailsync.cli import common
+from mailsync.cli.choose_server import choose_server
 from mailsync.cli.common import email_argument, emit, json_option, note, password_stdin_option, say
 from mailsync.cli.terminal import many
 from mailsync.config import find_environment
-from mailsync.core.providers import likely_domain, normalise_email
+from mailsync.core.providers import normalise_email
 from mailsync.errors import InvalidInput
 from mailsync.network.resolve import SECURITIES
 from mailsync.redaction import keep_secret
@@ -24,7 +25,7 @@ from mailsync.store import db
 
 @click.command("add-account")
 @click.argument("email", metavar="[EMAIL]", required=False)
-@click.option("--host", metavar="H", help="IMAP server; known providers do not need it.")
+@click.option("--host", metavar="H", help="IMAP server; by default it is looked for.")
 @click.option(
     "--port", metavar="N", type=click.IntRange(1, 65535), help="Default: 993 for tls, 143 for starttls."
 )
@@ -37,6 +38,7 @@ from mailsync.store import db
     help="Mirror only mail since a day (2025-01-31) or of the last days (90d).",
 )
 @password_stdin_option
+@click.option("--no-discover", is_flag=True, help="Do not look for the server of an unknown domain.")
 @click.option("--no-verify", is_flag=True, help="Store without testing the connection.")
 @json_option
 def add_account(
@@ -48,14 +50,16 @@ def add_account(
     name: str | None,
     sync_since: str | None,
     password_stdin: bool,
+    no_discover: bool,
     no_verify: bool,
     as_json: bool,
 ) -> None:
     """Add a mailbox: connect, log in, list its folders, then store it with its password encrypted.
 
-    For known providers the address is enough; others need --host. The password comes from a prompt,
-    --password-stdin or IMAP_PASSWORD. Everything else is checked before the prompt. If the test of the
-    connection fails (dns, connect, tls, login, list), nothing is stored.
+    For known providers the address is enough. The server of any other domain is looked for in DNS and on the
+    domain's web server, unless --host names it. The password comes from a prompt, --password-stdin or
+    IMAP_PASSWORD. Everything else is checked before the prompt. If the test of the connection fails (dns,
+    connect, tls, login, list), nothing is stored.
 
     \b
     Example:
@@ -66,10 +70,6 @@ def add_account(
     settings = common.settings_for("DATABASE_URL", "IMAP_ENCRYPTION_KEY")
     since, days = parse_since(sync_since) if sync_since else (None, None)
     address = normalise_email(email if email else _ask("E-mail address", "EMAIL"))
-    if not host and not add.find_provider(address) and sys.stdin.isatty():
-        address = _confirm_domain(address)
-        if not add.find_provider(address):
-            host = _ask(f"IMAP server of {address.rpartition('@')[2]}", "--host")
     request = AccountRequest(
         email=address,
         host=host,
@@ -82,6 +82,7 @@ def add_account(
         verify=not no_verify,
     )
     check_password_source(password_stdin)
+    request = choose_server(request, settings, discover=not no_discover)
     with common.database(settings) as conn:
         checked = add.check_request(conn, request, settings)
     # No connection is kept open while a person looks for the password.
@@ -184,15 +185,6 @@ def parse_since(text: str) -> tuple[datetime | None, int | None]:
         raise InvalidInput(
             f"--sync-since: expected a day (2025-01-31) or a number of days (90d), not {text[:40]!a}"
         ) from None
-
-
-def _confirm_domain(address: str) -> str:
-    """The address, with the domain of a provider if a person confirms that it was meant."""
-    local, _, domain = address.rpartition("@")
-    likely = likely_domain(domain)
-    if likely and click.confirm(f"Did you mean {local}@{likely}?", default=True, err=True):
-        return f"{local}@{likely}"
-    return address
 
 
 def _ask(prompt: str, option: str) -> str:

@@ -94,7 +94,9 @@ class NewAccount(Body, json_schema_extra=_ONE_WINDOW):
 
     email: Email
     password: Password
-    imap_host: Host = Field(default_factory=_left_out, description="Required unless the provider is known.")
+    imap_host: Host = Field(
+        default_factory=_left_out, description="Default: by provider, or as discover finds it."
+    )
     imap_port: Port = Field(
         default_factory=_left_out,
         description="993 for tls, 143 for starttls; other ports only in private networks.",
@@ -112,6 +114,9 @@ class NewAccount(Body, json_schema_extra=_ONE_WINDOW):
     )
     metadata: Metadata = Field(
         default_factory=_left_out, description="Your own data, up to 64 KiB of JSON without NUL."
+    )
+    discover: bool = Field(
+        default=True, description="Look for the server if imap_host is left out and the domain is not known."
     )
     verify: bool = Field(default=True, description="Try to log in before storing anything.")
 
@@ -217,7 +222,9 @@ class AddedAccount(Account):
     """The new account."""
 
     verified: bool = Field(description="Whether a login was tried.")
-    note: str | None = Field(description="What the provider requires, such as an app password.")
+    note: str | None = Field(
+        description="How the server was found, and what the provider requires, such as an app password."
+    )
 
 
 class Removal(Answer):

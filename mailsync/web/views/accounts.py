@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 
 from flask import Blueprint
 
-from mailsync.accounts import add, change, manage
+from mailsync.accounts import add, change, find_server, manage
 from mailsync.accounts.add import AccountRequest
 from mailsync.accounts.change import Changes
-from mailsync.core.providers import normalise_email
+from mailsync.accounts.find_server import Found
+from mailsync.core.providers import Provider, normalise_email
 from mailsync.errors import InvalidInput
 from mailsync.store import account_views, db
 from mailsync.store.db import Connection
@@ -55,7 +56,8 @@ def add_account(body: NewAccount) -> tuple[AddedAccount, dict[str, str]]:
 
     If a step fails, nothing is stored, and `step` names it: dns, connect, tls, login or list. A rejected
     password is 422, because sending it again may lock the user out; an unreachable server is 502 or 504.
-    Hosts in private networks are refused. A running worker begins to sync at once.
+    Hosts in private networks are refused. Without `imap_host`, the server of an unknown domain is looked for,
+    for ten seconds at most, and `note` says how it was found. A running worker begins to sync at once.
     """
     request = AccountRequest(
         email=body.email,
@@ -70,13 +72,15 @@ def add_account(body: NewAccount) -> tuple[AddedAccount, dict[str, str]]:
         metadata=body.metadata or {},
         verify=body.verify,
     )
+    settings = resources().settings
+    request, found = find_server.fill_in(request, settings) if body.discover else (request, None)
     with _connection(may_wait=body.verify) as conn:
-        added = add.add_account(conn, request, resources().settings)
+        added = add.add_account(conn, request, settings)
         stored = Account.model_validate(manage.existing(conn, added.account_id))
     answer = AddedAccount(
         **dict(stored),
         verified=added.tested is not None,
-        note=added.provider.note or None if added.provider else None,
+        note=_note(found, added.provider),
     )
     return answer, {"Location": f"/v1/accounts/{added.account_id}"}
 
@@ -173,6 +177,11 @@ def sync_account(account_id: int) -> Account:
 
 def _account(conn: Connection, account_id: int) -> Account:
     return Account.model_validate(manage.existing(conn, account_id))
+
+
+def _note(found: Found | None, provider: Provider | None) -> str | None:
+    notes = [f"Found {found}." if found else "", provider.note if provider else ""]
+    return " ".join(filter(None, notes)) or None
 
 
 @contextmanager

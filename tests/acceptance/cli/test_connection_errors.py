@@ -130,6 +130,12 @@ def test_a_port_that_is_not_for_imap(refused: Callable[..., str]) -> None:
 def test_an_unknown_provider(refused: Callable[..., str]) -> None:
     line = refused(code=2)
     assert line == (
+        "mailsync: no provider is known for example.test, and no IMAP server was found"
+        " (MX of example.test, SRV of example.test, autoconfig.example.test, example.test:"
+        " the name servers cannot answer); name it: --host HOST (over HTTP: imap_host)"
+    )
+    line = refused("--no-discover", code=2)
+    assert line == (
         "mailsync: no provider is known for example.test;"
         " name its IMAP server: --host HOST (over HTTP: imap_host)"
     )
