@@ -35,6 +35,7 @@ class TokenSet:
 
     ``grant`` is ``refresh_token`` or ``client_credentials``, which has no ``refresh_token``. Without an
     ``access_token`` the next sign-in asks for one. ``lifetime`` is its seconds from issue to ``expires_at``.
+    ``user`` is who has consented, if the provider told.
     """
 
     owner: TokenOwner
@@ -43,3 +44,4 @@ class TokenSet:
     access_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     lifetime: float = 0.0
+    user: str | None = None

@@ -1,36 +1,39 @@
 """Change an account: name, metadata, window, connection, password (SPEC §0.10, §4, §5).
 
-To change host, port, security or user name, the password must be entered again, because the stored one is
-sealed for the server that it was entered for. Connection and password change under the account's lock. One
-call is one transaction.
+To change host, port, security or user name, the password or consent must be given again, because the stored
+one is sealed for the server that it was given for. Connection and credential change under the account's lock.
+One call is one transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from mailsync.accounts.add import (
+from mailsync.accounts.add import find_provider
+from mailsync.accounts.consent import Consent, NewCredential, Password, refuse_other_user
+from mailsync.accounts.fields import (
     check_host,
     check_metadata,
     check_name,
     check_password,
     check_username,
     check_window,
-    find_provider,
 )
 from mailsync.accounts.try_login import Tested, refuse_private, try_login
 from mailsync.config import Settings
-from mailsync.errors import InvalidInput, NotFound
+from mailsync.credentials import Credential, TokenSet
+from mailsync.errors import InvalidInput, KeyMismatch, NotFound
 from mailsync.imap import TokenBucket, burst, check_endpoint
 from mailsync.imap.token_bucket import refill
 from mailsync.model import Endpoint
 from mailsync.network.resolve import bare_host
 from mailsync.redaction import kept_secret
-from mailsync.store import account_settings, accounts, bodies, turns
+from mailsync.store import account_settings, accounts, bodies, credentials, turns
 from mailsync.store.account_settings import AccountSettings
 from mailsync.store.db import Connection, transaction
 from mailsync.store.locks import AccountLock, account_lock
@@ -50,7 +53,8 @@ class Changes:
     """The fields to change; the others keep what is stored.
 
     ``sync_since`` replaces ``sync_window_days`` and the other way round; None removes that one.
-    ``metadata`` replaces all stored metadata. With ``verify`` False the login is not tested.
+    ``metadata`` replaces all stored metadata. ``password`` or ``consent`` replaces what the account signs in
+    with; rows stay. With ``verify`` False the login is not tested.
     """
 
     display_name: str | Unset | None = UNSET
@@ -62,7 +66,13 @@ class Changes:
     imap_security: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    consent: Consent | None = None
     verify: bool = True
+
+    @property
+    def credential(self) -> NewCredential | None:
+        """What the account signs in with from now on; None if that stays."""
+        return self.consent or (None if self.password is None else Password(self.password))
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -91,20 +101,23 @@ def change_account(
     removal = accounts.find_removal(conn, account_id)
     if removal is None or removal[1] is not None:
         raise NotFound(f"there is no account {account_id}")
-    if changes.password is None:
+    credential = changes.credential
+    if credential is None:
         with transaction(conn):
             before = account_settings.lock_settings(conn, account_id)
             _save(conn, account_id, before, _changed(before, changes), changes)
         return None
-    with kept_secret(changes.password):
-        return _change_password(conn, account_id, changes, changes.password, settings, started_by, wait)
+    with ExitStack() as secrets:
+        for secret in credential.secrets:
+            secrets.enter_context(kept_secret(secret))
+        return _change_credential(conn, account_id, changes, credential, settings, started_by, wait)
 
 
-def _change_password(
+def _change_credential(
     conn: Connection,
     account_id: int,
     changes: Changes,
-    password: str,
+    credential: NewCredential,
     settings: Settings,
     started_by: str,
     wait: float,
@@ -113,10 +126,13 @@ def _change_password(
         with transaction(conn):
             before = account_settings.lock_settings(conn, account_id)
         wanted = _changed(before, changes)
+        if changes.consent and changes.username is None:
+            user = _consented_by(conn, account_id, settings)
+            refuse_other_user(changes.consent, before.email, before.endpoint.username, user)
         tested = None
         if changes.verify:
             check_endpoint(wanted.endpoint, settings)
-            tested = _test(lock, wanted, password, settings, started_by)
+            tested = _test(lock, wanted, credential.sign_in, settings, started_by)
             wanted = replace(wanted, capabilities=tested.capabilities)
         elif wanted.endpoint != before.endpoint:
             check_endpoint(wanted.endpoint, settings)
@@ -127,13 +143,23 @@ def _change_password(
             wanted = replace(_changed(before, changes), capabilities=wanted.capabilities)
             _save(conn, account_id, before, wanted, changes)
             keys = settings.encryption_keys()
-            accounts.change_credential(conn, account_id, wanted.endpoint, password, keys)
+            accounts.change_credential(conn, account_id, wanted.endpoint, credential.stored, keys)
             if wanted.endpoint != before.endpoint:
                 is_other_mailbox = _mailbox(wanted.endpoint) != _mailbox(before.endpoint)
                 accounts.reset(conn, account_id, resync=is_other_mailbox)
                 if is_other_mailbox:
                     bodies.forget(conn, account_id)
     return tested
+
+
+def _consented_by(conn: Connection, account_id: int, settings: Settings) -> str | None:
+    """Return whose consent is replaced: the user of a shared mailbox may consent again."""
+    sealed = credentials.load(conn, account_id)[0]
+    try:
+        stored = sealed.open(settings.encryption_keys(), account_id, sealed.endpoint)
+    except KeyMismatch:
+        return None
+    return stored.user if isinstance(stored, TokenSet) else None
 
 
 def set_password(
@@ -155,7 +181,7 @@ def _check(changes: Changes) -> None:
     """Raise InvalidInput for changes that are wrong whatever is stored."""
     if changes.password is not None:
         check_password(changes.password)
-    elif changes.connection:
+    elif changes.connection and changes.consent is None:
         raise InvalidInput(
             f"{', '.join(changes.connection)}: give the password too; it is stored for one server and user",
             field=next(iter(changes.connection)),
@@ -212,7 +238,11 @@ def _window(before: AccountSettings, changes: Changes) -> tuple[datetime | None,
 
 
 def _test(
-    lock: AccountLock, wanted: AccountSettings, password: str, settings: Settings, started_by: str
+    lock: AccountLock,
+    wanted: AccountSettings,
+    credential: Credential,
+    settings: Settings,
+    started_by: str,
 ) -> Tested:
     """Log in with the wanted settings; the commands count towards the account's budget."""
     conn, account_id = lock.conn, lock.account_id
@@ -232,7 +262,7 @@ def _test(
     bucket = TokenBucket(loaded.tokens, limit, 0)
     provider = find_provider(wanted.email, wanted.endpoint.host)
     try:
-        return try_login(wanted.endpoint, password, settings, bucket, provider, on_wait=lock.heartbeat)
+        return try_login(wanted.endpoint, credential, settings, bucket, provider, on_wait=lock.heartbeat)
     finally:
         turns.leave(conn, account_id, tokens=bucket.tokens)
 

@@ -15,7 +15,9 @@ __all__ = ["Found", "Lookup", "fill_in", "is_unknown", "look_up", "not_found", "
 
 
 def is_unknown(request: AccountRequest) -> bool:
-    """Whether the request names no host, and its domain is none of a known provider."""
+    """Whether neither the request nor its client names a host, and its domain is none of a known provider."""
+    if request.client and request.client.imap_host:
+        return False
     return request.host is None and find_provider(normalise_email(request.email)) is None
 
 
@@ -50,7 +52,7 @@ def with_server(request: AccountRequest, found: Found) -> AccountRequest:
     Raises InvalidInput for a provider that accepts no passwords.
     """
     provider = found.provider
-    if provider and not provider.accepts_passwords:
+    if provider and not provider.accepts_passwords and request.client is None:
         raise InvalidInput(f"{found.how}. {provider.name}: {provider.note}", field="imap_host")
     is_open = request.port is None and request.security is None
     return replace(

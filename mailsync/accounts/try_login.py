@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mailsync.config import Settings
 from mailsync.core.providers import Provider
+from mailsync.credentials import BearerToken, Credential
 from mailsync.errors import (
     AuthenticationFailed,
     Busy,
@@ -32,7 +33,7 @@ class Tested:
 
 def try_login(
     endpoint: Endpoint,
-    password: str,
+    credential: Credential,
     settings: Settings,
     bucket: TokenBucket,
     provider: Provider | None,
@@ -45,7 +46,7 @@ def try_login(
     ``list``; PasswordRejected if the server rejects the login; Busy if `bucket` is empty.
     """
     try:
-        with open_session(endpoint, password, settings, bucket=bucket, on_wait=on_wait) as session:
+        with open_session(endpoint, credential, settings, bucket=bucket, on_wait=on_wait) as session:
             try:
                 listed = session.list_folders()
             except MailsyncError as error:
@@ -55,7 +56,10 @@ def try_login(
     except OutOfTokens as error:
         raise Busy("the account's command budget for this minute is used up", retry_after=30.0) from error
     except AuthenticationFailed as error:
-        note = f". {provider.name}: {provider.note}" if provider and provider.note else ""
+        if isinstance(credential, BearerToken):
+            note = f". The user who signed in must have access to the mailbox {endpoint.username}"
+        else:
+            note = f". {provider.name}: {provider.note}" if provider and provider.note else ""
         raise PasswordRejected(f"{error}{note}", step=error.step, retry_after=error.retry_after) from error
     except TimedOut as error:
         if not _may_expect_tls(error, endpoint):

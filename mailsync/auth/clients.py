@@ -17,7 +17,8 @@ def find_client(settings: Settings, provider: str) -> OAuthClient:
     configured = ", ".join(client.name for client in settings.oauth_clients)
     variable = f"OAUTH_{name.upper()}_CLIENT_ID" if name.isidentifier() else "OAUTH_<NAME>_CLIENT_ID"
     raise InvalidInput(
-        f"no OAuth client is configured for {name[:40]!a}: set {variable} (configured: {configured or 'none'})",
+        f"provider: no OAuth client is configured for {name[:40]!a}, only for: {configured or 'none'};"
+        f" set {variable}",
         field="provider",
     )
 

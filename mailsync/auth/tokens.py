@@ -144,8 +144,13 @@ class Tokens:
         return sealed.open(self._settings.encryption_keys(), account.id, account.endpoint)
 
     def _use(self, tokens: TokenSet) -> SignIn:
-        mechanism = client_of(self._settings, tokens.owner).mechanism
-        return SignIn(BearerToken(tokens.access_token or "", mechanism), ends_at=tokens.expires_at)
+        client = client_of(self._settings, tokens.owner)
+        return SignIn(bearer(client, tokens), ends_at=tokens.expires_at)
+
+
+def bearer(client: OAuthClient, tokens: TokenSet) -> BearerToken:
+    """Return the access token as a mail server gets it."""
+    return BearerToken(tokens.access_token or "", client.mechanism)
 
 
 def is_fresh(tokens: TokenSet, now: datetime) -> bool:
@@ -177,4 +182,5 @@ def token_set(
         issued.access_token,
         asked_at + timedelta(seconds=issued.expires_in),
         issued.expires_in,
+        before.user if before else issued.user,
     )

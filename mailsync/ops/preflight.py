@@ -181,8 +181,8 @@ def _key(conn: Connection, settings: Settings) -> Iterator[str]:
         first, *others = unopened
         names = f"{first} and {len(others)} more" if others else first
         raise KeyMismatch(
-            f"IMAP_ENCRYPTION_KEY does not open the passwords or tokens of {len(unopened)} of {len(sealed)} accounts"
-            f" ({names}); use the key they were encrypted with, or set the passwords again"
+            f"IMAP_ENCRYPTION_KEY does not open the passwords or tokens of {len(unopened)} of"
+            f" {len(sealed)} accounts ({names}); use the key they were encrypted with, or set them again"
         )
     if not sealed:
         yield "Key is well-formed (no credentials are stored yet)"

@@ -26,10 +26,10 @@ class SealedCredential:
 
     key_id: str
     ciphertext: bytes
-    oauth_provider: str | None = None
-    oauth_grant: str | None = None
-    oauth_client_id: str | None = None
-    authorized_at: datetime | None = None
+    oauth_provider: str | None
+    oauth_grant: str | None
+    oauth_client_id: str | None
+    authorized_at: datetime | None
 
     @property
     def owner(self) -> TokenOwner | None:
@@ -52,6 +52,7 @@ class SealedCredential:
             stored["access_token"],
             None if expires_at is None else datetime.fromisoformat(expires_at),
             stored["lifetime"],
+            stored["user"],
         )
 
 
@@ -59,9 +60,9 @@ class SealedCredential:
 class SealedAccount(SealedCredential):
     """An account with its sealed credential."""
 
-    id: int = 0
-    email: str = ""
-    endpoint: Endpoint = Endpoint("", 0, "", "")
+    id: int
+    email: str
+    endpoint: Endpoint
 
 
 def load(conn: Connection, account_id: int | None = None) -> list[SealedAccount]:
@@ -120,6 +121,7 @@ def text_of(credential: str | TokenSet) -> str:
             "access_token": credential.access_token,
             "expires_at": None if expires_at is None else expires_at.astimezone(UTC).isoformat(),
             "lifetime": credential.lifetime,
+            "user": credential.user,
         }
     )
 

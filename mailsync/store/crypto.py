@@ -29,7 +29,7 @@ def key_id(key: bytes) -> str:
 def seal(
     keys: Sequence[bytes], account_id: int, endpoint: Endpoint, secret: str, owner: TokenOwner | None = None
 ) -> tuple[str, bytes]:
-    """Encrypt a password, or tokens of `owner`, with the first key; returns key_id, and nonce + ciphertext."""
+    """Encrypt a password, or tokens of `owner`, with the first key; return key_id, and nonce + ciphertext."""
     return seal_text(keys, _bound_to(account_id, endpoint, owner), secret)
 
 

@@ -17,6 +17,7 @@ TABLES = (
     "message_bodies",
     "messages",
     "metric_counters",
+    "oauth_authorizations",
     "sync_events",
     "sync_runs",
     "upkeep",

@@ -1,7 +1,8 @@
 -- Accounts that sign in with the tokens of an OAuth2 client, and the consents that the API waits for.
 
 alter table accounts
-    add column auth_method text not null default 'password' check (auth_method in ('password', 'oauth2')),
+    drop constraint accounts_auth_method_check,
+    add constraint accounts_auth_method_check check (auth_method in ('password', 'oauth2')),
     add column oauth_provider text,
     add column oauth_grant text check (oauth_grant in ('refresh_token', 'client_credentials')),
     add column token_expires_at timestamptz,
@@ -25,11 +26,11 @@ comment on column account_credentials.oauth_client_id is 'The client to which th
 comment on column account_credentials.authorized_at is 'When a person entered the password or gave consent; renewals and other keys keep it.';
 
 create table oauth_authorizations (
-    id uuid primary key default pg_catalog.gen_random_uuid(),
+    id text primary key,
     provider text not null,
     oauth_client_id text not null,
     email text,
-    account_id bigint,
+    authorized_account_id bigint,
     return_url text,
     state_hash bytea not null unique,
     key_id text not null,
@@ -43,7 +44,7 @@ create table oauth_authorizations (
 );
 create index oauth_authorizations_created_at_idx on oauth_authorizations (created_at);
 comment on table oauth_authorizations is 'Consents that were asked for by the API. Rows are deleted after a week.';
-comment on column oauth_authorizations.account_id is 'The account to authorize again; afterwards the account that has the tokens.';
+comment on column oauth_authorizations.authorized_account_id is 'The account to authorize again; afterwards the account that has the tokens.';
 comment on column oauth_authorizations.state_hash is 'SHA-256 of the state, which only the browser has. It is good for one callback.';
 comment on column oauth_authorizations.verifier is 'The PKCE verifier (RFC 7636), sealed.';
 
@@ -74,4 +75,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0016_sign_in_by_oauth', '322eb6884ea0d981fe3529fc90011a811ed7979ac3bf42b437ec64f34f00aa83');
+    ('0016_sign_in_by_oauth', 'a75ffec2ec853822a524921d2b0237fe22faa6a6528be38052f4a3d3a035d96d');

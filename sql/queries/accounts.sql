@@ -224,6 +224,9 @@ where ctid = any (array(
 delete from folders where account_id = %(account_id)s
 
 -- name: delete_account_credentials
+with consents as (
+    delete from oauth_authorizations where authorized_account_id = %(account_id)s
+)
 delete from account_credentials where account_id = %(account_id)s
 
 -- name: delete_account

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from mailsync.config import Settings
 from mailsync.model import Endpoint
-from mailsync.store import accounts, db
+from mailsync.store import credentials, db
 
 ACCOUNTS = 49
 FOLDERS = 20
@@ -162,7 +162,7 @@ def _seal_passwords(conn: db.Connection, settings: Settings) -> None:
     for account_id, host, port, username in conn.execute(
         "select id, imap_host, imap_port, username from accounts"
     ).fetchall():
-        accounts.store_password(conn, account_id, Endpoint(host, port, "tls", username), "held", keys)
+        credentials.store(conn, account_id, Endpoint(host, port, "tls", username), "held", keys)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mailsync import errors
-from mailsync.accounts.add import LONGEST_NAME, MAX_METADATA
+from mailsync.accounts.fields import LONGEST_NAME, MAX_METADATA
 from mailsync.accounts.manage import LONGEST_REASON
 from mailsync.store import db
 from mailsync.store.locks import account_lock

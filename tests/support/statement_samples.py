@@ -84,6 +84,11 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
     coauthors = "update messages set from_emails = array[from_email, 'also@example.com'] where uid % 50 = 7"
     filled = f"update accounts set authors_missing_through = null where id = {account}"
     removed = f"update accounts set deleting_at = now() where id = {account}"
+    authorization = """
+        insert into oauth_authorizations
+            (id, provider, oauth_client_id, state_hash, key_id, verifier, status, expires_at)
+        values ('a', 'google', 'c', 'h', 'k', 'sealed', 'pending', now() + interval '10 minutes')
+    """
     emptied = f"""
         delete from folders where account_id = {lived.emptied};
         delete from account_credentials where account_id = {lived.emptied};
@@ -107,7 +112,22 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
                 security="tls", username="u", sync_since=None, sync_window_days=None, capabilities=[],
                 metadata="{}")
         ],
-        "seal_password": [_of(1, key_id="k", ciphertext=b"sealed")],
+        "seal_credential": [
+            _of(2, key_id="k", ciphertext=b"sealed", auth_method="password", provider=None, grant=None,
+                client_id=None, expires_at=None)
+        ],
+        "save_renewed_tokens": [_of(2, key_id="k", ciphertext=b"sealed", expires_at=None)],
+        "insert_authorization": [
+            _of(1, id="new", provider="google", client_id="c", email=None, return_url=None, state_hash=b"new",
+                key_id="k", verifier=b"sealed", seconds=600.0)
+        ],
+        "claim_authorization": [_of(1, state_hash=b"h", before=authorization)],
+        "finish_authorization": [
+            _of(1, id="a", status="succeeded", error_code=None, error_message=None,
+                before=authorization.replace("pending", "exchanging"))
+        ],
+        "find_authorization": [_of(1, id="a", before=authorization)],
+        "note_token_refusal": [_of(1, message="invalid_grant")],
         "select_credentials": [_of(1), _of(all_accounts, account_id=None)],
         "account_exists": [_of(1)],
         "find_account_to_remove": [_of(1)],

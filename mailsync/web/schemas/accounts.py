@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
-from mailsync.accounts.add import LONGEST, LONGEST_NAME
+from mailsync.accounts.fields import LONGEST, LONGEST_NAME
 from mailsync.accounts.manage import LONGEST_REASON
 from mailsync.core.providers import normalise_email
 from mailsync.errors import InvalidInput

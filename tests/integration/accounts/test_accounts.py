@@ -14,7 +14,7 @@ import pytest
 from mailsync.config import Settings
 from mailsync.errors import Conflict, LimitReached, NotFound
 from mailsync.model import Verdict
-from mailsync.store import accounts, attempts, db, folders, messages, turns, waking
+from mailsync.store import accounts, attempts, credentials, db, folders, messages, turns, waking
 from mailsync.store.accounts import AccountStatus
 from mailsync.store.db import Connection
 from mailsync.store.locks import account_lock
@@ -216,11 +216,11 @@ def test_a_broken_account_waits_for_a_person_and_a_stuck_one_is_tried_for_a_week
 def test_a_new_password_clears_rejections(conn: Connection, settings: Settings) -> None:
     account = new_account(conn, settings)
     turns.end(conn, account, Verdict("broken", "auth_failed", "no", 3, 0, None, None), tokens=9)
-    (sealed,) = accounts.sealed(conn, account)
-    accounts.change_password(conn, account, sealed.endpoint, "better", settings.encryption_keys())
+    (sealed,) = credentials.load(conn, account)
+    accounts.change_credential(conn, account, sealed.endpoint, "better", settings.encryption_keys())
     loaded = turns.begin(conn, account, "x", burst=50.0, refill=2.5, floor=10.0)
     assert loaded is not None
-    assert loaded.password(settings.encryption_keys()) == "better"
+    assert loaded.sealed.open(settings.encryption_keys(), account, loaded.account.endpoint) == "better"
     assert (loaded.account.sync_state, loaded.account.consecutive_failures) == ("initial_sync", 0)
     assert changes(conn) == [("initial_sync", "broken"), ("broken", "initial_sync")]
 

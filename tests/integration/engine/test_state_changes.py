@@ -12,7 +12,7 @@ import pytest
 
 from mailsync.config import Settings
 from mailsync.model import Verdict
-from mailsync.store import accounts, db, turns
+from mailsync.store import accounts, credentials, db, turns
 from mailsync.store.db import Connection
 from tests.support.run_directory import PATIENCE
 from tests.support.stored import KEY, new_account, settings_for
@@ -59,9 +59,9 @@ def time_passes(conn: Connection, account: int) -> None:
 
 
 def new_password(conn: Connection, account: int) -> None:
-    (row,) = accounts.sealed(conn, account)
+    (row,) = credentials.load(conn, account)
     key = Settings(imap_encryption_key=KEY).encryption_keys()
-    accounts.change_password(conn, account, row.endpoint, "better", key)
+    accounts.change_credential(conn, account, row.endpoint, "better", key)
 
 
 def shown(conn: psycopg.Connection[Any]) -> str:

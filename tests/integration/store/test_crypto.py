@@ -9,7 +9,7 @@ import pytest
 
 from mailsync.errors import KeyMismatch
 from mailsync.model import Endpoint
-from mailsync.store import accounts, crypto, db
+from mailsync.store import credentials, crypto, db
 from tests.support.stored import new_account, settings_for
 
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
@@ -88,7 +88,7 @@ def test_a_row_moved_to_another_account_or_host_does_not_open(
         first, second = (new_account(conn, settings, f"{name}@example.com") for name in "ab")
 
         def opened(account_id: int) -> str:
-            (row,) = accounts.sealed(conn, account_id)
+            (row,) = credentials.load(conn, account_id)
             return crypto.unseal(keys, row.id, row.endpoint, row.key_id, row.ciphertext)
 
         assert opened(first) == opened(second) == "secret"

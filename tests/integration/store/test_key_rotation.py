@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from mailsync.errors import KeyMismatch
-from mailsync.store import accounts, crypto, db, key_rotation
+from mailsync.store import credentials, crypto, db, key_rotation
 from mailsync.store.db import Connection
 from tests.support.programs import ENCRYPTION_KEY, Mailsync
 from tests.support.run_directory import PATIENCE, wait_until
@@ -22,7 +22,8 @@ Database = psycopg.Connection[Any]
 def passwords(conn: Connection, key: bytes) -> dict[str, str]:
     """The passwords of all accounts by address, decrypted with this key only."""
     return {
-        a.email: crypto.unseal([key], a.id, a.endpoint, a.key_id, a.ciphertext) for a in accounts.sealed(conn)
+        a.email: crypto.unseal([key], a.id, a.endpoint, a.key_id, a.ciphertext)
+        for a in credentials.load(conn)
     }
 
 
@@ -37,9 +38,9 @@ def test_all_are_sealed_under_the_first_key_and_once_is_enough(database_url: str
         assert passwords(conn, NEW) == {"a@example.com": "secret", "b@example.com": "secret"}
         assert done.in_use == {crypto.key_id(NEW): 2} and done.unused == [crypto.key_id(OLD)]
         assert (done.resealed, done.credentials) == (2, 2)
-        before = accounts.sealed(conn)
+        before = credentials.load(conn)
         assert key_rotation.rotate(conn, [NEW, OLD]).resealed == 0
-        assert accounts.sealed(conn) == before
+        assert credentials.load(conn) == before
 
 
 def test_one_that_does_not_open_leaves_all_as_they_are_and_is_named(database_url: str) -> None:
@@ -48,10 +49,10 @@ def test_one_that_does_not_open_leaves_all_as_they_are_and_is_named(database_url
         for email in ("a@example.com", "b@example.com", "c@example.com"):
             new_account(conn, settings, email)
         conn.execute("update accounts set imap_host = 'evil.example.com' where email = 'b@example.com'")
-        before = accounts.sealed(conn)
+        before = credentials.load(conn)
         with pytest.raises(KeyMismatch, match=r"^b@example\.com: .*; nothing was changed$"):
             key_rotation.rotate(conn, [NEW, OLD])
-        assert accounts.sealed(conn) == before
+        assert credentials.load(conn) == before
         # an account that is being removed does not block the rotation
         conn.execute("update accounts set deleting_at = now() where email = 'b@example.com'")
         assert key_rotation.rotate(conn, [NEW, OLD]).resealed == 2
@@ -61,10 +62,10 @@ def test_one_that_does_not_open_leaves_all_as_they_are_and_is_named(database_url
 def test_a_password_that_is_set_meanwhile_is_not_lost(database_url: str, begun: str) -> None:
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn, db.connect(settings, "test") as other:
-        account = accounts.sealed(conn, new_account(conn, settings))[0]
+        account = credentials.load(conn, new_account(conn, settings))[0]
 
         def set_password() -> None:
-            accounts.store_password(other, account.id, account.endpoint, "another", [OLD])
+            credentials.store(other, account.id, account.endpoint, "another", [OLD])
 
         if begun == "before":
             other.execute("begin")

@@ -29,8 +29,9 @@ MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
 TABLES = {
     "accounts", "account_credentials", "folders", "messages", "attachments", "message_bodies",
     "fetch_attempts", "sync_runs", "sync_events", "workers", "metric_counters", "schema_migrations", "upkeep",
+    "oauth_authorizations",
 }  # fmt: skip
-NO_ACCOUNT = {"workers", "metric_counters", "schema_migrations", "upkeep"}
+NO_ACCOUNT = {"workers", "metric_counters", "schema_migrations", "upkeep", "oauth_authorizations"}
 
 
 def in_schema(name: str, conn: psycopg.Connection) -> set[str]:

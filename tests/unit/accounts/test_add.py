@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailsync.accounts.add import check_host, endpoint_for
+from mailsync.accounts.add import endpoint_for
+from mailsync.accounts.fields import check_host
 from mailsync.errors import InvalidInput
 from mailsync.model import Endpoint
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from mailsync.accounts import add
+from mailsync.accounts import fields
 from mailsync.cli.terminal import printable, wrap
 from mailsync.config import Settings
 from mailsync.core.providers import likely_domain, normalise_email, provider_at, provider_for
@@ -109,7 +109,7 @@ def _endpoint(text: str) -> None:
 
 
 def _field_of_account(text: str) -> None:
-    checks = (add.check_name, add.check_username, add.check_password, add.check_host)
+    checks = (fields.check_name, fields.check_username, fields.check_password, fields.check_host)
     for check in checks:
         with suppress(MailsyncError):
             check(text)

@@ -1,0 +1,114 @@
+"""The new credential of an account: a password that was entered, or tokens that someone consented to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from mailsync.auth import grants
+from mailsync.auth.tokens import bearer, token_set
+from mailsync.config import Settings
+from mailsync.config.oauth import OAuthClient
+from mailsync.credentials import BearerToken, TokenSet
+from mailsync.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password that a person has entered."""
+
+    text: str = field(repr=False)
+
+    @property
+    def sign_in(self) -> str:
+        """The password as a mail server gets it."""
+        return self.text
+
+    @property
+    def stored(self) -> str:
+        """The password to store."""
+        return self.text
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that no log and no error may show."""
+        return (self.text,)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Tokens that a client was given. ``names`` are the addresses of the user; none if nobody told."""
+
+    client: OAuthClient
+    tokens: TokenSet
+    names: tuple[str, ...] = ()
+
+    @property
+    def sign_in(self) -> BearerToken:
+        """The access token as a mail server gets it."""
+        return bearer(self.client, self.tokens)
+
+    @property
+    def stored(self) -> TokenSet:
+        """The tokens to store."""
+        return self.tokens
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that no log and no error may show."""
+        return tuple(filter(None, (self.tokens.access_token, self.tokens.refresh_token)))
+
+
+NewCredential = Password | Consent
+
+
+def consent_of(client: OAuthClient, issued: grants.Tokens, asked_at: datetime) -> Consent:
+    """Return the consent of a person from the answer to a request that was sent at `asked_at`.
+
+    Raises InvalidInput without a refresh token, because the consent would end with the access token.
+    """
+    if issued.refresh_token is None:
+        raise InvalidInput(
+            f"{client.name} sent no refresh token, so the account would stop within the hour; ask for offline"
+            f" access ({client.variable}_SCOPE)",
+            field="oauth",
+        )
+    return Consent(client, token_set(client, issued, asked_at), issued.names)
+
+
+def by_refresh_token(client: OAuthClient, refresh_token: str, settings: Settings) -> Consent:
+    """Return the consent that another program has collected with the same client.
+
+    The refresh token is used once; a server that rotates refresh tokens accepts it no longer. Raises
+    GrantRejected, ClientRejected, Throttled and Transient.
+    """
+    asked_at = datetime.now(UTC)
+    issued = grants.refresh(client, refresh_token, settings)
+    tokens = token_set(client, issued, asked_at)
+    if tokens.refresh_token is None:
+        tokens = replace(tokens, refresh_token=refresh_token)
+    return Consent(client, tokens, issued.names)
+
+
+def by_client_credentials(client: OAuthClient, settings: Settings) -> Consent:
+    """Return the consent of an administrator: the client signs in to mailboxes by itself.
+
+    Raises ClientRejected, Throttled and Transient.
+    """
+    asked_at = datetime.now(UTC)
+    issued = grants.client_credentials(client, settings)
+    return Consent(client, token_set(client, issued, asked_at, grant="client_credentials"))
+
+
+def refuse_other_user(consent: Consent, *mailboxes: str | None) -> None:
+    """Raise InvalidInput if the provider says that the tokens belong to none of `mailboxes`.
+
+    The mail server decides in the end; this tells a person sooner, and in clearer words.
+    """
+    accepted = [mailbox.lower() for mailbox in mailboxes if mailbox]
+    if consent.names and not set(accepted) & set(consent.names):
+        raise InvalidInput(
+            f"the tokens belong to {consent.names[0]}, not to {accepted[0]}: sign in as {accepted[0]}, or"
+            f" name the mailbox if it is shared: --username {accepted[0]} (over HTTP: username)",
+            field="oauth",
+        )
