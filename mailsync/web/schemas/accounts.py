@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
 from mailsync.accounts.fields import LONGEST, LONGEST_NAME
 from mailsync.accounts.manage import LONGEST_REASON
@@ -64,6 +64,26 @@ Password = Annotated[
         json_schema_extra={"writeOnly": True},
     ),
 ]
+Provider = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=40,
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="The provider's name: google, microsoft, or one of OAUTH_<NAME>_CLIENT_ID in lower case.",
+    ),
+]
+RefreshToken = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=32_768,
+        pattern=r"^[\x20-\x7e]+$",
+        repr=False,
+        description="Issued to the client with which the service is configured. Never returned.",
+        json_schema_extra={"writeOnly": True},
+    ),
+]
 DisplayName = Annotated[
     str, Field(max_length=LONGEST_NAME, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
 ]
@@ -80,23 +100,65 @@ Metadata = Annotated[
     ),
 ]
 
-_ONE_WINDOW = {
-    "not": {
-        "required": ["sync_since", "sync_window_days"],
-        "properties": {"sync_since": {"type": "string"}, "sync_window_days": {"type": "integer"}},
-    }
+_BOTH_WINDOWS = {
+    "type": "object",
+    "required": ["sync_since", "sync_window_days"],
+    "properties": {"sync_since": {"type": "string"}, "sync_window_days": {"type": "integer"}},
 }
+_PASSWORD, _OAUTH = ({"type": "object", "required": [name]} for name in ("password", "oauth"))
+_PASSWORD_AND_OAUTH = {"type": "object", "required": ["password", "oauth"]}
 _CONNECTION = ("imap_host", "imap_port", "imap_security", "username")
 
 
-class NewAccount(Body, json_schema_extra=_ONE_WINDOW):
+class OAuthSignIn(
+    Body,
+    json_schema_extra={
+        "anyOf": [
+            {
+                "type": "object",
+                "required": ["refresh_token"],
+                "properties": {"grant": {"const": "refresh_token"}},
+            },
+            {
+                "type": "object",
+                "required": ["grant"],
+                "properties": {"grant": {"const": "client_credentials"}},
+                "not": {"type": "object", "required": ["refresh_token"]},
+            },
+        ]
+    },
+):
+    """Tokens of an OAuth2 client that the service is configured with, in place of a password."""
+
+    provider: Provider
+    grant: Literal["refresh_token", "client_credentials"] = Field(
+        default="refresh_token",
+        description="client_credentials: an organisation lets the client read its mailboxes.",
+    )
+    refresh_token: RefreshToken = Field(default_factory=_left_out)
+
+    @model_validator(mode="after")
+    def _has_what_its_grant_needs(self) -> OAuthSignIn:
+        if (self.grant == "refresh_token") != (self.refresh_token is not None):
+            raise ValueError(
+                'expected either a refresh_token, or "grant": "client_credentials" without refresh_token'
+            )
+        return self
+
+
+class NewAccount(
+    Body,
+    json_schema_extra={
+        "anyOf": [_PASSWORD, _OAUTH],
+        "not": {"anyOf": [_PASSWORD_AND_OAUTH, _BOTH_WINDOWS]},
+    },
+):
     """A mailbox to mirror. Known providers need neither host nor port."""
 
     email: Email
-    password: Password
-    imap_host: Host = Field(
-        default_factory=_left_out, description="Default: by provider, or as discover finds it."
-    )
+    password: Password = Field(default_factory=_left_out)
+    oauth: OAuthSignIn = Field(default_factory=_left_out, description="In place of password.")
+    imap_host: Host = Field(default_factory=_left_out, description="Required unless the provider is known.")
     imap_port: Port = Field(
         default_factory=_left_out,
         description="993 for tls, 143 for starttls; other ports only in private networks.",
@@ -123,7 +185,10 @@ class NewAccount(Body, json_schema_extra=_ONE_WINDOW):
 
 class AccountChanges(
     Body,
-    json_schema_extra=_ONE_WINDOW | {"dependentRequired": {name: ["password"] for name in _CONNECTION}},
+    json_schema_extra={
+        "not": {"anyOf": [_PASSWORD_AND_OAUTH, _BOTH_WINDOWS]},
+        "dependentSchemas": {name: {"anyOf": [_PASSWORD, _OAUTH]} for name in _CONNECTION},
+    },
 ):
     """The fields to change; fields that are left out keep their value."""
 
@@ -137,9 +202,12 @@ class AccountChanges(
         default_factory=_left_out, description="Also replaces sync_since; 0 or null mirrors all mail."
     )
     password: Password = Field(default_factory=_left_out)
+    oauth: OAuthSignIn = Field(
+        default_factory=_left_out, description="Renews the authorization, or replaces the password."
+    )
     imap_host: Host = Field(
         default_factory=_left_out,
-        description="Requires password, as do imap_port, imap_security and username.",
+        description="Requires password or oauth, as do imap_port, imap_security and username.",
     )
     imap_port: Port = Field(default_factory=_left_out)
     imap_security: Security = Field(default_factory=_left_out)
