@@ -15,7 +15,7 @@ from mailsync.engine.statistics import Statistics
 from mailsync.engine.turn_kind import TurnEnvironment
 from mailsync.errors import Busy, DatabaseSlow, MailsyncError, RowsLocked
 from mailsync.redaction import redact
-from mailsync.store import accounts, db, retention
+from mailsync.store import accounts, authorizations, db, retention
 from mailsync.store.locks import account_lock
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Retention:
         yield from self._in_chunks(env, None, runs)
         events = partial(retention.purge_events, conn, settings.event_retention_days)
         yield from self._in_chunks(env, None, events)
+        yield from self._in_chunks(env, None, partial(authorizations.purge, conn))
         retention.finish(conn)
         # tables may be due even if no worker has written much
         self._statistics.look_soon()

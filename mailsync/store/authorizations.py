@@ -1,143 +1,171 @@
-"""Consents that the API has asked for: from the address that a browser opens to the callback (SPEC §23.5)."""
+"""Consents that the API waits for: rows of ``oauth_authorizations`` (SPEC §23.5).
+
+A row has the hash of its ``state``, so that nobody who reads the table can finish a consent. The PKCE
+verifier is sealed, and bound to the state.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 
+from mailsync.credentials import TokenOwner
 from mailsync.errors import KeyMismatch
 from mailsync.store import crypto, records
 from mailsync.store.db import Connection
 from mailsync.store.statements import run
 
-LIFETIME = 600.0
-"""Seconds that a person has to consent."""
+TOO_LATE = "the browser came back after the authorization had expired; begin again"
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedAuthorization:
-    """An authorization whose callback is being handled; ``account_id`` is the account to authorize again."""
+class NewAuthorization:
+    """A consent to ask for: ``account_id`` is the account to authorize again, None for a new account."""
 
-    id: str
+    owner: TokenOwner
+    email: str | None
+    account_id: int | None
+    return_url: str | None
+    state: str = field(repr=False)
+    verifier: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The authorization as stored."""
+
+    id: UUID
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An authorization whose browser has come back; ``is_late`` if it had expired before."""
+
+    id: UUID
     provider: str
-    client_id: str
+    oauth_client_id: str
     email: str | None
     account_id: int | None
     return_url: str | None
     key_id: str
-    verifier: bytes
+    verifier: bytes = field(repr=False)
+    is_late: bool
+
+    @property
+    def owner(self) -> TokenOwner:
+        """The client that asked for the consent."""
+        return TokenOwner(self.provider, self.oauth_client_id)
+
+    def open_verifier(self, keys: Sequence[bytes], state: str) -> str:
+        """Decrypt the PKCE verifier. Raises KeyMismatch if there is none, or one of another state."""
+        try:
+            return crypto.unseal_text(keys, _bound_to(state), self.key_id, self.verifier)
+        except (InvalidTag, ValueError, LookupError) as error:
+            raise KeyMismatch(
+                "the PKCE verifier of the authorization cannot be decrypted; begin again"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorizationStatus:
-    """How an authorization goes: ``status`` is ``pending``, ``succeeded`` or ``failed``.
+class Outcome:
+    """How an authorization ended; ``error_code`` is None if the account has its tokens."""
 
-    ``account_id`` is the account that has the tokens, or is to be authorized again.
+    account_id: int | None = None
+    email: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRecord:
+    """An authorization as of now.
+
+    ``status`` is ``pending``, ``exchanging``, ``succeeded``, ``failed`` or ``expired``.
     """
 
-    id: str
+    id: UUID
     provider: str
     email: str | None
     account_id: int | None
-    created_at: datetime
-    expires_at: datetime
-    finished_at: datetime | None
     status: str
     error_code: str | None
     error_message: str | None
+    created_at: datetime
+    expires_at: datetime
+    finished_at: datetime | None
 
 
-def create(
-    conn: Connection,
-    *,
-    provider: str,
-    client_id: str,
-    email: str | None,
-    account_id: int | None,
-    return_url: str | None,
-    state: str,
-    verifier: str,
-    keys: Sequence[bytes],
-) -> tuple[str, datetime]:
-    """Store an authorization with its verifier sealed; returns its id and when it expires."""
-    authorization_id = uuid.uuid4().hex
-    key_id, sealed = crypto.seal_text(keys, _bound_to(authorization_id), verifier)
-    row = run(
-        conn,
-        "insert_authorization",
-        id=authorization_id,
-        provider=provider,
-        client_id=client_id,
-        email=email,
-        account_id=account_id,
-        return_url=return_url,
-        state_hash=_hash(state),
-        key_id=key_id,
-        verifier=sealed,
-        seconds=LIFETIME,
-    ).fetchone()
+def begin(conn: Connection, new: NewAuthorization, keys: Sequence[bytes], *, seconds: float) -> Begun:
+    """Store an authorization that expires after `seconds`."""
+    key_id, verifier = crypto.seal_text(keys, _bound_to(new.state), new.verifier)
+    row = records.first_row(
+        Begun,
+        run(
+            conn,
+            "insert_authorization",
+            provider=new.owner.provider,
+            client_id=new.owner.client_id,
+            email=new.email,
+            account_id=new.account_id,
+            return_url=new.return_url,
+            state_hash=_hash(new.state),
+            key_id=key_id,
+            verifier=verifier,
+            seconds=seconds,
+        ),
+    )
     assert row is not None
-    return authorization_id, row[0]
+    return row
 
 
-def claim(conn: Connection, state: str) -> ClaimedAuthorization | None:
-    """Use up a state; None if it is unknown, used or expired."""
-    return records.first_row(ClaimedAuthorization, run(conn, "claim_authorization", state_hash=_hash(state)))
+def is_pending(conn: Connection, state: str) -> bool:
+    """Whether an authorization waits for this state, or did until it expired."""
+    row = run(conn, "is_authorization_pending", state_hash=_hash(state)).fetchone()
+    return bool(row and row[0])
 
 
-def verifier_of(claimed: ClaimedAuthorization, keys: Sequence[bytes]) -> str:
-    """Return the PKCE verifier. Raises KeyMismatch."""
-    try:
-        return crypto.unseal_text(keys, _bound_to(claimed.id), claimed.key_id, claimed.verifier)
-    except (InvalidTag, ValueError, LookupError):
-        raise KeyMismatch(
-            "IMAP_ENCRYPTION_KEY does not open this authorization; create another one"
-        ) from None
+def claim(conn: Connection, state: str) -> Claimed | None:
+    """Use up a state; None if no authorization waits for it.
+
+    Committed at once: the state is used up whatever happens afterwards.
+    """
+    cursor = run(conn, "claim_authorization", state_hash=_hash(state), too_late=TOO_LATE)
+    return records.first_row(Claimed, cursor)
 
 
-def succeed(conn: Connection, authorization_id: str, account_id: int) -> None:
-    """Record which account has the tokens."""
-    _finish(conn, authorization_id, "succeeded", account_id=account_id)
-
-
-def fail(conn: Connection, authorization_id: str, code: str, message: str) -> None:
-    """Record why the authorization failed, for people."""
-    _finish(conn, authorization_id, "failed", error_code=code, error_message=message)
-
-
-def find(conn: Connection, authorization_id: str) -> AuthorizationStatus | None:
-    """Return how an authorization goes; None if there is none, or it is older than a week."""
-    return records.first_row(AuthorizationStatus, run(conn, "find_authorization", id=authorization_id))
-
-
-def _finish(
-    conn: Connection,
-    authorization_id: str,
-    status: str,
-    *,
-    account_id: int | None = None,
-    error_code: str | None = None,
-    error_message: str | None = None,
-) -> None:
+def finish(conn: Connection, authorization_id: UUID, outcome: Outcome) -> None:
+    """Record how an authorization that was claimed ended, and forget its verifier."""
     run(
         conn,
         "finish_authorization",
         id=authorization_id,
-        status=status,
-        account_id=account_id,
-        error_code=error_code,
-        error_message=error_message,
+        status="failed" if outcome.error_code else "succeeded",
+        error_code=outcome.error_code,
+        error_message=outcome.error_message,
+        account_id=outcome.account_id,
+        email=outcome.email,
     )
 
 
+def load(conn: Connection, authorization_id: UUID) -> AuthorizationRecord | None:
+    """The authorization as of now; None if there is none, or no longer."""
+    return records.first_row(AuthorizationRecord, run(conn, "select_authorization", id=authorization_id))
+
+
+def purge(conn: Connection, limit: int) -> int:
+    """Delete at most `limit` authorizations that are older than a week; returns how many."""
+    return run(conn, "purge_authorizations", limit=limit).rowcount
+
+
 def _hash(state: str) -> bytes:
-    return hashlib.sha256(b"mailsync:state:" + state.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(state.encode()).digest()
 
 
-def _bound_to(authorization_id: str) -> bytes:
-    return b"mailsync:verifier:v1|" + authorization_id.encode()
+def _bound_to(state: str) -> bytes:
+    return b"mailsync:pkce:v1|" + _hash(state)

@@ -18,7 +18,7 @@ from mailsync.ops import core_dumps
 from mailsync.web.http import auth, problems
 from mailsync.web.resources import Resources
 from mailsync.web.schemas.base import Id
-from mailsync.web.views import accounts, bodies, folders, health, messages, meta, runs_and_events
+from mailsync.web.views import accounts, bodies, folders, health, messages, meta, oauth, runs_and_events
 
 MAX_BODY = 1 << 20
 
@@ -48,6 +48,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["mailsync"] = Resources(settings)
     problems.install(app)
     auth.install(app, settings.api_tokens())
-    for views in (health, meta, accounts, folders, messages, bodies, runs_and_events):
+    for views in (health, meta, accounts, oauth, folders, messages, bodies, runs_and_events):
         app.register_blueprint(views.routes)
     return app

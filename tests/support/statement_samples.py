@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from tests.support.lived import EMAIL, UIDVALIDITY, Lived
 
@@ -102,6 +104,15 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
     runs = {"folders": 1, "messages_new": 1, "flags_changed": 1, "messages_deleted": 1, "imap_commands": 1,
             "bytes_in": 1, "error_code": None, "error_message": None, "status": "success"}  # fmt: skip
     all_accounts = lived.accounts
+    consents = """
+        insert into oauth_authorizations (id, provider, oauth_client_id, state_hash, key_id, verifier, status,
+                                          created_at, expires_at)
+        select lpad(n::text, 32, '0')::uuid, 'own', 'client', sha256(n::text::bytea), 'k', 'sealed',
+               case when n % 2 = 0 then 'pending' else 'exchanging' end,
+               now() - n * interval '10 min', now() + interval '10 min'
+        from generate_series(1, 5000) n
+    """
+    consent = UUID(int=0x71)
     parked = "update accounts set parked_by = 'h:1:worker', parked_kind = 'notify'"
     return {
         # accounts
@@ -178,6 +189,18 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         "reseal_credentials": [
             _of(1, key_id="k", sealed=json.dumps([{"account_id": account, "ciphertext": "00"}]))
         ],
+        # consents
+        "insert_authorization": [
+            _of(1, before=consents, provider="own", client_id="client", account_id=None, return_url=None,
+                state_hash=b"hash", key_id="k", verifier=b"sealed", seconds=600.0)
+        ],
+        "is_authorization_pending": [_of(before=consents, state_hash=sha256(b"70").digest())],
+        "claim_authorization": [_of(1, before=consents, state_hash=sha256(b"70").digest(), too_late="late")],
+        "finish_authorization": [
+            _of(1, before=consents, id=consent, status="succeeded", error_code=None, error_message=None)
+        ],
+        "select_authorization": [_of(1, before=consents, id=consent)],
+        "purge_authorizations": [_of(1_000, before=consents, limit=1_000), _of(10, before=consents, limit=10)],
         # folders
         "release_names": [_of(len(ids), ids=ids)],
         "rename_folders": [

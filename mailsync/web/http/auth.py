@@ -16,7 +16,10 @@ from mailsync.web.http.problems import problem
 
 log = logging.getLogger(__name__)
 
-OPEN = frozenset({"/health/live", "/health/ready"})
+QUIET = frozenset({"/health/live", "/health/ready"})
+"""Load balancers ask every few seconds; only failing health checks are worth a line of the log."""
+OPEN = QUIET | {"/oauth/callback"}
+"""Paths that need no token."""
 LONGEST_PATH = 300
 """Most characters of a path in the log; the longest path of the API has fewer than 100."""
 
@@ -24,7 +27,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
-    """Require one of `tokens` for all of `app` except the two open health checks.
+    """Require one of `tokens` for all of `app` except the paths in :data:`OPEN`.
 
     `tokens` are pairs of a name, which the log shows, and the token itself.
     """
@@ -52,9 +55,8 @@ def install(app: Flask, tokens: Sequence[tuple[str, str]]) -> None:
         response.headers["X-Request-Id"] = g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-store")
-        # load balancers ask every few seconds; only failing health checks are worth a line
         path, is_whole = redact_beginning(request.path, LONGEST_PATH)
-        quiet = request.path in OPEN and response.status_code == 200
+        quiet = request.path in QUIET and response.status_code == 200
         log.log(
             logging.DEBUG if quiet else logging.INFO,
             "%s %s %d",

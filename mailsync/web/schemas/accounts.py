@@ -30,7 +30,7 @@ def _email(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _left_out() -> Any:
+def left_out() -> Any:
     """The value of a field that may be left out but not be null; see ``model_fields_set`` for those sent."""
     return None
 
@@ -135,7 +135,7 @@ class OAuthSignIn(
         default="refresh_token",
         description="client_credentials: an organisation lets the client read its mailboxes.",
     )
-    refresh_token: RefreshToken = Field(default_factory=_left_out)
+    refresh_token: RefreshToken = Field(default_factory=left_out)
 
     @model_validator(mode="after")
     def _has_what_its_grant_needs(self) -> OAuthSignIn:
@@ -156,26 +156,28 @@ class NewAccount(
     """A mailbox to mirror. Known providers need neither host nor port."""
 
     email: Email
-    password: Password = Field(default_factory=_left_out)
-    oauth: OAuthSignIn = Field(default_factory=_left_out, description="In place of password.")
-    imap_host: Host = Field(default_factory=_left_out, description="Required unless the provider is known.")
+    password: Password = Field(default_factory=left_out)
+    oauth: OAuthSignIn = Field(default_factory=left_out, description="In place of password.")
+    imap_host: Host = Field(
+        default_factory=left_out, description="Default: by provider, or as discover finds it."
+    )
     imap_port: Port = Field(
-        default_factory=_left_out,
+        default_factory=left_out,
         description="993 for tls, 143 for starttls; other ports only in private networks.",
     )
-    imap_security: Security = Field(default_factory=_left_out, description="Default: by provider or port.")
-    username: Username = Field(default_factory=_left_out, description="Default: the address.")
+    imap_security: Security = Field(default_factory=left_out, description="Default: by provider or port.")
+    username: Username = Field(default_factory=left_out, description="Default: the address.")
     display_name: DisplayName | None = None
     sync_since: Moment | None = Field(
         default=None,
         description="Mirror mail received since then. Not in the future; excludes sync_window_days.",
     )
     sync_window_days: WindowDays | None = Field(
-        default_factory=_left_out,
+        default_factory=left_out,
         description="Mirror the mail of the last days; 0 or null: all mail. Default: SYNC_WINDOW_DAYS.",
     )
     metadata: Metadata = Field(
-        default_factory=_left_out, description="Your own data, up to 64 KiB of JSON without NUL."
+        default_factory=left_out, description="Your own data, up to 64 KiB of JSON without NUL."
     )
     discover: bool = Field(
         default=True, description="Look for the server if imap_host is left out and the domain is not known."
@@ -192,26 +194,26 @@ class AccountChanges(
 ):
     """The fields to change; fields that are left out keep their value."""
 
-    display_name: DisplayName | None = Field(default_factory=_left_out, description="Null removes it.")
-    metadata: Metadata = Field(default_factory=_left_out, description="Replaces all metadata.")
+    display_name: DisplayName | None = Field(default_factory=left_out, description="Null removes it.")
+    metadata: Metadata = Field(default_factory=left_out, description="Replaces all metadata.")
     sync_since: Moment | None = Field(
-        default_factory=_left_out,
+        default_factory=left_out,
         description="Also replaces sync_window_days; null mirrors all mail.",
     )
     sync_window_days: WindowDays | None = Field(
-        default_factory=_left_out, description="Also replaces sync_since; 0 or null mirrors all mail."
+        default_factory=left_out, description="Also replaces sync_since; 0 or null mirrors all mail."
     )
-    password: Password = Field(default_factory=_left_out)
+    password: Password = Field(default_factory=left_out)
     oauth: OAuthSignIn = Field(
-        default_factory=_left_out, description="Renews the authorization, or replaces the password."
+        default_factory=left_out, description="Renews the authorization, or replaces the password."
     )
     imap_host: Host = Field(
-        default_factory=_left_out,
+        default_factory=left_out,
         description="Requires password or oauth, as do imap_port, imap_security and username.",
     )
-    imap_port: Port = Field(default_factory=_left_out)
-    imap_security: Security = Field(default_factory=_left_out)
-    username: Username = Field(default_factory=_left_out)
+    imap_port: Port = Field(default_factory=left_out)
+    imap_security: Security = Field(default_factory=left_out)
+    username: Username = Field(default_factory=left_out)
     verify: bool = Field(default=True, description="Try to log in before storing a password or connection.")
 
 
