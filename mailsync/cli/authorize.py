@@ -1,4 +1,4 @@
-"""Have a person authorize an OAuth2 client: by a code on any device, in a browser here, or elsewhere by paste."""
+"""Have a person authorize an OAuth2 client: by a code on any device, or in a browser (SPEC §23.4)."""
 
 from __future__ import annotations
 
@@ -89,24 +89,25 @@ def wait_for_device(
 
 def _by_loopback(client: OAuthClient, mailbox: str, settings: Settings) -> Tokens:
     state, verifier = new_state(), new_verifier()
-    with Loopback(_name_of_this_machine(client)) as loopback:
-        url = authorize_url(client, loopback.redirect_uri, state, verifier, login_hint=mailbox)
+    with Loopback(lambda address: read_redirection(client, address, state)) as loopback:
+        redirect_uri = _redirect_uri(client, f":{loopback.port}")
+        url = authorize_url(client, redirect_uri, state, verifier, login_hint=mailbox)
         note(f"To sign in as {mailbox}, open this address in a browser on this machine:\n\n{url}\n")
         note(
             f"Waiting for up to {span(LONGEST_WAIT)}; Ctrl-C ends it, and nothing is stored."
             " Is the browser on another machine? Run it again with --paste."
         )
-        code = loopback.wait(lambda address: read_redirection(client, address, state), LONGEST_WAIT)
+        code = loopback.wait(LONGEST_WAIT)
     if code is None:
         raise GrantRejected(f"no browser came back within {span(LONGEST_WAIT)}; run the command again")
     with kept_secret(code):
-        return exchange_code(client, code, verifier, loopback.redirect_uri, settings)
+        return exchange_code(client, code, verifier, redirect_uri, settings)
 
 
 def _by_paste(client: OAuthClient, mailbox: str, settings: Settings) -> Tokens:
     state, verifier = new_state(), new_verifier()
     # nothing listens there: only the address itself matters
-    redirect_uri = f"http://{_name_of_this_machine(client)}/"
+    redirect_uri = _redirect_uri(client)
     url = authorize_url(client, redirect_uri, state, verifier, login_hint=mailbox)
     note(f"To sign in as {mailbox}, open this address in any browser:\n\n{url}\n")
     note(
@@ -140,6 +141,6 @@ def _ask_for_address() -> str:
     return line
 
 
-def _name_of_this_machine(client: OAuthClient) -> str:
-    # Microsoft accepts any port only for this name
-    return "localhost" if client.name == "microsoft" else ADDRESS
+def _redirect_uri(client: OAuthClient, port: str = "") -> str:
+    # Microsoft accepts any port only for this name, and compares the path
+    return f"http://localhost{port}" if client.name == "microsoft" else f"http://{ADDRESS}{port}/"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.server
 import queue
+import socketserver
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from mailsync.errors import InvalidInput, MailsyncError
 
@@ -30,12 +30,13 @@ _RECEIVED = "mailsync has received the answer. You may close this page; the term
 class Loopback:
     """A web server on a free port of 127.0.0.1, for one redirection. A context manager.
 
-    `host` is the name of this machine in :attr:`redirect_uri`; some providers only know ``localhost``.
+    `read` turns the address that a browser was sent to into the answer. Addresses for which it raises
+    InvalidInput are not for us: the browser is told so, and waiting goes on.
     """
 
-    def __init__(self, host: str = ADDRESS) -> None:
-        self._server = _Server((ADDRESS, 0), _Handler)
-        self.redirect_uri = f"http://{host}:{self._server.server_port}/"
+    def __init__(self, read: Callable[[str], str]) -> None:
+        self._server = _Server(read)
+        self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -48,14 +49,9 @@ class Loopback:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait(self, read: Callable[[str], str], seconds: float) -> str | None:
-        """Return what `read` makes of the address that a browser was sent to; None after so many seconds.
-
-        Addresses for which `read` raises InvalidInput are not for us: the browser is told so, and waiting
-        goes on. Other errors of `read` are raised here.
-        """
+    def wait(self, seconds: float) -> str | None:
+        """Return the answer, or None after so many seconds; raises the other errors of `read`."""
         end = time.monotonic() + seconds
-        self._server.read = read
         while (left := end - time.monotonic()) > 0:
             try:
                 answer = self._server.answers.get(timeout=min(left, _LOOK_EVERY))
@@ -67,15 +63,16 @@ class Loopback:
         return None
 
 
-class _Server(http.server.ThreadingHTTPServer):
+# HTTPServer would look for the name of this machine in DNS
+class _Server(socketserver.ThreadingTCPServer):
     # browsers open connections in advance that stay silent, so each has its own thread
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
-        super().__init__(address, handler)
+    def __init__(self, read: Callable[[str], str]) -> None:
+        super().__init__((ADDRESS, 0), _Handler)
         self.answers: queue.SimpleQueue[str | MailsyncError] = queue.SimpleQueue()
-        self.read: Callable[[str], str] = _read_nothing
+        self.read = read
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignore a client that breaks off."""
@@ -89,7 +86,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a browser."""
-        if urlsplit(self.path).path != "/":
+        if self.path.partition("?")[0] != "/":
             # such as /favicon.ico
             self._answer(404, "There is nothing here.\n")
             return
@@ -116,7 +113,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Log nothing: the address has a code in it."""
-
-
-def _read_nothing(address: str) -> str:
-    raise InvalidInput("nothing is expected yet")
