@@ -29,13 +29,14 @@ DEVICE_GRANT = DeviceCodeGrant.GRANT_TYPE
 class Terms:
     """How the server grants. Tests may change each of these at any time.
 
-    ``seconds`` is how long access tokens live, ``token_length`` their length; ``rotates`` tells whether a
-    renewal returns a new refresh token, as Microsoft does and Google does not. ``id_tokens`` are sent for the
-    scope ``openid``.
+    ``seconds`` is how long access tokens live, and ``announced`` what answers say of it if that differs: clients
+    renew a token that claims to end at once before each use. ``rotates`` tells whether a renewal returns a new
+    refresh token, as Microsoft does and Google does not. ``id_tokens`` are sent for the scope ``openid``.
     """
 
     def __init__(self) -> None:
         self.seconds: float = 3600
+        self.announced: float | None = None
         self.token_length = 1200
         self.rotates = True
         self.id_tokens = True
@@ -59,7 +60,7 @@ class Grants:
             BearerTokenGenerator(
                 lambda **_: new_secret(terms.token_length),
                 lambda **_: new_secret(200),
-                lambda *_: terms.seconds,
+                lambda *_: terms.seconds if terms.announced is None else terms.announced,
             ),
         )
         self.authlib.register_grant(self._bound(_CodeGrant), [_RequiredPkce(), self._add_id_token])

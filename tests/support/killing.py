@@ -1,0 +1,54 @@
+"""Kill a program with SIGKILL at a piece of data that it sends through a proxy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tests.support.patience import PATIENCE
+from tests.support.programs import Running
+from tests.support.proxy import Proxy
+
+
+class Killer:
+    """Kills a program when it sends its `number`-th piece (from 1) after `begins` has become true.
+
+    A piece that is `delivered` still arrives, as a statement that the database commits and whose answer nobody
+    reads; otherwise it is lost. ``killed`` tells whether the program sent as many.
+    """
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        number: int,
+        *,
+        delivered: bool,
+        begins: Callable[[], object] = lambda: True,
+    ) -> None:
+        self.killed = False
+        self._number, self._delivered, self._begins = number, delivered, begins
+        self._pieces = 0
+        self._lock = threading.Lock()
+        self._program: Running | None = None
+        self._known = threading.Event()
+        proxy.on_piece = self._on_piece
+
+    def watch(self, program: Running) -> None:
+        """Say which program sends the pieces; until then it has to wait."""
+        self._program = program
+        self._known.set()
+
+    def _on_piece(self, link: int) -> None:
+        if not self._known.wait(PATIENCE):
+            raise TimeoutError("no program to watch")
+        with self._lock:
+            if self.killed:
+                raise ConnectionAbortedError("the program is dead")
+            self._pieces += bool(self._begins())
+            if self._pieces < self._number:
+                return
+            assert self._program
+            self.killed = True
+            self._program.kill9()
+        if not self._delivered:
+            raise ConnectionAbortedError("lost with its sender")
