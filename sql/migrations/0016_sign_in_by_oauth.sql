@@ -75,4 +75,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0016_sign_in_by_oauth', 'a75ffec2ec853822a524921d2b0237fe22faa6a6528be38052f4a3d3a035d96d');
+    ('0016_sign_in_by_oauth', '15f2d2367ae077414f375a72a23b4eaf46863795501d0108327e1f5e03b3a490');
