@@ -215,8 +215,8 @@ class AuthorizationServer:
                 hold.stop_here()
             response = self._wrong(fault) if fault else self._right(view, change)
             record.status = response.status_code
-            if response.is_json and not response.is_streamed:
-                record.error = (response.get_json() or {}).get("error")
+            document = response.get_json() if response.is_json and not response.is_streamed else None
+            record.error = document.get("error") if isinstance(document, dict) else None
             if hold and hold.answered:
                 hold.stop_here()
             return response

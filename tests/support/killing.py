@@ -13,8 +13,8 @@ from tests.support.proxy import Proxy
 class Killer:
     """Kills a program when it sends its `number`-th piece (from 1) after `begins` has become true.
 
-    A piece that is `delivered` still arrives, as a statement that the database commits and whose answer nobody
-    reads; otherwise it is lost. ``killed`` tells whether the program sent as many.
+    A piece that is `delivered` still arrives: the database commits a statement whose answer nobody reads.
+    Otherwise the piece is lost. ``killed`` tells whether the program sent as many.
     """
 
     def __init__(

@@ -29,9 +29,9 @@ DEVICE_GRANT = DeviceCodeGrant.GRANT_TYPE
 class Terms:
     """How the server grants. Tests may change each of these at any time.
 
-    ``seconds`` is how long access tokens live, and ``announced`` what answers say of it if that differs: clients
-    renew a token that claims to end at once before each use. ``rotates`` tells whether a renewal returns a new
-    refresh token, as Microsoft does and Google does not. ``id_tokens`` are sent for the scope ``openid``.
+    ``seconds`` is how long access tokens live, and ``announced`` what answers say of it if that differs: with
+    a moment, clients renew before each use. ``rotates`` tells whether a renewal returns a new refresh token,
+    as Microsoft does and Google does not. ``id_tokens`` are sent for the scope ``openid``.
     """
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mailsync.config import Settings
+from mailsync.config.oauth import OAuthClient
 from mailsync.model import (
     Attachment,
     Endpoint,
@@ -29,9 +30,11 @@ NO_HEADERS = Headers(
 )
 
 
-def settings_for(url: str, **changes: Any) -> Settings:
+def settings_for(url: str, *, oauth_clients: tuple[OAuthClient, ...] = (), **changes: Any) -> Settings:
     """The settings of a process that uses the database at `url`."""
-    return Settings(**{"database_url": url, "imap_encryption_key": KEY} | changes)
+    settings = Settings(**{"database_url": url, "imap_encryption_key": KEY} | changes)
+    settings._oauth_clients = oauth_clients
+    return settings
 
 
 def new_account(conn: Connection, settings: Settings, email: str = "a@example.com") -> int:
