@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "resume-account": ("accounts", "Resume a paused account."),
         "reset-account": ("accounts", "Clear an account's failures and timers."),
         "set-password": ("add_account", "Store a new password, after testing it."),
+        "reauthorize": ("reauthorize", "Authorize an account at its provider again."),
         "remove-account": ("accounts", "Delete an account and all its rows."),
     },
     "Services": {

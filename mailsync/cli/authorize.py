@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import click
 
+from mailsync.accounts.consent import Consent, by_client_credentials, consent_of
 from mailsync.auth.grants import (
     DeviceAuthorization,
-    Tokens,
     authorize_url,
     begin_device,
     exchange_code,
@@ -19,7 +21,7 @@ from mailsync.auth.grants import (
     poll_device,
     read_redirection,
 )
-from mailsync.cli.common import note
+from mailsync.cli.common import F, interruptible, note
 from mailsync.cli.loopback import ADDRESS, Loopback
 from mailsync.cli.terminal import span
 from mailsync.config import Settings
@@ -34,25 +36,105 @@ _SLOWEST_POLL = 60.0
 _MOST_PASTES = 3
 
 
-def authorize(client: OAuthClient, mailbox: str, settings: Settings, *, paste: bool = False) -> Tokens:
-    """Return the tokens that a person grants; what to do is printed on stderr, in up to 15 min.
+def oauth_option(command: F) -> F:
+    """``--oauth [PROVIDER]``; the text is empty without PROVIDER."""
+    return click.option(
+        "--oauth",
+        metavar="[PROVIDER]",
+        is_flag=False,
+        flag_value="",
+        help="Sign in by OAuth2 in place of a password.",
+    )(command)
 
-    With `paste` the person copies the address that their browser was sent to, on whatever machine it runs.
-    Raises GrantRejected, ClientRejected, Throttled and Transient, and InvalidInput for a pasted address that
-    is no answer.
+
+def consent_options(command: F) -> F:
+    """``--paste`` and ``--client-credentials``."""
+    for option, text in (
+        ("--client-credentials", "Sign in as the client itself, without a person."),
+        ("--paste", "Paste the address that your browser was sent to."),
+    ):
+        command = click.option(option, is_flag=True, help=f"With --oauth: {text[0].lower()}{text[1:]}")(
+            command
+        )
+    return command
+
+
+def check_consent_options(is_oauth: bool, paste: bool, client_credentials: bool) -> None:
+    """Raise InvalidInput for options that do not go together."""
+    if not is_oauth and (paste or client_credentials):
+        raise InvalidInput(f"{'--paste' if paste else '--client-credentials'}: add --oauth")
+    if paste and client_credentials:
+        raise InvalidInput("--client-credentials needs no person: leave out --paste")
+
+
+def obtain_consent(
+    client: OAuthClient,
+    mailbox: str,
+    settings: Settings,
+    *,
+    user: str | None,
+    paste: bool,
+    client_credentials: bool,
+) -> Consent:
+    """Return what a person consents to, or with `client_credentials` what an administrator has allowed.
+
+    See :func:`authorize`.
     """
+    if client_credentials:
+        return by_client_credentials(client, settings)
+    with interruptible():
+        return authorize(client, mailbox, settings, user=user, paste=paste)
+
+
+def authorize(
+    client: OAuthClient, mailbox: str, settings: Settings, *, user: str | None, paste: bool = False
+) -> Consent:
+    """Return what a person consents to. What they have to do is printed on stderr.
+
+    `user` is who has to sign in: the owner of `mailbox`, or for a shared one a user who may open it, None if
+    we do not know who. With `paste` the person copies the address that their browser was sent to, on whatever
+    machine it runs. Waits for 15 min at most. Raises GrantRejected, ClientRejected, Throttled and Transient,
+    and InvalidInput for a pasted address that is no answer.
+    """
+    request = _Request(client, mailbox, user, settings)
     if client.device_url and not (paste and client.authorize_url):
-        return _by_device(client, mailbox, settings)
-    return _by_paste(client, mailbox, settings) if paste else _by_loopback(client, mailbox, settings)
+        return _by_device(request)
+    return _by_paste(request) if paste else _by_loopback(request)
 
 
-def _by_device(client: OAuthClient, mailbox: str, settings: Settings) -> Tokens:
-    device = begin_device(client, settings)
+@dataclass(frozen=True, slots=True)
+class _Request:
+    client: OAuthClient
+    mailbox: str
+    user: str | None
+    settings: Settings
+
+    @property
+    def task(self) -> str:
+        """The beginning of what the person is told to do."""
+        if self.user == self.mailbox:
+            return f"To sign in as {self.mailbox}, open"
+        return f"To open {self.mailbox}, sign in as {self.user or 'a user who may'}: open"
+
+    def url(self, redirect_uri: str, state: str, verifier: str) -> str:
+        """The address that the person opens."""
+        return authorize_url(self.client, redirect_uri, state, verifier, login_hint=self.user)
+
+    def exchange(self, code: str, verifier: str, redirect_uri: str) -> Consent:
+        """Return the consent for the code in the address that the person came back to."""
+        asked_at = datetime.now(UTC)
+        with kept_secret(code):
+            tokens = exchange_code(self.client, code, verifier, redirect_uri, self.settings)
+        return consent_of(self.client, tokens, asked_at)
+
+
+def _by_device(request: _Request) -> Consent:
+    device = begin_device(request.client, request.settings)
     with kept_secret(device.device_code):
-        note(f"To sign in as {mailbox}, open {device.verification_uri} on any device and enter this code:")
+        note(f"{request.task} {device.verification_uri} on any device and enter this code:")
         note(f"\n    {device.user_code}\n")
         note(f"Waiting for up to {span(device.expires_in)}; Ctrl-C ends it, and nothing is stored.")
-        return wait_for_device(client, device, settings, time.sleep)
+        return wait_for_device(request.client, device, request.settings, time.sleep)
 
 
 def wait_for_device(
@@ -61,7 +143,7 @@ def wait_for_device(
     settings: Settings,
     sleep: Callable[[float], object],
     clock: Callable[[], float] = time.monotonic,
-) -> Tokens:
+) -> Consent:
     """Poll until the person has decided (RFC 8628 §3.5). Raises GrantRejected when the code has expired.
 
     A server that cannot answer is asked again, less and less often.
@@ -70,29 +152,29 @@ def wait_for_device(
     pause = device.interval
     while (left := end - clock()) > 0:
         sleep(min(max(pause, device.interval), left))
+        asked_at = datetime.now(UTC)
         try:
             tokens = poll_device(client, device, settings)
         except ClientRejected:
             raise
         except (Transient, Throttled) as error:
-            pause = min(
-                max(2 * pause, error.retry_after or 0.0), max(_SLOWEST_POLL, error.retry_after or 0.0)
-            )
+            wanted = error.retry_after or 0.0
+            pause = max(min(2 * pause, _SLOWEST_POLL), wanted)
             continue
         if tokens is not None:
-            return tokens
+            return consent_of(client, tokens, asked_at)
         pause = device.interval
     raise GrantRejected(
         f"nobody entered the code {device.user_code} within {span(device.expires_in)}; run the command again"
     )
 
 
-def _by_loopback(client: OAuthClient, mailbox: str, settings: Settings) -> Tokens:
-    state, verifier = new_state(), new_verifier()
+def _by_loopback(request: _Request) -> Consent:
+    client, state, verifier = request.client, new_state(), new_verifier()
     with Loopback(lambda address: read_redirection(client, address, state)) as loopback:
         redirect_uri = _redirect_uri(client, f":{loopback.port}")
-        url = authorize_url(client, redirect_uri, state, verifier, login_hint=mailbox)
-        note(f"To sign in as {mailbox}, open this address in a browser on this machine:\n\n{url}\n")
+        url = request.url(redirect_uri, state, verifier)
+        note(f"{request.task} this address in a browser on this machine:\n\n{url}\n")
         note(
             f"Waiting for up to {span(LONGEST_WAIT)}; Ctrl-C ends it, and nothing is stored."
             " Is the browser on another machine? Run it again with --paste."
@@ -100,23 +182,20 @@ def _by_loopback(client: OAuthClient, mailbox: str, settings: Settings) -> Token
         code = loopback.wait(LONGEST_WAIT)
     if code is None:
         raise GrantRejected(f"no browser came back within {span(LONGEST_WAIT)}; run the command again")
-    with kept_secret(code):
-        return exchange_code(client, code, verifier, redirect_uri, settings)
+    return request.exchange(code, verifier, redirect_uri)
 
 
-def _by_paste(client: OAuthClient, mailbox: str, settings: Settings) -> Tokens:
-    state, verifier = new_state(), new_verifier()
+def _by_paste(request: _Request) -> Consent:
+    client, state, verifier = request.client, new_state(), new_verifier()
     # nothing listens there: only the address itself matters
     redirect_uri = _redirect_uri(client)
-    url = authorize_url(client, redirect_uri, state, verifier, login_hint=mailbox)
-    note(f"To sign in as {mailbox}, open this address in any browser:\n\n{url}\n")
+    url = request.url(redirect_uri, state, verifier)
+    note(f"{request.task} this address in any browser:\n\n{url}\n")
     note(
         f"Afterwards the browser shows an error, because nothing answers at {redirect_uri}. Copy the whole"
         " address from its address bar, and paste it here."
     )
-    code = _pasted_code(client, state)
-    with kept_secret(code):
-        return exchange_code(client, code, verifier, redirect_uri, settings)
+    return request.exchange(_pasted_code(client, state), verifier, redirect_uri)
 
 
 def _pasted_code(client: OAuthClient, state: str) -> str:

@@ -13,6 +13,7 @@ from mailsync.cli import common
 from mailsync.cli.commands.folder_checks import folder_check, folder_checks
 from mailsync.cli.commands.folders import NO_FOLDER, numerous, remarks
 from mailsync.cli.commands.list_accounts import state
+from mailsync.cli.commands.server_lines import offers, sign_in
 from mailsync.cli.common import email_argument, emit, json_option, say
 from mailsync.cli.terminal import ago, due, fit, many, moment, printable, screen, span, table, wrap
 from mailsync.config import Settings
@@ -27,7 +28,6 @@ from mailsync.store.accounts import AccountStatus, LockHolder
 _RUNS = 5
 _HOURLY_TRIES = timedelta(days=7)
 _TRIED_HOURLY = ("stuck", "not_connected")
-_MATTERS = "LIST-STATUS CONDSTORE QRESYNC ESEARCH SPECIAL-USE OBJECTID NOTIFY IDLE X-GM-EXT-1".split()
 _REPORTED = {
     "notify": "changes in all folders (NOTIFY)",
     "idle": "changes in the inbox (IDLE); the next sync finds the others",
@@ -153,6 +153,8 @@ def _summary(
         lines += _line("error", _failure(failed, now))
     if more.healthy_until and a.sync_state == "healthy":
         lines += _line("verified", _promise(more.healthy_until, now))
+    for label, text in zip(("sign-in", ""), sign_in(a, now), strict=False):
+        lines += _line(label, text)
     lines += _line("next", _next(a, more))
     if a.sync_state not in ("broken", "paused"):
         lines += _line("reported", _REPORTED[a.push])
@@ -177,7 +179,7 @@ def _details(a: AccountStatus, more: AccountDetails, holder: LockHolder | None) 
     host = f"{printable(more.imap_host)}:{more.imap_port}"
     lines = _line("account", f"{a.email} (id {a.account_id}{', ' + a.provider if a.provider else ''}{name})")
     lines += _line("server", f"{printable(more.username)} at {host} ({more.imap_security})")
-    lines += _line("", _offers(more))
+    lines += _line("", offers(more))
     lines += _line(
         "lag",
         f"priority folders {span(a.priority_sync_lag_seconds)}, all folders"
@@ -204,19 +206,6 @@ def _promise(until: datetime, now: datetime) -> str:
     return f"equal to the server; valid until {moment(until)} (in {left}), renewed at every sync"
 
 
-def _offers(more: AccountDetails) -> str:
-    if not more.capabilities:
-        return "its extensions are known after the first sync"
-    has = [name for name in _MATTERS if name in more.capabilities]
-    lacks = [name for name in _MATTERS if name not in more.capabilities and not name.startswith("X-")]
-    text = f"offers {', '.join(has)}" if has else "offers no extension that mailsync uses"
-    if lacks:
-        text += f"; lacks {', '.join(lacks)}"
-    if "LIST-STATUS" in lacks:
-        text += " (so each sync compares the priority folders and a few others, in rotation)"
-    return text
-
-
 def _failures(a: AccountStatus, now: datetime) -> str:
     text = f"{a.consecutive_failures} in a row" if a.consecutive_failures else "none"
     if a.backoff_until and a.backoff_until > now:
@@ -227,7 +216,8 @@ def _failures(a: AccountStatus, now: datetime) -> str:
 def _next(a: AccountStatus, more: AccountDetails) -> str:
     when = next_try(a)
     if when is None:
-        command = "set-password" if a.sync_state_reason == "auth_failed" else "reset-account"
+        credential = "reauthorize" if a.auth_method == "oauth2" else "set-password"
+        command = credential if a.sync_state_reason == "auth_failed" else "reset-account"
         return f"nothing until you run `mailsync {'resume-account' if a.paused_at else command} {a.email}`"
     text = f"sync {due(when, more.now)}"
     if a.sync_state_reason == "stale":

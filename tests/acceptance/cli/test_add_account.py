@@ -41,6 +41,8 @@ def test_adding_prints_one_json_document(mailsync: Mailsync, dovecot: Dovecot, u
         "port": dovecot.port,
         "security": "plaintext",
         "username": user.name,
+        "auth_method": "password",
+        "oauth_provider": None,
         "verified": True,
         "folders": 1,
     }

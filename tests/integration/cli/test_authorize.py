@@ -43,8 +43,9 @@ def client(authorization_server: AuthorizationServer) -> OAuthClient:
 def test_the_person_is_waited_for(client: OAuthClient) -> None:
     device = begin_device(client, SETTINGS)
     clock = Clock({3: lambda: Browser().enter_code(device.verification_uri, device.user_code, USER)})
-    tokens = wait_for_device(client, device, SETTINGS, clock.sleep, clock)
-    assert tokens.user == USER
+    consent = wait_for_device(client, device, SETTINGS, clock.sleep, clock)
+    assert consent.names == (USER,)
+    assert consent.tokens.refresh_token
     assert clock.pauses == [1.0, 1.0, 1.0]
 
 
