@@ -23,8 +23,9 @@ from tests.unit.growing.fetch_answers import FETCH_ANSWERS
 from tests.unit.growing.mail_servers import MAIL_SERVERS
 from tests.unit.growing.measuring import Worst, growth
 from tests.unit.growing.messages import MESSAGES
+from tests.unit.growing.web_servers import WEB_SERVERS
 
-TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS, *AUTHORIZATION_SERVERS]
+TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS, *WEB_SERVERS]
 
 # modules that read no text of strangers, by the last part of their names, and what they read
 TRUSTED = {
@@ -45,6 +46,7 @@ BOUNDED = {
     "add._CONTROL": "a name of 200 characters",
     "id_token._ADDRESS": "a name of 320 characters",
     "providers._LABEL": "a label of 63 characters",
+    "autoconfig._HOST_NAME": "a name of 253 characters",
     "arguments._SECTION": "a section that our own modules ask for",
     "uuencode._BEGIN": "a line of 1,000 bytes",
     "uuencode._NOT_ALPHABET": "a line of 63 bytes",

@@ -80,8 +80,7 @@ OTHERS = {
     "IMAP_ALLOW_PRIVATE_HOSTS": False,
     "IMAP_ALLOW_PLAINTEXT": False,
     "IMAP_CA_FILE": None,
-    "OAUTH_CALLBACK_URL": None,
-    "OAUTH_RETURN_URLS": None,
+    "DNS_SERVERS": None,
 }
 RANGES = DURATIONS | NUMBERS | SIZES
 DEFAULTS = {name: default for name, (default, _, _) in RANGES.items()} | OTHERS
@@ -105,6 +104,10 @@ WRONG = {
     "IMAP_PUSH": ("on", "idle"),
     "IMAP_ALLOW_PRIVATE_HOSTS": ("maybe", "2", "truee"),
     "IMAP_ALLOW_PLAINTEXT": ("maybe", "2", "-"),
+    "DNS_SERVERS": (
+        "dns.example.org", "9.9.9.9:0", "9.9.9.9:70000", "[2620:fe::fe", "https://9.9.9.9", "9.9.9.9,",
+        "9.9.9", "2620:fe::fe:53:", "9.9.9.9 1.1.1.1",
+    ),
     "IMAP_CA_FILE": ("/nowhere/ca.pem", "/", "~nobody-of-that-name/ca.pem", os.devnull),
     "OAUTH_CALLBACK_URL": (
         "mail.example.com/oauth/callback", "ftp://a.example/", "https://", "https://u:p@a.example/cb",
@@ -383,6 +386,11 @@ def test_without_keys_and_tokens_there_are_none() -> None:
 def test_a_list_with_a_gap_is_refused() -> None:
     assert refusal(API_TOKEN="a" * 16 + ",").startswith("API_TOKEN: ")
     assert refusal(IMAP_ENCRYPTION_KEY=KEY.hex() + ",,").startswith("IMAP_ENCRYPTION_KEY: ")
+
+
+@pytest.mark.parametrize("text", ["9.9.9.9", "127.0.0.1:5353,[2620:fe::fe]:53", "[::1] , 2620:fe::fe"])
+def test_name_servers_may_have_ports(text: str) -> None:
+    assert attribute("DNS_SERVERS", text) == text
 
 
 def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from mailsync.accounts import fields
 from mailsync.cli.terminal import printable, wrap
 from mailsync.config import Settings
+from mailsync.core.mx_hosts import host_by_mx
 from mailsync.core.providers import likely_domain, normalise_email, provider_at, provider_for
 from mailsync.credentials import BearerToken
 from mailsync.errors import MailsyncError
@@ -286,6 +287,7 @@ CLIENTS: list[Reads] = [
     ),
     reads("address of a provider", as_text(provider_for), (b"a@", b"a."), (b"a@", b"."), (b"", b"@")),
     reads("misspelt domain", as_text(likely_domain), (b"", b"gmail."), (b"gmail.co", b"m")),
+    reads("host of an MX record", as_text(host_by_mx), (b"", b"a."), (b"", b"."), (b"mx.", b"google.com.")),
     reads("host of a provider", as_text(provider_at), (b"", b"a."), (b"", b".")),
     reads(
         "address to return to",
