@@ -6,7 +6,6 @@ Each function here returns a :class:`Rule`; :mod:`mailsync.config.settings` has 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import core_schema
 
 from mailsync.config.database_url import read as read_database_url
+from mailsync.config.name_server import name_server
 from mailsync.config.oauth import is_endpoint_url
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -198,18 +198,6 @@ def dns_servers() -> Rule:
         return value
 
     return Rule(parse, "addresses of name servers, separated by commas, e.g. 9.9.9.9,[2620:fe::fe]:53")
-
-
-def name_server(word: str) -> tuple[str, int]:
-    """The address and the port of ``9.9.9.9``, ``127.0.0.1:5353`` or ``[::1]:53``; raises ValueError."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)", word)
-    if match is None:
-        raise ValueError
-    address, port = match[1] or match[2] or match[4], int(match[3] or 53)
-    ipaddress.ip_address(address)
-    if not 1 <= port <= 65535:
-        raise ValueError
-    return address, port
 
 
 def database_url() -> Rule:

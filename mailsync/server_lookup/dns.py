@@ -14,7 +14,8 @@ import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
-from mailsync.config import fields
+from mailsync.config.fields import split
+from mailsync.config.name_server import name_server
 from mailsync.errors import InvalidInput, TimedOut, Transient
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class NameServers:
         resolver = dns.resolver.Resolver(configure=servers is None)
         if servers is not None:
             resolver.nameservers = [
-                dns.nameserver.Do53Nameserver(*fields.name_server(word)) for word in fields.split(servers)
+                dns.nameserver.Do53Nameserver(*name_server(word)) for word in split(servers)
             ]
         resolver.timeout = _SECONDS_PER_TRY
         return resolver

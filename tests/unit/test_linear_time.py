@@ -40,6 +40,7 @@ TRUSTED = {
     "readiness": "the words of Postgres",
     "schema_comparison": "the catalogue of Postgres",
     "fields": "the settings",
+    "name_server": "the settings",
 }
 # patterns that get only short texts
 BOUNDED = {

@@ -41,6 +41,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "LOG_LEVEL": ("loud",),
     "LOG_FORMAT": ("xml",),
     "IMAP_PUSH": ("on",),
+    "DNS_SERVERS": ("dns.example.org", "9.9.9.9:70000"),
     "IMAP_CA_FILE": ("/nowhere/ca.pem",),
 }
 
