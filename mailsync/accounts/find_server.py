@@ -52,8 +52,12 @@ def with_server(request: AccountRequest, found: Found) -> AccountRequest:
     Raises InvalidInput for a provider that accepts no passwords.
     """
     provider = found.provider
-    if provider and not provider.accepts_passwords and request.client is None:
-        raise InvalidInput(f"{found.how}. {provider.name}: {provider.note}", field="imap_host")
+    if provider and not provider.accepts_passwords:
+        raise InvalidInput(
+            f"{found.how}. {provider.name}: {provider.note} To try anyway, name its server:"
+            f" --host {found.host} (over HTTP: imap_host)",
+            field="imap_host",
+        )
     is_open = request.port is None and request.security is None
     return replace(
         request,

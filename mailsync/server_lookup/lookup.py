@@ -21,7 +21,7 @@ from mailsync.model import Endpoint
 from mailsync.network.http import HttpResponse, request
 from mailsync.network.resolve import check_endpoint, resolve
 from mailsync.server_lookup.autoconfig import LARGEST, is_host_name, read_config
-from mailsync.server_lookup.dns import NameServers, in_order, to_ascii
+from mailsync.server_lookup.dns import NameServers, Service, in_order, to_ascii
 
 if TYPE_CHECKING:
     from mailsync.config import Settings
@@ -97,7 +97,7 @@ def find_server(
     if domain is None or not is_host_name(domain):
         return Lookup(None, (Note("DNS", "the domain is no host name"),))
     clock = _Clock(seconds, now)
-    search = _Search(email, domain, settings, clock, confirm, on_wait, chance or random.Random())
+    search = _Search(email, domain, settings, clock, _once(confirm), on_wait, chance or random.Random())
     port = "" if https_port == 443 else f":{https_port}"
     places: tuple[tuple[str, Callable[[], Found | str]], ...] = (
         (f"MX of {domain}", search.by_mx),
@@ -117,6 +117,17 @@ def find_server(
             return Lookup(answer, tuple(notes))
         notes.append(Note(place, answer))
     return Lookup(None, tuple(notes))
+
+
+def _once(confirm: Callable[[Found], bool]) -> Callable[[Found], bool]:
+    """`confirm` for the first server only: a domain may name any number of them."""
+    asked: list[Found] = []
+
+    def ask(found: Found) -> bool:
+        asked.append(found)
+        return len(asked) == 1 and confirm(found)
+
+    return ask
 
 
 class _Clock:
@@ -179,19 +190,20 @@ class _Search:
         for service, security in (("_imaps._tcp", "tls"), ("_imap._tcp", "starttls")):
             records = NameServers(self.settings).services(service, self.domain, self.clock.check())
             for record in in_order(records, self.chance):
-                if not record.host:
-                    reason = f"{service} is not offered"
-                    continue
-                how = f"an SRV record of {self.domain} names it ({service})"
-                answer = self._usable(record.host, record.port, security, None, how)
-                if isinstance(answer, Found) and not (self._is_sure(answer) or self._is_confirmed(answer)):
-                    answer = (
-                        f"{service} names {record.host}, outside the domain; name it yourself to trust it"
-                    )
+                answer = self._by_record(record, service, security)
                 if isinstance(answer, Found):
                     return answer
                 reason = answer
         return reason
+
+    def _by_record(self, record: Service, service: str, security: str) -> Found | str:
+        if not record.host:
+            return f"{service} is not offered"
+        how = f"an SRV record of {self.domain} names it ({service})"
+        answer = self._usable(record.host, record.port, security, None, how)
+        if isinstance(answer, str) or self._is_sure(answer) or self._is_confirmed(answer):
+            return answer
+        return f"{service} names {record.host}, outside the domain; name it yourself to trust it"
 
     def by_autoconfig(self, server: str, folder: str) -> Found | str:
         """The first usable server of a file on the domain's web server."""

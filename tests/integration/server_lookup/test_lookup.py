@@ -159,6 +159,18 @@ def test_a_server_outside_the_domain_has_to_be_confirmed(look: Look, dns_server:
     assert asked == ["imap.hoster.test"]
 
 
+def test_a_person_is_asked_once(look: Look, dns_server: DnsServer) -> None:
+    _srv(dns_server, *(f"{i} 0 993 mail{i}.hoster.test." for i in range(9)))
+    asked = []
+
+    def confirm(found: Found) -> bool:
+        asked.append(found.host)
+        return False
+
+    assert look(confirm=confirm).found is None
+    assert asked == ["mail0.hoster.test"]
+
+
 def test_a_server_of_a_known_provider_needs_no_confirmation(look: Look, dns_server: DnsServer) -> None:
     _srv(dns_server, "0 0 993 imap.fastmail.com.")
     found = _found(look())
@@ -184,8 +196,9 @@ def test_another_port_is_refused(look: Look, dns_server: DnsServer) -> None:
     assert f"it names mail.{DOMAIN}:25; port: 25 is not allowed" in notes(lookup)[1]
 
 
-def test_an_address_as_the_host_is_refused(look: Look, dns_server: DnsServer) -> None:
-    dns_server.add(IMAPS, "SRV", "0 0 993 9.9.9.9.")
+@pytest.mark.parametrize("target", ["9.9.9.9.", r"imap\010.example.test.", r"a\.b.example.test."])
+def test_a_host_that_is_no_host_name_is_refused(look: Look, dns_server: DnsServer, target: str) -> None:
+    dns_server.add(IMAPS, "SRV", f"0 0 993 {target}")
     assert "SRV of example.test: it names a host that is no host name" in notes(look())
 
 
