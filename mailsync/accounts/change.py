@@ -97,7 +97,7 @@ def change_account(
     seconds. Raises InvalidInput, ForbiddenHost, NotFound, Busy if the account's lock is still held after
     `wait`, and what :func:`mailsync.accounts.try_login.try_login` raises. After an error nothing is changed.
     """
-    _check(changes)
+    check_changes(changes)
     removal = accounts.find_removal(conn, account_id)
     if removal is None or removal[1] is not None:
         raise NotFound(f"there is no account {account_id}")
@@ -177,7 +177,7 @@ def set_password(
     return change_account(conn, account_id, changes, settings, started_by=started_by, wait=wait)
 
 
-def _check(changes: Changes) -> None:
+def check_changes(changes: Changes) -> None:
     """Raise InvalidInput for changes that are wrong whatever is stored."""
     if changes.password is not None:
         check_password(changes.password)

@@ -9,7 +9,7 @@ from mailsync.auth import grants
 from mailsync.auth.tokens import bearer, token_set
 from mailsync.config import Settings
 from mailsync.config.oauth import OAuthClient
-from mailsync.credentials import BearerToken, TokenSet
+from mailsync.credentials import BearerToken, TokenOwner, TokenSet
 from mailsync.errors import InvalidInput
 
 
@@ -98,6 +98,12 @@ def by_client_credentials(client: OAuthClient, settings: Settings) -> Consent:
     asked_at = datetime.now(UTC)
     issued = grants.client_credentials(client, settings)
     return Consent(client, token_set(client, issued, asked_at, grant="client_credentials"))
+
+
+def untried(client: OAuthClient, grant: str, refresh_token: str | None) -> Consent:
+    """Return a consent that is used at the first sign-in, and by nothing before."""
+    owner = TokenOwner(client.name, client.client_id)
+    return Consent(client, TokenSet(owner, grant, refresh_token))
 
 
 def refuse_other_user(consent: Consent, *mailboxes: str | None) -> None:

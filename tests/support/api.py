@@ -75,7 +75,7 @@ def start_api(mailsync: Mailsync) -> StartApi:
 
 def started_api(mailsync: Mailsync, *, wait: bool = True, config: bool = True, **changes: str | None) -> Api:
     """Start gunicorn; what the fixture :func:`start_api` does, for a fixture of a wider scope."""
-    port = run_directory.free_port()
+    port = int(changes.get("PORT") or run_directory.free_port())
     wanted = mailsync.environment | {"PORT": str(port), "LOG_FORMAT": "json"} | changes
     environment = {name: value for name, value in wanted.items() if value is not None}
     options = ["-c", "python:mailsync.web.gunicorn_conf"] if config else ["--bind", f"127.0.0.1:{port}"]

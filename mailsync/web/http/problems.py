@@ -45,6 +45,7 @@ _STATUS: dict[type[errors.MailsyncError], int] = {
     errors.AuthenticationFailed: 502,
     # not 502, which clients would retry until the mail server locks the user out
     errors.PasswordRejected: 422,
+    errors.GrantRejected: 422,
     errors.FolderError: 502,
     errors.KeyMismatch: 503,
     errors.LockLost: 503,
@@ -204,8 +205,8 @@ def _from_mailsync(error: errors.MailsyncError) -> Response:
         )
         detail = f"{reason}; the service's log says why."
         return problem(status, error.code, detail, headers={"Retry-After": "5"})
-    if isinstance(error, errors.ForbiddenHost) and request.method in ("GET", "HEAD"):
-        # the host is stored with the account; this client did not send it
+    if isinstance(error, errors.ForbiddenHost | errors.GrantRejected) and request.method in ("GET", "HEAD"):
+        # host and tokens are stored with the account; this client did not send them
         return problem(502, error.code, mask_credentials(str(error)))
     wait = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(max(1, ceil(wait or 5)))} if status == 503 else None

@@ -20,6 +20,8 @@ from mailsync.web.schemas.base import Answer, Body, Moment, Paged, Text, Timesta
 State = Literal["initial_sync", "healthy", "degraded", "broken", "paused"]
 Push = Literal["notify", "idle", "none"]
 Security = Literal["tls", "starttls", "plaintext"]
+AuthMethod = Literal["password", "oauth2"]
+Grant = Literal["refresh_token", "client_credentials"]
 Masked = Annotated[str, AfterValidator(mask_credentials)]
 
 
@@ -131,7 +133,7 @@ class OAuthSignIn(
     """Tokens of an OAuth2 client that the service is configured with, in place of a password."""
 
     provider: Provider
-    grant: Literal["refresh_token", "client_credentials"] = Field(
+    grant: Grant = Field(
         default="refresh_token",
         description="client_credentials: an organisation lets the client read its mailboxes.",
     )
@@ -253,6 +255,15 @@ class Account(Answer):
     imap_port: int
     imap_security: Security
     username: str
+    auth_method: AuthMethod
+    oauth_provider: str | None = Field(description="Whose client has the tokens; null for a password.")
+    oauth_grant: Grant | None
+    token_expires_at: Timestamp | None = Field(
+        description="When the access token ends; it is renewed 5 min before."
+    )
+    token_renewed_at: Timestamp | None
+    token_refused_at: Timestamp | None = Field(description="When the provider refused to renew it last.")
+    token_refusal: Masked | None = Field(description="Why it did, for people.")
     sync_since: Timestamp | None
     sync_window_days: int | None
     sync_state: State

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 from flask import Blueprint
 
-from mailsync.accounts import add, change, find_server, manage
+from mailsync.accounts import add, change, consent, find_server, manage
 from mailsync.accounts.add import AccountRequest
+from mailsync.accounts.authorize import LOCK_WAIT
 from mailsync.accounts.change import Changes
+from mailsync.accounts.consent import Consent
 from mailsync.accounts.find_server import Found
+from mailsync.auth.clients import find_client
+from mailsync.config import Settings
+from mailsync.config.oauth import OAuthClient
 from mailsync.core.providers import Provider, normalise_email
 from mailsync.errors import InvalidInput
+from mailsync.redaction import kept_secret
 from mailsync.store import account_views, db
 from mailsync.store.db import Connection
 from mailsync.web.http.cursors import Cursors
@@ -24,6 +31,7 @@ from mailsync.web.schemas.accounts import (
     AccountQuery,
     AddedAccount,
     NewAccount,
+    OAuthSignIn,
     Pause,
     Removal,
     Reset,
@@ -52,16 +60,22 @@ def list_accounts(query: AccountQuery) -> Page[Account]:
 @routes.post("")
 @endpoint(AddedAccount, status=201, body=NewAccount, problems=(409, 502))
 def add_account(body: NewAccount) -> tuple[AddedAccount, dict[str, str]]:
-    """Add a mailbox: connect, log in, list its folders, then store it with its password encrypted.
+    """Add a mailbox: connect, log in, list its folders, then store it with its password or tokens encrypted.
 
     If a step fails, nothing is stored, and `step` names it: dns, connect, tls, login or list. A rejected
-    password is 422, because sending it again may lock the user out; an unreachable server is 502 or 504.
-    Hosts in private networks are refused. Without `imap_host`, the server of an unknown domain is looked for,
-    for ten seconds at most, and `note` says how it was found. A running worker begins to sync at once.
+    password or authorization is 422, because sending a password again may lock the user out; an unreachable
+    server is 502 or 504. Hosts in private networks are refused. Without `imap_host`, the server of an unknown
+    domain is looked for, for ten seconds at most, and `note` says how it was found. A running worker begins
+    to sync at once. With `verify`, a refresh token is used once: a provider that replaces refresh tokens has
+    done so even if a later step fails.
     """
+    if len(body.model_fields_set & {"password", "oauth"}) != 1:
+        raise InvalidInput("password: give either password or oauth", field="password")
+    settings = resources().settings
     request = AccountRequest(
         email=body.email,
-        password=body.password,
+        password=body.password or "",
+        client=_client(body.oauth, settings) if body.oauth else None,
         host=body.imap_host,
         port=body.imap_port,
         security=body.imap_security,
@@ -72,15 +86,18 @@ def add_account(body: NewAccount) -> tuple[AddedAccount, dict[str, str]]:
         metadata=body.metadata or {},
         verify=body.verify,
     )
-    settings = resources().settings
     request, found = find_server.fill_in(request, settings) if body.discover else (request, None)
     with _connection(may_wait=body.verify) as conn:
+        if body.oauth and request.client:
+            # a request that cannot succeed does not use up the refresh token
+            add.check_request(conn, request, settings)
+            request = replace(request, consent=_consent(body.oauth, request.client, settings, body.verify))
         added = add.add_account(conn, request, settings)
         stored = Account.model_validate(manage.existing(conn, added.account_id))
     answer = AddedAccount(
         **dict(stored),
         verified=added.tested is not None,
-        note=_note(found, added.provider),
+        note=_note(found, None if body.oauth else added.provider),
     )
     return answer, {"Location": f"/v1/accounts/{added.account_id}"}
 
@@ -96,25 +113,29 @@ def show_account(account_id: int) -> Account:
 @routes.patch("/<id:account_id>")
 @endpoint(Account, body=AccountChanges, problems=(404, 409, 502))
 def change_account(account_id: int, body: AccountChanges) -> Account:
-    """Change an account's name, metadata, window, password or connection: all given fields, or none.
+    """Change an account's name, metadata, window, password, tokens or connection: all given fields, or none.
 
-    A new password is tried before it is stored, as when adding an account; that waits for the account's lock
-    (503). The stored password is encrypted for its connection, so host, port, security and user name can only
-    be changed together with a password. Another host or user name may mean another mailbox: rows stay, and
-    everything is compared and fetched again. A wider window is filled; outside a narrower one, mail expires.
+    A new password or refresh token is tried before it is stored, as when adding an account; that waits for
+    the account's lock (503). What is stored is encrypted for its connection, so host, port, security and user
+    name can only be changed together with a password or tokens. Another host or user name may mean another
+    mailbox: rows stay, and everything is compared and fetched again. A wider window is filled; outside a
+    narrower one, mail expires.
     """
-    names = body.model_fields_set - {"verify"}
+    if body.model_fields_set >= {"password", "oauth"}:
+        raise InvalidInput("password: give either password or oauth", field="password")
+    names = body.model_fields_set - {"verify", "oauth"}
     changes = Changes(**{name: getattr(body, name) for name in names}, verify=body.verify)
     settings = resources().settings
-    with _connection(may_wait=changes.password is not None) as conn:
-        change.change_account(
-            conn,
-            account_id,
-            changes,
-            settings,
-            started_by=db.started_by("api"),
-            wait=settings.body_lock_wait,
-        )
+    wait = settings.body_lock_wait
+    with _connection(may_wait=not body.model_fields_set.isdisjoint({"password", "oauth"})) as conn:
+        if body.oauth:
+            client = _client(body.oauth, settings)
+            # a request that cannot succeed does not use up the refresh token
+            change.check_changes(replace(changes, consent=_consent(body.oauth, client, settings, False)))
+            manage.existing(conn, account_id)
+            changes = replace(changes, consent=_consent(body.oauth, client, settings, body.verify))
+            wait = max(wait, LOCK_WAIT)
+        change.change_account(conn, account_id, changes, settings, started_by=db.started_by("api"), wait=wait)
         return _account(conn, account_id)
 
 
@@ -177,6 +198,24 @@ def sync_account(account_id: int) -> Account:
 
 def _account(conn: Connection, account_id: int) -> Account:
     return Account.model_validate(manage.existing(conn, account_id))
+
+
+def _client(given: OAuthSignIn, settings: Settings) -> OAuthClient:
+    try:
+        return find_client(settings, given.provider)
+    except InvalidInput as error:
+        error.field = "oauth/provider"
+        raise
+
+
+def _consent(given: OAuthSignIn, client: OAuthClient, settings: Settings, verify: bool) -> Consent:
+    """The consent in a request; with `verify` it is tried, which uses a refresh token once."""
+    with kept_secret(given.refresh_token or ""):
+        if not verify:
+            return consent.untried(client, given.grant, given.refresh_token)
+        if given.grant == "client_credentials":
+            return consent.by_client_credentials(client, settings)
+        return consent.by_refresh_token(client, given.refresh_token, settings)
 
 
 def _note(found: Found | None, provider: Provider | None) -> str | None:

@@ -16,7 +16,7 @@ from mailsync.web.http import openapi
 # the keywords of JSON Schema; validators skip unknown ones
 _SAYS_WHAT = {"type", "$ref", "anyOf", "allOf", "const", "enum"}
 _KEYWORDS = _SAYS_WHAT | {
-    "additionalProperties", "default", "dependentRequired", "description", "examples", "format", "items",
+    "additionalProperties", "default", "dependentSchemas", "description", "examples", "format", "items",
     "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "not", "pattern",
     "patternProperties", "properties", "propertyNames", "required", "title", "writeOnly",
 }  # fmt: skip
