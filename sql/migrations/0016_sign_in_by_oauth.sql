@@ -43,6 +43,7 @@ create table oauth_authorizations (
     finished_at timestamptz
 );
 create index oauth_authorizations_created_at_idx on oauth_authorizations (created_at);
+create index oauth_authorizations_account_idx on oauth_authorizations (authorized_account_id);
 comment on table oauth_authorizations is 'Consents that were asked for by the API. Rows are deleted after a week.';
 comment on column oauth_authorizations.authorized_account_id is 'The account to authorize again; afterwards the account that has the tokens.';
 comment on column oauth_authorizations.state_hash is 'SHA-256 of the state, which only the browser has. It is good for one callback.';
@@ -75,4 +76,4 @@ end
 $$;
 
 insert into schema_migrations (name, checksum) values
-    ('0016_sign_in_by_oauth', '15f2d2367ae077414f375a72a23b4eaf46863795501d0108327e1f5e03b3a490');
+    ('0016_sign_in_by_oauth', '57b7b50eee7f596bd2794d00d880f6fc33b51237f3281defc939448965893ad0');

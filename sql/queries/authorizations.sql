@@ -41,10 +41,10 @@ cross join lateral (
 where id = %(id)s
 
 -- name: purge_authorizations
+-- One chunk of those that are older than a week.
 delete from oauth_authorizations
-where id in (
-    select id from oauth_authorizations
+where ctid = any (array(
+    select ctid from oauth_authorizations
     where created_at < now() - interval '7 days'
     order by created_at
-    limit %(limit)s
-)
+    limit %(limit)s))

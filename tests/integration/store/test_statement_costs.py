@@ -69,7 +69,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "claim_authorization": (60, 0),
     "finish_authorization": (60, 0),
     "select_authorization": (20, 0),
-    "purge_authorizations": (100, 4),
+    "purge_authorizations": (100, 10),
     "release_names": (120, 25),
     "rename_folders": (120, 25),
     "upsert_folders": (120, 25),
