@@ -47,6 +47,12 @@ class InvalidInput(MailsyncError):
         self.field = field
 
 
+class OtherUser(InvalidInput):
+    """The tokens belong to another user than the owner of the mailbox, and nothing was stored."""
+
+    code = "other_user"
+
+
 class NotPossible(InvalidInput):
     """The request is valid but impossible for this folder: INBOX, for example, cannot be excluded."""
 

@@ -10,7 +10,7 @@ from mailsync.auth.tokens import bearer, token_set
 from mailsync.config import Settings
 from mailsync.config.oauth import OAuthClient
 from mailsync.credentials import BearerToken, TokenOwner, TokenSet
-from mailsync.errors import InvalidInput
+from mailsync.errors import InvalidInput, OtherUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ def untried(client: OAuthClient, grant: str, refresh_token: str | None) -> Conse
 
 
 def refuse_other_user(consent: Consent, *mailboxes: str | None) -> None:
-    """Raise InvalidInput if the provider says that the tokens belong to none of `mailboxes`.
+    """Raise OtherUser if the provider says that the tokens belong to none of `mailboxes`.
 
     The mail server decides in the end; this tells a person sooner, and in clearer words.
     """
     accepted = [mailbox.lower() for mailbox in mailboxes if mailbox]
     if consent.names and not set(accepted) & set(consent.names):
-        raise InvalidInput(
+        raise OtherUser(
             f"the tokens belong to {consent.names[0]}, not to {accepted[0]}: sign in as {accepted[0]}, or"
             f" name the mailbox if it is shared: --username {accepted[0]} (over HTTP: username)",
             field="oauth",
