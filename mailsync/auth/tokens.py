@@ -16,13 +16,22 @@ from mailsync.auth.clients import client_of
 from mailsync.config import Settings
 from mailsync.config.oauth import OAuthClient
 from mailsync.credentials import BearerToken, Credential, TokenOwner, TokenSet
-from mailsync.errors import DatabaseUnavailable, GrantRejected, LockLost, MailsyncError
+from mailsync.errors import (
+    DatabaseUnavailable,
+    GrantRejected,
+    LockLost,
+    MailsyncError,
+    Throttled,
+    Transient,
+)
 from mailsync.model import Account
 from mailsync.store import credentials
 from mailsync.store.credentials import SealedCredential
 from mailsync.store.db import Connection
 
 log = logging.getLogger(__name__)
+
+_LATEST_USE = timedelta(seconds=15)
 
 RENEW_BEFORE = timedelta(minutes=5)
 """How long before its end an access token is renewed, if it lives for at least twice as long."""
@@ -63,15 +72,21 @@ class Tokens:
         """Return the account's password, or an access token that is valid for some minutes.
 
         `sealed` is what was stored when the turn began. Raises KeyMismatch; GrantRejected if a person must
-        authorize again; ClientRejected, Throttled or Transient from the authorization server; and what
-        storing raises.
+        authorize again; ClientRejected, Throttled or Transient from the authorization server, unless the
+        stored token is still valid; and what storing raises.
         """
         stored = self._open(account, sealed)
         if isinstance(stored, str):
             return SignIn(stored)
         if account.id not in self._unsaved and is_fresh(stored, renewing.now()):
             return self._use(stored)
-        return self._renew(account, renewing, rejected=None)
+        try:
+            return self._renew(account, renewing, rejected=None)
+        except (Transient, Throttled):
+            # an outage that is shorter than RENEW_BEFORE ends no turn; the next sign-in asks again
+            if account.id in self._unsaved or not is_valid(stored, renewing.now()):
+                raise
+            return self._use(stored)
 
     def after_rejection(self, account: Account, rejected: SignIn, renewing: Renewing) -> SignIn | None:
         """Return another token after the mail server rejected one; None if there is none to try.
@@ -155,9 +170,18 @@ def bearer(client: OAuthClient, tokens: TokenSet) -> BearerToken:
 
 def is_fresh(tokens: TokenSet, now: datetime) -> bool:
     """Whether the access token need not be renewed yet: it is valid for 5 min, or half of a short life."""
+    margin = min(RENEW_BEFORE, timedelta(seconds=tokens.lifetime / 2))
+    return _ends_between(tokens, now, margin)
+
+
+def is_valid(tokens: TokenSet, now: datetime) -> bool:
+    """Whether the mail server should still accept the access token."""
+    return _ends_between(tokens, now, _LATEST_USE)
+
+
+def _ends_between(tokens: TokenSet, now: datetime, margin: timedelta) -> bool:
     if not tokens.access_token or tokens.expires_at is None:
         return False
-    margin = min(RENEW_BEFORE, timedelta(seconds=tokens.lifetime / 2))
     # a clock that was ahead when the token was issued claims an end that is too late
     latest = now + timedelta(seconds=tokens.lifetime)
     return now + margin < tokens.expires_at <= latest + RENEW_BEFORE

@@ -19,7 +19,7 @@ from tests.support.certificates import Authority
 from tests.support.dovecot_oauth import OAuthDovecot
 from tests.support.imap_server import User
 from tests.support.oauth_accounts import TokenLogin, consented
-from tests.support.oauth_turns import shown_message, sign_in, stored
+from tests.support.oauth_turns import in_seconds, save, shown_message, sign_in, stored
 from tests.support.patience import Stopwatch
 from tests.support.stored import KEY
 from tests.support.turns import Mirror
@@ -68,6 +68,28 @@ def test_a_failed_renewal_is_no_rejected_login(
     oauth_mirror.complete()
     assert oauth_mirror.state == ("healthy", None)
     assert list(oauth_mirror.rows()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_token_that_is_valid_for_some_minutes_bridges_an_outage(
+    oauth_mirror: Mirror, authorization_server: AuthorizationServer, status: int
+) -> None:
+    oauth_mirror.complete()
+    before = stored(oauth_mirror)
+    save(oauth_mirror, replace(before, expires_at=in_seconds(oauth_mirror, 200)))
+    authorization_server.fail_next("token", status, times=None)
+    for _ in range(2):
+        assert isinstance(sign_in(oauth_mirror), Turn)
+    assert oauth_mirror.state == ("healthy", None)
+    assert len(authorization_server.journal.requests("token")) == 3
+    assert f"answers {status}" in oauth_mirror.value("select token_refusal from accounts")
+    # the mail server's word counts more than the time
+    for access in authorization_server.store.access.values():
+        access.revoked = True
+    assert isinstance(sign_in(oauth_mirror), Transient | Throttled)
+    authorization_server.recover()
+    assert isinstance(sign_in(oauth_mirror), Turn)
+    assert stored(oauth_mirror).refresh_token != before.refresh_token
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])

@@ -195,4 +195,3 @@ def test_dovecot_accepts_every_way_to_send_a_password(
                 password=password,
                 imap_ca_file=authority.ca_file,
             )
-
