@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from psycopg import sql
 
 from mailsync.config import Settings
 from mailsync.engine.turn import Turn
@@ -15,6 +14,7 @@ from mailsync.model import Verdict
 from mailsync.store import db, turns
 from mailsync.store.db import Connection
 from tests.support import mail
+from tests.support.passing_time import move_all_times
 from tests.support.scripted import ScriptedServer
 from tests.support.stored import new_account, new_folder, settings_for
 from tests.support.turns import Mirror, letters
@@ -129,7 +129,7 @@ def test_after_a_jump_of_the_clock_one_turn_makes_the_mirror_and_its_health_true
     inbox = letters(user, 3)
     with Mirror(database_url, scripted, user) as mirror:
         mirror.complete()
-        _move_all_times(mirror.conn, timedelta(hours=hours))
+        move_all_times(mirror.conn, timedelta(hours=hours))
         inbox.add(mail.message(3))
         lists = scripted.journal.counts()["LIST"]
         account = turns.claim(mirror.conn, turns.now(mirror.conn), 60)
@@ -146,15 +146,3 @@ def test_after_a_jump_of_the_clock_one_turn_makes_the_mirror_and_its_health_true
         row = mirror.conn.execute(lags).fetchone()
         assert row is not None
         assert all(0 <= lag < 60 for lag in row)
-
-
-def _move_all_times(conn: Connection, by: timedelta) -> None:
-    columns = (
-        "select column_name from information_schema.columns where table_name = %s"
-        " and data_type = 'timestamp with time zone' and table_schema = current_schema()"
-    )
-    for table in ("accounts", "folders"):
-        names = [name for (name,) in conn.execute(columns, [table])]
-        assert len(names) > 5
-        changes = sql.SQL(", ").join(sql.SQL("{0} = {0} + {1}").format(sql.Identifier(n), by) for n in names)
-        conn.execute(sql.SQL("update {} set {}").format(sql.Identifier(table), changes))

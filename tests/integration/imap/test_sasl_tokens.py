@@ -25,6 +25,7 @@ from tests.support import planted
 from tests.support.access_tokens import AccessTokens
 from tests.support.imap_sessions import connect
 from tests.support.mailboxes import Account
+from tests.support.passing_time import Hours
 from tests.support.patience import Stopwatch
 from tests.support.profiles import exchange_online, gmail
 from tests.support.scripted import CAPABILITIES, ScriptedServer
@@ -32,16 +33,6 @@ from tests.support.session import Request
 
 USER = "anna.with=odd,name@example.test"
 SCOPE = "https://mail.example.test/"
-
-
-class Hours:
-    """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
