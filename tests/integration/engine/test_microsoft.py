@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from mailsync.accounts.change import Changes, change_account
+from mailsync.accounts.consent import consent_of
+from mailsync.auth.grants import begin_device, poll_device
 from mailsync.core.advice import action_for
 from mailsync.engine.turn import Turn
-from mailsync.errors import GrantRejected, MailsyncError, NotConnected, Throttled, TurnOver
+from mailsync.errors import GrantRejected, InvalidInput, MailsyncError, NotConnected, Throttled, TurnOver
 from mailsync.store import turns
 from tests.support import mail, planted
 from tests.support.access_tokens import AccessTokens
 from tests.support.authorization_server import AuthorizationServer, RegisteredClient
 from tests.support.mailboxes import Account
 from tests.support.oauth_accounts import TokenLogin, consented
+from tests.support.oauth_browser import Browser
 from tests.support.passing_time import Hours, pass_time, stored_tokens
 from tests.support.profiles import Profile, exchange_online
 from tests.support.scripted import ScriptedServer
@@ -191,7 +195,7 @@ def test_a_session_that_ends_with_its_token_in_the_middle_of_a_turn_is_no_failur
         return request.bye(scripted.token_farewell)
 
     scripted.on("EXAMINE", end, times=1)
-    assert isinstance(ticks.take(), TurnOver)
+    assert isinstance(mirror.hot(), TurnOver)
     assert mirror.state == ("healthy", None)
     assert mirror.value("select consecutive_failures from accounts") == 0
     assert isinstance(mirror.hot(), Turn)
@@ -272,8 +276,24 @@ def test_a_mailbox_that_stays_closed_for_a_week_waits_for_a_person(
 # -- a person has to authorize again ---------------------------------------------------------------------
 
 
+def authorize_by_code(mirror: Mirror, client: RegisteredClient, user: str) -> None:
+    """Have a person enter a device code on the provider's page, and store what comes of it."""
+    known, settings = client.client, mirror.settings
+    device = begin_device(known, settings)
+    Browser().enter_code(device.verification_uri, device.user_code, user)
+    asked_at = datetime.now(UTC)
+    issued = poll_device(known, device, settings)
+    assert issued is not None
+    changes = Changes(consent=consent_of(known, issued, asked_at))
+    change_account(mirror.conn, mirror.account_id, changes, settings, started_by="test", wait=5)
+
+
 def test_a_revoked_account_is_broken_once_and_comes_back_with_its_rows(
-    mirror: Mirror, user: Account, ticks: Ticks, authorization_server: AuthorizationServer
+    mirror: Mirror,
+    user: Account,
+    ticks: Ticks,
+    client: RegisteredClient,
+    authorization_server: AuthorizationServer,
 ) -> None:
     mirror.complete()
     rows = ids(mirror)
@@ -291,4 +311,28 @@ def test_a_revoked_account_is_broken_once_and_comes_back_with_its_rows(
     ticks.pass_time(DAY)
     assert not ticks.is_due, "nobody asks until a person acts"
     assert len(authorization_server.journal.requests("token")) == asked
-    assert ids(mirror) == rows
+
+    user.folder("INBOX").add(mail.message(50))
+    authorize_by_code(mirror, client, user.name)
+    assert mirror.state[0] == "initial_sync"
+    ticks.pass_time()
+    for _ in range(2):
+        assert isinstance(ticks.take(), Turn)
+        ticks.pass_time()
+    assert mirror.state == ("healthy", None)
+    assert mirrored(mirror) == served(user)
+    assert ids(mirror)[: len(rows)] == rows
+    (_, family) = authorization_server.store.families
+    assert stored_tokens(mirror).refresh_token == family.current
+
+
+def test_another_user_cannot_authorize_the_account_again(
+    mirror: Mirror, ticks: Ticks, user: Account, client: RegisteredClient
+) -> None:
+    mirror.complete()
+    before = stored_tokens(mirror)
+    with pytest.raises(InvalidInput, match=r"belong to eve@example\.test"):
+        authorize_by_code(mirror, client, "eve@example.test")
+    assert stored_tokens(mirror) == before
+    ticks.pass_time()
+    assert isinstance(ticks.take(), Turn)
