@@ -63,16 +63,7 @@ NewCredential = Password | Consent
 
 
 def consent_of(client: OAuthClient, issued: grants.Tokens, asked_at: datetime) -> Consent:
-    """Return the consent of a person from the answer to a request that was sent at `asked_at`.
-
-    Raises InvalidInput without a refresh token, because the consent would end with the access token.
-    """
-    if issued.refresh_token is None:
-        raise InvalidInput(
-            f"{client.name} sent no refresh token, so the account would stop within the hour; ask for offline"
-            f" access ({client.variable}_SCOPE)",
-            field="oauth",
-        )
+    """Return the consent of a person from the answer to a request that was sent at `asked_at`."""
     return Consent(client, token_set(client, issued, asked_at), issued.names)
 
 

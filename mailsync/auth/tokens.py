@@ -23,6 +23,7 @@ from mailsync.errors import (
     MailsyncError,
     Throttled,
     Transient,
+    TurnOver,
 )
 from mailsync.model import Account
 from mailsync.store import credentials
@@ -145,7 +146,10 @@ class Tokens:
 
     def _stored(self, account: Account, conn: Connection) -> str | TokenSet:
         """Read what is stored, after storing what an earlier renewal could not."""
-        stored = self._open(account, credentials.load(conn, account.id)[0])
+        sealed = credentials.load(conn, account.id)
+        if not sealed:
+            raise TurnOver("the account is being removed")
+        stored = self._open(account, sealed[0])
         if account.id in self._unsaved:
             before, renewed = self._unsaved[account.id]
             if stored == before:

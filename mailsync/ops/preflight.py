@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mailsync.auth.clients import client_of
 from mailsync.config import Settings
-from mailsync.errors import ConfigError, KeyMismatch, MailsyncError, SchemaDegraded, SchemaError
+from mailsync.errors import (
+    ClientRejected,
+    ConfigError,
+    KeyMismatch,
+    MailsyncError,
+    SchemaDegraded,
+    SchemaError,
+)
 from mailsync.redaction import redact
 from mailsync.store import accounts, credentials, db, locks, migrations, schema_diff, transport
 from mailsync.store.db import Connection
@@ -190,6 +199,20 @@ def _key(conn: Connection, settings: Settings) -> Iterator[str]:
         yield f"Key opens {'the credentials' if len(sealed) == 1 else f'all {len(sealed)} credentials'}"
 
 
+def _oauth(conn: Connection, settings: Settings) -> Iterator[str]:
+    """Name the clients that are configured, and each that accounts need but the settings lack."""
+    if settings.oauth_clients:
+        yield f"OAuth clients: {', '.join(client.name for client in settings.oauth_clients)}"
+    owners = Counter(account.owner for account in credentials.load(conn) if account.owner)
+    for owner, count in owners.items():
+        try:
+            client_of(settings, owner)
+        except ClientRejected as error:
+            yield _Note(
+                f"{'1 account cannot' if count == 1 else f'{count} accounts cannot'} sign in: {error}"
+            )
+
+
 def _accounts(conn: Connection, settings: Settings) -> Iterator[str]:
     yield f"Accounts: {accounts.check_limit(conn, settings)}/{settings.sync_max_accounts}"
 
@@ -204,6 +227,7 @@ _STEPS = (
     _Step("locks", "Lock self-test", _locks),
     _Step("schema", "Schema", _schema, frozenset({"DATABASE_SCHEMA"})),
     _Step("key", "Key", _key, _STORED | {"IMAP_ENCRYPTION_KEY"}),
+    _Step("oauth", "OAuth", _oauth, _STORED),
     _Step("accounts", "Accounts", _accounts, _STORED | {"SYNC_MAX_ACCOUNTS"}),
 )
 _SERVICE_STEPS = tuple(
