@@ -10,7 +10,7 @@ from mailsync.auth.tokens import bearer, token_set
 from mailsync.config import Settings
 from mailsync.config.oauth import OAuthClient
 from mailsync.credentials import BearerToken, TokenOwner, TokenSet
-from mailsync.errors import InvalidInput, OtherUser
+from mailsync.errors import OtherUser
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,6 @@ class Authority:
         """Return a certificate that is valid for ``localhost`` and 127.0.0.1."""
         return self._issue("good")
 
-    def named(self, name: str) -> Certificate:
-        """Return a certificate that is valid for a host name."""
-        return self._issue(name, names=[name])
-
     def expired(self) -> Certificate:
         """Return a certificate for the right name that expired yesterday."""
         return self._issue("expired", first_day=-30, last_day=-1)

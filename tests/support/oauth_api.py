@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -108,6 +109,31 @@ def with_query(address: str, old: str, new: str) -> str:
     return address.replace(old, new)
 
 
+def assert_plain(answer: Response, status: int, *texts: str) -> None:
+    """A page for people: no script, nothing loaded, and its address is passed on to nobody."""
+    assert (answer.status, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+    text = answer.body.decode()
+    assert "<script" not in text
+    assert not planted.found_in(f"{answer.headers}{text}")
+    for wanted in texts:
+        assert wanted in text
+
+
+def returned(answer: Response) -> dict[str, list[str]]:
+    """The parameters with which the browser is sent to the product."""
+    assert answer.status == 303
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["location"].startswith(PRODUCT)
+    assert answer.body == b""
+    assert not planted.found_in(str(answer.headers))
+    return parse_qs(urlsplit(answer.headers["location"]).query)
+
+
 def assert_nothing_stored(database: psycopg.Connection[Any]) -> None:
     """No account, no credential and no event."""
     assert database.execute(STORED).fetchone() == (0, 0, 0)
@@ -115,38 +141,50 @@ def assert_nothing_stored(database: psycopg.Connection[Any]) -> None:
 
 @pytest.fixture
 def start_product(
-    start_api: StartApi,
-    authorization_server: AuthorizationServer,
-    oauth_dovecot_with: Callable[..., OAuthDovecot],
-    authority: Authority,
-    dns_server: DnsServer,
+    start_api: StartApi, authorization_server: AuthorizationServer, oauth_dovecot: OAuthDovecot
 ) -> Callable[..., Product]:
-    """Start an API with a client at the provider, which finds the mail server of example.test by DNS.
+    """Start an API with a client at the provider; arguments are further variables."""
 
-    Arguments are further variables; `registered` is another client.
-    """
-    dovecot = oauth_dovecot_with(certificate=authority.named(HOST))
-    dovecot.trust(authorization_server)
-    dns_server.add("_imaps._tcp.example.test", "SRV", f"0 0 {dovecot.tls_port} {HOST}.")
-    dns_server.add(HOST, "A", "127.0.0.1")
-
-    def start(registered: RegisteredClient | None = None, **variables: str | None) -> Product:
-        found = {
-            "DNS_SERVERS": dns_server.address,
-            "IMAP_CA_FILE": str(authority.ca_file),
-            # the system's resolver does not know the host
-            "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'local_names'}{os.pathsep}{ROOT}",
-        }
-        registered = registered or authorization_server.add_client(PROVIDER)
-        return Product(start_api, authorization_server, dovecot, registered, **(found | variables))
+    def start(**variables: str | None) -> Product:
+        registered = authorization_server.add_client(PROVIDER)
+        return Product(start_api, authorization_server, oauth_dovecot, registered, **variables)
 
     return start
 
 
 @pytest.fixture
 def product(start_product: Callable[..., Product]) -> Iterator[Product]:
-    """A product whose API has one client, and no host for it."""
-    running = start_product(BODY_LOCK_WAIT="1s")
-    yield running
-    running.api.process.terminate()
-    assert running.api.process.wait() == 0
+    """A product; every request that adds an account names the mail server."""
+    with _running(start_product(BODY_LOCK_WAIT="1s")) as running:
+        yield running
+
+
+@pytest.fixture
+def finding_product(
+    start_api: StartApi,
+    authorization_server: AuthorizationServer,
+    oauth_dovecot_with: Callable[..., OAuthDovecot],
+    authority: Authority,
+    dns_server: DnsServer,
+) -> Iterator[Product]:
+    """A product whose API finds the mail server of example.test by DNS, which a consent needs."""
+    dovecot = oauth_dovecot_with(certificate=authority.named(HOST))
+    dovecot.trust(authorization_server)
+    dns_server.add("_imaps._tcp.example.test", "SRV", f"0 0 {dovecot.tls_port} {HOST}.")
+    dns_server.add(HOST, "A", "127.0.0.1")
+    variables = {
+        "DNS_SERVERS": dns_server.address,
+        "IMAP_CA_FILE": str(authority.ca_file),
+        # the system's resolver does not know the host
+        "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'local_names'}{os.pathsep}{ROOT}",
+    }
+    registered = authorization_server.add_client(PROVIDER)
+    with _running(Product(start_api, authorization_server, dovecot, registered, **variables)) as running:
+        yield running
+
+
+@contextmanager
+def _running(product: Product) -> Iterator[Product]:
+    yield product
+    product.api.process.terminate()
+    assert product.api.process.wait() == 0

@@ -131,4 +131,4 @@ def _may_return(url: str, settings: Settings) -> bool:
 
 
 def _listed(settings: Settings) -> tuple[str, ...]:
-    return tuple(fields.split(settings.oauth_return_urls or ""))
+    return tuple(fields.split(settings.oauth_return_urls)) if settings.oauth_return_urls else ()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.oauth_api import product, start_product
+from tests.support.oauth_api import finding_product, product, start_product
 
-__all__ = ["product", "start_product"]
+__all__ = ["finding_product", "product", "start_product"]

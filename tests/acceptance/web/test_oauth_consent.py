@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -10,45 +9,33 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from tests.support import planted
 from tests.support.imap_server import User
 from tests.support.mail import message
 from tests.support.mirrors import live_uids, value
-from tests.support.oauth_api import AUTHORIZATIONS, HOST, PRODUCT, PROVIDER, Product, assert_nothing_stored
+from tests.support.oauth_api import (
+    AUTHORIZATIONS,
+    HOST,
+    PRODUCT,
+    PROVIDER,
+    Product,
+    assert_nothing_stored,
+    assert_plain,
+    returned,
+)
 from tests.support.programs import Mailsync
-from tests.support.raw_http import Response
 
 Database = psycopg.Connection[Any]
 
 
 @pytest.fixture
+def product(finding_product: Product) -> Product:
+    """A new account needs a mail server that is found from its address."""
+    return finding_product
+
+
+@pytest.fixture
 def user(product: Product) -> User:
     return product.dovecot.new_user()
-
-
-def assert_plain(answer: Response, status: int, *texts: str) -> None:
-    """A page for people: no script, nothing loaded, and its address is passed on to nobody."""
-    assert (answer.status, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "frame-ancestors 'none'" in policy
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert answer.headers["cache-control"] == "no-store"
-    text = answer.body.decode()
-    assert "<script" not in text
-    assert not planted.found_in(f"{answer.headers}{text}")
-    for wanted in texts:
-        assert wanted in text
-
-
-def returned(answer: Response) -> dict[str, list[str]]:
-    """The parameters with which the browser is sent to the product."""
-    assert answer.status == 303
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert answer.headers["location"].startswith(PRODUCT)
-    assert answer.body == b""
-    assert not planted.found_in(str(answer.headers))
-    return parse_qs(urlsplit(answer.headers["location"]).query)
 
 
 def test_a_person_consents_and_their_mailbox_is_synced(
@@ -152,26 +139,6 @@ def test_a_password_is_replaced_by_consent(product: Product, user: User, databas
     assert value(database, "select count(*) from account_credentials") == 1
 
 
-# -- refusals --------------------------------------------------------------------------------------------
-
-
-def test_a_person_who_refuses_is_no_error_of_the_service(
-    product: Product, user: User, database: Database
-) -> None:
-    begun = product.begin(email=user.name, return_url=PRODUCT)
-    assert returned(product.consent(begun, user.name, deny=True)) == {"error": ["access_denied"]}
-    shown = product.outcome(begun)
-    assert (shown["status"], shown["error"], shown["account_id"]) == ("failed", "access_denied", None)
-    assert product.exchanges() == 0
-    assert_nothing_stored(database)
-    assert_plain(
-        product.consent(product.begin(email=user.name), user.name, deny=True),
-        400,
-        "Mailbox not connected",
-        "You did not give access",
-    )
-
-
 def test_another_person_is_refused(product: Product, user: User, database: Database) -> None:
     other = product.dovecot.new_user()
     begun = product.begin(email=user.name, return_url=PRODUCT)
@@ -198,105 +165,3 @@ def test_an_account_keeps_its_tokens_when_another_person_consents(
     other = product.dovecot.new_user()
     assert returned(product.consent(begun, other.name)) == {"error": ["other_user"]}
     assert value(database, "select ciphertext from account_credentials") == sealed
-
-
-@pytest.mark.parametrize(
-    ("fault", "error", "words"),
-    [
-        ({"status": 503}, "unreachable", "503"),
-        ({"status": 200, "body": "<h1>Sign in</h1>"}, "unreachable", "no JSON (text/html)"),
-        (
-            {"status": 302, "headers": {"Location": "https://10.0.0.1/x?y"}},
-            "unreachable",
-            "redirects to 10.0.0.1",
-        ),
-        ({"status": 429, "headers": {"Retry-After": "7"}}, "throttled", "too many requests"),
-        ({"status": 400, "error": "invalid_grant"}, "auth_failed", "invalid_grant"),
-        ({"status": 401, "error": "invalid_client"}, "oauth_client", "OAUTH_CORP_CLIENT_ID"),
-    ],
-)
-def test_a_failing_provider_is_classed_and_nothing_is_stored(
-    product: Product, user: User, database: Database, fault: dict[str, Any], error: str, words: str
-) -> None:
-    product.server.fail_next("token", **fault)
-    begun = product.begin(email=user.name, return_url=PRODUCT)
-    assert returned(product.consent(begun, user.name)) == {"error": [error]}
-    shown = product.outcome(begun)
-    assert (shown["status"], shown["error"]) == ("failed", error)
-    assert words in shown["message"]
-    assert_nothing_stored(database)
-    logged = [record for record in product.api.process.records() if record["message"] == "A consent failed"]
-    assert [words in record["error"] for record in logged] == [True]
-
-
-def test_no_refresh_token_is_said(product: Product, user: User, database: Database) -> None:
-    product.server.change_next(refresh_token=None)
-    begun = product.begin(email=user.name, return_url=PRODUCT)
-    assert "error" in returned(product.consent(begun, user.name))
-    assert "refresh token" in product.outcome(begun)["message"]
-    assert_nothing_stored(database)
-
-
-# -- beginning -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code", "pointer"),
-    [
-        ({"provider": "nobody"}, 422, "invalid", "#/provider"),
-        ({"provider": "Corp"}, 422, "invalid", "#/provider"),
-        ({}, 422, "invalid", "#/provider"),
-        ({"provider": PROVIDER, "email": "no address"}, 422, "invalid", "#/email"),
-        ({"provider": PROVIDER, "email": "a@b.test", "account_id": 1}, 422, "invalid", "#/email"),
-        ({"provider": PROVIDER, "account_id": 7}, 404, "not_found", None),
-        ({"provider": PROVIDER, "account_id": 0}, 422, "invalid", "#/account_id"),
-        ({"provider": PROVIDER, "return_url": "https://evil.example/"}, 422, "invalid", "#/return_url"),
-        ({"provider": PROVIDER, "return_url": f"{PRODUCT}.evil.example"}, 422, "invalid", "#/return_url"),
-        ({"provider": PROVIDER, "return_url": f"{PRODUCT}2"}, 422, "invalid", "#/return_url"),
-        ({"provider": PROVIDER, "return_url": f"{PRODUCT}/../x"}, 422, "invalid", "#/return_url"),
-        (
-            {"provider": PROVIDER, "return_url": "https://app.example.com@evil/"},
-            422,
-            "invalid",
-            "#/return_url",
-        ),
-        (
-            {"provider": PROVIDER, "return_url": "https://evil\\@app.example.com/"},
-            422,
-            "invalid",
-            "#/return_url",
-        ),
-        (
-            {"provider": PROVIDER, "return_url": "https://\u0430pp.example.com/"},
-            422,
-            "invalid",
-            "#/return_url",
-        ),
-        ({"provider": PROVIDER, "state": "x"}, 422, "invalid", "#/state"),
-    ],
-)
-def test_what_cannot_begin_is_refused(
-    product: Product, database: Database, body: Any, status: int, code: str, pointer: str | None
-) -> None:
-    problem = product.refused(status, code, "POST", AUTHORIZATIONS, body)
-    assert [error["pointer"] for error in problem.get("errors", [])] == ([pointer] if pointer else [])
-    assert value(database, "select count(*) from oauth_authorizations") == 0
-
-
-def test_what_the_operator_has_not_set_is_named(start_product: Callable[..., Product]) -> None:
-    product = start_product(OAUTH_CALLBACK_URL=None, OAUTH_RETURN_URLS=None)
-    problem = product.refused(409, "not_possible", "POST", AUTHORIZATIONS, {"provider": PROVIDER})
-    assert "OAUTH_CALLBACK_URL is not set" in problem["detail"]
-    body = {"provider": PROVIDER, "return_url": PRODUCT}
-    problem = product.refused(422, "invalid", "POST", AUTHORIZATIONS, body)
-    assert "OAUTH_RETURN_URLS" in problem["detail"]
-
-
-def test_unknown_authorizations_are_not_found(product: Product) -> None:
-    begun = product.begin()
-    for wrong in ("1", "0" * 32, begun["id"].upper() + "0", "%00" * 32, begun["id"] + "%00"):
-        product.refused(404, "not_found", "GET", f"{AUTHORIZATIONS}/{wrong}")
-    assert product.api.get(f"{AUTHORIZATIONS}/{begun['id']}").status == 401
-    assert (
-        product.api.request("POST", AUTHORIZATIONS, {"Content-Type": "application/json"}, "{}").status == 401
-    )
