@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from mailsync.accounts.fields import LONGEST, LONGEST_NAME
 from mailsync.accounts.manage import LONGEST_REASON
@@ -37,6 +47,14 @@ def left_out() -> Any:
     return None
 
 
+def _one_of_two(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """Validate a password that was sent; an account with tokens has none."""
+    if info.data.get("oauth") is not None:
+        raise ValueError("give either password or oauth, not both")
+    return handler(value)
+
+
+_ABSENT: Any = object()
 _NO_NUL = r"^[^\u0000]*$"
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -158,8 +176,8 @@ class NewAccount(
     """A mailbox to mirror. Known providers need neither host nor port."""
 
     email: Email
-    password: Password = Field(default_factory=left_out)
     oauth: OAuthSignIn = Field(default_factory=left_out, description="In place of password.")
+    password: Password = Field(default_factory=lambda: _ABSENT, validate_default=True)
     imap_host: Host = Field(
         default_factory=left_out, description="Default: by provider, or as discover finds it."
     )
@@ -186,6 +204,16 @@ class NewAccount(
     )
     verify: bool = Field(default=True, description="Try to log in before storing anything.")
 
+    @field_validator("password", mode="wrap")
+    @classmethod
+    def _or_oauth(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        if value is not _ABSENT:
+            return _one_of_two(value, handler, info)
+        # a field that is wrong is not in the data
+        if "oauth" in info.data and info.data["oauth"] is None:
+            raise PydanticCustomError("missing", "required")
+        return left_out()
+
 
 class AccountChanges(
     Body,
@@ -205,10 +233,10 @@ class AccountChanges(
     sync_window_days: WindowDays | None = Field(
         default_factory=left_out, description="Also replaces sync_since; 0 or null mirrors all mail."
     )
-    password: Password = Field(default_factory=left_out)
     oauth: OAuthSignIn = Field(
         default_factory=left_out, description="Renews the authorization, or replaces the password."
     )
+    password: Password = Field(default_factory=left_out)
     imap_host: Host = Field(
         default_factory=left_out,
         description="Requires password or oauth, as do imap_port, imap_security and username.",
@@ -216,7 +244,14 @@ class AccountChanges(
     imap_port: Port = Field(default_factory=left_out)
     imap_security: Security = Field(default_factory=left_out)
     username: Username = Field(default_factory=left_out)
-    verify: bool = Field(default=True, description="Try to log in before storing a password or connection.")
+    verify: bool = Field(
+        default=True, description="Try to log in before storing a password, tokens or connection."
+    )
+
+    @field_validator("password", mode="wrap")
+    @classmethod
+    def _or_oauth(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        return _one_of_two(value, handler, info)
 
 
 class Pause(Body):

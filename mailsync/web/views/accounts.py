@@ -69,8 +69,6 @@ def add_account(body: NewAccount) -> tuple[AddedAccount, dict[str, str]]:
     to sync at once. With `verify`, a refresh token is used once: a provider that replaces refresh tokens has
     done so even if a later step fails.
     """
-    if len(body.model_fields_set & {"password", "oauth"}) != 1:
-        raise InvalidInput("password: give either password or oauth", field="password")
     settings = resources().settings
     request = AccountRequest(
         email=body.email,
@@ -121,8 +119,6 @@ def change_account(account_id: int, body: AccountChanges) -> Account:
     mailbox: rows stay, and everything is compared and fetched again. A wider window is filled; outside a
     narrower one, mail expires.
     """
-    if body.model_fields_set >= {"password", "oauth"}:
-        raise InvalidInput("password: give either password or oauth", field="password")
     names = body.model_fields_set - {"verify", "oauth"}
     changes = Changes(**{name: getattr(body, name) for name in names}, verify=body.verify)
     settings = resources().settings

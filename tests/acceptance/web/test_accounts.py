@@ -67,7 +67,7 @@ def test_an_account_is_added_after_a_login_and_shown_without_its_password(
     shown = client.done(200, "GET", answer.headers["Location"])
     assert shown == added
     assert client.done(200, "GET", "/v1/accounts")["data"] == [added]
-    assert not {"password", "ciphertext", "key_id", "auth_method"} & shown.keys()
+    assert not {"password", "oauth", "ciphertext", "key_id"} & shown.keys()
     stored = row(database, added["id"])
     assert user.password not in str(stored)
     assert user.password.encode().hex() not in stored["sealed"]
