@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from mailsync.web.schemas.accounts import Email, Masked, Provider, left_out
+from mailsync.web.schemas.account_fields import Email, Masked, Provider, left_out
 from mailsync.web.schemas.base import MAX_ID, Answer, Body, Timestamp
 
 ReturnUrl = Annotated[

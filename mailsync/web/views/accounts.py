@@ -25,13 +25,13 @@ from mailsync.store.db import Connection
 from mailsync.web.http.cursors import Cursors
 from mailsync.web.http.endpoint import endpoint
 from mailsync.web.resources import resources
+from mailsync.web.schemas.account_fields import OAuthSignIn
 from mailsync.web.schemas.accounts import (
     Account,
     AccountChanges,
     AccountQuery,
     AddedAccount,
     NewAccount,
-    OAuthSignIn,
     Pause,
     Removal,
     Reset,

@@ -20,7 +20,7 @@ from mailsync.web.http.endpoint import endpoint
 from mailsync.web.http.problems import problem
 from mailsync.web.readiness import in_public
 from mailsync.web.resources import resources
-from mailsync.web.schemas.accounts import Masked
+from mailsync.web.schemas.account_fields import Masked
 from mailsync.web.schemas.base import Answer, Timestamp
 
 MAX_NAMED = 20
