@@ -86,7 +86,7 @@ def _nothing_configured(provider: Provider | None, name: str | None = None) -> s
         name = "google"
     if name is None:
         return (
-            f"{what}: set OAUTH_<NAME>_CLIENT_ID and what goes with it (docs/reference/signing_in.rst), or"
+            f"{what}: set OAUTH_<NAME>_CLIENT_ID and what goes with it (docs/reference/oauth.rst), or"
             " leave out --oauth to sign in with a password"
         )
     return f"{what}: set OAUTH_{name.upper()}_CLIENT_ID; {GUIDES[name]} says how to register a client"

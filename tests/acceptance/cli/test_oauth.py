@@ -293,7 +293,7 @@ def test_a_domain_at_another_provider_gets_no_token(
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "mailsync: no OAuth client is configured for Fastmail: set OAUTH_<NAME>_CLIENT_ID and what goes with"
-        " it (docs/reference/signing_in.rst), or leave out --oauth to sign in with a password"
+        " it (docs/reference/oauth.rst), or leave out --oauth to sign in with a password"
     )
     assert signing_in.server.journal.requests() == []
 
