@@ -9,10 +9,7 @@ _RETRIES = "Wait: mailsync retries automatically"
 _CATCHES_UP = "Wait: mailsync catches up by itself; if it does not, see `mailsync check-account {email}`"
 
 ACTIONS: Mapping[str, str] = {
-    "auth_failed": (
-        "Enter a password that the server accepts: `mailsync set-password {email}`; authorize an account that"
-        " signs in by OAuth2 again: `mailsync reauthorize {email}`"
-    ),
+    "auth_failed": "Enter a password that the server accepts: `mailsync set-password {email}`",
     "not_connected": (
         "Check in the provider's settings that the user may open this mailbox, that IMAP is switched on for"
         " it, and that it has a licence. mailsync tries again hourly; to try now:"
@@ -82,12 +79,22 @@ ACTIONS: Mapping[str, str] = {
 }
 """Reason → what to do; ``{email}`` is replaced by the account's address."""
 
+OAUTH_ACTIONS: Mapping[str, str] = {
+    "auth_failed": "Authorize the account at its provider again: `mailsync reauthorize {email}`",
+    "key_mismatch": (
+        "Add the key that sealed the tokens to IMAP_ENCRYPTION_KEY again,"
+        " or authorize the account again: `mailsync reauthorize {email}`"
+    ),
+}
+"""What to do instead for an account that signs in by OAuth2."""
+
 _UNKNOWN_REASON = "See `mailsync check-account {email}`"
 
 
-def action_for(reason: str | None, email: str) -> str:
+def action_for(reason: str | None, email: str, auth_method: str = "password") -> str:
     """Return what to do for an account whose state has this reason, known or not.
 
     Its commands can be pasted into a shell.
     """
-    return ACTIONS.get(reason or "", _UNKNOWN_REASON).replace("{email}", shlex.quote(email))
+    actions = {**ACTIONS, **OAUTH_ACTIONS} if auth_method == "oauth2" else ACTIONS
+    return actions.get(reason or "", _UNKNOWN_REASON).replace("{email}", shlex.quote(email))

@@ -96,7 +96,7 @@ def _action(status: AccountStatus) -> str | None:
     """The remedy that a person can apply; None unless the account is broken or degraded."""
     if status.sync_state not in ("broken", "degraded"):
         return None
-    return action_for(status.sync_state_reason, status.email)
+    return action_for(status.sync_state_reason, status.email, status.auth_method)
 
 
 def _lock_document(holder: LockHolder, status: AccountStatus, more: AccountDetails) -> dict[str, object]:

@@ -57,4 +57,4 @@ def message(a: AccountStatus) -> str:
     problem = printable(redact(a.sync_state_message or ""))
     if a.sync_state != "broken":
         return problem
-    return f"{problem.rstrip('.')}. {action_for(a.sync_state_reason, a.email)}"
+    return f"{problem.rstrip('.')}. {action_for(a.sync_state_reason, a.email, a.auth_method)}"

@@ -139,7 +139,7 @@ def _unhealthy(conn: Connection) -> list[UnhealthyAccount]:
                     reason=account.sync_state_reason,
                     message=account.sync_state_message,
                     since=account.sync_state_since,
-                    action=action_for(account.sync_state_reason, account.email),
+                    action=action_for(account.sync_state_reason, account.email, account.auth_method),
                 )
                 for account in account_views.page(conn, limit=MAX_NAMED - len(listed), state=state)
             ]

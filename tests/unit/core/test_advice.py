@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from mailsync import errors
-from mailsync.core.advice import ACTIONS, action_for
+from mailsync.core.advice import ACTIONS, OAUTH_ACTIONS, action_for
 from mailsync.core.health import RULES
 
 
@@ -32,3 +32,12 @@ def test_the_command_names_the_address() -> None:
         assert f"`mailsync reset-account {shlex.quote(email)}`" in action_for("stuck", email)
     for action in ACTIONS.values():
         assert "\n" not in action and not action.endswith(".")
+
+
+def test_an_account_with_tokens_is_authorized_again() -> None:
+    for reason in OAUTH_ACTIONS:
+        assert "`mailsync set-password a@b.c`" in action_for(reason, "a@b.c")
+        action = action_for(reason, "a@b.c", "oauth2")
+        assert "`mailsync reauthorize a@b.c`" in action
+        assert "password" not in action
+    assert action_for("stuck", "a@b.c", "oauth2") == action_for("stuck", "a@b.c")
