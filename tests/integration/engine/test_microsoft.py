@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support.oauth_accounts import TokenLogin, consented
 from tests.support.oauth_browser import Browser
 from tests.support.passing_time import Hours, pass_time, stored_tokens
 from tests.support.profiles import Profile, exchange_online
+from tests.support.pushed import PushedMirror
 from tests.support.scripted import ScriptedServer
 from tests.support.turns import Mirror, letters
 
@@ -200,6 +202,54 @@ def test_a_session_that_ends_with_its_token_in_the_middle_of_a_turn_is_no_failur
     assert mirror.value("select consecutive_failures from accounts") == 0
     assert isinstance(mirror.hot(), Turn)
     assert mirrored(mirror) == served(user)
+
+
+def test_a_parked_session_that_ends_with_its_token_is_opened_again(
+    database_url: str,
+    scripted: ScriptedServer,
+    authorization_server: AuthorizationServer,
+    client: RegisteredClient,
+    user: Account,
+    clock: Hours,
+) -> None:
+    login = TokenLogin(user.name, consented(authorization_server, client, user.name))
+    with PushedMirror(database_url, scripted, login, oauth_clients=(client.client,)) as mirror:
+        mirror.complete()
+        mirror.settle()
+        for number in range(3):
+            entry = mirror.listening._entries[mirror.account_id]
+            entry.state = replace(entry.state, opened_at=entry.state.opened_at - 3600)
+            pass_time(mirror, scripted, clock, timedelta(hours=1))
+            mirror.follow(lambda: not mirror.is_parked, "the end of the session")
+            assert mirror.value("select next_sync_at <= now() from accounts"), "it is opened again at once"
+            assert isinstance(mirror.hot(), Turn)
+            assert mirror.state == ("healthy", None)
+            user.folder("INBOX").add(mail.message(50 + number))
+            mirror.follow(lambda number=number: len(mirror.rows()) == 4 + number, "the message")
+        assert mirror.value("select consecutive_failures from accounts") == 0
+        assert mirror.value("select count(*) from sync_runs where error_code is not null") == 0
+        assert len(authorization_server.journal.renewals()) == 4
+        assert scripted.journal.counts()["AUTHENTICATE"] == 4
+
+
+def test_a_daemon_signs_in_by_client_credentials(
+    database_url: str,
+    scripted: ScriptedServer,
+    authorization_server: AuthorizationServer,
+    user: Account,
+    clock: Hours,
+) -> None:
+    client = authorization_server.add_client("microsoft", mailbox=user.name, mechanism="XOAUTH2")
+    tokens = consented(authorization_server, client, user.name, grant="client_credentials")
+    with Mirror(
+        database_url, scripted, TokenLogin(user.name, tokens), oauth_clients=(client.client,)
+    ) as mirror:
+        mirror.complete()
+        pass_time(mirror, scripted, clock, timedelta(hours=1))
+        user.folder("INBOX").add(mail.message(50))
+        assert isinstance(mirror.hot(), Turn)
+        assert mirrored(mirror) == served(user)
+        assert len(authorization_server.journal.requests("token", "client_credentials")) == 2
 
 
 def test_throttling_waits_and_is_no_failure(
