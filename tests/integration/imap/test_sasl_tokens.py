@@ -23,6 +23,8 @@ from mailsync.imap import Session
 from mailsync.redaction import redact
 from tests.support import planted
 from tests.support.access_tokens import AccessTokens
+from tests.support.authorization_server import AuthorizationServer
+from tests.support.dovecot_oauth import OAuthDovecot
 from tests.support.imap_sessions import connect
 from tests.support.mailboxes import Account
 from tests.support.passing_time import Hours
@@ -405,6 +407,28 @@ def test_gmail_explains_a_refusal(scripted: ScriptedServer) -> None:
     with pytest.raises(AuthenticationFailed, match="status 401"):
         sign_in(scripted, user, "another")
     assert {line.split()[0] for line in sent(scripted)} == {b"OAUTHBEARER"}
+
+
+@pytest.mark.parametrize("capabilities", ["IMAP4rev1 SASL-IR ID", "IMAP4rev1 ID", None])
+@pytest.mark.parametrize("mechanism", ["xoauth2", "oauthbearer"])
+def test_dovecot_accepts_and_refuses_tokens(
+    oauth_dovecot_with: Callable[..., OAuthDovecot],
+    authorization_server: AuthorizationServer,
+    mechanism: str,
+    capabilities: str | None,
+) -> None:
+    server = oauth_dovecot_with(mechanisms=f"plain {mechanism}", capabilities=capabilities)
+    server.trust(authorization_server)
+    user, client = server.new_user(), authorization_server.add_client()
+    for authorization_server.terms.token_length in (40, 4096):
+        token = authorization_server.issue(client, user.name).access_token
+        with connect(server, user, password=BearerToken(token)) as session:
+            assert session.list_folders()
+            assert (session.commands["AUTHENTICATE"], session.commands["LOGIN"]) == (1, 0)
+    authorization_server.revoke(user.name)
+    status = "status 401" if mechanism == "xoauth2" else "invalid_token"
+    with pytest.raises(AuthenticationFailed, match=rf"AUTHENTICATIONFAILED.*\({status}: the access token"):
+        connect(server, user, password=BearerToken(token))
 
 
 @pytest.mark.parametrize("profile", [exchange_online, gmail])
