@@ -79,14 +79,14 @@ ACTIONS: Mapping[str, str] = {
 }
 """Reason → what to do; ``{email}`` is replaced by the account's address."""
 
-OAUTH_ACTIONS: Mapping[str, str] = {
-    "auth_failed": "Authorize the account at its provider again: `mailsync reauthorize {email}`",
+_BY_OAUTH: Mapping[str, str] = {
+    "auth_failed": "Authorize mailsync again: `mailsync reauthorize {email}`",
     "key_mismatch": (
         "Add the key that sealed the tokens to IMAP_ENCRYPTION_KEY again,"
-        " or authorize the account again: `mailsync reauthorize {email}`"
+        " or authorize mailsync again: `mailsync reauthorize {email}`"
     ),
 }
-"""What to do instead for an account that signs in by OAuth2."""
+"""The same where an account that signs in by OAuth2 needs something else."""
 
 _UNKNOWN_REASON = "See `mailsync check-account {email}`"
 
@@ -94,7 +94,8 @@ _UNKNOWN_REASON = "See `mailsync check-account {email}`"
 def action_for(reason: str | None, email: str, auth_method: str = "password") -> str:
     """Return what to do for an account whose state has this reason, known or not.
 
-    Its commands can be pasted into a shell.
+    `auth_method` is ``password`` or ``oauth2``. The commands can be pasted into a shell.
     """
-    actions = {**ACTIONS, **OAUTH_ACTIONS} if auth_method == "oauth2" else ACTIONS
-    return actions.get(reason or "", _UNKNOWN_REASON).replace("{email}", shlex.quote(email))
+    own = _BY_OAUTH if auth_method == "oauth2" else {}
+    action = own.get(reason or "") or ACTIONS.get(reason or "", _UNKNOWN_REASON)
+    return action.replace("{email}", shlex.quote(email))

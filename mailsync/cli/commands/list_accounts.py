@@ -53,8 +53,12 @@ def state(a: AccountStatus) -> str:
 
 
 def message(a: AccountStatus) -> str:
-    """The problem, followed for a broken account by what a person can do."""
+    """The problem, followed for a broken account by what a person can do, if that is not yet said."""
     problem = printable(redact(a.sync_state_message or ""))
     if a.sync_state != "broken":
         return problem
-    return f"{problem.rstrip('.')}. {action_for(a.sync_state_reason, a.email, a.auth_method)}"
+    action = action_for(a.sync_state_reason, a.email, a.auth_method)
+    commands = action.split("`")[1::2]
+    if any(f"`{command}`" in problem for command in commands):
+        return problem
+    return f"{problem.rstrip('.')}. {action}"

@@ -12,7 +12,6 @@ import pytest
 from mailsync.accounts.change import Changes, change_account
 from mailsync.accounts.consent import consent_of
 from mailsync.auth.grants import begin_device, poll_device
-from mailsync.core.advice import action_for
 from mailsync.engine.turn import Turn
 from mailsync.errors import GrantRejected, InvalidInput, MailsyncError, NotConnected, Throttled, TurnOver
 from mailsync.store import turns
@@ -356,7 +355,6 @@ def test_a_revoked_account_is_broken_once_and_comes_back_with_its_rows(
     message = mirror.value("select sync_state_message from accounts")
     assert f"mailsync reauthorize {user.name}" in message
     assert not planted.found_in(message)
-    assert "mailsync reauthorize" in action_for("auth_failed", user.name, "oauth2")
     asked = len(authorization_server.journal.requests("token"))
     ticks.pass_time(DAY)
     assert not ticks.is_due, "nobody asks until a person acts"

@@ -17,7 +17,8 @@ def test_every_reason_has_its_sentence() -> None:
 
 def test_every_error_that_can_end_a_turn_has_its_sentence() -> None:
     for error in (errors.Throttled, errors.Transient, errors.CertificateRejected, errors.ProtocolError,
-                  errors.AuthenticationFailed, errors.FolderError, errors.ResetLimit, errors.KeyMismatch,
+                  errors.AuthenticationFailed, errors.GrantRejected, errors.NotConnected,
+                  errors.ClientRejected, errors.FolderError, errors.ResetLimit, errors.KeyMismatch,
                   errors.RowsRefused, errors.SchemaError, errors.DatabaseSlow,
                   errors.MailsyncError):  # fmt: skip
         assert error.code in ACTIONS
@@ -30,6 +31,12 @@ def test_the_command_names_the_address() -> None:
     # a shell would read it otherwise
     for email in ("{ann}@example.test", "ann's@example.test", "$ann|mail@example.test"):
         assert f"`mailsync reset-account {shlex.quote(email)}`" in action_for("stuck", email)
+    assert "`mailsync set-password ann@example.test`" in action_for("auth_failed", "ann@example.test")
+    for reason in ("auth_failed", "key_mismatch"):
+        action = action_for(reason, "ann@example.test", "oauth2")
+        assert "`mailsync reauthorize ann@example.test`" in action
+        assert "password" not in action
+    assert action_for("stuck", "a@b.test", "oauth2") == action_for("stuck", "a@b.test")
     for action in ACTIONS.values():
         assert "\n" not in action and not action.endswith(".")
 
