@@ -90,10 +90,6 @@ class Tokens:
         """The address of the user; None if the answer does not tell."""
         return self.names[0] if self.names else None
 
-    def are_for(self, mailbox: str) -> bool:
-        """Whether the user may be the owner of `mailbox`; True if the answer does not tell."""
-        return not self.names or mailbox.strip().lower() in self.names
-
 
 def ask_for_tokens(
     client: OAuthClient,
