@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 
 from tests.support.patience import PATIENCE
-from tests.support.programs import Running
 from tests.support.proxy import Proxy
 
 
@@ -29,26 +28,26 @@ class Killer:
         self._number, self._delivered, self._begins = number, delivered, begins
         self._pieces = 0
         self._lock = threading.Lock()
-        self._program: Running | None = None
+        self._kill: Callable[[], object] | None = None
         self._known = threading.Event()
         proxy.on_piece = self._on_piece
 
-    def watch(self, program: Running) -> None:
-        """Say which program sends the pieces; until then it has to wait."""
-        self._program = program
+    def watch(self, kill: Callable[[], object]) -> None:
+        """Say how to kill the program, as by ``Running.kill9``; until then its pieces wait."""
+        self._kill = kill
         self._known.set()
 
     def _on_piece(self, link: int) -> None:
         if not self._known.wait(PATIENCE):
-            raise TimeoutError("no program to watch")
+            raise TimeoutError("nobody said how to kill the program")
         with self._lock:
             if self.killed:
                 raise ConnectionAbortedError("the program is dead")
             self._pieces += bool(self._begins())
             if self._pieces < self._number:
                 return
-            assert self._program
+            assert self._kill
             self.killed = True
-            self._program.kill9()
+            self._kill()
         if not self._delivered:
             raise ConnectionAbortedError("lost with its sender")

@@ -62,7 +62,7 @@ def test_kill_9_at_every_statement_of_a_renewal(
             before = len(renewals())
             killer = Killer(proxy, number, delivered=delivered)
             killed = mailsync.start("sync", user.name, DATABASE_URL=url)
-            killer.watch(killed)
+            killer.watch(killed.kill9)
             killed.wait()
             proxy.on_piece = lambda link: None
             wait_until(lambda: not backends(database, "mailsync-sync"), "the end of the killed statement")
@@ -104,7 +104,7 @@ def test_kill_9_between_renewal_and_use(
     for round_number in range(1, 4):
         killer = Killer(proxy, 1, delivered=False, begins=lambda n=round_number: len(renewals()) == 2 * n - 1)
         killed = mailsync.start("sync", user.name)
-        killer.watch(killed)
+        killer.watch(killed.kill9)
         assert killed.wait() == -9
         assert len(renewals()) == 2 * round_number - 1
         proxy.on_piece = lambda link: None
