@@ -15,6 +15,7 @@ update oauth_authorizations
 set status = case when expires_at > now() then 'exchanging' else 'failed' end,
     error_code = case when expires_at > now() then null else 'expired' end,
     error_message = case when expires_at > now() then null else %(too_late)s end,
+    verifier = case when expires_at > now() then verifier else '' end,
     finished_at = case when expires_at > now() then null else now() end
 where state_hash = %(state_hash)s and status = 'pending'
 returning id, provider, oauth_client_id, email, account_id, return_url, key_id, verifier, status = 'failed' as is_late

@@ -74,6 +74,8 @@ class World:
             "LOG_FORMAT": "json",
             "BODY_LOCK_WAIT": "1s",
             "WEB_CONCURRENCY": "2",
+            "OAUTH_GOOGLE_CLIENT_ID": "client.apps.example",
+            "OAUTH_CALLBACK_URL": "http://127.0.0.1:3000/oauth/callback",
         }
         self.names = {
             URL: f"http://127.0.0.1:{self._ports[0]}",
@@ -229,7 +231,7 @@ def test_every_operation_of_the_api_is_shown() -> None:
 def _requests(text: str) -> Iterator[tuple[str, str]]:
     """The method and the path of each ``curl`` that asks the API."""
     for call in re.split(r"\bcurl ", text)[1:]:
-        where = re.search(r"\$API(/[\w./-]+)", call.replace("$1", "1"))
+        where = re.search(r"\$API(/[\w./-]+)", re.sub(r"\$1|\$\([^)]*\)", "1", call))
         method = re.search(r"-\w*X (\w+)", call)
         if where:
             yield method[1] if method else "POST" if "--json" in call else "GET", where[1]

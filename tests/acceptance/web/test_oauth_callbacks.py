@@ -135,6 +135,7 @@ def test_a_late_answer_is_not_exchanged(product: Product, user: User, database: 
     assert (shown["status"], shown["error"]) == ("expired", "expired")
     assert returned(product.browser.request(address)) == {"error": ["expired"]}
     assert (product.outcome(begun)["status"], product.outcome(begun)["error"]) == ("failed", "expired")
+    assert value(database, "select length(verifier) from oauth_authorizations") == 0
     assert_plain(product.browser.request(address), 400, USELESS)
     assert product.exchanges() == 0
     assert_nothing_stored(database)
