@@ -26,16 +26,26 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     if meta is None or not meta.generation.mode.is_positive:
         return
     if isinstance(case.body, dict):
-        _connect_to_what_there_is(case.body)
+        _connect_to_what_there_is(case.body, keeps_tokens=case.method == "POST")
     if isinstance(case.query, dict):
         _go_on_where_a_page_ended(case, kwargs)
 
 
-def _connect_to_what_there_is(body: dict[str, Any]) -> None:
+def _connect_to_what_there_is(body: dict[str, Any], *, keeps_tokens: bool) -> None:
     """Store any other connection without a login, so that odd but well-formed values are stored too."""
     if str(body.get("sync_since") or "")[:4] > "2020":
         # a schema cannot express that a time is in the past
         body["sync_since"] = "2020" + str(body["sync_since"])[4:]
+    if isinstance(body.get("oauth"), dict):
+        # no provider has issued these tokens: a new account stores them unused, others keep their password
+        body["oauth"]["provider"], body["verify"] = "corp", False
+        if not keeps_tokens:
+            del body["oauth"]
+            body["password"] = _SERVER[-1]
+    if "provider" in body:
+        body["provider"] = "corp"
+    if "return_url" in body:
+        body["return_url"] = "https://app.example.com/connected"
     connection = tuple(str(body.get(name)) for name in _CONNECTION)
     if connection != _SERVER and any(name in body for name in _CONNECTION):
         body["verify"] = False

@@ -63,8 +63,10 @@ def begin_authorization(body: NewAuthorization) -> tuple[BegunAuthorization, dic
 @endpoint(Authorization, problems=(404,))
 def show_authorization(authorization_id: UUID) -> Authorization:
     """Show how an authorization went; it is kept for a week."""
-    with resources().reading() as conn:
-        record = authorizations.load(conn, authorization_id)
+    record = None
+    if _ID.fullmatch(authorization_id):
+        with resources().reading() as conn:
+            record = authorizations.load(conn, authorization_id)
     if record is None:
         raise NotFound(f"there is no authorization {authorization_id}")
     return Authorization(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.support import run_directory
@@ -24,6 +25,7 @@ from tests.support.stored import KEY
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES") or 15)
 SEED = int(os.environ.get("CONTRACT_SEED") or 1)
+AUTHORIZATION = "0123456789abcdef0123456789abcdef"
 
 
 def configuration(there: Population) -> str:
@@ -42,6 +44,7 @@ def configuration(there: Population) -> str:
         "securities": ["plaintext"],
         "users": [there.user.name],
         "passwords": [there.user.password],
+        "authorizations": [AUTHORIZATION],
     }
     listed = "\n".join(f"{name} = {{ values = {json.dumps(ids)} }}" for name, ids in dictionaries.items())
     return f"""
@@ -66,11 +69,13 @@ database = "none"
 "path.folder_id" = {{ dictionary = "folders" }}
 "path.message_id" = {{ dictionary = "messages" }}
 "path.part" = {{ dictionary = "parts" }}
+"path.authorization_id" = {{ dictionary = "authorizations" }}
 "body.imap_host" = {{ dictionary = "hosts" }}
 "body.imap_port" = {{ dictionary = "ports" }}
 "body.imap_security" = {{ dictionary = "securities" }}
 "body.username" = {{ dictionary = "users" }}
 "body.password" = {{ dictionary = "passwords" }}
+"body.account_id" = {{ dictionary = "accounts" }}
 
 [[operations]]
 include-path-regex = "attachments"
@@ -94,10 +99,22 @@ def test_every_request_of_schemathesis_is_answered_as_documented(
     database_url: str, dovecot: Dovecot, start_api: StartApi, tmp_path: Path
 ) -> None:
     with populate(database_url, dovecot) as there:
+        with psycopg.connect(database_url) as conn:
+            conn.execute(
+                "insert into mailsync.oauth_authorizations"
+                " (id, provider, oauth_client_id, state_hash, key_id, verifier, expires_at)"
+                " values (%s, 'corp', 'any-client', '', '', '', now())",
+                [AUTHORIZATION],
+            )
         api = start_api(
             WEB_CONCURRENCY="2",
             IMAP_ENCRYPTION_KEY=KEY,
             SYNC_MAX_ACCOUNTS="100000",
+            OAUTH_CORP_CLIENT_ID="any-client",
+            OAUTH_CORP_TOKEN_URL="https://127.0.0.1:1/token",
+            OAUTH_CORP_AUTHORIZE_URL="https://127.0.0.1:1/authorize",
+            OAUTH_CALLBACK_URL="https://mail.example.com/oauth/callback",
+            OAUTH_RETURN_URLS="https://app.example.com/",
             PYTHONPATH=f"{ROOT / 'tests' / 'support' / 'offline'}{os.pathsep}{ROOT}",
         )
         (tmp_path / "schemathesis.toml").write_text(configuration(there))

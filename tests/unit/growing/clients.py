@@ -56,6 +56,15 @@ def _path(text: str) -> None:
     _ask("/v1/" + text.replace("?", "/") + "/none")
 
 
+def _authorization(text: str) -> None:
+    _ask("/v1/oauth/authorizations/" + text.replace("?", "/") + "x")
+
+
+def _callback(text: str) -> None:
+    """Open the address that needs no token; a state that may be ours would need the database."""
+    _client().get("/oauth/callback?state=!" + text.replace("#", "/"))
+
+
 def _query(text: str) -> None:
     _ask("/v1/accounts", query_string=text + "&none=1")
 
@@ -289,6 +298,17 @@ CLIENTS: list[Reads] = [
     reads("misspelt domain", as_text(likely_domain), (b"", b"gmail."), (b"gmail.co", b"m")),
     reads("host of an MX record", as_text(host_by_mx), (b"", b"a."), (b"", b"."), (b"mx.", b"google.com.")),
     reads("host of a provider", as_text(provider_at), (b"", b"a."), (b"", b".")),
+    reads("id of an authorization", as_text(_authorization), (b"", b"a"), (b"", b"0"), (b"", b"%00")),
+    reads(
+        "callback",
+        as_text(_callback),
+        (b"", b"a"),
+        (b"", b"-"),
+        (b"", b"%00"),
+        (b"a", b"&a=b"),
+        (b"a", b"&"),
+        (b"a", b";"),
+    ),
     reads(
         "address to return to",
         as_text(lambda text: check_return_url(f"https://a/{text}", ["https://a/"])),
