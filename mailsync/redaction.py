@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, quote_plus
+
+from mailsync.secret_forms import Beginning, end_of_token, forms_of, shortened
 
 MASK = "***"
 
@@ -61,7 +60,7 @@ class _Secrets:
     def add(self, value: str) -> None:
         with self._lock:
             self._keepers[value] = keepers = self._keepers.get(value, 0) + 1
-            for form in _forms(value) if keepers == 1 else ():
+            for form in forms_of(value) if keepers == 1 else ():
                 # similar secrets share forms
                 self._users[form] = users = self._users.get(form, 0) + 1
                 if users == 1:
@@ -87,7 +86,7 @@ class _Secrets:
         if self._keepers[value]:
             return
         del self._keepers[value]
-        for form in _forms(value):
+        for form in forms_of(value):
             self._users[form] -= 1
             if not self._users[form]:
                 del self._users[form]
@@ -127,7 +126,7 @@ class _Secrets:
         left = len(text) - i
         for form in self._by_head.get(text[i : i + _HEAD], ()):
             if text.startswith(form, i):
-                return len(form)
+                return end_of_token(text, i) - i if isinstance(form, Beginning) else len(form)
             # a server's line is cut when it gets too long, perhaps within a token of thousands of characters
             if _CUT <= left < len(form) and form.startswith(text[i:]):
                 return left
@@ -144,7 +143,7 @@ _secrets = _Secrets()
 def keep_secret(value: str) -> None:
     """Mask ``value`` in logs and messages from now on, until the process ends."""
     if value:
-        _secrets.add(value)
+        _secrets.add(shortened(value))
 
 
 @contextmanager
@@ -156,6 +155,7 @@ def kept_secret(value: str) -> Iterator[None]:
     if not value:
         yield
         return
+    value = shortened(value)
     _secrets.add(value)
     try:
         yield
@@ -197,7 +197,7 @@ def masking(*values: str) -> Mask:
     """Return a mask for ``values`` in all of their forms and for credentials, but for no other secret."""
     secrets = _Secrets()
     for value in filter(None, values):
-        secrets.add(value)
+        secrets.add(shortened(value))
     return Mask(secrets)
 
 
@@ -258,26 +258,6 @@ def _without_open_userinfo(match: re.Match[str]) -> str:
 
 _all_secrets = Mask(_secrets)
 _no_secret = Mask(_Secrets())
-
-
-def _forms(value: str) -> set[str]:
-    """The forms of ``value`` in URLs, IMAP strings, JSON, Python reprs and base64."""
-    raw = value.encode("utf-8", "surrogatepass")
-    forms = {value, quote_plus(raw), quote(raw), quote(raw, safe="")}
-    forms |= {re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in forms}
-    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    forms |= {value.replace("\\", "\\\\").replace('"', '\\"'), repr(value)[1:-1], repr(raw)[2:-1]}
-    forms |= {raw.decode("latin-1"), raw.hex()}
-    for offset in range(3):
-        # Inside a longer text, as in AUTHENTICATE PLAIN, base64 has one of three alignments. Characters that
-        # depend on the neighbouring bytes are cut off.
-        code = base64.b64encode(bytes(offset) + raw).rstrip(b"=").decode()
-        inner = code[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        if offset == 0:
-            forms |= {code, code.translate(str.maketrans("+/", "-_"))}
-        if len(inner) >= 6:
-            forms |= {inner, inner.translate(str.maketrans("+/", "-_"))}
-    return forms
 
 
 def _inside_word(text: str, start: int, end: int) -> bool:

@@ -71,7 +71,7 @@ TRUSTED_FUNCTIONS = {
     "folder_roles.is_inbox": "only compares",
 }
 # these search for secrets passed to `keep_secret`
-TRUSTED_CALLS = {"redaction": "secrets of our own"}
+TRUSTED_CALLS = {"secret_forms": "secrets of our own"}
 
 LARGE = 1024 * 1024
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import tracemalloc
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -237,6 +238,46 @@ def test_a_secret_at_the_cut_is_never_partly_shown(shown: str) -> None:
                 assert len(beginning) <= 100
                 assert not is_whole
                 assert not any(part in beginning for part in ("pa5", "012", "0123", "a55"))
+
+
+TOKEN = "".join(f"{number:x}/+" for number in range(1000))
+"""A token of 4,000 characters."""
+
+
+def test_every_form_of_a_token_is_masked_as_a_whole() -> None:
+    raw = TOKEN.encode()
+    forms = [TOKEN, quote(TOKEN), quote(TOKEN, safe=""), raw.hex(), TOKEN.replace("/", "\\/")]
+    forms += [base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()]
+    with kept_secret(TOKEN):
+        for form in forms:
+            assert redact(f'a "{form}" b {form} c\n{form}') == 'a "***" b *** c\n***'
+        for user in ("a", "ab", "abc"):
+            message = f"user={user}\x01auth=Bearer {TOKEN}\x01\x01".encode()
+            masked = redact(base64.b64encode(message).decode())
+            assert masked.endswith("***")
+            assert len(masked) < 40
+        with pytest.raises(ValueError, match=r"^not \*\*\*, but another$"), kept_secret(TOKEN):
+            raise ValueError(f"not {TOKEN}, but another")
+    assert redact(TOKEN) == TOKEN
+
+
+def test_a_long_passphrase_is_masked_as_it_is() -> None:
+    phrase = "seven lemons under a green roof " * 20
+    with kept_secret(phrase):
+        assert redact(f"not {phrase}!") == "not ***!"
+        assert redact(f"not {phrase[:-1]}!") == f"not {phrase[:-1]}!"
+
+
+def test_a_token_takes_little_more_memory_than_a_password() -> None:
+    def used(secret: str) -> int:
+        tracemalloc.start()
+        with kept_secret(secret):
+            size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size
+
+    used("warm up")
+    assert used(TOKEN) < 2 * used("a-password-that-is-long") + 4096
 
 
 def test_a_token_whose_end_is_missing_is_masked() -> None:

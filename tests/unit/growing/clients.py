@@ -22,6 +22,7 @@ from mailsync.logs import JsonLines, TextLines
 from mailsync.model import Endpoint
 from mailsync.network.resolve import check_endpoint
 from mailsync.redaction import kept_secret, redact, redact_beginning
+from mailsync.secret_forms import shortened
 from mailsync.web import create_app
 from mailsync.web.http.cursors import Cursors
 from mailsync.web.http.return_urls import check_return_url
@@ -105,7 +106,7 @@ def _log_line(formatter: logging.Formatter) -> Any:
 
 
 def _masked(text: str) -> None:
-    with kept_secret("aaaaaaab"), kept_secret("a a"), kept_secret("x"):
+    with kept_secret("aaaaaaab"), kept_secret("a a"), kept_secret("x"), kept_secret("a" * 300):
         redact(text)
         redact_beginning(text, 300)
 
@@ -133,6 +134,12 @@ CLIENTS: list[Reads] = [
         (b"", b"\r"),
         (b"", b"\r\na"),
         (b"", b"\n\r"),
+    ),
+    reads(
+        "token to mask",
+        as_text(shortened),
+        (b"", b"a"),
+        (b"", b"a", b" "),
     ),
     reads(
         "redaction",
