@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailsync.config import Settings
+from mailsync.core.advice import CLOSED_MAILBOX
 from mailsync.core.providers import Provider
 from mailsync.credentials import BearerToken, Credential
 from mailsync.errors import (
@@ -14,6 +15,7 @@ from mailsync.errors import (
     Busy,
     CertificateRejected,
     MailsyncError,
+    NotConnected,
     OutOfTokens,
     PasswordRejected,
     TimedOut,
@@ -61,6 +63,8 @@ def try_login(
         else:
             note = f". {provider.name}: {provider.note}" if provider and provider.note else ""
         raise PasswordRejected(f"{error}{note}", step=error.step, retry_after=error.retry_after) from error
+    except NotConnected as error:
+        raise NotConnected(f"{error}; {CLOSED_MAILBOX}", step=error.step) from error
     except TimedOut as error:
         if not _may_expect_tls(error, endpoint):
             raise

@@ -79,8 +79,14 @@ ACTIONS: Mapping[str, str] = {
 }
 """Reason → what to do; ``{email}`` is replaced by the account's address."""
 
-_BY_OAUTH: Mapping[str, str] = {
-    "auth_failed": "Authorize mailsync again: `mailsync reauthorize {email}`",
+CLOSED_MAILBOX = (
+    "the server accepts the login and opens no mailbox: it may be the mailbox of another user, IMAP may be"
+    " switched off for it, or its licence may be missing"
+)
+"""The explanation of :class:`mailsync.errors.NotConnected`."""
+
+OAUTH_ACTIONS: Mapping[str, str] = {
+    "auth_failed": "Authorize the account at its provider again: `mailsync reauthorize {email}`",
     "key_mismatch": (
         "Add the key that sealed the tokens to IMAP_ENCRYPTION_KEY again,"
         " or authorize mailsync again: `mailsync reauthorize {email}`"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from mailsync.config import Settings
+from mailsync.core.advice import CLOSED_MAILBOX
 from mailsync.core.contradictions import PARTIAL_VIEW, UIDS_NOT_STICKY
 from mailsync.core.health_facts import Facts, Outcome, gather, overall_allowance, priority_lag
 from mailsync.errors import (
@@ -46,10 +47,6 @@ MOST_LOST_TURNS = 3
 
 _HOURLY = timedelta(hours=1)
 _CLOSED_AFTER = timedelta(hours=1)
-_CLOSED = (
-    "the server accepts the login and opens no mailbox: it may be the mailbox of another user, IMAP may be"
-    " switched off for it, or its licence may be missing"
-)
 _LOGIN_RETRIES = (timedelta(minutes=1), timedelta(minutes=5))
 _LONGEST_BACKOFF = timedelta(minutes=30)
 _LONGEST_HINT = 3600.0
@@ -130,7 +127,7 @@ RULES: tuple[Rule, ...] = (
          _error, _never),
     Rule("broken", "not_connected", "an hour of logins that open no mailbox",
          lambda f: isinstance(f.error, NotConnected) and _stays_closed(f),
-         lambda f: f"{f.error}; {_CLOSED}", lambda f: f.now + _HOURLY),
+         lambda f: f"{f.error}; {CLOSED_MAILBOX}", lambda f: f.now + _HOURLY),
     Rule("broken", "auth_failed", "the third rejection of the password, whatever other failures came between",
          lambda f: isinstance(f.error, AuthenticationFailed) and f.failures >= len(_LOGIN_RETRIES),
          _error, _never),

@@ -384,3 +384,15 @@ def test_another_user_cannot_authorize_the_account_again(
     assert stored_tokens(mirror) == before
     ticks.pass_time()
     assert isinstance(ticks.take(), Turn)
+
+
+def test_a_consent_for_a_mailbox_that_is_not_opened_says_what_may_be_wrong(
+    mirror: Mirror, user: Account, client: RegisteredClient
+) -> None:
+    mirror.complete()
+    before = stored_tokens(mirror)
+    user.is_open = False
+    with pytest.raises(NotConnected, match="licence") as caught:
+        authorize_by_code(mirror, client, user.name)
+    assert caught.value.step == "list"
+    assert stored_tokens(mirror) == before
