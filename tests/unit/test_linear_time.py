@@ -44,7 +44,6 @@ TRUSTED = {
 }
 # patterns that get only short texts
 BOUNDED = {
-    "add._CONTROL": "a name of 200 characters",
     "id_token._ADDRESS": "a name of 320 characters",
     "providers._LABEL": "a label of 63 characters",
     "autoconfig._HOST_NAME": "a name of 253 characters",

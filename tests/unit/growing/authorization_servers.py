@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from mailsync.accounts.authorize import state_of
 from mailsync.auth.authorization import read_query, read_redirection
 from mailsync.auth.device import read_device
 from mailsync.auth.id_token import mailboxes_of, read_claims, read_object
@@ -15,6 +16,7 @@ from mailsync.auth.token_endpoint import read_answer, read_retry_after, read_tok
 from mailsync.config.oauth import OAuthClient, is_endpoint_url, read_clients
 from mailsync.errors import MailsyncError
 from mailsync.network.http import HttpResponse
+from mailsync.web.views import oauth
 from tests.unit.growing.entries import Reads, as_text, reads
 
 _CLIENT = OAuthClient("corp", "client-1", token_url="https://login.example.com/token")
@@ -79,6 +81,12 @@ AUTHORIZATION_SERVERS: list[Reads] = [
     reads("read_device", as_text(_device), (b"", b"a"), (b"", b"a "), (b"https://", b"a"), (b"", b"1")),
     reads("refusal", as_text(_refusal), (b"", b"AADSTS1"), (b"", b" Trace ID"), (b"", b" "), (b"", b"\x1b")),
     reads("read_redirection", as_text(_redirection), (b"", b"a=1&"), (b"", b"%41"), (b"http://", b"?")),
+    reads(
+        "state_of", as_text(lambda text: state_of(f"state={text}")), (b"", b"a"), (b"", b"-"), (b"a", b"&a")
+    ),
+    reads(
+        "id of an authorization", as_text(lambda text: oauth._ID.fullmatch(text)), (b"", b"a"), (b"", b"0")
+    ),
     reads("read_query", as_text(read_query), (b"?", b"a&"), (b"", b"%"), (b"", b'"'), (b"", b"<")),
     reads("read_claims", as_text(read_claims), (b"", b"a."), (b"", b"="), (b"a.", b"a", b"."), (b"a.", b"=")),
     reads("mailboxes_of", _payload, (b"", b"a"), (b"", b"a@"), (b"", b"@"), (b"", b" "), (b"", b"[")),
