@@ -43,6 +43,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "IMAP_PUSH": ("on",),
     "DNS_SERVERS": ("dns.example.org", "9.9.9.9:70000"),
     "IMAP_CA_FILE": ("/nowhere/ca.pem",),
+    "OAUTH_CALLBACK_URL": ("mail.example.com/oauth/callback",),
+    "OAUTH_RETURN_URLS": ("https://app.example.com",),
 }
 
 
@@ -61,6 +63,27 @@ def test_a_bad_value_is_one_line_and_exit_code_2(mailsync: Mailsync, variable: s
         assert value in line or variable in ("DATABASE_URL", "IMAP_ENCRYPTION_KEY", "API_TOKEN")
         assert SECRET[:15] not in line
         assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [
+        ({"OAUTH_GOOGLE_CLIENT_SECRET": SECRET}, "OAUTH_GOOGLE_CLIENT_ID"),
+        (
+            {"OAUTH_GOOGLE_CLIENT_ID": "a", "OAUTH_GOOGLE_CLIENT_SECRET": f"{SECRET} b"},
+            "OAUTH_GOOGLE_CLIENT_SECRET",
+        ),
+        ({"OAUTH_CORP_CLIENT_ID": "a", "OAUTH_CORP_TOKEN_URL": "login.corp.example"}, "OAUTH_CORP_TOKEN_URL"),
+        ({"OAUTH_MICROSOFT_TENANT": "../a"}, "OAUTH_MICROSOFT_TENANT"),
+    ],
+)
+def test_a_bad_oauth_client_is_one_line_and_exit_code_2(
+    mailsync: Mailsync, environment: dict[str, str | None], variable: str
+) -> None:
+    done = mailsync("worker", "--once", env=environment)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{variable}: " in line
 
 
 @pytest.mark.parametrize(
