@@ -187,7 +187,7 @@ def test_a_wrong_key_is_one_check_that_names_the_accounts(
     done = mailsync("preflight", env={"IMAP_ENCRYPTION_KEY": other})
     assert done.returncode == 1
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("✗")]
-    assert "IMAP_ENCRYPTION_KEY does not open the passwords of 2 of 2 accounts" in line
+    assert "IMAP_ENCRYPTION_KEY does not open the passwords or tokens of 2 of 2 accounts" in line
     assert "ann@example.test and 1 more" in line
     both = f"{other},{ENCRYPTION_KEY}"
     assert mailsync("preflight", env={"IMAP_ENCRYPTION_KEY": both}).returncode == 0

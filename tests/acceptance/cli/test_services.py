@@ -72,7 +72,10 @@ def test_the_worker_does_not_start_with_a_wrong_key_and_says_so_once(mailsync: M
     other = planted.keep(b64encode(b"a key that opens nothing, 32 b..").decode())
     done = mailsync("worker", env={"IMAP_ENCRYPTION_KEY": other})
     assert done.returncode == 1
-    assert "[worker] ✗ Key: IMAP_ENCRYPTION_KEY does not open the passwords of 1 of 1 account" in done.stdout
+    assert (
+        "[worker] ✗ Key: IMAP_ENCRYPTION_KEY does not open the passwords or tokens of 1 of 1 account"
+        in done.stdout
+    )
 
 
 def test_no_service_starts_without_the_schema(mailsync: Mailsync, empty_database_url: str) -> None:

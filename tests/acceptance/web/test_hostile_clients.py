@@ -25,8 +25,8 @@ _OFFLINE = f"{ROOT / 'tests' / 'support' / 'offline'}{os.pathsep}{ROOT}"
 
 
 @pytest.fixture
-def rows(database_url: str) -> dict[str, int]:
-    """Ids for paths: two accounts, a folder and a message of the first."""
+def rows(database_url: str) -> dict[str, Any]:
+    """Ids for paths: two accounts, a folder and a message of the first, and no consent."""
     settings = settings_for(database_url)
     with db.connect(settings, "test") as conn:
         account = new_account(conn, settings)
@@ -35,11 +35,12 @@ def rows(database_url: str) -> dict[str, int]:
         store(conn, folder, message(1, subject="Größe", attachments=(ATTACHMENT,)), announce=True)
         row = conn.execute("select id from messages").fetchone()
         assert row
-        return {"account_id": account, "folder_id": folder.id, "message_id": row[0]}
+        known = {"account_id": account, "folder_id": folder.id, "message_id": row[0]}
+        return known | {"authorization_id": "0" * 32}
 
 
 @pytest.fixture
-def victim(start_api: StartApi, rows: dict[str, int], database: psycopg.Connection[Any]) -> Iterator[Api]:
+def victim(start_api: StartApi, rows: dict[str, Any], database: psycopg.Connection[Any]) -> Iterator[Api]:
     """An API that must not fail: in the end, its log has no error and no transaction is open."""
     api = start_api(WEB_CONCURRENCY="2", IMAP_ENCRYPTION_KEY=KEY, PYTHONPATH=_OFFLINE)
     yield api
@@ -56,7 +57,7 @@ def victim(start_api: StartApi, rows: dict[str, int], database: psycopg.Connecti
 class Operations:
     """The operations in the API's description, to call them wrongly."""
 
-    def __init__(self, api: Api, rows: dict[str, int]) -> None:
+    def __init__(self, api: Api, rows: dict[str, Any]) -> None:
         self._document = api.call("GET", "/openapi.json").json()
         self._values = {**rows, "part": "2"}
 
@@ -107,7 +108,7 @@ NO_OBJECT = {b"null", b"[]", b'"text"', b"1", b"true", b"[{}]"}
 
 
 def test_bodies_that_are_not_json_objects_are_refused_and_change_nothing(
-    victim: Api, rows: dict[str, int], database: psycopg.Connection[Any]
+    victim: Api, rows: dict[str, Any], database: psycopg.Connection[Any]
 ) -> None:
     before = snapshot(database)
     for method, path, _ in Operations(victim, rows).bodies():
@@ -130,7 +131,7 @@ def test_bodies_that_are_not_json_objects_are_refused_and_change_nothing(
 
 
 def test_constants_and_duplicate_fields_are_not_json(
-    victim: Api, rows: dict[str, int], database: psycopg.Connection[Any]
+    victim: Api, rows: dict[str, Any], database: psycopg.Connection[Any]
 ) -> None:
     before = snapshot(database)
     path = f"/v1/accounts/{rows['account_id']}"
@@ -153,7 +154,7 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
-def test_odd_values_of_every_field_are_stored_or_refused(victim: Api, rows: dict[str, int]) -> None:
+def test_odd_values_of_every_field_are_stored_or_refused(victim: Api, rows: dict[str, Any]) -> None:
     valid = {"email": "new@example.com", "password": "correct horse", "imap_host": "127.0.0.1"}
     for method, path, schema in Operations(victim, rows).bodies():
         for name in schema.get("properties", {}):
@@ -178,7 +179,7 @@ TEXTS = [
 BYTES = ["%ff", "%ed%a0%80", "%c0%80", "%f4%90%80%80", "%E2%82"]
 
 
-def test_odd_values_of_every_parameter_are_answered_or_refused(victim: Api, rows: dict[str, int]) -> None:
+def test_odd_values_of_every_parameter_are_answered_or_refused(victim: Api, rows: dict[str, Any]) -> None:
     asked = 0
     for method, path, operation in Operations(victim, rows):
         if method != "GET" or path.endswith(("/raw", "/2", "/body")):
@@ -198,7 +199,7 @@ def test_odd_values_of_every_parameter_are_answered_or_refused(victim: Api, rows
 
 
 def test_filters_are_escaped_in_the_link_header(
-    victim: Api, database: psycopg.Connection[Any], rows: dict[str, int]
+    victim: Api, database: psycopg.Connection[Any], rows: dict[str, Any]
 ) -> None:
     evil = '>; rel="evil"\r\nEvil: 1, <'
     for n in range(2, 4):
@@ -224,7 +225,7 @@ PATHS = [
 ]  # fmt: skip
 
 
-def test_odd_paths_are_not_found(victim: Api, rows: dict[str, int]) -> None:
+def test_odd_paths_are_not_found(victim: Api, rows: dict[str, Any]) -> None:
     for method, path, operation in Operations(victim, rows):
         variables = [parameter for parameter in operation["parameters"] if parameter["in"] == "path"]
         if not variables:
@@ -252,7 +253,7 @@ def test_odd_paths_are_not_found(victim: Api, rows: dict[str, int]) -> None:
     assert "Evil: 1\n" not in victim.process.output
 
 
-def test_objects_of_another_account_are_not_found(victim: Api, rows: dict[str, int]) -> None:
+def test_objects_of_another_account_are_not_found(victim: Api, rows: dict[str, Any]) -> None:
     other = rows["account_id"] + 1
     folder = f"/v1/accounts/{other}/folders/{rows['folder_id']}"
     assert victim.call("PATCH", folder, {"tracked": False}).status == 404
