@@ -99,7 +99,9 @@ select m.id, m.email, m.imap_host, m.imap_port, m.imap_security, m.username, m.s
        m.failing_since, m.last_sync_finished_at, m.parked_by, m.parked_kind, m.tick_seconds,
        m.last_sync_started_at, m.lost_turns -> m.turn_kind is not null as is_suspect, m.lost_kind, m.lost_step,
        case when m.is_lost then (m.lost_turns ->> m.lost_kind)::integer end as lost_count,
-       m.tokens, clock_timestamp() as now, coalesce(c.key_id, '') as key_id, coalesce(c.ciphertext, '') as ciphertext,
+       m.tokens, clock_timestamp() as now, coalesce(c.key_id, '') as key_id,
+       -- once: sealed tokens may have several KB, and an account hundreds of folders
+       case when row_number() over (order by f.sync_priority, f.id) = 1 then coalesce(c.ciphertext, '') end as ciphertext,
        m.oauth_provider, m.oauth_grant, c.oauth_client_id, c.authorized_at,
        (select count(*) from (
             select from messages
