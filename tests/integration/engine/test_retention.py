@@ -289,3 +289,15 @@ def test_counters_of_several_processes_add_up(env: TurnEnvironment, settings: Se
     for thread in threads:
         thread.join(PATIENCE)
     assert values(env.conn, "select value from metric_counters") == [300.0, 300.0, 300.0]
+
+
+def test_consents_are_kept_for_a_week(env: TurnEnvironment) -> None:
+    env.conn.execute("""
+        insert into oauth_authorizations (id, provider, oauth_client_id, state_hash, key_id, verifier,
+                                          created_at, expires_at)
+        select n::text, 'corp', 'client', n::text::bytea, '', '', now() - n * interval '1 day', now()
+        from generate_series(1, 9) n
+    """)
+    due(env.conn)
+    to_the_end(env)
+    assert values(env.conn, "select id from oauth_authorizations order by id") == [*"123456"]
