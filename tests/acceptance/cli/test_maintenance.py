@@ -7,8 +7,13 @@ from typing import Any
 
 import psycopg
 
+from mailsync.credentials import TokenOwner, TokenSet
+from mailsync.model import Endpoint
+from mailsync.store import accounts, db
+from mailsync.store.accounts import NewAccount
 from tests.support import planted
 from tests.support.programs import ENCRYPTION_KEY, Mailsync
+from tests.support.stored import settings_for
 
 
 def test_a_schema_that_is_missing_is_one_line_that_says_what_to_do(
@@ -191,3 +196,24 @@ def test_a_wrong_key_is_one_check_that_names_the_accounts(
     assert "ann@example.test and 1 more" in line
     both = f"{other},{ENCRYPTION_KEY}"
     assert mailsync("preflight", env={"IMAP_ENCRYPTION_KEY": both}).returncode == 0
+
+
+def test_preflight_names_the_oauth_clients_and_notes_the_one_that_accounts_need(
+    mailsync: Mailsync, database_url: str
+) -> None:
+    clients = {
+        f"OAUTH_CORP_{name}": value
+        for name, value in (("CLIENT_ID", "abc"), ("TOKEN_URL", "https://login.example.com/token"))
+    }
+    assert "✓ OAuth clients: corp" in mailsync("preflight", env=clients).stdout
+    settings = settings_for(database_url, imap_encryption_key=ENCRYPTION_KEY)
+    with db.connect(settings, "test") as conn:
+        account = NewAccount("a@example.com", Endpoint("imap.example.com", 993, "tls", "a@example.com"))
+        tokens = TokenSet(TokenOwner("corp", "abc"), "refresh_token", "a refresh token")
+        accounts.create(conn, account, tokens, settings)
+    done = mailsync("preflight")
+    assert done.returncode == 0
+    note = (
+        "– 1 account cannot sign in: OAUTH_CORP_CLIENT_ID is not set, and the account's tokens belong to abc"
+    )
+    assert note in done.stdout

@@ -7,6 +7,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from mailsync.credentials import TokenOwner
 from mailsync.errors import KeyMismatch
 from mailsync.model import Endpoint
 from mailsync.store import credentials, crypto, db
@@ -14,6 +15,7 @@ from tests.support.stored import new_account, settings_for
 
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
 ENDPOINT = Endpoint("imap.example.com", 993, "tls", "a@example.com")
+OWNER = TokenOwner("google", "client")
 
 
 @pytest.mark.parametrize("password", ["secret", "", "pässwörd ✓", "\t\\'\"", "x" * 5000])
@@ -51,6 +53,26 @@ def test_a_password_does_not_open_for_another_place(change: dict[str, object]) -
 def test_a_password_does_not_open_for_another_account() -> None:
     with pytest.raises(KeyMismatch):
         crypto.unseal([OLD], 2, ENDPOINT, *crypto.seal([OLD], 1, ENDPOINT, "secret"))
+
+
+@pytest.mark.parametrize(
+    ("account", "endpoint", "owner"),
+    [
+        (2, ENDPOINT, OWNER),
+        (1, replace(ENDPOINT, host="evil.example"), OWNER),
+        (1, ENDPOINT, TokenOwner("microsoft", "client")),
+        (1, ENDPOINT, TokenOwner("google", "another")),
+        (1, ENDPOINT, None),
+    ],
+    ids=["account", "server", "provider", "client", "password"],
+)
+def test_tokens_open_for_one_account_server_provider_and_client(
+    account: int, endpoint: Endpoint, owner: TokenOwner | None
+) -> None:
+    sealed = crypto.seal([OLD], 1, ENDPOINT, "tokens", OWNER)
+    assert crypto.unseal([OLD], 1, ENDPOINT, *sealed, OWNER) == "tokens"
+    with pytest.raises(KeyMismatch, match="reauthorize" if owner else "set-password"):
+        crypto.unseal([OLD], account, endpoint, *sealed, owner)
 
 
 def test_parts_of_the_place_cannot_be_shifted_into_each_other() -> None:
