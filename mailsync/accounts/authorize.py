@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -24,7 +24,7 @@ from mailsync.auth.clients import client_of, find_client
 from mailsync.config import Settings
 from mailsync.core.providers import normalise_email
 from mailsync.credentials import TokenOwner
-from mailsync.errors import InvalidInput, MailsyncError, NotPossible
+from mailsync.errors import AuthenticationFailed, InvalidInput, MailsyncError, NotPossible
 from mailsync.redaction import kept_secret, redact
 from mailsync.store import account_views, authorizations
 from mailsync.store.authorizations import TOO_LATE, Begun, Claimed, NewAuthorization, Outcome
@@ -131,7 +131,10 @@ def end_consent(
         outcome = _exchange(conn, claimed, state, query, settings, started_by)
     except MailsyncError as error:
         outcome = Outcome(error_code=_code_of(error, query), error_message=str(error))
-        log.warning(
+        # the person's own affair, or something that the operator has to see
+        is_theirs = isinstance(error, AuthenticationFailed | InvalidInput)
+        log.log(
+            logging.INFO if is_theirs else logging.WARNING,
             "A consent failed",
             extra={"action": "oauth", "error": redact(str(error)), "provider": claimed.provider},
         )
@@ -157,17 +160,17 @@ def _exchange(
 def _save(
     conn: Connection, claimed: Claimed, consent: Consent, settings: Settings, started_by: str
 ) -> Outcome:
-    email = claimed.email or next(iter(consent.names), None)
-    if email is None:
+    addresses = [claimed.email] if claimed.email else _addresses_in(consent.names)
+    if not addresses:
         raise InvalidInput(
             f"{consent.client.name} does not tell whose tokens these are; begin again with the address",
             field="email",
         )
-    email = normalise_email(email)
-    account_id = claimed.account_id
+    email, account_id = addresses[0], claimed.account_id
     if account_id is None:
-        known = account_views.page(conn, after=0, limit=1, email=email, state=None)
-        account_id = known[0].id if known else None
+        # a person may be known by several addresses, and have an account under any of them
+        known = [row for address in addresses for row in account_views.page(conn, limit=1, email=address)]
+        email, account_id = (known[0].email, known[0].id) if known else (email, None)
     if account_id is None:
         request, _ = fill_in(AccountRequest(email, client=consent.client, consent=consent), settings)
         account_id = add_account(conn, request, settings).account_id
@@ -175,6 +178,15 @@ def _save(
         changes = Changes(consent=consent)
         change_account(conn, account_id, changes, settings, started_by=started_by, wait=LOCK_WAIT)
     return Outcome(account_id, email)
+
+
+def _addresses_in(names: tuple[str, ...]) -> list[str]:
+    """The names that are addresses of mailboxes; some providers also send names of other kinds."""
+    addresses = []
+    for name in names:
+        with suppress(InvalidInput):
+            addresses.append(normalise_email(name))
+    return addresses
 
 
 def _code_of(error: MailsyncError, query: str) -> str:

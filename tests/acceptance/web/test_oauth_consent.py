@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -98,6 +100,20 @@ def test_without_an_address_the_provider_has_to_tell_it(
     assert_nothing_stored(database)
     # with the address, the mail server decides
     assert product.consent(product.begin(email=user.name), user.name).status == 200
+
+
+def test_an_account_is_found_by_any_name_of_the_person(product: Product, user: User) -> None:
+    account_id = product.add_by_tokens(user)
+    claims = {
+        "aud": product.registered.client.client_id,
+        "email": "alias@example.test",
+        "preferred_username": "ann@intranet",
+        "upn": user.name.upper(),
+    }
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+    product.server.change_next(id_token=f"e30.{payload}.signature")
+    begun = product.begin(return_url=PRODUCT)
+    assert returned(product.consent(begun, user.name)) == {"account_id": [str(account_id)]}
 
 
 def test_an_account_is_authorized_again_and_keeps_its_rows(
