@@ -253,15 +253,16 @@ def sync_folder(turn: Turn, folder: FolderState, look: Look) -> None:
 def fill(turn: Turn) -> None:
     """Continue the initial sync of one folder after the other, the inbox first, until the turn is over."""
     deferred: list[DeferredFolder] = []
-    for folder in turn.folders.tracked():
-        if folder.is_complete or not may_retry(folder, turn.now()):
-            continue
+    unfinished = [f for f in turn.folders.tracked() if not f.is_complete and may_retry(f, turn.now())]
+    for i, folder in enumerate(unfinished):
+        if i > 0:
+            # not after the last one: the turn would end as if there were more to do
+            turn.checkpoint()
         turn.ensure_run()
         try:
             backfill.fill_folder(turn, folder)
         except MessagesDeferred:
             deferred.append(DeferredFolder(folder, partial(backfill.fill_folder, turn)))
-            turn.checkpoint()
             continue
         except (FolderError, ProtocolError) as error:
             if turn.session.closed:
@@ -269,7 +270,6 @@ def fill(turn: Turn) -> None:
             turn.record_folder_error(folder, error)
             continue
         turn.tally.folders += 1
-        turn.checkpoint()
     return_to(turn, deferred)
 
 

@@ -408,3 +408,19 @@ def test_a_row_that_cannot_be_read_costs_its_account_the_turn_and_no_more(
         mirror.conn.execute("update accounts set failing_since = null, throttle_tokens = null")
         mirror.complete()
         assert mirror.state == ("healthy", None)
+
+
+def test_a_first_sync_is_complete_even_if_its_turn_has_no_time_left(
+    database_url: str, scripted: ScriptedServer
+) -> None:
+    """The worker then lets the hot pass compare the account at once, and not at its next tick."""
+    user = scripted.new_user()
+    letters(user, 3, "INBOX")
+    with Mirror(database_url, scripted, user) as mirror:
+        mirror.hot()
+        mirror.configure(backfill_turn_max=0.0)
+        ended = mirror.fill()
+        while mirror.value("select count(*) from folders where tracked and status <> 'active'"):
+            assert isinstance(ended, TurnOver), "there is more to do"
+            ended = mirror.fill()
+        assert isinstance(ended, Turn), "nothing is left to do"
