@@ -261,7 +261,7 @@ def _host_of(location: str) -> str:
 
 def _shown(text: str, mask: Mask, limit: int) -> str:
     """The first line of a server's text, masked and cut, in printable characters."""
-    line = _END_OF_DESCRIPTION.split(text[:4096], maxsplit=1)[0].strip()
-    line = line.encode("utf-8", "replace").decode()
-    shown, whole = mask.beginning(line, limit - 1)
-    return escaped(shown).strip() + ("" if whole else "…")
+    # masked before it is cut, so that the end of a cut secret is never shown
+    masked = mask(text.encode("utf-8", "replace").decode())
+    line = _END_OF_DESCRIPTION.split(masked, maxsplit=1)[0].strip()
+    return escaped(line[: limit - 1]).strip() + ("" if len(line) < limit else "…")
