@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.support.api import api, start_api
+from tests.support.oauth_accounts import oauth_client, oauth_user
 
-__all__ = ["api", "start_api"]
+__all__ = ["api", "oauth_client", "oauth_user", "start_api"]

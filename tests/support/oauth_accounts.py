@@ -5,13 +5,34 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, field
 
+import pytest
+
 from mailsync.config import Settings
 from mailsync.credentials import TokenOwner, TokenSet
 from mailsync.model import Endpoint
 from mailsync.store import accounts, credentials, db
+from tests.support import mail
 from tests.support.authorization_server import AuthorizationServer, RegisteredClient
+from tests.support.dovecot_oauth import OAuthDovecot
+from tests.support.imap_server import User
 from tests.support.mirrors import Server
 from tests.support.programs import ENCRYPTION_KEY, Mailsync
+
+
+@pytest.fixture
+def oauth_client(mailsync: Mailsync, authorization_server: AuthorizationServer) -> RegisteredClient:
+    """The client of every program that a test starts."""
+    client = authorization_server.add_client()
+    mailsync.environment.update(client.environment())
+    return client
+
+
+@pytest.fixture
+def oauth_user(oauth_dovecot: OAuthDovecot) -> User:
+    """A user with three messages, who can sign in with tokens only."""
+    user = oauth_dovecot.new_user()
+    oauth_dovecot.seed(user, "INBOX", (mail.message(n) for n in range(3)))
+    return user
 
 
 @dataclass(frozen=True)

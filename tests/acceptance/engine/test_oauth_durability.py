@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import mail
 from tests.support.authorization_server import AuthorizationServer, RegisteredClient
 from tests.support.dovecot_oauth import OAuthDovecot
 from tests.support.imap_server import User
@@ -23,35 +22,22 @@ from tests.support.proxy import Proxy
 Database = psycopg.Connection[Any]
 
 
-@pytest.fixture
-def client(mailsync: Mailsync, authorization_server: AuthorizationServer) -> RegisteredClient:
-    """The client of every program of the test."""
-    client = authorization_server.add_client()
-    mailsync.environment.update(client.environment())
-    return client
-
-
-@pytest.fixture
-def user(oauth_dovecot: OAuthDovecot) -> User:
-    """A user with three messages."""
-    user = oauth_dovecot.new_user()
-    oauth_dovecot.seed(user, "INBOX", (mail.message(n) for n in range(3)))
-    return user
-
-
 @pytest.mark.long
 def test_kill_9_at_every_statement_of_a_renewal(
     mailsync: Mailsync,
     oauth_dovecot: OAuthDovecot,
     authorization_server: AuthorizationServer,
-    client: RegisteredClient,
-    user: User,
+    oauth_client: RegisteredClient,
+    oauth_user: User,
     database: Database,
     postgres_proxy: tuple[Proxy, str],
 ) -> None:
     proxy, url = postgres_proxy
     account = add_account(
-        mailsync, oauth_dovecot, user.name, consented(authorization_server, client, user.name)
+        mailsync,
+        oauth_dovecot,
+        oauth_user.name,
+        consented(authorization_server, oauth_client, oauth_user.name),
     )
     # every sign-in renews
     authorization_server.terms.announced = 0.001
@@ -61,14 +47,14 @@ def test_kill_9_at_every_statement_of_a_renewal(
         for delivered in (False, True):
             before = len(renewals())
             killer = Killer(proxy, number, delivered=delivered)
-            killed = mailsync.start("sync", user.name, DATABASE_URL=url)
+            killed = mailsync.start("sync", oauth_user.name, DATABASE_URL=url)
             killer.watch(killed.kill9)
             killed.wait()
             proxy.on_piece = lambda link: None
             wait_until(lambda: not backends(database, "mailsync-sync"), "the end of the killed statement")
             killed_after_renewal += killer.killed and len(renewals()) > before
 
-            synced = mailsync("sync", user.name)
+            synced = mailsync("sync", oauth_user.name)
 
             assert synced.returncode == 0, (number, delivered, synced)
             assert live_uids(database, account) == [1, 2, 3]
@@ -89,8 +75,8 @@ def test_kill_9_between_renewal_and_use(
     mailsync: Mailsync,
     oauth_dovecot: OAuthDovecot,
     authorization_server: AuthorizationServer,
-    client: RegisteredClient,
-    user: User,
+    oauth_client: RegisteredClient,
+    oauth_user: User,
     database: Database,
     proxy_to: Callable[[tuple[str, int]], Proxy],
 ) -> None:
@@ -98,12 +84,14 @@ def test_kill_9_between_renewal_and_use(
     authorization_server.store.strict = True
     authorization_server.terms.announced = 0.001
     proxy = proxy_to((oauth_dovecot.host, oauth_dovecot.port))
-    account = add_account(mailsync, proxy, user.name, consented(authorization_server, client, user.name))
+    account = add_account(
+        mailsync, proxy, oauth_user.name, consented(authorization_server, oauth_client, oauth_user.name)
+    )
     renewals = authorization_server.journal.renewals
 
     for round_number in range(1, 4):
         killer = Killer(proxy, 1, delivered=False, begins=lambda n=round_number: len(renewals()) == 2 * n - 1)
-        killed = mailsync.start("sync", user.name)
+        killed = mailsync.start("sync", oauth_user.name)
         killer.watch(killed.kill9)
         assert killed.wait() == -9
         assert len(renewals()) == 2 * round_number - 1
@@ -111,7 +99,7 @@ def test_kill_9_between_renewal_and_use(
         (family,) = authorization_server.store.families
         assert stored_tokens(mailsync, account).refresh_token == family.current
 
-        synced = mailsync("sync", user.name)
+        synced = mailsync("sync", oauth_user.name)
         assert synced.returncode == 0, synced
 
     assert live_uids(database, account) == [1, 2, 3]

@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
-import pytest
 from psycopg import sql
 
-from tests.support import mail, planted
+from tests.support import planted
 from tests.support.api import Answer, Api, StartApi
 from tests.support.authorization_server import AuthorizationServer, RegisteredClient
 from tests.support.dovecot_oauth import OAuthDovecot
@@ -21,20 +20,6 @@ from tests.support.programs import Mailsync, Running
 from tests.support.proxy import Proxy
 
 Database = psycopg.Connection[Any]
-
-
-@pytest.fixture
-def client(mailsync: Mailsync, authorization_server: AuthorizationServer) -> RegisteredClient:
-    client = authorization_server.add_client()
-    mailsync.environment.update(client.environment())
-    return client
-
-
-@pytest.fixture
-def user(oauth_dovecot: OAuthDovecot) -> User:
-    user = oauth_dovecot.new_user()
-    oauth_dovecot.seed(user, "INBOX", (mail.message(n) for n in range(3)))
-    return user
 
 
 def ask(api: Api, method: str, path: str, document: Any = None) -> Answer:
@@ -55,8 +40,8 @@ def test_tokens_are_nowhere_to_be_seen(
     mailsync: Mailsync,
     oauth_dovecot: OAuthDovecot,
     authorization_server: AuthorizationServer,
-    client: RegisteredClient,
-    user: User,
+    oauth_client: RegisteredClient,
+    oauth_user: User,
     database: Database,
     start_worker: Callable[..., Running],
     start_api: StartApi,
@@ -66,10 +51,10 @@ def test_tokens_are_nowhere_to_be_seen(
     server.terms.announced = 0.001
     api, worker = (start(LOG_LEVEL="DEBUG", SYNC_INTERVAL="1s") for start in (start_api, start_worker))
     wrong = planted.keep(secrets.token_urlsafe(60))
-    other = server.issue(client, oauth_dovecot.new_user().name).refresh_token
-    right = server.issue(client, user.name).refresh_token
+    other = server.issue(oauth_client, oauth_dovecot.new_user().name).refresh_token
+    right = server.issue(oauth_client, oauth_user.name).refresh_token
     account = {
-        "email": user.name,
+        "email": oauth_user.name,
         "imap_host": proxy.host,
         "imap_port": proxy.port,
         "imap_security": "plaintext",
@@ -94,8 +79,8 @@ def test_tokens_are_nowhere_to_be_seen(
     # a provider, and a gateway before it, that repeat what they were sent
     state = "select sync_state, sync_state_message from account_status where account_id = %s"
     for error in ("temporarily_unavailable", "invalid_client", "invalid_grant"):
-        (family,) = [family for family in server.store.families if family.user == user.name]
-        sent, secret = family.current, client.client.secret
+        (family,) = [family for family in server.store.families if family.user == oauth_user.name]
+        sent, secret = family.current, oauth_client.client.secret
         assert secret
         echo = f"no: {sent} {quote(secret.get_secret_value())} client_secret={secret.get_secret_value()}"
         server.fail_next("token", 400, error=error, body={"error_description": echo * 3}, times=None)
@@ -110,13 +95,13 @@ def test_tokens_are_nowhere_to_be_seen(
     for token in (wrong, other):
         refused = ask(api, "PATCH", f"/v1/accounts/{account_id}", sign_in(token))
         assert 400 <= refused.status < 500, refused
-    again = server.issue(client, user.name).refresh_token
+    again = server.issue(oauth_client, oauth_user.name).refresh_token
     patched = ask(api, "PATCH", f"/v1/accounts/{account_id}", sign_in(again))
     assert patched.status == 200, patched.body
     worker.wait_for(lambda: is_healthy(database, account_id))
     look(api, account_id)
     for command in ("check-account", "sync"):
-        assert mailsync(command, user.name, env={"LOG_LEVEL": "DEBUG"}).returncode == 0
+        assert mailsync(command, oauth_user.name, env={"LOG_LEVEL": "DEBUG"}).returncode == 0
     assert not planted.found_in(whole(database))
 
 

@@ -25,37 +25,21 @@ Database = psycopg.Connection[Any]
 StartWorker = Callable[..., Running]
 
 
-@pytest.fixture
-def client(mailsync: Mailsync, authorization_server: AuthorizationServer) -> RegisteredClient:
-    """The client of every program of the test."""
-    client = authorization_server.add_client()
-    mailsync.environment.update(client.environment())
-    return client
-
-
-@pytest.fixture
-def user(oauth_dovecot: OAuthDovecot) -> User:
-    """A user with three messages."""
-    user = oauth_dovecot.new_user()
-    oauth_dovecot.seed(user, "INBOX", (mail.message(n) for n in range(3)))
-    return user
-
-
 def test_two_workers_and_the_api_renew_once(
     mailsync: Mailsync,
     oauth_dovecot: OAuthDovecot,
     authorization_server: AuthorizationServer,
-    client: RegisteredClient,
-    user: User,
+    oauth_client: RegisteredClient,
+    oauth_user: User,
     database: Database,
     start_worker: StartWorker,
     start_api: StartApi,
 ) -> None:
-    tokens = consented(authorization_server, client, user.name)
-    account = add_account(mailsync, oauth_dovecot, user.name, tokens)
+    tokens = consented(authorization_server, oauth_client, oauth_user.name)
+    account = add_account(mailsync, oauth_dovecot, oauth_user.name, tokens)
     # what the sync leaves has to be renewed, and the next tokens last
     authorization_server.terms.announced = 0.001
-    assert mailsync("sync", user.name).returncode == 0
+    assert mailsync("sync", oauth_user.name).returncode == 0
     authorization_server.terms.announced = None
     authorization_server.journal.clear()
     message_id = value(database, "select min(id) from messages")
@@ -66,7 +50,7 @@ def test_two_workers_and_the_api_renew_once(
         bodies = [pool.submit(get, api, message_id + n, "body") for n in range(3)]
         hold.wait()
         workers = [start_worker(SYNC_INTERVAL="1s") for _ in range(2)]
-        command = mailsync.start("sync", user.name)
+        command = mailsync.start("sync", oauth_user.name)
         wake(database)
         # two bodies or one process of the API that serves them in turn, and others
         wait_until(lambda: waiting_for_locks(database) >= 2, "others who wait for the account")
@@ -91,8 +75,8 @@ def test_a_worker_over_ten_ends_of_its_token(
     mailsync: Mailsync,
     oauth_dovecot: OAuthDovecot,
     authorization_server: AuthorizationServer,
-    client: RegisteredClient,
-    user: User,
+    oauth_client: RegisteredClient,
+    oauth_user: User,
     database: Database,
     start_worker: StartWorker,
     proxy_to: Callable[[tuple[str, int]], Proxy],
@@ -101,7 +85,9 @@ def test_a_worker_over_ten_ends_of_its_token(
     authorization_server.store.strict = True
     authorization_server.terms.seconds = 1.0
     proxy = proxy_to((oauth_dovecot.host, oauth_dovecot.port))
-    account = add_account(mailsync, proxy, user.name, consented(authorization_server, client, user.name))
+    account = add_account(
+        mailsync, proxy, oauth_user.name, consented(authorization_server, oauth_client, oauth_user.name)
+    )
     worker = start_worker(SYNC_INTERVAL="1s")
     worker.wait_for(lambda: is_healthy(database, account))
     for number in range(10):
@@ -109,7 +95,7 @@ def test_a_worker_over_ten_ends_of_its_token(
         wait_until(lambda newest=newest: not newest.active, "the end of the token")
         # the server ends the session with its token, as Exchange does
         proxy.close_connections()
-        oauth_dovecot.append(user, "INBOX", mail.message(number))
+        oauth_dovecot.append(oauth_user, "INBOX", mail.message(number))
         wake(database)
         worker.wait_for(lambda n=number: len(live_uids(database, account)) == 4 + n)
     worker.wait_for(lambda: is_healthy(database, account))
@@ -124,22 +110,24 @@ def test_a_revoked_account_says_what_to_run_and_other_accounts_go_on(
     mailsync: Mailsync,
     oauth_dovecot: OAuthDovecot,
     authorization_server: AuthorizationServer,
-    client: RegisteredClient,
-    user: User,
+    oauth_client: RegisteredClient,
+    oauth_user: User,
     database: Database,
     start_worker: StartWorker,
 ) -> None:
     other = oauth_dovecot.new_user()
     authorization_server.terms.announced = 0.001
     account, good = (
-        add_account(mailsync, oauth_dovecot, login.name, consented(authorization_server, client, login.name))
-        for login in (user, other)
+        add_account(
+            mailsync, oauth_dovecot, login.name, consented(authorization_server, oauth_client, login.name)
+        )
+        for login in (oauth_user, other)
     )
     worker = start_worker(SYNC_INTERVAL="1s")
     worker.wait_for(lambda: is_healthy(database, account) and is_healthy(database, good))
     worker.terminate()
     assert worker.wait() == 0
-    authorization_server.revoke(user.name)
+    authorization_server.revoke(oauth_user.name)
     before = len(authorization_server.journal.requests("token"))
 
     worker = start_worker(SYNC_INTERVAL="1s")
@@ -149,7 +137,7 @@ def test_a_revoked_account_says_what_to_run_and_other_accounts_go_on(
     worker.wait_for(lambda: database.execute(state, [account]).fetchone()[:2] == ("broken", "auth_failed"))
     row = database.execute(state, [account]).fetchone()
     assert row
-    assert row[2].endswith(f"run `mailsync reauthorize {user.name}`")
+    assert row[2].endswith(f"run `mailsync reauthorize {oauth_user.name}`")
     turns = "select consecutive_successes from accounts where id = %s"
     for _ in range(2):
         successes = value(database, turns, good)
@@ -157,6 +145,6 @@ def test_a_revoked_account_says_what_to_run_and_other_accounts_go_on(
         worker.wait_for(lambda n=successes: value(database, turns, good) > n)
     refused = [r for r in authorization_server.journal.requests("token")[before:] if r.error]
     assert len(refused) == 1
-    command = mailsync("sync", user.name)
+    command = mailsync("sync", oauth_user.name)
     assert command.returncode == 4
-    assert f"mailsync reauthorize {user.name}" in command.stderr
+    assert f"mailsync reauthorize {oauth_user.name}" in command.stderr
