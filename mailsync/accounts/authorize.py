@@ -11,7 +11,6 @@ import re
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID
 
 from mailsync.accounts import manage
 from mailsync.accounts.add import AccountRequest, add_account
@@ -64,7 +63,7 @@ class ConsentRequest:
 class BegunConsent:
     """An authorization that waits for a browser, which has to open ``authorize_url``."""
 
-    id: UUID
+    id: str
     authorize_url: str
     expires_at: datetime
 

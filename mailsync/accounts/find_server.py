@@ -34,8 +34,8 @@ def fill_in(request: AccountRequest, settings: Settings) -> tuple[AccountRequest
     """Return the request with the server that was found, if it needs one and no person can be asked.
 
     The server of a domain that differs from a provider's by one slip of the keyboard is not looked for: it
-    may belong to someone who waits for passwords. Raises InvalidInput if no server is found, and for a
-    provider that accepts no passwords.
+    may belong to someone who waits for passwords. Raises InvalidInput if no server is found, and without a
+    client for a provider that accepts no passwords.
     """
     domain = normalise_email(request.email).rpartition("@")[2]
     if not is_unknown(request) or likely_domain(domain):
@@ -49,10 +49,10 @@ def fill_in(request: AccountRequest, settings: Settings) -> tuple[AccountRequest
 def with_server(request: AccountRequest, found: Found) -> AccountRequest:
     """Return the request with the server that was found; what a person entered stays.
 
-    Raises InvalidInput for a provider that accepts no passwords.
+    Raises InvalidInput without a client for a provider that accepts no passwords.
     """
     provider = found.provider
-    if provider and not provider.accepts_passwords:
+    if provider and not provider.accepts_passwords and request.client is None:
         raise InvalidInput(
             f"{found.how}. {provider.name}: {provider.note} To try anyway, name its server:"
             f" --host {found.host} (over HTTP: imap_host)",

@@ -89,10 +89,10 @@ OAUTH_ACTIONS: Mapping[str, str] = {
     "auth_failed": "Authorize the account at its provider again: `mailsync reauthorize {email}`",
     "key_mismatch": (
         "Add the key that sealed the tokens to IMAP_ENCRYPTION_KEY again,"
-        " or authorize mailsync again: `mailsync reauthorize {email}`"
+        " or authorize the account again: `mailsync reauthorize {email}`"
     ),
 }
-"""The same where an account that signs in by OAuth2 needs something else."""
+"""What to do instead for an account that signs in by OAuth2."""
 
 _UNKNOWN_REASON = "See `mailsync check-account {email}`"
 
@@ -102,6 +102,5 @@ def action_for(reason: str | None, email: str, auth_method: str = "password") ->
 
     `auth_method` is ``password`` or ``oauth2``. The commands can be pasted into a shell.
     """
-    own = _BY_OAUTH if auth_method == "oauth2" else {}
-    action = own.get(reason or "") or ACTIONS.get(reason or "", _UNKNOWN_REASON)
-    return action.replace("{email}", shlex.quote(email))
+    actions = {**ACTIONS, **OAUTH_ACTIONS} if auth_method == "oauth2" else ACTIONS
+    return actions.get(reason or "", _UNKNOWN_REASON).replace("{email}", shlex.quote(email))

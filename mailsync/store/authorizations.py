@@ -7,10 +7,10 @@ verifier is sealed, and bound to the state.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 
@@ -39,7 +39,7 @@ class NewAuthorization:
 class Begun:
     """The authorization as stored."""
 
-    id: UUID
+    id: str
     expires_at: datetime
 
 
@@ -47,7 +47,7 @@ class Begun:
 class Claimed:
     """An authorization whose browser has come back; ``is_late`` if it had expired before."""
 
-    id: UUID
+    id: str
     provider: str
     oauth_client_id: str
     email: str | None
@@ -89,7 +89,7 @@ class AuthorizationRecord:
     ``status`` is ``pending``, ``exchanging``, ``succeeded``, ``failed`` or ``expired``.
     """
 
-    id: UUID
+    id: str
     provider: str
     email: str | None
     account_id: int | None
@@ -109,6 +109,7 @@ def begin(conn: Connection, new: NewAuthorization, keys: Sequence[bytes], *, sec
         run(
             conn,
             "insert_authorization",
+            id=secrets.token_hex(16),
             provider=new.owner.provider,
             client_id=new.owner.client_id,
             email=new.email,
@@ -139,7 +140,7 @@ def claim(conn: Connection, state: str) -> Claimed | None:
     return records.first_row(Claimed, cursor)
 
 
-def finish(conn: Connection, authorization_id: UUID, outcome: Outcome) -> None:
+def finish(conn: Connection, authorization_id: str, outcome: Outcome) -> None:
     """Record how an authorization that was claimed ended, and forget its verifier."""
     run(
         conn,
@@ -153,7 +154,7 @@ def finish(conn: Connection, authorization_id: UUID, outcome: Outcome) -> None:
     )
 
 
-def load(conn: Connection, authorization_id: UUID) -> AuthorizationRecord | None:
+def load(conn: Connection, authorization_id: str) -> AuthorizationRecord | None:
     """The authorization as of now; None if there is none, or no longer."""
     return records.first_row(AuthorizationRecord, run(conn, "select_authorization", id=authorization_id))
 

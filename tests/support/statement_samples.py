@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from tests.support.lived import EMAIL, UIDVALIDITY, Lived
 
@@ -86,11 +85,6 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
     coauthors = "update messages set from_emails = array[from_email, 'also@example.com'] where uid % 50 = 7"
     filled = f"update accounts set authors_missing_through = null where id = {account}"
     removed = f"update accounts set deleting_at = now() where id = {account}"
-    authorization = """
-        insert into oauth_authorizations
-            (id, provider, oauth_client_id, state_hash, key_id, verifier, status, expires_at)
-        values ('a', 'google', 'c', 'h', 'k', 'sealed', 'pending', now() + interval '10 minutes')
-    """
     emptied = f"""
         delete from folders where account_id = {lived.emptied};
         delete from account_credentials where account_id = {lived.emptied};
@@ -107,12 +101,12 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
     consents = """
         insert into oauth_authorizations (id, provider, oauth_client_id, state_hash, key_id, verifier, status,
                                           created_at, expires_at)
-        select lpad(n::text, 32, '0')::uuid, 'own', 'client', sha256(n::text::bytea), 'k', 'sealed',
+        select lpad(n::text, 32, '0'), 'own', 'client', sha256(n::text::bytea), 'k', 'sealed',
                case when n % 2 = 0 then 'pending' else 'exchanging' end,
                now() - n * interval '10 min', now() + interval '10 min'
         from generate_series(1, 5000) n
     """
-    consent = UUID(int=0x71)
+    consent = f"{71:032}"
     parked = "update accounts set parked_by = 'h:1:worker', parked_kind = 'notify'"
     return {
         # accounts
@@ -128,16 +122,6 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
                 client_id=None, expires_at=None)
         ],
         "save_renewed_tokens": [_of(2, key_id="k", ciphertext=b"sealed", expires_at=None)],
-        "insert_authorization": [
-            _of(1, id="new", provider="google", client_id="c", email=None, return_url=None, state_hash=b"new",
-                key_id="k", verifier=b"sealed", seconds=600.0)
-        ],
-        "claim_authorization": [_of(1, state_hash=b"h", before=authorization)],
-        "finish_authorization": [
-            _of(1, id="a", status="succeeded", error_code=None, error_message=None,
-                before=authorization.replace("pending", "exchanging"))
-        ],
-        "find_authorization": [_of(1, id="a", before=authorization)],
         "note_token_refusal": [_of(1, message="invalid_grant")],
         "select_credentials": [_of(1), _of(all_accounts, account_id=None)],
         "account_exists": [_of(1)],
@@ -191,8 +175,8 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
         ],
         # consents
         "insert_authorization": [
-            _of(1, before=consents, provider="own", client_id="client", account_id=None, return_url=None,
-                state_hash=b"hash", key_id="k", verifier=b"sealed", seconds=600.0)
+            _of(1, before=consents, id="new", provider="own", client_id="client", account_id=None,
+                return_url=None, state_hash=b"hash", key_id="k", verifier=b"sealed", seconds=600.0)
         ],
         "is_authorization_pending": [_of(before=consents, state_hash=sha256(b"70").digest())],
         "claim_authorization": [_of(1, before=consents, state_hash=sha256(b"70").digest(), too_late="late")],
@@ -200,7 +184,9 @@ def samples(lived: Lived) -> dict[str, list[Sample]]:
             _of(1, before=consents, id=consent, status="succeeded", error_code=None, error_message=None)
         ],
         "select_authorization": [_of(1, before=consents, id=consent)],
-        "purge_authorizations": [_of(1_000, before=consents, limit=1_000), _of(10, before=consents, limit=10)],
+        "purge_authorizations": [
+            _of(1_000, before=consents, limit=1_000), _of(10, before=consents, limit=10)
+        ],
         # folders
         "release_names": [_of(len(ids), ids=ids)],
         "rename_folders": [

@@ -25,7 +25,9 @@ from tests.unit.growing.measuring import Worst, growth
 from tests.unit.growing.messages import MESSAGES
 from tests.unit.growing.web_servers import WEB_SERVERS
 
-TABLE = [*MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS, *WEB_SERVERS]
+TABLE = [
+    *MAIL_SERVERS, *FETCH_ANSWERS, *MESSAGES, *CLIENTS, *AUTHORIZATION_SERVERS, *WEB_SERVERS,
+]  # fmt: skip
 
 # modules that read no text of strangers, by the last part of their names, and what they read
 TRUSTED = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import Field
 
@@ -42,7 +41,7 @@ class NewAuthorization(
 class BegunAuthorization(Answer):
     """An authorization that waits for a browser."""
 
-    id: UUID
+    id: str
     authorize_url: str = Field(
         description="Where to send the person's browser. Give it to nobody else: whoever opens it connects"
         " the mailbox of their choice."
@@ -53,7 +52,7 @@ class BegunAuthorization(Answer):
 class Authorization(Answer):
     """How an authorization went."""
 
-    id: UUID
+    id: str
     provider: str
     status: Literal["pending", "exchanging", "succeeded", "failed", "expired"]
     account_id: int | None = Field(description="The account that was added or authorized again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from uuid import UUID
+import re
 
 from flask import Blueprint, Response, request
 
@@ -28,6 +28,8 @@ from mailsync.web.schemas.oauth import Authorization, BegunAuthorization, NewAut
 log = logging.getLogger(__name__)
 
 routes = Blueprint("oauth", __name__)
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 _REASONS = {
     "access_denied": "You did not give access to the mailbox.",
@@ -59,16 +61,16 @@ def begin_authorization(body: NewAuthorization) -> tuple[BegunAuthorization, dic
     return BegunAuthorization.model_validate(begun), {"Location": f"/v1/oauth/authorizations/{begun.id}"}
 
 
-@routes.get("/v1/oauth/authorizations/<uuid:authorization_id>")
+@routes.get("/v1/oauth/authorizations/<authorization_id>")
 @endpoint(Authorization, problems=(404,))
-def show_authorization(authorization_id: UUID) -> Authorization:
+def show_authorization(authorization_id: str) -> Authorization:
     """Show how an authorization went; it is kept for a week."""
     record = None
     if _ID.fullmatch(authorization_id):
         with resources().reading() as conn:
             record = authorizations.load(conn, authorization_id)
     if record is None:
-        raise NotFound(f"there is no authorization {authorization_id}")
+        raise NotFound("there is no such authorization; it is kept for a week")
     return Authorization(
         id=record.id,
         provider=record.provider,
@@ -92,15 +94,18 @@ def callback() -> Response:
     if request.method == "HEAD":
         # programs that look at links must not use up the state
         return page(200, "Connecting a mailbox", _AGAIN)
+    useless = page(400, "This address is of no use", f"It was opened before, or it is incomplete. {_AGAIN}")
+    if state is None:
+        return useless
     try:
         with resources().reading() as conn:
-            is_known = state is not None and waits(conn, state)
-        if state is None or not is_known:
-            return page(
-                400, "This address is of no use", f"It was opened before, or it is incomplete. {_AGAIN}"
-            )
+            if not waits(conn, state):
+                return useless
         with resources().turn_environment() as env:
             ended = end_consent(env.conn, state, query, env.settings, started_by=db.started_by("api"))
+    except InvalidInput:
+        # another request with the same state was faster
+        return useless
     except MailsyncError as error:
         log.warning("A callback failed", extra={"action": "oauth", "error": redact(str(error))})
         return page(503, "Please reload this page", "The service is busy, or its database is not available.")

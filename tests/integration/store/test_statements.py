@@ -124,8 +124,8 @@ def test_every_statement_is_bound_to_an_account_or_says_why_not() -> None:
         "worker_heartbeat",
         # a worker's parked sessions
         "lost_parking", "release_abandoned", "release_parked", "unpark",
-        # they look up the account
-        "account_of_message", "claim_authorization", "find_authorization",
+        # it looks up the account
+        "account_of_message",
         # about the connection, or the feed as a whole
         "feed_horizon", "list_events_after", "plan_for_values",
         # about the schema, not its rows

@@ -81,6 +81,8 @@ OTHERS = {
     "IMAP_ALLOW_PLAINTEXT": False,
     "IMAP_CA_FILE": None,
     "DNS_SERVERS": None,
+    "OAUTH_CALLBACK_URL": None,
+    "OAUTH_RETURN_URLS": None,
 }
 RANGES = DURATIONS | NUMBERS | SIZES
 DEFAULTS = {name: default for name, (default, _, _) in RANGES.items()} | OTHERS
