@@ -23,6 +23,8 @@ GRACE = 9.0
 _PARENT = "MAILSYNC_SUPERVISED_BY"
 _PR_SET_PDEATHSIG = 1
 _CHECK_INTERVAL = 0.5
+_LONGEST_END = 1.0
+"""Seconds that a service may take to end after SIGKILL."""
 
 _UNUSED = {"api": {"IMAP_PASSWORD"}, "worker": {"API_TOKEN", "IMAP_PASSWORD"}}
 """Secrets that a service does not use, and so does not get."""
@@ -109,7 +111,9 @@ def supervise(names: Sequence[str], environment: Mapping[str, str], stop: StopSi
         raise
     finally:
         for service in services:
-            service.process.wait()
+            # A signal that interrupts Popen between two instructions leaves its lock taken for ever.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                service.process.wait(_LONGEST_END)
             # gunicorn's workers outlive a killed master for about a second.
             service.kill()
             service.finish()
