@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mailsync.accounts.consent import Consent, Password, refuse_other_user
+from mailsync.accounts.consent import Consent, Password, check_host_for, refuse_other_user
 from mailsync.accounts.fields import (
     check_host,
     check_metadata,
@@ -104,12 +104,15 @@ def endpoint_for(
     """Return where and as whom to log in, with defaults from the client, or the provider of the address.
 
     A `host` in brackets (``[::1]``) is the address inside. Raises InvalidInput if `host` holds a port, if
-    neither a host nor a provider is known, and without a client for a provider that accepts no passwords.
+    neither a host nor a provider is known, without a client for a provider that accepts no passwords, and for
+    a host that may not get the client's tokens.
     """
     host = host or (client.imap_host if client else None)
     if host is not None:
         check_host(host)
         host = bare_host(host)
+        if client:
+            check_host_for(client, host)
     provider = find_provider(email, host)
     if host is None and provider is None:
         raise InvalidInput(_no_provider(email), field="imap_host")

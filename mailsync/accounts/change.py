@@ -15,7 +15,13 @@ from enum import Enum
 from typing import Any, Final
 
 from mailsync.accounts.add import find_provider
-from mailsync.accounts.consent import Consent, NewCredential, Password, refuse_other_user
+from mailsync.accounts.consent import (
+    Consent,
+    NewCredential,
+    Password,
+    check_host_for,
+    refuse_other_user,
+)
 from mailsync.accounts.fields import (
     check_host,
     check_metadata,
@@ -54,7 +60,8 @@ class Changes:
 
     ``sync_since`` replaces ``sync_window_days`` and the other way round; None removes that one.
     ``metadata`` replaces all stored metadata. ``password`` or ``consent`` replaces what the account signs in
-    with; rows stay. With ``verify`` False the login is not tested.
+    with; rows stay. A consent for another server moves the account there. With ``verify`` False the login is
+    not tested.
     """
 
     display_name: str | Unset | None = UNSET
@@ -201,13 +208,15 @@ def check_changes(changes: Changes) -> None:
 
 
 def _changed(before: AccountSettings, changes: Changes) -> AccountSettings:
-    connection = changes.connection
+    connection = _server_of_client(before, changes) | changes.connection
     endpoint = Endpoint(
         host=bare_host(connection["imap_host"]) if "imap_host" in connection else before.endpoint.host,
         port=connection.get("imap_port", before.endpoint.port),
         security=connection.get("imap_security", before.endpoint.security),
         username=connection.get("username", before.endpoint.username),
     )
+    if changes.consent:
+        check_host_for(changes.consent.client, endpoint.host)
     name, provider = before.display_name, before.provider
     if not isinstance(changes.display_name, Unset):
         name = check_name(changes.display_name)
@@ -223,6 +232,14 @@ def _changed(before: AccountSettings, changes: Changes) -> AccountSettings:
         sync_since=since,
         sync_window_days=days,
     )
+
+
+def _server_of_client(before: AccountSettings, changes: Changes) -> dict[str, Any]:
+    """Return the server for which a consent is, if the account has another one so far."""
+    host = changes.consent.client.imap_host if changes.consent else None
+    if host is None or host.lower() == before.endpoint.host.lower():
+        return {}
+    return {"imap_host": host, "imap_port": 993, "imap_security": "tls"}
 
 
 def _window(before: AccountSettings, changes: Changes) -> tuple[datetime | None, int | None]:

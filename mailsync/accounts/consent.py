@@ -10,7 +10,8 @@ from mailsync.auth.tokens import bearer, token_set
 from mailsync.config import Settings
 from mailsync.config.oauth import OAuthClient
 from mailsync.credentials import BearerToken, TokenOwner, TokenSet
-from mailsync.errors import OtherUser
+from mailsync.errors import InvalidInput, OtherUser
+from mailsync.network.resolve import bare_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,48 @@ def by_refresh_token(client: OAuthClient, refresh_token: str, settings: Settings
 def by_client_credentials(client: OAuthClient, settings: Settings) -> Consent:
     """Return the consent of an administrator: the client signs in to mailboxes by itself.
 
-    Raises ClientRejected, Throttled and Transient.
+    Raises InvalidInput for a client without ``imap_host``, ClientRejected, Throttled and Transient.
     """
+    _check_daemon(client)
     asked_at = datetime.now(UTC)
     issued = grants.client_credentials(client, settings)
     return Consent(client, token_set(client, issued, asked_at, grant="client_credentials"))
 
 
 def untried(client: OAuthClient, grant: str, refresh_token: str | None) -> Consent:
-    """Return a consent that is used at the first sign-in, and by nothing before."""
+    """Return a consent that is used at the first sign-in, and by nothing before.
+
+    Raises InvalidInput for client credentials of a client without ``imap_host``.
+    """
+    if grant == "client_credentials":
+        _check_daemon(client)
     owner = TokenOwner(client.name, client.client_id)
     return Consent(client, TokenSet(owner, grant, refresh_token))
+
+
+def check_host_for(client: OAuthClient, host: str) -> None:
+    """Raise InvalidInput for a server that may not get the client's tokens.
+
+    A token opens a mailbox wherever it is shown, so that whoever may add accounts could have it sent to a
+    server of their own.
+    """
+    if client.imap_host and bare_host(host).lower().rstrip(".") != client.imap_host.lower().rstrip("."):
+        raise InvalidInput(
+            f"host: the tokens of {client.name} are for {client.imap_host} only, not for {host};"
+            f" {client.variable}_IMAP_HOST names another server",
+            field="imap_host",
+            step="connect",
+        )
+
+
+def _check_daemon(client: OAuthClient) -> None:
+    """Raise InvalidInput unless the client's own tokens, which open many mailboxes, are for one server."""
+    if client.imap_host is None:
+        raise InvalidInput(
+            f"client credentials need {client.variable}_IMAP_HOST: these tokens open many mailboxes, and go"
+            " to no other server",
+            field="oauth",
+        )
 
 
 def refuse_other_user(consent: Consent, *mailboxes: str | None) -> None:

@@ -63,16 +63,7 @@ def reauthorize(
         paste=paste,
         client_credentials=by_client,
     )
-    server = client.imap_host
-    is_elsewhere = server is not None and server.lower() != endpoint.host.lower()
-    changes = Changes(
-        consent=consent,
-        username=username,
-        imap_host=server if is_elsewhere else None,
-        imap_port=993 if is_elsewhere else None,
-        imap_security="tls" if is_elsewhere else None,
-        verify=not no_verify,
-    )
+    changes = Changes(consent=consent, username=username, verify=not no_verify)
     with common.database(settings) as conn:
         tested = change.change_account(
             conn, account_id, changes, settings, started_by=db.started_by("cli"), wait=common.LOCK_WAIT

@@ -17,6 +17,7 @@ from tests.support.mail import message
 from tests.support.mirrors import live_uids, value
 from tests.support.oauth_api import PROVIDER, Product, assert_nothing_stored
 from tests.support.programs import Mailsync
+from tests.support.scripted import ScriptedServer
 
 Database = psycopg.Connection[Any]
 
@@ -77,7 +78,9 @@ def test_an_administrator_lets_the_client_read_a_mailbox(
     mailsync: Mailsync,
 ) -> None:
     user = oauth_dovecot.new_user()
-    registered = authorization_server.add_client(PROVIDER, mailbox=user.name, scope="mail.daemon")
+    registered = authorization_server.add_client(
+        PROVIDER, mailbox=user.name, scope="mail.daemon", imap_host=oauth_dovecot.host
+    )
     product = Product(start_api, authorization_server, oauth_dovecot, registered)
     oauth = {"provider": PROVIDER, "grant": "client_credentials"}
     body = {"email": user.name, "oauth": oauth, **product.where}
@@ -90,6 +93,41 @@ def test_an_administrator_lets_the_client_read_a_mailbox(
     problem = product.refused(422, "auth_failed", "POST", "/v1/accounts", body | {"email": other.name})
     assert "must have access to the mailbox" in problem["detail"]
     assert value(database, "select count(*) from accounts") == 1
+
+
+@pytest.mark.parametrize("grant", ["refresh_token", "client_credentials"])
+def test_tokens_go_to_no_server_of_an_api_client(
+    start_api: StartApi,
+    authorization_server: AuthorizationServer,
+    oauth_dovecot: OAuthDovecot,
+    scripted: ScriptedServer,
+    database: Database,
+    grant: str,
+) -> None:
+    """The client's own tokens open every mailbox of an organisation, wherever they are shown."""
+    user = oauth_dovecot.new_user()
+    registered = authorization_server.add_client(PROVIDER, mailbox=user.name, imap_host="imap.example.test")
+    product = Product(start_api, authorization_server, oauth_dovecot, registered)
+    oauth = product.tokens(user.name) if grant == "refresh_token" else {"provider": PROVIDER, "grant": grant}
+    where = product.where | {"imap_host": scripted.host, "imap_port": scripted.port}
+    for verify in (True, False):
+        body = {"email": user.name, "oauth": oauth, "verify": verify, **where}
+        problem = product.refused(422, "invalid", "POST", "/v1/accounts", body)
+        assert "the tokens of corp are for imap.example.test only" in str(problem)
+    assert authorization_server.journal.requests("token") == []
+    assert not scripted.journal.commands()
+    assert_nothing_stored(database)
+
+
+def test_client_credentials_need_a_server_that_the_operator_names(
+    product: Product, user: User, database: Database
+) -> None:
+    oauth = {"provider": PROVIDER, "grant": "client_credentials"}
+    body = {"email": user.name, "oauth": oauth, **product.where}
+    problem = product.refused(422, "invalid", "POST", "/v1/accounts", body)
+    assert "client credentials need OAUTH_CORP_IMAP_HOST" in str(problem)
+    assert product.server.journal.requests("token") == []
+    assert_nothing_stored(database)
 
 
 def test_new_tokens_bring_an_account_back(
