@@ -139,7 +139,7 @@ def _run(turn: Turn) -> MailsyncError | None:
     except (LockLost, DatabaseUnavailable):
         raise
     except MailsyncError as error:
-        return _ended_with_token(turn) or error
+        return _ended_with_token(turn, error) or error
     except Exception as error:
         log.exception(
             "A turn failed in an unforeseen way", extra={"action": "turn", "account_id": turn.account.id}
@@ -153,12 +153,13 @@ def _run(turn: Turn) -> MailsyncError | None:
                 turn.session.close()
 
 
-def _ended_with_token(turn: Turn) -> TurnOver | None:
-    """Return TurnOver if the server has ended the session because its access token ended.
+def _ended_with_token(turn: Turn, error: MailsyncError) -> TurnOver | None:
+    """Return TurnOver if `error` means that the server has ended the session with its access token.
 
     Servers do so at the end of the token, whatever is being done then. The next turn renews it.
     """
-    if not turn.is_connected or not turn.session.closed:
+    # a rejection comes from the attempt to open another session
+    if isinstance(error, AuthenticationFailed) or not turn.is_connected or not turn.session.closed:
         return None
     ends_at = turn.session.token_ends_at
     if ends_at is None or turn.now() < ends_at - _TOKEN_END_SLACK:
