@@ -89,7 +89,9 @@ def test_every_change_in_every_folder_is_a_row_by_notify(
         "select max(imap_commands) from sync_runs where trigger = 'push' and folders = 1 and messages_new > 0"
     )
     assert value(database, runs) <= 4
-    assert value(database, "select count(*) from sync_runs where status <> 'success'") == 0
+    # a run that made way for others is partial, and the last one may not have ended yet
+    assert value(database, "select count(*) from sync_runs where status = 'failed'") == 0
+    assert "Folder skipped" not in worker.output
 
 
 def test_every_change_in_the_inbox_is_a_row_by_idle(
