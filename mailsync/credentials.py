@@ -1,4 +1,4 @@
-"""What signs in to a mail server: a password, or a token that an OAuth2 client was given."""
+"""Credentials for mail servers: passwords, and the tokens that an OAuth2 client was given."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Changes:
 
     @property
     def credential(self) -> NewCredential | None:
-        """What the account signs in with from now on; None if that stays."""
+        """The new password or consent; None if the account keeps what it signs in with."""
         return self.consent or (None if self.password is None else Password(self.password))
 
     @property

@@ -54,7 +54,7 @@ class Renewing:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What to sign in with; ``is_new`` if it was renewed just now. ``ends_at`` is None for a password."""
+    """The credential; ``is_new`` if it was renewed just now. ``ends_at`` is None for a password."""
 
     credential: Credential
     is_new: bool = False

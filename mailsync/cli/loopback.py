@@ -31,7 +31,7 @@ class Loopback:
     """A web server on a free port of 127.0.0.1, for one redirection. A context manager.
 
     `read` turns the address that a browser was sent to into the answer. Addresses for which it raises
-    InvalidInput are not for us: the browser is told so, and waiting goes on.
+    InvalidInput are not for us: the browser is told so, and the wait continues.
     """
 
     def __init__(self, read: Callable[[str], str]) -> None:

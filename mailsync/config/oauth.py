@@ -24,7 +24,7 @@ SUFFIXES = (
     "MECHANISM",
     "IMAP_HOST",
 )
-"""What follows ``OAUTH_<NAME>_`` in the variables of a client."""
+"""The endings of a client's variables, after ``OAUTH_<NAME>_``."""
 
 KNOWN_VARIABLES = frozenset({
     "OAUTH_MICROSOFT_TENANT",

@@ -92,7 +92,7 @@ OAUTH_ACTIONS: Mapping[str, str] = {
         " or authorize the account again: `mailsync reauthorize {email}`"
     ),
 }
-"""What to do instead for an account that signs in by OAuth2."""
+"""Reason → the other advice for an account that signs in by OAuth2."""
 
 _UNKNOWN_REASON = "See `mailsync check-account {email}`"
 

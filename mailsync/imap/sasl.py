@@ -49,7 +49,7 @@ _WORDS = {
 
 
 def check_token(endpoint: Endpoint, token: BearerToken) -> None:
-    """Raise InvalidInput if the user name or the token cannot stand in the messages of the mechanisms."""
+    """Raise InvalidInput if user name or token cannot be part of the mechanisms' messages."""
     if not _VISIBLE.fullmatch(token.text):
         raise InvalidInput("access token: expected visible ASCII characters", step="connect")
     if "\x01" in endpoint.username:

@@ -84,7 +84,7 @@ def reauthorize(
 
 
 def _consented_by(stored: SealedAccount, settings: Settings) -> str | None:
-    """Who has consented; None if that is not known."""
+    """The user who has consented; None if that is not known."""
     try:
         secret = stored.open(settings.encryption_keys(), stored.id, stored.endpoint)
     except KeyMismatch:
