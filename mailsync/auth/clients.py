@@ -15,10 +15,10 @@ def find_client(settings: Settings, provider: str) -> OAuthClient:
         if client.name == name:
             return client
     configured = ", ".join(client.name for client in settings.oauth_clients)
+    others = f", only for: {configured}" if configured else ""
     variable = f"OAUTH_{name.upper()}_CLIENT_ID" if name.isidentifier() else "OAUTH_<NAME>_CLIENT_ID"
     raise InvalidInput(
-        f"provider: no OAuth client is configured for {name[:40]!a}, only for: {configured or 'none'};"
-        f" set {variable}",
+        f"provider: no OAuth client is configured for {name[:40]!a}{others}; set {variable}",
         field="provider",
     )
 

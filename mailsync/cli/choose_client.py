@@ -63,8 +63,9 @@ def named_client(provider: str, settings: Settings) -> OAuthClient:
             f"--oauth: expected a provider such as google, not an address; write the address first:"
             f" mailsync add-account {provider} --oauth"
         )
-    if not settings.oauth_clients:
-        raise InvalidInput(_nothing_configured(None, provider.strip().lower()))
+    name = provider.strip().lower()
+    if not settings.oauth_clients and name in GUIDES:
+        raise InvalidInput(_nothing_configured(None, name))
     return find_client(settings, provider)
 
 
@@ -78,12 +79,10 @@ def _client_at(
     )
 
 
-def _nothing_configured(provider: Provider | None, name: str | None = None) -> str:
+def _nothing_configured(provider: Provider | None, name: str | None = "google") -> str:
     what = "no OAuth client is configured"
     if provider is not None:
         what, name = f"{what} for {provider.name}", _BY_HOST.get(provider.host)
-    elif name not in GUIDES:
-        name = "google"
     if name is None:
         return (
             f"{what}: set OAUTH_<NAME>_CLIENT_ID and what goes with it (docs/reference/oauth.rst), or"

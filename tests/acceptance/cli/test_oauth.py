@@ -362,6 +362,14 @@ def test_without_any_client_the_variable_and_the_page_are_named(
     )
 
 
+def test_an_unknown_provider_is_named_without_any_client(mailsync: Mailsync) -> None:
+    done = mailsync("add-account", "ann@example.test", "--oauth", "microsft")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "mailsync: provider: no OAuth client is configured for 'microsft'; set OAUTH_MICROSFT_CLIENT_ID\n",
+    )
+
+
 def test_a_mistake_of_the_operator_is_said(signing_in: SigningIn, user: User, database: Database) -> None:
     signing_in.client()
     signing_in.server.fail_next("device_authorization", 400, error="unauthorized_client")
